@@ -1,0 +1,2 @@
+DROP VIEW os_installation_settled;
+DROP TABLE machine_os_installation_report, machine_os_installation_request, machine_hardware_report;

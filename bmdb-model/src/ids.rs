@@ -1,0 +1,153 @@
+//! Identifiers: which machine, which session, which claim.
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+        #[diesel(sql_type = SqlUuid)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new random id.
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+
+            /// The id as a plain UUID.
+            #[must_use]
+            pub const fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::parse_str(text).map(Self).map_err(|source| InvalidId {
+                    what: $what,
+                    text: text.chars().take(64).collect(),
+                    source,
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl ToSql<SqlUuid, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                ToSql::<SqlUuid, Pg>::to_sql(&self.0, out)
+            }
+        }
+
+        impl FromSql<SqlUuid, Pg> for $name {
+            fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+                Uuid::from_sql(bytes).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// A physical server.
+    MachineId, "machine id"
+}
+
+uuid_id! {
+    /// A component's lease. Never reused.
+    SessionId, "session id"
+}
+
+/// A text that is no UUID where an id was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is no {what}: {source}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"
+)]
+pub struct InvalidId {
+    what: &'static str,
+    text: String,
+    source: uuid::Error,
+}
+
+/// The number a claim gets, ever growing.
+///
+/// It guards every later write of that work and may be handed to external systems, which should
+/// refuse a command that carries a smaller fence than one they have seen for the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+#[diesel(sql_type = BigInt)]
+pub struct Fence(i64);
+
+impl Fence {
+    /// The fence with this number.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ToSql<BigInt, Pg> for Fence {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        ToSql::<BigInt, Pg>::to_sql(&self.0, out)
+    }
+}
+
+impl FromSql<BigInt, Pg> for Fence {
+    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+        i64::from_sql(bytes).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_machine_id_is_named_in_the_error() {
+        let error = "67e55044-10b1"
+            .parse::<MachineId>()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("\"67e55044-10b1\" is no machine id"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! The embedded migrations, the versions a database has, and which versions get along.
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+/// All migrations of this release, oldest first.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// The key of the session-level advisory lock that makes concurrent migrators take turns ("bmdb").
+const MIGRATION_LOCK: i64 = 0x626d_6462;
+
+diesel::table! {
+    /// Diesel's own record of what has been applied.
+    __diesel_schema_migrations (version) {
+        version -> Text,
+        run_on -> Timestamp,
+    }
+}
+
+diesel::table! {
+    schema_compatibility (singleton) {
+        singleton -> Bool,
+        oldest_compatible -> Text,
+    }
+}
+
+/// Why migrating, or judging a database's version, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The database has moved past what this release can work with.
+    #[error(
+        "the database requires components that know migration {required} or newer; \
+         this one knows only up to {known}: upgrade this component"
+    )]
+    ComponentTooOld {
+        /// The oldest migration a component must know.
+        required: String,
+        /// The newest migration this release knows.
+        known: String,
+    },
+    /// The database lacks migrations that this release needs.
+    #[error(
+        "the database is not migrated: {} of this release's migrations are missing (first {}): \
+         run `Bmdb::migrate` or `cargo xtask migrate up`", pending.len(), pending.iter().next().map_or("none", String::as_str)
+    )]
+    DatabaseTooOld {
+        /// The missing versions, oldest first.
+        pending: Vec<String>,
+    },
+    /// A migration failed; it was rolled back, the ones before it stay applied.
+    #[error("a migration failed: {0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// The database refused a query.
+    #[error(transparent)]
+    Database(#[from] DieselError),
+}
+
+/// One migration and whether the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// The version, which sorts as text.
+    pub version: String,
+    /// The folder's name; for a version this release does not know, the version.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+    /// Whether this release knows it.
+    pub known: bool,
+}
+
+/// Versions and folder names of this release's migrations, oldest first.
+#[must_use]
+pub fn known() -> Vec<(String, String)> {
+    let migrations: Vec<Box<dyn Migration<Pg>>> =
+        MigrationSource::<Pg>::migrations(&MIGRATIONS).unwrap_or_default();
+    let mut known: Vec<_> = migrations
+        .iter()
+        .map(|m| (m.name().version().to_string(), m.name().to_string()))
+        .collect();
+    known.sort();
+    known
+}
+
+/// The newest version this release knows.
+#[must_use]
+pub fn newest_known() -> String {
+    known()
+        .pop()
+        .map_or_else(String::new, |(version, _)| version)
+}
+
+/// Every known or applied migration, oldest first.
+///
+/// # Errors
+/// [`MigrationError::Database`].
+pub async fn status(conn: &mut AsyncPgConnection) -> Result<Vec<MigrationStatus>, MigrationError> {
+    let applied = applied(conn).await?;
+    let mut all: Vec<MigrationStatus> = known()
+        .into_iter()
+        .map(|(version, name)| MigrationStatus {
+            applied: applied.contains(&version),
+            known: true,
+            version,
+            name,
+        })
+        .collect();
+    for version in applied {
+        if !all.iter().any(|m| m.version == version) {
+            all.push(MigrationStatus {
+                name: version.clone(),
+                version,
+                applied: true,
+                known: false,
+            });
+        }
+    }
+    all.sort_by(|a, b| a.version.cmp(&b.version));
+    Ok(all)
+}
+
+/// Applies all pending migrations and returns their versions; concurrent callers take turns.
+///
+/// Cancellation: dropping the future does not stop a migration that has begun; it completes or
+/// rolls back in the background.
+///
+/// # Errors
+/// [`MigrationError::Failed`], [`MigrationError::ComponentTooOld`], [`MigrationError::Database`].
+pub async fn run_pending(conn: AsyncPgConnection) -> Result<Vec<String>, MigrationError> {
+    run_up_to(conn, &newest_known()).await
+}
+
+/// Applies the pending migrations up to and including `version`; see [`run_pending`].
+///
+/// # Errors
+/// As [`run_pending`].
+pub async fn run_up_to(
+    conn: AsyncPgConnection,
+    version: &str,
+) -> Result<Vec<String>, MigrationError> {
+    let version = version.to_owned();
+    with_harness(conn, move |harness| {
+        let pending = harness.pending_migrations(MIGRATIONS)?;
+        let mut done = Vec::new();
+        for migration in pending
+            .iter()
+            .filter(|m| m.name().version().to_string() <= version)
+        {
+            done.push(harness.run_migration(migration.as_ref())?.to_string());
+        }
+        Ok(done)
+    })
+    .await
+}
+
+/// Reverts the newest `count` applied migrations and returns their versions, newest first.
+///
+/// This drops tables with their contents.
+///
+/// # Errors
+/// As [`run_pending`]; a version this release does not know cannot be reverted by it.
+pub async fn revert_last(
+    conn: AsyncPgConnection,
+    count: usize,
+) -> Result<Vec<String>, MigrationError> {
+    with_harness(conn, move |harness| {
+        let applied = harness.applied_migrations()?.len();
+        (0..count.min(applied))
+            .map(|_| {
+                harness
+                    .revert_last_migration(MIGRATIONS)
+                    .map(|v| v.to_string())
+            })
+            .collect()
+    })
+    .await
+}
+
+/// Checks that this release may work with the database as it is.
+///
+/// # Errors
+/// [`MigrationError::ComponentTooOld`], [`MigrationError::DatabaseTooOld`],
+/// [`MigrationError::Database`].
+pub async fn check(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
+    check_not_too_old(conn).await?;
+    let applied = applied(conn).await?;
+    let pending: Vec<String> = known()
+        .into_iter()
+        .map(|(version, _)| version)
+        .filter(|v| !applied.contains(v))
+        .collect();
+    if pending.is_empty() {
+        Ok(())
+    } else {
+        Err(MigrationError::DatabaseTooOld { pending })
+    }
+}
+
+/// Checks only that the database has not moved past this release; an empty database passes.
+///
+/// # Errors
+/// [`MigrationError::ComponentTooOld`], [`MigrationError::Database`].
+pub async fn check_not_too_old(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
+    let required = schema_compatibility::table
+        .select(schema_compatibility::oldest_compatible)
+        .first::<String>(conn)
+        .await
+        .optional();
+    let required = if_table_exists(required, "schema_compatibility")?.flatten();
+    let known = newest_known();
+    match required {
+        Some(required) if required > known => {
+            Err(MigrationError::ComponentTooOld { required, known })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrationError> {
+    let versions = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .order(__diesel_schema_migrations::version)
+        .load::<String>(conn)
+        .await;
+    Ok(if_table_exists(versions, "__diesel_schema_migrations")?.unwrap_or_default())
+}
+
+/// `None` where the query failed because the table is not there yet.
+///
+/// The SQLSTATE is out of reach, and the message is translated; the table's name in it is not.
+fn if_table_exists<T>(result: QueryResult<T>, table: &str) -> QueryResult<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info))
+            if info.message().contains(table) && info.table_name().is_none() =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+type Harness = AsyncMigrationHarness<AsyncPgConnection>;
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the synchronous migration code under the lock, off the caller's runtime.
+///
+/// Diesel's harness blocks in place, which panics on a current-thread runtime; a runtime of its own
+/// on a blocking thread works under every flavour. Concurrent migrators without the lock race for
+/// the same catalog rows, and all but one fail.
+async fn with_harness<T: Send + 'static>(
+    mut conn: AsyncPgConnection,
+    run: impl FnOnce(&mut Harness) -> Result<T, BoxedError> + Send + 'static,
+) -> Result<T, MigrationError> {
+    advisory(&mut conn, "SELECT pg_advisory_lock($1)").await?;
+    check_not_too_old(&mut conn).await?;
+    let (result, mut conn) = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(BoxedError::from)?;
+        let _guard = runtime.enter();
+        runtime.block_on(async {
+            let mut harness = AsyncMigrationHarness::new(conn);
+            let result = run(&mut harness);
+            Ok((result, harness.into_inner()))
+        })
+    })
+    .await
+    .map_err(BoxedError::from)
+    .and_then(|done| done)
+    .map_err(MigrationError::Failed)?;
+    advisory(&mut conn, "SELECT pg_advisory_unlock($1)").await?;
+    result.map_err(MigrationError::Failed)
+}
+
+async fn advisory(conn: &mut AsyncPgConnection, sql: &str) -> QueryResult<()> {
+    diesel::sql_query(sql)
+        .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
+        .execute(conn)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,213 @@
+//! Names of open sets: processes, providers and lanes. Users add their own without a migration.
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Text;
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest name, in bytes (names are ASCII).
+const MAXIMUM_LENGTH: usize = 63;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$const_doc:meta])* $konst:ident = $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+        #[diesel(sql_type = Text)]
+        pub struct $name(Cow<'static, str>);
+
+        impl $name {
+            $($(#[$const_doc])* pub const $konst: Self = Self(Cow::Borrowed($text));)*
+
+            /// The name `text`, if it matches `[A-Za-z][A-Za-z0-9_-]{0,62}`.
+            ///
+            /// # Errors
+            /// [`InvalidName`] says what is wrong with it.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+                let text = text.into();
+                check($what, &text)?;
+                Ok(Self(Cow::Owned(text)))
+            }
+
+            /// A name fixed in the program's text.
+            ///
+            /// # Panics
+            /// When the name breaks the rule; in a `const`, that is a compile-time error.
+            #[must_use]
+            pub const fn from_static(text: &'static str) -> Self {
+                assert!(problem(text.as_bytes()).is_none(), concat!("not a valid ", $what));
+                Self(Cow::Borrowed(text))
+            }
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl ToSql<Text, Pg> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                ToSql::<Text, Pg>::to_sql(self.as_str(), out)
+            }
+        }
+
+        impl FromSql<Text, Pg> for $name {
+            fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+                Ok(Self::new(<String as FromSql<Text, Pg>>::from_sql(bytes)?)?)
+            }
+        }
+    };
+}
+
+name! {
+    /// A named kind of work on a machine.
+    Process, "process name", {
+        /// The original's catch-all access to a machine: worked through explicit retrievals only.
+        SHEPHERD_ACCESS = "ShepherdAccess";
+        /// Starting the agent on a newly provided machine.
+        SHEPHERD_AGENT_START = "ShepherdAgentStart";
+        /// Recovering a machine whose agent has fallen silent.
+        SHEPHERD_RECOVERY = "ShepherdRecovery";
+    }
+}
+
+name! {
+    /// Where a machine comes from; the queue a claim reads from.
+    Provider, "provider name", {
+        /// Equinix Metal.
+        EQUINIX = "Equinix";
+        /// Lumen.
+        LUMEN = "Lumen";
+        /// A machine that no provider's API manages.
+        NONE = "None";
+    }
+}
+
+name! {
+    /// Processes that exclude each other on one machine share a lane.
+    Lane, "lane name", {
+        /// The lane of the three shepherd processes.
+        SHEPHERD = "shepherd";
+    }
+}
+
+impl From<&Process> for Lane {
+    /// The lane of a process that nobody has defined: its own.
+    fn from(process: &Process) -> Self {
+        Self(process.0.clone())
+    }
+}
+
+/// A text that breaks the rule for names, `[A-Za-z][A-Za-z0-9_-]{0,62}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is no valid {what}: {problem} \
+     (a letter, then up to 62 letters, digits, underscores or hyphens)"
+)]
+pub struct InvalidName {
+    what: &'static str,
+    text: String,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is longer than 63 bytes")]
+    TooLong,
+    #[error("it does not start with a letter")]
+    Start,
+    #[error("byte {0} is not allowed")]
+    Byte(usize),
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), InvalidName> {
+    match problem(text.as_bytes()) {
+        None => Ok(()),
+        Some(problem) => {
+            let text = text.chars().take(MAXIMUM_LENGTH + 1).collect();
+            Err(InvalidName {
+                what,
+                text,
+                problem,
+            })
+        }
+    }
+}
+
+const fn problem(text: &[u8]) -> Option<Problem> {
+    if text.is_empty() {
+        return Some(Problem::Empty);
+    }
+    if text.len() > MAXIMUM_LENGTH {
+        return Some(Problem::TooLong);
+    }
+    if !text[0].is_ascii_alphabetic() {
+        return Some(Problem::Start);
+    }
+    let mut at = 1;
+    while at < text.len() {
+        if !(text[at].is_ascii_alphanumeric() || matches!(text[at], b'_' | b'-')) {
+            return Some(Problem::Byte(at));
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_rule_are_accepted_and_others_are_refused_with_the_place() {
+        for good in ["A", "ShepherdAgentStart", "a-b_9", &"x".repeat(63)] {
+            assert_eq!(Process::new(good).unwrap().as_str(), good);
+        }
+        for (bad, why) in [
+            ("", "it is empty"),
+            ("9a", "it does not start with a letter"),
+            ("a b", "byte 1 is not allowed"),
+            ("prozeß", "byte 5 is not allowed"),
+            ("a\0", "byte 1 is not allowed"),
+            (&*"x".repeat(64), "it is longer than 63 bytes"),
+        ] {
+            let error = Provider::new(bad).unwrap_err().to_string();
+            assert!(
+                error.contains(why) && error.contains("provider name"),
+                "{error}"
+            );
+        }
+    }
+}
