@@ -1,0 +1,101 @@
+//! `Jitter` and `Step`: how the delay that is waited spreads around the interval that is kept.
+
+use crate::{Backoff, Seconds};
+
+/// The spread of the delays, so that what failed together is not retried together.
+///
+/// Jitter chooses a whole number of seconds, uniformly in the range of the variant, and never
+/// more than the policy's maximum. It never feeds back into the sequence of intervals.
+///
+/// ```
+/// use bmdb_backoff::{Backoff, Jitter, Seconds};
+///
+/// let minute = Backoff::fixed(Seconds::new(60).unwrap());
+/// let range = |jitter| {
+///     let policy = minute.with_jitter(jitter);
+///     [0, u64::MAX].map(|random| policy.step(None, random).delay.get())
+/// };
+/// assert_eq!(range(Jitter::None), [60, 60]);
+/// assert_eq!(range(Jitter::Full), [1, 60]);
+/// assert_eq!(range(Jitter::Equal), [30, 60]);
+/// assert_eq!(range(Jitter::Percent(10)), [54, 60]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Jitter {
+    /// The delay is the interval.
+    #[default]
+    None,
+    /// From one second to the interval.
+    Full,
+    /// From half of the interval, rounded up, to the interval.
+    Equal,
+    /// From so many percent below the interval to as many above.
+    ///
+    /// What would exceed the maximum is cut there: an interval that has reached the maximum
+    /// spreads downwards only, and half of its delays are the maximum itself. Percentages above
+    /// 100 count as 100.
+    Percent(u8),
+}
+
+/// What follows from one failure: the interval to persist and the delay to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// The interval without jitter, the `last` of the next failure.
+    pub interval: Seconds,
+    /// The interval with jitter: how long to wait now. At least one second and at most the
+    /// policy's maximum.
+    pub delay: Seconds,
+}
+
+impl Backoff {
+    /// The [`next`](Self::next) interval and the delay that the jitter makes of it.
+    ///
+    /// `random` should be uniformly distributed; the same number gives the same delay, which
+    /// makes retries reproducible with [`mix`](crate::mix). The interval does not depend on it.
+    ///
+    /// ```
+    /// use bmdb_backoff::{Backoff, Seconds, mix};
+    ///
+    /// let policy: Backoff = "initial=10s,max=1h,factor=2,jitter=equal".parse()?;
+    /// let (machine, fence) = (0x5eed_u128, 7);
+    /// let step = policy.step(Seconds::new(20), mix(machine, fence));
+    /// assert_eq!(step.interval.get(), 40);
+    /// assert!((20..=40).contains(&step.delay.get()));
+    /// # Ok::<(), bmdb_backoff::ParseError>(())
+    /// ```
+    #[must_use]
+    pub const fn step(&self, last: Option<Seconds>, random: u64) -> Step {
+        let interval = self.next(last);
+        let delay = self.jitter().spread(interval, random).min(self.maximum());
+        Step { interval, delay }
+    }
+}
+
+impl Jitter {
+    pub(crate) const fn normalized(self) -> Self {
+        match self {
+            Self::Percent(percent) if percent > 100 => Self::Percent(100),
+            other => other,
+        }
+    }
+
+    const fn spread(self, interval: Seconds, random: u64) -> Seconds {
+        let base = interval.wide();
+        let delay = match self {
+            Self::None => return interval,
+            Self::Full => 1 + below(base, random),
+            Self::Equal => base - base / 2 + below(base / 2 + 1, random),
+            Self::Percent(percent) => {
+                let spread = base * percent as u64 / 100;
+                base - spread + below(2 * spread + 1, random)
+            }
+        };
+        Seconds::saturating(delay)
+    }
+}
+
+/// Maps a random number to 0 .. `bound`: the high half of the product, which needs no division
+/// and is off from uniform by less than `bound` in 2⁶⁴.
+const fn below(bound: u64, random: u64) -> u64 {
+    ((random as u128 * bound as u128) >> u64::BITS) as u64
+}

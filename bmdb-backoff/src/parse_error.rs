@@ -1,0 +1,34 @@
+//! `ParseError`: where a text stops being a policy, and what belongs there.
+
+/// A text that is no policy, duration, factor or jitter: what was expected, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    offset: usize,
+    expected: &'static str,
+}
+
+impl ParseError {
+    pub(crate) const fn new(offset: usize, expected: &'static str) -> Self {
+        Self { offset, expected }
+    }
+
+    /// The byte of the text at which something else was expected; its length, if more was.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// What was expected there, for people.
+    #[must_use]
+    pub const fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
+impl core::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "at byte {}: expected {}", self.offset, self.expected)
+    }
+}
+
+impl core::error::Error for ParseError {}
