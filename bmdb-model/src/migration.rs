@@ -1,5 +1,6 @@
 //! The embedded migrations, the versions a database has, and which versions get along.
 
+use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -12,21 +13,6 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The key of the session-level advisory lock that makes concurrent migrators take turns ("bmdb").
 const MIGRATION_LOCK: i64 = 0x626d_6462;
-
-diesel::table! {
-    /// Diesel's own record of what has been applied.
-    __diesel_schema_migrations (version) {
-        version -> Text,
-        run_on -> Timestamp,
-    }
-}
-
-diesel::table! {
-    schema_compatibility (singleton) {
-        singleton -> Bool,
-        oldest_compatible -> Text,
-    }
-}
 
 /// Why migrating, or judging a database's version, failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,140 @@
+//! What can go wrong in a statement, and what it means for the caller.
+//!
+//! This is the one file that reads the engine's error messages: diesel-async does not hand out
+//! SQLSTATEs, only a kind for a few of them and the (possibly translated) text.
+
+use crate::MachineId;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+/// Why a model function failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database refused the statement, or the connection broke.
+    #[error("database: {0}")]
+    Database(#[from] DieselError),
+    /// PostgreSQL cannot store this text.
+    #[error("{field} contains a NUL byte (at byte {offset}), which PostgreSQL cannot store")]
+    NulByte {
+        /// The field that holds it.
+        field: &'static str,
+        /// Its offset in bytes.
+        offset: usize,
+    },
+    /// A text that must not be empty is.
+    #[error("{field} must not be empty")]
+    Empty {
+        /// The field that is empty.
+        field: &'static str,
+    },
+    /// No machine has this id.
+    #[error("there is no machine {0}")]
+    NoSuchMachine(MachineId),
+    /// The provider's id belongs to another machine already.
+    #[error("provider id {provider_id:?} of {provider} belongs to another machine already")]
+    ProviderIdTaken {
+        /// The provider.
+        provider: crate::Provider,
+        /// Its id for the machine.
+        provider_id: String,
+    },
+    /// A machine with work in progress cannot be deleted.
+    #[error("machine {0} has work in progress: wait for it to end, or release it first")]
+    MachineHasWork(MachineId),
+    /// A process definition that cannot work.
+    #[error("process {process}: {problem}")]
+    InvalidDefinition {
+        /// The process.
+        process: crate::Process,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+/// What a database error means for the caller's next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The transaction lost against a concurrent one (SQLSTATE 40001): run it again.
+    Serialization,
+    /// The transaction was the victim of a deadlock (40P01): run it again.
+    Deadlock,
+    /// Another claim holds the lane (23505 on `work_item_lane`): somebody else was faster.
+    LaneTaken,
+    /// The connection is gone; whether the statement took effect is not known.
+    ConnectionLost,
+    /// The transaction was aborted by an earlier failed statement (25P02).
+    Aborted,
+    /// The database gave a reason that its message does not tell in English: perhaps worth a retry.
+    Unclassified,
+    /// Anything else: a retry would fail again.
+    Other,
+}
+
+impl Failure {
+    /// Whether running the same transaction again may succeed.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Serialization | Self::Deadlock)
+    }
+}
+
+impl Error {
+    /// What this error means for the caller's next step.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Database(error) => classify(error),
+            _ => Failure::Other,
+        }
+    }
+}
+
+/// What a Diesel error means for the caller's next step.
+#[must_use]
+pub fn classify(error: &DieselError) -> Failure {
+    use DatabaseErrorKind as Kind;
+    match error {
+        DieselError::DatabaseError(kind, info) => {
+            let message = info.message();
+            match kind {
+                Kind::SerializationFailure => Failure::Serialization,
+                Kind::UniqueViolation if info.constraint_name() == Some("work_item_lane") => {
+                    Failure::LaneTaken
+                }
+                Kind::UnableToSendCommand | Kind::ClosedConnection => Failure::ConnectionLost,
+                Kind::Unknown if message == "deadlock detected" => Failure::Deadlock,
+                Kind::Unknown if message.starts_with("terminating connection") => {
+                    Failure::ConnectionLost
+                }
+                Kind::Unknown if message.starts_with("current transaction is aborted") => {
+                    Failure::Aborted
+                }
+                Kind::Unknown => Failure::Unclassified,
+                _ => Failure::Other,
+            }
+        }
+        DieselError::BrokenTransactionManager => Failure::ConnectionLost,
+        _ => Failure::Other,
+    }
+}
+
+/// Refuses text that PostgreSQL cannot store.
+pub(crate) fn storable(field: &'static str, text: &str) -> Result<(), Error> {
+    match text.bytes().position(|byte| byte == 0) {
+        None => Ok(()),
+        Some(offset) => Err(Error::NulByte { field, offset }),
+    }
+}
+
+/// As [`storable`], for text that must say something.
+pub(crate) fn storable_non_empty(field: &'static str, text: &str) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::Empty { field });
+    }
+    storable(field, text)
+}
+
+pub(crate) fn optional_storable(field: &'static str, text: Option<&str>) -> Result<(), Error> {
+    text.map_or(Ok(()), |text| storable(field, text))
+}

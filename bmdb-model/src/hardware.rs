@@ -1,0 +1,51 @@
+//! The tag `machine_hardware_report`: what the agent found in the machine.
+
+use crate::schema::machine_hardware_report;
+use crate::{Error, MachineId};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// Sets the report, in the encoding the agent chose; the caller has touched the machine.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn set(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    raw: &[u8],
+) -> Result<(), Error> {
+    diesel::insert_into(machine_hardware_report::table)
+        .values((
+            machine_hardware_report::machine_id.eq(machine),
+            machine_hardware_report::hardware_report_raw.eq(raw),
+        ))
+        .on_conflict(machine_hardware_report::machine_id)
+        .do_update()
+        .set(machine_hardware_report::hardware_report_raw.eq(raw))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Up to `limit` reports of machines after `after`, in machine order: pass the last machine of one
+/// page to get the next.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn page(
+    conn: &mut AsyncPgConnection,
+    after: Option<MachineId>,
+    limit: i64,
+) -> Result<Vec<(MachineId, Vec<u8>)>, Error> {
+    let after = after.unwrap_or_else(|| uuid::Uuid::nil().into());
+    Ok(machine_hardware_report::table
+        .filter(machine_hardware_report::machine_id.gt(after))
+        .order(machine_hardware_report::machine_id)
+        .limit(limit)
+        .select((
+            machine_hardware_report::machine_id,
+            machine_hardware_report::hardware_report_raw,
+        ))
+        .load(conn)
+        .await?)
+}

@@ -1,0 +1,103 @@
+//! The tags of an operating system's installation: a request and a report, each of a generation.
+//!
+//! A request is settled by any report of its own generation; a machine is installed when that
+//! report says `Success`. The view `os_installation_settled` is the one home of that rule.
+
+use crate::schema::{
+    machine_os_installation_report as report, machine_os_installation_request as request,
+    os_installation_settled as settled,
+};
+use crate::text_enum::text_enum;
+use crate::{Error, MachineId};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+text_enum! {
+    /// How an installation ended.
+    InstallationResult {
+        /// The system is installed.
+        Success,
+        /// It is not; the raw report says why.
+        Error,
+    }
+}
+
+/// What is to be installed on a machine; a new generation replaces the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = request, check_for_backend(Pg))]
+pub struct InstallationRequest {
+    /// Grows with every new request.
+    pub generation: i64,
+    /// The request, in the encoding the agent understands.
+    #[diesel(column_name = os_installation_request_raw)]
+    pub raw: Vec<u8>,
+}
+
+/// Sets the request; the caller has touched the machine.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn set_request(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    generation: i64,
+    raw: &[u8],
+) -> Result<(), Error> {
+    let contents = (
+        request::generation.eq(generation),
+        request::os_installation_request_raw.eq(raw),
+    );
+    diesel::insert_into(request::table)
+        .values((request::machine_id.eq(machine), contents))
+        .on_conflict(request::machine_id)
+        .do_update()
+        .set(contents)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets the report; the caller has touched the machine.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn set_report(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    generation: i64,
+    result: InstallationResult,
+    raw: &[u8],
+) -> Result<(), Error> {
+    let contents = (
+        report::generation.eq(generation),
+        report::os_installation_result.eq(result),
+        report::os_installation_report_raw.eq(raw),
+    );
+    diesel::insert_into(report::table)
+        .values((report::machine_id.eq(machine), contents))
+        .on_conflict(report::machine_id)
+        .do_update()
+        .set(contents)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The machine's request, unless it is settled.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pending_request(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+) -> Result<Option<InstallationRequest>, Error> {
+    let is_settled = diesel::dsl::exists(settled::table.filter(settled::machine_id.eq(machine)));
+    Ok(request::table
+        .find(machine)
+        .filter(diesel::dsl::not(is_settled))
+        .select(InstallationRequest::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}

@@ -1,0 +1,137 @@
+//! Process definitions: what every component must know alike about a process.
+
+use crate::schema::process_def;
+use crate::{Error, Lane, Process};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// A row of `process_def`.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = process_def, treat_none_as_null = true, check_for_backend(diesel::pg::Pg))]
+pub struct ProcessDef {
+    /// The process.
+    pub process: Process,
+    /// Processes of one lane exclude each other on a machine.
+    pub lane: Lane,
+    /// The view `(machine_id, provider, ready_at)` of the machines that need the process.
+    pub workflow: Option<String>,
+    /// Whether that view's `ready_at` moves by writes that are not planned, such as heartbeats.
+    pub time_driven: bool,
+    /// The delay after a first loss (a session that expired while it held the work), in seconds.
+    #[diesel(column_name = loss_initial_seconds)]
+    pub loss_initial_seconds: i64,
+    /// The longest delay after consecutive losses, in seconds.
+    #[diesel(column_name = loss_maximum_seconds)]
+    pub loss_maximum_seconds: i64,
+}
+
+impl ProcessDef {
+    /// What holds for a process without a row: its own lane, no workflow, the default loss delay
+    /// of 15 s growing to 1 h.
+    #[must_use]
+    pub fn new(process: Process) -> Self {
+        Self {
+            lane: Lane::from(&process),
+            process,
+            workflow: None,
+            time_driven: false,
+            loss_initial_seconds: 15,
+            loss_maximum_seconds: 3600,
+        }
+    }
+
+    /// The same in another lane.
+    #[must_use]
+    pub fn lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+
+    /// The same with a workflow view whose `ready_at` changes only by writes that are planned.
+    #[must_use]
+    pub fn workflow(self, view: impl Into<String>) -> Self {
+        Self {
+            workflow: Some(view.into()),
+            ..self
+        }
+    }
+
+    /// The same with other delays after losses, in whole seconds.
+    #[must_use]
+    pub fn loss_delay(self, initial_seconds: u32, maximum_seconds: u32) -> Self {
+        Self {
+            loss_initial_seconds: initial_seconds.into(),
+            loss_maximum_seconds: maximum_seconds.into(),
+            ..self
+        }
+    }
+
+    /// What is wrong with the loss delay, if anything is.
+    fn problem(&self) -> Option<String> {
+        let longest = i64::from(i32::MAX);
+        if !(1..=longest).contains(&self.loss_initial_seconds)
+            || !(self.loss_initial_seconds..=longest).contains(&self.loss_maximum_seconds)
+        {
+            return Some(format!(
+                "its loss delay of {} to {} s must satisfy 1 <= initial <= maximum <= {longest}",
+                self.loss_initial_seconds, self.loss_maximum_seconds
+            ));
+        }
+        None
+    }
+}
+
+/// Adds or replaces a definition. Machines are planned by it from their next tag write on, or by a
+/// re-planning of the fleet.
+///
+/// # Errors
+/// [`Error::InvalidDefinition`] when the loss delay is out of range or the workflow is no view with
+/// the columns `machine_id uuid`, `provider text`, `ready_at timestamptz`; [`Error::Database`].
+pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Result<(), Error> {
+    let invalid = |problem| Error::InvalidDefinition {
+        process: definition.process.clone(),
+        problem,
+    };
+    if let Some(problem) = definition.problem() {
+        return Err(invalid(problem));
+    }
+    if let Some(workflow) = &definition.workflow {
+        crate::error::storable_non_empty("workflow", workflow)?;
+        crate::plan::check_workflow(conn, workflow)
+            .await?
+            .map_err(invalid)?;
+    }
+    diesel::insert_into(process_def::table)
+        .values(definition)
+        .on_conflict(process_def::process)
+        .do_update()
+        .set(definition)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The definition in force: the row, or what holds without one.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn of(conn: &mut AsyncPgConnection, process: &Process) -> Result<ProcessDef, Error> {
+    let row = process_def::table
+        .find(process)
+        .select(ProcessDef::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.unwrap_or_else(|| ProcessDef::new(process.clone())))
+}
+
+/// All rows, by name.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<ProcessDef>, Error> {
+    Ok(process_def::table
+        .select(ProcessDef::as_select())
+        .order(process_def::process)
+        .load(conn)
+        .await?)
+}

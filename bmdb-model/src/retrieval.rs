@@ -1,0 +1,105 @@
+//! Listing machines that need a process, live and without claiming them.
+
+use crate::provided::ProvidedMachine;
+use crate::{Error, Process, Provider};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// Machines on which the agent should be started, as far as `process` may work on them now: not on
+/// hold, nobody holds a process of its lane there, and it has no backoff in force there.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn for_agent_start(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<Vec<ProvidedMachine>, Error> {
+    for_workflow(conn, "workflow_agent_start", process, provider, limit).await
+}
+
+/// Machines whose agent has fallen silent and is due for recovery, under the same conditions as
+/// [`for_agent_start`].
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn for_agent_recovery(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<Vec<ProvidedMachine>, Error> {
+    for_workflow(conn, "workflow_agent_recovery", process, provider, limit).await
+}
+
+/// The same for any workflow's view of provided machines.
+///
+/// # Errors
+/// [`Error::Database`], also when there is no such view.
+pub async fn for_workflow(
+    conn: &mut AsyncPgConnection,
+    workflow: &str,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<Vec<ProvidedMachine>, Error> {
+    Ok(Retrieval {
+        workflow,
+        process,
+        provider,
+        limit,
+    }
+    .load(conn)
+    .await?)
+}
+
+struct Retrieval<'a> {
+    workflow: &'a str,
+    process: &'a Process,
+    provider: Option<&'a Provider>,
+    limit: i64,
+}
+
+impl QueryId for Retrieval<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl diesel::query_builder::Query for Retrieval<'_> {
+    type SqlType = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<ProvidedMachine, Pg>>;
+}
+
+impl QueryFragment<Pg> for Retrieval<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT p.machine_id, p.provider, p.provider_id, p.provider_reservation_id, \
+             p.provider_ip_address, p.provider_location, p.provider_status FROM ",
+        );
+        out.push_identifier(self.workflow)?;
+        out.push_sql(
+            " w JOIN machine_provided p ON p.machine_id = w.machine_id \
+             WHERE (w.ready_at IS NULL OR w.ready_at <= clock_timestamp()) \
+             AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = w.machine_id) \
+             AND NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = w.machine_id \
+             AND i.process = ",
+        );
+        out.push_bind_param::<Text, _>(&self.process)?;
+        out.push_sql(
+            " AND i.backoff_until > clock_timestamp()) \
+             AND NOT EXISTS (SELECT 1 FROM work_item l WHERE l.machine_id = w.machine_id \
+             AND l.session_id IS NOT NULL AND l.lane = \
+             coalesce((SELECT d.lane FROM process_def d WHERE d.process = $1), $1))",
+        );
+        if let Some(provider) = &self.provider {
+            out.push_sql(" AND w.provider = ");
+            out.push_bind_param::<Text, _>(provider)?;
+        }
+        out.push_sql(" LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The tables as Diesel sees them; `cargo xtask schema --check` compares them with the migrations.
+#![allow(
+    missing_docs,
+    reason = "the columns are described in the migrations and the row types"
+)]
+
+diesel::table! {
+    machines (machine_id) {
+        machine_id -> Uuid,
+        machine_created_at -> Timestamptz,
+        machine_version -> Int8,
+    }
+}
+
+diesel::table! {
+    sessions (session_id) {
+        session_id -> Uuid,
+        session_component_name -> Text,
+        session_runtime_info -> Text,
+        session_created_at -> Timestamptz,
+        session_interval_seconds -> Int8,
+        session_deadline -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    process_def (process) {
+        process -> Text,
+        lane -> Text,
+        workflow -> Nullable<Text>,
+        time_driven -> Bool,
+        loss_initial_seconds -> Int8,
+        loss_maximum_seconds -> Int8,
+    }
+}
+
+diesel::table! {
+    work_item (machine_id, process) {
+        machine_id -> Uuid,
+        process -> Text,
+        lane -> Text,
+        provider -> Nullable<Text>,
+        eligible -> Bool,
+        plan_at -> Nullable<Timestamptz>,
+        backoff_until -> Nullable<Timestamptz>,
+        ready_at -> Nullable<Timestamptz>,
+        session_id -> Nullable<Uuid>,
+        started_at -> Nullable<Timestamptz>,
+        fence -> Int8,
+        failures -> Int8,
+        losses -> Int8,
+        cause -> Nullable<Text>,
+        last_interval_seconds -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    work_attempt (machine_id, fence) {
+        machine_id -> Uuid,
+        fence -> Int8,
+        last_fence -> Int8,
+        process -> Text,
+        session_id -> Uuid,
+        started_at -> Timestamptz,
+        ended_at -> Timestamptz,
+        outcome -> Text,
+        cause -> Nullable<Text>,
+        repeats -> Int8,
+        interval_seconds -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    work_backoff (machine_id, process) {
+        machine_id -> Uuid,
+        process -> Text,
+        until -> Timestamptz,
+        cause -> Nullable<Text>,
+        last_interval_seconds -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    work_history (machine_id, timestamp, event) {
+        machine_id -> Uuid,
+        process -> Text,
+        event -> Text,
+        timestamp -> Timestamptz,
+        failed_cause -> Nullable<Text>,
+        session_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    machine_provided (machine_id) {
+        machine_id -> Uuid,
+        provider -> Text,
+        provider_id -> Text,
+        provider_reservation_id -> Nullable<Text>,
+        provider_ip_address -> Nullable<Text>,
+        provider_location -> Nullable<Text>,
+        provider_status -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    machine_agent_started (machine_id) {
+        machine_id -> Uuid,
+        agent_started_at -> Timestamptz,
+        agent_public_key -> Bytea,
+    }
+}
+
+diesel::table! {
+    machine_agent_heartbeat (machine_id) {
+        machine_id -> Uuid,
+        agent_heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    machine_hold (machine_id) {
+        machine_id -> Uuid,
+        reason -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    machine_hardware_report (machine_id) {
+        machine_id -> Uuid,
+        hardware_report_raw -> Bytea,
+    }
+}
+
+diesel::table! {
+    machine_os_installation_request (machine_id) {
+        machine_id -> Uuid,
+        generation -> Int8,
+        os_installation_request_raw -> Bytea,
+    }
+}
+
+diesel::table! {
+    machine_os_installation_report (machine_id) {
+        machine_id -> Uuid,
+        generation -> Int8,
+        os_installation_result -> Text,
+        os_installation_report_raw -> Bytea,
+    }
+}
+
+diesel::table! {
+    os_installation_settled (machine_id) {
+        machine_id -> Uuid,
+        generation -> Int8,
+        os_installation_result -> Text,
+    }
+}
+
+diesel::table! {
+    schema_compatibility (singleton) {
+        singleton -> Bool,
+        oldest_compatible -> Text,
+    }
+}
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Varchar,
+        run_on -> Timestamp,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    machines,
+    machine_provided,
+    machine_agent_started,
+    machine_agent_heartbeat,
+    machine_hold,
+    machine_hardware_report,
+    machine_os_installation_request,
+    machine_os_installation_report,
+    os_installation_settled,
+    work_item,
+    work_attempt,
+    sessions,
+    process_def,
+);

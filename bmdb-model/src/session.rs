@@ -1,0 +1,179 @@
+//! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
+
+use crate::error::{storable, storable_non_empty};
+use crate::schema::sessions;
+use crate::statement::statement;
+use crate::{Error, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+diesel::define_sql_function! {
+    /// The time now, not the transaction's start: the only clock that may judge a lease.
+    fn clock_timestamp() -> Timestamptz;
+}
+
+/// A row of `sessions`.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(diesel::pg::Pg))]
+pub struct SessionRow {
+    /// The session.
+    #[diesel(column_name = session_id)]
+    pub id: SessionId,
+    /// Which program it is, a label.
+    #[diesel(column_name = session_component_name)]
+    pub component_name: String,
+    /// Where and how it runs, a label.
+    #[diesel(column_name = session_runtime_info)]
+    pub runtime_info: String,
+    /// When it was started.
+    #[diesel(column_name = session_created_at)]
+    pub created_at: DateTime<Utc>,
+    /// How far each heartbeat moves the deadline, in seconds.
+    #[diesel(column_name = session_interval_seconds)]
+    pub interval_seconds: i64,
+    /// When the lease ends if no further heartbeat comes.
+    #[diesel(column_name = session_deadline)]
+    pub deadline: DateTime<Utc>,
+}
+
+statement! {
+    Start<'a> = "INSERT INTO sessions (session_id, session_component_name, session_runtime_info, \
+                 session_interval_seconds, session_deadline) \
+                 VALUES ($1, $2, $3, $4, clock_timestamp() + $4 * interval '1 second')";
+    (id: SessionId => SqlUuid, component: &'a str => Text, runtime: &'a str => Text, interval: i64 => BigInt) -> ()
+}
+
+/// Starts a session whose lease lasts `interval_seconds` (1 to 86 400) from now.
+///
+/// # Errors
+/// [`Error::Empty`] or [`Error::NulByte`] for the labels, [`Error::Database`].
+pub async fn start(
+    conn: &mut AsyncPgConnection,
+    component_name: &str,
+    runtime_info: &str,
+    interval_seconds: i64,
+) -> Result<SessionId, Error> {
+    storable_non_empty("component name", component_name)?;
+    storable("runtime info", runtime_info)?;
+    let id = SessionId::random();
+    let start = Start {
+        id,
+        component: component_name,
+        runtime: runtime_info,
+        interval: interval_seconds,
+    };
+    start.execute(conn).await?;
+    Ok(id)
+}
+
+/// The fence check, the first statement of every transaction of a session: whether it lives.
+///
+/// The row stays locked to the end of the transaction with a lock that lets heartbeats pass and
+/// makes the janitor's `DELETE` wait. So either the transaction commits before the session is
+/// removed, or its fence check finds nothing; a deadline that passes meanwhile does no harm.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn fence_check(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    let alive: Option<i32> = sessions::table
+        .filter(sessions::session_id.eq(id))
+        .filter(sessions::session_deadline.gt(clock_timestamp()))
+        .select(1.into_sql::<diesel::sql_types::Integer>())
+        .for_key_share()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(alive.is_some())
+}
+
+/// Whether a session lives, without locking it: for read-only transactions, which cannot lock and
+/// need not, because they write nothing.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lives(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    let query = sessions::table
+        .filter(sessions::session_id.eq(id))
+        .filter(sessions::session_deadline.gt(clock_timestamp()));
+    Ok(diesel::select(diesel::dsl::exists(query))
+        .get_result(conn)
+        .await?)
+}
+
+statement! {
+    Heartbeat<'a> = include_str!("sql/heartbeat.sql");
+    (ids: &'a [SessionId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// One heartbeat for all of a program's sessions; returns those that still live.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn heartbeat(
+    conn: &mut AsyncPgConnection,
+    ids: &[SessionId],
+) -> Result<Vec<SessionId>, Error> {
+    Ok(Heartbeat { ids }.load(conn).await?)
+}
+
+/// Locks a session against its heartbeats, its transactions and the janitor; whether it was there.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    let found: Option<SessionId> = sessions::table
+        .filter(sessions::session_id.eq(id))
+        .select(sessions::session_id)
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// Locks up to `limit` expired sessions that nobody else has locked, and returns them.
+///
+/// The deadline is tested on the locked row. `DELETE … WHERE session_id IN (SELECT expired)` looks
+/// the same and deleted a session that a heartbeat had just saved.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock_expired(
+    conn: &mut AsyncPgConnection,
+    limit: i64,
+) -> Result<Vec<SessionId>, Error> {
+    Ok(sessions::table
+        .filter(sessions::session_deadline.lt(clock_timestamp()))
+        .select(sessions::session_id)
+        .limit(limit)
+        .for_update()
+        .skip_locked()
+        .load(conn)
+        .await?)
+}
+
+/// Deletes sessions whose work has been freed; one that still holds work makes this fail.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn delete(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<usize, Error> {
+    Ok(
+        diesel::delete(sessions::table.filter(sessions::session_id.eq_any(ids)))
+            .execute(conn)
+            .await?,
+    )
+}
+
+/// All sessions, oldest first.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<SessionRow>, Error> {
+    Ok(sessions::table
+        .select(SessionRow::as_select())
+        .order((sessions::session_created_at, sessions::session_id))
+        .load(conn)
+        .await?)
+}

@@ -1,0 +1,37 @@
+-- Claims due items of a process: all three gates are columns of the locked row, which SKIP LOCKED
+-- re-reads in its newest version. "candidate" keeps an idle poll read-only: without it the fence
+-- check's row lock would take a transaction id and write WAL on every poll.
+WITH candidate AS MATERIALIZED (
+    SELECT 1 FROM work_item i
+    WHERE i.process = $1 AND i.provider = $2
+      AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+    LIMIT 1
+), alive AS MATERIALIZED (
+    SELECT 1 FROM sessions
+    WHERE session_id = $3 AND session_deadline > clock_timestamp()
+      AND EXISTS (SELECT 1 FROM candidate)
+    FOR KEY SHARE
+), due AS MATERIALIZED (
+    SELECT i.machine_id, i.process FROM work_item i
+    WHERE EXISTS (SELECT 1 FROM alive)
+      AND i.process = $1 AND i.provider = $2
+      AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+      -- Only an optimisation, the lane is guarded by its unique index. Scalar and an aggregate over
+      -- the primary key on purpose: other forms make the planner read a whole partial index.
+      AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
+           WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
+    ORDER BY i.ready_at
+    LIMIT $4
+    FOR NO KEY UPDATE OF i SKIP LOCKED
+), claimed AS (
+    UPDATE work_item i
+    SET session_id = $3, started_at = clock_timestamp(), fence = nextval('work_fence')
+    FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
+    WHERE i.machine_id = d.machine_id AND i.process = d.process
+    RETURNING i.machine_id, i.fence, i.started_at, i.failures,
+        CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
+)
+SELECT s.lives, c.machine_id, c.fence, c.started_at, c.failures, c.previous_interval
+FROM (SELECT EXISTS (SELECT 1 FROM sessions
+                     WHERE session_id = $3 AND session_deadline > clock_timestamp()) AS lives) s
+LEFT JOIN claimed c ON true
