@@ -1,1 +1,40 @@
-//! Placeholder.
+//! A migrated PostgreSQL database of its own for every test, on an ephemeral server, with time
+//! that can be moved.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), bmdb_testkit::TestkitError> {
+//! use bmdb_testkit::TestDb;
+//! use std::time::Duration;
+//!
+//! let db = TestDb::new().await?; // migrated, and nobody else's
+//! db.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())").await?;
+//!
+//! db.advance(Duration::from_secs(3600)).await?; // instead of sleeping
+//!
+//! let old = "SELECT count(*) FROM machines WHERE machine_created_at < now() - interval '59 min'";
+//! assert_eq!(db.rows(old).await?, ["1"]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod account;
+mod database;
+mod error;
+mod hash;
+mod installation;
+mod keeper;
+mod lookup;
+mod seed;
+mod server;
+mod template;
+mod time;
+mod url;
+
+pub use account::Account;
+pub use database::TestDb;
+pub use error::TestkitError;
+pub use installation::Installation;
+pub use lookup::{Attempt, Lookup, Places, Verdict};
+pub use seed::cache_dir;
+pub use server::{Profile, Server};

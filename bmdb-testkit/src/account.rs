@@ -1,0 +1,127 @@
+//! Who the server runs as: PostgreSQL refuses to run as root.
+
+use crate::TestkitError;
+use std::env;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// The account that the server's processes run as and that owns its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The account's name, where one had to be chosen.
+    pub name: Option<String>,
+    /// The numeric user id.
+    pub uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// This process's own account, unless that is root: then `BMDB_TESTKIT_USER`, else `postgres`,
+    /// else `nobody`.
+    ///
+    /// # Errors
+    /// [`TestkitError::NoAccount`].
+    pub fn for_server() -> Result<Self, TestkitError> {
+        let own = Self {
+            name: None,
+            uid: id(&["-u"]).unwrap_or_default(),
+            gid: id(&["-g"]).unwrap_or_default(),
+        };
+        if own.uid != 0 {
+            return Ok(own);
+        }
+        let chosen = env::var("BMDB_TESTKIT_USER")
+            .ok()
+            .filter(|name| !name.is_empty());
+        let candidates = match &chosen {
+            Some(name) => vec![name.as_str()],
+            None => vec!["postgres", "nobody"],
+        };
+        candidates
+            .iter()
+            .find_map(|name| Self::named(name))
+            .ok_or_else(|| TestkitError::NoAccount {
+                reason: format!(
+                    "PostgreSQL does not run as root, and there is no account {} but root's",
+                    candidates.join(" or ")
+                ),
+            })
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let account = Self {
+            name: Some(name.to_owned()),
+            uid: id(&["-u", name])?,
+            gid: id(&["-g", name])?,
+        };
+        (account.uid != 0).then_some(account)
+    }
+
+    /// Whether it is another account than this process's.
+    pub(crate) fn is_other(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// A command that runs as this account, without root's supplementary groups (std clears them
+    /// with the uid), from a folder that every account can reach.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").env("LC_ALL", "C");
+        for (name, _) in env::vars_os() {
+            // PGDATA, PGOPTIONS and their like would change what the server is.
+            if name.as_encoded_bytes().starts_with(b"PG") {
+                command.env_remove(name);
+            }
+        }
+        if self.is_other() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+
+    /// Runs a command of [`Account::command`] to its end.
+    pub(crate) fn run(&self, step: &str, mut command: Command) -> Result<(), TestkitError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let output = command.output().map_err(|error| {
+            let who = self.name.as_deref().unwrap_or("this account");
+            TestkitError::boot(
+                step,
+                format!("{program}: {error}; {who} must be able to reach and run it"),
+            )
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(TestkitError::boot(
+            step,
+            format!(
+                "{program} ended with {}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
+        ))
+    }
+
+    /// Makes a new folder that only this account can enter.
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<(), TestkitError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = fs::DirBuilder::new().mode(0o700).create(path);
+        made.and_then(|()| {
+            if self.is_other() {
+                chown(path, Some(self.uid), Some(self.gid))
+            } else {
+                Ok(())
+            }
+        })
+        .map_err(TestkitError::files(path))
+    }
+}
+
+/// std knows no uid without `unsafe`; `id` is POSIX.
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}

@@ -1,0 +1,181 @@
+//! A test's own database.
+
+use crate::TestkitError;
+use crate::keeper::connect;
+use crate::server::{Profile, Server};
+use crate::template::{Level, create_database};
+use crate::url::with_database;
+use bmdb_model::migration;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_postgres::SimpleQueryMessage;
+
+/// The server of all tests of this process. A static is never dropped: the server ends because the
+/// end of the process closes its watcher's pipe.
+static SHARED: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+
+/// A PostgreSQL database that belongs to one test.
+///
+/// Dropping it drops the database in the background, whoever is still connected. Where the drop
+/// happens in a panic the database is kept, and a line on standard error says how to open it; a
+/// test that fails by returning an error does not panic, so its database goes.
+#[derive(Debug)]
+pub struct TestDb {
+    server: Arc<Server>,
+    name: String,
+    url: String,
+}
+
+impl TestDb {
+    /// A new database with all migrations.
+    ///
+    /// The first call of a process finds or boots the server that all its tests share.
+    ///
+    /// # Errors
+    /// There is no server, or it could not be booted; the error says what to do. Tests are never
+    /// skipped for the lack of a server.
+    pub async fn new() -> Result<Self, TestkitError> {
+        Self::at_version(&migration::newest_known()).await
+    }
+
+    /// A new database without any migration.
+    ///
+    /// # Errors
+    /// As [`TestDb::new`].
+    pub async fn empty() -> Result<Self, TestkitError> {
+        Self::make(None, Level::Empty).await
+    }
+
+    /// A new database migrated up to and including this version, such as `"20261122000300"`.
+    ///
+    /// # Errors
+    /// [`TestkitError::UnknownVersion`], and as [`TestDb::new`].
+    pub async fn at_version(version: &str) -> Result<Self, TestkitError> {
+        Self::make(None, Level::at(version)?).await
+    }
+
+    /// A new database with all migrations on this server instead of the shared one.
+    ///
+    /// # Errors
+    /// As [`TestDb::new`].
+    pub async fn on(server: &Arc<Server>) -> Result<Self, TestkitError> {
+        let newest = Level::at(&migration::newest_known())?;
+        Self::make(Some(server.clone()), newest).await
+    }
+
+    /// The URL of this database. Understood by libpq, tokio-postgres and Diesel.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The name of this database.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A new connection to this database.
+    ///
+    /// # Errors
+    /// [`TestkitError::Diesel`].
+    pub async fn connect(&self) -> Result<AsyncPgConnection, TestkitError> {
+        Ok(AsyncPgConnection::establish(&self.url).await?)
+    }
+
+    /// Runs one or more statements, on a connection of their own.
+    ///
+    /// # Errors
+    /// [`TestkitError::Database`] with the SQLSTATE.
+    pub async fn execute(&self, sql: &str) -> Result<(), TestkitError> {
+        let client = connect(&self.config()?).await?;
+        Ok(client.batch_execute(sql).await?)
+    }
+
+    /// The rows of a query as `psql -At` prints them: columns separated by `|`, NULL as nothing.
+    ///
+    /// # Errors
+    /// [`TestkitError::Database`] with the SQLSTATE.
+    pub async fn rows(&self, sql: &str) -> Result<Vec<String>, TestkitError> {
+        let client = connect(&self.config()?).await?;
+        let messages = client.simple_query(sql).await?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows
+            .map(|row| {
+                let columns: Vec<&str> = (0..row.len())
+                    .map(|column| row.get(column).unwrap_or_default())
+                    .collect();
+                columns.join("|")
+            })
+            .collect())
+    }
+
+    pub(crate) fn config(&self) -> Result<tokio_postgres::Config, TestkitError> {
+        Ok(self.url.parse()?)
+    }
+
+    async fn make(server: Option<Arc<Server>>, level: Level) -> Result<Self, TestkitError> {
+        // Booting blocks, and so does the keeper's start.
+        let prepared = tokio::task::spawn_blocking(move || {
+            let server = server.map_or_else(shared, Ok)?;
+            let name = server.keeper.new_name()?;
+            Ok::<_, TestkitError>((server, name))
+        });
+        let (server, name) = prepared
+            .await
+            .map_err(|error| TestkitError::boot("booting the server", error))??;
+        create_database(server.url(), &name, &level).await?;
+        Ok(Self {
+            url: with_database(server.url(), &name),
+            server,
+            name,
+        })
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        if std::thread::panicking() {
+            self.server.keeper.keep_database(name);
+            self.tell_that_it_is_kept();
+        } else {
+            self.server.keeper.drop_database(name);
+        }
+    }
+}
+
+impl TestDb {
+    #[allow(
+        clippy::print_stderr,
+        reason = "whoever reads a failed test's output is who needs the database"
+    )]
+    fn tell_that_it_is_kept(&self) {
+        let psql = self.server.psql();
+        eprintln!(
+            "bmdb-testkit: the failed test's database: {} '{}'",
+            psql.display(),
+            self.url
+        );
+        if self.server.folder().is_some() {
+            eprintln!(
+                "bmdb-testkit: its server ends with this process; to look at the database \
+                 afterwards run the test on one that stays: `cargo xtask pg start`"
+            );
+        }
+    }
+}
+
+/// The server of this process. A failed boot is not remembered: the next test tries again.
+fn shared() -> Result<Arc<Server>, TestkitError> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = &*shared {
+        return Ok(server.clone());
+    }
+    let server = Arc::new(Server::start(Profile::Fast)?);
+    *shared = Some(server.clone());
+    Ok(server)
+}

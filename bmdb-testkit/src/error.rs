@@ -1,0 +1,111 @@
+//! What can go wrong between a test and its database, and what to do about it.
+
+use crate::lookup::Lookup;
+use bmdb_model::SessionId;
+use bmdb_model::migration::MigrationError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no test database, or why something asked of one failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestkitError {
+    /// No PostgreSQL anywhere: install one, as the message says, or point at one.
+    #[error("{0}")]
+    NoPostgres(Lookup),
+    /// `BMDB_PG_BIN` is set, but what it names cannot be used: correct or unset it.
+    #[error(
+        "BMDB_PG_BIN is {}, but {reason}; set it to a folder that holds `postgres` and `initdb` \
+         of PostgreSQL 14 or newer, or unset it", path.display()
+    )]
+    WrongPgBin {
+        /// The variable's value.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `BMDB_TEST_DATABASE_URL` cannot be used: correct or unset it.
+    #[error(
+        "BMDB_TEST_DATABASE_URL cannot be used: {reason}; correct it, or unset it and a server is booted"
+    )]
+    WrongUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// PostgreSQL refuses to run as root, and there is no account to run it as instead.
+    #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged account for the server to run as")]
+    NoAccount {
+        /// Which accounts were tried.
+        reason: String,
+    },
+    /// A step of preparing or booting the server failed; the reason has the server's own words.
+    #[error("{step} failed: {reason}")]
+    Boot {
+        /// What was being done.
+        step: String,
+        /// What happened, with the fix where one is known.
+        reason: String,
+    },
+    /// A file or folder that the kit needs could not be made or read.
+    #[error("{}: {source}; set BMDB_TESTKIT_CACHE to a folder that can be written", path.display())]
+    Files {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// There is no such session to expire: it was closed, or belongs to another database.
+    #[error("this database has no session {0}")]
+    UnknownSession(SessionId),
+    /// [`TestDb::at_version`](crate::TestDb::at_version) was given a version that does not exist.
+    #[error("there is no migration {version}; the known ones are {}", known.join(", "))]
+    UnknownVersion {
+        /// The version asked for.
+        version: String,
+        /// The versions there are.
+        known: Vec<String>,
+    },
+    /// Migrating the template failed: repair the migration.
+    #[error("the template database cannot be migrated: {0}")]
+    Migration(#[from] MigrationError),
+    /// The server refused a statement, or could not be reached.
+    #[error("{}", with_detail(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// Diesel refused a statement, or could not connect.
+    #[error("{0}")]
+    Diesel(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TestkitError {
+    pub(crate) fn boot(step: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Boot {
+            step: step.into(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn files(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Files { path, source }
+    }
+}
+
+impl From<diesel::result::Error> for TestkitError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Diesel(Box::new(error))
+    }
+}
+
+impl From<diesel::ConnectionError> for TestkitError {
+    fn from(error: diesel::ConnectionError) -> Self {
+        Self::Diesel(Box::new(error))
+    }
+}
+
+/// tokio-postgres prints only "db error" and leaves the server's words to the source.
+fn with_detail(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} ({})", db.message(), db.code().code()),
+        None => error.to_string(),
+    }
+}

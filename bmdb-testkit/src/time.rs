@@ -1,0 +1,77 @@
+//! Moving time: the recorded past moves back, so that tests never sleep.
+
+use crate::keeper::connect;
+use crate::{TestDb, TestkitError};
+use bmdb_model::SessionId;
+use std::fmt::Write;
+use std::time::Duration;
+use tokio_postgres::SimpleQueryMessage;
+
+/// Every recorded moment: read from the catalog, so that columns of later migrations and of
+/// downstream users' own tags move too. Sessions live in the present and stay.
+///
+/// The tables come in the order in which bmdb locks them (machine, work item, the rest), which
+/// keeps the table locks below free of deadlocks with running components.
+const MOMENTS: &str = "
+    SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ',')
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+      AND NOT c.relispartition AND c.relname <> 'sessions'
+      AND a.atttypid = 'timestamptz'::regtype AND a.attgenerated = '' AND NOT a.attisdropped
+    GROUP BY c.oid, c.relname
+    ORDER BY c.relname <> 'machines', c.relname <> 'work_item', c.relname";
+
+impl TestDb {
+    /// Lets this much time pass, as far as the database's records tell: backoffs, plans, tags,
+    /// held work and history all move into the past by `time`, in one transaction.
+    ///
+    /// Sessions stay as they are, because they are alive: see [`TestDb::expire`]. A plan that
+    /// depends on a tag's time moves with it, so nothing has to be planned anew.
+    ///
+    /// # Errors
+    /// [`TestkitError::Database`].
+    pub async fn advance(&self, time: Duration) -> Result<(), TestkitError> {
+        let client = connect(&self.config()?).await?;
+        let mut sql = String::from("BEGIN;\n");
+        for message in client.simple_query(MOMENTS).await? {
+            let SimpleQueryMessage::Row(row) = message else {
+                continue;
+            };
+            let (Some(table), Some(columns)) = (row.get(0), row.get(1)) else {
+                continue;
+            };
+            let micros = time.as_micros();
+            let moved: Vec<String> = columns
+                .split(',')
+                .map(|column| format!("{column} = {column} - interval '{micros} microseconds'"))
+                .collect();
+            let moved = moved.join(", ");
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                sql,
+                "LOCK TABLE {table} IN EXCLUSIVE MODE; UPDATE {table} SET {moved};"
+            );
+        }
+        sql.push_str("COMMIT;");
+        Ok(client.batch_execute(&sql).await?)
+    }
+
+    /// Moves one session's deadline into the past, as if its heartbeats had stopped long ago.
+    ///
+    /// # Errors
+    /// [`TestkitError::UnknownSession`], [`TestkitError::Database`].
+    pub async fn expire(&self, session: SessionId) -> Result<(), TestkitError> {
+        let client = connect(&self.config()?).await?;
+        let expired = client
+            .execute(
+                "UPDATE sessions SET session_deadline = clock_timestamp() - interval '1 second'
+                 WHERE session_id = $1::text::uuid",
+                &[&session.to_string()],
+            )
+            .await?;
+        match expired {
+            1 => Ok(()),
+            _ => Err(TestkitError::UnknownSession(session)),
+        }
+    }
+}

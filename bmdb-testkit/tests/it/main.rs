@@ -1,0 +1,4 @@
+//! The testkit's own tests.
+
+mod database;
+mod time;
