@@ -178,8 +178,8 @@ impl Backoff {
         if product >= self.maximum.wide() * Factor::SCALE {
             return self.maximum;
         }
-        // This form of the ceiling needs one multiplication less than `div_ceil`, which looks at
-        // the remainder; the product of two positive numbers is at least 1.
+        // `div_ceil` would look at the remainder, which costs another multiplication. The product
+        // of two positive numbers is at least 1.
         Seconds::saturating((product - 1) / Factor::SCALE + 1)
     }
 

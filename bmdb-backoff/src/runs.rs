@@ -52,7 +52,7 @@ impl Runs {
         let last = step * Factor::SCALE / (self.policy.factor().micros() - Factor::SCALE);
         let last = if last < limit { last } else { limit - 1 };
         let len = last.saturating_sub(first) / step + 1;
-        self.first = Seconds::saturating(first + len * step).min(self.limit());
+        self.first = Seconds::saturating(first + len * step);
         Some(Run { first, step, len })
     }
 }

@@ -58,34 +58,37 @@ struct Fields {
 impl Fields {
     fn read_pair(&mut self, reader: &mut Reader<'_>) -> Result<(), ParseError> {
         let key_at = reader.offset();
-        let key = reader.word();
-        let excluded = match key {
-            "initial" | "max" | "factor" => self.fixed.is_some(),
-            "fixed" => self.initial.is_some() || self.max.is_some() || self.factor.is_some(),
-            "jitter" => false,
-            _ => {
-                return Err(ParseError::new(
-                    key_at,
-                    "`initial`, `max`, `factor`, `fixed` or `jitter`",
-                ));
-            }
-        };
-        if excluded {
-            return Err(ParseError::new(
-                key_at,
-                "either `fixed` or `initial`, `max` and `factor`",
-            ));
-        }
+        let key = Key::read(reader)?;
+        self.admit(key)
+            .map_err(|expected| ParseError::new(key_at, expected))?;
         reader.take('=', "`=`")?;
         match key {
-            "initial" => set_once(&mut self.initial, key_at, reader.seconds()?),
-            "max" => {
+            Key::Initial => self.initial = Some(reader.seconds()?),
+            Key::Max => {
                 self.max_at = reader.offset();
-                set_once(&mut self.max, key_at, reader.seconds()?)
+                self.max = Some(reader.seconds()?);
             }
-            "factor" => set_once(&mut self.factor, key_at, reader.factor()?),
-            "fixed" => set_once(&mut self.fixed, key_at, reader.seconds()?),
-            _ => set_once(&mut self.jitter, key_at, reader.jitter()?),
+            Key::Factor => self.factor = Some(reader.factor()?),
+            Key::Fixed => self.fixed = Some(reader.seconds()?),
+            Key::Jitter => self.jitter = Some(reader.jitter()?),
+        }
+        Ok(())
+    }
+
+    /// Whether the key may follow what was read so far, or what was expected instead of it.
+    fn admit(&self, key: Key) -> Result<(), &'static str> {
+        let growing = self.initial.is_some() || self.max.is_some() || self.factor.is_some();
+        let (repeated, excluded) = match key {
+            Key::Initial => (self.initial.is_some(), self.fixed.is_some()),
+            Key::Max => (self.max.is_some(), self.fixed.is_some()),
+            Key::Factor => (self.factor.is_some(), self.fixed.is_some()),
+            Key::Fixed => (self.fixed.is_some(), growing),
+            Key::Jitter => (self.jitter.is_some(), false),
+        };
+        match (repeated, excluded) {
+            (true, _) => Err("each key only once"),
+            (_, true) => Err("either `fixed` or `initial`, `max` and `factor`"),
+            (false, false) => Ok(()),
         }
     }
 
@@ -106,9 +109,28 @@ impl Fields {
     }
 }
 
-fn set_once<T>(field: &mut Option<T>, key_at: usize, value: T) -> Result<(), ParseError> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(ParseError::new(key_at, "each key only once")),
+#[derive(Clone, Copy)]
+enum Key {
+    Initial,
+    Max,
+    Factor,
+    Fixed,
+    Jitter,
+}
+
+impl Key {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+        let at = reader.offset();
+        match reader.word() {
+            "initial" => Ok(Self::Initial),
+            "max" => Ok(Self::Max),
+            "factor" => Ok(Self::Factor),
+            "fixed" => Ok(Self::Fixed),
+            "jitter" => Ok(Self::Jitter),
+            _ => Err(ParseError::new(
+                at,
+                "`initial`, `max`, `factor`, `fixed` or `jitter`",
+            )),
+        }
     }
 }

@@ -3,13 +3,16 @@
 use crate::ParseError;
 
 pub(super) struct Reader<'a> {
-    text: &'a str,
+    rest: &'a str,
     offset: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, offset: 0 }
+        Self {
+            rest: text,
+            offset: 0,
+        }
     }
 
     /// Reads a text that is one value and nothing else.
@@ -31,7 +34,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn at_end(&self) -> bool {
-        self.rest().is_empty()
+        self.rest.is_empty()
     }
 
     pub(super) fn expected<T>(&self, what: &'static str) -> Result<T, ParseError> {
@@ -51,15 +54,18 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn skip(&mut self, character: char) -> bool {
-        let found = self.rest().starts_with(character);
-        if found {
-            self.offset += character.len_utf8();
+        match self.rest.strip_prefix(character) {
+            Some(rest) => {
+                self.rest = rest;
+                self.offset += character.len_utf8();
+                true
+            }
+            None => false,
         }
-        found
     }
 
     pub(super) fn at_digit(&self) -> bool {
-        self.rest().starts_with(|c: char| c.is_ascii_digit())
+        self.rest.starts_with(|c: char| c.is_ascii_digit())
     }
 
     pub(super) fn word(&mut self) -> &'a str {
@@ -74,14 +80,10 @@ impl<'a> Reader<'a> {
     }
 
     fn take_while(&mut self, accept: fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let (taken, _) = rest.split_at(rest.find(|c| !accept(c)).unwrap_or(rest.len()));
-        self.offset += taken.len();
+        let len = self.rest.find(|c| !accept(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        self.offset += len;
         taken
-    }
-
-    fn rest(&self) -> &'a str {
-        // The offset only ever moves over whole characters of the text.
-        &self.text[self.offset..]
     }
 }

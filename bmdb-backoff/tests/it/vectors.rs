@@ -28,7 +28,7 @@ fn without_a_policy_the_last_interval_is_kept() {
 }
 
 #[test]
-fn where_the_original_depends_on_the_processor_the_answer_is_within_the_policy() {
+fn where_the_original_depends_on_the_platform_the_answer_is_within_the_policy() {
     check("undefined", 5, |row| {
         (row.class == "undefined" && !row.wide).then_some(Demand::WithinThePolicy)
     });
