@@ -18,9 +18,12 @@
 //! # }
 //! ```
 
+pub mod audit;
+
 mod account;
 mod database;
 mod error;
+mod fixture;
 mod hash;
 mod installation;
 mod keeper;
@@ -34,6 +37,7 @@ mod url;
 pub use account::Account;
 pub use database::TestDb;
 pub use error::TestkitError;
+pub use fixture::NewMachine;
 pub use installation::Installation;
 pub use lookup::{Attempt, Lookup, Places, Verdict};
 pub use seed::cache_dir;

@@ -1,9 +1,8 @@
 //! A database per test: what it holds, and what becomes of it.
 
+use crate::Result;
 use bmdb_model::migration;
 use bmdb_testkit::TestDb;
-
-type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
 #[tokio::test]
 async fn a_new_database_has_every_migration() -> Result {

@@ -1,14 +1,13 @@
 //! Moving time.
 
+use crate::Result;
 use bmdb_model::SessionId;
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
-type Result = std::result::Result<(), Box<dyn std::error::Error>>;
-
 const SESSION: &str = "6f1f3b3e-0000-4000-8000-000000000001";
 
-async fn with_session() -> std::result::Result<TestDb, Box<dyn std::error::Error>> {
+async fn with_session() -> Result<TestDb> {
     let db = TestDb::new().await?;
     db.execute(&format!(
         "INSERT INTO sessions VALUES ('{SESSION}', 'c', 'r', now(), 5, now() + interval '5 s')"

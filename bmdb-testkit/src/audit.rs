@@ -1,0 +1,156 @@
+//! An independent judge of what happened: reads the log of attempts and decides whether exclusive
+//! work was exclusive, backoffs were respected and every attempt came to exactly one end.
+//!
+//! It shares no code with what it judges: it reads the tables by SQL of its own and replays them.
+//! The components must have run with full history, because a folded row has lost the times that
+//! are to be judged, and with policies without jitter, because only the un-jittered interval is
+//! recorded.
+
+mod judge;
+mod read;
+mod violation;
+
+pub use violation::{Place, Violation};
+
+use crate::TestkitError;
+use bmdb_backoff::{Backoff, Jitter};
+use bmdb_model::{Fence, MachineId, Process};
+use std::collections::HashMap;
+use std::fmt;
+
+/// What the audit judges by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The policy with which failures were recorded.
+    pub backoff: Backoff,
+    /// Processes that failed with another policy.
+    pub backoff_of: HashMap<Process, Backoff>,
+    /// The claims that workers got, where they kept a list: each must have come to an end.
+    pub claimed: Option<Vec<(MachineId, Fence)>>,
+    /// Whether work may still be held.
+    pub held: Held,
+}
+
+/// Whether work may still be held when the audit runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Held {
+    /// Everything must have ended: held work is a violation. The default.
+    #[default]
+    Violation,
+    /// Workers are still running: held work is an attempt that has not ended yet.
+    Allowed,
+}
+
+impl Rules {
+    /// One policy, no list of claims, and nothing may be held any more.
+    #[must_use]
+    pub fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            backoff_of: HashMap::new(),
+            claimed: None,
+            held: Held::default(),
+        }
+    }
+
+    fn policy(&self, process: &Process) -> Backoff {
+        self.backoff_of
+            .get(process)
+            .copied()
+            .unwrap_or(self.backoff)
+    }
+}
+
+/// What the audit found.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Audit {
+    /// The attempts that have ended.
+    pub attempts: usize,
+    /// Those that finished.
+    pub finished: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// Those that were cancelled.
+    pub canceled: usize,
+    /// Those that were lost with their session.
+    pub expired: usize,
+    /// Work that has not ended yet.
+    pub held: usize,
+    /// The intervals, in seconds, of the longest run of failures of one machine and process.
+    /// Cancelled and lost attempts do not break a run, a finish does.
+    pub worst_intervals: Vec<u32>,
+    /// Everything that must not have happened.
+    pub violations: Vec<Violation>,
+}
+
+impl Audit {
+    /// Whether there is no violation.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} attempts: {} finished, {} failed, {} canceled, {} expired; {} held; {} violations",
+            self.attempts,
+            self.finished,
+            self.failed,
+            self.canceled,
+            self.expired,
+            self.held,
+            self.violations.len()
+        )?;
+        for violation in &self.violations {
+            write!(f, "\n  {violation}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// Rows stand for several attempts each.
+    #[error(
+        "{rows} rows of work_attempt are folded, so the times of single attempts are lost: run the \
+         components with `Config::history(History::Full)`"
+    )]
+    Folded {
+        /// How many rows are folded.
+        rows: usize,
+    },
+    /// A policy has jitter.
+    #[error(
+        "the policy {0} has jitter, which is not recorded, so its delays cannot be judged: run \
+         the components with jitter=none"
+    )]
+    Jitter(Backoff),
+    /// The log could not be read.
+    #[error("the log cannot be read: {0}")]
+    Unreadable(#[from] TestkitError),
+}
+
+/// Judges the whole log of the database with this URL, read in one snapshot.
+///
+/// # Errors
+/// [`AuditError`]. Violations are no error: they are in the [`Audit`].
+pub async fn audit(url: &str, rules: &Rules) -> Result<Audit, AuditError> {
+    let mut policies = [&rules.backoff]
+        .into_iter()
+        .chain(rules.backoff_of.values());
+    if let Some(jittered) = policies.find(|policy| policy.jitter() != Jitter::None) {
+        return Err(AuditError::Jitter(*jittered));
+    }
+    let attempts = read::attempts(url).await?;
+    let rows = attempts.iter().filter(|attempt| attempt.folded).count();
+    if rows > 0 {
+        return Err(AuditError::Folded { rows });
+    }
+    Ok(judge::judge(attempts, rules))
+}

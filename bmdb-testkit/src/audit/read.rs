@@ -1,0 +1,90 @@
+//! Reading the log: every ended attempt and every held work item, in one statement's snapshot.
+
+use crate::TestkitError;
+use crate::keeper::connect;
+use bmdb_backoff::Seconds;
+use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
+use tokio_postgres::Row;
+
+/// One attempt. Times are microseconds since the epoch, the resolution of the database's clock.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) machine: MachineId,
+    pub(super) process: Process,
+    pub(super) lane: Lane,
+    pub(super) fence: Fence,
+    pub(super) session: SessionId,
+    pub(super) started: i64,
+    pub(super) end: Option<End>,
+    pub(super) folded: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) at: i64,
+    pub(super) outcome: Outcome,
+    pub(super) interval: Option<Seconds>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Finished,
+    Failed,
+    Canceled,
+    Expired,
+}
+
+const LOG: &str = "
+    SELECT machine_id::text, process, coalesce(lane, process), fence, session_id::text,
+           (extract(epoch FROM started_at) * 1000000)::bigint,
+           (extract(epoch FROM ended_at) * 1000000)::bigint,
+           outcome, interval_seconds, repeats > 0
+    FROM (
+        SELECT machine_id, process, fence, session_id, started_at, ended_at, outcome,
+               interval_seconds, repeats
+        FROM work_attempt
+        UNION ALL
+        SELECT machine_id, process, fence, session_id, started_at, NULL, NULL, NULL, 0
+        FROM work_item WHERE session_id IS NOT NULL
+    ) attempt
+    LEFT JOIN process_def USING (process)";
+
+pub(super) async fn attempts(url: &str) -> Result<Vec<Attempt>, TestkitError> {
+    let client = connect(&url.parse()?).await?;
+    let rows = client.query(LOG, &[]).await?;
+    rows.iter().map(attempt).collect()
+}
+
+fn attempt(row: &Row) -> Result<Attempt, TestkitError> {
+    Ok(Attempt {
+        machine: row.get::<_, &str>(0).parse().map_err(unreadable)?,
+        process: row.get::<_, &str>(1).parse().map_err(unreadable)?,
+        lane: row.get::<_, &str>(2).parse().map_err(unreadable)?,
+        fence: Fence::new(row.get(3)),
+        session: row.get::<_, &str>(4).parse().map_err(unreadable)?,
+        started: row.get(5),
+        end: match row.get::<_, Option<i64>>(6) {
+            Some(at) => Some(End {
+                at,
+                outcome: outcome(row.get(7))?,
+                interval: row.get::<_, Option<i64>>(8).map(Seconds::from_db),
+            }),
+            None => None,
+        },
+        folded: row.get(9),
+    })
+}
+
+fn outcome(text: &str) -> Result<Outcome, TestkitError> {
+    match text {
+        "Finished" => Ok(Outcome::Finished),
+        "Failed" => Ok(Outcome::Failed),
+        "Canceled" => Ok(Outcome::Canceled),
+        "Expired" => Ok(Outcome::Expired),
+        other => Err(unreadable(format!("the outcome {other:?} is unknown"))),
+    }
+}
+
+fn unreadable(why: impl ToString) -> TestkitError {
+    TestkitError::boot("reading work_attempt", why)
+}

@@ -1,0 +1,111 @@
+//! What must not happen, with enough facts to look it up in the database.
+
+use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
+use std::fmt;
+use std::time::Duration;
+
+/// Which attempt is meant: a row of `work_attempt`, or for held work of `work_item`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The machine.
+    pub machine: MachineId,
+    /// The process.
+    pub process: Process,
+    /// The claim's number.
+    pub fence: Fence,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "machine {} {} fence {}",
+            self.machine, self.process, self.fence
+        )
+    }
+}
+
+/// Something that must not have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Two attempts of one lane ran on a machine at once.
+    #[error(
+        "{later} started {overlap:?} before fence {} of {} had ended, both in lane {lane}",
+        earlier.fence, earlier.process
+    )]
+    Overlap {
+        /// The shared lane.
+        lane: Lane,
+        /// The attempt that was running.
+        earlier: Place,
+        /// The attempt that started into it.
+        later: Place,
+        /// How long before the end of the other.
+        overlap: Duration,
+    },
+    /// A later claim of a lane got a smaller number.
+    #[error("{later} started after fence {} of the same lane, but has a smaller number", earlier.fence)]
+    FenceWentBack {
+        /// The attempt that started first.
+        earlier: Place,
+        /// The one that started later.
+        later: Place,
+    },
+    /// An attempt ended before it started.
+    #[error("{0} ended before it started")]
+    EndedBeforeStart(Place),
+    /// An attempt started inside a backoff.
+    #[error("{attempt} started {early:?} inside the backoff that fence {imposed_by} had imposed")]
+    InsideBackoff {
+        /// The attempt that started too early.
+        attempt: Place,
+        /// The attempt whose end imposed the backoff.
+        imposed_by: Fence,
+        /// How much too early.
+        early: Duration,
+    },
+    /// A failure recorded another interval than its policy gives.
+    #[error("{attempt} recorded an interval of {} after {}, its policy gives {expected} s",
+        seconds(*.recorded), seconds(*.previous))]
+    WrongInterval {
+        /// The failed attempt.
+        attempt: Place,
+        /// The interval of the failure before, if that counts.
+        previous: Option<u32>,
+        /// What the row says.
+        recorded: Option<u32>,
+        /// What the policy gives.
+        expected: u32,
+    },
+    /// A worker got a claim that never came to an end.
+    #[error("machine {machine} fence {fence} was claimed, but its end is not recorded")]
+    NoEnd {
+        /// The machine.
+        machine: MachineId,
+        /// The claim's number.
+        fence: Fence,
+    },
+    /// Two workers were given the same number for one machine.
+    #[error("machine {machine} fence {fence} was claimed {times} times")]
+    ClaimedTwice {
+        /// The machine.
+        machine: MachineId,
+        /// The claim's number.
+        fence: Fence,
+        /// How often.
+        times: usize,
+    },
+    /// Work is still held though everything should have ended.
+    #[error("{attempt} is still held by session {session}")]
+    StillHeld {
+        /// The held work.
+        attempt: Place,
+        /// Its holder.
+        session: SessionId,
+    },
+}
+
+fn seconds(interval: Option<u32>) -> String {
+    interval.map_or_else(|| "none".to_owned(), |seconds| format!("{seconds} s"))
+}
