@@ -1,0 +1,125 @@
+//! Chores: what must still be done for works and sessions that nobody holds any more.
+//!
+//! Nothing may leave a machine locked while its session lives and nobody holds the work, so these
+//! are tried until they succeed or the session's lease has run out and the janitor takes over.
+
+use crate::error::TxError;
+use crate::heartbeat::Registry;
+use crate::holdings::Holdings;
+use crate::lease::{Lease, SessionState};
+use crate::pool::Pool;
+use crate::session;
+use crate::transaction::{Retry, give_back_unless_lost};
+use bmdb_model::connection::{self, Backend};
+use bmdb_model::work::{self, Attempt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+/// Something to be done in the background.
+pub(crate) enum Chore {
+    /// Work was dropped without an end.
+    GiveBack(Attempt, Arc<Holdings>),
+    /// A claim's answer was lost, or its future dropped: it may have left items held under fences
+    /// that nobody knows. They are looked for once the server process that may still claim is gone.
+    Sweep(Arc<Holdings>, Backend),
+    /// A session was dropped without being closed.
+    Close(Arc<Lease>),
+}
+
+/// The queue of chores.
+pub(crate) struct Chores {
+    queue: mpsc::UnboundedSender<Chore>,
+    pending: watch::Sender<usize>,
+}
+
+impl Chores {
+    /// Starts the task that does the chores, one after the other, on a connection of its own.
+    pub(crate) fn start(pool: Pool, registry: Arc<Registry>) -> (Self, AbortHandle) {
+        let (queue, mut chores) = mpsc::unbounded_channel();
+        let pending = watch::Sender::new(0);
+        let done = pending.clone();
+        let task = tokio::spawn(async move {
+            while let Some(chore) = chores.recv().await {
+                do_until_done(&pool, &registry, &chore).await;
+                done.send_modify(|pending| *pending -= 1);
+            }
+        });
+        (Self { queue, pending }, task.abort_handle())
+    }
+
+    pub(crate) fn add(&self, chore: Chore) {
+        self.pending.send_modify(|pending| *pending += 1);
+        if self.queue.send(chore).is_err() {
+            // The runtime is shutting down; the lease will run out.
+            self.pending.send_modify(|pending| *pending -= 1);
+        }
+    }
+
+    /// Resolves when nothing is left to do.
+    pub(crate) async fn idle(&self) {
+        let mut pending = self.pending.subscribe();
+        // Fails only without a sender, and that lives in `self`.
+        drop(pending.wait_for(|pending| *pending == 0).await);
+    }
+}
+
+async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
+    let lease = match chore {
+        Chore::GiveBack(_, holdings) | Chore::Sweep(holdings, _) => &holdings.lease,
+        Chore::Close(lease) => lease,
+    };
+    let mut retry = Retry::new(lease.interval);
+    loop {
+        let done = match chore {
+            Chore::GiveBack(attempt, holdings) => give_back(pool, attempt, holdings).await,
+            Chore::Sweep(holdings, backend) => sweep(pool, holdings, *backend).await,
+            Chore::Close(lease) => session::close(pool, lease, registry).await,
+        };
+        match done {
+            Ok(()) | Err(TxError::SessionExpired | TxError::WorkLost) => return,
+            Err(error) => tracing::debug!(session = %lease.session, %error, "chore not done yet"),
+        }
+        let closing = matches!(chore, Chore::Close(_));
+        if lease.state() == SessionState::Lost && !closing
+            || closing && tokio::time::Instant::now() > lease.trusted_until()
+        {
+            return;
+        }
+        tokio::time::sleep(retry.next_delay()).await;
+    }
+}
+
+async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Result<(), TxError> {
+    let mut conn = pool.lease().await?;
+    match work::cancel(&mut conn, attempt).await {
+        Ok(_) => {
+            conn.give_back();
+            holdings.forget(attempt.fence);
+            Ok(())
+        }
+        Err(error) => {
+            let error = error.into();
+            give_back_unless_lost(conn, &error);
+            Err(error)
+        }
+    }
+}
+
+async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<(), TxError> {
+    let mut conn = pool.lease().await?;
+    while !connection::terminate(&mut conn, suspect).await? {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Claims of this session that are under way have fences that are not known yet.
+    let _no_claims = holdings.claiming.write().await;
+    for attempt in work::held_by(&mut conn, holdings.lease.session).await? {
+        if !holdings.knows(attempt.fence) {
+            tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
+            work::cancel(&mut conn, &attempt).await?;
+        }
+    }
+    conn.give_back();
+    Ok(())
+}

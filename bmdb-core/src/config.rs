@@ -1,0 +1,111 @@
+//! How a component connects and behaves.
+
+use std::time::Duration;
+
+/// Whether history keeps every attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum History {
+    /// A failure with the same cause and interval as the one before it is folded into that one's
+    /// row, so a machine that fails the same way for weeks costs a handful of rows.
+    #[default]
+    Folded,
+    /// Every attempt gets a row, as audits need it.
+    Full,
+}
+
+/// How a component connects and behaves. Every field has a default but the URL.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The database, as a URL (`postgres://user@host/database`) or as `key=value` pairs.
+    pub url: String,
+    /// The name of the component, a label of its sessions. Default: `bmdb`.
+    pub component: String,
+    /// Where and how it runs, a label of its sessions. Default: empty.
+    pub runtime_info: String,
+    /// The most connections in use at once, besides the heartbeat's own. Default: 10.
+    pub pool_size: usize,
+    /// How long connecting, and waiting for a free connection, may take. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// How long the server works on one statement before it gives up. Default: 60 s.
+    pub statement_timeout: Duration,
+    /// For how long a transaction that lost against a concurrent one is run again. Default: 10 s.
+    pub retry_for: Duration,
+    /// Whether history keeps every attempt. Default: [`History::Folded`].
+    pub history: History,
+    /// How often expired sessions are looked for and their work is freed. Default: 1 s. `None`
+    /// leaves that to other components.
+    pub janitor_interval: Option<Duration>,
+}
+
+impl Config {
+    /// A configuration with defaults for the database at `url`.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            component: "bmdb".to_owned(),
+            runtime_info: String::new(),
+            pool_size: 10,
+            connect_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(60),
+            retry_for: Duration::from_secs(10),
+            history: History::default(),
+            janitor_interval: Some(Duration::from_secs(1)),
+        }
+    }
+
+    /// The same with another component name.
+    #[must_use]
+    pub fn component(self, name: impl Into<String>) -> Self {
+        Self {
+            component: name.into(),
+            ..self
+        }
+    }
+
+    /// The same with another runtime info.
+    #[must_use]
+    pub fn runtime_info(self, info: impl Into<String>) -> Self {
+        Self {
+            runtime_info: info.into(),
+            ..self
+        }
+    }
+
+    /// The same with another pool size; at least 1.
+    #[must_use]
+    pub fn pool_size(self, connections: usize) -> Self {
+        Self {
+            pool_size: connections.max(1),
+            ..self
+        }
+    }
+
+    /// The same with another way of keeping history.
+    #[must_use]
+    pub fn history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// The same with another janitor interval.
+    #[must_use]
+    pub fn janitor_interval(self, interval: Option<Duration>) -> Self {
+        Self {
+            janitor_interval: interval,
+            ..self
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Config")
+            .field("component", &self.component)
+            .field("runtime_info", &self.runtime_info)
+            .field("pool_size", &self.pool_size)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! What can go wrong, one variant per next step of the caller.
+
+use bmdb_model::{Failure, MachineId, Process};
+use chrono::{DateTime, Utc};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why connecting to a database failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is no database URL.
+    #[error(
+        "not a usable database URL: {0}; expected postgres://user@host:port/database or \
+         key=value pairs"
+    )]
+    InvalidUrl(String),
+    /// Nobody answers there.
+    #[error("cannot reach the database server at {target}: {source}; is it running and reachable?")]
+    Unreachable {
+        /// Host and port, or socket directory.
+        target: String,
+        /// The operating system's or the protocol's error.
+        source: Source,
+    },
+    /// The server answers, and refuses: wrong password, no such database, too many connections.
+    #[error("the database server at {target} refuses the connection: {message} (SQLSTATE {code})")]
+    Refused {
+        /// Host and port, or socket directory.
+        target: String,
+        /// The server's message.
+        message: String,
+        /// The SQLSTATE code.
+        code: String,
+    },
+    /// What answers does not speak PostgreSQL's protocol.
+    #[error("what answers at {target} is no PostgreSQL server: {source}")]
+    NotPostgres {
+        /// Host and port, or socket directory.
+        target: String,
+        /// What was wrong with its answer.
+        source: Source,
+    },
+    /// The server is too old or another product.
+    #[error("the database server is version {version}; bmdb needs PostgreSQL 14 or newer")]
+    UnsupportedServer {
+        /// What the server calls its version.
+        version: String,
+    },
+    /// No answer in time.
+    #[error("no answer from the database server at {target} within {seconds} s")]
+    Timeout {
+        /// Host and port, or socket directory.
+        target: String,
+        /// The limit.
+        seconds: f64,
+    },
+    /// The database has moved past this component, or a query about that failed.
+    #[error(transparent)]
+    Migration(#[from] bmdb_model::migration::MigrationError),
+    /// Setting up the fresh connection failed.
+    #[error("setting up the connection failed: {0}")]
+    SetUp(bmdb_model::Error),
+}
+
+/// Why a transaction, or any other operation of a session, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TxError {
+    /// The session has expired or was closed: start a new one. Nothing was committed.
+    #[error("the session has expired: start a new one")]
+    SessionExpired,
+    /// The session does not hold this work any more. Nothing was committed.
+    #[error("the work is lost: the session does not hold it any more")]
+    WorkLost,
+    /// The connection broke during the commit, so whether it took effect is not known: look at what
+    /// was to be written before doing it again.
+    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
+    CommitUnknown(#[source] bmdb_model::Error),
+    /// No connection could be had. Nothing was committed.
+    #[error("no connection to the database: {0}")]
+    Unavailable(#[source] Source),
+    /// The database or the model refused something. Nothing was committed.
+    #[error(transparent)]
+    Database(#[from] bmdb_model::Error),
+    /// This component is draining: it takes on nothing new.
+    #[error("draining: no new work is taken on")]
+    Draining,
+    /// A claim of a process whose work items alone do not say what is due.
+    #[error(
+        "{0} is time-driven, its work items alone do not say what is due: use Session::work with \
+         a live retrieval, such as retrieval::for_agent_recovery"
+    )]
+    TimeDriven(Process),
+    /// A value that cannot be used.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which one.
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The caller's closure gave up ([`TxError::abort`]). Nothing was committed.
+    #[error("the transaction was aborted by its closure: {0}")]
+    Aborted(#[source] Source),
+}
+
+impl TxError {
+    /// The caller's own reason to give up a transaction; downcast it from [`TxError::Aborted`].
+    #[must_use]
+    pub fn abort(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Aborted(reason.into())
+    }
+
+    /// What a database error means for the next step; `None` when the database is not the reason.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Database(error) | Self::CommitUnknown(error) => Some(error.failure()),
+            _ => None,
+        }
+    }
+}
+
+impl TxError {
+    /// Whether the database may answer if it is asked again.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_)) || self.failure() == Some(Failure::ConnectionLost)
+    }
+}
+
+impl From<diesel::result::Error> for TxError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Why [`Session::work`](crate::Session::work) started no work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// The retrieval returned no machine.
+    #[error("nothing to do")]
+    NothingToDo,
+    /// Somebody holds a process of the same lane on the machine: try another one, or later.
+    #[error("machine {machine} is being worked on by a process of the same lane")]
+    Conflict {
+        /// The machine.
+        machine: MachineId,
+    },
+    /// The process is backing off on the machine: wait.
+    #[error("machine {machine} is backing off until {until}")]
+    BackedOff {
+        /// The machine.
+        machine: MachineId,
+        /// To when.
+        until: DateTime<Utc>,
+    },
+    /// The machine is on hold: an operator has to release it.
+    #[error("machine {machine} is on hold")]
+    Held {
+        /// The machine.
+        machine: MachineId,
+    },
+    /// The session has expired or was closed: start a new one.
+    #[error("the session has expired: start a new one")]
+    SessionExpired,
+    /// The connection broke during the commit. What was claimed then is given back in the
+    /// background: ask again.
+    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
+    CommitUnknown(#[source] bmdb_model::Error),
+    /// The database or the model refused something.
+    #[error(transparent)]
+    Database(bmdb_model::Error),
+    /// Anything else that can befall a transaction.
+    #[error(transparent)]
+    Transaction(TxError),
+}
+
+impl From<TxError> for WorkError {
+    fn from(error: TxError) -> Self {
+        match error {
+            TxError::SessionExpired => Self::SessionExpired,
+            TxError::CommitUnknown(source) => Self::CommitUnknown(source),
+            TxError::Database(error) => Self::Database(error),
+            other => Self::Transaction(other),
+        }
+    }
+}
+
+/// Why [`Bmdb::start_session`](crate::Bmdb::start_session) failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The options contradict each other or are out of range.
+    #[error("session options: {0}")]
+    InvalidOptions(String),
+    /// The database lacks migrations, or has moved past this component.
+    #[error(transparent)]
+    Migration(#[from] bmdb_model::migration::MigrationError),
+    /// The database refused, or could not be reached.
+    #[error(transparent)]
+    Transaction(#[from] TxError),
+}

@@ -1,0 +1,123 @@
+//! The connection pool, and the lease that keeps an unfinished connection out of it.
+
+use crate::connect::Target;
+use crate::error::{ConnectError, TxError};
+use bmdb_model::connection::ConnectionInfo;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
+};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::PoolableConnection;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+/// Makes and checks connections.
+pub(crate) struct Connector(Target);
+
+/// A connection and what it told of itself.
+pub(crate) struct Link {
+    conn: AsyncPgConnection,
+    info: ConnectionInfo,
+}
+
+impl Manager for Connector {
+    type Type = Link;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Link, ConnectError> {
+        let (conn, info) = self.0.connect().await?;
+        if !info.messages_are_english {
+            tracing::warn!(
+                "the server's messages are not English, so deadlocks cannot be told from other \
+                 errors and are retried like them; set lc_messages = 'C' for this role"
+            );
+        }
+        Ok(Link { conn, info })
+    }
+
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<ConnectError> {
+        if link.conn.is_broken() {
+            return Err(RecycleError::message("closed, or in a transaction"));
+        }
+        Ok(())
+    }
+}
+
+/// A bounded number of connections.
+#[derive(Clone)]
+pub(crate) struct Pool(Deadpool<Connector>);
+
+impl Pool {
+    pub(crate) fn new(target: Target, size: usize, timeout: Duration) -> Self {
+        let timeouts = Timeouts {
+            wait: Some(timeout),
+            create: Some(timeout),
+            recycle: Some(timeout),
+        };
+        let pool = Deadpool::builder(Connector(target))
+            .max_size(size)
+            .timeouts(timeouts)
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            // The builder fails only where timeouts are set and no runtime is.
+            .unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}"));
+        Self(pool)
+    }
+
+    /// A connection for one operation.
+    pub(crate) async fn lease(&self) -> Result<Lease, TxError> {
+        match self.0.get().await {
+            Ok(object) => Ok(Lease(Some(object))),
+            Err(error) => Err(TxError::Unavailable(error.into())),
+        }
+    }
+}
+
+/// A connection for one operation. Dropping it without [`Lease::give_back`] closes it: a future
+/// that is dropped midway leaves a transaction open, whose locks would otherwise last until
+/// somebody next takes this connection from the pool.
+pub(crate) struct Lease(Option<Object<Connector>>);
+
+impl Lease {
+    /// The operation has ended and left nothing open.
+    pub(crate) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        &self.link().info
+    }
+
+    fn link(&self) -> &Object<Connector> {
+        // Only `give_back` and `drop` take the object, and both end the lease.
+        self.0
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("a lease in use"))
+    }
+}
+
+impl Deref for Lease {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.link().conn
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self
+            .0
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("a lease in use"))
+            .conn
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A session: a component's lease, inside which everything it does happens.
+
+use crate::bmdb::Inner;
+use crate::chores::Chore;
+use crate::error::{SessionError, TxError};
+use crate::heartbeat::Registry;
+use crate::holdings::Holdings;
+use crate::lease::{Lease, SessionState};
+use crate::pool::Pool;
+use crate::transaction::{self, Retry, Tx, TxFn, TxOptions, give_back_unless_lost};
+use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::work::{self, Ended};
+use bmdb_model::{SessionId, session};
+use diesel_async::AsyncPgConnection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a lease lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// How far every heartbeat moves the deadline: whole seconds, 1 s to 1 day. Default: 5 s.
+    /// Heartbeats are sent every third of it.
+    pub interval: Duration,
+    /// How long before the deadline the lease is no longer relied upon, less than a third of the
+    /// interval. Default: a tenth of the interval.
+    pub margin: Option<Duration>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            margin: None,
+        }
+    }
+}
+
+impl SessionOptions {
+    /// The same with another interval.
+    #[must_use]
+    pub const fn interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// The same with another margin.
+    #[must_use]
+    pub const fn margin(self, margin: Duration) -> Self {
+        Self {
+            margin: Some(margin),
+            ..self
+        }
+    }
+
+    /// The interval in seconds, and the margin.
+    pub(crate) fn validated(&self) -> Result<(i64, Duration), SessionError> {
+        let invalid = |problem: String| Err(SessionError::InvalidOptions(problem));
+        let seconds = self.interval.as_secs();
+        if self.interval.subsec_nanos() != 0 || !(1..=86_400).contains(&seconds) {
+            let interval = self.interval;
+            return invalid(format!(
+                "an interval of {interval:?} is not 1 to 86400 whole seconds"
+            ));
+        }
+        let margin = self.margin.unwrap_or(self.interval / 10);
+        if margin >= self.interval / 3 {
+            return invalid(format!(
+                "a margin of {margin:?} is not less than a third of the interval of {:?}",
+                self.interval
+            ));
+        }
+        Ok((i64::try_from(seconds).unwrap_or(86_400), margin))
+    }
+}
+
+/// A component's lease. It is kept alive in the background; every transaction runs inside it or
+/// fails with [`TxError::SessionExpired`].
+///
+/// Dropping it, once the last of its works is gone too, closes it in the background as far as that
+/// is possible; [`Session::close`] says whether it was.
+pub struct Session {
+    pub(crate) inner: Arc<SessionInner>,
+}
+
+pub(crate) struct SessionInner {
+    pub(crate) bmdb: Arc<Inner>,
+    pub(crate) holdings: Arc<Holdings>,
+    closed: AtomicBool,
+}
+
+impl Drop for SessionInner {
+    fn drop(&mut self) {
+        if !self.closed.load(Ordering::Relaxed) {
+            self.bmdb
+                .chores
+                .add(Chore::Close(self.holdings.lease.clone()));
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id())
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(bmdb: Arc<Inner>, lease: Arc<Lease>) -> Self {
+        let holdings = Arc::new(Holdings::new(lease));
+        Self {
+            inner: Arc::new(SessionInner {
+                bmdb,
+                holdings,
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The session's id, never reused.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.inner.lease().session
+    }
+
+    /// Whether the lease can be relied on, as far as this program can tell.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.inner.lease().state()
+    }
+
+    /// Resolves when the lease is lost: found expired, closed, or unconfirmed for so long that the
+    /// database may take it for expired. Needs no answer from the database.
+    pub async fn lost(&self) {
+        self.inner.lease().lost().await;
+    }
+
+    /// Runs `body` in a SERIALIZABLE transaction inside this session.
+    ///
+    /// The closure **may run more than once**: when the transaction lost against a concurrent one,
+    /// all of it is run again. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it
+    /// wrote are planned before the commit.
+    ///
+    /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays
+    /// behind.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], or what the closure or the database
+    /// failed with; but for `CommitUnknown`, nothing was committed.
+    pub async fn transact<T, F>(&self, body: F) -> Result<T, TxError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        self.transact_with(TxOptions::default(), body).await
+    }
+
+    /// As [`Session::transact`], with another isolation level, read-only, or with another limit for
+    /// running again.
+    ///
+    /// # Errors
+    /// As [`Session::transact`].
+    pub async fn transact_with<T, F>(&self, options: TxOptions, body: F) -> Result<T, TxError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        self.inner.refuse_if_lost()?;
+        let mut retry = self.inner.retry(options.retry_for);
+        self.inner
+            .transact(options, &mut retry, &body)
+            .await?
+            .known()
+    }
+
+    /// Ends the session: gives back what it still holds, without a verdict, and removes it.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`] when it had expired already, or a database error; either way it
+    /// is given up and the janitor frees what it held.
+    pub async fn close(self) -> Result<(), TxError> {
+        self.inner.closed.store(true, Ordering::Relaxed);
+        let bmdb = &self.inner.bmdb;
+        close(&bmdb.pool, self.inner.lease(), &bmdb.registry).await
+    }
+}
+
+impl SessionInner {
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.holdings.lease
+    }
+
+    pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {
+        match self.lease().state() {
+            SessionState::Lost => Err(TxError::SessionExpired),
+            SessionState::Live | SessionState::Suspect => Ok(()),
+        }
+    }
+
+    pub(crate) fn retry(&self, limit: Option<Duration>) -> Retry {
+        Retry::new(limit.unwrap_or(self.bmdb.config.retry_for))
+    }
+
+    /// The transaction, and whether its commit was answered.
+    pub(crate) async fn transact<T, F>(
+        &self,
+        options: TxOptions,
+        retry: &mut Retry,
+        body: &F,
+    ) -> Result<transaction::Ran<T>, TxError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
+        T: Send,
+    {
+        let pool = &self.bmdb.pool;
+        let ran = transaction::run(pool, self.lease().session, options, retry, body).await;
+        self.heed(ran)
+    }
+
+    /// An answer that says the session is gone ends it here as well.
+    pub(crate) fn heed<T>(&self, result: Result<T, TxError>) -> Result<T, TxError> {
+        if matches!(result, Err(TxError::SessionExpired)) {
+            self.lease().lose();
+        }
+        result
+    }
+}
+
+/// Closes a session, whoever still has a handle of it.
+pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
+    registry.remove(lease.session);
+    lease.lose();
+    let mut retry = Retry::new(lease.interval);
+    loop {
+        let mut conn = pool.lease().await?;
+        match close_once(&mut conn, lease.session).await {
+            Ok(()) => {
+                conn.give_back();
+                return Ok(());
+            }
+            Err(error) => {
+                if connection::roll_back(&mut conn).await.is_ok() {
+                    give_back_unless_lost(conn, &error);
+                }
+                retry.after(error).await?;
+            }
+        }
+    }
+}
+
+/// READ COMMITTED: each statement must see what was committed while the one before it waited for
+/// its lock. The session's row is locked first, so no claim or end of it can be under way.
+async fn close_once(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxError> {
+    connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
+    if !session::lock(conn, id).await? {
+        return Err(TxError::SessionExpired);
+    }
+    for attempt in work::held_by(conn, id).await? {
+        if work::cancel(conn, &attempt).await? != Ended::Done(()) {
+            return Err(TxError::SessionExpired);
+        }
+    }
+    session::delete(conn, &[id]).await?;
+    Ok(connection::commit(conn).await?)
+}

@@ -1,0 +1,150 @@
+//! `Session::work`: from an arbitrary retrieval to work on the first claimable machine it returns.
+
+use crate::claim::Unanswered;
+use crate::error::{TxError, WorkError};
+use crate::session::Session;
+use crate::transaction::{self, Ran, Tx, TxFn, TxOptions, give_back_unless_lost};
+use crate::work::Work;
+use bmdb_model::work::{self, Claimed, Gate};
+use bmdb_model::{Failure, MachineId, Process, machine};
+
+/// What one try found.
+enum Found {
+    Claimed(Claimed),
+    /// No candidate can be claimed; the first one's gate.
+    Shut(MachineId, Gate),
+    Nothing,
+    /// A rival was faster on a candidate: look again.
+    Raced(MachineId),
+}
+
+impl Session {
+    /// Runs `retrieve` and starts work on the first machine of its answer that can be claimed: not
+    /// on hold, no process of the same lane is at work there, and no backoff of this process is in
+    /// force there.
+    ///
+    /// The retrieval runs **at least twice**, in a READ COMMITTED transaction: what it read first is
+    /// stale by the time the machine is locked, so only a machine that it returns again, under the
+    /// lock, is claimed. For processes with a workflow that is not time-driven,
+    /// [`Session::claim`] does the same in one statement.
+    ///
+    /// Cancellation: what a dropped future may have claimed is given back in the background.
+    ///
+    /// # Errors
+    /// [`WorkError::NothingToDo`] when the retrieval returns nothing. When no candidate can be
+    /// claimed, the first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`] or
+    /// [`WorkError::Held`]. Otherwise [`WorkError::SessionExpired`] and database errors.
+    pub async fn work<F>(&self, process: &Process, retrieve: F) -> Result<Work, WorkError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Vec<MachineId>, TxError>, Fut: Send>
+            + Send
+            + Sync,
+    {
+        let session = &self.inner;
+        session.refuse_if_lost()?;
+        session.bmdb.refuse_if_draining()?;
+        let (id, retrieve) = (session.lease().session, &retrieve);
+        let mut retry = session.retry(None);
+        loop {
+            let found = self
+                .try_work(&async |tx: &mut Tx<'_>| look(tx, process, id, retrieve).await)
+                .await;
+            match session.heed(found) {
+                Ok(Found::Claimed(claimed)) => return Ok(session.hold(process, claimed)),
+                Ok(Found::Nothing) => return Err(WorkError::NothingToDo),
+                Ok(Found::Shut(machine, gate)) => return Err(reason(machine, gate)),
+                Ok(Found::Raced(machine)) => {
+                    if !retry.pause().await {
+                        return Err(WorkError::Conflict { machine });
+                    }
+                }
+                Err(error) => retry.after(error).await?,
+            }
+        }
+    }
+
+    /// One transaction, with everything that was claimed in it known afterwards or looked for.
+    async fn try_work<F>(&self, body: &F) -> Result<Found, TxError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Found, TxError>, Fut: Send> + Sync,
+    {
+        let session = &self.inner;
+        let mut lease = session.bmdb.pool.lease().await?;
+        let _claiming = session.holdings.claiming.read().await;
+        let unanswered = Unanswered::new(session, &lease);
+        let options = TxOptions::read_committed();
+        match transaction::run_once(&mut lease, session.lease().session, options, body).await {
+            Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
+            Ok(Ran::Committed(found)) => {
+                if let Found::Claimed(claimed) = &found {
+                    session.holdings.remember(claimed.fence);
+                }
+                unanswered.answered();
+                lease.give_back();
+                Ok(found)
+            }
+            Err(error) => {
+                if error.failure() != Some(Failure::ConnectionLost) {
+                    unanswered.answered();
+                }
+                give_back_unless_lost(lease, &error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Retrieve, look at the gates, lock one machine, retrieve again, claim.
+///
+/// READ COMMITTED: each statement sees what was committed before it began, so what is read under the
+/// machine's lock is current for everything that writers of tags do, who lock the machine too. A
+/// rival claim through the queue does not, and is caught by the item's own gates and the lane index.
+async fn look<F>(
+    tx: &mut Tx<'_>,
+    process: &Process,
+    session: bmdb_model::SessionId,
+    retrieve: &F,
+) -> Result<Found, TxError>
+where
+    F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Vec<MachineId>, TxError>, Fut: Send> + Sync,
+{
+    let candidates = retrieve(tx).await?;
+    let gates = work::gates(tx, process, &candidates).await?;
+    let open: Vec<MachineId> = gates
+        .iter()
+        .filter(|(_, gate)| *gate == Gate::Open)
+        .map(|(machine, _)| *machine)
+        .collect();
+    let Some(&first_open) = open.first() else {
+        return Ok(match gates.first() {
+            None => Found::Nothing,
+            Some(&(machine, gate)) => Found::Shut(machine, gate),
+        });
+    };
+    // Only one machine is locked, so no order among machines can be violated.
+    let machine = match machine::lock_first_free(tx, &open).await? {
+        Some(machine) => machine,
+        None if machine::lock(tx, first_open).await? => first_open,
+        None => return Ok(Found::Raced(first_open)),
+    };
+    let still_open = retrieve(tx).await?.contains(&machine)
+        && work::gates(tx, process, &[machine]).await? == [(machine, Gate::Open)];
+    if !still_open {
+        return Ok(Found::Raced(machine));
+    }
+    Ok(
+        match work::claim_machine(tx, machine, process, session).await? {
+            Some(claimed) => Found::Claimed(claimed),
+            None => Found::Raced(machine),
+        },
+    )
+}
+
+fn reason(machine: MachineId, gate: Gate) -> WorkError {
+    match gate {
+        Gate::BackedOff { until } => WorkError::BackedOff { machine, until },
+        Gate::OnHold => WorkError::Held { machine },
+        Gate::LaneTaken | Gate::Open => WorkError::Conflict { machine },
+        Gate::Unknown => WorkError::Database(bmdb_model::Error::NoSuchMachine(machine)),
+    }
+}

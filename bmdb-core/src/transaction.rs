@@ -1,0 +1,332 @@
+//! Transactions: fence check, closure, planning, commit; and the one policy of running them again.
+
+use crate::error::TxError;
+use crate::pool::{Lease, Pool};
+use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::{Failure, MachineId, SessionId, machine, plan, session};
+use diesel_async::AsyncPgConnection;
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How a transaction runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TxOptions {
+    /// How strictly it is kept apart from others. Default: SERIALIZABLE.
+    pub isolation: Isolation,
+    /// Whether it may write. Default: yes. A read-only one cannot lock its session's row, so it may
+    /// go on for a moment after the session has been removed.
+    pub access: Access,
+    /// For how long it is run again after losing against concurrent ones. Default:
+    /// [`Config::retry_for`](crate::Config::retry_for).
+    pub retry_for: Option<Duration>,
+}
+
+impl TxOptions {
+    /// READ COMMITTED: each statement sees what was committed before it began. Enough for writing
+    /// tags of a touched machine, and never run again for reads of others.
+    #[must_use]
+    pub const fn read_committed() -> Self {
+        Self {
+            isolation: Isolation::ReadCommitted,
+            access: Access::ReadWrite,
+            retry_for: None,
+        }
+    }
+
+    /// A read-only snapshot.
+    #[must_use]
+    pub const fn read_only() -> Self {
+        Self {
+            isolation: Isolation::Serializable,
+            access: Access::ReadOnly,
+            retry_for: None,
+        }
+    }
+
+    /// The same, run again for this long at most.
+    #[must_use]
+    pub const fn retry_for(self, limit: Duration) -> Self {
+        Self {
+            retry_for: Some(limit),
+            ..self
+        }
+    }
+}
+
+/// An async closure whose future can be sent between threads, for every lifetime of its argument.
+///
+/// Write `async |tx| …`: an `async move` closure with captures, and one that changes a captured
+/// variable, do not satisfy it, because a transaction may run more than once.
+pub trait TxFn<A, R>: AsyncFn(A) -> R + Fn(A) -> <Self as TxFn<A, R>>::Fut {
+    /// The closure's future.
+    type Fut: Future<Output = R>;
+}
+
+impl<F, A, Fut, R> TxFn<A, R> for F
+where
+    F: AsyncFn(A) -> R + Fn(A) -> Fut,
+    Fut: Future<Output = R>,
+{
+    type Fut = Fut;
+}
+
+/// An open transaction of a session. It dereferences to the connection, so Diesel's queries and the
+/// functions of [`bmdb_model`] take it as it is.
+pub struct Tx<'c> {
+    conn: &'c mut AsyncPgConnection,
+    touched: BTreeSet<MachineId>,
+}
+
+impl Tx<'_> {
+    /// Locks a machine and bumps its version, once per transaction. Call it before tags are written
+    /// by raw SQL; the methods of `Tx` do it themselves. Touched machines are planned before the
+    /// commit.
+    ///
+    /// # Errors
+    /// [`bmdb_model::Error::NoSuchMachine`], or the database's.
+    pub async fn touch(&mut self, machine: MachineId) -> Result<(), TxError> {
+        self.touch_all(&[machine]).await
+    }
+
+    /// Touches several machines in one statement, in the order that everybody locks them in.
+    ///
+    /// # Errors
+    /// As [`Tx::touch`].
+    pub async fn touch_all(&mut self, machines: &[MachineId]) -> Result<(), TxError> {
+        let fresh: Vec<MachineId> = machines
+            .iter()
+            .copied()
+            .filter(|id| !self.touched.contains(id))
+            .collect();
+        if !fresh.is_empty() {
+            machine::touch(self.conn, &fresh).await?;
+            self.touched.extend(fresh);
+        }
+        Ok(())
+    }
+
+    /// A machine that this transaction made needs no lock, but a plan.
+    pub(crate) fn made(&mut self, machines: impl IntoIterator<Item = MachineId>) {
+        self.touched.extend(machines);
+    }
+
+    /// A machine that this transaction deleted needs no plan.
+    pub(crate) fn unmade(&mut self, machine: MachineId) {
+        self.touched.remove(&machine);
+    }
+
+    /// Plans what was touched; without anything to plan, still finds out whether the transaction was
+    /// aborted by a failed statement whose error the closure swallowed.
+    async fn conclude(&mut self) -> Result<(), TxError> {
+        if self.touched.is_empty() {
+            connection::check_not_aborted(self.conn).await?;
+        } else {
+            let touched: Vec<MachineId> = std::mem::take(&mut self.touched).into_iter().collect();
+            plan::machines(self.conn, &touched).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        self.conn
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        self.conn
+    }
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx")
+            .field("touched", &self.touched)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of one run of a transaction.
+pub(crate) enum Ran<T> {
+    /// It is committed.
+    Committed(T),
+    /// Its commit was sent and not answered.
+    CommitUnknown(T, bmdb_model::Error),
+}
+
+impl<T> Ran<T> {
+    pub(crate) fn known(self) -> Result<T, TxError> {
+        match self {
+            Self::Committed(value) => Ok(value),
+            Self::CommitUnknown(_, error) => Err(TxError::CommitUnknown(error)),
+        }
+    }
+}
+
+/// Runs a transaction of a session, again where it lost against a concurrent one.
+pub(crate) async fn run<T, F>(
+    pool: &Pool,
+    session: SessionId,
+    options: TxOptions,
+    retry: &mut Retry,
+    body: &F,
+) -> Result<Ran<T>, TxError>
+where
+    F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
+    T: Send,
+{
+    loop {
+        let mut lease = pool.lease().await?;
+        retry.unclassified |= !lease.info().messages_are_english;
+        match run_once(&mut lease, session, options, body).await {
+            Ok(ran @ Ran::CommitUnknown(..)) => return Ok(ran),
+            Ok(ran) => {
+                lease.give_back();
+                return Ok(ran);
+            }
+            Err(error) => {
+                give_back_unless_lost(lease, &error);
+                retry.after(error).await?;
+            }
+        }
+    }
+}
+
+pub(crate) async fn run_once<T, F>(
+    conn: &mut AsyncPgConnection,
+    session: SessionId,
+    options: TxOptions,
+    body: &F,
+) -> Result<Ran<T>, TxError>
+where
+    F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
+    T: Send,
+{
+    connection::begin(conn, options.isolation, options.access).await?;
+    let mut tx = Tx {
+        conn,
+        touched: BTreeSet::new(),
+    };
+    match fenced(&mut tx, session, options, body).await {
+        Ok(value) => match connection::commit(tx.conn).await {
+            Ok(()) => Ok(Ran::Committed(value)),
+            Err(error) if error.failure() == Failure::ConnectionLost => {
+                Ok(Ran::CommitUnknown(value, error))
+            }
+            Err(error) => Err(error.into()),
+        },
+        Err(error) => {
+            if connection::roll_back(tx.conn).await.is_err() {
+                tracing::debug!("the connection broke before the rollback");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn fenced<T, F>(
+    tx: &mut Tx<'_>,
+    session: SessionId,
+    options: TxOptions,
+    body: &F,
+) -> Result<T, TxError>
+where
+    F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
+{
+    let alive = match options.access {
+        Access::ReadWrite => session::fence_check(tx.conn, session).await?,
+        Access::ReadOnly => session::lives(tx.conn, session).await?,
+    };
+    if !alive {
+        return Err(TxError::SessionExpired);
+    }
+    let value = body(tx).await?;
+    if options.access == Access::ReadWrite {
+        tx.conclude().await?;
+    } else {
+        connection::check_not_aborted(tx.conn).await?;
+    }
+    Ok(value)
+}
+
+/// Returns a connection to the pool unless the error says that it is gone.
+pub(crate) fn give_back_unless_lost(lease: Lease, error: &TxError) {
+    if error.failure() != Some(Failure::ConnectionLost) {
+        lease.give_back();
+    }
+}
+
+/// The policy of running again what lost against a concurrent transaction: jittered, growing
+/// delays, bounded by time. The number of tries is no good bound: eight serializable writers of one
+/// machine need four retries a commit on average and dozens at worst.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    deadline: Instant,
+    entropy: u128,
+    tries: u32,
+    /// Whether errors that cannot be told apart are tried again, a few times.
+    pub(crate) unclassified: bool,
+}
+
+impl Retry {
+    const FIRST_DELAY: Duration = Duration::from_millis(1);
+    const LONGEST_DELAY: Duration = Duration::from_millis(200);
+    const UNCLASSIFIED_TRIES: u32 = 3;
+
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + limit,
+            entropy: uuid::Uuid::new_v4().as_u128(),
+            tries: 0,
+            unclassified: false,
+        }
+    }
+
+    /// Waits before the next try, or returns the error when there is to be none.
+    pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
+        let worth_it = match error.failure() {
+            Some(Failure::Unclassified) => {
+                self.unclassified && self.tries < Self::UNCLASSIFIED_TRIES
+            }
+            Some(failure) => failure.is_retryable() || failure == Failure::LaneTaken,
+            None => false,
+        };
+        if worth_it && self.pause().await {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Waits before looking again at something unsettled; `false` when the time is up.
+    pub(crate) async fn pause(&mut self) -> bool {
+        let delay = self.next_delay();
+        let in_time = Instant::now() + delay <= self.deadline;
+        if in_time {
+            tokio::time::sleep(delay).await;
+        }
+        in_time
+    }
+
+    /// Between a tenth and the whole of a delay that doubles with every try.
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        let longest = Self::FIRST_DELAY
+            .saturating_mul(1 << self.tries.min(16))
+            .min(Self::LONGEST_DELAY);
+        self.tries += 1;
+        jittered(longest, bmdb_backoff::mix(self.entropy, self.tries.into()))
+    }
+}
+
+/// Between a tenth and the whole of `longest`, by a random number.
+pub(crate) fn jittered(longest: Duration, random: u64) -> Duration {
+    let permille = 100 + u32::try_from(random % 901).unwrap_or(900);
+    longest * permille / 1000
+}

@@ -1,0 +1,119 @@
+//! Work: an exclusive hold on (machine, process) that outlives transactions.
+
+use crate::chores::Chore;
+use crate::session::SessionInner;
+use bmdb_backoff::Seconds;
+use bmdb_model::work::{Attempt, Claimed};
+use bmdb_model::{Fence, MachineId, Process};
+use chrono::{DateTime, Utc};
+use std::sync::Arc;
+
+/// A work item held by a session. It ends exactly once: with [`Work::finish`], [`Work::fail`] or
+/// [`Work::cancel`]; one that is dropped is cancelled in the background.
+#[must_use = "work that is dropped is cancelled"]
+pub struct Work {
+    session: Arc<SessionInner>,
+    attempt: Attempt,
+    previous_interval: Option<Seconds>,
+    failures: i64,
+    ended: bool,
+}
+
+impl Work {
+    pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
+        session.holdings.remember(claimed.fence);
+        session.bmdb.works.send_modify(|works| *works += 1);
+        let attempt = Attempt {
+            machine: claimed.machine,
+            process,
+            session: session.lease().session,
+            fence: claimed.fence,
+            started_at: claimed.started_at,
+        };
+        let previous_interval = claimed.previous_interval.map(Seconds::from_db);
+        Self {
+            session,
+            attempt,
+            previous_interval,
+            failures: claimed.failures,
+            ended: false,
+        }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> MachineId {
+        self.attempt.machine
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.attempt.process
+    }
+
+    /// The claim's number. Hand it to external systems, which should refuse smaller ones.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.attempt.fence
+    }
+
+    /// When the claim was made, by the database's clock.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.attempt.started_at
+    }
+
+    /// The interval of the backoff this attempt comes out of; none if the last one did not fail.
+    #[must_use]
+    pub fn previous_interval(&self) -> Option<Seconds> {
+        self.previous_interval
+    }
+
+    /// How many times in a row the process has failed on this machine.
+    #[must_use]
+    pub fn failures(&self) -> i64 {
+        self.failures
+    }
+
+    /// Resolves when the session's lease is lost: from then on somebody else may get the machine, so
+    /// stop acting on it. See [`Session::lost`](crate::Session::lost).
+    pub async fn lost(&self) {
+        self.session.lease().lost().await;
+    }
+
+    pub(crate) fn session(&self) -> &SessionInner {
+        &self.session
+    }
+
+    pub(crate) fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// The attempt has ended, or is somebody else's: there is nothing to give back.
+    pub(crate) fn conclude(mut self) {
+        self.ended = true;
+        self.session.holdings.forget(self.attempt.fence);
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.session.bmdb.works.send_modify(|works| *works -= 1);
+        if !self.ended {
+            let holdings = self.session.holdings.clone();
+            let chore = Chore::GiveBack(self.attempt.clone(), holdings);
+            self.session.bmdb.chores.add(chore);
+        }
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work")
+            .field("machine", &self.attempt.machine)
+            .field("process", &self.attempt.process)
+            .field("fence", &self.attempt.fence)
+            .finish_non_exhaustive()
+    }
+}

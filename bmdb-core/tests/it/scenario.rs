@@ -1,0 +1,99 @@
+//! The vocabulary of these tests: a database, a connected component and a session in it.
+
+use bmdb_backoff::{Backoff, Factor, Seconds};
+use bmdb_core::{Bmdb, Config, Session, SessionOptions, TxError, Work, WorkError};
+use bmdb_model::backoff::BackoffRow;
+use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
+use bmdb_testkit::TestDb;
+
+/// The seed's policy: 1, 2, 4, 5, 5, … seconds.
+pub(crate) const RETRY: Backoff = Backoff::exponential(
+    Seconds::new(1).unwrap(),
+    Seconds::new(5).unwrap(),
+    Factor::from_int(2),
+);
+
+pub(crate) struct Scenario {
+    pub(crate) db: TestDb,
+    pub(crate) bmdb: Bmdb,
+    pub(crate) session: Session,
+}
+
+impl Scenario {
+    pub(crate) async fn new() -> Self {
+        let db = TestDb::new().await.unwrap();
+        let bmdb = connect(&db).await;
+        let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+        Self { db, bmdb, session }
+    }
+
+    /// Another session of the same component.
+    pub(crate) async fn another_session(&self) -> Session {
+        self.bmdb
+            .start_session(SessionOptions::default())
+            .await
+            .unwrap()
+    }
+
+    /// A machine of Equinix with this id there.
+    pub(crate) async fn provided(&self, provider_id: &str) -> MachineId {
+        self.session
+            .transact(async |tx| {
+                let machine = tx.create_machine().await?;
+                tx.set_provided(machine, &Provided::new(Provider::EQUINIX, provider_id))
+                    .await?;
+                Ok(machine)
+            })
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn backoff(
+        &self,
+        machine: MachineId,
+        process: &Process,
+    ) -> Option<BackoffRow> {
+        let mut conn = self.db.connect().await.unwrap();
+        bmdb_model::backoff::of(&mut conn, machine, process)
+            .await
+            .unwrap()
+    }
+
+    /// Machines that the agent-start retrieval returns for `process` now.
+    pub(crate) async fn listed(&self, process: &Process) -> Vec<MachineId> {
+        self.session
+            .transact(async |tx| {
+                let due = retrieval::for_agent_start(tx, process, None, 100).await?;
+                Ok(due.into_iter().map(|p| p.machine_id).collect())
+            })
+            .await
+            .unwrap()
+    }
+}
+
+/// A component without a janitor: tests that want one take its turns themselves.
+pub(crate) async fn connect(db: &TestDb) -> Bmdb {
+    let config = Config::new(db.url())
+        .component("test")
+        .janitor_interval(None);
+    Bmdb::connect(config).await.unwrap()
+}
+
+/// Work under `ShepherdAccess` on a machine that needs its agent started, as the seed does it.
+pub(crate) async fn work_access(session: &Session) -> Result<Work, WorkError> {
+    session
+        .work(&Process::SHEPHERD_ACCESS, async |tx| {
+            let due = retrieval::for_agent_start(tx, &Process::SHEPHERD_ACCESS, None, 1).await?;
+            Ok::<_, TxError>(due.into_iter().map(|p| p.machine_id).collect())
+        })
+        .await
+}
+
+/// Work on just this machine, without any condition of its own.
+pub(crate) async fn work_on(
+    session: &Session,
+    process: &Process,
+    machine: MachineId,
+) -> Result<Work, WorkError> {
+    session.work(process, async |_| Ok(vec![machine])).await
+}
