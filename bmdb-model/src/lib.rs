@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod connection;
 pub mod counts;
 pub mod hardware;
 pub mod history;

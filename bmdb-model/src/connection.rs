@@ -1,0 +1,142 @@
+//! A connection's setting up, and the transactions on it.
+
+use crate::Error;
+use crate::statement::statement;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
+
+/// Which server process serves a connection. Process ids are reused, start times are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// The server process.
+    pub pid: i32,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+}
+
+/// What a fresh connection tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Its server process.
+    pub backend: Backend,
+    /// The language of the server's messages; a deadlock is only recognised in English ones.
+    pub messages_are_english: bool,
+}
+
+statement! {
+    WhoServes = "SELECT a.pid, a.backend_start, current_setting('lc_messages') \
+                 FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()";
+    () -> (Integer, Timestamptz, Text)
+}
+
+/// Sets up a fresh connection: a server that has lost its client gives up the client's statement
+/// and locks within half a second.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Error> {
+    // Refused on platforms that cannot poll for a closed socket; there locks last a little longer.
+    let _unsupported = conn.batch_execute("SET client_connection_check_interval = '500ms'").await;
+    let (pid, started_at, language): (i32, DateTime<Utc>, String) =
+        WhoServes {}.get_result(conn).await?;
+    let messages_are_english = language.is_empty()
+        || ["C", "POSIX", "en"].iter().any(|english| {
+            language.strip_prefix(english).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        });
+    Ok(ConnectionInfo { backend: Backend { pid, started_at }, messages_are_english })
+}
+
+statement! {
+    Terminate = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+                 WHERE a.pid = $1 AND a.backend_start = $2";
+    (pid: i32 => Integer, started_at: DateTime<Utc> => Timestamptz) -> Bool
+}
+
+/// Tells a server process to end; whether it is gone already. A statement whose answer was lost can
+/// no longer take effect once it is.
+///
+/// # Errors
+/// [`Error::Database`], also when the process belongs to another database user.
+pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result<bool, Error> {
+    let Backend { pid, started_at } = backend;
+    let signalled: Option<bool> =
+        Terminate { pid, started_at }.get_result(conn).await.optional()?;
+    Ok(signalled.is_none())
+}
+
+/// How strictly a transaction is kept apart from concurrent ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// As if transactions ran one after the other; some are retried for that.
+    #[default]
+    Serializable,
+    /// Each statement sees what was committed before it began.
+    ReadCommitted,
+}
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not.
+    ReadOnly,
+}
+
+/// Begins a transaction, known to the connection, so that a pool sees when it is left open.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn begin(
+    conn: &mut AsyncPgConnection,
+    isolation: Isolation,
+    access: Access,
+) -> Result<(), Error> {
+    let sql = match (isolation, access) {
+        (Isolation::Serializable, Access::ReadWrite) => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        (Isolation::Serializable, Access::ReadOnly) => {
+            "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"
+        }
+        (Isolation::ReadCommitted, Access::ReadWrite) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        (Isolation::ReadCommitted, Access::ReadOnly) => {
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+        }
+    };
+    Ok(AnsiTransactionManager::begin_transaction_sql(conn, sql).await?)
+}
+
+/// Commits. When the connection breaks here, the outcome is not known.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(<AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::commit_transaction(conn)
+        .await?)
+}
+
+/// Rolls back.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(<AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::rollback_transaction(
+        conn,
+    )
+    .await?)
+}
+
+/// Fails in a transaction that an earlier statement has aborted. PostgreSQL answers such a
+/// transaction's `COMMIT` with a rollback that looks like success.
+///
+/// # Errors
+/// [`Error::Database`] with [`crate::Failure::Aborted`].
+pub async fn check_not_aborted(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    diesel::select(1.into_sql::<Integer>()).get_result::<i32>(conn).await?;
+    Ok(())
+}
