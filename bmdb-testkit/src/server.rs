@@ -43,7 +43,10 @@ impl Profile {
         }
     }
 
-    fn base(self) -> PathBuf {
+    /// Where a server's data goes: `/dev/shm` where that is roomy and nothing has to survive, else
+    /// the folder for temporary files.
+    #[must_use]
+    pub fn folder(self) -> PathBuf {
         let memory = Path::new("/dev/shm");
         if self == Self::Fast && free_kib(memory).is_some_and(|free| free >= ROOMY_KIB) {
             return memory.to_owned();
@@ -131,7 +134,7 @@ impl Server {
     pub fn boot(installation: &Installation, profile: Profile) -> Result<Self, TestkitError> {
         let account = Account::for_server()?;
         let seed = seed::seed(installation, &account)?;
-        let folder = profile.base().join(format!("bmdb-{}", short_id()));
+        let folder = profile.folder().join(format!("bmdb-{}", short_id()));
         account.create_dir(&folder)?;
         let started = copy(&seed, &folder, &account)
             .and_then(|()| start(installation, profile, &folder, &account));

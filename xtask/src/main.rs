@@ -5,11 +5,15 @@
     reason = "a task reports on the terminal"
 )]
 
+mod ci;
+mod migrate;
+mod pg;
+mod schema;
 mod shell;
 mod test;
+mod tidy;
 
 use clap::{Parser, Subcommand};
-use shell::Failure;
 use std::process::ExitCode;
 
 /// Tests, checks and migrations of the Bare Metal Database.
@@ -26,11 +30,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     Test(test::Args),
+    Ci(ci::Args),
+    Migrate(migrate::Migrate),
+    Schema(schema::Args),
+    Tidy(tidy::Args),
+    Pg(pg::Pg),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
+        Task::Ci(ci::Args {}) => ci::run_all(),
+        Task::Pg(args) => pg::run(&args),
+        Task::Migrate(args) => migrate::run(&args),
+        Task::Schema(args) => schema::run(&args),
+        Task::Tidy(tidy::Args {}) => tidy::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

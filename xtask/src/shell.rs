@@ -98,3 +98,12 @@ fn as_typed(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned());
     variables.chain(words).collect::<Vec<_>>().join(" ")
 }
+
+/// Runs asynchronous work to its end.
+pub(crate) fn block_on(work: impl Future<Output = Done>) -> Done {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::check)?
+        .block_on(work)
+}

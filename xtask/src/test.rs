@@ -11,7 +11,7 @@ const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 /// Runs `cargo nextest run` where cargo-nextest is installed, else `cargo test`, and then the
 /// documentation's examples. BMDB_TEST_DATABASE_URL names a running server to use instead of
 /// booting one.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Test on this running server; databases are created on it and dropped.
     #[arg(long, value_name = "URL")]

@@ -1,0 +1,47 @@
+//! `cargo xtask ci`: every check, as the continuous integration runs it.
+
+use crate::shell::{Done, Failure, cargo, run};
+use crate::{schema, test, tidy};
+
+/// Run every check that a change must pass; what fails is summed up at the end.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// A check and the command that runs it alone.
+type Step = (&'static str, fn() -> Done);
+
+/// The quick ones first.
+const STEPS: &[Step] = &[
+    ("cargo fmt", || run(&mut cargo(["fmt", "--all", "--check"]))),
+    ("cargo xtask tidy", tidy::run),
+    ("cargo clippy", clippy),
+    ("cargo doc", doc),
+    ("cargo xtask schema --check", schema::check),
+    ("cargo xtask test", || test::run(&test::Args::default())),
+];
+
+pub(crate) fn run_all() -> Done {
+    let mut failed = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        if let Err(failure) = step() {
+            println!("{}", failure.message().unwrap_or("failed"));
+            failed.push(*name);
+        }
+    }
+    if failed.is_empty() {
+        println!("\nall {} checks passed", STEPS.len());
+        return Ok(());
+    }
+    Err(Failure::check(format!("failed: {}", failed.join(", "))))
+}
+
+fn clippy() -> Done {
+    let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    run(&mut cargo(what.into_iter().chain(["--", "-D", "warnings"])))
+}
+
+fn doc() -> Done {
+    let what = ["doc", "--workspace", "--all-features", "--no-deps"];
+    run(cargo(what).env("RUSTDOCFLAGS", "-Dwarnings"))
+}

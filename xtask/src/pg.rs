@@ -1,0 +1,181 @@
+//! `cargo xtask pg`: which PostgreSQL the tests use, and one that stays between runs.
+
+use crate::shell::{Done, Failure, block_on};
+use bmdb_testkit::{Account, Lookup, Profile, Server, Verdict, cache_dir};
+use clap::{Args, Subcommand};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// See which PostgreSQL the tests use, or keep one running between test runs.
+#[derive(Debug, Args)]
+pub(crate) struct Pg {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Tell every place that is searched for a PostgreSQL, and what comes of it.
+    Doctor,
+    /// Boot a server that stays until `stop`, for instance to look at a failed test's database.
+    Start,
+    /// End the server that `start` booted, and its databases.
+    Stop,
+    /// Own the server until the file that tells of it is gone.
+    #[command(hide = true)]
+    Hold,
+}
+
+pub(crate) fn run(pg: &Pg) -> Done {
+    match pg.action {
+        Action::Doctor => doctor(),
+        Action::Start => start(),
+        Action::Stop => stop(),
+        Action::Hold => hold(),
+    }
+}
+
+fn doctor() -> Done {
+    let lookup = Lookup::from_env();
+    println!("places, in their order:");
+    print!("{lookup}");
+    match &lookup.verdict {
+        Verdict::Running { url } => {
+            println!("server:  the running one at {url}");
+            return block_on(tell_version(url));
+        }
+        Verdict::Installed(installation) => println!(
+            "server:  {installation}, booted from {}",
+            installation.bin().display()
+        ),
+        _ => return lookup.installation().map(drop).map_err(Failure::check),
+    }
+    let account = Account::for_server().map_err(Failure::check)?;
+    match &account.name {
+        Some(name) => println!(
+            "runs as: {name} (uid {}), because this is root",
+            account.uid
+        ),
+        None => println!("runs as: this user (uid {})", account.uid),
+    }
+    println!("seeds:   {}", cache_dir(&account).display());
+    println!("data:    {}", Profile::Fast.folder().display());
+    match Started::read(&account) {
+        Some(started) => println!("started: {} (`cargo xtask pg stop` ends it)", started.url),
+        None => println!("started: none (`cargo xtask pg start` boots one that stays)"),
+    }
+    Ok(())
+}
+
+async fn tell_version(url: &str) -> Done {
+    let cannot = |error| Failure::check(format!("it cannot be used: {error}"));
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .map_err(cannot)?;
+    tokio::spawn(connection);
+    let row = client.query_one("SHOW server_version", &[]).await;
+    println!("version: {}", row.map_err(cannot)?.get::<_, &str>(0));
+    Ok(())
+}
+
+fn start() -> Done {
+    let account = Account::for_server().map_err(Failure::check)?;
+    if let Some(started) = Started::read(&account) {
+        println!("it runs already");
+        started.tell();
+        return Ok(());
+    }
+    let mut holder = Command::new(env::current_exe().map_err(Failure::check)?);
+    // Its own group, so that it outlives this command and Ctrl-C; and no terminal.
+    holder
+        .args(["pg", "hold"])
+        .env_remove("BMDB_TEST_DATABASE_URL")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0);
+    let mut holder = holder.spawn().map_err(Failure::check)?;
+    let said = holder.stdout.take().map(BufReader::new);
+    // One line when the server is ready; none when it could not be booted, which it explains.
+    if said.and_then(|said| said.lines().next()).is_none() {
+        return Err(Failure::Command(1));
+    }
+    match Started::read(&account) {
+        Some(started) => {
+            started.tell();
+            Ok(())
+        }
+        None => Err(Failure::check("the server ended as soon as it was booted")),
+    }
+}
+
+fn hold() -> Done {
+    let account = Account::for_server().map_err(Failure::check)?;
+    let server = Server::start(Profile::Fast).map_err(Failure::check)?;
+    let Some(folder) = server.folder() else {
+        return Err(Failure::usage(
+            "there is nothing to hold: unset BMDB_TEST_DATABASE_URL",
+        ));
+    };
+    let state = Started::file(&account);
+    let text = format!("{}\n{}\n", server.url(), folder.display());
+    fs::write(&state, &text).map_err(Failure::check)?;
+    println!("ready");
+    // No signal and no process id, either of which might reach somebody else: the file that tells
+    // of the server is what keeps it.
+    while folder.exists() && fs::read_to_string(&state).is_ok_and(|now| now == text) {
+        thread::sleep(Duration::from_millis(200));
+    }
+    server.stop();
+    Ok(())
+}
+
+fn stop() -> Done {
+    let account = Account::for_server().map_err(Failure::check)?;
+    let Some(started) = Started::read(&account) else {
+        println!("there is none to stop");
+        return Ok(());
+    };
+    fs::remove_file(Started::file(&account)).map_err(Failure::check)?;
+    let begun = Instant::now();
+    while started.folder.exists() {
+        if begun.elapsed() > Duration::from_secs(10) {
+            return Err(Failure::check(format!(
+                "{} is still there after 10 s: end its `postgres` and remove it",
+                started.folder.display()
+            )));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    println!("stopped");
+    Ok(())
+}
+
+/// The server that `start` booted, as its file tells.
+struct Started {
+    url: String,
+    folder: PathBuf,
+}
+
+impl Started {
+    fn file(account: &Account) -> PathBuf {
+        cache_dir(account).join("started")
+    }
+
+    /// Nothing where none was started, or where it is gone, as after a reboot.
+    fn read(account: &Account) -> Option<Self> {
+        let text = fs::read_to_string(Self::file(account)).ok()?;
+        let (url, folder) = text.trim_end().split_once('\n')?;
+        Path::new(folder).exists().then(|| Self {
+            url: url.to_owned(),
+            folder: PathBuf::from(folder),
+        })
+    }
+
+    fn tell(&self) {
+        println!("export BMDB_TEST_DATABASE_URL='{}'", self.url);
+    }
+}

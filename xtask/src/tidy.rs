@@ -1,0 +1,73 @@
+//! `cargo xtask tidy`: what the compiler does not check, above all what each layer must not have.
+
+mod files;
+mod manifests;
+mod source;
+mod text;
+mod tokens;
+
+use crate::shell::{Done, Failure, root};
+use std::fmt;
+
+/// Check the rules of the code base that the compiler does not know.
+///
+/// Above all the absences that make the layers: bmdb-backoff is pure, bmdb-model starts no tasks,
+/// bmdb-core contains no SQL, and nothing a production binary links depends on bmdb-testkit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// One broken rule, at its place, with the way to mend it.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    path: String,
+    line: usize,
+    rule: &'static str,
+    fix: String,
+}
+
+impl Finding {
+    fn new(path: &str, line: usize, rule: &'static str, fix: impl ToString) -> Self {
+        Self {
+            path: path.to_owned(),
+            line,
+            rule,
+            fix: fix.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            line,
+            rule,
+            fix,
+        } = self;
+        write!(f, "{path}:{line}: {rule}: {fix}")
+    }
+}
+
+pub(crate) fn run() -> Done {
+    let root = root();
+    let files = files::read_all(&root).map_err(Failure::check)?;
+    let mut findings = manifests::check(&files)?;
+    for (path, text) in &files {
+        findings.extend(text::check(path, text));
+        if path.ends_with(".rs") {
+            findings.extend(source::check(path, text));
+        }
+    }
+    findings.extend(text::stale_exceptions(&files));
+    findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => {
+            println!("tidy: {} files", files.len());
+            Ok(())
+        }
+        n => Err(Failure::check(format!("{n} rules are broken"))),
+    }
+}
