@@ -7,6 +7,8 @@ mod config;
 mod connect;
 mod end;
 mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod heartbeat;
 mod holdings;
 mod janitor;

@@ -41,14 +41,21 @@ statement! {
 /// [`Error::Database`].
 pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Error> {
     // Refused on platforms that cannot poll for a closed socket; there locks last a little longer.
-    let _unsupported = conn.batch_execute("SET client_connection_check_interval = '500ms'").await;
+    let _unsupported = conn
+        .batch_execute("SET client_connection_check_interval = '500ms'")
+        .await;
     let (pid, started_at, language): (i32, DateTime<Utc>, String) =
         WhoServes {}.get_result(conn).await?;
     let messages_are_english = language.is_empty()
         || ["C", "POSIX", "en"].iter().any(|english| {
-            language.strip_prefix(english).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            language
+                .strip_prefix(english)
+                .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
         });
-    Ok(ConnectionInfo { backend: Backend { pid, started_at }, messages_are_english })
+    Ok(ConnectionInfo {
+        backend: Backend { pid, started_at },
+        messages_are_english,
+    })
 }
 
 statement! {
@@ -64,8 +71,10 @@ statement! {
 /// [`Error::Database`], also when the process belongs to another database user.
 pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result<bool, Error> {
     let Backend { pid, started_at } = backend;
-    let signalled: Option<bool> =
-        Terminate { pid, started_at }.get_result(conn).await.optional()?;
+    let signalled: Option<bool> = Terminate { pid, started_at }
+        .get_result(conn)
+        .await
+        .optional()?;
     Ok(signalled.is_none())
 }
 
@@ -116,8 +125,10 @@ pub async fn begin(
 /// # Errors
 /// [`Error::Database`].
 pub async fn commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    Ok(<AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::commit_transaction(conn)
-        .await?)
+    Ok(
+        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::commit_transaction(conn)
+            .await?,
+    )
 }
 
 /// Rolls back.
@@ -125,10 +136,12 @@ pub async fn commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    Ok(<AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::rollback_transaction(
-        conn,
+    Ok(
+        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::rollback_transaction(
+            conn,
+        )
+        .await?,
     )
-    .await?)
 }
 
 /// Fails in a transaction that an earlier statement has aborted. PostgreSQL answers such a
@@ -137,6 +150,8 @@ pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Database`] with [`crate::Failure::Aborted`].
 pub async fn check_not_aborted(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    diesel::select(1.into_sql::<Integer>()).get_result::<i32>(conn).await?;
+    diesel::select(1.into_sql::<Integer>())
+        .get_result::<i32>(conn)
+        .await?;
     Ok(())
 }

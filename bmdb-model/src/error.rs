@@ -38,6 +38,9 @@ pub enum Error {
         /// Its id for the machine.
         provider_id: String,
     },
+    /// The machine exists already.
+    #[error("machine {0} exists already")]
+    MachineExists(MachineId),
     /// A machine with work in progress cannot be deleted.
     #[error("machine {0} has work in progress: wait for it to end, or release it first")]
     MachineHasWork(MachineId),

@@ -2,11 +2,13 @@
 
 use crate::error::{optional_storable, storable_non_empty};
 use crate::schema::machine_provided;
+use crate::statement::statement;
 use crate::text_enum::text_enum;
 use crate::{Error, MachineId, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -82,7 +84,7 @@ pub struct ProvidedMachine {
     pub provided: Provided,
 }
 
-/// Sets the tag of several machines; the caller has touched them.
+/// Sets the tag; the caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::NulByte`], [`Error::Empty`], [`Error::ProviderIdTaken`], [`Error::Database`].
@@ -118,6 +120,55 @@ pub async fn insert_all(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+statement! {
+    /// The position of the first machine whose id, or whose provider's id, is taken.
+    Known<'a> = "SELECT n.position, m.machine_id IS NOT NULL \
+         FROM unnest($1::uuid[], $2::text[], $3::text[]) \
+              WITH ORDINALITY n (machine_id, provider, provider_id, position) \
+         LEFT JOIN machines m ON m.machine_id = n.machine_id \
+         LEFT JOIN machine_provided p ON (p.provider, p.provider_id) = (n.provider, n.provider_id) \
+         WHERE m.machine_id IS NOT NULL OR p.machine_id IS NOT NULL \
+         ORDER BY n.position LIMIT 1";
+    (machines: &'a [MachineId] => Array<SqlUuid>, providers: &'a [&'a Provider] => Array<Text>, provider_ids: &'a [&'a str] => Array<Text>)
+    -> (BigInt, Bool)
+}
+
+/// Refuses a list of new machines of which one is known already, by its id or by its provider's.
+///
+/// # Errors
+/// [`Error::MachineExists`], [`Error::ProviderIdTaken`], [`Error::Database`].
+pub async fn refuse_known(
+    conn: &mut AsyncPgConnection,
+    new: &[ProvidedMachine],
+) -> Result<(), Error> {
+    let machines: Vec<MachineId> = new.iter().map(|m| m.machine_id).collect();
+    let providers: Vec<&Provider> = new.iter().map(|m| &m.provided.provider).collect();
+    let provider_ids: Vec<&str> = new
+        .iter()
+        .map(|m| m.provided.provider_id.as_str())
+        .collect();
+    let query = Known {
+        machines: &machines,
+        providers: &providers,
+        provider_ids: &provider_ids,
+    };
+    let first: Option<(i64, bool)> = query.get_result(conn).await.optional()?;
+    let Some((position, id_taken)) = first else {
+        return Ok(());
+    };
+    let known = usize::try_from(position - 1)
+        .ok()
+        .and_then(|position| new.get(position));
+    match known {
+        Some(known) if id_taken => Err(Error::MachineExists(known.machine_id)),
+        Some(known) => Err(Error::ProviderIdTaken {
+            provider: known.provided.provider.clone(),
+            provider_id: known.provided.provider_id.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn taken(result: QueryResult<usize>, provided: &Provided) -> Result<(), Error> {
