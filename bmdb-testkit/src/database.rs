@@ -2,7 +2,8 @@
 
 use crate::TestkitError;
 use crate::keeper::connect;
-use crate::server::{Profile, Server};
+use crate::profile::Profile;
+use crate::server::Server;
 use crate::template::{Level, create_database};
 use crate::url::with_database;
 use bmdb_model::migration;

@@ -3,11 +3,15 @@
 use crate::lookup::Lookup;
 use bmdb_model::SessionId;
 use bmdb_model::migration::MigrationError;
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 /// Why there is no test database, or why something asked of one failed.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the same as `Display`: it is what a test that returns the error shows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestkitError {
     /// No PostgreSQL anywhere: install one, as the message says, or point at one.
@@ -24,9 +28,10 @@ pub enum TestkitError {
         /// What is wrong with it.
         reason: String,
     },
-    /// `BMDB_TEST_DATABASE_URL` cannot be used: correct or unset it.
+    /// The running server that was named cannot be used: correct or unset its URL.
     #[error(
-        "BMDB_TEST_DATABASE_URL cannot be used: {reason}; correct it, or unset it and a server is booted"
+        "the test server's URL (BMDB_TEST_DATABASE_URL) cannot be used: {reason}; correct it, or \
+         unset it and a server is booted"
     )]
     WrongUrl {
         /// What is wrong with it.
@@ -90,6 +95,12 @@ impl TestkitError {
     }
 }
 
+impl fmt::Debug for TestkitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl From<diesel::result::Error> for TestkitError {
     fn from(error: diesel::result::Error) -> Self {
         Self::Diesel(Box::new(error))
@@ -102,10 +113,12 @@ impl From<diesel::ConnectionError> for TestkitError {
     }
 }
 
-/// tokio-postgres prints only "db error" and leaves the server's words to the source.
-fn with_detail(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("{} ({})", db.message(), db.code().code()),
-        None => error.to_string(),
+/// tokio-postgres prints only "db error" and leaves the server's words, and the operating system's,
+/// to the source.
+pub(crate) fn with_detail(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
     }
 }

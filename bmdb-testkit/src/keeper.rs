@@ -7,6 +7,7 @@
 //! nobody's. Unlike a process id this holds across containers and hosts that share a server.
 
 use crate::TestkitError;
+use crate::error::with_detail;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::thread;
@@ -116,7 +117,10 @@ impl Keeper {
                         let _ = ready.send(Ok(()));
                         keep(&client, inbox).await;
                     }
-                    Err(error) => drop(ready.send(Err(error.into()))),
+                    Err(error) => {
+                        let reason = with_detail(&error);
+                        drop(ready.send(Err(TestkitError::WrongUrl { reason })));
+                    }
                 }
             });
         };

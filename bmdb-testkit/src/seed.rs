@@ -7,7 +7,7 @@ use crate::account::Account;
 use crate::installation::Installation;
 use std::env;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -83,25 +83,26 @@ pub(crate) fn seed(
     made.map(|()| seed)
 }
 
-/// A cache below the folder for temporary files has a name anybody can guess, so it must be ours.
 fn make_cache(cache: &Path, account: &Account) -> Result<(), TestkitError> {
-    let mode = if account.is_other() { 0o755 } else { 0o700 };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(cache)
-        .map_err(TestkitError::files(cache))?;
+    if !cache.is_dir() {
+        fs::create_dir_all(cache).map_err(TestkitError::files(cache))?;
+        // Whatever the umask says: another account has to come through to its seed, and where
+        // there is none nobody else has business here.
+        let mode = if account.is_other() { 0o755 } else { 0o700 };
+        fs::set_permissions(cache, fs::Permissions::from_mode(mode))
+            .map_err(TestkitError::files(cache))?;
+    }
+    // A folder below the one for temporary files has a name anybody can guess and take first.
     let owner = fs::metadata(cache)
         .map_err(TestkitError::files(cache))?
         .uid();
-    let own = if account.is_other() { 0 } else { account.uid };
-    if owner == own {
+    if account.is_other() || owner == account.uid || owner == 0 {
         return Ok(());
     }
     Err(TestkitError::boot(
         "preparing the cache",
         format!(
-            "{} belongs to user {owner}; remove it or set BMDB_TESTKIT_CACHE",
+            "{} belongs to user {owner}; remove it or set BMDB_TESTKIT_CACHE to another folder",
             cache.display()
         ),
     ))

@@ -5,8 +5,8 @@ use crate::account::Account;
 use crate::installation::Installation;
 use crate::keeper::Keeper;
 use crate::lookup::{Lookup, Places, Verdict};
+use crate::profile::Profile;
 use crate::seed;
-use std::env;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -16,51 +16,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much the server cares about its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Profile {
-    /// Nothing survives a crash: no fsync, no autovacuum, in memory where there is room. For tests.
-    #[default]
-    Fast,
-    /// PostgreSQL's defaults, on disk. For measurements.
-    Durable,
-}
-
-impl Profile {
-    fn options(self) -> &'static [&'static str] {
-        match self {
-            Self::Fast => &[
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-                "autovacuum=off",
-                "wal_level=minimal",
-                "max_wal_senders=0",
-                "checkpoint_timeout=1h",
-                "jit=off",
-            ],
-            Self::Durable => &[],
-        }
-    }
-
-    /// Where a server's data goes: `/dev/shm` where that is roomy and nothing has to survive, else
-    /// the folder for temporary files.
-    #[must_use]
-    pub fn folder(self) -> PathBuf {
-        let memory = Path::new("/dev/shm");
-        if self == Self::Fast && free_kib(memory).is_some_and(|free| free >= ROOMY_KIB) {
-            return memory.to_owned();
-        }
-        // A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
-        let temporary = env::temp_dir();
-        if temporary.as_os_str().len() <= 70 {
-            temporary
-        } else {
-            PathBuf::from("/tmp")
-        }
-    }
-}
-
 /// The options of every profile. English messages because a deadlock can be told only by its text.
 const OPTIONS: &[&str] = &[
     "listen_addresses=",
@@ -69,9 +24,6 @@ const OPTIONS: &[&str] = &[
     "timezone=UTC",
     "log_timezone=UTC",
 ];
-
-/// A database takes about 8 MiB: room for a hundred of them.
-const ROOMY_KIB: u64 = 1024 * 1024;
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -292,15 +244,4 @@ fn short_id() -> String {
     let mut id = uuid::Uuid::new_v4().simple().to_string();
     id.truncate(12);
     id
-}
-
-/// std has no `statvfs`; `df -P` is POSIX.
-fn free_kib(folder: &Path) -> Option<u64> {
-    let output = std::process::Command::new("df")
-        .arg("-Pk")
-        .arg(folder)
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }

@@ -29,10 +29,11 @@ impl TestDb {
     /// depends on a tag's time moves with it, so nothing has to be planned anew.
     ///
     /// # Errors
-    /// [`TestkitError::Database`].
+    /// [`TestkitError::Database`], also after 10 s of waiting for a transaction that the test
+    /// itself has left open.
     pub async fn advance(&self, time: Duration) -> Result<(), TestkitError> {
         let client = connect(&self.config()?).await?;
-        let mut sql = String::from("BEGIN;\n");
+        let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '10s';\n");
         for message in client.simple_query(MOMENTS).await? {
             let SimpleQueryMessage::Row(row) = message else {
                 continue;

@@ -1,11 +1,14 @@
 //! The testkit's own tests.
 
 mod audit;
+mod child;
 mod database;
 mod fixture;
 mod folder;
 mod lookup;
+mod own;
 mod server;
+mod sharing;
 mod time;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
