@@ -6,6 +6,7 @@
 )]
 
 mod ci;
+mod demo;
 mod migrate;
 mod pg;
 mod schema;
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Demo(demo::Args),
     Test(test::Args),
     Ci(ci::Args),
     Migrate(migrate::Migrate),
@@ -39,6 +41,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Pg(args) => pg::run(&args),

@@ -83,7 +83,8 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn as_typed(command: &Command) -> String {
+/// The command as one would type it.
+pub(crate) fn as_typed(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         Some(format!(
             "{}='{}'",

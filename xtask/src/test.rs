@@ -50,12 +50,20 @@ fn run_tests(args: &Args, url: &str) -> Done {
     } else {
         &["test", "--lib", "--bins", "--tests", "--examples"]
     };
-    let everything = ["--workspace", "--all-features"];
-    let mut tests = cargo(runner.iter().copied().chain(everything));
+    // Given beside a package, `--workspace` would win.
+    let one_package = ["-p", "--package"]
+        .iter()
+        .any(|p| args.runner.iter().any(|a| a == p));
+    let everything: &[&str] = if one_package {
+        &["--all-features"]
+    } else {
+        &["--workspace", "--all-features"]
+    };
+    let mut tests = cargo(runner.iter().chain(everything).copied());
     shell::run(tests.args(&args.runner).env(SERVER, url))?;
     if !args.runner.is_empty() {
         return Ok(());
     }
-    let mut examples = cargo(["test", "--doc"].into_iter().chain(everything));
+    let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
     shell::run(examples.env(SERVER, url))
 }
