@@ -1,0 +1,84 @@
+//! The names that operators' queries rely on, and what no migration may add.
+
+use crate::scenario::{MINUTE, Scenario};
+use bmdb_model::session;
+use bmdb_testkit::TestDb;
+use std::time::Duration;
+
+/// Tables and views with their columns, by name. Operators' queries and other releases use them:
+/// a name may join, none may change or go.
+const NAMES: &str = "\
+machine_agent_heartbeat: agent_heartbeat_at machine_id
+machine_agent_started: agent_public_key agent_started_at machine_id
+machine_hardware_report: hardware_report_raw machine_id
+machine_hold: machine_id reason since
+machine_os_installation_report: generation machine_id os_installation_report_raw os_installation_result
+machine_os_installation_request: generation machine_id os_installation_request_raw
+machine_provided: machine_id provider provider_id provider_ip_address provider_location provider_reservation_id provider_status
+machines: machine_created_at machine_id machine_version
+os_installation_settled: generation machine_id os_installation_result
+process_def: lane loss_initial_seconds loss_maximum_seconds process time_driven workflow
+schema_compatibility: oldest_compatible singleton
+sessions: session_component_name session_created_at session_deadline session_id session_interval_seconds session_runtime_info
+work: machine_id process session_id
+work_attempt: cause ended_at fence interval_seconds last_fence machine_id outcome process repeats session_id started_at
+work_backoff: cause last_interval_seconds machine_id process until
+work_history: event failed_cause machine_id process session_id timestamp
+work_item: backoff_until cause eligible failures fence lane last_interval_seconds losses machine_id plan_at process provider ready_at session_id started_at
+workflow_agent_recovery: machine_id provider ready_at
+workflow_agent_start: machine_id provider ready_at";
+
+#[tokio::test]
+async fn tables_views_and_columns_have_the_names_that_others_rely_on() {
+    let db = TestDb::new().await.unwrap();
+    let names = "SELECT table_name || ': ' || string_agg(column_name, ' ' ORDER BY column_name COLLATE \"C\")
+                 FROM information_schema.columns
+                 WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'
+                 GROUP BY table_name ORDER BY table_name COLLATE \"C\"";
+    assert_eq!(
+        db.rows(names).await.unwrap(),
+        NAMES.lines().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn no_index_contains_the_deadline_that_every_heartbeat_moves() {
+    let db = TestDb::new().await.unwrap();
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'sessions' ORDER BY 1";
+    let primary_key =
+        "CREATE UNIQUE INDEX sessions_pkey ON public.sessions USING btree (session_id)";
+    assert_eq!(db.rows(indexes).await.unwrap(), [primary_key]);
+}
+
+#[tokio::test]
+async fn every_heartbeat_is_a_hot_update() {
+    let mut s = Scenario::new().await;
+    let mut sessions = vec![s.session];
+    for _ in 0..4 {
+        sessions.push(s.another_session().await);
+    }
+    for _ in 0..50 {
+        assert_eq!(
+            session::heartbeat(&mut s.conn, &sessions)
+                .await
+                .unwrap()
+                .len(),
+            5
+        );
+    }
+    // A server process reports its statistics at the latest when it ends.
+    drop(s.conn);
+    let updates =
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
+    let reported = async {
+        while s.db.rows(updates).await.unwrap() != ["250|250"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let last_seen = tokio::time::timeout(MINUTE / 30, reported).await;
+    assert!(
+        last_seen.is_ok(),
+        "updates|hot: {:?}",
+        s.db.rows(updates).await
+    );
+}

@@ -1,0 +1,163 @@
+//! Downstream users add tags, workflows and processes of their own, without touching ours.
+
+use crate::scenario::Scenario;
+use bmdb_model::{Lane, Process, ProcessDef, hold, process};
+use bmdb_testkit::TestDb;
+
+const WIPE: Process = Process::from_static("AcmeWipe");
+
+/// What a downstream user's own migration makes.
+const ACME: &str = "
+    CREATE TABLE acme_dirty (machine_id uuid PRIMARY KEY REFERENCES machines, since timestamptz NOT NULL);
+    CREATE VIEW acme_workflow_wipe AS
+        SELECT machine_id, provider, NULL::timestamptz AS ready_at
+        FROM acme_dirty JOIN machine_provided USING (machine_id)";
+
+fn wipe() -> ProcessDef {
+    ProcessDef::new(WIPE).workflow("acme_workflow_wipe")
+}
+
+#[tokio::test]
+async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let items = "SELECT process, lane, provider, eligible FROM work_item ORDER BY process";
+    s.db.execute(ACME).await.unwrap();
+    s.db.execute(&format!(
+        "INSERT INTO acme_dirty VALUES ('{machine}', now())"
+    ))
+    .await
+    .unwrap();
+    process::define(&mut s.conn, &wipe()).await.unwrap();
+    let ours = "ShepherdAgentStart|shepherd|Equinix|t";
+    assert_eq!(s.rows(items).await, [ours]);
+
+    // Any tag will do, also one that this workflow has nothing to do with.
+    s.write(machine, async |conn| hold::unset(conn, machine).await)
+        .await
+        .unwrap();
+    assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|t", ours]);
+    let attempt = s.claim_one(&WIPE).await;
+    let clean = format!("DELETE FROM acme_dirty WHERE machine_id = '{machine}'");
+    s.db.execute(&clean).await.unwrap();
+    s.finish(&attempt).await;
+    s.write(machine, async |_| Ok(())).await.unwrap();
+    assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|f", ours]);
+}
+
+#[tokio::test]
+async fn a_definition_may_join_the_lane_of_others() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    process::define(&mut s.conn, &ProcessDef::new(WIPE).lane(Lane::SHEPHERD))
+        .await
+        .unwrap();
+    s.claim_machine(machine, &crate::scenario::START).await;
+    let mate = bmdb_model::work::gates(&mut s.conn, &WIPE, &[machine])
+        .await
+        .unwrap();
+    assert_eq!(mate, [(machine, bmdb_model::work::Gate::LaneTaken)]);
+}
+
+#[tokio::test]
+async fn a_definition_can_be_read_replaced_and_listed() {
+    let db = TestDb::new().await.unwrap();
+    let mut conn = db.connect().await.unwrap();
+    let undefined = process::of(&mut conn, &WIPE).await.unwrap();
+    assert_eq!(undefined, ProcessDef::new(WIPE));
+    assert_eq!(
+        (
+            undefined.loss_initial_seconds,
+            undefined.loss_maximum_seconds
+        ),
+        (15, 3600)
+    );
+
+    for definition in [
+        ProcessDef::new(WIPE)
+            .workflow("workflow_agent_start")
+            .loss_delay(1, 60),
+        ProcessDef::new(WIPE).lane(Lane::SHEPHERD),
+    ] {
+        process::define(&mut conn, &definition).await.unwrap();
+        assert_eq!(process::of(&mut conn, &WIPE).await.unwrap(), definition);
+    }
+    let all = process::all(&mut conn).await.unwrap();
+    let names: Vec<&str> = all
+        .iter()
+        .map(|definition| definition.process.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "AcmeWipe",
+            "ShepherdAccess",
+            "ShepherdAgentStart",
+            "ShepherdRecovery"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_definition_that_could_not_be_planned_by_is_refused_and_nothing_is_written() {
+    let db = TestDb::new().await.unwrap();
+    let mut conn = db.connect().await.unwrap();
+    db.execute(
+        "CREATE VIEW acme_too_few AS SELECT machine_id, provider FROM machine_provided;
+         CREATE VIEW acme_wrong_type AS SELECT machine_id, provider, now()::text AS ready_at
+             FROM machine_provided",
+    )
+    .await
+    .unwrap();
+    let before = db
+        .rows("SELECT p FROM process_def p ORDER BY 1")
+        .await
+        .unwrap();
+    let no_view = |view: &str| {
+        format!(
+            "process AcmeWipe: there is no view {view:?} with the columns machine_id uuid, \
+             provider text and ready_at timestamptz: create it in a migration of yours first"
+        )
+    };
+    let no_delay = |initial, maximum| {
+        format!(
+            "process AcmeWipe: its loss delay of {initial} to {maximum} s must satisfy \
+             1 <= initial <= maximum <= 2147483647"
+        )
+    };
+    let define = ProcessDef::new;
+    for (definition, refusal) in [
+        (define(WIPE).workflow("nowhere"), no_view("nowhere")),
+        (
+            define(WIPE).workflow("acme_too_few"),
+            no_view("acme_too_few"),
+        ),
+        (
+            define(WIPE).workflow("acme_wrong_type"),
+            no_view("acme_wrong_type"),
+        ),
+        (
+            define(WIPE).workflow("work; DROP TABLE work_item"),
+            no_view("work; DROP TABLE work_item"),
+        ),
+        (
+            define(WIPE).workflow(""),
+            "workflow must not be empty".to_owned(),
+        ),
+        (define(WIPE).loss_delay(0, 60), no_delay(0, 60)),
+        (define(WIPE).loss_delay(61, 60), no_delay(61, 60)),
+        (
+            define(WIPE).loss_delay(1, u32::MAX),
+            no_delay(1, i64::from(u32::MAX)),
+        ),
+    ] {
+        let error = process::define(&mut conn, &definition).await.unwrap_err();
+        assert_eq!(error.to_string(), refusal);
+    }
+    assert_eq!(
+        db.rows("SELECT p FROM process_def p ORDER BY 1")
+            .await
+            .unwrap(),
+        before
+    );
+}
