@@ -76,11 +76,9 @@ impl Bmdb {
         let beat_target = target.with_statement_timeout(Duration::from_secs(5));
         // A connection of their own: giving work back must not wait for the work of others.
         let chore_pool = Pool::new(target.clone(), 1, config.connect_timeout);
-        let (chores, chore_task) = Chores::start(chore_pool, registry.clone());
-        let mut tasks = vec![
-            chore_task,
-            tokio::spawn(heartbeat::keep_alive(beat_target, registry.clone())).abort_handle(),
-        ];
+        let chores = Chores::start(chore_pool, registry.clone());
+        let mut tasks =
+            vec![tokio::spawn(heartbeat::keep_alive(beat_target, registry.clone())).abort_handle()];
         if let Some(interval) = config.janitor_interval {
             let task = janitor::run(pool.clone(), registry.clone(), interval);
             tasks.push(tokio::spawn(task).abort_handle());

@@ -15,7 +15,6 @@ use bmdb_model::work::{self, Attempt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 
 /// Something to be done in the background.
 pub(crate) enum Chore {
@@ -35,18 +34,19 @@ pub(crate) struct Chores {
 }
 
 impl Chores {
-    /// Starts the task that does the chores, one after the other, on a connection of its own.
-    pub(crate) fn start(pool: Pool, registry: Arc<Registry>) -> (Self, AbortHandle) {
+    /// Starts the task that does the chores, one after the other, on a connection of its own. It ends
+    /// when the queue is dropped and empty, so what was queued by the last owner is still done.
+    pub(crate) fn start(pool: Pool, registry: Arc<Registry>) -> Self {
         let (queue, mut chores) = mpsc::unbounded_channel();
         let pending = watch::Sender::new(0);
         let done = pending.clone();
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             while let Some(chore) = chores.recv().await {
                 do_until_done(&pool, &registry, &chore).await;
                 done.send_modify(|pending| *pending -= 1);
             }
         });
-        (Self { queue, pending }, task.abort_handle())
+        Self { queue, pending }
     }
 
     pub(crate) fn add(&self, chore: Chore) {

@@ -1,4 +1,43 @@
 //! Sessions, exclusive work and exponential backoff for control loops over bare-metal machines.
+//!
+//! A component connects, starts a session and claims machines that are due for a process. The hold
+//! on a machine outlives transactions and ends exactly once.
+//!
+//! ```
+//! # use bmdb_testkit::TestDb;
+//! # use bmdb_model::{Provided, Provider};
+//! use bmdb_backoff::Backoff;
+//! use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+//! use bmdb_model::{AgentStarted, Process};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let db = TestDb::new().await?;
+//! # let url = db.url();
+//! let bmdb = Bmdb::connect(Config::new(url).component("agent-starter")).await?;
+//! let session = bmdb.start_session(SessionOptions::default()).await?;
+//! # session.transact(async |tx| {
+//! #     let machine = tx.create_machine().await?;
+//! #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
+//! # }).await?;
+//!
+//! let works = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;
+//! # assert_eq!(works.len(), 1);
+//! for work in works {
+//!     let machine = work.machine();
+//!     let reachable = true; // … act on the machine …
+//!     if reachable {
+//!         let started = AgentStarted::now(b"the agent's key");
+//!         work.finish(async |tx| tx.set_agent_started(machine, &started).await).await?;
+//!     } else {
+//!         let retry: Backoff = "initial=1m,max=4h,factor=2".parse()?;
+//!         work.fail(&retry, "no answer on port 22").await?;
+//!     }
+//! }
+//! session.close().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod bmdb;
 mod chores;
@@ -31,3 +70,7 @@ pub use lease::SessionState;
 pub use session::{Session, SessionOptions};
 pub use transaction::{Tx, TxFn, TxOptions};
 pub use work::Work;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,4 +1,32 @@
 //! The Bare Metal Database's PostgreSQL schema, rows and statements.
+//!
+//! A concept is a module: its table in [`schema`], its row struct, and the functions that read and
+//! write it. For the tag `machine_provided` that is [`provided`]: the table
+//! [`schema::machine_provided`], the row [`ProvidedMachine`] with the tag's contents [`Provided`],
+//! and functions that take a connection:
+//!
+//! ```
+//! use bmdb_model::{MachineId, Provided, Provider, machine, plan, provided};
+//! # use bmdb_testkit::TestDb;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let db = TestDb::new().await?;
+//! let mut conn = db.connect().await?; // an AsyncPgConnection, in a transaction for real use
+//! let id = MachineId::random();
+//! machine::create(&mut conn, &[id]).await?;
+//! machine::touch(&mut conn, &[id]).await?; // before tags are written
+//! provided::set(&mut conn, id, &Provided::new(Provider::EQUINIX, "8d2b1f0c")).await?;
+//! plan::machines(&mut conn, &[id]).await?; // after they are
+//!
+//! let of_equinix = provided::by_provider(&mut conn, &Provider::EQUINIX).await?;
+//! assert_eq!(of_equinix[0].machine_id, id);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Functions that must run inside a transaction of a session say so; sessions, transactions and
+//! retries themselves are `bmdb-core`'s.
 
 pub mod agent;
 pub mod backoff;

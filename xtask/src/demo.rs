@@ -184,7 +184,8 @@ async fn watch(
                 if let Some(slow) = progress.slow_machine().await? {
                     workers.kill(slow.worker_pid).await?;
                     progress.say(&format!(
-                        "killed worker {} (SIGKILL), which held machine {} under fence {}",
+                        "killed worker {} (SIGKILL), which held machine {} under fence {}: its lease \
+                         runs out within 2 s, then the machine rests for the loss delay of 15 s",
                         slow.worker_pid, slow.machine, slow.fence
                     ));
                     watched.killed = Some(slow);
