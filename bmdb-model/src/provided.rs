@@ -107,7 +107,8 @@ pub async fn set(
 /// Sets the tag of many machines that have none yet, in one statement; the caller has touched them.
 ///
 /// # Errors
-/// As [`set`]; nothing is written then.
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`]; nothing is written then. Where an id is
+/// taken that is a unique violation: [`refuse_known`] tells beforehand which one.
 pub async fn insert_all(
     conn: &mut AsyncPgConnection,
     machines: &[ProvidedMachine],
