@@ -8,12 +8,12 @@ use crate::heartbeat::Registry;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::pool::Pool;
+use crate::retry::Retry;
 use crate::session;
-use crate::transaction::{Retry, give_back_unless_lost};
+use crate::transaction::give_back_unless_lost;
 use bmdb_model::connection::{self, Backend};
 use bmdb_model::work::{self, Attempt};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Something to be done in the background.
@@ -65,6 +65,7 @@ impl Chores {
     }
 }
 
+/// Each way to do a chore says whether it is done.
 async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
     let lease = match chore {
         Chore::GiveBack(_, holdings) | Chore::Sweep(holdings, _) => &holdings.lease,
@@ -75,10 +76,11 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
         let done = match chore {
             Chore::GiveBack(attempt, holdings) => give_back(pool, attempt, holdings).await,
             Chore::Sweep(holdings, backend) => sweep(pool, holdings, *backend).await,
-            Chore::Close(lease) => session::close(pool, lease, registry).await,
+            Chore::Close(lease) => session::close(pool, lease, registry).await.map(|()| true),
         };
         match done {
-            Ok(()) | Err(TxError::SessionExpired | TxError::WorkLost) => return,
+            Ok(true) | Err(TxError::SessionExpired) => return,
+            Ok(false) => {}
             Err(error) => tracing::debug!(session = %lease.session, %error, "chore not done yet"),
         }
         let closing = matches!(chore, Chore::Close(_));
@@ -91,13 +93,13 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
     }
 }
 
-async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Result<(), TxError> {
+async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Result<bool, TxError> {
     let mut conn = pool.lease().await?;
     match work::cancel(&mut conn, attempt).await {
         Ok(_) => {
             conn.give_back();
             holdings.forget(attempt.fence);
-            Ok(())
+            Ok(true)
         }
         Err(error) => {
             let error = error.into();
@@ -107,10 +109,11 @@ async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Resul
     }
 }
 
-async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<(), TxError> {
+async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<bool, TxError> {
     let mut conn = pool.lease().await?;
-    while !connection::terminate(&mut conn, suspect).await? {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    if !connection::terminate(&mut conn, suspect).await? {
+        conn.give_back();
+        return Ok(false);
     }
     // Claims of this session that are under way have fences that are not known yet.
     let _no_claims = holdings.claiming.write().await;
@@ -121,5 +124,5 @@ async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<(),
         }
     }
     conn.give_back();
-    Ok(())
+    Ok(true)
 }

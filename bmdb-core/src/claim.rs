@@ -68,41 +68,44 @@ impl Session {
         session.bmdb.refuse_if_time_driven(&claim.process).await?;
         let mut retry = session.retry(None);
         loop {
-            let mut lease = session.bmdb.pool.lease().await?;
-            let _claiming = session.holdings.claiming.read().await;
-            let unanswered = Unanswered::new(session, &lease);
-            let Claim {
-                process,
-                provider,
-                limit,
-            } = claim;
-            let id = session.lease().session;
-            let claimed =
-                work::claim(&mut lease, process, provider.as_ref(), id, (*limit).into()).await;
-            let error = match claimed {
-                Ok(Some(claimed)) => {
-                    unanswered.answered();
-                    lease.give_back();
-                    let works = claimed.into_iter();
-                    return Ok(works.map(|c| session.hold(process, c)).collect());
-                }
-                Ok(None) => {
-                    unanswered.answered();
-                    lease.give_back();
-                    return session.heed(Err(TxError::SessionExpired));
-                }
-                Err(error) => TxError::from(error),
-            };
-            if error.failure() != Some(Failure::ConnectionLost) {
-                unanswered.answered();
+            match session.try_claim(claim).await {
+                Err(error) => retry.after(error).await?,
+                claimed => return session.heed(claimed),
             }
-            give_back_unless_lost(lease, &error);
-            retry.after(error).await?;
         }
     }
 }
 
 impl SessionInner {
+    /// The claim, once, with everything that it got known afterwards or looked for.
+    async fn try_claim(self: &Arc<Self>, claim: &Claim) -> Result<Vec<Work>, TxError> {
+        let Claim {
+            process,
+            provider,
+            limit,
+        } = claim;
+        let mut lease = self.bmdb.pool.lease().await?;
+        let _claiming = self.holdings.claiming.read().await;
+        let unanswered = Unanswered::new(self, &lease);
+        let id = self.lease().session;
+        match work::claim(&mut lease, process, provider.as_ref(), id, (*limit).into()).await {
+            Ok(claimed) => {
+                let claimed = claimed.ok_or(TxError::SessionExpired);
+                let works = claimed
+                    .map(|claimed| claimed.into_iter().map(|c| self.hold(process, c)).collect());
+                unanswered.answered();
+                lease.give_back();
+                works
+            }
+            Err(error) => {
+                let error = TxError::from(error);
+                unanswered.refused(&error);
+                give_back_unless_lost(lease, &error);
+                Err(error)
+            }
+        }
+    }
+
     pub(crate) fn hold(self: &Arc<Self>, process: &Process, claimed: Claimed) -> Work {
         Work::new(self.clone(), process.clone(), claimed)
     }
@@ -126,6 +129,11 @@ impl<'s> Unanswered<'s> {
 
     pub(crate) fn answered(mut self) {
         self.answered = true;
+    }
+
+    /// An error is an answer too, unless it says that the connection is gone.
+    pub(crate) fn refused(mut self, error: &TxError) {
+        self.answered = error.failure() != Some(Failure::ConnectionLost);
     }
 }
 

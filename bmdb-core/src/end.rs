@@ -2,7 +2,8 @@
 
 use crate::config::History;
 use crate::error::TxError;
-use crate::transaction::{Ran, Retry, Tx, TxFn, TxOptions, give_back_unless_lost};
+use crate::retry::Retry;
+use crate::transaction::{Ran, Tx, TxFn, TxOptions, give_back_unless_lost};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;

@@ -2,7 +2,7 @@
 
 use crate::connect::Target;
 use crate::lease::{Lease, SessionState};
-use crate::transaction::jittered;
+use crate::retry::jittered;
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 use std::collections::HashMap;

@@ -3,7 +3,8 @@
 use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::pool::Pool;
-use crate::transaction::{Retry, give_back_unless_lost, jittered};
+use crate::retry::{Retry, jittered};
+use crate::transaction::give_back_unless_lost;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::loss::{self, LostAttempt, LostItem};

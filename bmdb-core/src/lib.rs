@@ -53,14 +53,17 @@ mod holdings;
 mod janitor;
 mod lease;
 mod pool;
+mod retry;
 mod session;
 mod start;
 mod tags;
 mod transaction;
+mod upkeep;
 mod work;
 
 pub use bmdb::Bmdb;
 pub use bmdb_model::connection::{Access, Isolation};
+pub use bmdb_model::history::Retention;
 pub use claim::Claim;
 pub use config::{Config, History};
 pub use end::{EndError, Failed};

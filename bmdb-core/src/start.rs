@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::transaction::{self, Ran, Tx, TxFn, TxOptions, give_back_unless_lost};
 use crate::work::Work;
 use bmdb_model::work::{self, Claimed, Gate};
-use bmdb_model::{Failure, MachineId, Process, machine};
+use bmdb_model::{MachineId, Process, machine};
 
 /// What one try found.
 enum Found {
@@ -84,9 +84,7 @@ impl Session {
                 Ok(found)
             }
             Err(error) => {
-                if error.failure() != Some(Failure::ConnectionLost) {
-                    unanswered.answered();
-                }
+                unanswered.refused(&error);
                 give_back_unless_lost(lease, &error);
                 Err(error)
             }

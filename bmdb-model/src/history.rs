@@ -1,11 +1,13 @@
 //! History: what was started on a machine, and how it ended.
 
 use crate::schema::work_history;
+use crate::statement::statement;
 use crate::text_enum::text_enum;
 use crate::{Error, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -76,4 +78,35 @@ pub async fn of(
         .select(HistoryEvent::as_select())
         .load(conn)
         .await?)
+}
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How many attempts of a machine, the latest ones.
+    pub attempts_per_machine: u32,
+    /// For how many seconds after their end.
+    pub seconds: u32,
+}
+
+statement! {
+    Trim = include_str!("sql/trim_history.sql");
+    (per_machine: i64 => BigInt, seconds: i64 => BigInt, limit: i64 => BigInt) -> ()
+}
+
+/// Deletes up to `limit` attempts that are not to be kept; returns how many. Reads the whole history.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn trim(
+    conn: &mut AsyncPgConnection,
+    retention: Retention,
+    limit: i64,
+) -> Result<usize, Error> {
+    let trim = Trim {
+        per_machine: retention.attempts_per_machine.into(),
+        seconds: retention.seconds.into(),
+        limit,
+    };
+    Ok(trim.execute(conn).await?)
 }

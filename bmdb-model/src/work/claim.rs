@@ -1,0 +1,212 @@
+//! Claiming work items, from the queue or one by one.
+
+use crate::statement::statement;
+use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::sync::LazyLock;
+
+/// What a claim got.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Claimed {
+    /// The machine.
+    pub machine: MachineId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// When the claim was made, by the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// How many times in a row the process has failed on the machine.
+    pub failures: i64,
+    /// The interval of the backoff it is coming out of, in seconds.
+    pub previous_interval: Option<i64>,
+}
+
+type ClaimColumns = (
+    Nullable<SqlUuid>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+);
+
+statement! {
+    ClaimOfProvider<'a> = CLAIM;
+    (process: &'a Process => Text, provider: &'a Provider => Text, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, ClaimColumns)
+}
+
+statement! {
+    ClaimOfAny<'a> = &CLAIM_OF_ANY;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, ClaimColumns)
+}
+
+/// The one claim query.
+const CLAIM: &str = include_str!("../sql/claim.sql");
+
+/// The claim query for all providers. A text of its own, because a condition that serves both cases
+/// would keep the generic plan from using the index for one provider.
+static CLAIM_OF_ANY: LazyLock<String> =
+    LazyLock::new(|| CLAIM.replace("i.provider = $2", "$2::text IS NULL"));
+
+type ClaimRow = (
+    bool,
+    (
+        Option<MachineId>,
+        Option<Fence>,
+        Option<DateTime<Utc>>,
+        Option<i64>,
+        Option<i64>,
+    ),
+);
+
+/// Claims up to `limit` due items of a process for a session; `None` when the session has expired.
+///
+/// One statement, meant to run in its own transaction at READ COMMITTED. That level is safe here
+/// because every condition of a claim is a column of the row that is locked, and a locked row is
+/// tested again in its newest version; what was looked up in other tables would be stale.
+///
+/// An empty answer does not prove that nothing is due: items that others have locked are skipped.
+/// Without a provider the whole queue of the process is sorted, so the cost grows with what is due.
+///
+/// # Errors
+/// [`Error::Database`]; a unique violation on `work_item_lane` ([`crate::Failure::LaneTaken`])
+/// means that a rival was faster on one of the machines: ask again.
+pub async fn claim(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Option<Vec<Claimed>>, Error> {
+    let rows: Vec<ClaimRow> = match provider {
+        Some(provider) => {
+            ClaimOfProvider {
+                process,
+                provider,
+                session,
+                limit,
+            }
+            .load(conn)
+            .await?
+        }
+        None => {
+            ClaimOfAny {
+                process,
+                provider,
+                session,
+                limit,
+            }
+            .load(conn)
+            .await?
+        }
+    };
+    let claimed: Vec<Claimed> = rows
+        .iter()
+        .filter_map(
+            |(_, (machine, fence, started_at, failures, previous_interval))| {
+                Some(Claimed {
+                    machine: (*machine)?,
+                    fence: (*fence)?,
+                    started_at: (*started_at)?,
+                    failures: (*failures)?,
+                    previous_interval: *previous_interval,
+                })
+            },
+        )
+        .collect();
+    // Work of a session that expired within the statement is still returned: the caller must know
+    // of it to end it.
+    let lives = rows.iter().any(|(lives, _)| *lives) || !claimed.is_empty();
+    Ok(lives.then_some(claimed))
+}
+
+statement! {
+    ClaimMachine<'a> = include_str!("../sql/claim_machine.sql");
+    (machine: MachineId => SqlUuid, process: &'a Process => Text, session: SessionId => SqlUuid)
+    -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
+}
+
+/// Claims one machine that the caller has locked and whose gates it has seen open; `None` when a
+/// rival was faster.
+///
+/// # Errors
+/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+pub async fn claim_machine(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+    session: SessionId,
+) -> Result<Option<Claimed>, Error> {
+    Ok(ClaimMachine {
+        machine,
+        process,
+        session,
+    }
+    .get_result(conn)
+    .await
+    .optional()?)
+}
+
+/// What stands between a process and a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing.
+    Open,
+    /// Somebody holds a process of the same lane.
+    LaneTaken,
+    /// The process is backing off there.
+    BackedOff {
+        /// To when.
+        until: DateTime<Utc>,
+    },
+    /// The machine is on hold.
+    OnHold,
+    /// There is no such machine.
+    Unknown,
+}
+
+statement! {
+    Gates<'a> = include_str!("../sql/gates.sql");
+    (process: &'a Process => Text, machines: &'a [MachineId] => Array<SqlUuid>)
+    -> (SqlUuid, Bool, Bool, Bool, Nullable<Timestamptz>)
+}
+
+/// The gates of `machines` for a process, in the order given.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn gates(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    machines: &[MachineId],
+) -> Result<Vec<(MachineId, Gate)>, Error> {
+    type Row = (MachineId, bool, bool, bool, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = Gates { process, machines }.load(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(machine, known, on_hold, lane_taken, backoff_until)| {
+            let gate = match (known, on_hold, lane_taken, backoff_until) {
+                (false, ..) => Gate::Unknown,
+                (_, true, ..) => Gate::OnHold,
+                (_, _, true, _) => Gate::LaneTaken,
+                (_, _, _, Some(until)) => Gate::BackedOff { until },
+                _ => Gate::Open,
+            };
+            (machine, gate)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_claim_for_any_provider_differs_only_in_the_provider() {
+        assert_eq!(CLAIM.matches("i.provider = $2").count(), 2);
+        assert_eq!(CLAIM_OF_ANY.matches("$2::text IS NULL").count(), 2);
+    }
+}
