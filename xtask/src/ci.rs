@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     ("cargo doc", doc),
     ("cargo xtask schema --check", schema::check),
     ("cargo xtask test", || test::run(&test::Args::default())),
+    ("cargo xtask demo", demo),
 ];
 
 pub(crate) fn run_all() -> Done {
@@ -44,4 +45,17 @@ fn clippy() -> Done {
 fn doc() -> Done {
     let what = ["doc", "--workspace", "--all-features", "--no-deps"];
     run(cargo(what).env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+/// A short one: most of the fleet starts at once, the rest of the time shows the backoffs and the
+/// takeover.
+fn demo() -> Done {
+    run(&mut cargo([
+        "xtask",
+        "demo",
+        "--machines",
+        "60",
+        "--seconds",
+        "50",
+    ]))
 }
