@@ -1,10 +1,12 @@
 -- Claims due items of a process: all three gates are columns of the locked row, which SKIP LOCKED
 -- re-reads in its newest version. "candidate" keeps an idle poll read-only: without it the fence
--- check's row lock would take a transaction id and write WAL on every poll.
+-- check's row lock would take a transaction id and write WAL on every poll. It is ordered as the index
+-- is, or statistics that call everything due make the planner look for it in the whole table.
 WITH candidate AS MATERIALIZED (
     SELECT 1 FROM work_item i
     WHERE i.process = $1 AND i.provider = $2
       AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+    ORDER BY i.provider, i.ready_at
     LIMIT 1
 ), alive AS MATERIALIZED (
     SELECT 1 FROM sessions
