@@ -3,18 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod bad_input;
+mod claims;
 mod compatibility;
 mod constraints;
 mod counts;
 mod deletion;
 mod eligibility;
+mod ends;
+mod history;
+mod loss;
 mod migrations;
 mod older_writers;
 mod planning;
+mod prepared;
 mod provided;
 mod recovery;
 mod retrieval;
 mod scenario;
 mod schema;
+mod snapshots;
+mod statements;
 mod tags;
 mod workflows;

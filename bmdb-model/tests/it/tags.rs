@@ -5,7 +5,7 @@ use bmdb_model::os_installation::{self, InstallationRequest, InstallationResult}
 use bmdb_model::{AgentStarted, MachineId, agent, hardware, hold};
 use chrono::{DateTime, Utc};
 
-const TAGS: &str =
+const REQUEST: &str =
     "SELECT generation, os_installation_request_raw FROM machine_os_installation_request";
 
 fn at(time: &str) -> DateTime<Utc> {
@@ -195,7 +195,7 @@ async fn an_installation_request_is_replaced_and_read_as_it_was_set() {
             })
         );
     }
-    assert_eq!(s.rows(TAGS).await, [r"8|\x64656269616e"]);
+    assert_eq!(s.rows(REQUEST).await, [r"8|\x64656269616e"]);
 }
 
 #[tokio::test]

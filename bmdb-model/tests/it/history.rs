@@ -1,0 +1,199 @@
+//! The record of attempts: one row each, or one for a streak of equal failures.
+
+use crate::scenario::{ACCESS, START, Scenario, failed};
+use bmdb_model::MachineId;
+use bmdb_model::history::{self, Event, Outcome};
+use bmdb_model::work::{self, Attempt, FailedAttempt, Fate};
+
+/// The rows of the log, with fences counted from the first one.
+const ATTEMPTS: &str = "
+    SELECT fence - min(fence) OVER () + 1, last_fence - min(fence) OVER () + 1, outcome, cause,
+           interval_seconds, repeats
+    FROM work_attempt ORDER BY fence";
+
+impl Scenario {
+    /// Claims and fails, and lets the backoff pass.
+    async fn failure(&mut self, seconds: u32, cause: &str) -> Attempt {
+        let attempt = self.claim_one(&START).await;
+        self.fail(&attempt, seconds, cause).await;
+        self.advance(u64::from(seconds) + 1).await;
+        attempt
+    }
+
+    async fn fate(&mut self, attempt: &Attempt) -> Fate {
+        work::fate(&mut self.conn, attempt).await.unwrap()
+    }
+
+    /// The history of a machine, without its times.
+    async fn events(&mut self, machine: MachineId) -> Vec<(String, Event, Option<String>)> {
+        let events = history::of(&mut self.conn, machine).await.unwrap();
+        assert!(events.is_sorted_by_key(|event| event.timestamp));
+        assert!(events.iter().all(|event| event.machine_id == machine));
+        assert!(events.iter().all(|event| event.session_id == self.session));
+        let tell = |e: history::HistoryEvent| (e.process.to_string(), e.event, e.failed_cause);
+        events.into_iter().map(tell).collect()
+    }
+}
+
+#[tokio::test]
+async fn equal_failures_fold_into_the_row_of_the_first() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    for _ in 0..4 {
+        s.failure(5, "no answer").await;
+    }
+    assert_eq!(s.rows(ATTEMPTS).await, ["1|4|Failed|no answer|5|3"]);
+}
+
+#[tokio::test]
+async fn a_folded_row_spans_from_the_first_start_to_the_last_end() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    let first = s.failure(5, "no answer").await;
+    s.session = s.another_session().await;
+    let last = s.failure(5, "no answer").await;
+    // Both have moved since: the first by two backoffs, the last by one.
+    let span = format!(
+        "SELECT started_at = '{}'::timestamptz - interval '12 s',
+                ended_at BETWEEN '{}'::timestamptz - interval '6 s' AND clock_timestamp() - interval '6 s',
+                session_id FROM work_attempt",
+        first.started_at, last.started_at
+    );
+    assert_eq!(s.rows(&span).await, [format!("t|t|{}", last.session)]);
+}
+
+#[tokio::test]
+async fn another_cause_interval_or_outcome_starts_a_new_row() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    s.failure(4, "no answer").await;
+    s.failure(5, "no answer").await;
+    s.failure(5, "no answer").await;
+    s.failure(5, "wrong password").await;
+    let attempt = s.claim_one(&START).await;
+    s.cancel(&attempt).await;
+    s.failure(5, "wrong password").await;
+    assert_eq!(
+        s.rows(ATTEMPTS).await,
+        [
+            "1|1|Failed|no answer|4|0",
+            "2|3|Failed|no answer|5|1",
+            "4|4|Failed|wrong password|5|0",
+            "5|5|Canceled|||0",
+            "6|6|Failed|wrong password|5|0",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_process_does_not_fold_into_another_ones_row() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    s.failure(5, "no answer").await;
+    let attempt = s.claim_machine(machine, &ACCESS).await;
+    s.fail(&attempt, 5, "no answer").await;
+    s.failure(5, "no answer").await;
+    let rows = "SELECT process, repeats FROM work_attempt ORDER BY process";
+    assert_eq!(
+        s.rows(rows).await,
+        ["ShepherdAccess|0", "ShepherdAgentStart|1"]
+    );
+}
+
+#[tokio::test]
+async fn without_folding_every_attempt_has_its_row() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    for _ in 0..3 {
+        let attempt = s.claim_one(&START).await;
+        let full = FailedAttempt {
+            fold: false,
+            ..failed(5, "no answer")
+        };
+        work::fail(&mut s.conn, &attempt, &full).await.unwrap();
+        s.advance(6).await;
+    }
+    let row = |n| format!("{n}|{n}|Failed|no answer|5|0");
+    assert_eq!(s.rows(ATTEMPTS).await, [row(1), row(2), row(3)]);
+}
+
+#[tokio::test]
+async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    let mut attempts = Vec::new();
+    for _ in 0..3 {
+        attempts.push(s.failure(5, "no answer").await);
+    }
+    let held = s.claim_one(&START).await;
+    for attempt in &attempts {
+        let fate = s.fate(attempt).await;
+        assert!(
+            matches!(fate, Fate::Ended(Outcome::Failed, Some(_))),
+            "{fate:?}"
+        );
+    }
+    assert_eq!(s.fate(&held).await, Fate::Held);
+    s.finish(&held).await;
+    assert_eq!(s.fate(&held).await, Fate::Ended(Outcome::Finished, None));
+}
+
+#[tokio::test]
+async fn the_fate_is_unknown_without_a_trace_and_not_taken_from_another_process() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    let attempt = s.failure(5, "no answer").await;
+    let others = Attempt {
+        process: ACCESS,
+        ..attempt.clone()
+    };
+    assert_eq!(s.fate(&others).await, Fate::Unknown);
+    s.db.execute("DELETE FROM work_attempt").await.unwrap();
+    assert_eq!(s.fate(&attempt).await, Fate::Unknown);
+}
+
+#[tokio::test]
+async fn a_history_tells_every_start_and_its_end() {
+    let mut s = Scenario::new().await;
+    let (machine, other) = (
+        s.provided("a").await,
+        s.db.machine().create().await.unwrap(),
+    );
+    s.failure(5, "no answer").await;
+    let attempt = s.claim_one(&START).await;
+    s.cancel(&attempt).await;
+    let attempt = s.claim_one(&START).await;
+    s.finish(&attempt).await;
+    s.claim_machine(machine, &ACCESS).await;
+
+    let start = |event, cause: Option<&str>| (START.to_string(), event, cause.map(str::to_owned));
+    assert_eq!(
+        s.events(machine).await,
+        [
+            start(Event::Started, None),
+            start(Event::Failed, Some("no answer")),
+            start(Event::Started, None),
+            start(Event::Canceled, None),
+            start(Event::Started, None),
+            start(Event::Finished, None),
+            // What is held has started and has no end yet.
+            (ACCESS.to_string(), Event::Started, None),
+        ]
+    );
+    assert_eq!(s.events(other).await, []);
+}
+
+#[tokio::test]
+async fn a_folded_streak_shows_its_first_start_and_its_last_end() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    for _ in 0..3 {
+        s.failure(5, "no answer").await;
+    }
+    let start = |event, cause: Option<&str>| (START.to_string(), event, cause.map(str::to_owned));
+    let expected = [
+        start(Event::Started, None),
+        start(Event::Failed, Some("no answer")),
+    ];
+    assert_eq!(s.events(machine).await, expected);
+}

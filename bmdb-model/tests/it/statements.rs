@@ -1,0 +1,133 @@
+//! Every statement runs, and every one that runs often is prepared once per connection.
+
+use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
+use bmdb_model::history::{self, Retention};
+use bmdb_model::{
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, connection, counts, loss, machine,
+    plan, provided, retrieval, session, work,
+};
+
+impl Scenario {
+    /// Everything that a component does over and over, once.
+    async fn round(&mut self, machine: MachineId) {
+        let (session, equinix) = (self.session, Some(&Provider::EQUINIX));
+        session::heartbeat(&mut self.conn, &[session])
+            .await
+            .unwrap();
+        assert!(session::fence_check(&mut self.conn, session).await.unwrap());
+        assert!(session::lives(&mut self.conn, session).await.unwrap());
+
+        let claimed = work::claim(&mut self.conn, &START, equinix, session, 1)
+            .await
+            .unwrap();
+        assert_eq!(claimed.unwrap().len(), 1);
+        let held = work::held_by(&mut self.conn, session).await.unwrap();
+        work::fate(&mut self.conn, &held[0]).await.unwrap();
+        self.fail(&held[0], 1, "no answer").await;
+        work::fate(&mut self.conn, &held[0]).await.unwrap();
+        backoff::of(&mut self.conn, machine, &START).await.unwrap();
+        self.advance(2).await;
+        let attempt = self.claim_one(&START).await;
+        self.finish(&attempt).await;
+
+        for provider in [equinix, None] {
+            let conn = &mut self.conn;
+            retrieval::for_agent_start(conn, &ACCESS, provider, 1)
+                .await
+                .unwrap();
+            retrieval::for_agent_recovery(conn, &RECOVERY, provider, 1)
+                .await
+                .unwrap();
+        }
+        work::gates(&mut self.conn, &ACCESS, &[machine])
+            .await
+            .unwrap();
+        machine::lock_first_free(&mut self.conn, &[machine])
+            .await
+            .unwrap();
+        machine::lock(&mut self.conn, machine).await.unwrap();
+        let attempt = self.claim_machine(machine, &ACCESS).await;
+        self.cancel(&attempt).await;
+
+        self.write_tags(machine).await;
+        self.lose_a_session(machine).await;
+        let keep_all = Retention {
+            seconds: u32::MAX,
+            attempts_per_machine: u32::MAX,
+        };
+        history::trim(&mut self.conn, keep_all, 10).await.unwrap();
+        counts::fleet(&mut self.conn).await.unwrap();
+        counts::processes(&mut self.conn).await.unwrap();
+    }
+
+    async fn write_tags(&mut self, machine: MachineId) {
+        let conn = &mut self.conn;
+        machine::touch(conn, &[machine]).await.unwrap();
+        let tag = Provided::new(Provider::EQUINIX, "a");
+        provided::set(conn, machine, &tag).await.unwrap();
+        agent::set_started(conn, machine, &AgentStarted::now(b"key"))
+            .await
+            .unwrap();
+        agent::set_heartbeat(conn, machine, None).await.unwrap();
+        agent::advance_heartbeat(conn, machine, None).await.unwrap();
+        agent::authenticate(conn, machine, b"key").await.unwrap();
+        agent::unset(conn, machine).await.unwrap();
+        plan::machines(conn, &[machine]).await.unwrap();
+        connection::check_not_aborted(conn).await.unwrap();
+    }
+
+    async fn lose_a_session(&mut self, machine: MachineId) {
+        let conn = &mut self.conn;
+        let session = session::start(conn, "test", "", 5).await.unwrap();
+        work::claim_machine(conn, machine, &ACCESS, session)
+            .await
+            .unwrap()
+            .unwrap();
+        self.db.expire(session).await.unwrap();
+        let expired = session::lock_expired(conn, 1).await.unwrap();
+        let items = loss::lock_items(conn, &expired).await.unwrap();
+        loss::expire(conn, &[(items[0].clone(), 1)], &expired)
+            .await
+            .unwrap();
+        session::delete(conn, &expired).await.unwrap();
+        self.advance(2).await;
+    }
+}
+
+#[tokio::test]
+async fn what_runs_often_is_prepared_once_and_found_again() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    s.round(machine).await;
+    let first = s.prepared().await;
+    for _ in 0..9 {
+        s.round(machine).await;
+    }
+    assert_eq!(s.prepared().await, first, "texts prepared in later rounds");
+    let mut distinct = first.clone();
+    distinct.dedup();
+    assert_eq!(first, distinct);
+}
+
+#[tokio::test]
+async fn every_statement_file_is_among_the_prepared_ones() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    s.round(machine).await;
+    let prepared = s.prepared().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let sql = std::fs::read_to_string(&path).unwrap();
+        let found = prepared.iter().any(|statement| statement.contains(&sql));
+        assert!(
+            found,
+            "{} was not prepared with its text as it is",
+            path.display()
+        );
+    }
+    let of_any = prepared
+        .iter()
+        .filter(|statement| statement.contains("$2::text IS NULL"));
+    assert_eq!(of_any.count(), 1, "the claim for any provider");
+}
