@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod backoff;
+mod race;
 mod scenario;
+mod wait;

@@ -1,0 +1,10 @@
+//! Races, each made certain: one side is paused between its snapshot and its lock while the other
+//! acts. Every check that finds nothing wrong is run once where something is wrong.
+
+mod claim;
+mod control;
+mod gate;
+mod janitor;
+mod planner;
+mod retrieval;
+mod zombie;

@@ -1,0 +1,197 @@
+//! The janitor against sessions that are being saved, and transactions that are under way.
+
+use super::gate::{Before, Gate};
+use crate::scenario::{Scenario, work_on};
+use crate::wait::until;
+use bmdb_core::{Bmdb, Config, Losses, TxError};
+use bmdb_model::{AgentStarted, MachineId, Process, SessionId, session, work};
+use bmdb_testkit::TestDb;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+/// A session whose heartbeat was sent in time and is not committed yet, though its deadline has
+/// passed meanwhile.
+async fn session_with_a_heartbeat_in_flight(db: &TestDb) -> (SessionId, AsyncPgConnection) {
+    let beating = db.session(Duration::from_secs(60)).await.unwrap();
+    db.execute(
+        "UPDATE sessions SET session_deadline = clock_timestamp() + interval '100 milliseconds'
+         WHERE session_component_name = 'fixture'",
+    )
+    .await
+    .unwrap();
+    let mut heart = db.connect().await.unwrap();
+    heart.batch_execute("BEGIN").await.unwrap();
+    let saved = session::heartbeat(&mut heart, &[beating]).await.unwrap();
+    assert_eq!(saved, [beating]);
+    let expired = format!(
+        "EXISTS (SELECT FROM sessions
+                 WHERE session_id = '{beating}' AND session_deadline < clock_timestamp())"
+    );
+    until(db, &expired).await;
+    (beating, heart)
+}
+
+async fn exists(db: &TestDb, session: SessionId) -> bool {
+    let found = format!("SELECT 1 FROM sessions WHERE session_id = '{session}'");
+    !db.rows(&found).await.unwrap().is_empty()
+}
+
+/// A janitor's turn, paused between its snapshot and its locking of sessions.
+async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Losses> {
+    let config = Config::new(gate.url())
+        .component("test")
+        .janitor_interval(None);
+    let janitor = Bmdb::connect(config).await.unwrap();
+    let turn = tokio::spawn(async move { janitor.free_lost_work().await.unwrap() });
+    gate.reached(db).await;
+    turn
+}
+
+#[tokio::test]
+async fn a_heartbeat_in_flight_is_not_waited_for_and_not_overrun() {
+    let s = Scenario::new().await;
+    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    assert_eq!(s.bmdb.free_lost_work().await.unwrap(), Losses::default());
+    heart.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(s.bmdb.free_lost_work().await.unwrap(), Losses::default());
+    assert!(exists(&s.db, beating).await);
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_commits_between_the_janitors_look_and_its_lock_saves_the_session() {
+    let s = Scenario::new().await;
+    let gate = Gate::closed(&s.db, Before::LockingSessions).await;
+    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    let turn = paused_turn(&s.db, &gate).await;
+    heart.batch_execute("COMMIT").await.unwrap();
+    gate.open().await;
+    assert_eq!(turn.await.unwrap(), Losses::default());
+    assert!(exists(&s.db, beating).await);
+}
+
+/// The control: the shorter janitor that everybody writes first deletes the live session.
+#[tokio::test]
+async fn a_janitor_that_deletes_by_a_list_would_delete_a_session_that_was_saved() {
+    let s = Scenario::new().await;
+    let gate = Gate::closed(&s.db, Before::LockingSessions).await;
+    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    let mut janitor = gate.connect().await;
+    let turn = tokio::spawn(async move {
+        janitor
+            .batch_execute(
+                "DELETE FROM sessions WHERE session_id IN (
+                     SELECT session_id FROM sessions WHERE session_deadline < clock_timestamp())",
+            )
+            .await
+    });
+    gate.reached(&s.db).await;
+    heart.batch_execute("COMMIT").await.unwrap();
+    gate.open().await;
+    turn.await.unwrap().unwrap();
+    assert!(!exists(&s.db, beating).await, "the control sees nothing");
+}
+
+#[tokio::test]
+async fn an_open_transaction_commits_before_its_expired_session_is_removed() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let (db, bmdb, session) = (&s.db, &s.bmdb, s.session.id());
+    s.session
+        .transact(async |tx| {
+            db.expire(session).await.map_err(TxError::abort)?;
+            assert_eq!(bmdb.free_lost_work().await?, Losses::default());
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        })
+        .await
+        .unwrap();
+    assert_eq!(keys(db, machine).await, ["key"]);
+
+    let losses = s.bmdb.free_lost_work().await.unwrap();
+    assert_eq!(losses.sessions, [session]);
+    assert_eq!(losses.attempts[0].fence, work.fence());
+}
+
+#[tokio::test]
+async fn a_finish_that_was_under_way_when_the_lease_ran_out_is_not_recorded_as_lost() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let (db, bmdb, session) = (&s.db, &s.bmdb, s.session.id());
+    work.finish(async |tx| {
+        db.expire(session).await.map_err(TxError::abort)?;
+        assert_eq!(bmdb.free_lost_work().await?, Losses::default());
+        tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+            .await
+    })
+    .await
+    .unwrap();
+
+    let losses = s.bmdb.free_lost_work().await.unwrap();
+    assert_eq!((losses.sessions, losses.attempts), (vec![session], vec![]));
+    let outcomes = "SELECT outcome FROM work_attempt";
+    assert_eq!(s.db.rows(outcomes).await.unwrap(), ["Finished"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_commits_after_the_janitors_first_look_is_freed_with_a_trace() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let claimer = s.db.session(Duration::from_secs(60)).await.unwrap();
+    let gate = Gate::closed(&s.db, Before::LockingSessions).await;
+    let mut claiming = s.db.connect().await.unwrap();
+    claiming.batch_execute("BEGIN").await.unwrap();
+    let start = &Process::SHEPHERD_AGENT_START;
+    let claimed = work::claim(&mut claiming, start, None, claimer, 1).await;
+    let fence = claimed.unwrap().unwrap()[0].fence;
+    s.db.expire(claimer).await.unwrap();
+    let turn = paused_turn(&s.db, &gate).await;
+    claiming.batch_execute("COMMIT").await.unwrap();
+    gate.open().await;
+
+    let losses = turn.await.unwrap();
+    assert_eq!(losses.sessions, [claimer]);
+    assert_eq!(losses.attempts.len(), 1);
+    assert_eq!(losses.attempts[0].fence, fence);
+    let item = "SELECT session_id IS NULL, backoff_until > now(), losses FROM work_item";
+    assert_eq!(s.db.rows(item).await.unwrap(), ["t|t|1"]);
+    let attempt = "SELECT machine_id, outcome FROM work_attempt";
+    let expected = format!("{machine}|Expired");
+    assert_eq!(s.db.rows(attempt).await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn two_janitors_at_once_record_a_loss_once() {
+    let s = Scenario::new().await;
+    for id in ["1", "2", "3"] {
+        s.provided(id).await;
+    }
+    let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
+    let mut conn = s.db.connect().await.unwrap();
+    let start = &Process::SHEPHERD_AGENT_START;
+    let claimed = work::claim(&mut conn, start, None, lost, 3).await.unwrap();
+    assert_eq!(claimed.unwrap().len(), 3);
+    s.db.expire(lost).await.unwrap();
+
+    let gate = Gate::closed(&s.db, Before::LockingSessions).await;
+    let paused = paused_turn(&s.db, &gate).await;
+    let first = s.bmdb.free_lost_work().await.unwrap();
+    assert_eq!(first.attempts.len(), 3);
+    gate.open().await;
+    assert_eq!(paused.await.unwrap(), Losses::default());
+    let losses = "SELECT losses FROM work_item WHERE losses <> 0";
+    assert_eq!(s.db.rows(losses).await.unwrap(), ["1", "1", "1"]);
+}
+
+async fn keys(db: &TestDb, machine: MachineId) -> Vec<String> {
+    db.rows(&format!(
+        "SELECT convert_from(agent_public_key, 'UTF8') FROM machine_agent_started
+         WHERE machine_id = '{machine}'"
+    ))
+    .await
+    .unwrap()
+}

@@ -1,0 +1,140 @@
+//! The planner against ends of work, and against itself: two writers of one machine's tags.
+
+use crate::scenario::{RETRY, Scenario};
+use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use bmdb_core::{Claim, Isolation, TxOptions};
+use bmdb_model::os_installation::{InstallationResult, set_report, set_request};
+use bmdb_model::{AgentStarted, MachineId, Process, agent, machine, plan};
+use bmdb_testkit::TestDb;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+
+#[tokio::test]
+async fn a_fail_waits_for_a_planner_that_rewrites_its_item_and_both_take_effect() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let mut works = s.session.claim(&Claim::of(&START)).await.unwrap();
+    let work = works.remove(0);
+    let mut planner = s.db.connect().await.unwrap();
+    planner.batch_execute("BEGIN").await.unwrap();
+    start_agent(&mut planner, machine, Touch::First).await;
+    plan::machines(&mut planner, &[machine]).await.unwrap();
+
+    let failing = tokio::spawn(async move { work.fail(&RETRY, "test").await });
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    planner.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(failing.await.unwrap().unwrap().interval.get(), 1);
+
+    let item = "SELECT eligible, session_id IS NULL, last_interval_seconds, failures
+                FROM work_item WHERE process = 'ShepherdAgentStart'";
+    assert_eq!(s.db.rows(item).await.unwrap(), ["f|t|1|1"]);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    First,
+    Forgotten,
+}
+
+async fn start_agent(conn: &mut AsyncPgConnection, id: MachineId, touch: Touch) {
+    if touch == Touch::First {
+        machine::touch(conn, &[id]).await.unwrap();
+    }
+    let started = AgentStarted::now(b"key");
+    agent::set_started(conn, id, &started).await.unwrap();
+}
+
+/// Items whose eligibility is not what their workflow says.
+async fn stale_items(db: &TestDb) -> Vec<String> {
+    db.rows(
+        "SELECT process, eligible FROM work_item i
+         WHERE eligible <> CASE process
+             WHEN 'ShepherdAgentStart'
+             THEN EXISTS (SELECT FROM workflow_agent_start w WHERE w.machine_id = i.machine_id)
+             ELSE EXISTS (SELECT FROM workflow_agent_recovery w WHERE w.machine_id = i.machine_id)
+         END",
+    )
+    .await
+    .unwrap()
+}
+
+/// One writer starts the agent and is overtaken, within its transaction, by one who installs.
+async fn check_two_writers(isolation: Isolation) {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let mut options = TxOptions::default();
+    options.isolation = isolation;
+    let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+
+    let installer = s.another_session().await;
+    let (wrote, waiting) = (written.clone(), go_on.clone());
+    let first = tokio::spawn(async move {
+        let install = async |tx: &mut bmdb_core::Tx<'_>| {
+            tx.set_os_installation_request(machine, 1, b"").await?;
+            let success = InstallationResult::Success;
+            tx.set_os_installation_report(machine, 1, success, b"")
+                .await?;
+            wrote.notify_one();
+            waiting.notified().await;
+            Ok(())
+        };
+        installer.transact_with(options, install).await
+    });
+    written.notified().await;
+    let starter = s.another_session().await;
+    let second = tokio::spawn(async move {
+        let start = async |tx: &mut bmdb_core::Tx<'_>| {
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        };
+        starter.transact_with(options, start).await
+    });
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    go_on.notify_one();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+
+    assert!(stale_items(&s.db).await.is_empty());
+    let eligible = "SELECT process FROM work_item WHERE eligible";
+    assert!(s.db.rows(eligible).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_writers_of_different_tags_plan_right_when_serializable() {
+    check_two_writers(Isolation::Serializable).await;
+}
+
+#[tokio::test]
+async fn two_writers_of_different_tags_plan_right_at_read_committed() {
+    check_two_writers(Isolation::ReadCommitted).await;
+}
+
+/// The control: without the touch each plans from a past in which the other has not written.
+#[tokio::test]
+async fn two_writers_that_forget_to_touch_the_machine_leave_a_stale_plan() {
+    let s = Scenario::new().await;
+    let id = s.provided("1").await;
+    let mut starter = s.db.connect().await.unwrap();
+    starter.batch_execute("BEGIN").await.unwrap();
+    start_agent(&mut starter, id, Touch::Forgotten).await;
+    let mut installer = s.db.connect().await.unwrap();
+    installer.batch_execute("BEGIN").await.unwrap();
+    set_request(&mut installer, id, 1, b"").await.unwrap();
+    let success = InstallationResult::Success;
+    set_report(&mut installer, id, 1, success, b"")
+        .await
+        .unwrap();
+
+    plan::machines(&mut starter, &[id]).await.unwrap();
+    let planning = tokio::spawn(async move {
+        plan::machines(&mut installer, &[id]).await.unwrap();
+        installer.batch_execute("COMMIT").await.unwrap();
+    });
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    starter.batch_execute("COMMIT").await.unwrap();
+    planning.await.unwrap();
+    assert_eq!(stale_items(&s.db).await, ["ShepherdRecovery|t"]);
+}
