@@ -2,7 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod api;
 mod backoff;
+mod claim;
+mod connect;
+mod ends;
+mod exclusion;
+mod fault;
 mod race;
+mod regressions;
 mod scenario;
+mod session;
+mod transactions;
 mod wait;
+mod work;

@@ -1,0 +1,75 @@
+//! Claims whose answer is lost: what they may have left behind is given back in the background.
+
+use super::ends::Proxied;
+use super::proxy::{COMMIT, EVERY_LOSS, Loss};
+use crate::scenario::work_on;
+use crate::wait::until;
+use bmdb_core::{Claim, WorkError};
+use bmdb_model::{Failure, Process};
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+const NOTHING_IS_HELD: &str = "NOT EXISTS (SELECT FROM work)";
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
+    for loss in EVERY_LOSS {
+        let p = Proxied::new().await;
+        // The process is looked up before its first claim; only the claim itself is to be lost.
+        let first = p.session.claim(&Claim::of(&START)).await.unwrap();
+        for work in first {
+            work.cancel().await.unwrap();
+        }
+        p.proxy.lose(loss, "ShepherdAgentStart");
+        let lost = p.session.claim(&Claim::of(&START)).await.unwrap_err();
+        assert!(p.proxy.has_lost());
+        assert_eq!(lost.failure(), Some(Failure::ConnectionLost), "{loss:?}");
+
+        if loss == Loss::Answer {
+            // It took effect; the attempt is found and ended.
+            let canceled = "(SELECT count(*) = 2 FROM work_attempt WHERE outcome = 'Canceled')";
+            until(&p.s.db, canceled).await;
+        }
+        until(&p.s.db, NOTHING_IS_HELD).await;
+        let again = p.session.claim(&Claim::of(&START)).await.unwrap();
+        assert_eq!(again.len(), 1, "{loss:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_retrieval_whose_commit_is_lost_is_given_back_while_the_session_lives() {
+    for loss in EVERY_LOSS {
+        let p = Proxied::new().await;
+        p.proxy.lose(loss, COMMIT);
+        let lost = work_on(&p.session, &ACCESS, p.machine).await;
+        assert!(matches!(lost, Err(WorkError::CommitUnknown(_))), "{lost:?}");
+
+        if loss == Loss::Answer {
+            let canceled = "(SELECT count(*) = 1 FROM work_attempt WHERE outcome = 'Canceled')";
+            until(&p.s.db, canceled).await;
+        }
+        until(&p.s.db, NOTHING_IS_HELD).await;
+        let again = work_on(&p.session, &ACCESS, p.machine).await;
+        assert!(again.is_ok(), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_stays_held_when_another_claims_answer_is_lost() {
+    let p = Proxied::new().await;
+    let mut works = p.session.claim(&Claim::of(&START)).await.unwrap();
+    let known = works.remove(0);
+    p.s.provided("2").await;
+    p.proxy.lose(Loss::Answer, "ShepherdAgentStart");
+    p.session.claim(&Claim::of(&START)).await.unwrap_err();
+    until(
+        &p.s.db,
+        "EXISTS (SELECT FROM work_attempt WHERE outcome = 'Canceled')",
+    )
+    .await;
+    let held = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
+    let fence = known.fence().to_string();
+    assert_eq!(p.s.db.rows(held).await.unwrap(), [fence]);
+    known.finish_unchanged().await.unwrap();
+}

@@ -1,0 +1,156 @@
+//! Futures that are dropped at every point where they wait: no lock stays behind.
+
+use crate::scenario::{RETRY, Scenario, work_on};
+use crate::wait::until;
+use bmdb_core::{Claim, Work};
+use bmdb_model::{AgentStarted, MachineId, Process};
+use bmdb_testkit::TestDb;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+/// The result of a future that is dropped when it is woken for one poll more than `polls`.
+async fn polled<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polls = polls;
+    poll_fn(|context| {
+        if polls == 0 {
+            return Poll::Ready(None);
+        }
+        polls -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Nothing is held, and no transaction of the component is open.
+async fn settled(db: &TestDb) {
+    until(
+        db,
+        "NOT EXISTS (SELECT FROM work) AND NOT EXISTS (
+             SELECT FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'test'
+               AND state LIKE 'idle in transaction%')",
+    )
+    .await;
+}
+
+/// More polls than any operation here needs.
+const MANY: usize = 500;
+
+#[tokio::test]
+async fn a_claim_that_is_dropped_holds_nothing() {
+    let s = Scenario::new().await;
+    s.provided("1").await;
+    for polls in 0..MANY {
+        let claimed = polled(polls, s.session.claim(&Claim::of(&START))).await;
+        let complete = claimed.is_some();
+        drop(claimed);
+        settled(&s.db).await;
+        if complete {
+            return;
+        }
+    }
+    panic!("a claim was never completed");
+}
+
+#[tokio::test]
+async fn a_retrieval_that_is_dropped_holds_nothing() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    for polls in 0..MANY {
+        let work = polled(polls, work_on(&s.session, &ACCESS, machine)).await;
+        let complete = work.is_some();
+        drop(work);
+        settled(&s.db).await;
+        if complete {
+            return;
+        }
+    }
+    panic!("work was never started");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_holds_nothing() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    for polls in 0..MANY {
+        let written = s.session.transact(async |tx| {
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        });
+        let complete = polled(polls, written).await.is_some();
+        settled(&s.db).await;
+        s.db.execute("SELECT FROM machines FOR UPDATE NOWAIT")
+            .await
+            .unwrap();
+        if complete {
+            return;
+        }
+    }
+    panic!("the transaction was never completed");
+}
+
+/// Ends work on one machine again and again, each time dropped a poll later, until it completes;
+/// whatever the moment, the attempt ends exactly once, and with a tag only if it is the finish.
+async fn check_dropped_end(end: impl AsyncFn(Work, usize) -> bool) {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    for polls in 0..MANY {
+        let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+        let fence = work.fence();
+        let complete = end(work, polls).await;
+        settled(&s.db).await;
+        let attempt = format!(
+            "SELECT outcome = 'Finished', EXISTS (SELECT FROM machine_agent_started)
+             FROM work_attempt WHERE {fence} BETWEEN fence AND last_fence"
+        );
+        let attempt = s.db.rows(&attempt).await.unwrap();
+        assert_eq!(attempt.len(), 1, "dropped after {polls} polls");
+        assert!(
+            attempt == ["t|t"] || attempt == ["f|f"],
+            "dropped after {polls} polls: {attempt:?}"
+        );
+        if complete {
+            return;
+        }
+        forget_the_end(&s.db, machine).await;
+    }
+    panic!("the end was never completed");
+}
+
+async fn forget_the_end(db: &TestDb, machine: MachineId) {
+    db.execute(&format!(
+        "DELETE FROM machine_agent_started;
+         UPDATE work_item SET backoff_until = NULL WHERE machine_id = '{machine}'"
+    ))
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_finish_that_is_dropped_takes_effect_as_a_whole_or_is_given_back() {
+    check_dropped_end(async |work, polls| {
+        let machine = work.machine();
+        let finish = work.finish(async |tx| {
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        });
+        polled(polls, finish).await.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fail_that_is_dropped_takes_effect_or_is_given_back() {
+    check_dropped_end(async |work, polls| polled(polls, work.fail(&RETRY, "test")).await.is_some())
+        .await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_dropped_takes_effect() {
+    check_dropped_end(async |work, polls| polled(polls, work.cancel()).await.is_some()).await;
+}

@@ -1,0 +1,238 @@
+//! Ends of work whose connection breaks: the outcome is found through the fence, and the `Work`
+//! never vanishes while its machine stays locked.
+
+use super::proxy::{COMMIT, EVERY_LOSS, Loss, Proxy};
+use crate::scenario::{RETRY, Scenario, work_on};
+use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
+use bmdb_model::{AgentStarted, Failure, MachineId, Process};
+use bmdb_testkit::TestDb;
+use diesel_async::SimpleAsyncConnection;
+
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+/// A scenario, and beside it a component that is connected through a proxy.
+pub(super) struct Proxied {
+    pub(super) s: Scenario,
+    pub(super) proxy: Proxy,
+    pub(super) session: Session,
+    pub(super) machine: MachineId,
+    _bmdb: Bmdb,
+}
+
+impl Proxied {
+    pub(super) async fn new() -> Self {
+        let s = Scenario::new().await;
+        let machine = s.provided("1").await;
+        let proxy = Proxy::to(&s.db).await;
+        let bmdb = proxy.component().await;
+        let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+        Self {
+            s,
+            proxy,
+            session,
+            machine,
+            _bmdb: bmdb,
+        }
+    }
+
+    async fn work(&self) -> Work {
+        work_on(&self.session, &ACCESS, self.machine).await.unwrap()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Finish,
+    FinishUnchanged,
+    Fail,
+    Cancel,
+}
+
+impl End {
+    async fn of(self, work: Work) -> Result<(), EndError> {
+        match self {
+            Self::Finish => finish(work).await,
+            Self::FinishUnchanged => work.finish_unchanged().await,
+            Self::Fail => work.fail(&RETRY, "test").await.map(drop),
+            Self::Cancel => work.cancel().await,
+        }
+    }
+
+    /// What only the request that decides contains: a finish with a closure ends by its commit,
+    /// the others are one statement that is bound to the process's name.
+    fn needle(self) -> &'static str {
+        match self {
+            Self::Finish => COMMIT,
+            _ => "ShepherdAccess",
+        }
+    }
+
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Finish | Self::FinishUnchanged => "Finished",
+            Self::Fail => "Failed",
+            Self::Cancel => "Canceled",
+        }
+    }
+}
+
+async fn finish(work: Work) -> Result<(), EndError> {
+    let machine = work.machine();
+    work.finish(async |tx| {
+        tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+            .await
+    })
+    .await
+}
+
+/// Exactly this one attempt took place, and nothing is held.
+async fn check_ended_once(db: &TestDb, outcome: &str) {
+    let outcomes = "SELECT outcome FROM work_attempt";
+    assert_eq!(db.rows(outcomes).await.unwrap(), [outcome]);
+    assert!(held(db).await.is_empty());
+}
+
+async fn held(db: &TestDb) -> Vec<String> {
+    db.rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
+        .await
+        .unwrap()
+}
+
+async fn check_end_that_meets(end: End) {
+    for loss in EVERY_LOSS {
+        let p = Proxied::new().await;
+        let work = p.work().await;
+        p.proxy.lose(loss, end.needle());
+        let ended = end.of(work).await;
+        assert!(ended.is_ok(), "{end:?} and a lost {loss:?}: {ended:?}");
+        assert!(p.proxy.has_lost());
+        check_ended_once(&p.s.db, end.outcome()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_finish_whose_commit_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::Finish).await;
+}
+
+#[tokio::test]
+async fn a_finish_without_closure_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::FinishUnchanged).await;
+}
+
+#[tokio::test]
+async fn a_fail_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::Fail).await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::Cancel).await;
+}
+
+/// The proxy really loses what it is told to: a plain transaction has no fence to ask.
+#[tokio::test]
+async fn a_transaction_whose_commit_is_lost_on_the_way_is_of_unknown_outcome() {
+    for (loss, expected) in [(Loss::Request, 0), (Loss::Answer, 1)] {
+        let p = Proxied::new().await;
+        let machine = p.machine;
+        p.proxy.lose(loss, COMMIT);
+        let unknown = p
+            .session
+            .transact(async |tx| {
+                tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                    .await
+            })
+            .await;
+        assert!(
+            matches!(unknown, Err(TxError::CommitUnknown(_))),
+            "{unknown:?}"
+        );
+        let tags = "SELECT 1 FROM machine_agent_started";
+        assert_eq!(p.s.db.rows(tags).await.unwrap().len(), expected);
+    }
+}
+
+/// Kills every connection of the components under test.
+async fn kill_all(db: &TestDb) {
+    db.execute(
+        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'test'",
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_end_on_a_connection_that_was_killed_while_idle_succeeds_or_gives_the_work_back() {
+    for end in [End::Finish, End::FinishUnchanged, End::Fail, End::Cancel] {
+        let s = Scenario::new().await;
+        let machine = s.provided("1").await;
+        let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+        kill_all(&s.db).await;
+        if let Err(error) = end.of(work).await {
+            let (reason, work) = error.into_parts();
+            assert_eq!(reason.failure(), Some(Failure::ConnectionLost), "{end:?}");
+            end.of(work.expect("it is still held")).await.unwrap();
+        }
+        check_ended_once(&s.db, end.outcome()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_finish_whose_connection_is_killed_in_its_closure_gives_the_work_back() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let (db, fence) = (&s.db, work.fence());
+    let error = work
+        .finish(async |tx| {
+            kill_all(db).await;
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason().failure(), Some(Failure::ConnectionLost));
+    let work = error.into_work().expect("it is still held");
+    assert_eq!(held(db).await, [fence.to_string()]);
+    finish(work).await.unwrap();
+    check_ended_once(db, "Finished").await;
+}
+
+#[tokio::test]
+async fn ends_that_are_killed_while_they_wait_for_a_lock_take_effect_once() {
+    for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
+        let s = Scenario::new().await;
+        let machine = s.provided("1").await;
+        let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+        let mut operator = s.db.connect().await.unwrap();
+        operator
+            .batch_execute("BEGIN; SELECT FROM work_item FOR UPDATE")
+            .await
+            .unwrap();
+        let ending = tokio::spawn(end.of(work));
+        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        kill_all(&s.db).await;
+        operator.batch_execute("ROLLBACK").await.unwrap();
+        ending.await.unwrap().unwrap();
+        check_ended_once(&s.db, end.outcome()).await;
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_an_end_gives_the_work_back() {
+    let p = Proxied::new().await;
+    let work = p.work().await;
+    let Proxied {
+        s, proxy, session, ..
+    } = p;
+    drop(proxy);
+    kill_all(&s.db).await;
+    let error = work.fail(&RETRY, "test").await.unwrap_err();
+    let fence = held(&s.db).await;
+    let work = error.into_work().expect("it is still held");
+    assert_eq!(fence, [work.fence().to_string()]);
+    drop(session);
+}
