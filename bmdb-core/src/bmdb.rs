@@ -1,58 +1,30 @@
 //! The handle of a connected component.
 
-use crate::chores::Chores;
+use crate::close;
+use crate::component::Component;
 use crate::config::Config;
-use crate::connect::Target;
 use crate::error::{ConnectError, SessionError, TxError};
-use crate::heartbeat::{self, Registry};
 use crate::janitor;
 use crate::lease::Lease;
-use crate::pool::Pool;
-use crate::session::{self, Session, SessionOptions};
-use bmdb_model::history::HistoryEvent;
+use crate::session::{Session, SessionOptions};
+use bmdb_model::MachineId;
+use bmdb_model::history::{self, HistoryEvent};
 use bmdb_model::migration::{self, MigrationError};
-use bmdb_model::{MachineId, Process, history, process};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// A connected component. Clones share one connection pool, one heartbeat and one janitor, which end
 /// with the last clone, session and work.
 #[derive(Clone)]
 pub struct Bmdb {
-    pub(crate) inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub(crate) config: Config,
-    pub(crate) pool: Pool,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) chores: Chores,
-    /// How many works are in progress.
-    pub(crate) works: watch::Sender<usize>,
-    target: Target,
-    schema_checked: AtomicBool,
-    draining: AtomicBool,
-    time_driven: Mutex<HashMap<Process, bool>>,
-    tasks: Vec<AbortHandle>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
+    pub(crate) component: Arc<Component>,
 }
 
 impl std::fmt::Debug for Bmdb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bmdb")
-            .field("config", &self.inner.config)
+            .field("config", &self.component.config)
             .finish_non_exhaustive()
     }
 }
@@ -67,36 +39,8 @@ impl Bmdb {
     /// # Errors
     /// Every variant of [`ConnectError`].
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
-        let target = Target::new(&config)?;
-        let (mut conn, _) = target.connect().await?;
-        migration::check_not_too_old(&mut conn).await?;
-        drop(conn);
-        let pool = Pool::new(target.clone(), config.pool_size, config.connect_timeout);
-        let registry = Arc::new(Registry::default());
-        let beat_target = target.with_statement_timeout(Duration::from_secs(5));
-        // A connection of their own: giving work back must not wait for the work of others.
-        let chore_pool = Pool::new(target.clone(), 1, config.connect_timeout);
-        let chores = Chores::start(chore_pool, registry.clone());
-        let mut tasks =
-            vec![tokio::spawn(heartbeat::keep_alive(beat_target, registry.clone())).abort_handle()];
-        if let Some(interval) = config.janitor_interval {
-            let task = janitor::run(pool.clone(), registry.clone(), interval);
-            tasks.push(tokio::spawn(task).abort_handle());
-        }
-        let inner = Inner {
-            pool,
-            registry,
-            chores,
-            works: watch::Sender::new(0),
-            target,
-            schema_checked: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            time_driven: Mutex::default(),
-            tasks,
-            config,
-        };
         Ok(Self {
-            inner: Arc::new(inner),
+            component: Arc::new(Component::start(config).await?),
         })
     }
 
@@ -107,12 +51,8 @@ impl Bmdb {
     /// # Errors
     /// [`MigrationError`].
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let (conn, _) = self
-            .inner
-            .target
-            .connect()
-            .await
-            .map_err(|e| MigrationError::Failed(e.into()))?;
+        let conn = self.component.connect().await;
+        let conn = conn.map_err(|error| MigrationError::Failed(error.into()))?;
         migration::run_pending(conn).await
     }
 
@@ -124,25 +64,22 @@ impl Bmdb {
     /// component, [`SessionError::InvalidOptions`], or a database error.
     pub async fn start_session(&self, options: SessionOptions) -> Result<Session, SessionError> {
         let (interval_seconds, margin) = options.validated()?;
-        self.inner.refuse_if_draining()?;
-        let mut conn = self.inner.pool.lease().await?;
-        if !self.inner.schema_checked.load(Ordering::Relaxed) {
-            migration::check(&mut conn).await?;
-            self.inner.schema_checked.store(true, Ordering::Relaxed);
-        }
+        self.component.refuse_if_draining()?;
+        let mut conn = self.component.pool.lease().await?;
+        self.component.check_schema(&mut conn).await?;
         let Config {
             component,
             runtime_info,
             ..
-        } = &self.inner.config;
+        } = &self.component.config;
         let sent = Instant::now();
         let id = bmdb_model::session::start(&mut conn, component, runtime_info, interval_seconds)
             .await
             .map_err(TxError::from)?;
         conn.give_back();
         let lease = Arc::new(Lease::new(id, options.interval, margin, sent));
-        self.inner.registry.add(lease.clone());
-        Ok(Session::new(self.inner.clone(), lease))
+        self.component.registry.add(lease.clone());
+        Ok(Session::new(self.component.clone(), lease))
     }
 
     /// A machine's history, oldest first.
@@ -150,7 +87,7 @@ impl Bmdb {
     /// # Errors
     /// A database error.
     pub async fn history_of(&self, machine: MachineId) -> Result<Vec<HistoryEvent>, TxError> {
-        let mut conn = self.inner.pool.lease().await?;
+        let mut conn = self.component.pool.lease().await?;
         let events = history::of(&mut conn, machine).await?;
         conn.give_back();
         Ok(events)
@@ -161,7 +98,7 @@ impl Bmdb {
     /// # Errors
     /// A database error.
     pub async fn free_lost_work(&self) -> Result<janitor::Losses, TxError> {
-        janitor::free_lost_work(&self.inner.pool).await
+        janitor::free_lost_work(&self.component.pool).await
     }
 
     /// Takes on nothing new, waits up to `limit` for the works in progress to end, then closes all
@@ -171,57 +108,17 @@ impl Bmdb {
     /// # Errors
     /// A database error; sessions that could not be closed expire by themselves.
     pub async fn drain(&self, limit: Duration) -> Result<bool, TxError> {
-        self.inner.draining.store(true, Ordering::Relaxed);
-        let mut works = self.inner.works.subscribe();
+        self.component.start_draining();
+        let mut works = self.component.works.subscribe();
         let all_ended = works.wait_for(|works| *works == 0);
         let ended = tokio::time::timeout(limit, all_ended).await.is_ok();
-        for lease in self.inner.registry.all() {
-            match session::close(&self.inner.pool, &lease, &self.inner.registry).await {
+        for lease in self.component.registry.all() {
+            match close::close(&self.component.pool, &lease, &self.component.registry).await {
                 Ok(()) | Err(TxError::SessionExpired) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.inner.chores.idle().await;
+        self.component.chores.idle().await;
         Ok(ended)
-    }
-}
-
-impl Inner {
-    pub(crate) fn refuse_if_draining(&self) -> Result<(), TxError> {
-        if self.draining.load(Ordering::Relaxed) {
-            Err(TxError::Draining)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Refuses a time-driven process. What a defined process is does not change while
-    /// components run, so each is looked up once.
-    pub(crate) async fn refuse_if_time_driven(&self, process: &Process) -> Result<(), TxError> {
-        let known = self.time_driven().get(process).copied();
-        let time_driven = match known {
-            Some(time_driven) => time_driven,
-            None => {
-                let mut conn = self.pool.lease().await?;
-                let definition = process::of(&mut conn, process).await?;
-                conn.give_back();
-                if definition.workflow.is_some() {
-                    self.time_driven()
-                        .insert(process.clone(), definition.time_driven);
-                }
-                definition.time_driven
-            }
-        };
-        if time_driven {
-            Err(TxError::TimeDriven(process.clone()))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn time_driven(&self) -> std::sync::MutexGuard<'_, HashMap<Process, bool>> {
-        self.time_driven
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,13 +3,13 @@
 //! Nothing may leave a machine locked while its session lives and nobody holds the work, so these
 //! are tried until they succeed or the session's lease has run out and the janitor takes over.
 
+use crate::close;
 use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::pool::Pool;
 use crate::retry::Retry;
-use crate::session;
 use crate::transaction::give_back_unless_lost;
 use bmdb_model::connection::{self, Backend};
 use bmdb_model::work::{self, Attempt};
@@ -76,7 +76,7 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
         let done = match chore {
             Chore::GiveBack(attempt, holdings) => give_back(pool, attempt, holdings).await,
             Chore::Sweep(holdings, backend) => sweep(pool, holdings, *backend).await,
-            Chore::Close(lease) => session::close(pool, lease, registry).await.map(|()| true),
+            Chore::Close(lease) => close::close(pool, lease, registry).await.map(|()| true),
         };
         match done {
             Ok(true) | Err(TxError::SessionExpired) => return,

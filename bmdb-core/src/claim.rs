@@ -64,8 +64,11 @@ impl Session {
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
         let session = &self.inner;
         session.refuse_if_lost()?;
-        session.bmdb.refuse_if_draining()?;
-        session.bmdb.refuse_if_time_driven(&claim.process).await?;
+        session.component.refuse_if_draining()?;
+        session
+            .component
+            .refuse_if_time_driven(&claim.process)
+            .await?;
         let mut retry = session.retry(None);
         loop {
             match session.try_claim(claim).await {
@@ -84,7 +87,7 @@ impl SessionInner {
             provider,
             limit,
         } = claim;
-        let mut lease = self.bmdb.pool.lease().await?;
+        let mut lease = self.component.pool.lease().await?;
         let _claiming = self.holdings.claiming.read().await;
         let unanswered = Unanswered::new(self, &lease);
         let id = self.lease().session;
@@ -142,7 +145,7 @@ impl Drop for Unanswered<'_> {
         if !self.answered {
             let holdings = self.session.holdings.clone();
             self.session
-                .bmdb
+                .component
                 .chores
                 .add(Chore::Sweep(holdings, self.backend));
         }

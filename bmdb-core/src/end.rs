@@ -151,7 +151,7 @@ impl Work {
             delay_seconds: step.delay.get(),
             interval_seconds: step.interval.get(),
             cause,
-            fold: self.session().bmdb.config.history == History::Folded,
+            fold: self.session().component.config.history == History::Folded,
         };
         let attempt = self.attempt();
         let ended = self
@@ -201,7 +201,7 @@ impl Work {
         let mut retry = session.retry(None);
         let mut in_doubt = false;
         loop {
-            let mut lease = session.bmdb.pool.lease().await?;
+            let mut lease = session.component.pool.lease().await?;
             match statement(&mut lease).await {
                 Ok(until) => {
                     lease.give_back();
@@ -252,7 +252,7 @@ impl Work {
     }
 
     async fn fate(&self) -> Result<Fate, TxError> {
-        let mut lease = self.session().bmdb.pool.lease().await?;
+        let mut lease = self.session().component.pool.lease().await?;
         match work::fate(&mut lease, self.attempt()).await {
             Ok(fate) => {
                 lease.give_back();

@@ -42,6 +42,8 @@
 mod bmdb;
 mod chores;
 mod claim;
+mod close;
+mod component;
 mod config;
 mod connect;
 mod end;

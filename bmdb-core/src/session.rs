@@ -1,18 +1,14 @@
 //! A session: a component's lease, inside which everything it does happens.
 
-use crate::bmdb::Inner;
 use crate::chores::Chore;
+use crate::close;
+use crate::component::Component;
 use crate::error::{SessionError, TxError};
-use crate::heartbeat::Registry;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
-use crate::pool::Pool;
 use crate::retry::Retry;
-use crate::transaction::{self, Tx, TxFn, TxOptions, give_back_unless_lost};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::work::{self, Ended};
-use bmdb_model::{SessionId, session};
-use diesel_async::AsyncPgConnection;
+use crate::transaction::{self, Tx, TxFn, TxOptions};
+use bmdb_model::SessionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,7 +81,7 @@ pub struct Session {
 }
 
 pub(crate) struct SessionInner {
-    pub(crate) bmdb: Arc<Inner>,
+    pub(crate) component: Arc<Component>,
     pub(crate) holdings: Arc<Holdings>,
     closed: AtomicBool,
 }
@@ -93,7 +89,7 @@ pub(crate) struct SessionInner {
 impl Drop for SessionInner {
     fn drop(&mut self) {
         if !self.closed.load(Ordering::Relaxed) {
-            self.bmdb
+            self.component
                 .chores
                 .add(Chore::Close(self.holdings.lease.clone()));
         }
@@ -110,11 +106,11 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(bmdb: Arc<Inner>, lease: Arc<Lease>) -> Self {
+    pub(crate) fn new(component: Arc<Component>, lease: Arc<Lease>) -> Self {
         let holdings = Arc::new(Holdings::new(lease));
         Self {
             inner: Arc::new(SessionInner {
-                bmdb,
+                component,
                 holdings,
                 closed: AtomicBool::new(false),
             }),
@@ -184,8 +180,8 @@ impl Session {
     /// is given up and the janitor frees what it held.
     pub async fn close(self) -> Result<(), TxError> {
         self.inner.closed.store(true, Ordering::Relaxed);
-        let bmdb = &self.inner.bmdb;
-        close(&bmdb.pool, self.inner.lease(), &bmdb.registry).await
+        let component = &self.inner.component;
+        close::close(&component.pool, self.inner.lease(), &component.registry).await
     }
 }
 
@@ -202,7 +198,7 @@ impl SessionInner {
     }
 
     pub(crate) fn retry(&self, limit: Option<Duration>) -> Retry {
-        Retry::new(limit.unwrap_or(self.bmdb.config.retry_for))
+        Retry::new(limit.unwrap_or(self.component.config.retry_for))
     }
 
     /// The transaction, and whether its commit was answered.
@@ -216,7 +212,7 @@ impl SessionInner {
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
         T: Send,
     {
-        let pool = &self.bmdb.pool;
+        let pool = &self.component.pool;
         let ran = transaction::run(pool, self.lease().session, options, retry, body).await;
         self.heed(ran)
     }
@@ -228,42 +224,4 @@ impl SessionInner {
         }
         result
     }
-}
-
-/// Closes a session, whoever still has a handle of it.
-pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
-    registry.remove(lease.session);
-    lease.lose();
-    let mut retry = Retry::new(lease.interval);
-    loop {
-        let mut conn = pool.lease().await?;
-        match close_once(&mut conn, lease.session).await {
-            Ok(()) => {
-                conn.give_back();
-                return Ok(());
-            }
-            Err(error) => {
-                if connection::roll_back(&mut conn).await.is_ok() {
-                    give_back_unless_lost(conn, &error);
-                }
-                retry.after(error).await?;
-            }
-        }
-    }
-}
-
-/// READ COMMITTED: each statement must see what was committed while the one before it waited for
-/// its lock. The session's row is locked first, so no claim or end of it can be under way.
-async fn close_once(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxError> {
-    connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-    if !session::lock(conn, id).await? {
-        return Err(TxError::SessionExpired);
-    }
-    for attempt in work::held_by(conn, id).await? {
-        if work::cancel(conn, &attempt).await? != Ended::Done(()) {
-            return Err(TxError::SessionExpired);
-        }
-    }
-    session::delete(conn, &[id]).await?;
-    Ok(connection::commit(conn).await?)
 }

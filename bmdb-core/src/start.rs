@@ -42,7 +42,7 @@ impl Session {
     {
         let session = &self.inner;
         session.refuse_if_lost()?;
-        session.bmdb.refuse_if_draining()?;
+        session.component.refuse_if_draining()?;
         let (id, retrieve) = (session.lease().session, &retrieve);
         let mut retry = session.retry(None);
         loop {
@@ -69,7 +69,7 @@ impl Session {
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Found, TxError>, Fut: Send> + Sync,
     {
         let session = &self.inner;
-        let mut lease = session.bmdb.pool.lease().await?;
+        let mut lease = session.component.pool.lease().await?;
         let _claiming = session.holdings.claiming.read().await;
         let unanswered = Unanswered::new(session, &lease);
         let options = TxOptions::read_committed();

@@ -18,7 +18,7 @@ impl Bmdb {
     /// # Errors
     /// [`bmdb_model::Error::InvalidDefinition`], or the database's.
     pub async fn define_process(&self, definition: &ProcessDef) -> Result<(), TxError> {
-        let mut conn = self.inner.pool.lease().await?;
+        let mut conn = self.component.pool.lease().await?;
         process::define(&mut conn, definition).await?;
         conn.give_back();
         self.replan().await.map(drop)
@@ -34,9 +34,9 @@ impl Bmdb {
     pub async fn replan(&self) -> Result<u64, TxError> {
         let mut planned = 0;
         let mut after = None;
-        let mut retry = Retry::new(self.inner.config.retry_for);
+        let mut retry = Retry::new(self.component.config.retry_for);
         loop {
-            let mut conn = self.inner.pool.lease().await?;
+            let mut conn = self.component.pool.lease().await?;
             match replan_chunk(&mut conn, after).await {
                 Ok(chunk) => {
                     conn.give_back();
@@ -64,7 +64,7 @@ impl Bmdb {
     pub async fn trim_history(&self, retention: Retention) -> Result<u64, TxError> {
         let mut trimmed = 0;
         loop {
-            let mut conn = self.inner.pool.lease().await?;
+            let mut conn = self.component.pool.lease().await?;
             let batch = history::trim(&mut conn, retention, CHUNK).await?;
             conn.give_back();
             if batch == 0 {

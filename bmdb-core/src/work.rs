@@ -22,7 +22,7 @@ pub struct Work {
 impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
         session.holdings.remember(claimed.fence);
-        session.bmdb.works.send_modify(|works| *works += 1);
+        session.component.works.send_modify(|works| *works += 1);
         let attempt = Attempt {
             machine: claimed.machine,
             process,
@@ -99,11 +99,14 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.session.bmdb.works.send_modify(|works| *works -= 1);
+        self.session
+            .component
+            .works
+            .send_modify(|works| *works -= 1);
         if !self.ended {
             let holdings = self.session.holdings.clone();
             let chore = Chore::GiveBack(self.attempt.clone(), holdings);
-            self.session.bmdb.chores.add(chore);
+            self.session.component.chores.add(chore);
         }
     }
 }

@@ -89,9 +89,11 @@ fn cut_cause(cause: &str) -> Cow<'_, str> {
 }
 
 statement! {
-    Finish<'a> = include_str!("../sql/finish.sql");
-    (session: SessionId => SqlUuid, process: &'a Process => Text, machine: MachineId => SqlUuid, fence: Fence => BigInt, started_at: DateTime<Utc> => Timestamptz)
-    -> (Bool, Bool)
+    Release<'a> = include_str!("../sql/release.sql");
+    (
+        session: SessionId => SqlUuid, outcome: Outcome => Text, process: &'a Process => Text,
+        machine: MachineId => SqlUuid, fence: Fence => BigInt, started_at: DateTime<Utc> => Timestamptz
+    ) -> (Bool, Bool)
 }
 
 /// Ends an attempt as finished, clearing its backoff and failures, in one statement.
@@ -99,27 +101,7 @@ statement! {
 /// # Errors
 /// [`Error::Database`].
 pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    let Attempt {
-        machine,
-        process,
-        session,
-        fence,
-        started_at,
-    } = attempt;
-    let statement = Finish {
-        session: *session,
-        process,
-        machine: *machine,
-        fence: *fence,
-        started_at: *started_at,
-    };
-    Ok(ended(statement.get_result(conn).await?))
-}
-
-statement! {
-    Cancel<'a> = include_str!("../sql/cancel.sql");
-    (session: SessionId => SqlUuid, process: &'a Process => Text, machine: MachineId => SqlUuid, fence: Fence => BigInt, started_at: DateTime<Utc> => Timestamptz)
-    -> (Bool, Bool)
+    release(conn, attempt, Outcome::Finished).await
 }
 
 /// Ends an attempt without a verdict, in one statement; a backoff and its interval survive.
@@ -127,29 +109,28 @@ statement! {
 /// # Errors
 /// [`Error::Database`].
 pub async fn cancel(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    let Attempt {
-        machine,
-        process,
-        session,
-        fence,
-        started_at,
-    } = attempt;
-    let statement = Cancel {
-        session: *session,
-        process,
-        machine: *machine,
-        fence: *fence,
-        started_at: *started_at,
-    };
-    Ok(ended(statement.get_result(conn).await?))
+    release(conn, attempt, Outcome::Canceled).await
 }
 
-fn ended((lives, ended): (bool, bool)) -> Ended<()> {
-    match (lives, ended) {
+async fn release(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+    outcome: Outcome,
+) -> Result<Ended<()>, Error> {
+    let statement = Release {
+        session: attempt.session,
+        outcome,
+        process: &attempt.process,
+        machine: attempt.machine,
+        fence: attempt.fence,
+        started_at: attempt.started_at,
+    };
+    let (lives, ended): (bool, bool) = statement.get_result(conn).await?;
+    Ok(match (lives, ended) {
         (_, true) => Ended::Done(()),
         (true, false) => Ended::Lost,
         (false, false) => Ended::SessionExpired,
-    }
+    })
 }
 
 statement! {

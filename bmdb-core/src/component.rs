@@ -1,0 +1,135 @@
+//! What all handles of a connected component share: the pool, and what runs in the background.
+
+use crate::chores::Chores;
+use crate::config::Config;
+use crate::connect::Target;
+use crate::error::{ConnectError, TxError};
+use crate::heartbeat::{self, Registry};
+use crate::janitor;
+use crate::pool::Pool;
+use bmdb_model::migration::{self, MigrationError};
+use bmdb_model::{Process, process};
+use diesel_async::AsyncPgConnection;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// How long the server may take over a heartbeat.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Component {
+    pub(crate) config: Config,
+    pub(crate) pool: Pool,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) chores: Chores,
+    /// How many works are in progress.
+    pub(crate) works: watch::Sender<usize>,
+    target: Target,
+    schema_checked: AtomicBool,
+    draining: AtomicBool,
+    time_driven: Mutex<HashMap<Process, bool>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Component {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Component {
+    /// Connects once, to find out whether the server and the database will do, and starts the tasks.
+    pub(crate) async fn start(config: Config) -> Result<Self, ConnectError> {
+        let target = Target::new(&config)?;
+        let (mut conn, _) = target.connect().await?;
+        migration::check_not_too_old(&mut conn).await?;
+        let pool = Pool::new(target.clone(), config.pool_size, config.connect_timeout);
+        let registry = Arc::new(Registry::default());
+        // A connection of their own: giving work back must not wait for the work of others.
+        let chore_pool = Pool::new(target.clone(), 1, config.connect_timeout);
+        let chores = Chores::start(chore_pool, registry.clone());
+        let beat = target.with_statement_timeout(HEARTBEAT_TIMEOUT);
+        let beat = tokio::spawn(heartbeat::keep_alive(beat, registry.clone()));
+        let mut tasks = vec![beat.abort_handle()];
+        if let Some(interval) = config.janitor_interval {
+            let janitor = janitor::run(pool.clone(), registry.clone(), interval);
+            tasks.push(tokio::spawn(janitor).abort_handle());
+        }
+        Ok(Self {
+            config,
+            pool,
+            registry,
+            chores,
+            works: watch::Sender::new(0),
+            target,
+            schema_checked: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            time_driven: Mutex::default(),
+            tasks,
+        })
+    }
+
+    /// A connection outside the pool.
+    pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
+        Ok(self.target.connect().await?.0)
+    }
+
+    /// Refuses a database whose schema does not fit. It is looked at until it does, then no more.
+    pub(crate) async fn check_schema(
+        &self,
+        conn: &mut AsyncPgConnection,
+    ) -> Result<(), MigrationError> {
+        if !self.schema_checked.load(Ordering::Relaxed) {
+            migration::check(conn).await?;
+            self.schema_checked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuse_if_draining(&self) -> Result<(), TxError> {
+        if self.draining.load(Ordering::Relaxed) {
+            Err(TxError::Draining)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses a time-driven process. What a defined process is does not change while
+    /// components run, so each is looked up once.
+    pub(crate) async fn refuse_if_time_driven(&self, process: &Process) -> Result<(), TxError> {
+        let known = self.time_driven().get(process).copied();
+        let time_driven = match known {
+            Some(time_driven) => time_driven,
+            None => {
+                let mut conn = self.pool.lease().await?;
+                let definition = process::of(&mut conn, process).await?;
+                conn.give_back();
+                if definition.workflow.is_some() {
+                    self.time_driven()
+                        .insert(process.clone(), definition.time_driven);
+                }
+                definition.time_driven
+            }
+        };
+        if time_driven {
+            Err(TxError::TimeDriven(process.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn time_driven(&self) -> MutexGuard<'_, HashMap<Process, bool>> {
+        self.time_driven
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
