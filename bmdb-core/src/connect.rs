@@ -130,13 +130,15 @@ impl Target {
         }
         let cause = std::error::Error::source(&error);
         let from_the_system = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
-        // A server that breaks the protocol is reported as an I/O error of these kinds.
+        // A server that breaks the protocol is reported as an I/O error of these kinds; one that hangs
+        // up within a message as `Other`.
         let garbled = |io: &std::io::Error| {
             matches!(
                 io.kind(),
                 std::io::ErrorKind::InvalidInput
                     | std::io::ErrorKind::InvalidData
                     | std::io::ErrorKind::UnexpectedEof
+                    | std::io::ErrorKind::Other
             )
         };
         match from_the_system {
