@@ -1,10 +1,11 @@
 //! The vocabulary of these tests: a database, a connected component and a session in it.
 
 use bmdb_backoff::{Backoff, Factor, Seconds};
-use bmdb_core::{Bmdb, Config, Session, SessionOptions, TxError, Work, WorkError};
+use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::backoff::BackoffRow;
 use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
 use bmdb_testkit::TestDb;
+use std::time::Duration;
 
 /// The seed's policy: 1, 2, 4, 5, 5, … seconds.
 pub(crate) const RETRY: Backoff = Backoff::exponential(
@@ -68,6 +69,23 @@ impl Scenario {
             })
             .await
             .unwrap()
+    }
+
+    /// Work on the only machine that is due for agent start.
+    pub(crate) async fn claim_one(&self) -> Work {
+        let claim = Claim::of(&Process::SHEPHERD_AGENT_START).limit(2);
+        let mut works = self.session.claim(&claim).await.unwrap();
+        assert_eq!(works.len(), 1, "exactly one machine is due");
+        works.remove(0)
+    }
+
+    pub(crate) async fn advance(&self, seconds: u64) {
+        let time = Duration::from_secs(seconds);
+        self.db.advance(time).await.unwrap();
+    }
+
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
+        self.db.rows(sql).await.unwrap()
     }
 }
 

@@ -1,0 +1,291 @@
+//! What the system before this one got wrong, each as a story of two lines and its test.
+
+use crate::scenario::{RETRY, Scenario, connect, work_access, work_on};
+use bmdb_backoff::{Backoff, Jitter, Seconds};
+use bmdb_core::{Claim, Session, SessionOptions, TxError, WorkError};
+use bmdb_model::{AgentStarted, Process, Provider};
+use bmdb_testkit::TestDb;
+use std::time::Duration;
+
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+const START: Process = Process::SHEPHERD_AGENT_START;
+
+impl Scenario {
+    /// The session dies, and the janitor finds it.
+    async fn die(&self, session: &Session) {
+        self.db.expire(session.id()).await.unwrap();
+        let losses = self.bmdb.free_lost_work().await.unwrap();
+        assert_eq!(losses.sessions, [session.id()]);
+    }
+}
+
+// Rows of a session that had died were never deleted, so whatever it worked on stayed locked for
+// ever. The janitor frees them, with an entry in the history and a delay.
+#[tokio::test]
+async fn work_of_a_dead_session_is_freed() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let (dead, _work) = (&s.session, s.claim_one().await);
+    s.die(dead).await;
+    let rival = s.another_session().await;
+    assert!(
+        rival.claim(&Claim::of(&START)).await.unwrap().is_empty(),
+        "the loss delay"
+    );
+    s.advance(16).await;
+    let works = rival.claim(&Claim::of(&START)).await.unwrap();
+    assert_eq!(works.len(), 1);
+    let attempts = "SELECT session_id, outcome, interval_seconds FROM work_attempt";
+    assert_eq!(
+        s.rows(attempts).await,
+        [format!("{}|Expired|15", dead.id())]
+    );
+}
+
+// The delay after a loss doubles while losses follow each other, so a machine that kills its
+// workers does not kill one every few seconds. Any other end starts the count anew.
+#[tokio::test]
+async fn the_delay_doubles_with_every_loss_in_a_row() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let delays =
+        "SELECT interval_seconds FROM work_attempt WHERE outcome = 'Expired' ORDER BY fence";
+    for _ in 0..3 {
+        let session = s.another_session().await;
+        let _work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
+        s.die(&session).await;
+        s.advance(3600).await;
+    }
+    assert_eq!(s.rows(delays).await, ["15", "30", "60"]);
+    s.claim_one().await.cancel().await.unwrap();
+    let _work = s.claim_one().await;
+    s.die(&s.session).await;
+    assert_eq!(s.rows(delays).await, ["15", "30", "60", "15"]);
+}
+
+// A Finish whose transaction failed had forgotten its lock locally and kept it in the database:
+// nobody could work on the machine while that session lived. The work now comes back in the error.
+#[tokio::test]
+async fn a_failed_finish_does_not_leak_the_lock() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let failed = work
+        .finish(async |_| Err::<(), _>(TxError::abort("disk full")))
+        .await;
+    drop(failed);
+    crate::wait::until(&s.db, "NOT EXISTS (SELECT FROM work)").await;
+    let rival = s.another_session().await;
+    let work = work_on(&rival, &ACCESS, machine).await.unwrap();
+    work.cancel().await.unwrap();
+}
+
+// The heartbeat's test of the deadline was inverted, and it moved the deadline after failures too,
+// so a session that everybody took for dead came back to life. A late beat now changes nothing.
+#[tokio::test]
+async fn a_late_heartbeat_revives_nothing() {
+    let s = Scenario::new().await;
+    let options = SessionOptions::default().interval(Duration::from_secs(1));
+    let session = s.bmdb.start_session(options).await.unwrap();
+    s.db.expire(session.id()).await.unwrap();
+    // The beat that finds out has come and gone when the loss is known.
+    session.lost().await;
+    let alive = "SELECT session_id FROM sessions WHERE session_deadline > clock_timestamp()";
+    assert_eq!(s.rows(alive).await, [s.session.id().to_string()]);
+    s.die(&session).await;
+}
+
+// A worker that had lost its session deleted no lock when it finished, and its tags were committed
+// all the same, over the work of its successor. Now nothing of such a finish is committed.
+#[tokio::test]
+async fn a_zombies_finish_commits_nothing() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let zombie = s.claim_one().await;
+    s.die(&s.session).await;
+    s.advance(16).await;
+    let rival = s.another_session().await;
+    let successor = rival.claim(&Claim::of(&START)).await.unwrap().remove(0);
+
+    let (late, agent) = (
+        AgentStarted::now(b"zombie"),
+        AgentStarted::now(b"successor"),
+    );
+    let refused = zombie
+        .finish(async |tx| tx.set_agent_started(machine, &late).await)
+        .await;
+    assert!(matches!(
+        refused.unwrap_err().reason(),
+        TxError::SessionExpired
+    ));
+    successor
+        .finish(async |tx| tx.set_agent_started(machine, &agent).await)
+        .await
+        .unwrap();
+    let keys = "SELECT convert_from(agent_public_key, 'UTF8') FROM machine_agent_started";
+    assert_eq!(s.rows(keys).await, ["successor"]);
+    let outcomes = "SELECT outcome FROM work_attempt ORDER BY fence";
+    assert_eq!(s.rows(outcomes).await, ["Expired", "Finished"]);
+}
+
+// Work was known by machine, process and session only, so a session's handle of an older claim
+// ended its newer one. Every claim has a number of its own now, and every end must name it.
+#[tokio::test]
+async fn a_sessions_older_work_does_not_end_its_newer_one() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let older = s.claim_one().await;
+    let free = "UPDATE work_item SET session_id = NULL, started_at = NULL";
+    s.db.execute(free).await.unwrap();
+    let newer = s.claim_one().await;
+    let refused = older.finish(async |_| Ok(())).await.unwrap_err();
+    assert!(matches!(refused.reason(), TxError::WorkLost), "{refused:?}");
+    let held = s
+        .rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
+        .await;
+    assert_eq!(held, [newer.fence().to_string()]);
+    newer.finish_unchanged().await.unwrap();
+}
+
+// All machines of a rack that failed together came back together, for ever. A policy's jitter now
+// spreads the delays; what is persisted, and grown from, is the interval without it.
+#[tokio::test]
+async fn jitter_spreads_the_delays_and_leaves_the_intervals() {
+    let s = Scenario::new().await;
+    for id in 0..12 {
+        s.provided(&id.to_string()).await;
+    }
+    let minute = Backoff::fixed(Seconds::new(60).unwrap()).with_jitter(Jitter::Full);
+    for work in s.session.claim(&Claim::of(&START).limit(12)).await.unwrap() {
+        assert_eq!(
+            work.fail(&minute, "no answer")
+                .await
+                .unwrap()
+                .interval
+                .get(),
+            60
+        );
+    }
+    let spread = "SELECT min(until - now()) > '-1 s', max(until - now()) <= '60 s',
+                  count(DISTINCT date_trunc('second', until)) > 6, min(last_interval_seconds),
+                  max(last_interval_seconds) FROM work_backoff";
+    assert_eq!(s.rows(spread).await, ["t|t|t|60|60"]);
+}
+
+// Polling a queue that was empty was reported as an error and rolled back, so the metrics of an
+// idle fleet showed nothing but failed transactions. It is an answer, and is committed.
+#[tokio::test]
+async fn an_idle_poll_is_no_failure() {
+    let s = Scenario::new().await;
+    for _ in 0..5 {
+        assert!(
+            s.session
+                .claim(&Claim::of(&START))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert!(matches!(
+            work_access(&s.session).await,
+            Err(WorkError::NothingToDo)
+        ));
+    }
+    let Scenario { db, bmdb, session } = s;
+    session.close().await.unwrap();
+    drop(bmdb);
+    // Server processes report their statistics at the latest when they end.
+    let others = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+                  AND pid <> pg_backend_pid()";
+    crate::wait::until(&db, &format!("NOT EXISTS ({others})")).await;
+    let failed = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(db.rows(failed).await.unwrap(), ["0"]);
+}
+
+// The history had no session in it, and a row for every failure: a machine that failed for weeks
+// filled the table. Failures just like the one before are folded into its row.
+#[tokio::test]
+async fn history_names_the_session_and_stays_short() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    for seconds in [1, 2, 4, 5, 5, 5, 5, 5] {
+        s.claim_one().await.fail(&RETRY, "no answer").await.unwrap();
+        s.advance(seconds + 1).await;
+    }
+    let rows = "SELECT session_id, interval_seconds, repeats FROM work_attempt ORDER BY fence";
+    let row = |facts: &str| format!("{}|{facts}", s.session.id());
+    assert_eq!(
+        s.rows(rows).await,
+        [row("1|0"), row("2|0"), row("4|0"), row("5|4")]
+    );
+}
+
+// A column was added NOT NULL and without a default, and every component of the release before
+// failed on its next write. The period of a backoff is nullable: without one the sequence restarts.
+#[tokio::test]
+async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
+    let db = TestDb::at_version("20261122000300").await.unwrap();
+    let provided = db.machine().provided(&Provider::EQUINIX, "a").planned();
+    let machine = provided.create().await.unwrap();
+    db.execute(
+        "UPDATE work_item SET backoff_until = now(), cause = 'older', failures = 3,
+                              fence = nextval('work_fence')",
+    )
+    .await
+    .unwrap();
+    let bmdb = connect(&db).await;
+    assert_eq!(bmdb.migrate().await.unwrap(), ["20261122000400"]);
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let s = Scenario { db, bmdb, session };
+    for expected in [1, 2] {
+        let work = s.claim_one().await;
+        assert_eq!(work.machine(), machine);
+        let failed = work.fail(&RETRY, "no answer").await.unwrap();
+        assert_eq!(failed.interval.get(), expected);
+        s.advance(u64::from(expected) + 1).await;
+    }
+}
+
+// Eligibility was written once for claims and once for counts, and the two drifted apart. The
+// workflow's view is its only home, so what is listed live is what the items say.
+#[tokio::test]
+async fn what_is_listed_live_is_what_can_be_claimed() {
+    let s = Scenario::new().await;
+    let machine = |id| s.db.machine().provided(&Provider::EQUINIX, id).planned();
+    let installing = |id| machine(id).os_installation_request(2, b"r");
+    machine("plain").create().await.unwrap();
+    installing("requested").create().await.unwrap();
+    installing("older")
+        .os_installation_report(1, "Success")
+        .create()
+        .await
+        .unwrap();
+    installing("failed")
+        .os_installation_report(2, "Error")
+        .create()
+        .await
+        .unwrap();
+    installing("installed")
+        .os_installation_report(2, "Success")
+        .create()
+        .await
+        .unwrap();
+    machine("started")
+        .agent_started(Duration::from_secs(1))
+        .create()
+        .await
+        .unwrap();
+    machine("on hold").hold("disk").create().await.unwrap();
+
+    let mut listed = s.listed(&START).await;
+    listed.sort();
+    let works = s
+        .session
+        .claim(&Claim::of(&START).limit(100))
+        .await
+        .unwrap();
+    assert_eq!(
+        works.iter().map(|work| work.machine()).collect::<Vec<_>>(),
+        listed
+    );
+    assert_eq!(listed.len(), 4);
+}
