@@ -53,31 +53,24 @@ async fn no_index_contains_the_deadline_that_every_heartbeat_moves() {
 #[tokio::test]
 async fn every_heartbeat_is_a_hot_update() {
     let mut s = Scenario::new().await;
-    let mut sessions = vec![s.session];
-    for _ in 0..4 {
-        sessions.push(s.another_session().await);
-    }
+    // So many versions of one row share a page: nothing has to be pruned, which a snapshot of
+    // somebody else could prevent.
     for _ in 0..50 {
-        assert_eq!(
-            session::heartbeat(&mut s.conn, &sessions)
-                .await
-                .unwrap()
-                .len(),
-            5
-        );
+        let alive = session::heartbeat(&mut s.conn, &[s.session]).await;
+        assert_eq!(alive.unwrap(), [s.session]);
     }
     // A server process reports its statistics at the latest when it ends.
     drop(s.conn);
     let updates =
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
     let reported = async {
-        while s.db.rows(updates).await.unwrap() != ["250|250"] {
+        while s.db.rows(updates).await.unwrap() != ["50|50"] {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let last_seen = tokio::time::timeout(MINUTE / 30, reported).await;
+    let in_time = tokio::time::timeout(MINUTE / 30, reported).await;
     assert!(
-        last_seen.is_ok(),
+        in_time.is_ok(),
         "updates|hot: {:?}",
         s.db.rows(updates).await
     );
