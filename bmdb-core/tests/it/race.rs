@@ -5,6 +5,7 @@ mod claim;
 mod control;
 mod gate;
 mod janitor;
+mod lane;
 mod planner;
 mod retrieval;
 mod zombie;

@@ -30,7 +30,9 @@ WITH candidate AS MATERIALIZED (
     SET session_id = $3, started_at = clock_timestamp(), fence = nextval('work_fence')
     FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
     WHERE i.machine_id = d.machine_id AND i.process = d.process
-    RETURNING i.machine_id, i.fence, i.started_at, i.failures,
+    -- Not i.started_at: that was noted before the row's entry in the lane's index, which may have
+    -- had to wait for a lane mate to end. The attempt starts when it has got the lane.
+    RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
         CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
 )
 SELECT s.lives, c.machine_id, c.fence, c.started_at, c.failures, c.previous_interval

@@ -6,9 +6,11 @@ SELECT $1, $2, coalesce((SELECT d.lane FROM process_def d WHERE d.process = $2),
        $3, clock_timestamp(), nextval('work_fence')
 ON CONFLICT (machine_id, process) DO UPDATE
 SET session_id = excluded.session_id,
+    lane = excluded.lane,
     started_at = clock_timestamp(),
     fence = nextval('work_fence')
 WHERE i.session_id IS NULL
   AND (i.backoff_until IS NULL OR i.backoff_until <= clock_timestamp())
-RETURNING i.machine_id, i.fence, i.started_at, i.failures,
+-- Not i.started_at: that was noted before a wait for a lane mate to end, if there was one.
+RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
     CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval

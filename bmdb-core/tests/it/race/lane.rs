@@ -1,0 +1,76 @@
+//! A claim that waits on the lane's index for a lane mate whose claim and end are in flight.
+//!
+//! Post-mortem: a stress run recorded overlapping attempts, though nobody ever held the lane twice.
+//! The claim had noted its start before it waited; its start is when the wait is over.
+
+use crate::scenario::{RETRY, Scenario};
+use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use bmdb_model::work::{self, Attempt, Claimed, Ended};
+use bmdb_model::{Error, Process, SessionId};
+use bmdb_testkit::audit::{Rules, audit};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::time::Duration;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+fn attempt(claimed: &Claimed, process: &Process, session: SessionId) -> Attempt {
+    Attempt {
+        machine: claimed.machine,
+        process: process.clone(),
+        session,
+        fence: claimed.fence,
+        started_at: claimed.started_at,
+    }
+}
+
+/// `process` is claimed while `mate`, claimed and not committed yet, keeps the lane; then the mate
+/// ends, and the claim gets the lane. Both attempts end, and the log must be lawful.
+async fn check_start_after_a_mate<F>(
+    process: Process,
+    mate: Process,
+    claim: impl FnOnce(AsyncPgConnection, SessionId, bmdb_model::MachineId) -> F,
+) where
+    F: Future<Output = Result<Claimed, Error>> + Send + 'static,
+{
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let [rival, session] = [
+        s.db.session(Duration::from_secs(60)).await.unwrap(),
+        s.db.session(Duration::from_secs(60)).await.unwrap(),
+    ];
+    let mut conn = s.db.connect().await.unwrap();
+    conn.batch_execute("BEGIN").await.unwrap();
+    let ahead = work::claim_machine(&mut conn, machine, &mate, rival).await;
+    let ahead = attempt(&ahead.unwrap().unwrap(), &mate, rival);
+
+    let waiting = tokio::spawn(claim(s.db.connect().await.unwrap(), session, machine));
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    let ended = work::cancel(&mut conn, &ahead).await.unwrap();
+    assert_eq!(ended, Ended::Done(()));
+    conn.batch_execute("COMMIT").await.unwrap();
+
+    let claimed = waiting.await.unwrap().unwrap();
+    let behind = attempt(&claimed, &process, session);
+    work::finish(&mut conn, &behind).await.unwrap();
+    let audit = audit(s.db.url(), &Rules::new(RETRY)).await.unwrap();
+    assert_eq!((audit.attempts, audit.violations), (2, vec![]));
+}
+
+#[tokio::test]
+async fn a_claim_that_waited_for_the_lane_starts_when_the_wait_is_over() {
+    check_start_after_a_mate(START, ACCESS, async |mut conn, session, _| {
+        let claimed = work::claim(&mut conn, &START, None, session, 1).await?;
+        Ok(claimed.unwrap().remove(0))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_of_one_machine_that_waited_for_the_lane_starts_when_the_wait_is_over() {
+    check_start_after_a_mate(ACCESS, START, async |mut conn, session, machine| {
+        let claimed = work::claim_machine(&mut conn, machine, &ACCESS, session).await?;
+        Ok(claimed.unwrap())
+    })
+    .await;
+}
