@@ -13,6 +13,7 @@ mod race;
 mod regressions;
 mod scenario;
 mod session;
+mod stress;
 mod transactions;
 mod wait;
 mod work;

@@ -4,6 +4,8 @@ use super::claim::{Race, claim, holders};
 use crate::scenario::{RETRY, work_on};
 use bmdb_model::work::Claimed;
 use bmdb_model::{Error, Process, SessionId};
+use bmdb_testkit::TestDb;
+use bmdb_testkit::audit::{Held, Rules, Violation, audit};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -52,6 +54,13 @@ async fn claim_by_lookup(
     Ok(Some(claimed.collect()))
 }
 
+/// What the audit, on which the stress relies, says of it.
+async fn judge(db: &TestDb) -> Vec<Violation> {
+    let mut rules = Rules::new(RETRY);
+    rules.held = Held::Allowed;
+    audit(db.url(), &rules).await.unwrap().violations
+}
+
 #[tokio::test]
 async fn without_the_lane_index_a_lane_gets_two_holders() {
     let race = Race::begin_with("DROP INDEX work_item_lane", claim).await;
@@ -61,6 +70,11 @@ async fn without_the_lane_index_a_lane_gets_two_holders() {
     let (answer, s) = race.go_on().await;
     assert_eq!(answer.unwrap().unwrap().len(), 1);
     assert_eq!(holders(&s.db).await.len(), 2);
+    let violations = judge(&s.db).await;
+    assert!(
+        matches!(violations[..], [Violation::Overlap { .. }]),
+        "{violations:?}"
+    );
     drop(mate);
 }
 
@@ -68,8 +82,13 @@ async fn without_the_lane_index_a_lane_gets_two_holders() {
 async fn a_claim_that_looked_its_gates_up_would_start_inside_a_backoff() {
     let race = Race::begin_with("", claim_by_lookup).await;
     let failed = race.rival().await.fail(&RETRY, "test").await.unwrap();
-    let (answer, _s) = race.go_on().await;
+    let (answer, s) = race.go_on().await;
     let claimed = answer.unwrap().unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(claimed[0].started_at < failed.until);
+    let violations = judge(&s.db).await;
+    assert!(
+        matches!(violations[..], [Violation::InsideBackoff { .. }]),
+        "{violations:?}"
+    );
 }
