@@ -89,7 +89,8 @@ async fn a_late_heartbeat_revives_nothing() {
     let session = s.bmdb.start_session(options).await.unwrap();
     s.db.expire(session.id()).await.unwrap();
     // The beat that finds out has come and gone when the loss is known.
-    session.lost().await;
+    let told = tokio::time::timeout(Duration::from_secs(2), session.lost());
+    told.await.expect("the loss is found out");
     let alive = "SELECT session_id FROM sessions WHERE session_deadline > clock_timestamp()";
     assert_eq!(s.rows(alive).await, [s.session.id().to_string()]);
     s.die(&session).await;
