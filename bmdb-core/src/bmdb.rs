@@ -44,16 +44,22 @@ impl Bmdb {
         })
     }
 
-    /// Applies the pending migrations and returns their versions. Concurrent callers take turns.
+    /// Applies the pending migrations and returns their versions. Concurrent callers take turns. If
+    /// any was applied, the fleet is planned by what it brought.
     ///
     /// Cancellation: a migration that has begun completes or rolls back in the background.
     ///
     /// # Errors
     /// [`MigrationError`].
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let conn = self.component.connect().await;
+        let conn = self.component.connect_for_migration().await;
         let conn = conn.map_err(|error| MigrationError::Failed(error.into()))?;
-        migration::run_pending(conn).await
+        let applied = migration::run_pending(conn).await?;
+        if !applied.is_empty() {
+            let planned = self.replan().await;
+            planned.map_err(|error| MigrationError::Failed(error.into()))?;
+        }
+        Ok(applied)
     }
 
     /// Starts a session: a lease that is kept alive in the background until the session is closed or
@@ -65,7 +71,7 @@ impl Bmdb {
     pub async fn start_session(&self, options: SessionOptions) -> Result<Session, SessionError> {
         let (interval_seconds, margin) = options.validated()?;
         self.component.refuse_if_draining()?;
-        let mut conn = self.component.pool.lease().await?;
+        let mut conn = self.component.pool.checkout().await?;
         self.component.check_schema(&mut conn).await?;
         let Config {
             component,
@@ -87,7 +93,7 @@ impl Bmdb {
     /// # Errors
     /// A database error.
     pub async fn history_of(&self, machine: MachineId) -> Result<Vec<HistoryEvent>, TxError> {
-        let mut conn = self.component.pool.lease().await?;
+        let mut conn = self.component.pool.checkout().await?;
         let events = history::of(&mut conn, machine).await?;
         conn.give_back();
         Ok(events)
@@ -112,13 +118,18 @@ impl Bmdb {
         let mut works = self.component.works.subscribe();
         let all_ended = works.wait_for(|works| *works == 0);
         let ended = tokio::time::timeout(limit, all_ended).await.is_ok();
+        let mut first_error = None;
         for lease in self.component.registry.all() {
-            match close::close(&self.component.pool, &lease, &self.component.registry).await {
+            let closed = close::close(&self.component.pool, &lease, &self.component.registry);
+            match closed.await {
                 Ok(()) | Err(TxError::SessionExpired) => {}
-                Err(error) => return Err(error),
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
         self.component.chores.idle().await;
-        Ok(ended)
+        match first_error {
+            None => Ok(ended),
+            Some(error) => Err(error),
+        }
     }
 }

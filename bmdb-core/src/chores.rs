@@ -10,11 +10,14 @@ use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::pool::Pool;
 use crate::retry::Retry;
-use crate::transaction::give_back_unless_lost;
 use bmdb_model::connection::{self, Backend};
 use bmdb_model::work::{self, Attempt};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+
+/// How long a search for unknown claims may hold up new ones.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Something to be done in the background.
 pub(crate) enum Chore {
@@ -94,7 +97,7 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
 }
 
 async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Result<bool, TxError> {
-    let mut conn = pool.lease().await?;
+    let mut conn = pool.checkout().await?;
     match work::cancel(&mut conn, attempt).await {
         Ok(_) => {
             conn.give_back();
@@ -103,20 +106,25 @@ async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Resul
         }
         Err(error) => {
             let error = error.into();
-            give_back_unless_lost(conn, &error);
+            conn.give_back_after(&error);
             Err(error)
         }
     }
 }
 
 async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<bool, TxError> {
-    let mut conn = pool.lease().await?;
+    let mut conn = pool.checkout().await?;
     if !connection::terminate(&mut conn, suspect).await? {
         conn.give_back();
         return Ok(false);
     }
-    // Claims of this session that are under way have fences that are not known yet.
-    let _no_claims = holdings.claiming.write().await;
+    // Claims of this session that are under way have fences that are not known yet. A retrieval may
+    // take long, and new claims queue behind this lock, so it is not waited for long.
+    let exclusive = tokio::time::timeout(PATIENCE, holdings.claiming.write()).await;
+    let Ok(_no_claims) = exclusive else {
+        conn.give_back();
+        return Ok(false);
+    };
     for attempt in work::held_by(&mut conn, holdings.lease.session).await? {
         if !holdings.knows(attempt.fence) {
             tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");

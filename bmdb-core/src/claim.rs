@@ -2,9 +2,9 @@
 
 use crate::chores::Chore;
 use crate::error::TxError;
-use crate::pool::Lease;
+use crate::pool::Checkout;
+use crate::retry::Retry;
 use crate::session::{Session, SessionInner};
-use crate::transaction::give_back_unless_lost;
 use crate::work::Work;
 use bmdb_model::connection::Backend;
 use bmdb_model::work::{self, Claimed};
@@ -71,39 +71,46 @@ impl Session {
             .await?;
         let mut retry = session.retry(None);
         loop {
-            match session.try_claim(claim).await {
+            match session.try_claim(claim, &mut retry).await {
                 Err(error) => retry.after(error).await?,
-                claimed => return session.heed(claimed),
+                Ok(Some(works)) => return Ok(works),
+                Ok(None) => return Err(session.expired()),
             }
         }
     }
 }
 
 impl SessionInner {
-    /// The claim, once, with everything that it got known afterwards or looked for.
-    async fn try_claim(self: &Arc<Self>, claim: &Claim) -> Result<Vec<Work>, TxError> {
+    /// The claim, once, with everything that it got known afterwards or looked for; `None` when the
+    /// session has expired.
+    async fn try_claim(
+        self: &Arc<Self>,
+        claim: &Claim,
+        retry: &mut Retry,
+    ) -> Result<Option<Vec<Work>>, TxError> {
         let Claim {
             process,
             provider,
             limit,
         } = claim;
-        let mut lease = self.component.pool.lease().await?;
+        // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = self.holdings.claiming.read().await;
-        let unanswered = Unanswered::new(self, &lease);
+        let mut conn = self.component.pool.checkout().await?;
+        retry.on(&conn);
+        let unanswered = Unanswered::new(self, &conn);
         let id = self.lease().session;
-        match work::claim(&mut lease, process, provider.as_ref(), id, (*limit).into()).await {
+        match work::claim(&mut conn, process, provider.as_ref(), id, (*limit).into()).await {
             Ok(claimed) => {
-                let claimed = claimed.ok_or(TxError::SessionExpired);
                 let works = claimed
                     .map(|claimed| claimed.into_iter().map(|c| self.hold(process, c)).collect());
                 unanswered.answered();
-                lease.give_back();
-                works
+                conn.give_back();
+                Ok(works)
             }
             Err(error) => {
                 let error = TxError::from(error);
                 unanswered.refused(&error);
-                give_back_unless_lost(lease, &error);
+                conn.give_back_after(&error);
                 Err(error)
             }
         }
@@ -122,10 +129,10 @@ pub(crate) struct Unanswered<'s> {
 }
 
 impl<'s> Unanswered<'s> {
-    pub(crate) fn new(session: &'s SessionInner, lease: &Lease) -> Self {
+    pub(crate) fn new(session: &'s SessionInner, conn: &Checkout) -> Self {
         Self {
             session,
-            backend: lease.info().backend,
+            backend: conn.info().backend,
             answered: false,
         }
     }

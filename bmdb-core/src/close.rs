@@ -4,9 +4,7 @@ use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::lease::Lease;
 use crate::pool::Pool;
-use crate::retry::Retry;
-use crate::transaction::give_back_unless_lost;
-use bmdb_model::connection::{self, Access, Isolation};
+use crate::transaction::run_unfenced;
 use bmdb_model::work::{self, Ended};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
@@ -15,28 +13,13 @@ use diesel_async::AsyncPgConnection;
 pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
     registry.remove(lease.session);
     lease.lose();
-    let mut retry = Retry::new(lease.interval);
-    loop {
-        let mut conn = pool.lease().await?;
-        match close_once(&mut conn, lease.session).await {
-            Ok(()) => {
-                conn.give_back();
-                return Ok(());
-            }
-            Err(error) => {
-                if connection::roll_back(&mut conn).await.is_ok() {
-                    give_back_unless_lost(conn, &error);
-                }
-                retry.after(error).await?;
-            }
-        }
-    }
+    let id = lease.session;
+    let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
+    run_unfenced(pool, lease.interval, &body).await
 }
 
-/// READ COMMITTED: each statement must see what was committed while the one before it waited for
-/// its lock. The session's row is locked first, so no claim or end of it can be under way.
-async fn close_once(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxError> {
-    connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
+/// The session's row is locked first, so that no claim or end of it can be under way.
+async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxError> {
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
@@ -46,5 +29,5 @@ async fn close_once(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), T
         }
     }
     session::delete(conn, &[id]).await?;
-    Ok(connection::commit(conn).await?)
+    Ok(())
 }

@@ -54,7 +54,7 @@ impl Component {
         let chore_pool = Pool::new(target.clone(), 1, config.connect_timeout);
         let chores = Chores::start(chore_pool, registry.clone());
         let beat = target.with_statement_timeout(HEARTBEAT_TIMEOUT);
-        let beat = tokio::spawn(heartbeat::keep_alive(beat, registry.clone()));
+        let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
         if let Some(interval) = config.janitor_interval {
             let janitor = janitor::run(pool.clone(), registry.clone(), interval);
@@ -74,9 +74,10 @@ impl Component {
         })
     }
 
-    /// A connection outside the pool.
-    pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
-        Ok(self.target.connect().await?.0)
+    /// A connection outside the pool, whose statements may take any time.
+    pub(crate) async fn connect_for_migration(&self) -> Result<AsyncPgConnection, ConnectError> {
+        let patient = self.target.with_statement_timeout(Duration::ZERO);
+        Ok(patient.connect().await?.0)
     }
 
     /// Refuses a database whose schema does not fit. It is looked at until it does, then no more.
@@ -103,14 +104,18 @@ impl Component {
         }
     }
 
-    /// Refuses a time-driven process. What a defined process is does not change while
-    /// components run, so each is looked up once.
+    /// What is remembered of a process is looked up again.
+    pub(crate) fn forget_process(&self, process: &Process) {
+        self.time_driven().remove(process);
+    }
+
+    /// Refuses a time-driven process. Each process with a workflow is looked up once.
     pub(crate) async fn refuse_if_time_driven(&self, process: &Process) -> Result<(), TxError> {
         let known = self.time_driven().get(process).copied();
         let time_driven = match known {
             Some(time_driven) => time_driven,
             None => {
-                let mut conn = self.pool.lease().await?;
+                let mut conn = self.pool.checkout().await?;
                 let definition = process::of(&mut conn, process).await?;
                 conn.give_back();
                 if definition.workflow.is_some() {

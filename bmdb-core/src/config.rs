@@ -27,7 +27,9 @@ pub struct Config {
     pub pool_size: usize,
     /// How long connecting, and waiting for a free connection, may take. Default: 10 s.
     pub connect_timeout: Duration,
-    /// How long the server works on one statement before it gives up. Default: 60 s.
+    /// How long the server works on one statement before it gives up, and how long it lets an open
+    /// transaction wait for its client: a closure that waits for something else for longer loses
+    /// its connection. Default: 60 s.
     pub statement_timeout: Duration,
     /// For how long a transaction that lost against a concurrent one is run again. Default: 10 s.
     pub retry_for: Duration,
@@ -77,7 +79,7 @@ impl Config {
     #[must_use]
     pub fn pool_size(self, connections: usize) -> Self {
         Self {
-            pool_size: connections.max(1),
+            pool_size: connections,
             ..self
         }
     }

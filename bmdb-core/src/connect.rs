@@ -20,6 +20,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(config: &Config) -> Result<Self, ConnectError> {
+        check(config)?;
         let mut pg: PgConfig = config.url.parse().map_err(|error: tokio_postgres::Error| {
             ConnectError::InvalidUrl(with_source(&error))
         })?;
@@ -50,17 +51,17 @@ impl Target {
         })
     }
 
-    /// The same with a statement timeout of its own, for the heartbeat.
+    /// The same with a statement timeout of its own; zero is none.
     pub(crate) fn with_statement_timeout(&self, timeout: Duration) -> Self {
         let mut config = self.config.clone();
         let options = config.get_options().unwrap_or_default().to_owned();
+        let timeout = timeout.as_millis();
         config.options(format!(
-            "{options} -c statement_timeout={}",
-            timeout.as_millis()
+            "{options} -c statement_timeout={timeout} -c idle_in_transaction_session_timeout={timeout}"
         ));
         Self {
             config,
-            timeout: timeout.min(self.timeout),
+            timeout: self.timeout,
         }
     }
 
@@ -160,6 +161,39 @@ impl Target {
             },
         }
     }
+}
+
+/// Refuses settings under which nothing would work.
+fn check(config: &Config) -> Result<(), ConnectError> {
+    let milliseconds = |field, value: Duration, longest: u128| {
+        if (1..=longest).contains(&value.as_millis()) {
+            return Ok(());
+        }
+        Err(ConnectError::InvalidConfig {
+            field,
+            problem: format!("{value:?} is not between 1 ms and {longest} ms"),
+        })
+    };
+    // The server counts in 32 bits.
+    let longest_statement = i32::MAX.unsigned_abs().into();
+    let one_day = 86_400_000;
+    milliseconds(
+        "statement_timeout",
+        config.statement_timeout,
+        longest_statement,
+    )?;
+    milliseconds("connect_timeout", config.connect_timeout, one_day)?;
+    if let Some(interval) = config.janitor_interval {
+        milliseconds("janitor_interval", interval, one_day)?;
+    }
+    if config.pool_size == 0 {
+        let problem = "0 connections are not enough for anything".to_owned();
+        return Err(ConnectError::InvalidConfig {
+            field: "pool_size",
+            problem,
+        });
+    }
+    Ok(())
 }
 
 fn is_supported(version: &str) -> bool {

@@ -3,7 +3,7 @@
 use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
-use crate::transaction::{Ran, Tx, TxFn, TxOptions, give_back_unless_lost};
+use crate::transaction::{Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
@@ -11,6 +11,7 @@ use bmdb_model::work::{self, Ended, FailedAttempt, Fate};
 use bmdb_model::{Failure, connection::Isolation};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
+use std::sync::{Mutex, PoisonError};
 
 /// Why an end failed, and the work itself if it is still held: retry, fail or cancel it.
 #[derive(Debug)]
@@ -96,24 +97,38 @@ impl Work {
     {
         let (session, attempt, body) = (self.session(), self.attempt(), &body);
         let mut retry = session.retry(options.retry_for);
+        // What the end itself found, for an error of the closure may be about another work.
+        let verdict = &Mutex::new(Ended::Done(()));
         let finished = loop {
             let ran = session
-                .transact(options, &mut retry, &async |tx: &mut Tx<'_>| {
+                .run(options, &mut retry, &async |tx: &mut Tx<'_>| {
                     tx.touch(attempt.machine).await?;
-                    recorded(work::finish(tx, attempt).await?)?;
+                    let ended = work::finish_fenced(tx, attempt).await?;
+                    *verdict.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+                    recorded(ended)?;
                     body(tx).await
                 })
                 .await;
             match ran {
                 Ok(Ran::Committed(value)) => break Ok(value),
+                Ok(Ran::Expired) => break Err(Why::Gone(TxError::SessionExpired)),
                 Ok(Ran::CommitUnknown(value, error)) => {
-                    match self.settle(error, Outcome::Finished, &mut retry).await {
-                        Ok(Settled::Ended(_)) => break Ok(value),
-                        Ok(Settled::Held) => {}
-                        Err(error) => break Err(error),
+                    match self.settle(Outcome::Finished, &mut retry).await {
+                        Some(Settled::Ended(_)) => break Ok(value),
+                        Some(Settled::Lost) => break Err(Why::Gone(TxError::WorkLost)),
+                        // Its lock has been waited for: nothing was committed.
+                        Some(Settled::Held) if retry.pause().await => {}
+                        Some(Settled::Held) => break Err(Why::Failed(error.into())),
+                        None => break Err(Why::Failed(TxError::CommitUnknown(error))),
                     }
                 }
-                Err(error) => break Err(error),
+                Err(error) => {
+                    let ended = *verdict.lock().unwrap_or_else(PoisonError::into_inner);
+                    break Err(match ended {
+                        Ended::Done(()) => Why::Failed(error),
+                        Ended::SessionExpired | Ended::Lost => Why::Gone(error),
+                    });
+                }
             }
         };
         self.conclude_by(finished)
@@ -128,7 +143,7 @@ impl Work {
         let attempt = self.attempt();
         let ended = self
             .end_by(Outcome::Finished, &async |conn: &mut AsyncPgConnection| {
-                recorded(work::finish(conn, attempt).await?).map(|()| None)
+                Ok(work::finish(conn, attempt).await?.map(|()| None))
             })
             .await;
         self.conclude_by(ended.map(drop))
@@ -156,11 +171,11 @@ impl Work {
         let attempt = self.attempt();
         let ended = self
             .end_by(Outcome::Failed, &async |conn: &mut AsyncPgConnection| {
-                recorded(work::fail(conn, attempt, failed).await?).map(Some)
+                Ok(work::fail(conn, attempt, failed).await?.map(Some))
             })
             .await;
         let failed = ended.and_then(|until| {
-            let until = until.ok_or(TxError::WorkLost)?;
+            let until = until.ok_or(Why::Gone(TxError::WorkLost))?;
             Ok(Failed {
                 interval: step.interval,
                 until,
@@ -178,22 +193,18 @@ impl Work {
         let attempt = self.attempt();
         let ended = self
             .end_by(Outcome::Canceled, &async |conn: &mut AsyncPgConnection| {
-                recorded(work::cancel(conn, attempt).await?).map(|()| None)
+                Ok(work::cancel(conn, attempt).await?.map(|()| None))
             })
             .await;
         self.conclude_by(ended.map(drop))
     }
 
     /// Runs an end that is one statement; returns the backoff's end if it made one.
-    async fn end_by<F>(
-        &self,
-        outcome: Outcome,
-        statement: &F,
-    ) -> Result<Option<DateTime<Utc>>, TxError>
+    async fn end_by<F>(&self, outcome: Outcome, end: &F) -> Result<Option<DateTime<Utc>>, Why>
     where
         F: for<'r> TxFn<
                 &'r mut AsyncPgConnection,
-                Result<Option<DateTime<Utc>>, TxError>,
+                Result<Ended<Option<DateTime<Utc>>>, TxError>,
                 Fut: Send,
             > + Sync,
     {
@@ -201,78 +212,82 @@ impl Work {
         let mut retry = session.retry(None);
         let mut in_doubt = false;
         loop {
-            let mut lease = session.component.pool.lease().await?;
-            match statement(&mut lease).await {
-                Ok(until) => {
-                    lease.give_back();
-                    return Ok(until);
-                }
-                Err(TxError::Database(error)) if error.failure() == Failure::ConnectionLost => {
-                    in_doubt = true;
-                    drop(lease);
-                    match self.settle(error, outcome, &mut retry).await? {
-                        Settled::Ended(until) => return Ok(until),
-                        Settled::Held => {}
-                    }
-                }
-                Err(TxError::WorkLost) if in_doubt => {
-                    lease.give_back();
-                    // The statement that was in doubt took effect after all?
-                    return match self.fate().await? {
-                        Fate::Ended(ended, until) if ended == outcome => Ok(until),
-                        _ => Err(TxError::WorkLost),
+            let mut conn = session
+                .component
+                .pool
+                .checkout()
+                .await
+                .map_err(Why::Failed)?;
+            retry.on(&conn);
+            let error = match end(&mut conn).await {
+                Ok(ended) => {
+                    conn.give_back();
+                    return match ended {
+                        Ended::Done(until) => Ok(until),
+                        Ended::SessionExpired => Err(Why::Gone(session.expired())),
+                        // The statement that was in doubt took effect after all?
+                        Ended::Lost if in_doubt => match self.settle(outcome, &mut retry).await {
+                            Some(Settled::Ended(until)) => Ok(until),
+                            _ => Err(Why::Gone(TxError::WorkLost)),
+                        },
+                        Ended::Lost => Err(Why::Gone(TxError::WorkLost)),
                     };
                 }
-                Err(error) => {
-                    give_back_unless_lost(lease, &error);
-                    retry.after(error).await?;
+                Err(error) => error,
+            };
+            match error {
+                TxError::Database(error) if error.failure() == Failure::ConnectionLost => {
+                    in_doubt = true;
+                    drop(conn);
+                    match self.settle(outcome, &mut retry).await {
+                        Some(Settled::Ended(until)) => return Ok(until),
+                        Some(Settled::Lost) => return Err(Why::Gone(TxError::WorkLost)),
+                        Some(Settled::Held) if retry.pause().await => {}
+                        // Held or not to be found out: the statement may still be on its way.
+                        _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
+                    }
+                }
+                error => {
+                    conn.give_back_after(&error);
+                    retry.after(error).await.map_err(Why::Failed)?;
                 }
             }
         }
     }
 
-    /// Finds out, through the fence, what became of an end whose answer was lost.
-    async fn settle(
-        &self,
-        unknown: bmdb_model::Error,
-        outcome: Outcome,
-        retry: &mut Retry,
-    ) -> Result<Settled, TxError> {
+    /// Finds out, through the fence, what became of an end whose answer was lost; `None` when that
+    /// cannot be found out in time.
+    async fn settle(&self, outcome: Outcome, retry: &mut Retry) -> Option<Settled> {
         loop {
             match self.fate().await {
+                Ok(Fate::Held) => return Some(Settled::Held),
                 Ok(Fate::Ended(ended, until)) if ended == outcome => {
-                    return Ok(Settled::Ended(until));
+                    return Some(Settled::Ended(until));
                 }
-                Ok(Fate::Ended(..)) => return Err(TxError::WorkLost),
-                Ok(Fate::Held) if retry.pause().await => return Ok(Settled::Held),
+                Ok(Fate::Ended(..)) => return Some(Settled::Lost),
                 Err(error) if error.is_transient() && retry.pause().await => {}
-                _ => return Err(TxError::CommitUnknown(unknown)),
+                Ok(Fate::Unknown) | Err(_) => return None,
             }
         }
     }
 
     async fn fate(&self) -> Result<Fate, TxError> {
-        let mut lease = self.session().component.pool.lease().await?;
-        match work::fate(&mut lease, self.attempt()).await {
-            Ok(fate) => {
-                lease.give_back();
-                Ok(fate)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let mut conn = self.session().component.pool.checkout().await?;
+        let fate = work::fate(&mut conn, self.attempt()).await?;
+        conn.give_back();
+        Ok(fate)
     }
 
-    fn conclude_by<T>(self, ended: Result<T, TxError>) -> Result<T, EndError> {
-        match self.session().heed(ended) {
+    /// Work that is gone needs no end, and is cancelled all the same when it is dropped: that costs a
+    /// statement in the background, and errs on the side of a free machine.
+    fn conclude_by<T>(self, ended: Result<T, Why>) -> Result<T, EndError> {
+        match ended {
             Ok(value) => {
                 self.conclude();
                 Ok(value)
             }
-            Err(reason @ (TxError::SessionExpired | TxError::WorkLost)) => {
-                self.conclude();
-                Err(EndError { reason, work: None })
-            }
-            Err(reason) => Err(EndError {
+            Err(Why::Gone(reason)) => Err(EndError { reason, work: None }),
+            Err(Why::Failed(reason)) => Err(EndError {
                 reason,
                 work: Some(Box::new(self)),
             }),
@@ -280,17 +295,27 @@ impl Work {
     }
 }
 
+/// Why an end failed.
+enum Why {
+    /// The work is not held any more.
+    Gone(TxError),
+    /// It still is, or that is not known.
+    Failed(TxError),
+}
+
 /// What became of an end whose answer was lost.
 enum Settled {
     /// It took effect; with the end of the backoff it made.
     Ended(Option<DateTime<Utc>>),
-    /// It did not: try again.
+    /// It did not: the work is still held.
     Held,
+    /// The work came to another end.
+    Lost,
 }
 
-fn recorded<T>(ended: Ended<T>) -> Result<T, TxError> {
+fn recorded(ended: Ended<()>) -> Result<(), TxError> {
     match ended {
-        Ended::Done(value) => Ok(value),
+        Ended::Done(()) => Ok(()),
         Ended::SessionExpired => Err(TxError::SessionExpired),
         Ended::Lost => Err(TxError::WorkLost),
     }

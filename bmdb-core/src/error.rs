@@ -15,6 +15,14 @@ pub enum ConnectError {
          key=value pairs"
     )]
     InvalidUrl(String),
+    /// A setting under which nothing would work.
+    #[error("configuration: {field}: {problem}")]
+    InvalidConfig {
+        /// The field of [`Config`](crate::Config).
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// Nobody answers there.
     #[error("cannot reach the database server at {target}: {source}; is it running and reachable?")]
     Unreachable {

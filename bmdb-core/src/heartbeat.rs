@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// A session is kept alive by a beat every third of its interval: two may fail.
 const BEATS_PER_INTERVAL: u32 = 3;
 
+/// The least time in which an answer is expected.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(100);
+
 /// The sessions to be kept alive.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -56,32 +59,25 @@ impl Registry {
     }
 }
 
-/// Beats for as long as the registry's owners live.
-pub(crate) async fn keep_alive(target: Target, registry: Arc<Registry>) {
-    let mut conn: Option<AsyncPgConnection> = None;
+/// Beats for as long as the registry's owners live, at first on a connection that is there already.
+pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registry: Arc<Registry>) {
+    let mut conn = Some(first);
     let entropy = uuid::Uuid::new_v4().as_u128();
     for beat in 0.. {
         let leases = registry.current();
         let Some(shortest) = leases.iter().map(|lease| lease.interval).min() else {
-            conn = None;
             registry.changed.notified().await;
             continue;
         };
         let period = shortest / BEATS_PER_INTERVAL;
         let began = Instant::now();
-        let limit = period.max(Duration::from_millis(100));
-        let done = tokio::time::timeout(limit, beat_once(&target, &mut conn, &leases)).await;
-        let pause = match done {
-            Ok(Ok(())) => period.saturating_sub(began.elapsed()),
-            failed => {
+        let pause = match beat_once(&target, &mut conn, &leases, period).await {
+            Ok(()) => period.saturating_sub(began.elapsed()),
+            Err(reason) => {
                 conn = None;
                 for lease in &leases {
                     lease.beat_failed();
                 }
-                let reason = match failed {
-                    Ok(Err(error)) => error,
-                    _ => format!("no answer within {limit:?}"),
-                };
                 tracing::warn!(%reason, "heartbeat failed");
                 period / 4
             }
@@ -95,13 +91,22 @@ pub(crate) async fn keep_alive(target: Target, registry: Arc<Registry>) {
     }
 }
 
+/// A statement must be answered within a period, for there are others to be sent. Connecting takes
+/// several round trips and may use all the time that is left: a limit as short as a statement's could
+/// keep a slow link from ever being connected again.
 async fn beat_once(
     target: &Target,
     slot: &mut Option<AsyncPgConnection>,
     leases: &[Arc<Lease>],
+    period: Duration,
 ) -> Result<(), String> {
     if slot.is_none() {
-        let (conn, _) = target.connect().await.map_err(|error| error.to_string())?;
+        let until = leases.iter().map(|lease| lease.trusted_until()).max();
+        let until = until.unwrap_or_else(Instant::now);
+        let connected = tokio::time::timeout_at(until, target.connect()).await;
+        let (conn, _) = connected
+            .map_err(|_| "not connected before the lease ran out".to_owned())?
+            .map_err(|error| error.to_string())?;
         *slot = Some(conn);
     }
     let Some(conn) = slot.as_mut() else {
@@ -109,8 +114,10 @@ async fn beat_once(
     };
     let ids: Vec<SessionId> = leases.iter().map(|lease| lease.session).collect();
     let sent = Instant::now();
-    let alive = session::heartbeat(conn, &ids)
+    let limit = period.max(SHORTEST_LIMIT);
+    let alive = tokio::time::timeout(limit, session::heartbeat(conn, &ids))
         .await
+        .map_err(|_| format!("no answer within {limit:?}"))?
         .map_err(|error| error.to_string())?;
     for lease in leases {
         if alive.contains(&lease.session) {

@@ -3,10 +3,9 @@
 use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::pool::Pool;
-use crate::retry::{Retry, jittered};
-use crate::transaction::give_back_unless_lost;
+use crate::retry::jittered;
+use crate::transaction::run_unfenced;
 use bmdb_backoff::{Backoff, Factor, Seconds};
-use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::loss::{self, LostAttempt, LostItem};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
@@ -15,6 +14,9 @@ use std::time::Duration;
 
 /// How many expired sessions one transaction deals with.
 const BATCH: i64 = 20;
+
+/// For how long a batch that lost against concurrent transactions is tried again.
+const RETRY_FOR: Duration = Duration::from_secs(5);
 
 /// How the delay after consecutive losses grows.
 const LOSS_FACTOR: Factor = Factor::from_int(2);
@@ -51,51 +53,38 @@ pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, interval: Duration)
 /// Frees the work of all sessions that have expired, in bounded batches.
 pub(crate) async fn free_lost_work(pool: &Pool) -> Result<Losses, TxError> {
     let mut all = Losses::default();
-    let mut retry = Retry::new(Duration::from_secs(5));
     loop {
-        let mut conn = pool.lease().await?;
-        match free_batch(&mut conn).await {
-            Ok(batch) => {
-                conn.give_back();
-                if batch.sessions.is_empty() {
-                    return Ok(all);
-                }
-                all.sessions.extend(batch.sessions);
-                all.attempts.extend(batch.attempts);
-            }
-            Err(error) => {
-                let error = TxError::from(error);
-                if connection::roll_back(&mut conn).await.is_ok() {
-                    give_back_unless_lost(conn, &error);
-                }
-                retry.after(error).await?;
-            }
+        let free = async |conn: &mut AsyncPgConnection| Ok(free_batch(conn).await?);
+        let batch = run_unfenced(pool, RETRY_FOR, &free).await?;
+        if batch.sessions.is_empty() {
+            return Ok(all);
         }
+        all.sessions.extend(batch.sessions);
+        all.attempts.extend(batch.attempts);
     }
 }
 
-/// One transaction, READ COMMITTED, in several statements on purpose: the sessions are locked by the
-/// first, and the items are read by a later one, whose snapshot has every claim that committed
-/// before the lock. As a single statement it freed work without a trace.
+/// One transaction in several statements, on purpose: the sessions are locked by the first, and the
+/// items are read by a later one, whose snapshot has every claim that committed before the lock. As
+/// a single statement it freed work without a trace.
 async fn free_batch(conn: &mut AsyncPgConnection) -> Result<Losses, bmdb_model::Error> {
-    connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
     let sessions = session::lock_expired(conn, BATCH).await?;
-    let mut attempts = Vec::new();
-    if !sessions.is_empty() {
-        let items = loss::lock_items(conn, &sessions).await?;
-        if !items.is_empty() {
-            let items: Vec<(LostItem, i64)> = items
-                .into_iter()
-                .map(|item| {
-                    let delay = loss_delay(&item);
-                    (item, delay.get().into())
-                })
-                .collect();
-            attempts = loss::expire(conn, &items, &sessions).await?;
-        }
-        session::delete(conn, &sessions).await?;
+    if sessions.is_empty() {
+        return Ok(Losses::default());
     }
-    connection::commit(conn).await?;
+    let items = loss::lock_items(conn, &sessions).await?;
+    let mut attempts = Vec::new();
+    if !items.is_empty() {
+        let items: Vec<(LostItem, i64)> = items
+            .into_iter()
+            .map(|item| {
+                let delay = loss_delay(&item);
+                (item, delay.get().into())
+            })
+            .collect();
+        attempts = loss::expire(conn, &items, &sessions).await?;
+    }
+    session::delete(conn, &sessions).await?;
     Ok(Losses { sessions, attempts })
 }
 

@@ -1,7 +1,8 @@
-//! The connection pool, and the lease that keeps an unfinished connection out of it.
+//! The connection pool, and the checkout that keeps an unfinished connection out of it.
 
 use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
+use bmdb_model::Failure;
 use bmdb_model::connection::ConnectionInfo;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
@@ -65,23 +66,31 @@ impl Pool {
     }
 
     /// A connection for one operation.
-    pub(crate) async fn lease(&self) -> Result<Lease, TxError> {
+    pub(crate) async fn checkout(&self) -> Result<Checkout, TxError> {
         match self.0.get().await {
-            Ok(object) => Ok(Lease(Some(object))),
+            Ok(object) => Ok(Checkout(Some(object))),
             Err(error) => Err(TxError::Unavailable(error.into())),
         }
     }
 }
 
-/// A connection for one operation. Dropping it without [`Lease::give_back`] closes it: a future
+/// A connection for one operation. Dropping it without [`Checkout::give_back`] closes it: a future
 /// that is dropped midway leaves a transaction open, whose locks would otherwise last until
 /// somebody next takes this connection from the pool.
-pub(crate) struct Lease(Option<Object<Connector>>);
+pub(crate) struct Checkout(Option<Object<Connector>>);
 
-impl Lease {
+impl Checkout {
     /// The operation has ended and left nothing open.
     pub(crate) fn give_back(mut self) {
         drop(self.0.take());
+    }
+
+    /// The operation has ended with an error; unless that says that the connection is gone, it is
+    /// good for others.
+    pub(crate) fn give_back_after(self, error: &TxError) {
+        if error.failure() != Some(Failure::ConnectionLost) {
+            self.give_back();
+        }
     }
 
     pub(crate) fn info(&self) -> &ConnectionInfo {
@@ -89,14 +98,14 @@ impl Lease {
     }
 
     fn link(&self) -> &Object<Connector> {
-        // Only `give_back` and `drop` take the object, and both end the lease.
+        // Only `give_back` and `drop` take the object, and both end the checkout.
         self.0
             .as_ref()
-            .unwrap_or_else(|| unreachable!("a lease in use"))
+            .unwrap_or_else(|| unreachable!("a checkout in use"))
     }
 }
 
-impl Deref for Lease {
+impl Deref for Checkout {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
@@ -104,17 +113,17 @@ impl Deref for Lease {
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for Checkout {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
         &mut self
             .0
             .as_mut()
-            .unwrap_or_else(|| unreachable!("a lease in use"))
+            .unwrap_or_else(|| unreachable!("a checkout in use"))
             .conn
     }
 }
 
-impl Drop for Lease {
+impl Drop for Checkout {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
             drop(Object::take(object));

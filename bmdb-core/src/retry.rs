@@ -1,6 +1,7 @@
 //! The one policy of what is tried again, when, and for how long.
 
 use crate::error::TxError;
+use crate::pool::Checkout;
 use bmdb_model::Failure;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,11 +11,12 @@ use tokio::time::Instant;
 /// machine need four retries a commit on average and dozens at worst.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    deadline: Instant,
+    /// None where the limit is beyond what the clock can tell.
+    deadline: Option<Instant>,
     entropy: u128,
     tries: u32,
     /// Whether errors that cannot be told apart are tried again, a few times.
-    pub(crate) unclassified: bool,
+    unclassified: bool,
 }
 
 impl Retry {
@@ -24,11 +26,17 @@ impl Retry {
 
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
-            deadline: Instant::now() + limit,
+            deadline: Instant::now().checked_add(limit),
             entropy: uuid::Uuid::new_v4().as_u128(),
             tries: 0,
             unclassified: false,
         }
+    }
+
+    /// The next try uses this connection: where its server's messages are not English, a deadlock
+    /// cannot be told from other errors.
+    pub(crate) fn on(&mut self, conn: &Checkout) {
+        self.unclassified |= !conn.info().messages_are_english;
     }
 
     /// Waits before the next try, or returns the error when there is to be none.
@@ -50,7 +58,9 @@ impl Retry {
     /// Waits before looking again at something unsettled; `false` when the time is up.
     pub(crate) async fn pause(&mut self) -> bool {
         let delay = self.next_delay();
-        let in_time = Instant::now() + delay <= self.deadline;
+        let in_time = self
+            .deadline
+            .is_none_or(|deadline| Instant::now() + delay <= deadline);
         if in_time {
             tokio::time::sleep(delay).await;
         }
@@ -70,5 +80,29 @@ impl Retry {
 /// Between a tenth and the whole of `longest`, by a random number.
 pub(crate) fn jittered(longest: Duration, random: u64) -> Duration {
     let permille = 100 + u32::try_from(random % 901).unwrap_or(900);
-    longest * permille / 1000
+    (longest / 1000).saturating_mul(permille)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jittered_delay_is_between_a_tenth_and_the_whole() {
+        let longest = Duration::from_secs(10);
+        for random in [0, 1, 450, 900, 901, u64::MAX] {
+            let delay = jittered(longest, random);
+            assert!(
+                (longest / 10..=longest).contains(&delay),
+                "{random}: {delay:?}"
+            );
+        }
+        assert!(jittered(Duration::MAX, u64::MAX) > Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_beyond_the_clock_is_no_limit() {
+        assert!(Retry::new(Duration::MAX).pause().await);
+        assert!(!Retry::new(Duration::ZERO).pause().await);
+    }
 }

@@ -7,7 +7,7 @@ use crate::error::{SessionError, TxError};
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::retry::Retry;
-use crate::transaction::{self, Tx, TxFn, TxOptions};
+use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -167,21 +167,27 @@ impl Session {
     {
         self.inner.refuse_if_lost()?;
         let mut retry = self.inner.retry(options.retry_for);
-        self.inner
-            .transact(options, &mut retry, &body)
-            .await?
-            .known()
+        match self.inner.run(options, &mut retry, &body).await? {
+            Ran::Committed(value) => Ok(value),
+            Ran::CommitUnknown(_, error) => Err(TxError::CommitUnknown(error)),
+            Ran::Expired => Err(TxError::SessionExpired),
+        }
     }
 
     /// Ends the session: gives back what it still holds, without a verdict, and removes it.
     ///
+    /// Cancellation: a dropped future leaves the closing to the background.
+    ///
     /// # Errors
-    /// [`TxError::SessionExpired`] when it had expired already, or a database error; either way it
-    /// is given up and the janitor frees what it held.
+    /// [`TxError::SessionExpired`] when it had expired already: the janitor frees what it held. After
+    /// a database error, closing is tried on in the background until the lease runs out.
     pub async fn close(self) -> Result<(), TxError> {
-        self.inner.closed.store(true, Ordering::Relaxed);
-        let component = &self.inner.component;
-        close::close(&component.pool, self.inner.lease(), &component.registry).await
+        let Component { pool, registry, .. } = &*self.inner.component;
+        let closed = close::close(pool, self.inner.lease(), registry).await;
+        if matches!(closed, Ok(()) | Err(TxError::SessionExpired)) {
+            self.inner.closed.store(true, Ordering::Relaxed);
+        }
+        closed
     }
 }
 
@@ -201,27 +207,28 @@ impl SessionInner {
         Retry::new(limit.unwrap_or(self.component.config.retry_for))
     }
 
-    /// The transaction, and whether its commit was answered.
-    pub(crate) async fn transact<T, F>(
+    /// Runs a transaction; an expired session is given up here as well.
+    pub(crate) async fn run<T, F>(
         &self,
         options: TxOptions,
         retry: &mut Retry,
         body: &F,
-    ) -> Result<transaction::Ran<T>, TxError>
+    ) -> Result<Ran<T>, TxError>
     where
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
         T: Send,
     {
         let pool = &self.component.pool;
         let ran = transaction::run(pool, self.lease().session, options, retry, body).await;
-        self.heed(ran)
-    }
-
-    /// An answer that says the session is gone ends it here as well.
-    pub(crate) fn heed<T>(&self, result: Result<T, TxError>) -> Result<T, TxError> {
-        if matches!(result, Err(TxError::SessionExpired)) {
+        if matches!(ran, Ok(Ran::Expired)) {
             self.lease().lose();
         }
-        result
+        ran
+    }
+
+    /// The database says that the session has expired.
+    pub(crate) fn expired(&self) -> TxError {
+        self.lease().lose();
+        TxError::SessionExpired
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::claim::Unanswered;
 use crate::error::{TxError, WorkError};
+use crate::retry::Retry;
 use crate::session::Session;
-use crate::transaction::{self, Ran, Tx, TxFn, TxOptions, give_back_unless_lost};
+use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_model::work::{self, Claimed, Gate};
-use bmdb_model::{MachineId, Process, machine};
+use bmdb_model::{Failure, MachineId, Process, machine};
+use std::sync::{Mutex, PoisonError};
 
 /// What one try found.
 enum Found {
@@ -45,51 +47,70 @@ impl Session {
         session.component.refuse_if_draining()?;
         let (id, retrieve) = (session.lease().session, &retrieve);
         let mut retry = session.retry(None);
+        let tried = &Mutex::new(None);
         loop {
-            let found = self
-                .try_work(&async |tx: &mut Tx<'_>| look(tx, process, id, retrieve).await)
-                .await;
-            match session.heed(found) {
-                Ok(Found::Claimed(claimed)) => return Ok(session.hold(process, claimed)),
-                Ok(Found::Nothing) => return Err(WorkError::NothingToDo),
-                Ok(Found::Shut(machine, gate)) => return Err(reason(machine, gate)),
-                Ok(Found::Raced(machine)) => {
+            let look = &async |tx: &mut Tx<'_>| look(tx, process, id, retrieve, tried).await;
+            match self.try_work(look, &mut retry).await {
+                Ok(Some(Found::Claimed(claimed))) => return Ok(session.hold(process, claimed)),
+                Ok(Some(Found::Nothing)) => return Err(WorkError::NothingToDo),
+                Ok(Some(Found::Shut(machine, gate))) => return Err(reason(machine, gate)),
+                Ok(Some(Found::Raced(machine))) => {
                     if !retry.pause().await {
                         return Err(WorkError::Conflict { machine });
                     }
                 }
-                Err(error) => retry.after(error).await?,
+                Ok(None) => return Err(session.expired().into()),
+                Err(error) => match (error.failure(), last(tried)) {
+                    // A lane mate was faster, again and again.
+                    (Some(Failure::LaneTaken), Some(machine)) if !retry.pause().await => {
+                        return Err(WorkError::Conflict { machine });
+                    }
+                    (Some(Failure::LaneTaken), _) => {}
+                    _ => retry.after(error).await?,
+                },
             }
         }
     }
 
-    /// One transaction, with everything that was claimed in it known afterwards or looked for.
-    async fn try_work<F>(&self, body: &F) -> Result<Found, TxError>
+    /// One transaction, with everything that was claimed in it known afterwards or looked for; `None`
+    /// when the session has expired.
+    async fn try_work<F>(&self, body: &F, retry: &mut Retry) -> Result<Option<Found>, TxError>
     where
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Found, TxError>, Fut: Send> + Sync,
     {
         let session = &self.inner;
-        let mut lease = session.component.pool.lease().await?;
+        // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = session.holdings.claiming.read().await;
-        let unanswered = Unanswered::new(session, &lease);
+        let mut conn = session.component.pool.checkout().await?;
+        retry.on(&conn);
+        let unanswered = Unanswered::new(session, &conn);
         let options = TxOptions::read_committed();
-        match transaction::run_once(&mut lease, session.lease().session, options, body).await {
+        match transaction::run_once(&mut conn, session.lease().session, options, body).await {
             Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
             Ok(Ran::Committed(found)) => {
                 if let Found::Claimed(claimed) = &found {
                     session.holdings.remember(claimed.fence);
                 }
                 unanswered.answered();
-                lease.give_back();
-                Ok(found)
+                conn.give_back();
+                Ok(Some(found))
+            }
+            Ok(Ran::Expired) => {
+                unanswered.answered();
+                conn.give_back();
+                Ok(None)
             }
             Err(error) => {
                 unanswered.refused(&error);
-                give_back_unless_lost(lease, &error);
+                conn.give_back_after(&error);
                 Err(error)
             }
         }
     }
+}
+
+fn last(tried: &Mutex<Option<MachineId>>) -> Option<MachineId> {
+    *tried.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Retrieve, look at the gates, lock one machine, retrieve again, claim.
@@ -102,6 +123,7 @@ async fn look<F>(
     process: &Process,
     session: bmdb_model::SessionId,
     retrieve: &F,
+    tried: &Mutex<Option<MachineId>>,
 ) -> Result<Found, TxError>
 where
     F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Vec<MachineId>, TxError>, Fut: Send> + Sync,
@@ -130,6 +152,7 @@ where
     if !still_open {
         return Ok(Found::Raced(machine));
     }
+    *tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(machine);
     Ok(
         match work::claim_machine(tx, machine, process, session).await? {
             Some(claimed) => Found::Claimed(claimed),

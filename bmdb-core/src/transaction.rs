@@ -1,7 +1,7 @@
 //! Transactions: fence check, closure, planning, commit.
 
 use crate::error::TxError;
-use crate::pool::{Lease, Pool};
+use crate::pool::Pool;
 use crate::retry::Retry;
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::{Failure, MachineId, SessionId, machine, plan, session};
@@ -153,21 +153,14 @@ impl std::fmt::Debug for Tx<'_> {
     }
 }
 
-/// What came of one run of a transaction.
+/// What came of one run of a session's transaction.
 pub(crate) enum Ran<T> {
     /// It is committed.
     Committed(T),
     /// Its commit was sent and not answered.
     CommitUnknown(T, bmdb_model::Error),
-}
-
-impl<T> Ran<T> {
-    pub(crate) fn known(self) -> Result<T, TxError> {
-        match self {
-            Self::Committed(value) => Ok(value),
-            Self::CommitUnknown(_, error) => Err(TxError::CommitUnknown(error)),
-        }
-    }
+    /// The session has expired; nothing was run.
+    Expired,
 }
 
 /// Runs a transaction of a session, again where it lost against a concurrent one.
@@ -183,22 +176,23 @@ where
     T: Send,
 {
     loop {
-        let mut lease = pool.lease().await?;
-        retry.unclassified |= !lease.info().messages_are_english;
-        match run_once(&mut lease, session, options, body).await {
+        let mut conn = pool.checkout().await?;
+        retry.on(&conn);
+        match run_once(&mut conn, session, options, body).await {
             Ok(ran @ Ran::CommitUnknown(..)) => return Ok(ran),
             Ok(ran) => {
-                lease.give_back();
+                conn.give_back();
                 return Ok(ran);
             }
             Err(error) => {
-                give_back_unless_lost(lease, &error);
+                conn.give_back_after(&error);
                 retry.after(error).await?;
             }
         }
     }
 }
 
+/// Runs a transaction of a session once.
 pub(crate) async fn run_once<T, F>(
     conn: &mut AsyncPgConnection,
     session: SessionId,
@@ -215,28 +209,29 @@ where
         touched: BTreeSet::new(),
     };
     match fenced(&mut tx, session, options, body).await {
-        Ok(value) => match connection::commit(tx.conn).await {
+        Ok(Some(value)) => match connection::commit(tx.conn).await {
             Ok(()) => Ok(Ran::Committed(value)),
             Err(error) if error.failure() == Failure::ConnectionLost => {
                 Ok(Ran::CommitUnknown(value, error))
             }
             Err(error) => Err(error.into()),
         },
-        Err(error) => {
-            if connection::roll_back(tx.conn).await.is_err() {
-                tracing::debug!("the connection broke before the rollback");
-            }
-            Err(error)
+        Ok(None) => {
+            connection::roll_back(tx.conn).await?;
+            Ok(Ran::Expired)
         }
+        Err(error) => Err(rolled_back(tx.conn, error).await),
     }
 }
 
+/// Fence check, closure, plan; `None` when the session has expired. An expiry that the closure
+/// reports is the closure's error: it may be another session's.
 async fn fenced<T, F>(
     tx: &mut Tx<'_>,
     session: SessionId,
     options: TxOptions,
     body: &F,
-) -> Result<T, TxError>
+) -> Result<Option<T>, TxError>
 where
     F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
 {
@@ -245,7 +240,7 @@ where
         Access::ReadOnly => session::lives(tx.conn, session).await?,
     };
     if !alive {
-        return Err(TxError::SessionExpired);
+        return Ok(None);
     }
     let value = body(tx).await?;
     if options.access == Access::ReadWrite {
@@ -253,12 +248,51 @@ where
     } else {
         connection::check_not_aborted(tx.conn).await?;
     }
-    Ok(value)
+    Ok(Some(value))
 }
 
-/// Returns a connection to the pool unless the error says that it is gone.
-pub(crate) fn give_back_unless_lost(lease: Lease, error: &TxError) {
-    if error.failure() != Some(Failure::ConnectionLost) {
-        lease.give_back();
+/// Runs a transaction that belongs to no session, again where it lost against a concurrent one.
+///
+/// READ COMMITTED: those who need it lock in one statement and read in a later one, which sees what
+/// was committed while the lock was waited for.
+pub(crate) async fn run_unfenced<T, F>(
+    pool: &Pool,
+    retry_for: Duration,
+    body: &F,
+) -> Result<T, TxError>
+where
+    F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
+{
+    let mut retry = Retry::new(retry_for);
+    loop {
+        let mut conn = pool.checkout().await?;
+        retry.on(&conn);
+        let ran = async {
+            connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
+            match body(&mut conn).await {
+                Ok(value) => {
+                    connection::commit(&mut conn).await?;
+                    Ok(value)
+                }
+                Err(error) => Err(rolled_back(&mut conn, error).await),
+            }
+        };
+        match ran.await {
+            Ok(value) => {
+                conn.give_back();
+                return Ok(value);
+            }
+            Err(error) => {
+                conn.give_back_after(&error);
+                retry.after(error).await?;
+            }
+        }
     }
+}
+
+async fn rolled_back(conn: &mut AsyncPgConnection, error: TxError) -> TxError {
+    if connection::roll_back(conn).await.is_err() {
+        tracing::debug!("the connection broke before the rollback");
+    }
+    error
 }

@@ -2,88 +2,109 @@
 
 use crate::bmdb::Bmdb;
 use crate::error::TxError;
-use crate::retry::Retry;
-use crate::transaction::give_back_unless_lost;
-use bmdb_model::connection::{self, Access, Isolation};
+use crate::transaction::run_unfenced;
 use bmdb_model::history::{self, Retention};
-use bmdb_model::{MachineId, ProcessDef, plan, process};
+use bmdb_model::{MachineId, ProcessDef, machine, plan, process};
 use diesel_async::AsyncPgConnection;
 
-/// How many machines are planned, and how many rows of history deleted, in one transaction.
+/// How many machines are planned, or trimmed of history, in one transaction.
 const CHUNK: i64 = 500;
 
+/// What re-planning does about machines whose tags somebody is just writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// Leave them to that writer, who plans them.
+    Skip,
+    /// Wait, and bump their versions: that writer may plan by definitions that have changed.
+    Wait,
+}
+
 impl Bmdb {
-    /// Adds or replaces a process's definition and plans the fleet by it.
+    /// Adds or replaces a process's definition and plans the fleet by it, waiting for those who are
+    /// just writing tags. A process that loses its workflow is no longer due anywhere.
+    ///
+    /// Whether a process is time-driven is remembered by components that have claimed it: restart
+    /// them when that changes.
     ///
     /// # Errors
     /// [`bmdb_model::Error::InvalidDefinition`], or the database's.
     pub async fn define_process(&self, definition: &ProcessDef) -> Result<(), TxError> {
-        let mut conn = self.component.pool.lease().await?;
-        process::define(&mut conn, definition).await?;
-        conn.give_back();
-        self.replan().await.map(drop)
+        let define =
+            async |conn: &mut AsyncPgConnection| Ok(process::define(conn, definition).await?);
+        let component = &self.component;
+        run_unfenced(&component.pool, component.config.retry_for, &define).await?;
+        component.forget_process(&definition.process);
+        self.plan_fleet(Busy::Wait).await.map(drop)
     }
 
     /// Plans every machine anew, in chunks; returns how many were looked at. Repairs whatever was
-    /// written past the planner. Machines that somebody is just writing are left to that writer.
+    /// written past the planner. Machines whose tags somebody is just writing are left to that
+    /// writer.
     ///
     /// Cancellation: what has been planned stays planned.
     ///
     /// # Errors
     /// The database's.
     pub async fn replan(&self) -> Result<u64, TxError> {
+        self.plan_fleet(Busy::Skip).await
+    }
+
+    async fn plan_fleet(&self, busy: Busy) -> Result<u64, TxError> {
+        let component = &self.component;
         let mut planned = 0;
         let mut after = None;
-        let mut retry = Retry::new(self.component.config.retry_for);
         loop {
-            let mut conn = self.component.pool.lease().await?;
-            match replan_chunk(&mut conn, after).await {
-                Ok(chunk) => {
-                    conn.give_back();
-                    let Some(last) = chunk.last() else {
-                        return Ok(planned);
-                    };
-                    after = Some(*last);
-                    planned += u64::try_from(chunk.len()).unwrap_or(0);
-                }
-                Err(error) => {
-                    let error = TxError::from(error);
-                    if connection::roll_back(&mut conn).await.is_ok() {
-                        give_back_unless_lost(conn, &error);
-                    }
-                    retry.after(error).await?;
-                }
-            }
+            let plan = async |conn: &mut AsyncPgConnection| plan_chunk(conn, after, busy).await;
+            let chunk = run_unfenced(&component.pool, component.config.retry_for, &plan).await?;
+            let Some(last) = chunk.last() else {
+                return Ok(planned);
+            };
+            after = Some(*last);
+            planned += u64::try_from(chunk.len()).unwrap_or(0);
         }
     }
 
-    /// Deletes history that `retention` does not keep, in bounded batches; returns how many rows.
+    /// Deletes history that `retention` does not keep, machine by machine in bounded batches;
+    /// returns how many rows.
+    ///
+    /// Cancellation: what has been deleted stays deleted.
     ///
     /// # Errors
     /// The database's.
     pub async fn trim_history(&self, retention: Retention) -> Result<u64, TxError> {
+        let component = &self.component;
         let mut trimmed = 0;
+        let mut after = None;
         loop {
-            let mut conn = self.component.pool.lease().await?;
-            let batch = history::trim(&mut conn, retention, CHUNK).await?;
-            conn.give_back();
-            if batch == 0 {
+            let trim = async |conn: &mut AsyncPgConnection| {
+                Ok(history::trim(conn, retention, after, CHUNK).await?)
+            };
+            let (last, deleted) =
+                run_unfenced(&component.pool, component.config.retry_for, &trim).await?;
+            trimmed += deleted;
+            if last.is_none() {
                 return Ok(trimmed);
             }
-            trimmed += u64::try_from(batch).unwrap_or(0);
+            after = last;
         }
     }
 }
 
-/// READ COMMITTED: the machines are locked by one statement and planned by the next, which sees what
-/// was written before the lock.
-async fn replan_chunk(
+/// The machines are locked by one statement and planned by the next, which sees what was written
+/// before the lock.
+async fn plan_chunk(
     conn: &mut AsyncPgConnection,
     after: Option<MachineId>,
-) -> Result<Vec<MachineId>, bmdb_model::Error> {
-    connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-    let machines = plan::lock_chunk(conn, after, CHUNK).await?;
+    busy: Busy,
+) -> Result<Vec<MachineId>, TxError> {
+    let machines = match busy {
+        Busy::Skip => plan::lock_chunk(conn, after, CHUNK).await?,
+        Busy::Wait => {
+            let machines = machine::page(conn, after, CHUNK).await?;
+            machine::touch_existing(conn, &machines).await?;
+            machines
+        }
+    };
     plan::machines(conn, &machines).await?;
-    connection::commit(conn).await?;
     Ok(machines)
 }

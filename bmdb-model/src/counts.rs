@@ -3,7 +3,7 @@
 use crate::statement::statement;
 use crate::{Error, Process};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// The fleet in numbers.
@@ -28,8 +28,9 @@ pub struct ProcessCounts {
     pub process: Process,
     /// Eligible machines.
     pub eligible: i64,
-    /// Machines that could be claimed now, but for their lanes.
-    pub due: i64,
+    /// Machines that could be claimed now, but for their lanes; not known from the work items of a
+    /// time-driven process, whose deadlines heartbeats move without planning.
+    pub due: Option<i64>,
     /// Machines held.
     pub held: i64,
     /// Backoffs in force; one whose time has passed is not counted.
@@ -52,12 +53,14 @@ pub async fn fleet(conn: &mut AsyncPgConnection) -> Result<FleetCounts, Error> {
 }
 
 statement! {
-    Processes = "SELECT process, count(*) FILTER (WHERE eligible), \
-             count(*) FILTER (WHERE eligible AND session_id IS NULL AND ready_at <= clock_timestamp()), \
-             count(*) FILTER (WHERE session_id IS NOT NULL), \
-             count(*) FILTER (WHERE session_id IS NULL AND backoff_until > clock_timestamp()) \
-             FROM work_item GROUP BY process ORDER BY process";
-    () -> (Text, BigInt, BigInt, BigInt, BigInt)
+    Processes = "SELECT i.process, count(*) FILTER (WHERE i.eligible), \
+             CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER \
+                 (WHERE i.eligible AND i.session_id IS NULL AND i.ready_at <= clock_timestamp()) END, \
+             count(*) FILTER (WHERE i.session_id IS NOT NULL), \
+             count(*) FILTER (WHERE i.session_id IS NULL AND i.backoff_until > clock_timestamp()) \
+             FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
+             GROUP BY i.process ORDER BY i.process";
+    () -> (Text, BigInt, Nullable<BigInt>, BigInt, BigInt)
 }
 
 /// Counts the work items of every process that has any; reads the whole table.

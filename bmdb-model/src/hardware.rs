@@ -37,15 +37,16 @@ pub async fn page(
     after: Option<MachineId>,
     limit: i64,
 ) -> Result<Vec<(MachineId, Vec<u8>)>, Error> {
-    let after = after.unwrap_or_else(|| uuid::Uuid::nil().into());
-    Ok(machine_hardware_report::table
-        .filter(machine_hardware_report::machine_id.gt(after))
+    let mut page = machine_hardware_report::table
         .order(machine_hardware_report::machine_id)
         .limit(limit)
         .select((
             machine_hardware_report::machine_id,
             machine_hardware_report::hardware_report_raw,
         ))
-        .load(conn)
-        .await?)
+        .into_boxed();
+    if let Some(after) = after {
+        page = page.filter(machine_hardware_report::machine_id.gt(after));
+    }
+    Ok(page.load(conn).await?)
 }

@@ -7,7 +7,7 @@ use crate::{Error, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -91,22 +91,27 @@ pub struct Retention {
 
 statement! {
     Trim = include_str!("sql/trim_history.sql");
-    (per_machine: i64 => BigInt, seconds: i64 => BigInt, limit: i64 => BigInt) -> ()
+    (after: Option<MachineId> => Nullable<SqlUuid>, machines: i64 => BigInt, per_machine: i64 => BigInt, seconds: i64 => BigInt)
+    -> (Nullable<SqlUuid>, BigInt)
 }
 
-/// Deletes up to `limit` attempts that are not to be kept; returns how many. Reads the whole history.
+/// Deletes the attempts that are not to be kept of up to `machines` machines after `after`, in id
+/// order; returns the last of these machines, if there were any, and how many rows were deleted.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn trim(
     conn: &mut AsyncPgConnection,
     retention: Retention,
-    limit: i64,
-) -> Result<usize, Error> {
+    after: Option<MachineId>,
+    machines: i64,
+) -> Result<(Option<MachineId>, u64), Error> {
     let trim = Trim {
+        after,
+        machines,
         per_machine: retention.attempts_per_machine.into(),
         seconds: retention.seconds.into(),
-        limit,
     };
-    Ok(trim.execute(conn).await?)
+    let (last, deleted): (Option<MachineId>, i64) = trim.get_result(conn).await?;
+    Ok((last, deleted.unsigned_abs()))
 }

@@ -65,11 +65,42 @@ statement! {
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn touch(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
-    let touched: Vec<MachineId> = Touch { ids }.load(conn).await?;
+    let touched = touch_existing(conn, ids).await?;
     match ids.iter().find(|id| !touched.contains(id)) {
         None => Ok(()),
         Some(missing) => Err(Error::NoSuchMachine(*missing)),
     }
+}
+
+/// As [`touch`], passing over machines that are not there; returns those that are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn touch_existing(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<Vec<MachineId>, Error> {
+    Ok(Touch { ids }.load(conn).await?)
+}
+
+/// Up to `limit` machines after `after`, in id order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn page(
+    conn: &mut AsyncPgConnection,
+    after: Option<MachineId>,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    let mut page = machines::table
+        .order(machines::machine_id)
+        .limit(limit)
+        .select(machines::machine_id)
+        .into_boxed();
+    if let Some(after) = after {
+        page = page.filter(machines::machine_id.gt(after));
+    }
+    Ok(page.load(conn).await?)
 }
 
 statement! {

@@ -1,10 +1,12 @@
 //! The embedded migrations, the versions a database has, and which versions get along.
 
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
+use crate::statement::statement;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::Error as DieselError;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -191,12 +193,19 @@ pub async fn check(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
 /// # Errors
 /// [`MigrationError::ComponentTooOld`], [`MigrationError::Database`].
 pub async fn check_not_too_old(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
-    let required = schema_compatibility::table
+    let exists: bool = TableExists {
+        table: "schema_compatibility",
+    }
+    .get_result(conn)
+    .await?;
+    if !exists {
+        return Ok(());
+    }
+    let required: Option<String> = schema_compatibility::table
         .select(schema_compatibility::oldest_compatible)
-        .first::<String>(conn)
+        .first(conn)
         .await
-        .optional();
-    let required = if_table_exists(required, "schema_compatibility")?.flatten();
+        .optional()?;
     let known = newest_known();
     match required {
         Some(required) if required > known => {
@@ -207,27 +216,24 @@ pub async fn check_not_too_old(conn: &mut AsyncPgConnection) -> Result<(), Migra
 }
 
 async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrationError> {
-    let versions = __diesel_schema_migrations::table
+    let exists: bool = TableExists {
+        table: "__diesel_schema_migrations",
+    }
+    .get_result(conn)
+    .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    Ok(__diesel_schema_migrations::table
         .select(__diesel_schema_migrations::version)
         .order(__diesel_schema_migrations::version)
-        .load::<String>(conn)
-        .await;
-    Ok(if_table_exists(versions, "__diesel_schema_migrations")?.unwrap_or_default())
+        .load(conn)
+        .await?)
 }
 
-/// `None` where the query failed because the table is not there yet.
-///
-/// The SQLSTATE is out of reach, and the message is translated; the table's name in it is not.
-fn if_table_exists<T>(result: QueryResult<T>, table: &str) -> QueryResult<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, info))
-            if info.message().contains(table) && info.table_name().is_none() =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+statement! {
+    TableExists<'a> = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
+    (table: &'a str => Text) -> Bool
 }
 
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;

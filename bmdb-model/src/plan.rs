@@ -5,11 +5,11 @@
 
 use crate::schema::process_def;
 use crate::statement::statement;
-use crate::{Error, MachineId, Process};
+use crate::{Error, Lane, MachineId, Process};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Re-plans machines whose rows the caller's transaction has locked ([`crate::machine::touch`]).
@@ -21,31 +21,44 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.
 pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
-    let workflows: Vec<(Process, String)> = process_def::table
+    let workflows: Vec<Workflow> = process_def::table
         .filter(process_def::workflow.is_not_null())
         .select((
             process_def::process,
+            process_def::lane,
             process_def::workflow.assume_not_null(),
         ))
         .order(process_def::process)
         .load(conn)
         .await?;
-    if workflows.is_empty() || machines.is_empty() {
+    if machines.is_empty() {
         return Ok(());
     }
-    Plan {
+    let (processes, lanes) = workflows.iter().map(|w| (&w.process, &w.lane)).unzip();
+    let plan = Plan {
         machines,
+        processes,
+        lanes,
         workflows: &workflows,
-    }
-    .execute(conn)
-    .await?;
+    };
+    plan.execute(conn).await?;
     Ok(())
 }
 
+#[derive(Queryable)]
+struct Workflow {
+    process: Process,
+    lane: Lane,
+    view: String,
+}
+
 /// The planning statement, one branch per workflow. Cached by its text: the workflows are part of it.
+/// The definitions are passed in and not read again, lest one appear between the two statements.
 struct Plan<'a> {
     machines: &'a [MachineId],
-    workflows: &'a [(Process, String)],
+    processes: Vec<&'a Process>,
+    lanes: Vec<&'a Lane>,
+    workflows: &'a [Workflow],
 }
 
 impl QueryId for Plan<'_> {
@@ -61,15 +74,19 @@ impl QueryFragment<Pg> for Plan<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH machine AS MATERIALIZED (SELECT unnest(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.machines)?;
-        out.push_sql("::uuid[]) AS machine_id), listed AS (");
-        for (position, (process, workflow)) in self.workflows.iter().enumerate() {
-            if position > 0 {
-                out.push_sql(" UNION ALL ");
-            }
-            out.push_sql("SELECT v.machine_id, ");
+        out.push_sql("::uuid[]) AS machine_id), definition AS MATERIALIZED (SELECT * FROM unnest(");
+        out.push_bind_param::<Array<Text>, _>(&self.processes)?;
+        out.push_sql("::text[], ");
+        out.push_bind_param::<Array<Text>, _>(&self.lanes)?;
+        out.push_sql(
+            "::text[]) AS d (process, lane)), listed AS (SELECT NULL::uuid AS machine_id, \
+             NULL::text AS process, NULL::text AS provider, NULL::timestamptz AS ready_at WHERE false",
+        );
+        for Workflow { process, view, .. } in self.workflows {
+            out.push_sql(" UNION ALL SELECT v.machine_id, ");
             out.push_bind_param::<Text, _>(process)?;
-            out.push_sql("::text AS process, v.provider, v.ready_at FROM ");
-            out.push_identifier(workflow)?;
+            out.push_sql("::text, v.provider, v.ready_at FROM ");
+            out.push_identifier(view)?;
             out.push_sql(" v WHERE v.machine_id = ANY ($1)");
         }
         out.push_sql(include_str!("sql/plan_tail.sql"));
@@ -102,6 +119,12 @@ pub(crate) async fn check_workflow(
     })
 }
 
+statement! {
+    LockChunk = "SELECT machine_id FROM machines WHERE $1::uuid IS NULL OR machine_id > $1 \
+         ORDER BY machine_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED";
+    (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
+}
+
 /// Up to `limit` machines after `after`, in id order, locked for planning; machines that somebody
 /// else has locked are left out: their holder plans them.
 ///
@@ -112,15 +135,5 @@ pub async fn lock_chunk(
     after: Option<MachineId>,
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
-    use crate::schema::machines;
-    let after = after.unwrap_or_else(|| uuid::Uuid::nil().into());
-    Ok(machines::table
-        .filter(machines::machine_id.gt(after))
-        .order(machines::machine_id)
-        .limit(limit)
-        .select(machines::machine_id)
-        .for_no_key_update()
-        .skip_locked()
-        .load(conn)
-        .await?)
+    Ok(LockChunk { after, limit }.load(conn).await?)
 }

@@ -1,6 +1,7 @@
 //! Process definitions: what every component must know alike about a process.
 
-use crate::schema::process_def;
+use crate::schema::{process_def, work_item};
+use crate::statement::statement;
 use crate::{Error, Lane, Process};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -80,15 +81,26 @@ impl ProcessDef {
     }
 }
 
-/// Adds or replaces a definition. Machines are planned by it from their next tag write on, or by a
-/// re-planning of the fleet.
+statement! {
+    /// Keeps everybody from writing work items until the end of the transaction, readers excepted.
+    LockItems = "LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE";
+    () -> ()
+}
+
+/// Adds or replaces a definition, in a transaction of the caller's. Machines are planned by it from
+/// their next tag write on, or by a re-planning of the fleet.
+///
+/// Changing the lane of a process that has work items stops all claims and ends for a moment: were
+/// they to go on, one of them could hold a machine in the old lane beside a holder in the new one.
 ///
 /// # Errors
-/// [`Error::InvalidDefinition`] when the loss delay is out of range or the workflow is no view with
-/// the columns `machine_id uuid`, `provider text`, `ready_at timestamptz`; [`Error::Database`].
+/// [`Error::InvalidDefinition`] when the loss delay is out of range; when the workflow is no view with
+/// the columns `machine_id uuid`, `provider text`, `ready_at timestamptz`; when the lane is to change
+/// while the process is at work somewhere; [`Error::Database`].
 pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Result<(), Error> {
+    let process = &definition.process;
     let invalid = |problem| Error::InvalidDefinition {
-        process: definition.process.clone(),
+        process: process.clone(),
         problem,
     };
     if let Some(problem) = definition.problem() {
@@ -99,6 +111,27 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
         crate::plan::check_workflow(conn, workflow)
             .await?
             .map_err(invalid)?;
+    }
+    if of(conn, process).await?.lane != definition.lane {
+        LockItems {}.execute(conn).await?;
+        let held = work_item::process
+            .eq(process)
+            .and(work_item::session_id.is_not_null());
+        let held: i64 = work_item::table
+            .filter(held)
+            .count()
+            .get_result(conn)
+            .await?;
+        if held > 0 {
+            return Err(invalid(format!(
+                "its lane cannot change while it is at work on {held} machines: wait, or stop its \
+                 components"
+            )));
+        }
+        diesel::update(work_item::table.filter(work_item::process.eq(process)))
+            .set(work_item::lane.eq(&definition.lane))
+            .execute(conn)
+            .await?;
     }
     diesel::insert_into(process_def::table)
         .values(definition)

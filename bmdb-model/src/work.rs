@@ -4,7 +4,9 @@ mod claim;
 mod end;
 
 pub use claim::{Claimed, Gate, claim, claim_machine, gates};
-pub use end::{Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, cancel, fail, fate, finish};
+pub use end::{
+    Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, cancel, fail, fate, finish, finish_fenced,
+};
 
 use crate::schema::work_item;
 use crate::{Error, Fence, MachineId, Process, SessionId};

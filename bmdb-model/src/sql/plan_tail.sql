@@ -3,9 +3,14 @@
            l.machine_id IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = m.machine_id) AS eligible
     FROM machine m
-    CROSS JOIN process_def d
+    CROSS JOIN definition d
     LEFT JOIN listed l ON l.machine_id = m.machine_id AND l.process = d.process
-    WHERE d.workflow IS NOT NULL
+    UNION ALL
+    -- A process that has lost its workflow is due nowhere any more.
+    SELECT i.machine_id, i.process, i.lane, NULL, NULL, false
+    FROM machine m
+    JOIN work_item i ON i.machine_id = m.machine_id
+    WHERE i.eligible AND NOT EXISTS (SELECT 1 FROM definition d WHERE d.process = i.process)
 ), plan AS (
     SELECT w.machine_id, w.process, w.lane, coalesce(w.provider, i.provider) AS provider, w.eligible,
            -- Ready at once keeps an eligible item's place in the queue: now() at every planning

@@ -28,6 +28,17 @@ pub enum Ended<T> {
     Lost,
 }
 
+impl<T> Ended<T> {
+    /// The same with another value.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Ended<U> {
+        match self {
+            Self::Done(value) => Ended::Done(map(value)),
+            Self::SessionExpired => Ended::SessionExpired,
+            Self::Lost => Ended::Lost,
+        }
+    }
+}
+
 /// A failure, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt<'a> {
@@ -91,7 +102,7 @@ fn cut_cause(cause: &str) -> Cow<'_, str> {
 statement! {
     Release<'a> = include_str!("../sql/release.sql");
     (
-        session: SessionId => SqlUuid, outcome: Outcome => Text, process: &'a Process => Text,
+        session: SessionId => SqlUuid, fenced: bool => Bool, outcome: Outcome => Text, process: &'a Process => Text,
         machine: MachineId => SqlUuid, fence: Fence => BigInt, started_at: DateTime<Utc> => Timestamptz
     ) -> (Bool, Bool)
 }
@@ -101,7 +112,18 @@ statement! {
 /// # Errors
 /// [`Error::Database`].
 pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    release(conn, attempt, Outcome::Finished).await
+    release(conn, attempt, Outcome::Finished, Fenced::No).await
+}
+
+/// As [`finish`], within a transaction of the session whose [`crate::session::fence_check`] passed.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn finish_fenced(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+) -> Result<Ended<()>, Error> {
+    release(conn, attempt, Outcome::Finished, Fenced::Yes).await
 }
 
 /// Ends an attempt without a verdict, in one statement; a backoff and its interval survive.
@@ -109,16 +131,25 @@ pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
 /// # Errors
 /// [`Error::Database`].
 pub async fn cancel(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    release(conn, attempt, Outcome::Canceled).await
+    release(conn, attempt, Outcome::Canceled, Fenced::No).await
+}
+
+/// Whether the transaction has found the session alive and holds its row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fenced {
+    Yes,
+    No,
 }
 
 async fn release(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
     outcome: Outcome,
+    fenced: Fenced,
 ) -> Result<Ended<()>, Error> {
     let statement = Release {
         session: attempt.session,
+        fenced: fenced == Fenced::Yes,
         outcome,
         process: &attempt.process,
         machine: attempt.machine,

@@ -2,7 +2,7 @@
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::MachineId;
-use bmdb_model::history::{self, Event, Outcome};
+use bmdb_model::history::{self, Event, Outcome, Retention};
 use bmdb_model::work::{self, Attempt, FailedAttempt, Fate};
 
 /// The rows of the log, with fences counted from the first one.
@@ -196,4 +196,54 @@ async fn a_folded_streak_shows_its_first_start_and_its_last_end() {
         start(Event::Failed, Some("no answer")),
     ];
     assert_eq!(s.events(machine).await, expected);
+}
+
+fn retention(attempts_per_machine: u32, seconds: u32) -> Retention {
+    Retention {
+        attempts_per_machine,
+        seconds,
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    // The first row belongs to a streak that is still growing: its fence is old, its end is not.
+    for cause in ["b", "c", "d"] {
+        s.failure(5, cause).await;
+    }
+    s.db.execute("UPDATE work_attempt SET ended_at = clock_timestamp() WHERE cause = 'b'")
+        .await
+        .unwrap();
+    let causes = "SELECT cause FROM work_attempt ORDER BY cause";
+    for (keep, deleted, left) in [
+        (retention(3, 3600), 0, vec!["b", "c", "d"]),
+        (retention(2, 3600), 1, vec!["b", "d"]),
+        // The third ended six seconds ago.
+        (retention(2, 3), 1, vec!["b"]),
+        (retention(0, 3600), 1, vec![]),
+    ] {
+        let trimmed = history::trim(&mut s.conn, keep, None, 10).await.unwrap();
+        assert_eq!(trimmed, (Some(machine), deleted), "{keep:?}");
+        assert_eq!(s.rows(causes).await, left, "{keep:?}");
+    }
+}
+
+#[tokio::test]
+async fn history_is_trimmed_machine_by_machine() {
+    let mut s = Scenario::new().await;
+    let mut machines = vec![s.provided("a").await, s.provided("b").await];
+    machines.sort();
+    for attempt in s.claim(&START).await {
+        s.fail(&attempt, 5, "no answer").await;
+    }
+    let mut after = None;
+    for expected in [Some(machines[0]), Some(machines[1]), None] {
+        let trimmed = history::trim(&mut s.conn, retention(0, 3600), after, 1)
+            .await
+            .unwrap();
+        assert_eq!(trimmed, (expected, u64::from(expected.is_some())));
+        after = expected;
+    }
 }

@@ -4,7 +4,7 @@ use crate::scenario::{ACCESS, MINUTE, START, Scenario};
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::loss::{self, LostAttempt, LostItem};
 use bmdb_model::work::{self, Attempt};
-use bmdb_model::{ProcessDef, SessionId, process, session};
+use bmdb_model::{ProcessDef, SessionId, session};
 
 const ITEM: &str = "SELECT session_id, started_at, losses, failures, last_interval_seconds, cause,
     round(extract(epoch FROM backoff_until - clock_timestamp())) FROM work_item";
@@ -145,7 +145,7 @@ async fn a_longer_backoff_in_force_is_not_shortened() {
 async fn the_loss_delay_is_the_processes_own() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    process::define(&mut s.conn, &ProcessDef::new(ACCESS).loss_delay(2, 8))
+    s.define(&ProcessDef::new(ACCESS).loss_delay(2, 8))
         .await
         .unwrap();
     s.claim_machine(machine, &ACCESS).await;

@@ -2,7 +2,9 @@
 
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::work::{self, Attempt, Claimed, Ended, FailedAttempt};
-use bmdb_model::{Error, MachineId, Process, Provider, SessionId, machine, plan};
+use bmdb_model::{
+    Error, MachineId, Process, ProcessDef, Provider, SessionId, machine, plan, process,
+};
 use bmdb_testkit::TestDb;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
@@ -22,6 +24,19 @@ pub(crate) struct Scenario {
 impl Scenario {
     pub(crate) async fn new() -> Self {
         Self::on(TestDb::new().await.unwrap()).await
+    }
+
+    /// Defines a process in a transaction of its own, as changing a lane needs it.
+    pub(crate) async fn define(&mut self, definition: &ProcessDef) -> Result<(), Error> {
+        connection::begin(&mut self.conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
+        let defined = process::define(&mut self.conn, definition).await;
+        match defined {
+            Ok(()) => connection::commit(&mut self.conn).await,
+            Err(error) => {
+                connection::roll_back(&mut self.conn).await?;
+                Err(error)
+            }
+        }
     }
 
     pub(crate) async fn on(db: TestDb) -> Self {

@@ -55,7 +55,9 @@ impl Scenario {
             seconds: u32::MAX,
             attempts_per_machine: u32::MAX,
         };
-        history::trim(&mut self.conn, keep_all, 10).await.unwrap();
+        history::trim(&mut self.conn, keep_all, None, 10)
+            .await
+            .unwrap();
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
     }

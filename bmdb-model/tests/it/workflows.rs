@@ -1,6 +1,7 @@
 //! Downstream users add tags, workflows and processes of their own, without touching ours.
 
-use crate::scenario::Scenario;
+use crate::scenario::{START, Scenario};
+use bmdb_model::work::{self, Gate};
 use bmdb_model::{Lane, Process, ProcessDef, hold, process};
 use bmdb_testkit::TestDb;
 
@@ -45,25 +46,70 @@ async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
     assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|f", ours]);
 }
 
+// A process was moved to another lane while an item of it was still in the old one, and the lane
+// index let it be worked on beside a holder in the new lane.
+#[tokio::test]
+async fn a_process_that_changes_its_lane_takes_its_idle_items_along() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let attempt = s.claim_machine(machine, &WIPE).await;
+    s.fail(&attempt, 1, "no answer").await;
+    s.advance(2).await;
+    s.define(&ProcessDef::new(WIPE).lane(Lane::SHEPHERD))
+        .await
+        .unwrap();
+    let lane = "SELECT lane FROM work_item WHERE process = 'AcmeWipe'";
+    assert_eq!(s.rows(lane).await, ["shepherd"]);
+    s.claim_machine(machine, &WIPE).await;
+    let mate = work::gates(&mut s.conn, &START, &[machine]).await.unwrap();
+    assert_eq!(mate, [(machine, Gate::LaneTaken)]);
+}
+
+#[tokio::test]
+async fn a_process_at_work_keeps_its_lane() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    s.claim_machine(machine, &WIPE).await;
+    let moved = s.define(&ProcessDef::new(WIPE).lane(Lane::SHEPHERD)).await;
+    let error = moved.unwrap_err().to_string();
+    assert!(
+        error.contains("cannot change while it is at work on 1 machines"),
+        "{error}"
+    );
+    assert_eq!(process::all(&mut s.conn).await.unwrap().len(), 3);
+}
+
+// The planner passed over processes without a workflow, so what had been due stayed due for ever.
+#[tokio::test]
+async fn a_process_that_loses_its_workflow_is_due_nowhere_after_the_next_planning() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let without = ProcessDef {
+        workflow: None,
+        ..process::of(&mut s.conn, &START).await.unwrap()
+    };
+    s.define(&without).await.unwrap();
+    s.write(machine, async |_| Ok(())).await.unwrap();
+    let items = "SELECT process, eligible, plan_at FROM work_item";
+    assert_eq!(s.rows(items).await, ["ShepherdAgentStart|f|"]);
+}
+
 #[tokio::test]
 async fn a_definition_may_join_the_lane_of_others() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    process::define(&mut s.conn, &ProcessDef::new(WIPE).lane(Lane::SHEPHERD))
+    s.define(&ProcessDef::new(WIPE).lane(Lane::SHEPHERD))
         .await
         .unwrap();
-    s.claim_machine(machine, &crate::scenario::START).await;
-    let mate = bmdb_model::work::gates(&mut s.conn, &WIPE, &[machine])
-        .await
-        .unwrap();
-    assert_eq!(mate, [(machine, bmdb_model::work::Gate::LaneTaken)]);
+    s.claim_machine(machine, &START).await;
+    let mate = work::gates(&mut s.conn, &WIPE, &[machine]).await.unwrap();
+    assert_eq!(mate, [(machine, Gate::LaneTaken)]);
 }
 
 #[tokio::test]
 async fn a_definition_can_be_read_replaced_and_listed() {
-    let db = TestDb::new().await.unwrap();
-    let mut conn = db.connect().await.unwrap();
-    let undefined = process::of(&mut conn, &WIPE).await.unwrap();
+    let mut s = Scenario::new().await;
+    let undefined = process::of(&mut s.conn, &WIPE).await.unwrap();
     assert_eq!(undefined, ProcessDef::new(WIPE));
     assert_eq!(
         (
@@ -79,10 +125,10 @@ async fn a_definition_can_be_read_replaced_and_listed() {
             .loss_delay(1, 60),
         ProcessDef::new(WIPE).lane(Lane::SHEPHERD),
     ] {
-        process::define(&mut conn, &definition).await.unwrap();
-        assert_eq!(process::of(&mut conn, &WIPE).await.unwrap(), definition);
+        s.define(&definition).await.unwrap();
+        assert_eq!(process::of(&mut s.conn, &WIPE).await.unwrap(), definition);
     }
-    let all = process::all(&mut conn).await.unwrap();
+    let all = process::all(&mut s.conn).await.unwrap();
     let names: Vec<&str> = all
         .iter()
         .map(|definition| definition.process.as_str())
