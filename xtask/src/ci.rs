@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check, as the continuous integration runs it.
 
 use crate::shell::{Done, Failure, cargo, run};
-use crate::{schema, test, tidy};
+use crate::{schema, tidy};
 
 /// Run every check that a change must pass; what fails is summed up at the end.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,8 @@ const STEPS: &[Step] = &[
     ("cargo clippy", clippy),
     ("cargo doc", doc),
     ("cargo xtask schema --check", schema::check),
-    ("cargo xtask test", || test::run(&test::Args::default())),
+    // As the README has it, from the outside.
+    ("cargo xtask test", || run(&mut cargo(["xtask", "test"]))),
     ("cargo xtask demo", demo),
 ];
 

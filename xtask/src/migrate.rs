@@ -1,6 +1,7 @@
 //! `cargo xtask migrate`: new migrations, and applying, reverting and listing them.
 
 use crate::shell::{Done, Failure, block_on, root};
+use bmdb_core::{Bmdb, Config};
 use bmdb_model::migration;
 use bmdb_testkit::TestDb;
 use clap::{Args, Subcommand};
@@ -90,8 +91,11 @@ async fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
 }
 
 async fn apply(url: &str) -> Done {
-    let applied = migration::run_pending(connect(url).await?).await;
-    for version in applied.map_err(Failure::check)? {
+    let config = Config::new(url)
+        .component("xtask migrate")
+        .janitor_interval(None);
+    let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
+    for version in bmdb.migrate().await.map_err(Failure::check)? {
         println!("applied {version}");
     }
     Ok(())
