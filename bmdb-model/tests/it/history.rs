@@ -233,7 +233,7 @@ async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
 #[tokio::test]
 async fn history_is_trimmed_machine_by_machine() {
     let mut s = Scenario::new().await;
-    let mut machines = vec![s.provided("a").await, s.provided("b").await];
+    let mut machines = [s.provided("a").await, s.provided("b").await];
     machines.sort();
     for attempt in s.claim(&START).await {
         s.fail(&attempt, 5, "no answer").await;
