@@ -2,9 +2,9 @@
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
-use bmdb_core::{Claim, Isolation, TxOptions};
+use bmdb_core::{Claim, Isolation, Tx, TxOptions};
 use bmdb_model::os_installation::{InstallationResult, set_report, set_request};
-use bmdb_model::{AgentStarted, MachineId, Process, agent, machine, plan};
+use bmdb_model::{AgentStarted, MachineId, Process, Provided, Provider, agent, machine, plan};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::sync::Arc;
@@ -61,55 +61,70 @@ async fn stale_items(db: &TestDb) -> Vec<String> {
     .unwrap()
 }
 
-/// One writer starts the agent and is overtaken, within its transaction, by one who installs.
-async fn check_two_writers(isolation: Isolation) {
-    let s = Scenario::new().await;
-    let machine = s.provided("1").await;
+fn at(isolation: Isolation) -> TxOptions {
     let mut options = TxOptions::default();
     options.isolation = isolation;
+    options
+}
+
+/// One writer says where the machine is from; within its transaction a second one begins, which
+/// starts the agent. By what was there before the first, the second has nothing to plan.
+async fn check_two_writers(first: Isolation, second: Isolation) {
+    let s = Scenario::new().await;
+    let machine = s.db.machine().create().await.unwrap();
     let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
-    let installer = s.another_session().await;
+    let provider = s.another_session().await;
     let (wrote, waiting) = (written.clone(), go_on.clone());
-    let first = tokio::spawn(async move {
-        let install = async |tx: &mut bmdb_core::Tx<'_>| {
-            tx.set_os_installation_request(machine, 1, b"").await?;
-            let success = InstallationResult::Success;
-            tx.set_os_installation_report(machine, 1, success, b"")
-                .await?;
+    let providing = tokio::spawn(async move {
+        let provide = async |tx: &mut Tx<'_>| {
+            let provided = Provided::new(Provider::EQUINIX, "1");
+            tx.set_provided(machine, &provided).await?;
             wrote.notify_one();
             waiting.notified().await;
             Ok(())
         };
-        installer.transact_with(options, install).await
+        provider.transact_with(at(first), provide).await
     });
     written.notified().await;
     let starter = s.another_session().await;
-    let second = tokio::spawn(async move {
-        let start = async |tx: &mut bmdb_core::Tx<'_>| {
+    let starting = tokio::spawn(async move {
+        let start = async |tx: &mut Tx<'_>| {
             tx.set_agent_started(machine, &AgentStarted::now(b"key"))
                 .await
         };
-        starter.transact_with(options, start).await
+        starter.transact_with(at(second), start).await
     });
     until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
     go_on.notify_one();
-    first.await.unwrap().unwrap();
-    second.await.unwrap().unwrap();
+    providing.await.unwrap().unwrap();
+    starting.await.unwrap().unwrap();
 
     assert!(stale_items(&s.db).await.is_empty());
     let eligible = "SELECT process FROM work_item WHERE eligible";
-    assert!(s.db.rows(eligible).await.unwrap().is_empty());
+    assert_eq!(s.db.rows(eligible).await.unwrap(), ["ShepherdRecovery"]);
 }
 
 #[tokio::test]
 async fn two_writers_of_different_tags_plan_right_when_serializable() {
-    check_two_writers(Isolation::Serializable).await;
+    check_two_writers(Isolation::Serializable, Isolation::Serializable).await;
 }
 
 #[tokio::test]
 async fn two_writers_of_different_tags_plan_right_at_read_committed() {
-    check_two_writers(Isolation::ReadCommitted).await;
+    check_two_writers(Isolation::ReadCommitted, Isolation::ReadCommitted).await;
+}
+
+/// The one that only the bumped version saves, not a mere lock: the second plans by the snapshot it
+/// took before it waited, and no READ COMMITTED transaction is watched for serialization conflicts.
+#[tokio::test]
+async fn a_serializable_writer_that_waited_for_a_read_committed_one_plans_right() {
+    check_two_writers(Isolation::ReadCommitted, Isolation::Serializable).await;
+}
+
+#[tokio::test]
+async fn a_read_committed_writer_that_waited_for_a_serializable_one_plans_right() {
+    check_two_writers(Isolation::Serializable, Isolation::ReadCommitted).await;
 }
 
 /// The control: without the touch each plans from a past in which the other has not written.
