@@ -34,9 +34,9 @@ const FAILURES_SHOWN: i64 = 5;
 /// holds and every machine that can be started was.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The fleet file.
-    #[arg(long, value_name = "FILE", default_value = "examples/fleet.json")]
-    fleet: PathBuf,
+    /// The fleet file. Default: the project's examples/fleet.json.
+    #[arg(long, value_name = "FILE")]
+    fleet: Option<PathBuf>,
     /// Take only this many machines of it, from the start.
     #[arg(long, value_name = "N")]
     machines: Option<usize>,
@@ -60,20 +60,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let fleet = read_fleet(&root().join(&args.fleet))?;
+    let file = args
+        .fleet
+        .clone()
+        .unwrap_or_else(|| root().join("examples/fleet.json"));
+    let fleet = read_fleet(&file)?;
     let fleet = match args.machines {
         Some(count) if count > fleet.machines().len() => {
             return Err(Failure::usage(format!(
                 "--machines {count}: {} has only {}",
-                args.fleet.display(),
+                file.display(),
                 fleet.machines().len()
             )));
         }
         Some(count) => fleet.first(count),
         None => fleet,
     };
-    let worker = workers::build()?;
-
     let server = match &args.database_url {
         Some(_) => None,
         None => Some(Server::start(Profile::Durable).map_err(Failure::check)?),
@@ -84,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Done {
         (None, None) => return Err(Failure::check("no database")),
     };
     eprintln!("database: {url}");
+    let worker = workers::build()?;
     block_on(async {
         let done = demonstrate(args, &worker, &fleet, &url).await;
         if args.keep && server.is_some() {

@@ -41,6 +41,13 @@ pub(crate) fn run(pg: &Pg) -> Done {
 
 fn doctor() -> Done {
     let lookup = Lookup::from_env();
+    if !matches!(
+        lookup.verdict,
+        Verdict::Running { .. } | Verdict::Installed(_)
+    ) {
+        // The error lists the places itself.
+        return lookup.installation().map(drop).map_err(Failure::check);
+    }
     println!("places, in their order:");
     print!("{lookup}");
     match &lookup.verdict {
@@ -52,7 +59,7 @@ fn doctor() -> Done {
             "server:  {installation}, booted from {}",
             installation.bin().display()
         ),
-        _ => return lookup.installation().map(drop).map_err(Failure::check),
+        _ => {}
     }
     let account = Account::for_server().map_err(Failure::check)?;
     match &account.name {

@@ -9,6 +9,8 @@ mod connect;
 mod ends;
 mod exclusion;
 mod fault;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod others;
 mod race;
 mod regressions;
