@@ -3,7 +3,7 @@
 use crate::shell::{Done, Failure, block_on};
 use bmdb_testkit::{Account, Lookup, Profile, Server, Verdict, cache_dir};
 use clap::{Args, Subcommand};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -103,12 +103,17 @@ fn start() -> Done {
         .env_remove("BMDB_TEST_DATABASE_URL")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // It stays: whoever reads this command's output must not wait for its end.
+        .stderr(Stdio::null())
         .process_group(0);
     let mut holder = holder.spawn().map_err(Failure::check)?;
-    let said = holder.stdout.take().map(BufReader::new);
-    // One line when the server is ready; none when it could not be booted, which it explains.
-    if said.and_then(|said| said.lines().next()).is_none() {
-        return Err(Failure::Command(1));
+    let mut said = String::new();
+    if let Some(mut lines) = holder.stdout.take().map(BufReader::new) {
+        lines.read_line(&mut said).map_err(Failure::check)?;
+        if said.trim() != READY {
+            lines.read_to_string(&mut said).map_err(Failure::check)?;
+            return Err(Failure::check(said.trim_end()));
+        }
     }
     match Started::read(&account) {
         Some(started) => {
@@ -119,7 +124,23 @@ fn start() -> Done {
     }
 }
 
+/// What the holder says on standard output when the server is ready; anything else is why it is not.
+const READY: &str = "ready";
+
 fn hold() -> Done {
+    let held = boot_and_hold();
+    if let Err(failure) = &held {
+        println!(
+            "{}",
+            failure
+                .message()
+                .unwrap_or("the server could not be booted")
+        );
+    }
+    held
+}
+
+fn boot_and_hold() -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     let server = Server::start(Profile::Fast).map_err(Failure::check)?;
     let Some(folder) = server.folder() else {
@@ -130,7 +151,7 @@ fn hold() -> Done {
     let state = Started::file(&account);
     let text = format!("{}\n{}\n", server.url(), folder.display());
     fs::write(&state, &text).map_err(Failure::check)?;
-    println!("ready");
+    println!("{READY}");
     // No signal and no process id, either of which might reach somebody else: the file that tells
     // of the server is what keeps it.
     while folder.exists() && fs::read_to_string(&state).is_ok_and(|now| now == text) {
