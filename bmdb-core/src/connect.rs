@@ -11,6 +11,9 @@ use tokio_postgres::{Config as PgConfig, NoTls};
 /// The oldest PostgreSQL that has all we use.
 const OLDEST_SERVER: u32 = 14;
 
+/// After this time without any sign of life from the server's host, a TCP connection is given up.
+const VANISHED: Duration = Duration::from_secs(30);
+
 /// A validated URL with this component's settings.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -45,6 +48,15 @@ impl Target {
              -c idle_in_transaction_session_timeout={statement_timeout} {options}"
         ));
         pg.connect_timeout(config.connect_timeout);
+        // Without these, an operation whose peer has vanished without a word waits for hours.
+        if pg.get_tcp_user_timeout().is_none() {
+            pg.tcp_user_timeout(VANISHED);
+        }
+        if !config.url.contains("keepalives_idle") {
+            pg.keepalives_idle(VANISHED / 2);
+            pg.keepalives_interval(VANISHED / 6);
+            pg.keepalives_retries(3);
+        }
         Ok(Self {
             config: pg,
             timeout: config.connect_timeout,
@@ -223,6 +235,17 @@ mod tests {
         for bad in ["13.22", "9.6.24", "unknown", "", "CockroachDB"] {
             assert!(!is_supported(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_vanished_server_is_given_up_unless_the_url_says_otherwise() {
+        let of = |url: &str| Target::new(&Config::new(url)).unwrap().config;
+        let ours = of("postgres://u@h/db");
+        assert_eq!(ours.get_tcp_user_timeout(), Some(&VANISHED));
+        assert_eq!(ours.get_keepalives_idle(), VANISHED / 2);
+        let theirs = of("postgres://u@h/db?tcp_user_timeout=5&keepalives_idle=7");
+        assert_eq!(theirs.get_tcp_user_timeout(), Some(&Duration::from_secs(5)));
+        assert_eq!(theirs.get_keepalives_idle(), Duration::from_secs(7));
     }
 
     #[test]
