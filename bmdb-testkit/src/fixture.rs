@@ -3,6 +3,7 @@
 //! They write rows, nothing more: unless asked to by [`NewMachine::planned`] they do not plan, so
 //! no work item exists and no claim finds the machine.
 
+use crate::time::interval;
 use crate::{TestDb, TestkitError};
 use bmdb_model::{MachineId, Provider, SessionId, plan};
 use diesel_async::SimpleAsyncConnection;
@@ -150,8 +151,5 @@ fn bytes(raw: &[u8]) -> String {
 }
 
 fn before(ago: Duration) -> String {
-    format!(
-        "clock_timestamp() - interval '{} microseconds'",
-        ago.as_micros()
-    )
+    format!("clock_timestamp() - {}", interval(ago))
 }

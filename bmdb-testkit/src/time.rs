@@ -41,10 +41,10 @@ impl TestDb {
             let (Some(table), Some(columns)) = (row.get(0), row.get(1)) else {
                 continue;
             };
-            let micros = time.as_micros();
+            let time = interval(time);
             let moved: Vec<String> = columns
                 .split(',')
-                .map(|column| format!("{column} = {column} - interval '{micros} microseconds'"))
+                .map(|column| format!("{column} = {column} - {time}"))
                 .collect();
             let moved = moved.join(", ");
             // Writing to a String does not fail.
@@ -75,4 +75,14 @@ impl TestDb {
             _ => Err(TestkitError::UnknownSession(session)),
         }
     }
+}
+
+/// A duration as SQL, to the microsecond. In seconds, because PostgreSQL 14 reads no more than 32
+/// bits of microseconds.
+pub(crate) fn interval(time: Duration) -> String {
+    format!(
+        "interval '{}.{:06} seconds'",
+        time.as_secs(),
+        time.subsec_micros()
+    )
 }
