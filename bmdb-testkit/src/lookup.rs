@@ -1,7 +1,10 @@
 //! Finding a PostgreSQL: the places, in order, and why each was taken or not.
 
 use crate::TestkitError;
+use crate::account::Account;
+use crate::fetch;
 use crate::installation::Installation;
+use crate::seed::cache_dir;
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -34,6 +37,8 @@ pub struct Places {
     pub path: Vec<PathBuf>,
     /// Folders with at most one `*`, for a version; the newest server in any of them is taken.
     pub folders: Vec<String>,
+    /// The same for the servers that [`fetch`](crate::fetch()) has brought.
+    pub fetched: Vec<String>,
 }
 
 impl Places {
@@ -47,6 +52,10 @@ impl Places {
             pg_bin: set("BMDB_PG_BIN").map(PathBuf::from),
             path: set("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect()),
             folders: FOLDERS.iter().map(ToString::to_string).collect(),
+            fetched: Account::for_server()
+                .map(|account| fetch::pattern(&cache_dir(&account)))
+                .into_iter()
+                .collect(),
         }
     }
 }
@@ -99,7 +108,8 @@ impl Lookup {
         Self::search(&Places::from_env())
     }
 
-    /// Searches these places: URL, `BMDB_PG_BIN`, `PATH`, `pg_config --bindir`, known folders.
+    /// Searches these places: URL, `BMDB_PG_BIN`, `PATH`, `pg_config --bindir`, known folders, the
+    /// cache of fetched servers.
     #[must_use]
     pub fn search(places: &Places) -> Self {
         let mut tried = Vec::new();
@@ -193,8 +203,22 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         }
     }
 
+    for (name, patterns) in [
+        ("the known folders", &places.folders),
+        ("the cache", &places.fetched),
+    ] {
+        if let Some(newest) = newest_in(patterns, &mut note) {
+            let found = format!("{newest}, {}", newest.bin().display());
+            note(&format!("the newest in {name}"), found);
+            return Verdict::Installed(newest);
+        }
+    }
+    Verdict::NotFound
+}
+
+fn newest_in(patterns: &[String], note: &mut impl FnMut(&str, String)) -> Option<Installation> {
     let mut usable = Vec::new();
-    for pattern in &places.folders {
+    for pattern in patterns {
         let folders = expand(pattern);
         if folders.is_empty() {
             note(pattern, "does not exist".to_owned());
@@ -206,16 +230,27 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
             }
         }
     }
-    match usable.into_iter().max_by_key(Installation::version) {
-        Some(newest) => {
-            note(
-                "the newest in the known folders",
-                format!("{newest}, {}", newest.bin().display()),
-            );
-            Verdict::Installed(newest)
-        }
-        None => Verdict::NotFound,
-    }
+    usable.into_iter().max_by_key(Installation::version)
+}
+
+/// The newest installed or fetched server of a major version.
+#[must_use]
+pub fn installed(major: u32) -> Option<Installation> {
+    let Places {
+        folders,
+        fetched,
+        path,
+        ..
+    } = Places::from_env();
+    let on_path = in_path(&path).ok();
+    let patterns: Vec<String> = folders.into_iter().chain(fetched).collect();
+    let folders = patterns.iter().flat_map(|pattern| expand(pattern));
+    let elsewhere = folders.filter_map(|folder| Installation::at(&folder).ok());
+    on_path
+        .into_iter()
+        .chain(elsewhere)
+        .filter(|installation| installation.version().0 == major)
+        .max_by_key(Installation::version)
 }
 
 fn in_path(path: &[PathBuf]) -> Result<Installation, String> {

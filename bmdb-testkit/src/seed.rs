@@ -83,7 +83,7 @@ pub(crate) fn seed(
     made.map(|()| seed)
 }
 
-fn make_cache(cache: &Path, account: &Account) -> Result<(), TestkitError> {
+pub(crate) fn make_cache(cache: &Path, account: &Account) -> Result<(), TestkitError> {
     if !cache.is_dir() {
         fs::create_dir_all(cache).map_err(TestkitError::files(cache))?;
         // Whatever the umask says: another account has to come through to its seed, and where

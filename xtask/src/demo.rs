@@ -5,12 +5,13 @@ mod progress;
 mod report;
 mod workers;
 
+use crate::server::{self, Network};
 use crate::shell::{Done, Failure, block_on, root};
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::fleet::Fleet;
 use bmdb_core::{Bmdb, Config, SessionOptions};
 use bmdb_model::Provider;
-use bmdb_testkit::{Profile, Server};
+use bmdb_testkit::Profile;
 use progress::{Progress, Snapshot};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// fleet's machines yet.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Fetch nothing: where no PostgreSQL is installed, say how to install one.
+    #[arg(long)]
+    offline: bool,
     /// Leave the booted server running at the end, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -78,7 +82,10 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     let server = match &args.database_url {
         Some(_) => None,
-        None => Some(Server::start(Profile::Durable).map_err(Failure::check)?),
+        None => Some(server::start(
+            Profile::Durable,
+            Network::unless(args.offline),
+        )?),
     };
     let url = match (&args.database_url, &server) {
         (Some(url), _) => url.clone(),

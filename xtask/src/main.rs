@@ -10,6 +10,7 @@ mod demo;
 mod migrate;
 mod pg;
 mod schema;
+mod server;
 mod shell;
 mod test;
 mod tidy;

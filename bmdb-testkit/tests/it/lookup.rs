@@ -37,10 +37,13 @@ fn the_places_are_tried_in_their_order() -> Result {
             at("config"),
         ],
         folders: vec![format!("{}/*/bin", at("lib").display())],
+        fetched: vec![format!("{}/*/bin", at("cache").display())],
     };
     installation(&folder, "lib/9.6/bin", "9.6.1")?;
     installation(&folder, "lib/16/bin", "16.4")?;
     installation(&folder, "lib/17/bin", "17.2")?;
+    installation(&folder, "cache/14.23-npm/bin", "14.23")?;
+    installation(&folder, "cache/18.6-pip/bin", "18.6")?;
 
     let lookup = Lookup::search(&places);
     assert_eq!(taken(&lookup), ("BMDB_TEST_DATABASE_URL", "is set"));
@@ -58,6 +61,10 @@ fn the_places_are_tried_in_their_order() -> Result {
     let newest = format!("PostgreSQL 17.2, {}", at("lib/17/bin").display());
     assert_eq!(taken(&lookup).1, newest);
     assert_eq!(lookup.installation()?.version(), (17, 2));
+    places.folders.clear();
+    let lookup = Lookup::search(&places);
+    let newest = format!("PostgreSQL 18.6, {}", at("cache/18.6-pip/bin").display());
+    assert_eq!(taken(&lookup), ("the newest in the cache", newest.as_str()));
     Ok(())
 }
 
