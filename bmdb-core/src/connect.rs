@@ -52,9 +52,13 @@ impl Target {
         if pg.get_tcp_user_timeout().is_none() {
             pg.tcp_user_timeout(VANISHED);
         }
-        if !config.url.contains("keepalives_idle") {
+        if pg.get_keepalives_idle() == PgConfig::new().get_keepalives_idle() {
             pg.keepalives_idle(VANISHED / 2);
+        }
+        if pg.get_keepalives_interval().is_none() {
             pg.keepalives_interval(VANISHED / 6);
+        }
+        if pg.get_keepalives_retries().is_none() {
             pg.keepalives_retries(3);
         }
         Ok(Self {
@@ -243,9 +247,11 @@ mod tests {
         let ours = of("postgres://u@h/db");
         assert_eq!(ours.get_tcp_user_timeout(), Some(&VANISHED));
         assert_eq!(ours.get_keepalives_idle(), VANISHED / 2);
-        let theirs = of("postgres://u@h/db?tcp_user_timeout=5&keepalives_idle=7");
+        let theirs =
+            of("postgres://u@h/db?tcp_user_timeout=5&keepalives_idle=7&keepalives_retries=9");
         assert_eq!(theirs.get_tcp_user_timeout(), Some(&Duration::from_secs(5)));
         assert_eq!(theirs.get_keepalives_idle(), Duration::from_secs(7));
+        assert_eq!(theirs.get_keepalives_retries(), Some(9));
     }
 
     #[test]

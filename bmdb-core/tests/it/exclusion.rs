@@ -1,6 +1,6 @@
 //! Who holds a process of a lane on a machine holds it alone.
 
-use crate::scenario::{RETRY, Scenario, work_on};
+use crate::scenario::{RETRY, Scenario, work_and_give_back, work_on};
 use bmdb_core::{Claim, WorkError};
 use bmdb_model::{AgentStarted, MachineId, Process};
 use std::sync::Mutex;
@@ -24,20 +24,10 @@ async fn a_process_runs_on_a_machine_once_whatever_the_session() {
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
     assert_conflict(work_on(&rival, &ACCESS, machine).await, machine);
     assert_conflict(work_on(&s.session, &ACCESS, machine).await, machine);
-    work_on(&rival, &ACCESS, other)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(&rival, &ACCESS, other).await;
 
     work.cancel().await.unwrap();
-    work_on(&rival, &ACCESS, machine)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(&rival, &ACCESS, machine).await;
 }
 
 #[tokio::test]
@@ -76,12 +66,7 @@ async fn a_backoff_of_one_process_leaves_its_lane_free_for_the_others() {
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
     work.fail(&RETRY, "no answer").await.unwrap();
-    work_on(&s.session, &RECOVERY, machine)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(&s.session, &RECOVERY, machine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,3 +115,9 @@ pub(crate) async fn work_on(
 ) -> Result<Work, WorkError> {
     session.work(process, async |_| Ok(vec![machine])).await
 }
+
+/// Shows that the machine can be worked on, and leaves it as it was.
+pub(crate) async fn work_and_give_back(session: &Session, process: &Process, machine: MachineId) {
+    let work = work_on(session, process, machine).await.unwrap();
+    work.cancel().await.unwrap();
+}

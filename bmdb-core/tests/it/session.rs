@@ -1,6 +1,6 @@
 //! A session: works while it beats, is lost when it does not, and leaves nothing behind.
 
-use crate::scenario::{Scenario, connect, work_on};
+use crate::scenario::{Scenario, connect, work_and_give_back, work_on};
 use crate::wait::until;
 use bmdb_core::{Bmdb, Config, SessionError, SessionOptions, SessionState, TxError};
 use bmdb_model::Process;
@@ -88,12 +88,7 @@ async fn closing_gives_back_what_is_held_and_removes_the_session() {
 
     let late = work.cancel().await.unwrap_err();
     assert!(matches!(late.reason(), TxError::SessionExpired), "{late}");
-    work_on(rival, &ACCESS, machine)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(rival, &ACCESS, machine).await;
 }
 
 #[tokio::test]

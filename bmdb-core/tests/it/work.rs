@@ -1,6 +1,6 @@
 //! `Session::work`: what it starts, and why it starts nothing.
 
-use crate::scenario::{RETRY, Scenario, work_on};
+use crate::scenario::{RETRY, Scenario, work_and_give_back, work_on};
 use bmdb_core::{Bmdb, Session, TxError, Work, WorkError};
 use bmdb_model::{Error, MachineId, Process};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,12 +43,7 @@ async fn a_machine_on_hold_is_not_worked_on_until_it_is_released() {
         .transact(async |tx| tx.release_hold(machine).await)
         .await
         .unwrap();
-    work_on(&s.session, &ACCESS, machine)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(&s.session, &ACCESS, machine).await;
 }
 
 #[tokio::test]
@@ -67,12 +62,7 @@ async fn a_backoff_in_force_is_told_with_its_end() {
         other => panic!("{other:?}"),
     }
     s.advance(2).await;
-    work_on(&s.session, &ACCESS, machine)
-        .await
-        .unwrap()
-        .cancel()
-        .await
-        .unwrap();
+    work_and_give_back(&s.session, &ACCESS, machine).await;
 }
 
 #[tokio::test]
