@@ -145,6 +145,24 @@ pub async fn run_up_to(
     .await
 }
 
+/// Applies the pending migrations of another source: those of a user of bmdb with tables of its own,
+/// which may refer to bmdb's. Returns their versions; see [`run_pending`].
+///
+/// Their versions go into the same table as bmdb's, so they must differ from those of [`known`].
+///
+/// # Errors
+/// As [`run_pending`].
+pub async fn run_all_of(
+    conn: AsyncPgConnection,
+    source: impl MigrationSource<Pg> + Send + 'static,
+) -> Result<Vec<String>, MigrationError> {
+    with_harness(conn, move |harness| {
+        let applied = harness.run_pending_migrations(source)?;
+        Ok(applied.iter().map(ToString::to_string).collect())
+    })
+    .await
+}
+
 /// Reverts the newest `count` applied migrations and returns their versions, newest first.
 ///
 /// This drops tables with their contents.

@@ -1,6 +1,7 @@
 //! Who the server runs as: PostgreSQL refuses to run as root.
 
 use crate::TestkitError;
+use nix::unistd::{Gid, Uid, User};
 use std::env;
 use std::fs;
 use std::os::unix::fs::chown;
@@ -25,13 +26,13 @@ impl Account {
     /// # Errors
     /// [`TestkitError::NoAccount`].
     pub fn for_server() -> Result<Self, TestkitError> {
-        let own = Self {
-            name: None,
-            uid: id(&["-u"]).unwrap_or_default(),
-            gid: id(&["-g"]).unwrap_or_default(),
-        };
-        if own.uid != 0 {
-            return Ok(own);
+        let uid = Uid::effective();
+        if !uid.is_root() {
+            return Ok(Self {
+                name: None,
+                uid: uid.as_raw(),
+                gid: Gid::effective().as_raw(),
+            });
         }
         let chosen = env::var("BMDB_TESTKIT_USER")
             .ok()
@@ -52,12 +53,12 @@ impl Account {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let account = Self {
+        let user = User::from_name(name).ok().flatten()?;
+        (!user.uid.is_root()).then(|| Self {
             name: Some(name.to_owned()),
-            uid: id(&["-u", name])?,
-            gid: id(&["-g", name])?,
-        };
-        (account.uid != 0).then_some(account)
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        })
     }
 
     /// Whether it is another account than this process's.
@@ -95,33 +96,30 @@ impl Account {
         if output.status.success() {
             return Ok(());
         }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // One line of many: cp repeats itself for every file once a disk is full.
+        let said = said.trim().lines().take(5).collect::<Vec<_>>().join("\n");
         Err(TestkitError::boot(
             step,
-            format!(
-                "{program} ended with {}: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
-            ),
+            format!("{program} ended with {}: {said}", output.status),
         ))
     }
 
     /// Makes a new folder that only this account can enter.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), TestkitError> {
         use std::os::unix::fs::DirBuilderExt;
-        let made = fs::DirBuilder::new().mode(0o700).create(path);
-        made.and_then(|()| {
-            if self.is_other() {
-                chown(path, Some(self.uid), Some(self.gid))
-            } else {
-                Ok(())
-            }
-        })
-        .map_err(TestkitError::files(path))
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(path)
+            .map_err(TestkitError::files(path))?;
+        self.own(path)
     }
-}
 
-/// std knows no uid without `unsafe`; `id` is POSIX.
-fn id(arguments: &[&str]) -> Option<u32> {
-    let output = Command::new("id").args(arguments).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    /// Gives a file that this process has made to the account.
+    pub(crate) fn own(&self, path: &Path) -> Result<(), TestkitError> {
+        if self.is_other() {
+            chown(path, Some(self.uid), Some(self.gid)).map_err(TestkitError::files(path))?;
+        }
+        Ok(())
+    }
 }

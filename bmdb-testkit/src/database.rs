@@ -2,18 +2,13 @@
 
 use crate::TestkitError;
 use crate::keeper::connect;
-use crate::profile::Profile;
 use crate::server::Server;
-use crate::template::{Level, create_database};
+use crate::shared::shared;
+use crate::template::{Template, create_database};
 use crate::url::with_database;
-use bmdb_model::migration;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio_postgres::SimpleQueryMessage;
-
-/// The server of all tests of this process. A static is never dropped: the server ends because the
-/// end of the process closes its watcher's pipe.
-static SHARED: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 
 /// A PostgreSQL database that belongs to one test.
 ///
@@ -30,13 +25,15 @@ pub struct TestDb {
 impl TestDb {
     /// A new database with all migrations.
     ///
-    /// The first call of a process finds or boots the server that all its tests share.
+    /// All tests share a server, those of one process and those of many: the first call finds or
+    /// boots it, and it goes when the last process is gone. [`Template`] has databases that hold
+    /// more.
     ///
     /// # Errors
     /// There is no server, or it could not be booted; the error says what to do. Tests are never
     /// skipped for the lack of a server.
     pub async fn new() -> Result<Self, TestkitError> {
-        Self::at_version(&migration::newest_known()).await
+        Template::new().database().await
     }
 
     /// A new database without any migration.
@@ -44,7 +41,7 @@ impl TestDb {
     /// # Errors
     /// As [`TestDb::new`].
     pub async fn empty() -> Result<Self, TestkitError> {
-        Self::make(None, Level::Empty).await
+        Template::empty().database().await
     }
 
     /// A new database migrated up to and including this version, such as `"20261122000300"`.
@@ -52,7 +49,7 @@ impl TestDb {
     /// # Errors
     /// [`TestkitError::UnknownVersion`], and as [`TestDb::new`].
     pub async fn at_version(version: &str) -> Result<Self, TestkitError> {
-        Self::make(None, Level::at(version)?).await
+        Template::at_version(version)?.database().await
     }
 
     /// A new database with all migrations on this server instead of the shared one.
@@ -60,8 +57,7 @@ impl TestDb {
     /// # Errors
     /// As [`TestDb::new`].
     pub async fn on(server: &Arc<Server>) -> Result<Self, TestkitError> {
-        let newest = Level::at(&migration::newest_known())?;
-        Self::make(Some(server.clone()), newest).await
+        Template::new().database_on(server).await
     }
 
     /// The URL of this database. Understood by libpq, tokio-postgres and Diesel.
@@ -118,17 +114,22 @@ impl TestDb {
         Ok(self.url.parse()?)
     }
 
-    async fn make(server: Option<Arc<Server>>, level: Level) -> Result<Self, TestkitError> {
-        // Booting blocks, and so does the keeper's start.
-        let prepared = tokio::task::spawn_blocking(move || {
-            let server = server.map_or_else(shared, Ok)?;
-            let name = server.keeper.new_name()?;
-            Ok::<_, TestkitError>((server, name))
-        });
-        let (server, name) = prepared
-            .await
-            .map_err(|error| TestkitError::boot("booting the server", error))??;
-        create_database(server.url(), &name, &level).await?;
+    pub(crate) async fn clone_of(
+        template: &Template,
+        server: Option<Arc<Server>>,
+    ) -> Result<Self, TestkitError> {
+        let server = match server {
+            Some(server) => server,
+            None => {
+                let template = template.clone();
+                // Booting blocks.
+                let found = tokio::task::spawn_blocking(move || shared(&template));
+                let failed = |error| TestkitError::boot("booting the server", error);
+                found.await.map_err(failed)??
+            }
+        };
+        let name = create_database(&server.keeper, server.url(), template).await?;
+        server.keeper.sweep();
         Ok(Self {
             url: with_database(server.url(), &name),
             server,
@@ -163,20 +164,9 @@ impl TestDb {
         );
         if self.server.folder().is_some() {
             eprintln!(
-                "bmdb-testkit: its server ends with this process; to look at the database \
-                 afterwards run the test on one that stays: `cargo xtask pg start`"
+                "bmdb-testkit: its server ends with the last test; to look at the database \
+                 afterwards set BMDB_TESTKIT_LINGER to how many seconds it is to stay"
             );
         }
     }
-}
-
-/// The server of this process. A failed boot is not remembered: the next test tries again.
-fn shared() -> Result<Arc<Server>, TestkitError> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = &*shared {
-        return Ok(server.clone());
-    }
-    let server = Arc::new(Server::start(Profile::Fast)?);
-    *shared = Some(server.clone());
-    Ok(server)
 }

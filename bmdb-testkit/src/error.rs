@@ -2,11 +2,11 @@
 
 use crate::lookup::Lookup;
 use bmdb_model::SessionId;
-use bmdb_model::migration::MigrationError;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why there is no test database, or why something asked of one failed.
 ///
@@ -59,6 +59,26 @@ pub enum TestkitError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// Something that another process or a server does took longer than the limit.
+    #[error(
+        "waited {} s for {what}; end what hangs, or set BMDB_TESTKIT_TIMEOUT to more seconds",
+        limit.as_secs()
+    )]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// The volume that the server's data is on is full.
+    #[error(
+        "the test server has no room left: {reason}; databases of failed tests are kept and take \
+         some: end the server, or set BMDB_TESTKIT_DATA to a folder on a larger volume"
+    )]
+    NoRoom {
+        /// The server's words.
+        reason: String,
+    },
     /// There is no such session to expire: it was closed, or belongs to another database.
     #[error("this database has no session {0}")]
     UnknownSession(SessionId),
@@ -70,9 +90,14 @@ pub enum TestkitError {
         /// The versions there are.
         known: Vec<String>,
     },
-    /// Migrating the template failed: repair the migration.
-    #[error("the template database cannot be migrated: {0}")]
-    Migration(#[from] MigrationError),
+    /// A step of making the template database failed: repair the migration or the seed.
+    #[error("the template database cannot be made: {step}: {reason}")]
+    Template {
+        /// The migration or the seed.
+        step: String,
+        /// What went wrong in it.
+        reason: String,
+    },
     /// The server refused a statement, or could not be reached.
     #[error("{}", with_detail(.0))]
     Database(#[from] tokio_postgres::Error),

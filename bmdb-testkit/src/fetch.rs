@@ -2,8 +2,8 @@
 
 use crate::TestkitError;
 use crate::account::Account;
+use crate::cache::make_cache;
 use crate::installation::Installation;
-use crate::seed::{cache_dir, make_cache};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::symlink;
@@ -51,8 +51,7 @@ pub(crate) fn pattern(cache: &Path) -> String {
 /// [`TestkitError::Boot`] with what each client said, and [`TestkitError::Files`].
 pub fn fetch(major: Option<u32>, client: Option<Client>) -> Result<Installation, TestkitError> {
     let account = Account::for_server()?;
-    let cache = cache_dir(&account);
-    make_cache(&cache, &account)?;
+    let cache = make_cache(&account)?;
     let home = cache.join("postgresql");
     fs::create_dir_all(&home).map_err(TestkitError::files(&home))?;
     let mut reasons = Vec::new();

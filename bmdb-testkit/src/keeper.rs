@@ -1,72 +1,113 @@
-//! The keeper: one thread and one connection per process and server that tell other processes that
-//! this one lives, drop its databases off the tests' path, and sweep those of dead processes.
+//! The keeper: one thread per process and server that holds the connections to the administrative
+//! database. They tell other processes that this one lives, create its databases, drop them off
+//! the tests' path, and sweep those of dead processes.
 //!
 //! A test process may end before its last drop has run (under nextest nearly every one does), and
 //! can be killed at any time. So a database's name carries the run that made it, and the keeper's
-//! connection carries it too, as its application name: a database whose run has no connection is
+//! connections carry it too, as their application name: a database whose run has no connection is
 //! nobody's. Unlike a process id this holds across containers and hosts that share a server.
+
+mod sweep;
 
 use crate::TestkitError;
 use crate::error::with_detail;
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use crate::limit::limit;
+use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// The start of every test database's name; then the run, and a number.
 const PREFIX: &str = "bmdb_test_";
 const RUN_LENGTH: usize = 12;
-/// Marks a failed test's database, which nobody sweeps.
-const KEPT: &str = "kept: its test failed";
-
-const STALE: &str = "
-    SELECT d.datname FROM pg_database d
-    WHERE d.datname ~ '^bmdb_test_[0-9a-f]{12}_[0-9]+$'
-      AND shobj_description(d.oid, 'pg_database') IS DISTINCT FROM $1
-      AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a
-                      WHERE a.application_name = 'bmdb-testkit ' || substr(d.datname, 11, 12))";
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
     config: Option<Config>,
+    /// Whether the user named the server, and so can correct the name.
+    is_named: bool,
     run: String,
-    state: Mutex<State>,
+    databases: AtomicU64,
+    started: Mutex<Option<Started>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    jobs: Option<UnboundedSender<Job>>,
-    databases: u64,
+#[derive(Debug, Clone)]
+struct Started {
+    runtime: Handle,
+    jobs: UnboundedSender<Job>,
+    idle: Idle,
+}
+
+/// Connections that nobody uses just now. They are never closed: they say that this run lives.
+type Idle = Arc<Mutex<Vec<Arc<Known>>>>;
+
+/// A connection and what is known about its server.
+#[derive(Debug)]
+struct Known {
+    client: Client,
+    major: u32,
+    templates: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug)]
 enum Job {
     Drop(String),
     Keep(String, std::sync::mpsc::Sender<()>),
+    /// Look for what dead runs have left.
+    Sweep,
+    /// Drop one of what was found.
+    DropStale,
 }
 
 impl Keeper {
-    pub(crate) fn of(url: &str) -> Self {
+    pub(crate) fn of(url: &str, is_named: bool) -> Self {
         let mut run = uuid::Uuid::new_v4().simple().to_string();
         run.truncate(RUN_LENGTH);
         Self {
             config: url.parse().ok(),
+            is_named,
             run,
-            state: Mutex::default(),
+            databases: AtomicU64::new(0),
+            started: Mutex::default(),
         }
     }
 
-    /// A name for a new database, which no other process's sweep will touch. Blocks at the first
-    /// call, until the keeper's connection is there.
-    pub(crate) fn new_name(&self) -> Result<String, TestkitError> {
-        let mut state = self.lock();
-        if state.jobs.is_none() {
-            state.jobs = Some(self.start()?);
+    /// A name for a new database, which no other process's sweep touches as long as this one has
+    /// had a connection.
+    pub(crate) fn new_name(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{PREFIX}{}_{number}", self.run)
+    }
+
+    /// A connection to the administrative database, lent.
+    pub(crate) async fn admin(&self) -> Result<Admin, TestkitError> {
+        let started = self.started()?;
+        if let Some(known) = pop(&started.idle) {
+            return Ok(started.lend(known));
         }
-        state.databases += 1;
-        Ok(format!("{PREFIX}{}_{}", self.run, state.databases))
+        let config = self.config();
+        // On the keeper's runtime: the caller's ends with its test.
+        let connecting = started.runtime.spawn(async move { know(&config).await });
+        let connected = connecting
+            .await
+            .map_err(|error| TestkitError::boot("connecting to the server", error))?;
+        let known = connected.map_err(|error| match error {
+            TestkitError::Database(error) if self.is_named => TestkitError::WrongUrl {
+                reason: with_detail(&error),
+            },
+            error => error,
+        })?;
+        Ok(started.lend(known))
+    }
+
+    /// Drops, off the tests' path, what dead processes have left.
+    pub(crate) fn sweep(&self) {
+        self.send(Job::Sweep);
     }
 
     /// Drops a database of ours in the background.
@@ -83,101 +124,136 @@ impl Keeper {
     }
 
     fn send(&self, job: Job) {
-        if let Some(jobs) = &self.lock().jobs {
+        if let Some(started) = &*self.lock() {
             // A keeper that has lost its server has nothing left to drop.
-            let _ = jobs.send(job);
+            let _ = started.jobs.send(job);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Started>> {
+        lock(&self.started)
     }
 
-    fn start(&self) -> Result<UnboundedSender<Job>, TestkitError> {
+    fn config(&self) -> Config {
         let mut config = self.config.clone().unwrap_or_default();
         config.application_name(format!("bmdb-testkit {}", self.run));
+        config
+    }
+
+    fn started(&self) -> Result<Started, TestkitError> {
+        let mut started = self.lock();
+        if let Some(started) = &*started {
+            return Ok(started.clone());
+        }
+        let failed = |error| TestkitError::boot("starting the keeper", error);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         let (jobs, inbox) = unbounded_channel();
-        let (ready, connected) = std::sync::mpsc::channel();
-        let work = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    return drop(ready.send(Err(TestkitError::boot("the keeper", error))));
-                }
-            };
-            runtime.block_on(async {
-                match connect(&config).await {
-                    Ok(client) => {
-                        // The receiver waits below until it has heard.
-                        let _ = ready.send(Ok(()));
-                        keep(&client, inbox).await;
-                    }
-                    Err(error) => {
-                        let reason = with_detail(&error);
-                        drop(ready.send(Err(TestkitError::WrongUrl { reason })));
-                    }
-                }
-            });
+        let idle = Idle::default();
+        let config = self.config();
+        let new = Started {
+            runtime: runtime.handle().clone(),
+            jobs,
+            idle: idle.clone(),
         };
         thread::Builder::new()
             .name("bmdb-testkit".to_owned())
-            .spawn(work)
-            .map_err(|error| TestkitError::boot("starting the keeper's thread", error))?;
-        connected
-            .recv()
-            .map_err(|error| TestkitError::boot("the keeper", error))?
-            .map(|()| jobs)
+            .spawn(move || runtime.block_on(sweep::keep(&config, &idle, inbox)))
+            .map_err(failed)?;
+        *started = Some(new.clone());
+        Ok(new)
     }
 }
 
+impl Started {
+    fn lend(&self, known: Arc<Known>) -> Admin {
+        Admin {
+            known,
+            idle: self.idle.clone(),
+        }
+    }
+}
+
+/// A connection to the administrative database, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    known: Arc<Known>,
+    idle: Idle,
+}
+
+impl Admin {
+    /// The server's major version.
+    pub(crate) fn major(&self) -> u32 {
+        self.known.major
+    }
+
+    /// Whether [`Admin::remember`] was told of this template.
+    pub(crate) fn knows(&self, template: &str) -> bool {
+        lock(&self.known.templates).contains(template)
+    }
+
+    /// Remembers that this template is complete.
+    pub(crate) fn remember(&self, template: &str) {
+        lock(&self.known.templates).insert(template.to_owned());
+    }
+}
+
+impl Deref for Admin {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.known.client
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        lock(&self.idle).push(self.known.clone());
+    }
+}
+
+fn pop(idle: &Idle) -> Option<Arc<Known>> {
+    let mut idle = lock(idle);
+    // One that the server has closed is of no use to anybody.
+    idle.retain(|known| !known.client.is_closed());
+    idle.pop()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn know(config: &Config) -> Result<Arc<Known>, TestkitError> {
+    let client = connect(config).await?;
+    // A server that hangs, or another process that holds a lock, is not waited for without end.
+    let limit = limit().as_millis();
+    client
+        .batch_execute(&format!("SET statement_timeout = '{limit}ms'"))
+        .await?;
+    let version: i32 = client
+        .query_one("SELECT current_setting('server_version_num')::int", &[])
+        .await?
+        .get(0);
+    let major = u32::try_from(version / 10_000).unwrap_or_default();
+    Ok(Arc::new(Known {
+        client,
+        major,
+        templates: Mutex::default(),
+    }))
+}
+
 /// Connects and drives the connection on the current runtime.
-pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
+pub(crate) async fn connect(config: &Config) -> Result<Client, TestkitError> {
+    let connecting = tokio::time::timeout(limit(), config.connect(NoTls));
+    let (client, connection) = connecting.await.map_err(|_| TestkitError::TimedOut {
+        what: "the server to answer".to_owned(),
+        limit: limit(),
+    })??;
     tokio::spawn(async move {
         // The client's next call reports it.
         let _ = connection.await;
     });
     Ok(client)
-}
-
-/// Works until the server is gone; every failure to drop leaves a database to the next sweep.
-async fn keep(client: &Client, mut inbox: UnboundedReceiver<Job>) {
-    let mut stale: VecDeque<String> = client
-        .query(STALE, &[&KEPT])
-        .await
-        .unwrap_or_default()
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
-    loop {
-        let job = if stale.is_empty() {
-            inbox.recv().await
-        } else {
-            inbox.try_recv().ok()
-        };
-        match job {
-            Some(Job::Drop(name)) => {
-                let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-                let _ = client.batch_execute(&sql).await;
-            }
-            Some(Job::Keep(name, done)) => {
-                let sql = format!("COMMENT ON DATABASE {name} IS '{KEPT}'");
-                let _ = client.batch_execute(&sql).await;
-                let _ = done.send(());
-            }
-            // Without FORCE: should anybody be connected after all, it stays.
-            None => match stale.pop_front() {
-                Some(name) => {
-                    let sql = format!("DROP DATABASE IF EXISTS {name}");
-                    let _ = client.batch_execute(&sql).await;
-                }
-                None => return,
-            },
-        }
-    }
 }

@@ -21,6 +21,8 @@
 pub mod audit;
 
 mod account;
+mod booted;
+mod cache;
 mod database;
 mod error;
 mod fetch;
@@ -28,15 +30,20 @@ mod fixture;
 mod hash;
 mod installation;
 mod keeper;
+mod lease;
+mod limit;
 mod lookup;
 mod profile;
 mod seed;
 mod server;
+mod shared;
+mod sweep;
 mod template;
 mod time;
 mod url;
 
 pub use account::Account;
+pub use cache::cache_dir;
 pub use database::TestDb;
 pub use error::TestkitError;
 pub use fetch::{Client, fetch};
@@ -44,5 +51,5 @@ pub use fixture::NewMachine;
 pub use installation::Installation;
 pub use lookup::{Attempt, Lookup, Places, Verdict, installed};
 pub use profile::Profile;
-pub use seed::cache_dir;
 pub use server::Server;
+pub use template::Template;

@@ -2,9 +2,9 @@
 
 use crate::TestkitError;
 use crate::account::Account;
+use crate::cache::cache_dir;
 use crate::fetch;
 use crate::installation::Installation;
-use crate::seed::cache_dir;
 use std::env;
 use std::ffi::OsString;
 use std::fmt;

@@ -1,11 +1,23 @@
 //! What a server is for: tests, where nothing has to survive, or measurements.
 
+use nix::sys::statvfs::statvfs;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A database takes about 8 MiB: room for a hundred of them.
-const ROOMY_KIB: u64 = 1024 * 1024;
+const ROOMY: u64 = 1 << 30;
+
+/// A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
+const LONGEST: usize = 70;
+
+/// The options of every profile. English messages because a deadlock can be told only by its text.
+const OPTIONS: &[&str] = &[
+    "listen_addresses=",
+    "max_connections=300",
+    "lc_messages=C",
+    "timezone=UTC",
+    "log_timezone=UTC",
+];
 
 /// How much the server cares about its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,13 +25,14 @@ pub enum Profile {
     /// Nothing survives a crash: no fsync, no autovacuum, in memory where there is room. For tests.
     #[default]
     Fast,
-    /// PostgreSQL's defaults, on disk. For measurements.
+    /// PostgreSQL's defaults, on disk. For measurements, crashes and standbys.
     Durable,
 }
 
 impl Profile {
-    pub(crate) fn options(self) -> &'static [&'static str] {
-        match self {
+    /// What is set on the server's command line.
+    pub(crate) fn options(self) -> impl Iterator<Item = &'static str> {
+        let own: &[&str] = match self {
             Self::Fast => &[
                 "fsync=off",
                 "synchronous_commit=off",
@@ -31,30 +44,39 @@ impl Profile {
                 "jit=off",
             ],
             Self::Durable => &[],
-        }
+        };
+        OPTIONS.iter().chain(own).copied()
     }
 
-    /// Where a server's data goes: `/dev/shm` where that is roomy and nothing has to survive, else
-    /// the folder for temporary files.
+    /// Where a server's data goes: `BMDB_TESTKIT_DATA`; else `/dev/shm` where that is roomy and
+    /// nothing has to survive; else the folder for temporary files.
     #[must_use]
     pub fn folder(self) -> PathBuf {
-        let memory = Path::new("/dev/shm");
-        if self == Self::Fast && free_kib(memory).is_some_and(|free| free >= ROOMY_KIB) {
-            return memory.to_owned();
+        self.folders().remove(0)
+    }
+
+    /// The folders to try in turn; at least one.
+    pub(crate) fn folders(self) -> Vec<PathBuf> {
+        if let Some(set) = env::var_os("BMDB_TESTKIT_DATA").filter(|set| !set.is_empty()) {
+            return vec![PathBuf::from(set)];
         }
-        // A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
-        let temporary = env::temp_dir();
-        if temporary.as_os_str().len() <= 70 {
-            temporary
+        let temporary = Some(env::temp_dir()).filter(|path| path.as_os_str().len() <= LONGEST);
+        let disk = temporary.unwrap_or_else(|| PathBuf::from("/tmp"));
+        let memory = Path::new("/dev/shm");
+        if self == Self::Fast && free(memory).is_some_and(|free| free >= ROOMY) {
+            vec![memory.to_owned(), disk]
         } else {
-            PathBuf::from("/tmp")
+            vec![disk]
         }
     }
 }
 
-/// std has no `statvfs`; `df -P` is POSIX.
-fn free_kib(folder: &Path) -> Option<u64> {
-    let output = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+/// The bytes that may still be written below this folder.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the width of these numbers differs between systems"
+)]
+fn free(folder: &Path) -> Option<u64> {
+    let volume = statvfs(folder).ok()?;
+    Some(u64::from(volume.blocks_available()) * u64::from(volume.fragment_size()))
 }

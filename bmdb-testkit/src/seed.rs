@@ -1,15 +1,23 @@
-//! The seed: a data directory made by initdb once and copied for every server.
+//! Seeds: data directories that are made once and copied for every server.
 //!
-//! initdb takes some 300 ms, a copy of its result a tenth of that.
+//! initdb takes some 300 ms and migrating a template some 100 ms more; a copy of the result takes
+//! 30 ms. A seed is made in a folder of its own under a lock, and renamed into place when it is
+//! whole, so that a maker that is killed leaves nothing that looks like a seed.
 
 use crate::TestkitError;
 use crate::account::Account;
+use crate::booted::{Booted, Shutdown};
+use crate::cache::{make_cache, remove_old};
+use crate::hash::fnv;
 use crate::installation::Installation;
-use std::env;
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use crate::limit::lock;
+use crate::profile::Profile;
+use crate::template::Template;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::time::Duration;
 
 const INITDB: &[&str] = &[
     "--no-sync",
@@ -20,90 +28,143 @@ const INITDB: &[&str] = &[
     "--wal-segsize=1",
 ];
 
-/// The folder of seeds and of the kit's other lasting files: `BMDB_TESTKIT_CACHE`, else
-/// `/var/cache/bmdb-testkit` for root (whose home no other account can enter), else
-/// `bmdb-testkit` in the user's cache folder, else in the folder for temporary files.
-#[must_use]
-pub fn cache_dir(account: &Account) -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(cache) = set("BMDB_TESTKIT_CACHE") {
-        return PathBuf::from(cache);
+/// Every edit of a migration makes a new seed of some 40 MB.
+const KEEP_UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A data directory to copy.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pub(crate) path: PathBuf,
+    /// The one it was made from.
+    base: PathBuf,
+    /// Whether it was made just now, so that no fault in it can be of old age.
+    pub(crate) is_new: bool,
+}
+
+impl Seed {
+    /// The seed of this installation and account that contains this template; made first where it
+    /// is not there yet.
+    pub(crate) fn find_or_make(
+        installation: &Installation,
+        account: &Account,
+        template: &Template,
+    ) -> Result<Self, TestkitError> {
+        let cache = make_cache(account)?;
+        let name = base_name(installation, account);
+        let base = cache.join(&name);
+        let migrated = format!("{name}-{}", template.key());
+        let path = cache.join(&migrated);
+        if is_whole(&path) {
+            touch(&path);
+            touch(&base);
+            return Ok(Self {
+                path,
+                base,
+                is_new: false,
+            });
+        }
+        find_or_make(&cache, &name, |unfinished| {
+            account.create_dir(unfinished)?;
+            let mut initdb = account.command(&installation.program("initdb"));
+            initdb.args(INITDB).arg("--pgdata").arg(unfinished);
+            account.run("initdb", initdb)
+        })?;
+        find_or_make(&cache, &migrated, |unfinished| {
+            let server = Booted::boot(installation, Profile::Fast, account, &base, 0)?;
+            template.make_on(&server.url())?;
+            server.halt(Shutdown::Clean)?;
+            copy(&server.data(), unfinished, account)
+        })?;
+        Ok(Self {
+            path,
+            base,
+            is_new: true,
+        })
     }
-    if account.is_other() {
-        return PathBuf::from("/var/cache/bmdb-testkit");
-    }
-    let users = set("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")))
-        .map(|cache| cache.join("bmdb-testkit"));
-    match users {
-        Some(cache) if fs::create_dir_all(&cache).is_ok() => cache,
-        _ => env::temp_dir().join(format!("bmdb-testkit-{}", account.uid)),
+
+    /// Removes a seed that no server starts from, as after a cleaner of temporary files ate a part
+    /// of it.
+    pub(crate) fn discard(self) {
+        // Best effort: what cannot be removed fails the next boot as well, with the same words.
+        let _ = fs::remove_dir_all(self.path);
+        let _ = fs::remove_dir_all(self.base);
     }
 }
 
-/// The seed of this installation and account, made first where it is not there yet.
-pub(crate) fn seed(
-    installation: &Installation,
-    account: &Account,
-) -> Result<PathBuf, TestkitError> {
-    let cache = cache_dir(account);
-    make_cache(&cache, account)?;
+/// Contains the programs, their version, the account and the options.
+fn base_name(installation: &Installation, account: &Account) -> String {
     let (major, minor) = installation.version();
-    let key = crate::hash::fnv(
-        [installation.bin().as_os_str().as_encoded_bytes()]
-            .into_iter()
-            .chain(INITDB.iter().map(|option| option.as_bytes())),
-    );
-    let name = format!("seed-{major}.{minor}-{}-{key:016x}", account.uid);
-    let seed = cache.join(&name);
-    if seed.join("PG_VERSION").is_file() {
-        return Ok(seed);
-    }
+    // The same programs are reached by several paths.
+    let bin = fs::canonicalize(installation.bin()).unwrap_or_else(|_| installation.bin().into());
+    let parts = [bin.as_os_str().as_encoded_bytes()];
+    let options = INITDB.iter().map(|option| option.as_bytes());
+    let key = fnv(parts.into_iter().chain(options));
+    format!("seed-{major}.{minor}-{}-{key:016x}", account.uid)
+}
 
-    let lock_path = cache.join(format!("{name}.lock"));
-    let lock = File::create(&lock_path).map_err(TestkitError::files(&lock_path))?;
-    lock.lock().map_err(TestkitError::files(&lock_path))?;
-    // Another process may have made it while this one waited.
-    if seed.join("PG_VERSION").is_file() {
-        return Ok(seed);
+fn find_or_make(
+    cache: &Path,
+    name: &str,
+    make: impl FnOnce(&Path) -> Result<(), TestkitError>,
+) -> Result<(), TestkitError> {
+    let seed = cache.join(name);
+    if is_whole(&seed) {
+        return Ok(());
     }
-    let unfinished = cache.join(format!("{name}.{}", process::id()));
-    account.create_dir(&unfinished)?;
-    let mut initdb = account.command(&installation.program("initdb"));
-    initdb.args(INITDB).arg("--pgdata").arg(&unfinished);
-    let made = account.run("initdb", initdb).and_then(|()| {
-        // Renamed into place, so that a seed is either whole or not there.
+    let _lock = lock(
+        &cache.join(format!("{name}.lock")),
+        "another process to make the data directory that servers start from",
+    )?;
+    // It may have been made while this process waited.
+    if is_whole(&seed) {
+        return Ok(());
+    }
+    let unfinished = cache.join(format!("unfinished-{}", uuid::Uuid::new_v4().simple()));
+    let made = make(&unfinished).and_then(|()| {
+        // What is there without being whole is in the way.
+        let _ = fs::remove_dir_all(&seed);
         fs::rename(&unfinished, &seed).map_err(TestkitError::files(&seed))
     });
     if made.is_err() {
         // Best effort: the first error is the one worth reading.
         let _ = fs::remove_dir_all(&unfinished);
     }
-    made.map(|()| seed)
+    let unused = |name: &str| name.starts_with("seed-") && !name.ends_with(".lock");
+    remove_old(cache, unused, KEEP_UNUSED);
+    let killed = |name: &str| name.starts_with("unfinished-");
+    remove_old(cache, killed, Duration::from_secs(3600));
+    made
 }
 
-pub(crate) fn make_cache(cache: &Path, account: &Account) -> Result<(), TestkitError> {
-    if !cache.is_dir() {
-        fs::create_dir_all(cache).map_err(TestkitError::files(cache))?;
-        // Whatever the umask says: another account has to come through to its seed, and where
-        // there is none nobody else has business here.
-        let mode = if account.is_other() { 0o755 } else { 0o700 };
-        fs::set_permissions(cache, fs::Permissions::from_mode(mode))
-            .map_err(TestkitError::files(cache))?;
-    }
-    // A folder below the one for temporary files has a name anybody can guess and take first.
-    let owner = fs::metadata(cache)
-        .map_err(TestkitError::files(cache))?
-        .uid();
-    if account.is_other() || owner == account.uid || owner == 0 {
-        return Ok(());
-    }
-    Err(TestkitError::boot(
-        "preparing the cache",
-        format!(
-            "{} belongs to user {owner}; remove it or set BMDB_TESTKIT_CACHE to another folder",
-            cache.display()
-        ),
-    ))
+fn is_whole(seed: &Path) -> bool {
+    seed.join("PG_VERSION").is_file()
+}
+
+/// Tells that a seed is in use still.
+fn touch(seed: &Path) {
+    let now = TimeSpec::UTIME_NOW;
+    // Best effort: it decides only when the seed is made anew.
+    let _ = utimensat(
+        nix::fcntl::AT_FDCWD,
+        seed,
+        &now,
+        &now,
+        UtimensatFlags::FollowSymlink,
+    );
+}
+
+/// Copies a data directory to a new place, as the account that it belongs to.
+pub(crate) fn copy(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
+    account.create_dir(to)?;
+    let mut cp = account.command(Path::new("cp"));
+    cp.arg("-R").arg(from.join(".")).arg(to);
+    account
+        .run("copying the server's data directory", cp)
+        .map_err(|error| match error {
+            TestkitError::Boot { step, reason } => TestkitError::Boot {
+                step,
+                reason: format!("{reason}; BMDB_TESTKIT_DATA names another folder for it"),
+            },
+            error => error,
+        })
 }

@@ -1,31 +1,18 @@
-//! An ephemeral server: booted from the seed, reached by a unix socket, gone with its owner.
+//! A server to make databases on: one that was booted here, one that runs already, or the one that
+//! all tests of this user share.
 
 use crate::TestkitError;
 use crate::account::Account;
+use crate::booted::{Booted, Shutdown};
 use crate::installation::Installation;
 use crate::keeper::Keeper;
 use crate::lookup::{Lookup, Places, Verdict};
 use crate::profile::Profile;
-use crate::seed;
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::process::CommandExt;
+use crate::seed::Seed;
+use crate::shared::Joined;
+use crate::template::Template;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// The options of every profile. English messages because a deadlock can be told only by its text.
-const OPTIONS: &[&str] = &[
-    "listen_addresses=",
-    "max_connections=300",
-    "lc_messages=C",
-    "timezone=UTC",
-    "log_timezone=UTC",
-];
-
-const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A PostgreSQL server to make databases on.
 ///
@@ -34,23 +21,25 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Server {
     url: String,
-    booted: Option<Booted>,
+    kind: Kind,
     pub(crate) keeper: Arc<Keeper>,
 }
 
 #[derive(Debug)]
-struct Booted {
-    folder: PathBuf,
-    psql: PathBuf,
-    /// Its standard input is the pipe whose end stops the server.
-    watcher: Child,
+pub(crate) enum Kind {
+    /// Named by somebody, and nobody's to stop.
+    Running,
+    /// Booted here; others may have joined it.
+    Booted(Booted),
+    /// Booted by another process, which may be gone.
+    Joined(Joined),
 }
 
 impl Server {
     /// The server that the environment names, or else one booted from what [`Lookup`] finds.
     ///
-    /// Blocks for the time of a boot (50 ms; 400 ms the first time); call it from
-    /// `spawn_blocking` in async code.
+    /// Blocks for the time of a boot (0.1 s; 1 s the first time); call it from `spawn_blocking` in
+    /// async code.
     ///
     /// # Errors
     /// Those of [`Lookup::installation`] and of booting.
@@ -71,46 +60,24 @@ impl Server {
             .map_err(|error| TestkitError::WrongUrl {
                 reason: error.to_string(),
             })?;
-        Ok(Self {
-            booted: None,
-            keeper: Arc::new(Keeper::of(url)),
-            url: url.to_owned(),
-        })
+        Ok(Self::new(url.to_owned(), Kind::Running))
     }
 
-    /// Boots a server from these programs. Blocks.
+    /// Boots a server of this process alone from these programs. Blocks.
     ///
     /// # Errors
     /// [`TestkitError::Boot`] with the server's log, [`TestkitError::Files`],
-    /// [`TestkitError::NoAccount`].
+    /// [`TestkitError::NoAccount`], [`TestkitError::TimedOut`].
     pub fn boot(installation: &Installation, profile: Profile) -> Result<Self, TestkitError> {
-        let account = Account::for_server()?;
-        let seed = seed::seed(installation, &account)?;
-        let folder = profile.folder().join(format!("bmdb-{}", short_id()));
-        account.create_dir(&folder)?;
-        let started = copy(&seed, &folder, &account)
-            .and_then(|()| start(installation, profile, &folder, &account));
-        match started {
-            Ok(watcher) => {
-                let url = format!(
-                    "postgresql://postgres@/postgres?host={}",
-                    folder.to_string_lossy()
-                );
-                Ok(Self {
-                    booted: Some(Booted {
-                        folder,
-                        psql: installation.program("psql"),
-                        watcher,
-                    }),
-                    keeper: Arc::new(Keeper::of(&url)),
-                    url,
-                })
-            }
-            Err(error) => {
-                // Best effort: the watcher removes it as well.
-                let _ = fs::remove_dir_all(&folder);
-                Err(error)
-            }
+        let booted = boot(installation, profile, &Template::new(), 0)?;
+        Ok(Self::new(booted.url(), Kind::Booted(booted)))
+    }
+
+    pub(crate) fn new(url: String, kind: Kind) -> Self {
+        Self {
+            keeper: Arc::new(Keeper::of(&url, matches!(kind, Kind::Running))),
+            url,
+            kind,
         }
     }
 
@@ -120,17 +87,21 @@ impl Server {
         &self.url
     }
 
-    /// The folder of a server that was booted here: its data, its log and its socket.
+    /// The folder of a server that the kit has booted: its data, its log and its socket.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
-        self.booted.as_ref().map(|booted| booted.folder.as_path())
+        match &self.kind {
+            Kind::Running => None,
+            Kind::Booted(booted) => Some(booted.folder()),
+            Kind::Joined(joined) => Some(joined.folder()),
+        }
     }
 
     /// The `psql` that belongs to it, or for a server booted elsewhere one that is found here.
     pub(crate) fn psql(&self) -> PathBuf {
-        let found = match &self.booted {
-            Some(booted) => Some(booted.psql.clone()),
-            None => {
+        let found = match &self.kind {
+            Kind::Booted(booted) => Some(booted.psql()),
+            Kind::Running | Kind::Joined(_) => {
                 let places = Places {
                     database_url: None,
                     ..Places::from_env()
@@ -144,104 +115,57 @@ impl Server {
             .unwrap_or_else(|| PathBuf::from("psql"))
     }
 
+    /// Kills the server's main process with SIGKILL, as a crash or the kernel's memory killer does.
+    /// Its data and its URL stay, for [`Server::restart`]. Blocks until it is gone.
+    ///
+    /// # Errors
+    /// [`TestkitError::Boot`] where it does not run, or was not booted by [`Server::boot`].
+    pub fn kill9(&self) -> Result<(), TestkitError> {
+        self.own()?.halt(Shutdown::Kill)
+    }
+
+    /// Starts the server again after [`Server::kill9`]; it recovers what its profile promises. Blocks
+    /// until it answers.
+    ///
+    /// # Errors
+    /// [`TestkitError::Boot`] with the server's log, or where it runs; [`TestkitError::TimedOut`].
+    pub fn restart(&self) -> Result<(), TestkitError> {
+        self.own()?.restart()
+    }
+
     /// Stops a server that was booted here, and returns when it and its folder are gone. A server
-    /// that ran already is left alone.
+    /// that others may use is left alone.
     pub fn stop(self) {
         drop(self);
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(Booted { watcher, .. }) = &mut self.booted {
-            drop(watcher.stdin.take());
-            // A watcher that cannot be waited for is gone, and the server with it.
-            let _ = watcher.wait();
+    fn own(&self) -> Result<&Booted, TestkitError> {
+        match &self.kind {
+            Kind::Booted(booted) if !booted.is_shared() => Ok(booted),
+            _ => Err(TestkitError::boot(
+                "killing or restarting the server",
+                "others use it too; do it to one of your own, from Server::boot",
+            )),
         }
     }
 }
 
-fn copy(seed: &Path, folder: &Path, account: &Account) -> Result<(), TestkitError> {
-    let mut cp = account.command(Path::new("cp"));
-    cp.arg("-R").arg(seed).arg(folder.join("data"));
-    account.run("copying the seed", cp)
-}
-
-fn start(
+/// Boots a server that has this template already.
+pub(crate) fn boot(
     installation: &Installation,
     profile: Profile,
-    folder: &Path,
-    account: &Account,
-) -> Result<Child, TestkitError> {
-    let log_path = folder.join("log");
-    let log = File::create(&log_path).map_err(TestkitError::files(&log_path))?;
-    let mut shell = account.command(Path::new("/bin/sh"));
-    shell
-        .args(["-c", include_str!("watched.sh"), "bmdb-testkit"])
-        .arg(folder)
-        .arg(installation.program("postgres"))
-        .arg("-D")
-        .arg(folder.join("data"))
-        .arg("-k")
-        .arg(folder)
-        .args(
-            OPTIONS
-                .iter()
-                .chain(profile.options())
-                .flat_map(|option| ["-c", option]),
-        )
-        .stdin(Stdio::piped())
-        .stdout(log.try_clone().map_err(TestkitError::files(&log_path))?)
-        .stderr(log)
-        // Its own group: Ctrl-C at the terminal, and a runner that kills a test's group, must not
-        // take the watcher away before it has cleaned up.
-        .process_group(0);
-    // The folder goes with the server, so the log is kept open to be read after a failed boot.
-    let mut log = File::open(&log_path).map_err(TestkitError::files(&log_path))?;
-    let mut watcher = shell
-        .spawn()
-        .map_err(|error| TestkitError::boot("starting /bin/sh", error))?;
-    match wait_until_ready(&mut watcher, folder) {
-        Ok(()) => Ok(watcher),
-        Err(why) => {
-            drop(watcher.stdin.take());
-            let _ = watcher.wait();
-            let mut text = String::new();
-            // An unreadable log must not hide that the boot failed.
-            let _ = log.read_to_string(&mut text);
-            Err(TestkitError::boot(
-                format!("booting {installation}"),
-                format!("{why}; its log:\n{}", text.trim()),
-            ))
+    template: &Template,
+    linger: u64,
+) -> Result<Booted, TestkitError> {
+    let account = Account::for_server()?;
+    let seed = Seed::find_or_make(installation, &account, template)?;
+    match Booted::boot(installation, profile, &account, &seed.path, linger) {
+        // An old seed may have lost a part to a cleaner of temporary files.
+        Err(_) if !seed.is_new => {
+            seed.discard();
+            let seed = Seed::find_or_make(installation, &account, template)?;
+            Booted::boot(installation, profile, &account, &seed.path, linger)
         }
+        booted => booted,
     }
-}
-
-/// Polls each millisecond the line of `postmaster.pid` in which the server tells its state.
-fn wait_until_ready(watcher: &mut Child, folder: &Path) -> Result<(), String> {
-    let state_file = folder.join("data/postmaster.pid");
-    let begun = Instant::now();
-    loop {
-        let state = fs::read_to_string(&state_file).unwrap_or_default();
-        if state
-            .lines()
-            .nth(7)
-            .is_some_and(|line| line.trim() == "ready")
-        {
-            return Ok(());
-        }
-        if let Ok(Some(status)) = watcher.try_wait() {
-            return Err(format!("the server ended with {status}"));
-        }
-        if begun.elapsed() > BOOT_TIMEOUT {
-            return Err(format!("it was not ready after {BOOT_TIMEOUT:?}"));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn short_id() -> String {
-    let mut id = uuid::Uuid::new_v4().simple().to_string();
-    id.truncate(12);
-    id
 }

@@ -1,140 +1,210 @@
-//! Template databases: migrated once per server, then cloned for every test.
+//! Templates: databases that are migrated and seeded once, then cloned for every test.
 
-use crate::TestkitError;
+mod fingerprint;
+mod make;
+
 use crate::hash::fnv;
-use crate::installation::OLDEST_MAJOR;
-use crate::keeper::connect;
-use crate::url::with_database;
+use crate::{Server, TestDb, TestkitError};
 use bmdb_model::migration;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
-use std::time::Duration;
-use tokio_postgres::Client;
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
 
-/// The key of the advisory lock under which templates are made ("bmdbtpl").
-const TEMPLATE_LOCK: i64 = 0x0062_6d64_6274_706c;
+pub(crate) use make::create_database;
 
-/// How far a test's database is migrated.
+type Source = Arc<dyn MigrationSource<Pg> + Send + Sync>;
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+type Seeding = Pin<Box<dyn Future<Output = Result<(), BoxedError>> + Send>>;
+type Seeder = Arc<dyn Fn(String) -> Seeding + Send + Sync>;
+
+/// What a test's database holds at the test's start: bmdb's migrations, and after them whatever
+/// else a user of bmdb adds, in the order of the calls.
+///
+/// A template is made once per server and then cloned for each test, which costs the same whether
+/// it holds ten rows or a hundred thousand. All that is in it is part of its key, so that an
+/// edited migration gets a new one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), bmdb_testkit::TestkitError> {
+/// use bmdb_testkit::Template;
+/// use std::sync::LazyLock;
+///
+/// // One home for all tests of a crate. `.migrations(MIGRATIONS)` takes those of `embed_migrations!`.
+/// static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+///     Template::new()
+///         .sql("CREATE TABLE racks (name text PRIMARY KEY)")
+///         .sql("INSERT INTO racks VALUES ('A1'), ('A2')")
+/// });
+///
+/// let db = TEMPLATE.database().await?;
+/// assert_eq!(db.rows("SELECT count(*) FROM racks").await?, ["2"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Template {
+    level: Level,
+    steps: Vec<Step>,
+}
+
+/// How far bmdb's own migrations go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Level {
+enum Level {
     Empty,
     UpTo(String),
 }
 
-impl Level {
-    /// The level of this migration version.
-    pub(crate) fn at(version: &str) -> Result<Self, TestkitError> {
+#[derive(Clone)]
+enum Step {
+    Migrations(Source),
+    Sql(String),
+    Seed { version: String, seed: Seeder },
+}
+
+impl Template {
+    /// All of bmdb's migrations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            level: Level::UpTo(migration::newest_known()),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Nothing at all.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            level: Level::Empty,
+            steps: Vec::new(),
+        }
+    }
+
+    /// bmdb's migrations up to and including this version, such as `"20261122000300"`.
+    ///
+    /// # Errors
+    /// [`TestkitError::UnknownVersion`].
+    pub fn at_version(version: &str) -> Result<Self, TestkitError> {
         let known: Vec<String> = migration::known().into_iter().map(|(v, _)| v).collect();
         if known.iter().any(|known| known == version) {
-            return Ok(Self::UpTo(version.to_owned()));
+            return Ok(Self {
+                level: Level::UpTo(version.to_owned()),
+                steps: Vec::new(),
+            });
         }
         Err(TestkitError::UnknownVersion {
             version: version.to_owned(),
             known,
         })
     }
-}
 
-/// Creates the database `name` at this level on the server with this URL.
-pub(crate) async fn create_database(
-    url: &str,
-    name: &str,
-    level: &Level,
-) -> Result<(), TestkitError> {
-    let admin = connect(&config(url)?).await?;
-    let template = match level {
-        Level::Empty => "template0".to_owned(),
-        Level::UpTo(version) => template(&admin, url, version).await?,
-    };
-    clone(&admin, &template, name).await
-}
-
-/// The name of the complete template of this version, made first where there is none.
-async fn template(admin: &Client, url: &str, version: &str) -> Result<String, TestkitError> {
-    let name = template_name(version);
-    if is_complete(admin, &name).await? {
-        return Ok(name);
+    /// Then these migrations. Their names and their SQL are part of the key; of a migration that is
+    /// more than SQL the name alone.
+    #[must_use]
+    pub fn migrations(mut self, source: impl MigrationSource<Pg> + Send + Sync + 'static) -> Self {
+        self.steps.push(Step::Migrations(Arc::new(source)));
+        self
     }
-    // Held by the session, so that a maker that dies lets go of it.
-    admin
-        .execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK])
-        .await?;
-    let made = match is_complete(admin, &name).await {
-        Ok(false) => make(admin, url, &name, version).await,
-        Ok(true) => Ok(()),
-        Err(error) => Err(error),
-    };
-    admin
-        .execute("SELECT pg_advisory_unlock($1)", &[&TEMPLATE_LOCK])
-        .await?;
-    made.map(|()| name)
-}
 
-async fn make(admin: &Client, url: &str, name: &str, version: &str) -> Result<(), TestkitError> {
-    // What is there without the mark was left by a maker that died half way.
-    admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        .await?;
-    clone(admin, "template0", name).await?;
-    let conn = AsyncPgConnection::establish(&with_database(url, name)).await?;
-    migration::run_up_to(conn, version).await?;
-    // CREATE DATABASE waits in steps of 100 ms for the sessions of its template to end.
-    let leaving = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
-    while admin.query_one(leaving, &[&name]).await?.get::<_, i64>(0) > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    /// Then one or more statements. Their text is part of the key.
+    #[must_use]
+    pub fn sql(mut self, statements: impl Into<String>) -> Self {
+        self.steps.push(Step::Sql(statements.into()));
+        self
     }
-    // The mark of completeness comes last.
-    admin
-        .batch_execute(&format!(
-            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
-        ))
-        .await?;
-    Ok(())
-}
 
-async fn is_complete(admin: &Client, name: &str) -> Result<bool, TestkitError> {
-    let mark = "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate)";
-    Ok(admin.query_one(mark, &[&name]).await?.get(0))
-}
-
-async fn clone(admin: &Client, template: &str, name: &str) -> Result<(), TestkitError> {
-    let version: i32 = admin
-        .query_one("SELECT current_setting('server_version_num')::int", &[])
-        .await?
-        .get(0);
-    let major = u32::try_from(version / 10_000).unwrap_or_default();
-    if major < OLDEST_MAJOR {
-        return Err(TestkitError::WrongUrl {
-            reason: format!("the server is PostgreSQL {major}, older than {OLDEST_MAJOR}"),
+    /// Then a function that is given the URL of the database. Nobody can tell whether its code has
+    /// changed, so it has a version: change that with the code, or old templates stay in use.
+    ///
+    /// All of its connections must be closed when it returns; those that are still closing are
+    /// waited for.
+    #[must_use]
+    pub fn seed<F, E>(
+        mut self,
+        version: impl Into<String>,
+        seed: impl Fn(String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxedError>,
+    {
+        self.steps.push(Step::Seed {
+            version: version.into(),
+            seed: Arc::new(move |url| {
+                let seeding = seed(url);
+                Box::pin(async move { seeding.await.map_err(Into::into) })
+            }),
         });
+        self
     }
-    // Copying files beats writing them through the log by 2 to 4 times where fsync is off.
-    let strategy = if major >= 15 {
-        "STRATEGY file_copy"
-    } else {
-        ""
-    };
-    admin
-        .batch_execute(&format!(
-            "CREATE DATABASE {name} TEMPLATE {template} {strategy}"
-        ))
-        .await?;
-    Ok(())
+
+    /// A new database that is a clone of it, on the server that all tests share.
+    ///
+    /// # Errors
+    /// [`TestkitError::Template`] where a migration or a seed fails; otherwise as [`TestDb::new`].
+    pub async fn database(&self) -> Result<TestDb, TestkitError> {
+        TestDb::clone_of(self, None).await
+    }
+
+    /// A new database that is a clone of it, on this server.
+    ///
+    /// # Errors
+    /// As [`Template::database`].
+    pub async fn database_on(&self, server: &Arc<Server>) -> Result<TestDb, TestkitError> {
+        TestDb::clone_of(self, Some(server.clone())).await
+    }
+
+    /// Tells it apart from every template with other contents.
+    pub(crate) fn key(&self) -> String {
+        let own = match &self.level {
+            Level::Empty => "empty".to_owned(),
+            Level::UpTo(version) => format!("up to {version} of {:x}", *OWN),
+        };
+        let steps = self.steps.iter().map(|step| match step {
+            // A source that cannot be read fails when the template is made, with its own words.
+            Step::Migrations(source) => {
+                let migrations = fingerprint::of(source.as_ref()).unwrap_or_default();
+                format!("migrations {migrations:x}")
+            }
+            Step::Sql(statements) => format!("statements {statements}"),
+            Step::Seed { version, .. } => format!("seed {version}"),
+        });
+        let parts: Vec<String> = [own].into_iter().chain(steps).collect();
+        format!("{:016x}", fnv(parts.iter().map(String::as_bytes)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.level == Level::Empty && self.steps.is_empty()
+    }
 }
 
-/// Contains the version, the names of the migrations up to it and their SQL.
-fn template_name(version: &str) -> String {
-    let known = migration::known();
-    let parts = known
-        .iter()
-        .filter(|(known, _)| known.as_str() <= version)
-        .map(|(_, name)| name.as_bytes())
-        .chain([env!("BMDB_MIGRATIONS_SQL_HASH").as_bytes()]);
-    format!("bmdb_template_{:016x}", fnv(parts))
+impl Default for Template {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-fn config(url: &str) -> Result<tokio_postgres::Config, TestkitError> {
-    url.parse()
-        .map_err(|error: tokio_postgres::Error| TestkitError::WrongUrl {
-            reason: error.to_string(),
-        })
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template")
+            .field("level", &self.level)
+            .field("key", &self.key())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The fingerprint of bmdb's migrations.
+static OWN: LazyLock<u64> =
+    LazyLock::new(|| fingerprint::of(&migration::MIGRATIONS).unwrap_or_default());
+
+/// A step's migrations, for Diesel's harness, which takes its source by value.
+struct Shared(Source);
+
+impl MigrationSource<Pg> for Shared {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        self.0.migrations()
+    }
 }

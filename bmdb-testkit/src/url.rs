@@ -1,4 +1,21 @@
-//! The one thing done to connection strings: naming another database.
+//! What is done to connection strings: making one for a socket's folder, naming another database.
+
+use std::fmt::Write;
+use std::path::Path;
+
+/// The administrative database of the server with its socket in this folder.
+pub(crate) fn of_folder(folder: &Path) -> String {
+    let mut url = String::from("postgresql://postgres@/postgres?host=");
+    for byte in folder.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' => url.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
+            // Writing to a String does not fail.
+            byte => drop(write!(url, "%{byte:02X}")),
+        }
+    }
+    url
+}
 
 /// The same server and user, another database. `name` needs no quoting.
 pub(crate) fn with_database(url: &str, name: &str) -> String {
@@ -16,7 +33,17 @@ pub(crate) fn with_database(url: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_database;
+    use super::{of_folder, with_database};
+    use std::path::{Path, PathBuf};
+    use tokio_postgres::config::Host;
+
+    #[test]
+    fn a_folder_of_any_name_is_read_back_as_it_is() {
+        for folder in ["/dev/shm/bmdb-1", "/tmp/my tests/50%/a&b=c?d#e/ü"] {
+            let config: tokio_postgres::Config = of_folder(Path::new(folder)).parse().unwrap();
+            assert_eq!(config.get_hosts(), [Host::Unix(PathBuf::from(folder))]);
+        }
+    }
 
     #[test]
     fn the_database_changes_and_nothing_else() {

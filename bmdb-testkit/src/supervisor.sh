@@ -1,0 +1,42 @@
+# Runs a server ("$@" after two words) for as long as anybody holds its lease, the named pipe that is
+# standard input; then stops it and removes its folder. Being the server's parent, this shell can
+# signal it without hitting a reused process id.
+#
+# $1: the server's folder; $2: how many seconds to stay when the last holder is gone, 0 for a server
+# that nobody else can join.
+folder=$1
+linger=$2
+shift 2
+trap '' HUP INT TERM
+exec 3<&0 </dev/null
+# Where the kernel can do it, the server goes at once with this shell, should that be killed.
+if setpriv --pdeathsig QUIT true 2>/dev/null; then
+    set -- setpriv --pdeathsig QUIT "$@"
+fi
+"$@" 3<&- &
+server=$!
+(
+    while :; do
+        while read -r _ <&3; do :; done
+        [ "$linger" = 0 ] && break
+        sleep "$linger" 3<&-
+        # From here on nobody can join. Whoever did so before has left a line, or is about to.
+        mv "$folder/lease" "$folder/closed" || break
+        read -r _ <&3 || break
+        mv "$folder/closed" "$folder/lease"
+    done
+    # A server that has ended removes this file.
+    if read -r pid <"$folder/data/postmaster.pid" && [ "$pid" = "$server" ]; then
+        kill -QUIT "$server"
+    fi
+    # The other shell's, unless that was killed.
+    kill -0 $$ || rm -rf "$folder"
+) 2>/dev/null &
+reader=$!
+exec 3<&-
+wait "$server"
+code=$?
+kill -KILL "$reader" 2>/dev/null
+# A server that is to be started again leaves its data.
+[ -e "$folder/keep" ] || rm -rf "$folder"
+exit "$code"

@@ -1,0 +1,69 @@
+//! What a killed supervisor leaves behind: its folder, and where the kernel could not help even its
+//! server. The next boot takes both away.
+
+use crate::account::Account;
+use crate::cache::remove_old;
+use crate::lease::is_supervised;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The start of the name of every server's folder.
+pub(crate) const PREFIX: &str = "bmdb-";
+/// The end of that name until there is a lease to tell who is alive.
+pub(crate) const NEW: &str = ".new";
+/// The length of what is between them.
+pub(crate) const ID_LENGTH: usize = 12;
+
+/// The server's socket, in its folder.
+pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
+
+/// Removes the dead servers of this account in a folder.
+pub(crate) fn dead_servers(folder: &Path, account: &Account) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_ours = entry.metadata().is_ok_and(|m| m.uid() == account.uid);
+        if is_ours && entry.file_name().to_str().is_some_and(is_name) && !is_supervised(&path) {
+            end_orphan(&path);
+            // Best effort: the next boot tries again.
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+    let unfinished = |name: &str| name.strip_suffix(NEW).is_some_and(is_name);
+    remove_old(folder, unfinished, Duration::from_secs(3600));
+}
+
+fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|id| id.len() == ID_LENGTH && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a server listens on the socket in its folder.
+pub(crate) fn listens(folder: &Path) -> bool {
+    UnixStream::connect(folder.join(SOCKET)).is_ok()
+}
+
+/// The process id that a server has written into its data.
+pub(crate) fn pid(folder: &Path) -> Option<i32> {
+    let file = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+    file.lines().next()?.trim().parse().ok()
+}
+
+/// Ends a server without a supervisor. That it listens on its socket tells that the process id in
+/// its folder is still its own.
+fn end_orphan(folder: &Path) {
+    let Some(pid) = pid(folder).filter(|_| listens(folder)) else {
+        return;
+    };
+    // It may end just now, which is as good.
+    let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+    let begun = Instant::now();
+    while listens(folder) && begun.elapsed() < Duration::from_secs(2) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,246 @@
+//! Making templates, and cloning them.
+
+use super::{Level, Shared, Step, Template};
+use crate::TestkitError;
+use crate::installation::OLDEST_MAJOR;
+use crate::keeper::{Admin, Keeper, connect};
+use crate::limit::limit;
+use crate::url::with_database;
+use bmdb_model::migration::{self, MigrationError};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
+
+/// The key of the advisory lock under which templates are made ("bmdbtpl").
+const TEMPLATE_LOCK: i64 = 0x0062_6d64_6274_706c;
+
+/// The start of every template's name; then its key.
+pub(crate) const PREFIX: &str = "bmdb_template_";
+
+/// Creates a database that is a clone of this template and returns its name.
+pub(crate) async fn create_database(
+    keeper: &Keeper,
+    url: &str,
+    template: &Template,
+) -> Result<String, TestkitError> {
+    let admin = keeper.admin().await?;
+    let name = keeper.new_name();
+    if template.is_empty() {
+        clone(&admin, "template0", &name).await?;
+        return Ok(name);
+    }
+    let made_from = format!("{PREFIX}{}", template.key());
+    if !admin.knows(&made_from) {
+        find_or_make(&admin, url, &made_from, template).await?;
+    }
+    let cloned = match clone(&admin, &made_from, &name).await {
+        // Somebody has dropped it since, as after two weeks without use.
+        Err(TestkitError::Database(e)) if e.code() == Some(&SqlState::UNDEFINED_DATABASE) => {
+            find_or_make(&admin, url, &made_from, template).await?;
+            clone(&admin, &made_from, &name).await
+        }
+        cloned => cloned,
+    };
+    cloned.map(|()| name)
+}
+
+impl Template {
+    /// Makes it on a server that nobody else uses. Blocks.
+    pub(crate) fn make_on(&self, url: &str) -> Result<(), TestkitError> {
+        let name = format!("{PREFIX}{}", self.key());
+        let keeper = Keeper::of(url, false);
+        let make = async {
+            let admin = keeper.admin().await?;
+            make(&admin, url, &name, self).await
+        };
+        let failed = |error: std::io::Error| TestkitError::boot("making the template", error);
+        // On a thread of its own: whoever blocks here may do so inside a runtime.
+        thread::scope(|scope| {
+            let made = thread::Builder::new().spawn_scoped(scope, || {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(failed)?
+                    .block_on(make)
+            });
+            made.map_err(failed)?.join().unwrap_or_else(|_| {
+                Err(TestkitError::Template {
+                    step: "a seed".to_owned(),
+                    reason: "it panicked".to_owned(),
+                })
+            })
+        })
+    }
+}
+
+/// Makes the template where it is not complete.
+async fn find_or_make(
+    admin: &Admin,
+    url: &str,
+    name: &str,
+    template: &Template,
+) -> Result<(), TestkitError> {
+    if !is_complete(admin, name).await? {
+        // Held by the session, so that a maker that dies lets go of it.
+        let locked = admin.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]);
+        locked.await.map_err(|error| match error.code() {
+            Some(&SqlState::QUERY_CANCELED) => TestkitError::TimedOut {
+                what: "another process to make a template database".to_owned(),
+                limit: limit(),
+            },
+            _ => error.into(),
+        })?;
+        let made = match is_complete(admin, name).await {
+            Ok(false) => make(admin, url, name, template).await,
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        admin
+            .execute("SELECT pg_advisory_unlock($1)", &[&TEMPLATE_LOCK])
+            .await?;
+        made?;
+    }
+    admin.remember(name);
+    Ok(())
+}
+
+async fn make(
+    admin: &Admin,
+    url: &str,
+    name: &str,
+    template: &Template,
+) -> Result<(), TestkitError> {
+    // What is there without the mark was left by a maker that died half way.
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        .await?;
+    clone(admin, "template0", name).await?;
+    let url = with_database(url, name);
+    if let Level::UpTo(version) = &template.level {
+        let conn = AsyncPgConnection::establish(&url).await?;
+        let migrated = migration::run_up_to(conn, version).await;
+        migrated.map_err(in_step("a migration of bmdb"))?;
+    }
+    for step in &template.steps {
+        // It may hang on itself, and others wait for it under the lock.
+        tokio::time::timeout(limit(), run(step, &url))
+            .await
+            .map_err(|_| TestkitError::TimedOut {
+                what: format!("{} of a template database", step.name()),
+                limit: limit(),
+            })??;
+    }
+    leave(admin, name).await?;
+    // The mark of completeness comes last.
+    admin
+        .batch_execute(&format!(
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"
+        ))
+        .await?;
+    Ok(())
+}
+
+async fn run(step: &Step, url: &str) -> Result<(), TestkitError> {
+    match step {
+        Step::Migrations(source) => {
+            let conn = AsyncPgConnection::establish(url).await?;
+            let migrated = migration::run_all_of(conn, Shared(source.clone())).await;
+            migrated.map(drop).map_err(in_step(step.name()))
+        }
+        Step::Sql(statements) => {
+            let client = connect(&url.parse()?).await?;
+            let run = client.batch_execute(statements).await;
+            run.map_err(|error| TestkitError::Template {
+                step: step.name(),
+                reason: TestkitError::from(error).to_string(),
+            })
+        }
+        Step::Seed { seed, .. } => {
+            seed(url.to_owned())
+                .await
+                .map_err(|error| TestkitError::Template {
+                    step: step.name(),
+                    reason: error.to_string(),
+                })
+        }
+    }
+}
+
+impl Step {
+    fn name(&self) -> String {
+        match self {
+            Self::Migrations(_) => "a migration of yours".to_owned(),
+            Self::Sql(_) => "statements of yours".to_owned(),
+            Self::Seed { version, .. } => format!("the seed {version:?}"),
+        }
+    }
+}
+
+fn in_step(step: impl Into<String>) -> impl FnOnce(MigrationError) -> TestkitError {
+    let step = step.into();
+    move |error| TestkitError::Template {
+        step,
+        reason: error.to_string(),
+    }
+}
+
+/// Waits until nobody is connected: CREATE DATABASE would wait too, but in steps of 100 ms.
+async fn leave(admin: &Admin, name: &str) -> Result<(), TestkitError> {
+    let connected = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+    let begun = Instant::now();
+    while admin.query_one(connected, &[&name]).await?.get::<_, i64>(0) > 0 {
+        if begun.elapsed() > limit() {
+            return Err(TestkitError::TimedOut {
+                what: "the connections of a template's seed to be closed".to_owned(),
+                limit: limit(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// Whether it is there and whole; if so it is marked, once a day, as still in use.
+async fn is_complete(admin: &Admin, name: &str) -> Result<bool, TestkitError> {
+    let marks = "
+        SELECT shobj_description(oid, 'pg_database') IS NOT DISTINCT FROM today, today
+        FROM pg_database, to_char(current_date, '\"last used \"YYYY-MM-DD') today
+        WHERE datname = $1 AND datistemplate";
+    let Some(row) = admin.query_opt(marks, &[&name]).await? else {
+        return Ok(false);
+    };
+    if !row.get::<_, bool>(0) {
+        let today: String = row.get(1);
+        // Of two that do it at the same time one fails, and it is done.
+        let _ = admin
+            .batch_execute(&format!("COMMENT ON DATABASE {name} IS '{today}'"))
+            .await;
+    }
+    Ok(true)
+}
+
+async fn clone(admin: &Admin, template: &str, name: &str) -> Result<(), TestkitError> {
+    let major = admin.major();
+    if major < OLDEST_MAJOR {
+        return Err(TestkitError::WrongUrl {
+            reason: format!("the server is PostgreSQL {major}, older than {OLDEST_MAJOR}"),
+        });
+    }
+    // Copying files beats writing them through the log by 2 to 4 times where fsync is off.
+    let strategy = if major >= 15 {
+        "STRATEGY file_copy"
+    } else {
+        ""
+    };
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
+    admin
+        .batch_execute(&create)
+        .await
+        .map_err(|error| match error.code() {
+            Some(&SqlState::DISK_FULL) => TestkitError::NoRoom {
+                reason: TestkitError::from(error).to_string(),
+            },
+            _ => error.into(),
+        })
+}
