@@ -37,6 +37,20 @@ pub enum TestkitError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A proxy was given a URL that does not name the one server to stand before: correct it.
+    #[error("the URL of the proxy's server cannot be used: {reason}")]
+    NoTarget {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A proxy cannot listen, for the operating system's reason.
+    #[error("a proxy cannot listen at {place}: {source}")]
+    Listen {
+        /// The address, the socket or the socket's folder.
+        place: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// PostgreSQL refuses to run as root, and there is no account to run it as instead.
     #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged account for the server to run as")]
     NoAccount {

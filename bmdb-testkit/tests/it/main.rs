@@ -7,6 +7,7 @@ mod fixture;
 mod folder;
 mod lookup;
 mod own;
+mod proxy;
 mod server;
 mod sharing;
 mod time;

@@ -1,0 +1,156 @@
+//! Traps: the request that is lost is the one that was meant, and at the place that was meant.
+
+use super::{Connected, EITHER, in_time, until};
+use crate::Result;
+use bmdb_testkit::{Loss, TestDb};
+
+const COUNT: &str = "SELECT count(*) FROM said";
+
+async fn database() -> Result<TestDb> {
+    let db = TestDb::new().await?;
+    db.execute("CREATE TABLE said (word text)").await?;
+    Ok(db)
+}
+
+#[tokio::test]
+async fn a_request_is_lost_where_it_is_told_to() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        for loss in Loss::ALL {
+            let one = Connected::to(proxy.url()).await?;
+            let other = Connected::to(proxy.url()).await?;
+            proxy.lose(loss, "needle");
+            one.answers().await?;
+            assert!(!proxy.has_lost());
+            let insert = "INSERT INTO said VALUES ('needle')";
+            let lost = in_time(one.client.simple_query(insert)).await?;
+            assert!(lost.is_err(), "{loss:?}");
+            assert!(proxy.has_lost(), "{loss:?}");
+            in_time(proxy.lost()).await?;
+            one.gets_closed().await?;
+            match loss {
+                Loss::Request => assert_eq!(db.rows(COUNT).await?, ["0"]),
+                Loss::Connection => until(&db, "EXISTS (SELECT FROM said)").await?,
+                Loss::Answer => assert_eq!(db.rows(COUNT).await?, ["1"]),
+            }
+            // It springs once, and on one connection.
+            in_time(other.client.simple_query(insert)).await??;
+            db.execute("TRUNCATE said").await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_reaches_the_server_reaches_it_as_a_whole() -> Result {
+    let db = database().await?;
+    let long = "x".repeat(1 << 20);
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        for loss in [Loss::Connection, Loss::Answer] {
+            let one = Connected::to(proxy.url()).await?;
+            let insert = "INSERT INTO said SELECT $1 || $2::text";
+            let insert = in_time(one.client.prepare(insert)).await??;
+            proxy.lose(loss, "needle");
+            let lost = in_time(one.client.execute(&insert, &[&"needle", &long])).await?;
+            assert!(lost.is_err(), "{loss:?}");
+            let whole = format!(
+                "EXISTS (SELECT FROM said WHERE length(word) = {})",
+                6 + (1 << 20)
+            );
+            until(&db, &whole).await?;
+            db.execute("TRUNCATE said").await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_is_that_of_the_request_and_not_of_an_earlier_one() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        let one = Connected::to(proxy.url()).await?;
+        proxy.lose(Loss::Answer, "needle");
+        let sleep = one.client.simple_query("SELECT 1, pg_sleep(0.05)");
+        let insert = one
+            .client
+            .simple_query("SELECT pg_sleep(0.05); INSERT INTO said VALUES ('needle')");
+        let (_, lost) = in_time(async { tokio::join!(sleep, insert) }).await?;
+        assert!(lost.is_err() && proxy.has_lost());
+        assert_eq!(db.rows(COUNT).await?, ["1"]);
+        db.execute("TRUNCATE said").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_asks_back_has_answered() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        let one = Connected::to(proxy.url()).await?;
+        proxy.lose(Loss::Answer, "COPY said");
+        let copy = one.client.simple_query("COPY said FROM STDIN");
+        assert!(in_time(copy).await?.is_err());
+        assert!(proxy.has_lost());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_a_copy_the_answer_is_still_that_of_the_request() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        let one = Connected::to(proxy.url()).await?;
+        let copy = in_time(one.client.copy_in::<_, &[u8]>("COPY said FROM STDIN")).await??;
+        let mut copy = std::pin::pin!(copy);
+        in_time(copy.as_mut().finish()).await??;
+        proxy.lose(Loss::Answer, "needle");
+        let insert = "INSERT INTO said VALUES ('needle')";
+        assert!(in_time(one.client.simple_query(insert)).await?.is_err());
+        assert_eq!(db.rows(COUNT).await?, ["1"]);
+        db.execute("TRUNCATE said").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connections_start_is_lost_like_any_request() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        for loss in Loss::ALL {
+            proxy.lose(loss, db.name());
+            assert!(Connected::to(proxy.url()).await.is_err(), "{loss:?}");
+            assert!(proxy.has_lost());
+            Connected::to(proxy.url()).await?.answers().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_loss_that_is_waited_for_is_the_one_that_was_asked_for_last() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        let one = Connected::to(proxy.url()).await?;
+        let other = Connected::to(proxy.url()).await?;
+        proxy.lose(Loss::Request, "first");
+        proxy.lose(Loss::Request, "second");
+        in_time(one.client.simple_query("SELECT 'first'")).await??;
+        assert!(!proxy.has_lost());
+        let second = one.client.simple_query("SELECT 'second'");
+        let (_, lost) = in_time(async { tokio::join!(proxy.lost(), second) }).await?;
+        assert!(lost.is_err());
+        proxy.lose(Loss::Request, "third");
+        assert!(!proxy.has_lost());
+        proxy.heal()?;
+        in_time(other.client.simple_query("SELECT 'third'")).await??;
+        assert!(!proxy.has_lost());
+    }
+    Ok(())
+}
