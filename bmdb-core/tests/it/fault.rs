@@ -4,4 +4,19 @@ mod claims;
 mod dropped;
 mod ends;
 mod lease;
-mod proxy;
+
+use bmdb_core::{Bmdb, Config};
+use bmdb_testkit::Proxy;
+use std::time::Duration;
+
+/// The text of a commit as it is sent, which `READ COMMITTED` does not contain.
+const COMMIT: &str = "COMMIT\0";
+
+/// A component that reaches the database through the proxy, and does not try for long.
+async fn component_behind(proxy: &Proxy) -> Bmdb {
+    let mut config = Config::new(proxy.url())
+        .component("test")
+        .janitor_interval(None);
+    config.retry_for = Duration::from_millis(300);
+    Bmdb::connect(config).await.unwrap()
+}

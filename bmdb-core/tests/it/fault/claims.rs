@@ -1,11 +1,12 @@
 //! Claims whose answer is lost: what they may have left behind is given back in the background.
 
+use super::COMMIT;
 use super::ends::Proxied;
-use super::proxy::{COMMIT, EVERY_LOSS, Loss};
 use crate::scenario::work_on;
 use crate::wait::until;
 use bmdb_core::{Claim, WorkError};
 use bmdb_model::{Failure, Process};
+use bmdb_testkit::Loss;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
@@ -14,7 +15,7 @@ const NOTHING_IS_HELD: &str = "NOT EXISTS (SELECT FROM work)";
 
 #[tokio::test]
 async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
-    for loss in EVERY_LOSS {
+    for loss in Loss::ALL {
         let p = Proxied::new().await;
         // The process is looked up before its first claim; only the claim itself is to be lost.
         let first = p.session.claim(&Claim::of(&START)).await.unwrap();
@@ -39,7 +40,7 @@ async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
 
 #[tokio::test]
 async fn a_retrieval_whose_commit_is_lost_is_given_back_while_the_session_lives() {
-    for loss in EVERY_LOSS {
+    for loss in Loss::ALL {
         let p = Proxied::new().await;
         p.proxy.lose(loss, COMMIT);
         let lost = work_on(&p.session, &ACCESS, p.machine).await;

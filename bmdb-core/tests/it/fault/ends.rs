@@ -1,12 +1,12 @@
 //! Ends of work whose connection breaks: the outcome is found through the fence, and the `Work`
 //! never vanishes while its machine stays locked.
 
-use super::proxy::{COMMIT, EVERY_LOSS, Loss, Proxy};
+use super::{COMMIT, component_behind};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
 use bmdb_model::{AgentStarted, Failure, MachineId, Process};
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Loss, Proxy, TestDb};
 use diesel_async::SimpleAsyncConnection;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
@@ -24,8 +24,8 @@ impl Proxied {
     pub(super) async fn new() -> Self {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
-        let proxy = Proxy::to(&s.db).await;
-        let bmdb = proxy.component().await;
+        let proxy = Proxy::tcp(s.db.url()).await.unwrap();
+        let bmdb = component_behind(&proxy).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         Self {
             s,
@@ -100,7 +100,7 @@ async fn held(db: &TestDb) -> Vec<String> {
 }
 
 async fn check_end_that_meets(end: End) {
-    for loss in EVERY_LOSS {
+    for loss in Loss::ALL {
         let p = Proxied::new().await;
         let work = p.work().await;
         p.proxy.lose(loss, end.needle());
@@ -225,14 +225,12 @@ async fn ends_that_are_killed_while_they_wait_for_a_lock_take_effect_once() {
 async fn while_the_database_is_away_an_end_gives_the_work_back() {
     let p = Proxied::new().await;
     let work = p.work().await;
-    let Proxied {
-        s, proxy, session, ..
-    } = p;
-    drop(proxy);
-    kill_all(&s.db).await;
+    p.proxy.refuse();
     let error = work.fail(&RETRY, "test").await.unwrap_err();
-    let fence = held(&s.db).await;
+    let fence = held(&p.s.db).await;
     let work = error.into_work().expect("it is still held");
     assert_eq!(fence, [work.fence().to_string()]);
-    drop(session);
+    p.proxy.heal().unwrap();
+    work.fail(&RETRY, "test").await.unwrap();
+    check_ended_once(&p.s.db, "Failed").await;
 }

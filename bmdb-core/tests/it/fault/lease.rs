@@ -1,10 +1,11 @@
 //! The lease when heartbeats fail: it survives what can be survived, and is given up in time.
 
-use super::proxy::Proxy;
+use super::component_behind;
 use crate::scenario::{Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Claim, SessionOptions, SessionState, TxError};
 use bmdb_model::Process;
+use bmdb_testkit::Proxy;
 use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
@@ -40,13 +41,13 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
 async fn a_session_is_lost_in_time_when_the_database_falls_silent() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
-    let proxy = Proxy::to(&s.db).await;
-    let bmdb = proxy.component().await;
+    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
+    let bmdb = component_behind(&proxy).await;
     let options = SessionOptions::default().interval(INTERVAL);
     let session = bmdb.start_session(options).await.unwrap();
     let work = work_on(&session, &ACCESS, machine).await.unwrap();
 
-    proxy.go_dark();
+    proxy.black_hole();
     let lost = async { tokio::join!(session.lost(), work.lost()) };
     tokio::time::timeout(INTERVAL, lost).await.expect("in time");
     assert_eq!(session.state(), SessionState::Lost);
@@ -54,7 +55,7 @@ async fn a_session_is_lost_in_time_when_the_database_falls_silent() {
     let refused = tokio::time::timeout(Duration::from_millis(100), session.claim(&claim)).await;
     assert!(matches!(refused, Ok(Err(TxError::SessionExpired))));
 
-    proxy.come_back();
+    proxy.heal().unwrap();
     assert_eq!(session.state(), SessionState::Lost, "it never comes back");
     let expired = format!(
         "EXISTS (SELECT FROM sessions
