@@ -26,13 +26,9 @@ impl Account {
     /// # Errors
     /// [`TestkitError::NoAccount`].
     pub fn for_server() -> Result<Self, TestkitError> {
-        let uid = Uid::effective();
-        if !uid.is_root() {
-            return Ok(Self {
-                name: None,
-                uid: uid.as_raw(),
-                gid: Gid::effective().as_raw(),
-            });
+        let own = Self::own();
+        if own.uid != 0 {
+            return Ok(own);
         }
         let chosen = env::var("BMDB_TESTKIT_USER")
             .ok()
@@ -50,6 +46,15 @@ impl Account {
                     candidates.join(" or ")
                 ),
             })
+    }
+
+    /// The account of this process.
+    pub(crate) fn own() -> Self {
+        Self {
+            name: None,
+            uid: Uid::effective().as_raw(),
+            gid: Gid::effective().as_raw(),
+        }
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -112,11 +117,11 @@ impl Account {
             .mode(0o700)
             .create(path)
             .map_err(TestkitError::files(path))?;
-        self.own(path)
+        self.give(path)
     }
 
     /// Gives a file that this process has made to the account.
-    pub(crate) fn own(&self, path: &Path) -> Result<(), TestkitError> {
+    pub(crate) fn give(&self, path: &Path) -> Result<(), TestkitError> {
         if self.is_other() {
             chown(path, Some(self.uid), Some(self.gid)).map_err(TestkitError::files(path))?;
         }

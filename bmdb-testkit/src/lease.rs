@@ -5,7 +5,7 @@
 //! Who joins writes a line. That is how the supervisor tells, once it has closed the pipe to
 //! newcomers by renaming it, whether somebody came in the last moment: what was written or is still
 //! open is there to be read, and nobody can come any more. So nobody ever holds the lease of a
-//! server that is being stopped.
+//! server that its supervisor is stopping.
 
 use crate::TestkitError;
 use crate::account::Account;
@@ -35,7 +35,7 @@ impl Lease {
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(io::Error::from)
             .map_err(TestkitError::files(&path))?;
-        account.own(&path)?;
+        account.give(&path)?;
         // Both ends: either alone would wait for the other, and the folder is not taken for an
         // abandoned one as long as this process has use for it, supervised or not.
         let pipe = OpenOptions::new().read(true).write(true).open(&path);
@@ -53,9 +53,12 @@ impl Lease {
     /// Takes part in the lease of the server in this folder; nothing where that server is gone or
     /// about to go.
     pub(crate) fn join(folder: &Path) -> Option<Self> {
-        let mut pipe = open_if_read(&folder.join(OPEN)).ok()?;
+        let path = folder.join(OPEN);
+        let mut pipe = open_if_read(&path).ok()?;
         pipe.write_all(b"joined\n").ok()?;
-        Some(Self { _pipe: pipe })
+        // Opening takes a moment. Had the supervisor closed the pipe in between, it might not have
+        // seen us; if the name is still there, it looks only after this.
+        path.exists().then_some(Self { _pipe: pipe })
     }
 }
 
@@ -74,3 +77,6 @@ fn open_if_read(path: &Path) -> io::Result<File> {
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)
 }
+
+#[cfg(test)]
+mod tests;

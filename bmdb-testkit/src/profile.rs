@@ -4,8 +4,14 @@ use nix::sys::statvfs::statvfs;
 use std::env;
 use std::path::{Path, PathBuf};
 
+/// Where Linux keeps files in memory.
+const MEMORY: &str = "/dev/shm";
+
 /// A database takes about 8 MiB: room for a hundred of them.
 const ROOMY: u64 = 1 << 30;
+
+/// PostgreSQL puts what its processes share there as well, and does not start without that.
+const ENOUGH: u64 = 16 << 20;
 
 /// A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
 const LONGEST: usize = 70;
@@ -45,7 +51,11 @@ impl Profile {
             ],
             Self::Durable => &[],
         };
-        OPTIONS.iter().chain(own).copied()
+        let shared = match free(Path::new(MEMORY)) {
+            Some(free) if free < ENOUGH => Some("dynamic_shared_memory_type=mmap"),
+            _ => None,
+        };
+        OPTIONS.iter().chain(own).copied().chain(shared)
     }
 
     /// Where a server's data goes: `BMDB_TESTKIT_DATA`; else `/dev/shm` where that is roomy and
@@ -62,7 +72,7 @@ impl Profile {
         }
         let temporary = Some(env::temp_dir()).filter(|path| path.as_os_str().len() <= LONGEST);
         let disk = temporary.unwrap_or_else(|| PathBuf::from("/tmp"));
-        let memory = Path::new("/dev/shm");
+        let memory = Path::new(MEMORY);
         if self == Self::Fast && free(memory).is_some_and(|free| free >= ROOMY) {
             vec![memory.to_owned(), disk]
         } else {

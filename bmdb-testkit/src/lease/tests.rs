@@ -1,0 +1,125 @@
+//! The lease and the supervisor's shell, with a server that does nothing.
+
+use super::{Lease, is_supervised};
+use crate::account::Account;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Writes its process id where PostgreSQL does, and removes it when it is told to go.
+const SERVER: &str = r#"
+    mkdir -p "$0/data"
+    trap 'rm "$0/data/postmaster.pid"; exit 0' QUIT
+    echo $$ >"$0/data/postmaster.pid"
+    while :; do sleep 0.01; done
+"#;
+
+struct Supervised {
+    folder: PathBuf,
+    supervisor: Child,
+}
+
+impl Supervised {
+    /// Starts a supervisor, and returns the first holder's lease.
+    fn start(linger: &str) -> (Self, Lease) {
+        let folder = std::env::temp_dir().join(format!("lease-{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&folder).unwrap();
+        // This process's own account, also where that is root's.
+        let account = Account::own();
+        let lease = Lease::create(&folder, &account).unwrap();
+        let supervisor = Command::new("/bin/sh")
+            .args(["-c", include_str!("../supervisor.sh"), "test"])
+            .arg(&folder)
+            .args([linger, "/bin/sh", "-c", SERVER])
+            .arg(&folder)
+            .stdin(Lease::reader(&folder).unwrap())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let this = Self { folder, supervisor };
+        within("the server runs", Duration::from_secs(5), || {
+            runs(&this.folder)
+        });
+        (this, lease)
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.supervisor.try_wait().unwrap().is_some() && !self.folder.exists()
+    }
+}
+
+fn runs(folder: &Path) -> bool {
+    folder.join("data/postmaster.pid").exists()
+}
+
+fn within(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_server_of_one_holder_goes_with_the_lease_at_once() {
+    let (mut server, lease) = Supervised::start("0");
+    assert!(is_supervised(&server.folder));
+    drop(lease);
+    within("gone", Duration::from_secs(5), || server.is_gone());
+}
+
+#[test]
+fn a_server_stays_as_long_as_anybody_holds_the_lease() {
+    let (mut server, first) = Supervised::start("0.01");
+    let second = Lease::join(&server.folder).unwrap();
+    drop(first);
+    let third = Lease::join(&server.folder).unwrap();
+    drop(second);
+    // Ten times as long as it lingers.
+    thread::sleep(Duration::from_millis(100));
+    assert!(runs(&server.folder));
+    drop(third);
+    within("gone", Duration::from_secs(5), || server.is_gone());
+    assert!(Lease::join(&server.folder).is_none());
+}
+
+/// Holders come and go at the moments at which the supervisor makes up its mind.
+#[test]
+fn whoever_has_joined_finds_the_server_running_until_he_leaves() {
+    let joined = AtomicUsize::new(0);
+    let refused = AtomicUsize::new(0);
+    for round in 0..20_u64 {
+        let (mut server, lease) = Supervised::start("0.001");
+        let folder = server.folder.clone();
+        thread::scope(|scope| {
+            for comer in 0..4_u64 {
+                let (folder, joined, refused) = (&folder, &joined, &refused);
+                scope.spawn(move || {
+                    for visit in 0..20_u64 {
+                        thread::sleep(Duration::from_micros((visit * 379 + comer * 211) % 4000));
+                        let Some(lease) = Lease::join(folder) else {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        };
+                        joined.fetch_add(1, Ordering::Relaxed);
+                        for _ in 0..3 {
+                            assert!(runs(folder), "a server with a holder was stopped");
+                            thread::sleep(Duration::from_micros(300));
+                        }
+                        drop(lease);
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(round % 5));
+            drop(lease);
+        });
+        within("gone", Duration::from_secs(5), || server.is_gone());
+    }
+    // Otherwise the moments of interest were missed.
+    assert!(joined.into_inner() > 20, "nobody joined");
+    assert!(refused.into_inner() > 20, "nobody came too late");
+}
