@@ -230,30 +230,15 @@ fn newest_in(patterns: &[String], note: &mut impl FnMut(&str, String)) -> Option
             }
         }
     }
-    usable.into_iter().max_by_key(Installation::version)
+    let newest = usable.iter().max_by_key(|found| found.version())?.clone();
+    for older in usable.iter().filter(|found| found.bin() != newest.bin()) {
+        let place = older.bin().display().to_string();
+        note(&place, format!("{older}, no newer than the one taken"));
+    }
+    Some(newest)
 }
 
-/// The newest installed or fetched server of a major version.
-#[must_use]
-pub fn installed(major: u32) -> Option<Installation> {
-    let Places {
-        folders,
-        fetched,
-        path,
-        ..
-    } = Places::from_env();
-    let on_path = in_path(&path).ok();
-    let patterns: Vec<String> = folders.into_iter().chain(fetched).collect();
-    let folders = patterns.iter().flat_map(|pattern| expand(pattern));
-    let elsewhere = folders.filter_map(|folder| Installation::at(&folder).ok());
-    on_path
-        .into_iter()
-        .chain(elsewhere)
-        .filter(|installation| installation.version().0 == major)
-        .max_by_key(Installation::version)
-}
-
-fn in_path(path: &[PathBuf]) -> Result<Installation, String> {
+pub(crate) fn in_path(path: &[PathBuf]) -> Result<Installation, String> {
     let folder = path
         .iter()
         .find(|folder| folder.join("postgres").is_file())
@@ -275,7 +260,7 @@ fn by_pg_config(path: &[PathBuf]) -> Result<Installation, String> {
 }
 
 /// The existing folders that a pattern with at most one `*` stands for.
-fn expand(pattern: &str) -> Vec<PathBuf> {
+pub(crate) fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return Some(PathBuf::from(pattern))
             .filter(|p| p.is_dir())

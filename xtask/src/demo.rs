@@ -51,9 +51,8 @@ pub(crate) struct Args {
     /// fleet's machines yet.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// Fetch nothing: where no PostgreSQL is installed, say how to install one.
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    network: Network,
     /// Leave the booted server running at the end, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -82,10 +81,7 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     let server = match &args.database_url {
         Some(_) => None,
-        None => Some(server::start(
-            Profile::Durable,
-            Network::unless(args.offline),
-        )?),
+        None => Some(server::start(Profile::Durable, args.network)?),
     };
     let url = match (&args.database_url, &server) {
         (Some(url), _) => url.clone(),

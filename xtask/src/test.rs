@@ -11,6 +11,9 @@ const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 /// How they learn of its programs.
 const PG_BIN: &str = "BMDB_PG_BIN";
 
+/// How they learn that nothing is to be fetched.
+const OFFLINE: &str = "BMDB_TEST_OFFLINE";
+
 /// Run every test of the workspace, on one PostgreSQL server that is booted for them.
 ///
 /// Runs `cargo nextest run` where cargo-nextest is installed, else `cargo test`, and then the
@@ -25,9 +28,8 @@ pub(crate) struct Args {
     /// `14,18` or `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
-    /// Fetch nothing: where no PostgreSQL is installed, say how to install one.
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    network: Network,
     /// Filters and options for the test runner; with any, the documentation's examples do not run.
     #[arg(
         trailing_var_arg = true,
@@ -64,9 +66,8 @@ fn majors(text: &str) -> Result<Majors, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let network = Network::unless(args.offline);
     for major in args.postgres.iter().flat_map(|majors| &majors.0) {
-        let (server, installation) = server::start_version(*major, Profile::Fast, network)?;
+        let (server, installation) = server::start_version(*major, Profile::Fast, args.network)?;
         println!("server: {} ({installation})", server.url());
         // For the tests that boot servers of their own.
         tests_on(args, &server, &[(PG_BIN, installation.bin().as_os_str())])?;
@@ -76,14 +77,19 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     let server = match &args.database_url {
         Some(url) => Server::running(url).map_err(Failure::check)?,
-        None => server::start(Profile::Fast, network)?,
+        None => server::start(Profile::Fast, args.network)?,
     };
     println!("server: {}", server.url());
     tests_on(args, &server, &[])
 }
 
-fn tests_on(args: &Args, server: &Server, variables: &[(&str, &OsStr)]) -> Done {
-    let tests = run_tests(args, server.url(), variables);
+fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
+    let mut variables = vec![(SERVER, OsStr::new(server.url()))];
+    variables.extend_from_slice(more);
+    if args.network.offline {
+        variables.push((OFFLINE, OsStr::new("1")));
+    }
+    let tests = run_tests(args, &variables);
     if tests.is_err() && server.folder().is_some() {
         println!(
             "The databases of failed tests went with the server. To keep them: `cargo xtask pg \
@@ -93,7 +99,7 @@ fn tests_on(args: &Args, server: &Server, variables: &[(&str, &OsStr)]) -> Done 
     tests
 }
 
-fn run_tests(args: &Args, url: &str, variables: &[(&str, &OsStr)]) -> Done {
+fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
     let nextest = succeeds(&mut cargo(["nextest", "--version"]));
     let runner: &[&str] = if nextest {
         &["nextest", "run"]
@@ -110,13 +116,13 @@ fn run_tests(args: &Args, url: &str, variables: &[(&str, &OsStr)]) -> Done {
         &["--workspace", "--all-features"]
     };
     let mut tests = cargo(runner.iter().chain(everything).copied());
-    tests.args(&args.runner).env(SERVER, url);
+    tests.args(&args.runner);
     shell::run(tests.envs(variables.iter().copied()))?;
     if !args.runner.is_empty() {
         return Ok(());
     }
     let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
-    shell::run(examples.env(SERVER, url).envs(variables.iter().copied()))
+    shell::run(examples.envs(variables.iter().copied()))
 }
 
 #[cfg(test)]

@@ -60,6 +60,12 @@ fn the_places_are_tried_in_their_order() -> Result {
     let lookup = Lookup::search(&places);
     let newest = format!("PostgreSQL 17.2, {}", at("lib/17/bin").display());
     assert_eq!(taken(&lookup).1, newest);
+    for reason in [
+        "is PostgreSQL 9, older",
+        "16.4, no newer than the one taken",
+    ] {
+        assert!(lookup.to_string().contains(reason), "{reason} in {lookup}");
+    }
     assert_eq!(lookup.installation()?.version(), (17, 2));
     places.folders.clear();
     let lookup = Lookup::search(&places);

@@ -3,6 +3,7 @@
 mod audit;
 mod child;
 mod database;
+mod fetch;
 mod fixture;
 mod folder;
 mod lookup;
