@@ -51,7 +51,7 @@ pub(crate) fn start_version(
         None => fetch_because(&format!("PostgreSQL {major} is not installed"), Some(major))
             .map_err(|error| {
                 Failure::check(format!(
-                    "{error}; install PostgreSQL {major} or one of these clients"
+                    "{error}; install PostgreSQL {major}, or see that one of these clients works"
                 ))
             })?,
     };

