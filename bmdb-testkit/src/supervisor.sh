@@ -25,12 +25,21 @@ server=$!
         read -r _ <&3 || break
         mv "$folder/closed" "$folder/lease"
     done
-    # A server that has ended removes this file.
-    if read -r pid <"$folder/data/postmaster.pid" && [ "$pid" = "$server" ]; then
+    # More than once: a server that has just been started is still deaf. The other shell kills this
+    # one when its child, the server, has ended.
+    for _ in 1 2 3 4 5; do
+        kill -0 $$ || break
         kill -QUIT "$server"
-    fi
-    # The other shell's, unless that was killed.
-    kill -0 $$ || rm -rf "$folder"
+        sleep 1 3<&-
+    done
+    # The other shell was killed, so the process id may be somebody else's by now; a server that has
+    # ended removes the file with its own.
+    for _ in 1 2 3 4 5; do
+        read -r pid <"$folder/data/postmaster.pid" && [ "$pid" = "$server" ] || break
+        kill -QUIT "$server" || break
+        sleep 1 3<&-
+    done
+    rm -rf "$folder"
 ) 2>/dev/null &
 reader=$!
 exec 3<&-

@@ -2,6 +2,9 @@
 
 use super::{Lease, is_supervised};
 use crate::account::Account;
+use crate::sweep;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Writes its process id where PostgreSQL does, and removes it when it is told to go.
+/// Writes its process id where PostgreSQL does. A shell starts what runs in the background deaf to
+/// SIGQUIT, to which PostgreSQL listens again by itself.
 const SERVER: &str = r#"
     mkdir -p "$0/data"
-    trap 'rm "$0/data/postmaster.pid"; exit 0' QUIT
     echo $$ >"$0/data/postmaster.pid"
-    while :; do sleep 0.01; done
+    exec env --default-signal=QUIT sleep 60
 "#;
 
 struct Supervised {
@@ -53,7 +56,7 @@ impl Supervised {
 }
 
 fn runs(folder: &Path) -> bool {
-    folder.join("data/postmaster.pid").exists()
+    sweep::pid(folder).is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
 }
 
 fn within(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
