@@ -26,18 +26,13 @@ server=$!
         mv "$folder/closed" "$folder/lease"
     done
     # More than once: a server that has just been started is still deaf. The other shell kills this
-    # one when its child, the server, has ended.
+    # one when its child, the server, has ended. Should that shell have been killed, the process id
+    # may be somebody else's by now; but a server that has ended removes the file with its own.
     for _ in 1 2 3 4 5; do
-        kill -0 $$ || break
+        kill -0 $$ || { read -r pid <"$folder/data/postmaster.pid" && [ "$pid" = "$server" ]; } || break
         kill -QUIT "$server"
-        sleep 1 3<&-
-    done
-    # The other shell was killed, so the process id may be somebody else's by now; a server that has
-    # ended removes the file with its own.
-    for _ in 1 2 3 4 5; do
-        read -r pid <"$folder/data/postmaster.pid" && [ "$pid" = "$server" ] || break
-        kill -QUIT "$server" || break
-        sleep 1 3<&-
+        { sleep 0.2 || sleep 1; } 3<&-
+        [ -e "$folder/data/postmaster.pid" ] || break
     done
     rm -rf "$folder"
 ) 2>/dev/null &

@@ -3,13 +3,17 @@
 mod audit;
 mod child;
 mod database;
+mod failures;
+mod family;
 mod fetch;
 mod fixture;
 mod folder;
 mod lookup;
+mod namespace;
 mod own;
 mod proxy;
 mod server;
+mod shared;
 mod sharing;
 mod time;
 

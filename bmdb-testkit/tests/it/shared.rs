@@ -1,0 +1,155 @@
+//! The server that all test processes share: how long it lives, whoever dies and however.
+
+use crate::family::{Family, SECOND, hear, kill9, within};
+use crate::folder::Folder;
+use crate::{Result, child};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+#[test]
+fn processes_share_one_server_which_outlives_the_one_that_booted_it() -> Result {
+    let family = Family::new()?;
+    let (mut first, one) = family.child("SIGKILL")?;
+    let (mut second, other) = family.child("stdin")?;
+    assert_eq!(one, other);
+    first.kill()?;
+    first.wait()?;
+    // Longer than it would linger without holders.
+    thread::sleep(SECOND + SECOND / 2);
+    drop(second.stdin.take());
+    assert_eq!(child::hear(&mut second, "still")?, one.folder);
+    second.kill()?;
+    second.wait()?;
+    within(3 * SECOND, "the server is gone", || one.is_gone())
+}
+
+#[test]
+fn processes_that_start_together_boot_one_server() -> Result {
+    let family = Family::new()?;
+    let mut children = Vec::new();
+    for _ in 0..6 {
+        children.push(family.command("SIGKILL")?.spawn()?);
+    }
+    let mut servers = Vec::new();
+    for child in &mut children {
+        servers.push(hear(child)?);
+    }
+    servers.dedup();
+    assert_eq!(servers.len(), 1, "{servers:?}");
+    // And after all of them have been killed at once nothing is left.
+    for child in &mut children {
+        child.kill()?;
+        child.wait()?;
+    }
+    within(3 * SECOND, "the server is gone", || servers[0].is_gone())
+}
+
+#[test]
+fn a_process_that_comes_soon_after_the_last_has_gone_finds_the_server_still_there() -> Result {
+    let family = Family::new()?;
+    let (mut first, one) = family.child("exit")?;
+    first.wait()?;
+    let (mut second, other) = family.child("abort")?;
+    second.wait()?;
+    assert_eq!(one, other);
+    within(3 * SECOND, "the server is gone", || one.is_gone())
+}
+
+/// Linux ends the server with its parent; elsewhere, and without `setpriv`, the supervisor's second
+/// shell does.
+#[test]
+#[cfg(target_os = "linux")]
+fn when_the_supervisor_is_killed_too_the_server_is_gone_and_the_next_boot_takes_its_folder()
+-> Result {
+    let family = Family::new()?;
+    let (mut child, server) = family.child("SIGKILL")?;
+    let supervisor = server.supervisor()?;
+    assert_eq!(supervisor.len(), 2);
+    child.kill()?;
+    child.wait()?;
+    kill9(&supervisor)?;
+    within(SECOND, "the server is gone", || !server.runs())?;
+    assert!(Path::new(&server.folder).exists());
+    let (mut child, next) = family.child("exit")?;
+    child.wait()?;
+    assert_ne!(next, server);
+    assert!(server.is_gone());
+    within(3 * SECOND, "the next server is gone", || next.is_gone())
+}
+
+#[test]
+fn when_only_the_supervisor_is_killed_the_next_process_boots_another_server() -> Result {
+    let family = Family::new()?;
+    let (mut living, server) = family.child("SIGKILL")?;
+    let supervisor = server.supervisor()?;
+    kill9(&supervisor[..1])?;
+    within(SECOND, "the server is gone", || !server.runs())?;
+    let (mut child, next) = family.child("exit")?;
+    child.wait()?;
+    assert_ne!(next, server);
+    living.kill()?;
+    living.wait()?;
+    within(3 * SECOND, "all is gone", || {
+        next.is_gone() && server.is_gone()
+    })
+}
+
+#[test]
+fn without_setpriv_a_killed_supervisors_server_is_gone_three_seconds_after_the_tests() -> Result {
+    let family = Family::new()?;
+    let mut command = family.command("SIGKILL")?;
+    let tools = Folder::new()?;
+    for tool in ["cp", "rm", "mv", "sleep"] {
+        tools.program(
+            tool,
+            &format!("#!/bin/sh\nPATH=/bin:/usr/bin exec {tool} \"$@\"\n"),
+        )?;
+    }
+    let mut child = command.env("PATH", tools.path()).spawn()?;
+    let server = hear(&mut child)?;
+    let supervisor = server.supervisor()?;
+    kill9(&supervisor[..1])?;
+    child.kill()?;
+    child.wait()?;
+    within(3 * SECOND, "the server is gone", || server.is_gone())
+}
+
+#[test]
+fn a_server_that_nobody_ends_is_ended_by_the_next_boot() -> Result {
+    let family = Family::new()?;
+    let mut command = family.command("SIGKILL")?;
+    let tools = Folder::new()?;
+    for tool in ["cp", "rm", "mv", "sleep"] {
+        tools.program(
+            tool,
+            &format!("#!/bin/sh\nPATH=/bin:/usr/bin exec {tool} \"$@\"\n"),
+        )?;
+    }
+    // Without the kernel's help, and both shells killed before they can do anything.
+    let mut child = command.env("PATH", tools.path()).spawn()?;
+    let orphan = hear(&mut child)?;
+    kill9(&orphan.supervisor()?)?;
+    child.kill()?;
+    child.wait()?;
+    assert!(orphan.runs());
+    let (mut child, next) = family.child("exit")?;
+    child.wait()?;
+    assert!(orphan.is_gone());
+    within(3 * SECOND, "the next server is gone", || next.is_gone())
+}
+
+#[test]
+fn a_server_lingers_for_as_long_as_it_is_told() -> Result {
+    let family = Family::new()?;
+    let mut command = family.command("exit")?;
+    let mut child = command.env("BMDB_TESTKIT_LINGER", "60").spawn()?;
+    let server = hear(&mut child)?;
+    child.wait()?;
+    thread::sleep(2 * SECOND);
+    assert!(server.runs());
+    // Nobody waits a minute for it here: what becomes of its folder when it ends by itself is told.
+    let ended = Command::new("kill").args(["-QUIT", &server.pid]).status()?;
+    assert!(ended.success());
+    within(SECOND, "the server is gone", || server.is_gone())
+}
