@@ -78,5 +78,5 @@ fn open_if_read(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 //! The lease and the supervisor's shell, with a server that does nothing.
+#![cfg(target_os = "linux")]
 
 use super::{Lease, is_supervised};
 use crate::account::Account;
