@@ -1,6 +1,7 @@
 //! Who the server runs as: PostgreSQL refuses to run as root.
 
 use crate::TestkitError;
+use crate::command;
 use nix::unistd::{Gid, Uid, User};
 use std::env;
 use std::fs;
@@ -89,25 +90,9 @@ impl Account {
     }
 
     /// Runs a command of [`Account::command`] to its end.
-    pub(crate) fn run(&self, step: &str, mut command: Command) -> Result<(), TestkitError> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let output = command.output().map_err(|error| {
-            let who = self.name.as_deref().unwrap_or("this account");
-            TestkitError::boot(
-                step,
-                format!("{program}: {error}; {who} must be able to reach and run it"),
-            )
-        })?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        // One line of many: cp repeats itself for every file once a disk is full.
-        let said = said.trim().lines().take(5).collect::<Vec<_>>().join("\n");
-        Err(TestkitError::boot(
-            step,
-            format!("{program} ended with {}: {said}", output.status),
-        ))
+    pub(crate) fn run(&self, step: &str, command: Command) -> Result<(), TestkitError> {
+        let who = self.name.as_deref().unwrap_or("this account");
+        command::run(step, who, command)
     }
 
     /// Makes a new folder that only this account can enter.

@@ -227,8 +227,12 @@ impl Drop for Booted {
         match state {
             // A server that others may have joined goes with the last of them.
             State::Running { .. } if self.linger > 0 => {}
-            // A supervisor that cannot be waited for is gone, and the server with it.
-            State::Running { supervisor } => drop(supervisor.wait()),
+            // A supervisor that cannot be waited for is gone, and the server with it. One that hangs
+            // on its server is left to the next boot, since nobody here could tell of it.
+            State::Running { supervisor } => drop(wait_for("the server to end", || {
+                let status = supervisor.try_wait();
+                status.map_err(|error| TestkitError::boot("stopping the server", error))
+            })),
             // Best effort: the next boot takes it away otherwise.
             State::Halted { .. } => drop(fs::remove_dir_all(&self.folder)),
         }

@@ -2,6 +2,7 @@
 
 use crate::TestkitError;
 use crate::keeper::connect;
+use crate::limit::within_limit;
 use crate::server::Server;
 use crate::shared::shared;
 use crate::template::{Template, create_database};
@@ -75,9 +76,10 @@ impl TestDb {
     /// A new connection to this database.
     ///
     /// # Errors
-    /// [`TestkitError::Diesel`].
+    /// [`TestkitError::Diesel`], [`TestkitError::TimedOut`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, TestkitError> {
-        Ok(AsyncPgConnection::establish(&self.url).await?)
+        let connecting = AsyncPgConnection::establish(&self.url);
+        Ok(within_limit("the server to answer", connecting).await??)
     }
 
     /// Runs one or more statements, on a connection of their own.

@@ -106,7 +106,6 @@ pub fn fetch(major: Option<u32>, client: Option<Client>) -> Result<Fetched, Test
     for client in client.map_or(Client::ALL.to_vec(), |client| vec![client]) {
         let unfinished = Unfinished::new(&home)?;
         unfinished.remove_older(&home);
-        let limited = limited.printing_to(&unfinished.0);
         let installed = clients::unpack(client, major, &unfinished.0, &limited)
             .and_then(|unpacked| install(&unpacked, major, client, &home, &limited));
         match installed {

@@ -1,5 +1,6 @@
 //! The programs of one PostgreSQL.
 
+use crate::command::ask;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,16 +27,12 @@ impl Installation {
                 return Err(format!("{} does not exist", program.display()));
             }
         }
-        let output = Command::new(&server)
-            .arg("--version")
-            .output()
-            .map_err(|error| format!("{} does not run: {error}", server.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = ask(Command::new(&server).arg("--version"))?;
         let version = parse_version(&text).ok_or_else(|| {
             format!(
                 "`{} --version` printed {:?}, which holds no version",
                 server.display(),
-                text.trim()
+                text
             )
         })?;
         if version.0 < OLDEST_MAJOR {

@@ -11,7 +11,7 @@ mod sweep;
 
 use crate::TestkitError;
 use crate::error::with_detail;
-use crate::limit::limit;
+use crate::limit::{limit, within_limit};
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -246,11 +246,8 @@ async fn know(config: &Config) -> Result<Arc<Known>, TestkitError> {
 
 /// Connects and drives the connection on the current runtime.
 pub(crate) async fn connect(config: &Config) -> Result<Client, TestkitError> {
-    let connecting = tokio::time::timeout(limit(), config.connect(NoTls));
-    let (client, connection) = connecting.await.map_err(|_| TestkitError::TimedOut {
-        what: "the server to answer".to_owned(),
-        limit: limit(),
-    })??;
+    let connecting = within_limit("the server to answer", config.connect(NoTls));
+    let (client, connection) = connecting.await??;
     tokio::spawn(async move {
         // The client's next call reports it.
         let _ = connection.await;

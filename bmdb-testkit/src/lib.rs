@@ -23,6 +23,7 @@ pub mod audit;
 mod account;
 mod booted;
 mod cache;
+mod command;
 mod database;
 mod error;
 mod fetch;

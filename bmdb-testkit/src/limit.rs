@@ -40,6 +40,19 @@ pub(crate) fn wait_for<T>(
     }
 }
 
+/// Waits for something asynchronous.
+pub(crate) async fn within_limit<T>(
+    what: &str,
+    work: impl Future<Output = T>,
+) -> Result<T, TestkitError> {
+    let limit = limit();
+    let timed = tokio::time::timeout(limit, work).await;
+    timed.map_err(|_| TestkitError::TimedOut {
+        what: what.to_owned(),
+        limit,
+    })
+}
+
 /// Locks a file, made where there is none, for as long as the value lives. The kernel lets go of it
 /// with the process, so that a file which is only left over locks nobody out.
 pub(crate) fn lock(path: &Path, what: &str) -> Result<File, TestkitError> {

@@ -3,6 +3,7 @@
 use crate::TestkitError;
 use crate::account::Account;
 use crate::cache::cache_dir;
+use crate::command::ask;
 use crate::fetch;
 use crate::installation::Installation;
 use std::env;
@@ -252,11 +253,7 @@ fn by_pg_config(path: &[PathBuf]) -> Result<Installation, String> {
         .map(|folder| folder.join("pg_config"))
         .find(|program| program.is_file())
         .ok_or("there is no `pg_config` in PATH")?;
-    let output = Command::new(&program)
-        .arg("--bindir")
-        .output()
-        .map_err(|error| format!("{}: {error}", program.display()))?;
-    Installation::at(Path::new(String::from_utf8_lossy(&output.stdout).trim()))
+    Installation::at(Path::new(&ask(Command::new(&program).arg("--bindir"))?))
 }
 
 /// The existing folders that a pattern with at most one `*` stands for.

@@ -34,6 +34,8 @@ server=$!
         { sleep 0.2 || sleep 1; } 3<&-
         [ -e "$folder/data/postmaster.pid" ] || break
     done
+    # Whatever it hangs on: nobody needs it any more.
+    kill -0 $$ && kill -KILL "$server"
     rm -rf "$folder"
 ) 2>/dev/null &
 reader=$!

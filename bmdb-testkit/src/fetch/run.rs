@@ -1,11 +1,9 @@
 //! Running the commands of a client, each within a limit of time.
 
+use crate::command::{NoEnd, output_within};
 use std::env;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 /// Sets another limit than the default, for slow networks.
 const VARIABLE: &str = "BMDB_TESTKIT_FETCH_SECONDS";
@@ -18,10 +16,9 @@ const MOST_SECONDS: u64 = 1800;
 /// More than this of what a program printed nobody reads.
 const LONGEST_REASON: usize = 400;
 
-/// How commands are run: how long each may take, and which folder keeps what it prints.
+/// How long each command may take.
 pub(super) struct Limited {
     limit: Duration,
-    folder: PathBuf,
 }
 
 impl Limited {
@@ -42,58 +39,27 @@ impl Limited {
         };
         Ok(Self {
             limit: Duration::from_secs(seconds),
-            folder: PathBuf::new(),
         })
-    }
-
-    pub(super) fn printing_to(&self, folder: &Path) -> Self {
-        Self {
-            limit: self.limit,
-            folder: folder.to_owned(),
-        }
     }
 
     /// Runs a command within the limit and returns what it printed.
     pub(super) fn run(&self, command: &mut Command) -> Result<String, String> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let (out, err) = (self.folder.join("stdout"), self.folder.join("stderr"));
-        let cannot = |path: &Path, error| format!("{}: {error}", path.display());
-        // Files and not pipes, which fill up when nobody reads them.
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(File::create(&out).map_err(|error| cannot(&out, error))?)
-            .stderr(File::create(&err).map_err(|error| cannot(&err, error))?)
-            .spawn()
-            .map_err(|error| format!("`{program}` cannot be run: {error}"))?;
-        let begun = Instant::now();
-        let status = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break status,
-                Ok(None) if begun.elapsed() < self.limit => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                Ok(None) => {
-                    // It may have ended just now, which is as good.
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(format!(
-                        "`{}` did not end within {} s; {VARIABLE} allows more",
-                        words(command),
-                        self.limit.as_secs()
-                    ));
-                }
-                Err(error) => return Err(format!("`{program}`: {error}")),
-            }
-        };
-        if status.success() {
-            let printed = fs::read(&out).map_err(|error| cannot(&out, error))?;
-            return Ok(String::from_utf8_lossy(&printed).into_owned());
+        let output = output_within(self.limit, command).map_err(|error| match error {
+            NoEnd::NotRun(error) => format!("`{program}` cannot be run: {error}"),
+            NoEnd::TooLong => format!(
+                "`{}` did not end within {} s; {VARIABLE} allows more",
+                words(command),
+                self.limit.as_secs()
+            ),
+        })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        // An unreadable reason must not hide that the command failed.
-        let printed = fs::read(&err).unwrap_or_default();
         Err(format!(
-            "`{program}` ended with {status}: {}",
-            said(&printed)
+            "`{program}` ended with {}: {}",
+            output.status,
+            said(&output.stderr)
         ))
     }
 }

@@ -4,7 +4,7 @@ use super::{Level, Shared, Step, Template};
 use crate::TestkitError;
 use crate::installation::OLDEST_MAJOR;
 use crate::keeper::{Admin, Keeper, connect};
-use crate::limit::limit;
+use crate::limit::{limit, within_limit};
 use crate::url::with_database;
 use bmdb_model::migration::{self, MigrationError};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -124,12 +124,8 @@ async fn make(
     }
     for step in &template.steps {
         // It may hang on itself, and others wait for it under the lock.
-        tokio::time::timeout(limit(), run(step, &url))
-            .await
-            .map_err(|_| TestkitError::TimedOut {
-                what: format!("{} of a template database", step.name()),
-                limit: limit(),
-            })??;
+        let what = format!("{} of a template database", step.name());
+        within_limit(&what, run(step, &url)).await??;
     }
     leave(admin, name).await?;
     // The mark of completeness comes last.
@@ -221,18 +217,7 @@ async fn is_complete(admin: &Admin, name: &str) -> Result<bool, TestkitError> {
 }
 
 async fn clone(admin: &Admin, template: &str, name: &str) -> Result<(), TestkitError> {
-    let major = admin.major();
-    if major < OLDEST_MAJOR {
-        return Err(TestkitError::WrongUrl {
-            reason: format!("the server is PostgreSQL {major}, older than {OLDEST_MAJOR}"),
-        });
-    }
-    // Copying files beats writing them through the log by 2 to 4 times where fsync is off.
-    let strategy = if major >= 15 {
-        "STRATEGY file_copy"
-    } else {
-        ""
-    };
+    let strategy = strategy(admin.major())?;
     let create = format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}");
     admin
         .batch_execute(&create)
@@ -243,4 +228,29 @@ async fn clone(admin: &Admin, template: &str, name: &str) -> Result<(), TestkitE
             },
             _ => error.into(),
         })
+}
+
+/// How a server of this major version is to clone.
+fn strategy(major: u32) -> Result<&'static str, TestkitError> {
+    match major {
+        // Copying files beats writing them through the log by 2 to 4 times where fsync is off.
+        15.. => Ok("STRATEGY file_copy"),
+        // The only way there was.
+        OLDEST_MAJOR.. => Ok(""),
+        _ => Err(TestkitError::WrongUrl {
+            reason: format!("the server is PostgreSQL {major}, older than {OLDEST_MAJOR}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::strategy;
+
+    #[test]
+    fn a_running_server_of_an_unsupported_version_is_refused_with_its_version() {
+        let error = strategy(13).unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 13, older than 14"), "{error}");
+        assert!(strategy(14).unwrap().is_empty() && strategy(18).unwrap().contains("file_copy"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use bmdb_testkit::Server;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::process::{self, Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, thread};
@@ -28,12 +28,20 @@ pub(crate) fn child_on(server: &Server, test: &str, dies_by: &str) -> Result<Chi
         .spawn()?)
 }
 
-/// What the child has to say after `what=`.
+/// What the child has to say after `what=`. What follows that line is left to be read.
 pub(crate) fn hear(child: &mut Child, what: &str) -> Result<String> {
     let out = child.stdout.as_mut().ok_or("no output")?;
-    for line in BufReader::new(out).lines() {
-        if let Some((_, said)) = line?.split_once(&format!("{what}=")) {
-            return Ok(said.to_owned());
+    let mut line = String::new();
+    // Byte by byte, since a buffer would take the next line away.
+    for byte in out.bytes() {
+        match char::from(byte?) {
+            '\n' => {
+                if let Some((_, said)) = line.split_once(&format!("{what}=")) {
+                    return Ok(said.to_owned());
+                }
+                line.clear();
+            }
+            other => line.push(other),
         }
     }
     Err(format!("the child never said {what}").into())
