@@ -29,10 +29,13 @@ pub(crate) fn child_on(server: &Server, test: &str, dies_by: &str) -> Result<Chi
 }
 
 /// What the child has to say after `what=`. What follows that line is left to be read.
+#[allow(
+    clippy::unbuffered_bytes,
+    reason = "a buffer would take the next line away"
+)]
 pub(crate) fn hear(child: &mut Child, what: &str) -> Result<String> {
     let out = child.stdout.as_mut().ok_or("no output")?;
     let mut line = String::new();
-    // Byte by byte, since a buffer would take the next line away.
     for byte in out.bytes() {
         match char::from(byte?) {
             '\n' => {
