@@ -1,5 +1,9 @@
 //! A server that was booted here: its folder, its supervisor, and the lease that keeps it.
 
+mod halt;
+
+pub(crate) use halt::Shutdown;
+
 use crate::TestkitError;
 use crate::account::Account;
 use crate::installation::Installation;
@@ -9,10 +13,8 @@ use crate::profile::Profile;
 use crate::seed::copy;
 use crate::sweep::{self, ID_LENGTH, NEW, PREFIX};
 use crate::url::of_folder;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -22,9 +24,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Booted {
     folder: PathBuf,
-    installation: Installation,
-    account: Account,
-    options: Vec<String>,
+    pub(crate) installation: Installation,
+    pub(crate) account: Account,
+    pub(crate) profile: Profile,
     /// How many seconds the server stays when nobody holds its lease; 0 where it is ours alone.
     linger: u64,
     /// Gone once the server may go.
@@ -40,15 +42,6 @@ enum State {
     Halted { pid: Option<i32> },
 }
 
-/// How a server ends that leaves its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shutdown {
-    /// With everything written, so that its data can be copied.
-    Clean,
-    /// In the middle of whatever it does.
-    Kill,
-}
-
 impl Booted {
     /// Boots a server from a copy of this data directory. With a `linger` above 0 others may join
     /// it, and it stays for that many seconds when the last of them is gone. Blocks.
@@ -59,13 +52,25 @@ impl Booted {
         data: &Path,
         linger: u64,
     ) -> Result<Self, TestkitError> {
+        let fill = |new: &Path| copy(data, new, account);
+        Self::boot_on(installation, profile, account, &fill, linger)
+    }
+
+    /// The same on a data directory that `fill` makes at the path that it is given.
+    pub(crate) fn boot_on(
+        installation: &Installation,
+        profile: Profile,
+        account: &Account,
+        fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
+        linger: u64,
+    ) -> Result<Self, TestkitError> {
         let mut parents = profile.folders().into_iter().peekable();
         let (folder, lease) = loop {
             let Some(parent) = parents.next() else {
                 return Err(TestkitError::boot("booting", "there is no folder for it"));
             };
             sweep::dead_servers(&parent, account);
-            match prepare(&parent, account, data) {
+            match prepare(&parent, account, fill) {
                 // Memory that looked roomy may fill up in the meantime; the disk will do.
                 Err(_) if parents.peek().is_some() => {}
                 prepared => break prepared?,
@@ -75,7 +80,7 @@ impl Booted {
             folder,
             installation: installation.clone(),
             account: account.clone(),
-            options: profile.options().map(str::to_owned).collect(),
+            profile,
             linger,
             lease: Some(lease),
             state: Mutex::new(State::Halted { pid: None }),
@@ -105,51 +110,6 @@ impl Booted {
         self.installation.program("psql")
     }
 
-    /// Ends the server and leaves its data. Blocks until its processes are gone, but for those of a
-    /// killed server, which take a moment to notice.
-    pub(crate) fn halt(&self, how: Shutdown) -> Result<(), TestkitError> {
-        let mut state = self.lock();
-        let State::Running { supervisor } = &mut *state else {
-            return Err(TestkitError::boot("halting the server", "it does not run"));
-        };
-        let keep = self.keep();
-        File::create(&keep).map_err(TestkitError::files(&keep))?;
-        let pid = sweep::pid(&self.folder);
-        let signal = match how {
-            Shutdown::Clean => Signal::SIGINT,
-            Shutdown::Kill => Signal::SIGKILL,
-        };
-        if let Some(pid) = pid {
-            kill(Pid::from_raw(pid), signal)
-                .map_err(|error| TestkitError::boot("halting the server", error))?;
-        }
-        wait_for("the server to end", || {
-            let status = supervisor.try_wait();
-            status.map_err(|error| TestkitError::boot("halting the server", error))
-        })?;
-        *state = State::Halted { pid };
-        Ok(())
-    }
-
-    /// Starts the server again after [`Booted::halt`], on the same data and socket.
-    pub(crate) fn restart(&self) -> Result<(), TestkitError> {
-        let mut state = self.lock();
-        if matches!(*state, State::Running { .. }) {
-            return Err(TestkitError::boot("restarting the server", "it runs"));
-        }
-        wait_for("the processes of the killed server to end", || {
-            match self.start(&mut state) {
-                Ok(()) => Ok(Some(())),
-                // They may outlive their parent for a moment, and until then it does not start.
-                Err(error) if error.to_string().contains("still in use") => Ok(None),
-                Err(error) => Err(error),
-            }
-        })?;
-        // Until here a failed start would have taken the data away.
-        let keep = self.keep();
-        fs::remove_file(&keep).map_err(TestkitError::files(&keep))
-    }
-
     fn start(&self, state: &mut State) -> Result<(), TestkitError> {
         let State::Halted { pid } = *state else {
             return Ok(());
@@ -177,7 +137,7 @@ impl Booted {
             .arg(self.data())
             .arg("-k")
             .arg(&self.folder)
-            .args(self.options.iter().flat_map(|option| ["-c", option]))
+            .args(self.profile.options().flat_map(|option| ["-c", option]))
             .stdin(Lease::reader(&self.folder)?)
             .stdout(open()?)
             .stderr(open()?)
@@ -234,16 +194,22 @@ impl Drop for Booted {
                 status.map_err(|error| TestkitError::boot("stopping the server", error))
             })),
             // Best effort: the next boot takes it away otherwise.
-            State::Halted { .. } => drop(fs::remove_dir_all(&self.folder)),
+            State::Halted { .. } => drop(wait_for("the server's folder to go", || {
+                match fs::remove_dir_all(&self.folder) {
+                    // The last processes of a killed server may still write.
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+                    _ => Ok(Some(())),
+                }
+            })),
         }
     }
 }
 
-/// A new folder with a copy of the data and a lease.
+/// A new folder with data and a lease.
 fn prepare(
     parent: &Path,
     account: &Account,
-    data: &Path,
+    fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
 ) -> Result<(PathBuf, Lease), TestkitError> {
     let mut id = uuid::Uuid::new_v4().simple().to_string();
     id.truncate(ID_LENGTH);
@@ -254,7 +220,7 @@ fn prepare(
         let lease = Lease::create(&new, account)?;
         // From here on the lease tells whether the folder has an owner.
         fs::rename(&new, &folder).map_err(TestkitError::files(&folder))?;
-        copy(data, &folder.join("data"), account)?;
+        fill(&folder.join("data"))?;
         Ok(lease)
     })();
     if prepared.is_err() {

@@ -115,22 +115,27 @@ impl Server {
             .unwrap_or_else(|| PathBuf::from("psql"))
     }
 
-    /// Kills the server's main process with SIGKILL, as a crash or the kernel's memory killer does.
-    /// Its data and its URL stay, for [`Server::restart`]. Blocks until it is gone.
+    /// Kills the server and its processes with SIGKILL, as when the machine loses power, except that
+    /// what it has written is written. Its data and its URL stay, for [`Server::restart`]. Blocks
+    /// until it is gone.
+    ///
+    /// Only Linux tells which processes are the server's. Elsewhere only the main one is killed, and
+    /// the others end when they notice, which one that computes does after its statement.
     ///
     /// # Errors
     /// [`TestkitError::Boot`] where it does not run, or was not booted by [`Server::boot`].
     pub fn kill9(&self) -> Result<(), TestkitError> {
-        self.own()?.halt(Shutdown::Kill)
+        self.own("killing the server")?.halt(Shutdown::Kill)
     }
 
     /// Starts the server again after [`Server::kill9`]; it recovers what its profile promises. Blocks
     /// until it answers.
     ///
     /// # Errors
-    /// [`TestkitError::Boot`] with the server's log, or where it runs; [`TestkitError::TimedOut`].
+    /// [`TestkitError::Boot`] with the server's log, or where it runs, or was not booted by
+    /// [`Server::boot`]; [`TestkitError::TimedOut`].
     pub fn restart(&self) -> Result<(), TestkitError> {
-        self.own()?.restart()
+        self.own("restarting the server")?.restart()
     }
 
     /// Stops a server that was booted here, and returns when it and its folder are gone. A server
@@ -139,11 +144,12 @@ impl Server {
         drop(self);
     }
 
-    fn own(&self) -> Result<&Booted, TestkitError> {
+    /// The server, if it is nobody else's, for a step that others would suffer from.
+    pub(crate) fn own(&self, step: &str) -> Result<&Booted, TestkitError> {
         match &self.kind {
             Kind::Booted(booted) if !booted.is_shared() => Ok(booted),
             _ => Err(TestkitError::boot(
-                "killing or restarting the server",
+                step,
                 "others use it too; do it to one of your own, from Server::boot",
             )),
         }

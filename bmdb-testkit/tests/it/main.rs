@@ -2,6 +2,7 @@
 
 mod audit;
 mod child;
+mod crash;
 mod database;
 mod failures;
 mod family;

@@ -1,0 +1,233 @@
+//! Servers that are killed: what survives, and that they come back.
+
+use crate::{Result, child, own};
+use bmdb_testkit::{Profile, Server, TestDb};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+#[tokio::test]
+async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else() -> Result {
+    let server = own::server(Profile::Durable).await?;
+    let db = TestDb::on(&server).await?;
+    db.execute("CREATE TABLE notes (n int)").await?;
+    db.execute("INSERT INTO notes VALUES (1)").await?;
+    let open = connect(db.url()).await?;
+    open.batch_execute("BEGIN; INSERT INTO notes VALUES (2)")
+        .await?;
+
+    server.kill9()?;
+    assert!(open.batch_execute("COMMIT").await.is_err());
+    assert!(connect(db.url()).await.is_err());
+
+    server.restart()?;
+    assert_eq!(db.rows("SELECT n FROM notes").await?, ["1"]);
+    db.execute("INSERT INTO notes VALUES (3)").await?;
+    assert!(db.rows("SELECT n FROM notes").await? == ["1", "3"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fast_server_restarts_as_well_and_serves_new_databases() -> Result {
+    let server = own::server(Profile::Fast).await?;
+    let db = TestDb::on(&server).await?;
+    db.execute("CREATE TABLE notes (n int)").await?;
+    for _ in 0..3 {
+        server.kill9()?;
+        server.restart()?;
+        let new = TestDb::on(&server).await?;
+        new.execute("CREATE TABLE notes (n int)").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_server_restarts_at_once_whatever_its_processes_are_doing() -> Result {
+    let server = own::server(Profile::Durable).await?;
+    let folder = server.folder().ok_or("not booted")?.to_owned();
+    let url = server.url().to_owned();
+    let mut busy = Vec::new();
+    for statement in [
+        "DO $$ BEGIN LOOP END LOOP; END $$",
+        "SELECT pg_sleep(600)",
+        "SELECT pg_advisory_lock(1), pg_sleep(600)",
+    ] {
+        for _ in 0..5 {
+            let client = connect(&url).await?;
+            busy.push(tokio::spawn(async move {
+                client.batch_execute(statement).await
+            }));
+        }
+    }
+    let watcher = connect(&url).await?;
+    let running = "SELECT 1 FROM pg_stat_activity WHERE state = 'active'
+                   AND query ~ '^(DO|SELECT pg_(sleep|advisory))'";
+    eventually("the statements to run", async || {
+        Ok(watcher.query(running, &[]).await?.len() == busy.len())
+    })
+    .await?;
+
+    let begun = Instant::now();
+    server.kill9()?;
+    server.restart()?;
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    for statement in busy {
+        assert!(statement.await?.is_err());
+    }
+    let again = connect(&url).await?;
+    assert_eq!(again.query(running, &[]).await?.len(), 0);
+    drop(server);
+    assert!(!folder.exists() && processes_in(&folder)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_dead_server_cannot_be_killed_nor_a_running_one_restarted() -> Result {
+    let server = own::boot(Profile::Fast)?;
+    let error = server.restart().unwrap_err().to_string();
+    assert_eq!(error, "restarting the server failed: it runs");
+    server.kill9()?;
+    let error = server.kill9().unwrap_err().to_string();
+    assert_eq!(error, "halting the server failed: it does not run");
+    server.restart()?;
+    server.kill9()?;
+    Ok(())
+}
+
+#[test]
+fn a_server_that_others_use_is_neither_killed_nor_restarted() -> Result {
+    let server = own::boot(Profile::Fast)?;
+    let named = Server::running(server.url())?;
+    for error in [named.kill9(), named.restart()] {
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("others use it too") && error.contains("Server::boot"),
+            "{error}"
+        );
+    }
+    Ok(server.kill9()?)
+}
+
+#[test]
+fn a_server_that_has_ended_by_itself_says_so() -> Result {
+    for signal in ["-QUIT", "-KILL"] {
+        let server = own::boot(Profile::Fast)?;
+        end(&server, signal)?;
+        wait_until_gone(server.folder().ok_or("not booted")?)?;
+        for error in [server.kill9(), server.restart(), server.kill9()] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("has ended by itself"), "{error}");
+        }
+
+        // In the moment when it ends it may be killed just in time.
+        let server = own::boot(Profile::Fast)?;
+        end(&server, signal)?;
+        match (server.kill9(), server.restart()) {
+            (Ok(()), Ok(())) => server.kill9()?,
+            (Err(killed), Err(restarted)) => {
+                let (killed, restarted) = (killed.to_string(), restarted.to_string());
+                assert!(killed.contains("has ended by itself"), "{killed}");
+                assert!(restarted.contains("has ended by itself"), "{restarted}");
+            }
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_server_leaves_no_folder_and_no_process() -> Result {
+    for profile in [Profile::Fast, Profile::Durable] {
+        let server = own::boot(profile)?;
+        let folder = server.folder().ok_or("not booted")?.to_owned();
+        server.kill9()?;
+        assert!(folder.join("data").exists());
+        drop(server);
+        assert!(!folder.exists());
+        assert!(processes_in(&folder)?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_left_of_a_killed_server_goes_with_the_next_boot() -> Result {
+    if let Ok(by) = env::var(child::VARIABLE) {
+        let server = own::boot(Profile::Durable)?;
+        server.kill9()?;
+        let folder = server.folder().ok_or("not booted")?;
+        child::say("folder", &folder.display().to_string());
+        child::die(&by);
+    }
+    let test = "crash::what_is_left_of_a_killed_server_goes_with_the_next_boot";
+    let mut process = child::command(test, "SIGKILL")?.spawn()?;
+    let folder = child::hear(&mut process, "folder")?;
+    let folder = Path::new(&folder);
+    // It may come back as long as its owner lives.
+    let _other = own::boot(Profile::Durable)?;
+    assert!(folder.exists());
+    process.kill()?;
+    process.wait()?;
+    let _next = own::boot(Profile::Durable)?;
+    assert!(!folder.exists());
+    Ok(())
+}
+
+fn end(server: &Server, signal: &str) -> Result {
+    let folder = server.folder().ok_or("not booted")?;
+    let pid = fs::read_to_string(folder.join("data/postmaster.pid"))?;
+    let pid = pid.lines().next().ok_or("no pid")?;
+    Command::new("kill").args([signal, pid]).status()?;
+    Ok(())
+}
+
+pub(crate) async fn connect(url: &str) -> Result<tokio_postgres::Client> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    // The client's next call reports what happens to it.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+pub(crate) async fn eventually(what: &str, done: impl AsyncFn() -> Result<bool>) -> Result {
+    let begun = Instant::now();
+    while !done().await? {
+        if begun.elapsed() > Duration::from_secs(10) {
+            return Err(format!("waited 10 s for {what}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn wait_until_gone(folder: &Path) -> Result {
+    let begun = Instant::now();
+    while folder.exists() {
+        if begun.elapsed() > Duration::from_secs(10) {
+            return Err(format!("{} was still there after 10 s", folder.display()).into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The ids of the processes that were started for the server in this folder, or work in it.
+pub(crate) fn processes_in(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Ok(found);
+    };
+    for process in processes {
+        let process = process?.path();
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        let works_in = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+        if works_in || words.contains(&*folder.to_string_lossy()) {
+            found.push(process.display().to_string());
+        }
+    }
+    Ok(found)
+}
