@@ -6,7 +6,7 @@ use crate::limit::within_limit;
 use crate::server::Server;
 use crate::shared::shared;
 use crate::template::{Template, create_database};
-use crate::url::with_database;
+use crate::url::{of_writable, with_database};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::sync::Arc;
 use tokio_postgres::SimpleQueryMessage;
@@ -65,6 +65,16 @@ impl TestDb {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A URL of this database that finds whichever accepts writes: its server, or one of these
+    /// standbys once that is promoted. Understood by libpq, tokio-postgres and Diesel.
+    ///
+    /// It has the user and the password of [`TestDb::url`], and no other of its parameters.
+    #[must_use]
+    pub fn url_with(&self, standbys: &[&Server]) -> String {
+        let servers = standbys.iter().map(|standby| standby.url());
+        of_writable([self.url()].into_iter().chain(servers), &self.name)
     }
 
     /// The name of this database.

@@ -32,7 +32,7 @@ pub(crate) struct Keeper {
     /// Whether the user named the server, and so can correct the name.
     is_named: bool,
     run: String,
-    databases: AtomicU64,
+    databases: Arc<AtomicU64>,
     started: Mutex<Option<Started>>,
 }
 
@@ -72,8 +72,18 @@ impl Keeper {
             config: url.parse().ok(),
             is_named,
             run,
-            databases: AtomicU64::new(0),
+            databases: Arc::default(),
             started: Mutex::default(),
+        }
+    }
+
+    /// Of the same run on a standby, which has the run's databases as well: they are nobody's to
+    /// sweep, and their names are taken.
+    pub(crate) fn on_standby(&self, url: &str) -> Self {
+        Self {
+            run: self.run.clone(),
+            databases: self.databases.clone(),
+            ..Self::of(url, false)
         }
     }
 

@@ -81,6 +81,15 @@ impl Server {
         }
     }
 
+    pub(crate) fn new_standby(&self, standby: Booted) -> Self {
+        let url = standby.url();
+        Self {
+            keeper: Arc::new(self.keeper.on_standby(&url)),
+            url,
+            kind: Kind::Booted(standby),
+        }
+    }
+
     /// The URL of its administrative database. Understood by libpq, tokio-postgres and Diesel.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -2,19 +2,56 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 /// The administrative database of the server with its socket in this folder.
 pub(crate) fn of_folder(folder: &Path) -> String {
-    let mut url = String::from("postgresql://postgres@/postgres?host=");
-    for byte in folder.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' => url.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
-            // Writing to a String does not fail.
-            byte => drop(write!(url, "%{byte:02X}")),
+    let folder = encoded(folder.as_os_str().as_encoded_bytes()).replace("%2F", "/");
+    format!("postgresql://postgres@/postgres?host={folder}")
+}
+
+/// A database of whichever of these servers accepts writes, tried in turn; as the first one's user.
+pub(crate) fn of_writable<'a>(urls: impl Iterator<Item = &'a str>, name: &str) -> String {
+    let servers: Vec<Config> = urls.filter_map(|url| url.parse().ok()).collect();
+    // Where several hosts are named libpq wants commas in the parameter, tokio-postgres does not
+    // split that; both read them before the path.
+    let hosts: Vec<String> = servers.iter().flat_map(hosts).collect();
+    let first = servers.first();
+    let user = first.and_then(Config::get_user).unwrap_or("postgres");
+    let mut user = encoded(user.as_bytes());
+    if let Some(password) = first.and_then(Config::get_password) {
+        user = format!("{user}:{}", encoded(password));
+    }
+    let (hosts, name) = (hosts.join(","), encoded(name.as_bytes()));
+    format!("postgresql://{user}@{hosts}/{name}?target_session_attrs=read-write")
+}
+
+fn hosts(server: &Config) -> impl Iterator<Item = String> {
+    let ports = server.get_ports();
+    server.get_hosts().iter().enumerate().map(|(i, host)| {
+        let host = match host {
+            Host::Tcp(name) => encoded(name.as_bytes()),
+            Host::Unix(folder) => encoded(folder.as_os_str().as_encoded_bytes()),
+        };
+        // One port may be all hosts'.
+        let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+        format!("{host}:{port}")
+    })
+}
+
+/// With everything but letters, digits and `-._~` as `%` and two hexadecimal digits.
+pub(crate) fn encoded(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02X}");
         }
     }
-    url
+    text
 }
 
 /// The same server and user, another database. `name` needs no quoting.
@@ -33,9 +70,9 @@ pub(crate) fn with_database(url: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_folder, with_database};
+    use super::{of_folder, of_writable, with_database};
     use std::path::{Path, PathBuf};
-    use tokio_postgres::config::Host;
+    use tokio_postgres::config::{Host, TargetSessionAttrs};
 
     #[test]
     fn a_folder_of_any_name_is_read_back_as_it_is() {
@@ -68,5 +105,21 @@ mod tests {
             let config: tokio_postgres::Config = changed.parse().unwrap();
             assert_eq!(config.get_dbname(), Some("new"), "{url}");
         }
+    }
+
+    #[test]
+    fn several_servers_are_read_back_in_their_order() {
+        let folder = of_folder(Path::new("/tmp/a b,c"));
+        let urls = ["postgres://u:p%40@h:1/a?sslmode=disable", folder.as_str()];
+        let url = of_writable(urls.into_iter(), "new");
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let unix = Host::Unix(PathBuf::from("/tmp/a b,c"));
+        assert_eq!(config.get_hosts(), [Host::Tcp("h".to_owned()), unix]);
+        assert_eq!(config.get_ports(), [1, 5432]);
+        assert_eq!(config.get_user(), Some("u"));
+        assert_eq!(config.get_password(), Some(b"p@".as_slice()));
+        assert_eq!(config.get_dbname(), Some("new"));
+        let attributes = config.get_target_session_attrs();
+        assert_eq!(attributes, TargetSessionAttrs::ReadWrite);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::door::{Door, Place};
 use super::target::Target;
-use std::fmt::Write;
+use crate::url::encoded;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
@@ -64,20 +64,6 @@ fn url(host: &str, port: u16, target: &Target, config: &Config) -> String {
         url = format!("{url}{before}{key}={value}");
     }
     url
-}
-
-/// With everything but letters, digits and `-._~` as `%` and two hexadecimal digits.
-fn encoded(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

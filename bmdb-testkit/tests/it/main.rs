@@ -16,6 +16,7 @@ mod proxy;
 mod server;
 mod shared;
 mod sharing;
+mod standby;
 mod time;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
