@@ -1,6 +1,6 @@
 //! Standbys: what is on them, what they refuse, and that they take over.
 
-use crate::crash::{connect, eventually, processes_in};
+use crate::crash::{connect, eventually, wait_for_processes};
 use crate::{Result, own};
 use bmdb_testkit::{Profile, Replication, Server, TestDb};
 use std::sync::Arc;
@@ -194,7 +194,7 @@ fn a_primary_and_its_standby_leave_no_process_and_no_folder() -> Result {
         for folder in folders {
             let folder = folder.ok_or("not booted")?;
             assert!(!folder.exists());
-            assert_eq!(processes_in(&folder)?, [""; 0]);
+            wait_for_processes(&folder)?;
         }
     }
     Ok(())
