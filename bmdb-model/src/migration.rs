@@ -1,5 +1,9 @@
 //! The embedded migrations, the versions a database has, and which versions get along.
 
+mod further;
+
+pub use further::run_all_of;
+
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;
 use diesel::migration::{Migration, MigrationSource};
@@ -39,6 +43,15 @@ pub enum MigrationError {
     DatabaseTooOld {
         /// The missing versions, oldest first.
         pending: Vec<String>,
+    },
+    /// Two migrations have the same version, and the database knows a migration by nothing else, so
+    /// the second would be passed over without a word: give yours another one.
+    #[error("the migrations {name} and {taken_by} have the same version: rename the one of yours")]
+    VersionTaken {
+        /// The migration that cannot be told apart.
+        name: String,
+        /// The migration that has its version.
+        taken_by: String,
     },
     /// A migration failed; it was rolled back, the ones before it stay applied.
     #[error("a migration failed: {0}")]
@@ -141,24 +154,6 @@ pub async fn run_up_to(
             done.push(harness.run_migration(migration.as_ref())?.to_string());
         }
         Ok(done)
-    })
-    .await
-}
-
-/// Applies the pending migrations of another source: those of a user of bmdb with tables of its own,
-/// which may refer to bmdb's. Returns their versions; see [`run_pending`].
-///
-/// Their versions go into the same table as bmdb's, so they must differ from those of [`known`].
-///
-/// # Errors
-/// As [`run_pending`].
-pub async fn run_all_of(
-    conn: AsyncPgConnection,
-    source: impl MigrationSource<Pg> + Send + 'static,
-) -> Result<Vec<String>, MigrationError> {
-    with_harness(conn, move |harness| {
-        let applied = harness.run_pending_migrations(source)?;
-        Ok(applied.iter().map(ToString::to_string).collect())
     })
     .await
 }

@@ -10,6 +10,7 @@ mod counts;
 mod deletion;
 mod eligibility;
 mod ends;
+mod further;
 mod history;
 mod loss;
 mod migrations;

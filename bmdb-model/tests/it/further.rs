@@ -1,0 +1,98 @@
+//! Migrations of a user of bmdb, beside bmdb's.
+
+use bmdb_model::migration::{self, MigrationError, run_all_of};
+use bmdb_testkit::TestDb;
+use diesel_migrations::FileBasedMigrations;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder of migrations, gone with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with(migrations: &[(&str, &str)]) -> Self {
+        let folder = Self(std::env::temp_dir().join(format!("bmdb-{}", uuid::Uuid::new_v4())));
+        for (name, up) in migrations {
+            let migration = folder.0.join(name);
+            fs::create_dir_all(&migration).unwrap();
+            fs::write(migration.join("up.sql"), up).unwrap();
+        }
+        folder
+    }
+
+    fn source(&self) -> FileBasedMigrations {
+        FileBasedMigrations::from_path(Path::new(&self.0)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const RACKS: (&str, &str) = (
+    "2027-01-01-000000_racks",
+    "CREATE TABLE racks (machine_id uuid REFERENCES machines)",
+);
+
+#[tokio::test]
+async fn further_migrations_run_after_bmdbs_once() {
+    let db = TestDb::new().await.unwrap();
+    let folder = Folder::with(&[RACKS]);
+    for expected in [vec!["20270101000000"], vec![]] {
+        let conn = db.connect().await.unwrap();
+        assert_eq!(run_all_of(conn, folder.source()).await.unwrap(), expected);
+    }
+    // bmdb does not mind them.
+    let mut conn = db.connect().await.unwrap();
+    migration::check(&mut conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_version_that_bmdb_has_is_refused_and_not_passed_over() {
+    let db = TestDb::new().await.unwrap();
+    let folder = Folder::with(&[RACKS, ("2026-11-22-000200_units", "CREATE TABLE units ()")]);
+    let conn = db.connect().await.unwrap();
+    let error = run_all_of(conn, folder.source()).await.unwrap_err();
+    assert!(
+        matches!(error, MigrationError::VersionTaken { .. }),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "the migrations 2026-11-22-000200_units and 2026-11-22-000200_os_installation have the \
+         same version: rename the one of yours"
+    );
+    let racks = db.rows("SELECT to_regclass('racks')").await.unwrap();
+    assert_eq!(racks, [""], "nothing was run");
+}
+
+#[tokio::test]
+async fn two_further_migrations_of_one_version_are_refused() {
+    let db = TestDb::new().await.unwrap();
+    let folder = Folder::with(&[RACKS, ("2027-01-01-000000_units", "CREATE TABLE units ()")]);
+    let conn = db.connect().await.unwrap();
+    let error = run_all_of(conn, folder.source()).await.unwrap_err();
+    assert!(
+        matches!(error, MigrationError::VersionTaken { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_migration_is_named_and_those_before_it_stay() {
+    let db = TestDb::new().await.unwrap();
+    let folder = Folder::with(&[
+        RACKS,
+        ("2027-01-02-000000_units", "CREATE TABLE units (rack t)"),
+    ]);
+    let conn = db.connect().await.unwrap();
+    let error = run_all_of(conn, folder.source()).await.unwrap_err();
+    let said = error.to_string();
+    for part in ["2027-01-02-000000_units", "type \"t\" does not exist"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let racks = db.rows("SELECT to_regclass('racks')").await.unwrap();
+    assert_eq!(racks, ["racks"]);
+}
