@@ -14,7 +14,7 @@ use crate::error::with_detail;
 use crate::limit::{limit, within_limit};
 use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -182,6 +182,8 @@ impl Started {
         Admin {
             known,
             idle: self.idle.clone(),
+            runtime: self.runtime.clone(),
+            is_passed_on: AtomicBool::new(false),
         }
     }
 }
@@ -191,9 +193,30 @@ impl Started {
 pub(crate) struct Admin {
     known: Arc<Known>,
     idle: Idle,
+    runtime: Handle,
+    /// Whether somebody else gives it back.
+    is_passed_on: AtomicBool,
 }
 
 impl Admin {
+    /// Runs a last statement after those that are under way, where nobody is left to wait for it;
+    /// only then the connection is given back.
+    pub(crate) fn conclude_with(&self, sql: &'static str, parameter: i64) {
+        if self.is_passed_on.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let admin = Self {
+            known: self.known.clone(),
+            idle: self.idle.clone(),
+            runtime: self.runtime.clone(),
+            is_passed_on: AtomicBool::new(false),
+        };
+        self.runtime.spawn(async move {
+            // A connection that is gone has nothing to undo.
+            let _ = admin.execute(sql, &[&parameter]).await;
+        });
+    }
+
     /// The server's major version.
     pub(crate) fn major(&self) -> u32 {
         self.known.major
@@ -220,7 +243,9 @@ impl Deref for Admin {
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        lock(&self.idle).push(self.known.clone());
+        if !self.is_passed_on.load(Ordering::Relaxed) {
+            lock(&self.idle).push(self.known.clone());
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 mod fingerprint;
 mod make;
+mod step;
 
 use crate::hash::fnv;
 use crate::{Server, TestDb, TestkitError};
 use bmdb_model::migration;
-use diesel::migration::{Migration, MigrationSource};
+use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use std::fmt;
 use std::pin::Pin;
@@ -24,7 +25,8 @@ type Seeder = Arc<dyn Fn(String) -> Seeding + Send + Sync>;
 ///
 /// A template is made once per server and then cloned for each test, which costs the same whether
 /// it holds ten rows or a hundred thousand. All that is in it is part of its key, so that an
-/// edited migration gets a new one.
+/// edited migration gets a new one. Where a step fails nothing stays behind, and the next call tries
+/// anew.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -101,8 +103,8 @@ impl Template {
         })
     }
 
-    /// Then these migrations. Their names and their SQL are part of the key; of a migration that is
-    /// more than SQL the name alone.
+    /// Then these migrations, as [`run_all_of`](migration::run_all_of) runs them in production. Their
+    /// names and their SQL are part of the key; of a migration that is more than SQL the name alone.
     #[must_use]
     pub fn migrations(mut self, source: impl MigrationSource<Pg> + Send + Sync + 'static) -> Self {
         self.steps.push(Step::Migrations(Arc::new(source)));
@@ -120,7 +122,7 @@ impl Template {
     /// changed, so it has a version: change that with the code, or old templates stay in use.
     ///
     /// All of its connections must be closed when it returns; those that are still closing are
-    /// waited for.
+    /// waited for. It runs in a task of its own, and its panic is the template's error.
     #[must_use]
     pub fn seed<F, E>(
         mut self,
@@ -144,7 +146,7 @@ impl Template {
     /// A new database that is a clone of it, on the server that all tests share.
     ///
     /// # Errors
-    /// [`TestkitError::Template`] where a migration or a seed fails; otherwise as [`TestDb::new`].
+    /// [`TestkitError::Template`] where a step fails, which it names; otherwise as [`TestDb::new`].
     pub async fn database(&self) -> Result<TestDb, TestkitError> {
         TestDb::clone_of(self, None).await
     }
@@ -199,12 +201,3 @@ impl fmt::Debug for Template {
 /// The fingerprint of bmdb's migrations.
 static OWN: LazyLock<u64> =
     LazyLock::new(|| fingerprint::of(&migration::MIGRATIONS).unwrap_or_default());
-
-/// A step's migrations, for Diesel's harness, which takes its source by value.
-struct Shared(Source);
-
-impl MigrationSource<Pg> for Shared {
-    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
-        self.0.migrations()
-    }
-}

@@ -3,6 +3,8 @@
 
 use super::{Admin, Idle, Job, know, pop};
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::Config;
 
@@ -96,5 +98,7 @@ async fn admin(config: &Config, idle: &Idle) -> Option<Admin> {
     Some(Admin {
         known,
         idle: idle.clone(),
+        runtime: Handle::current(),
+        is_passed_on: AtomicBool::new(false),
     })
 }

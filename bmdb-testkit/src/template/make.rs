@@ -1,13 +1,12 @@
 //! Making templates, and cloning them.
 
-use super::{Level, Shared, Step, Template};
+use super::{Level, Template, step};
 use crate::TestkitError;
 use crate::installation::OLDEST_MAJOR;
-use crate::keeper::{Admin, Keeper, connect};
+use crate::keeper::{Admin, Keeper};
 use crate::limit::{limit, within_limit};
 use crate::url::with_database;
-use bmdb_model::migration::{self, MigrationError};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
@@ -64,13 +63,48 @@ impl Template {
                     .map_err(failed)?
                     .block_on(make)
             });
-            made.map_err(failed)?.join().unwrap_or_else(|_| {
-                Err(TestkitError::Template {
-                    step: "a seed".to_owned(),
-                    reason: "it panicked".to_owned(),
-                })
-            })
+            let made = made.map_err(failed)?.join();
+            made.unwrap_or_else(|panic| resume_unwind(panic))
         })
+    }
+}
+
+/// The lock under which templates are made. Held by the session, so that a process that dies lets go
+/// of it; and let go of in the background where a test is given up while it makes one.
+struct Locked<'a>(Option<&'a Admin>);
+
+const UNLOCK: &str = "SELECT pg_advisory_unlock($1)";
+
+impl<'a> Locked<'a> {
+    async fn wait(admin: &'a Admin) -> Result<Self, TestkitError> {
+        // From here on, for it may be got by a statement whose answer nobody waits for any more.
+        let lock = Self(Some(admin));
+        let locked = admin.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]);
+        locked.await.map_err(|error| match error.code() {
+            Some(&SqlState::QUERY_CANCELED) => TestkitError::TimedOut {
+                what: "another process to make a template database".to_owned(),
+                limit: limit(),
+            },
+            _ => error.into(),
+        })?;
+        Ok(lock)
+    }
+
+    async fn unlock(mut self) -> Result<(), TestkitError> {
+        if let Some(admin) = self.0 {
+            admin.execute(UNLOCK, &[&TEMPLATE_LOCK]).await?;
+            self.0 = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Some(admin) = self.0 {
+            // Where it was not got after all, the server warns and nothing happens.
+            admin.conclude_with(UNLOCK, TEMPLATE_LOCK);
+        }
     }
 }
 
@@ -82,23 +116,13 @@ async fn find_or_make(
     template: &Template,
 ) -> Result<(), TestkitError> {
     if !is_complete(admin, name).await? {
-        // Held by the session, so that a maker that dies lets go of it.
-        let locked = admin.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]);
-        locked.await.map_err(|error| match error.code() {
-            Some(&SqlState::QUERY_CANCELED) => TestkitError::TimedOut {
-                what: "another process to make a template database".to_owned(),
-                limit: limit(),
-            },
-            _ => error.into(),
-        })?;
+        let locked = Locked::wait(admin).await?;
         let made = match is_complete(admin, name).await {
             Ok(false) => make(admin, url, name, template).await,
             Ok(true) => Ok(()),
             Err(error) => Err(error),
         };
-        admin
-            .execute("SELECT pg_advisory_unlock($1)", &[&TEMPLATE_LOCK])
-            .await?;
+        locked.unlock().await?;
         made?;
     }
     admin.remember(name);
@@ -112,20 +136,31 @@ async fn make(
     template: &Template,
 ) -> Result<(), TestkitError> {
     // What is there without the mark was left by a maker that died half way.
-    admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        .await?;
+    let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    admin.batch_execute(&drop).await?;
     clone(admin, "template0", name).await?;
-    let url = with_database(url, name);
+    let made = fill(admin, &with_database(url, name), name, template).await;
+    if made.is_err() {
+        // Best effort: the first error is the one worth reading. An edited step has another key, so
+        // that nobody would ever come by again.
+        let _ = admin.batch_execute(&drop).await;
+    }
+    made
+}
+
+async fn fill(
+    admin: &Admin,
+    url: &str,
+    name: &str,
+    template: &Template,
+) -> Result<(), TestkitError> {
     if let Level::UpTo(version) = &template.level {
-        let conn = AsyncPgConnection::establish(&url).await?;
-        let migrated = migration::run_up_to(conn, version).await;
-        migrated.map_err(in_step("a migration of bmdb"))?;
+        step::migrate(url, version).await?;
     }
     for step in &template.steps {
         // It may hang on itself, and others wait for it under the lock.
         let what = format!("{} of a template database", step.name());
-        within_limit(&what, run(step, &url)).await??;
+        within_limit(&what, step.run(url)).await??;
     }
     leave(admin, name).await?;
     // The mark of completeness comes last.
@@ -135,50 +170,6 @@ async fn make(
         ))
         .await?;
     Ok(())
-}
-
-async fn run(step: &Step, url: &str) -> Result<(), TestkitError> {
-    match step {
-        Step::Migrations(source) => {
-            let conn = AsyncPgConnection::establish(url).await?;
-            let migrated = migration::run_all_of(conn, Shared(source.clone())).await;
-            migrated.map(drop).map_err(in_step(step.name()))
-        }
-        Step::Sql(statements) => {
-            let client = connect(&url.parse()?).await?;
-            let run = client.batch_execute(statements).await;
-            run.map_err(|error| TestkitError::Template {
-                step: step.name(),
-                reason: TestkitError::from(error).to_string(),
-            })
-        }
-        Step::Seed { seed, .. } => {
-            seed(url.to_owned())
-                .await
-                .map_err(|error| TestkitError::Template {
-                    step: step.name(),
-                    reason: error.to_string(),
-                })
-        }
-    }
-}
-
-impl Step {
-    fn name(&self) -> String {
-        match self {
-            Self::Migrations(_) => "a migration of yours".to_owned(),
-            Self::Sql(_) => "statements of yours".to_owned(),
-            Self::Seed { version, .. } => format!("the seed {version:?}"),
-        }
-    }
-}
-
-fn in_step(step: impl Into<String>) -> impl FnOnce(MigrationError) -> TestkitError {
-    let step = step.into();
-    move |error| TestkitError::Template {
-        step,
-        reason: error.to_string(),
-    }
 }
 
 /// Waits until nobody is connected: CREATE DATABASE would wait too, but in steps of 100 ms.

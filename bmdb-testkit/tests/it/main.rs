@@ -17,6 +17,7 @@ mod server;
 mod shared;
 mod sharing;
 mod standby;
+mod template;
 mod time;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
