@@ -141,6 +141,36 @@ impl Session {
     /// all of it is run again. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it
     /// wrote are planned before the commit.
     ///
+    /// Rows of tables of one's own are written with Diesel, for which `tx` is a connection:
+    ///
+    /// ```
+    /// # use bmdb_core::{Bmdb, Config, SessionOptions};
+    /// use diesel::prelude::*;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// diesel::table! {
+    ///     rack_units (machine_id) { machine_id -> Uuid, rack -> Text }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let template = bmdb_testkit::Template::new().sql(
+    /// #     "CREATE TABLE rack_units (machine_id uuid REFERENCES machines, rack text NOT NULL)");
+    /// # let db = template.database().await?;
+    /// # let bmdb = Bmdb::connect(Config::new(db.url()).component("racks")).await?;
+    /// # let session = bmdb.start_session(SessionOptions::default()).await?;
+    /// let in_rack = session.transact(async |tx| {
+    ///     let machine = tx.create_machine().await?;
+    ///     let unit = (rack_units::machine_id.eq(machine), rack_units::rack.eq("A1"));
+    ///     diesel::insert_into(rack_units::table).values(unit).execute(tx).await?;
+    ///     let in_rack = rack_units::table.filter(rack_units::rack.eq("A1")).count();
+    ///     Ok(in_rack.get_result::<i64>(tx).await?)
+    /// });
+    /// assert_eq!(in_rack.await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays
     /// behind.
     ///

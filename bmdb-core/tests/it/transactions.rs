@@ -32,6 +32,42 @@ async fn a_statement_error_that_the_closure_swallowed_is_no_success() {
     assert_eq!(s.rows("SELECT machine_id FROM machines").await, [""; 0]);
 }
 
+#[tokio::test]
+async fn rows_of_somebody_elses_table_are_written_with_the_tags_or_not_at_all() {
+    let s = Scenario::new().await;
+    s.db.execute("CREATE TABLE racked (machine_id uuid REFERENCES machines)")
+        .await
+        .unwrap();
+    let transaction = async |gives_up: bool| {
+        s.session
+            .transact(async |tx| {
+                let machine = tx.create_machine().await?;
+                // As a user of bmdb-core writes it: Diesel takes the transaction for a connection.
+                diesel_async::RunQueryDsl::execute(
+                    diesel::sql_query("INSERT INTO racked VALUES ($1)")
+                        .bind::<diesel::sql_types::Uuid, _>(machine),
+                    tx,
+                )
+                .await?;
+                if gives_up {
+                    return Err(TxError::abort(TooMany(1)));
+                }
+                Ok(())
+            })
+            .await
+    };
+    let rows = "SELECT count(*), count(r.machine_id) FROM machines m NATURAL LEFT JOIN racked r";
+    transaction(true).await.unwrap_err();
+    assert_eq!(s.rows(rows).await, ["0|0"]);
+    transaction(false).await.unwrap();
+    assert_eq!(s.rows(rows).await, ["1|1"]);
+    let session = s.session.id();
+    s.db.expire(session).await.unwrap();
+    let error = transaction(false).await.unwrap_err();
+    assert!(matches!(error, TxError::SessionExpired), "{error}");
+    assert_eq!(s.rows(rows).await, ["1|1"]);
+}
+
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("{0} machines are too many")]
 struct TooMany(u32);
