@@ -1,0 +1,2 @@
+DROP TABLE rack_units;
+DROP TABLE racks;

@@ -1,0 +1,52 @@
+//! The tables of this crate as Diesel sees them, and which of bmdb's they are joined with.
+
+use bmdb_model::schema::{machine_agent_started, machines, work_item};
+use diesel::query_source::TableNotEqual;
+
+diesel::table! {
+    racks (name) {
+        name -> Text,
+        room -> Text,
+    }
+}
+
+diesel::table! {
+    rack_units (machine_id) {
+        machine_id -> Uuid,
+        rack -> Text,
+        unit -> Int4,
+    }
+}
+
+diesel::table! {
+    commissioned (machine_id) {
+        machine_id -> Uuid,
+        fence -> Int8,
+        commissioned_at -> Timestamptz,
+    }
+}
+
+// `a -> b (key)` joins a.key with b's primary key, so a tag of bmdb's, whose key is the machine, is
+// joined as the machine is. One of the two tables must be of this crate.
+diesel::joinable!(rack_units -> racks (rack));
+diesel::joinable!(rack_units -> commissioned (machine_id));
+diesel::joinable!(rack_units -> machines (machine_id));
+diesel::joinable!(rack_units -> machine_agent_started (machine_id));
+
+diesel::allow_tables_to_appear_in_same_query!(racks, rack_units, commissioned);
+
+/// What `allow_tables_to_appear_in_same_query!` does, for one table of ours and some of bmdb's.
+/// Diesel's macro implements more than these two, for samples of tables, and Rust allows that only in
+/// the crate that both tables are of (E0117).
+macro_rules! appears_with {
+    ($ours:ident: $($bmdbs:ident),+) => {
+        $(
+            impl TableNotEqual<$bmdbs::table> for $ours::table {}
+            impl TableNotEqual<$ours::table> for $bmdbs::table {}
+        )+
+    };
+}
+
+appears_with!(racks: machines, machine_agent_started, work_item);
+appears_with!(rack_units: machines, machine_agent_started, work_item);
+appears_with!(commissioned: machines, machine_agent_started, work_item);
