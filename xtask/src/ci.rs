@@ -4,6 +4,7 @@ use crate::server::Network;
 use crate::shell::{Done, Failure, cargo, run};
 use crate::{schema, tidy};
 use bmdb_testkit::{Lookup, Verdict};
+use std::env;
 
 /// Run every check that a change must pass; what fails is summed up at the end.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,7 @@ const STEPS: &[Step] = &[
     ("cargo xtask demo", demo),
     ("cargo xtask test", || run(&mut cargo(["xtask", "test"]))),
     (ON_NEWEST, test_on_newest),
+    ("cargo test in examples/downstream", downstream),
 ];
 
 /// The newest major version that the tests know.
@@ -80,4 +82,22 @@ fn demo() -> Done {
         "--seconds",
         "50",
     ]))
+}
+
+/// As somebody does who depends on bmdb: with plain cargo, and nothing is set up for the tests.
+fn downstream() -> Done {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let steps: [&[&str]; 3] = [
+        &["fmt", "--check"],
+        &["clippy", "--all-targets", "--", "-D", "warnings"],
+        &["test"],
+    ];
+    for step in steps {
+        let (what, options) = step.split_at(1);
+        let manifest = ["--manifest-path", "examples/downstream/Cargo.toml"];
+        let mut command = cargo([what, &manifest, options].concat());
+        command.env("CARGO_TARGET_DIR", &target);
+        run(command.env_remove("BMDB_TEST_DATABASE_URL"))?;
+    }
+    Ok(())
 }
