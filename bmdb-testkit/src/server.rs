@@ -9,7 +9,7 @@ use crate::keeper::Keeper;
 use crate::lookup::{Lookup, Places, Verdict};
 use crate::profile::Profile;
 use crate::seed::Seed;
-use crate::shared::Joined;
+use crate::shared::{Joined, shared};
 use crate::template::Template;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +49,17 @@ impl Server {
             Verdict::Running { url } => Self::running(url),
             _ => Self::boot(&lookup.installation()?, profile),
         }
+    }
+
+    /// The server that all tests of this user share, across processes: the one that the environment
+    /// names, or one that runs, or else one that is booted now. [`TestDb::new`](crate::TestDb::new)
+    /// uses it too. It stays until the last process that uses it has ended. Blocks as
+    /// [`Server::start`] does, where it has to boot.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`].
+    pub fn shared() -> Result<Arc<Self>, TestkitError> {
+        shared(&Template::new())
     }
 
     /// A server that runs already, on which this user may create databases.

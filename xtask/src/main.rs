@@ -5,6 +5,7 @@
     reason = "a task reports on the terminal"
 )]
 
+mod bench;
 mod ci;
 mod demo;
 mod migrate;
@@ -34,6 +35,7 @@ enum Task {
     Demo(demo::Args),
     Test(test::Args),
     Ci(ci::Args),
+    Bench(bench::Bench),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
     Tidy(tidy::Args),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Ci(ci::Args {}) => ci::run_all(),
+        Task::Bench(args) => bench::run(&args),
         Task::Pg(args) => pg::run(&args),
         Task::Migrate(args) => migrate::run(&args),
         Task::Schema(args) => schema::run(&args),
