@@ -72,6 +72,25 @@ impl Account {
         self.name.is_some()
     }
 
+    /// Lets the calling thread handle files as this account until its end, and the threads that it
+    /// starts from then on. Returns whether it can: not every kernel has that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn become_in_this_thread(&self) -> bool {
+        use nix::unistd::{setfsgid, setfsuid};
+        if !self.is_other() {
+            return true;
+        }
+        setfsgid(Gid::from_raw(self.gid));
+        setfsuid(Uid::from_raw(self.uid));
+        // These calls do not fail; they tell what was before. This one changes nothing.
+        setfsuid(Uid::from_raw(u32::MAX)) == Uid::from_raw(self.uid)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn become_in_this_thread(&self) -> bool {
+        !self.is_other()
+    }
+
     /// A command that runs as this account, without root's supplementary groups (std clears them
     /// with the uid), from a folder that every account can reach.
     pub(crate) fn command(&self, program: &Path) -> Command {

@@ -6,11 +6,11 @@ pub(crate) use halt::Shutdown;
 
 use crate::TestkitError;
 use crate::account::Account;
+use crate::copy;
 use crate::installation::Installation;
 use crate::lease::Lease;
 use crate::limit::wait_for;
 use crate::profile::Profile;
-use crate::seed::copy;
 use crate::sweep::{self, ID_LENGTH, NEW, PREFIX};
 use crate::url::of_folder;
 use std::fs::{self, File};
@@ -52,7 +52,10 @@ impl Booted {
         data: &Path,
         linger: u64,
     ) -> Result<Self, TestkitError> {
-        let fill = |new: &Path| copy(data, new, account);
+        let fill = |new: &Path| {
+            account.create_dir(new)?;
+            copy::tree(data, new, account, |_| true)
+        };
         Self::boot_on(installation, profile, account, &fill, linger)
     }
 

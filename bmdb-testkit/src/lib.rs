@@ -24,6 +24,7 @@ mod account;
 mod booted;
 mod cache;
 mod command;
+mod copy;
 mod database;
 mod error;
 mod fetch;

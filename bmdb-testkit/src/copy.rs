@@ -1,0 +1,212 @@
+//! Copying a data directory. It is a thousand small files, of which each costs more than its bytes
+//! do, so that several threads are faster than one, and any of them is faster than `cp`.
+
+use crate::TestkitError;
+use crate::account::Account;
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+
+const STEP: &str = "copying the server's data directory";
+
+/// More do not help: they meet in the kernel.
+const MOST_THREADS: usize = 4;
+
+/// Copies all that `is_wanted` by its name into an existing folder, as the account that owns both.
+/// What is made is that account's alone, as PostgreSQL demands.
+pub(crate) fn tree(
+    from: &Path,
+    to: &Path,
+    account: &Account,
+    is_wanted: fn(&OsStr) -> bool,
+) -> Result<(), TestkitError> {
+    // On a thread of its own, which stays that account for the rest of its life, as do the threads
+    // that it starts.
+    let copied = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || {
+            if !account.become_in_this_thread() {
+                return Ok(false);
+            }
+            let mut files = Vec::new();
+            folders(from, to, is_wanted, &mut files)?;
+            in_parallel(&files).map(|()| true)
+        });
+        join(thread?)
+    });
+    match copied {
+        Ok(true) => Ok(()),
+        Ok(false) => by_cp(from, to, account),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Where the kernel knows accounts of processes only. It copies what is not wanted as well.
+fn by_cp(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
+    let mut cp = account.command(Path::new("cp"));
+    cp.arg("-R").arg(from.join(".")).arg(to);
+    account.run(STEP, cp).map_err(|error| match error {
+        TestkitError::Boot { reason, .. } => failed(reason),
+        error => error,
+    })
+}
+
+fn failed(reason: impl Display) -> TestkitError {
+    TestkitError::boot(
+        STEP,
+        format!("{reason}; BMDB_TESTKIT_DATA names another folder for it"),
+    )
+}
+
+/// Makes the folders and links, and notes the files.
+fn folders(
+    from: &Path,
+    to: &Path,
+    is_wanted: fn(&OsStr) -> bool,
+    files: &mut Vec<(PathBuf, PathBuf)>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(from).map_err(at(from))? {
+        let entry = entry.map_err(at(from))?;
+        let name = entry.file_name();
+        if !is_wanted(&name) {
+            continue;
+        }
+        let (from, to) = (entry.path(), to.join(name));
+        let kind = entry.file_type().map_err(at(&from))?;
+        if kind.is_dir() {
+            let made = DirBuilder::new().mode(0o700).create(&to);
+            made.map_err(at(&to))?;
+            folders(&from, &to, is_wanted, files)?;
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&from).map_err(at(&from))?;
+            symlink(target, &to).map_err(at(&to))?;
+        } else {
+            files.push((from, to));
+        }
+    }
+    Ok(())
+}
+
+fn in_parallel(files: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![0; 1 << 17];
+        while let Some((from, to)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = file(from, to, &mut buffer) {
+                // The others need not go on.
+                next.store(files.len(), Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let more = (1..threads.min(MOST_THREADS))
+            // Where no further thread can be had, the others do its work.
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect::<Vec<_>>();
+        let mut done = work();
+        for thread in more {
+            let others = join(thread);
+            done = done.and(others);
+        }
+        done
+    })
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
+    let panicked = |_| Err(io::Error::other("a thread panicked"));
+    thread.join().unwrap_or_else(panicked)
+}
+
+fn file(from: &Path, to: &Path, buffer: &mut [u8]) -> io::Result<()> {
+    let mut source = File::open(from).map_err(at(from))?;
+    let target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to);
+    let mut target = target.map_err(at(to))?;
+    loop {
+        match source.read(buffer).map_err(at(from))? {
+            0 => return Ok(()),
+            read => target.write_all(&buffer[..read]).map_err(at(to))?,
+        }
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tree;
+    use crate::account::Account;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn a_copy_has_the_files_folders_and_links_and_is_the_accounts_alone() {
+        let account = Account::for_server().unwrap();
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let place = std::env::temp_dir().join(format!("bmdb-copy-{id}"));
+        // As in the kit: the account cannot enter by itself what root keeps to itself.
+        account.create_dir(&place).unwrap();
+        let (from, to) = (place.join("from"), place.join("to"));
+        account.create_dir(&from).unwrap();
+        account.create_dir(&to).unwrap();
+        let made = |name: &str| {
+            account.create_dir(&from.join(name)).unwrap();
+            from.join(name)
+        };
+        let folder = made("folder");
+        made("empty");
+        let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_ne_bytes).collect();
+        for (name, bytes) in [("large", &large[..]), ("none", b""), ("left_out", b"x")] {
+            fs::write(folder.join(name), bytes).unwrap();
+            account.give(&folder.join(name)).unwrap();
+        }
+        symlink("folder/large", from.join("link")).unwrap();
+
+        tree(&from, &to, &account, |name| name != "left_out").unwrap();
+
+        assert_eq!(fs::read(to.join("folder/large")).unwrap(), large);
+        assert_eq!(fs::read(to.join("folder/none")).unwrap(), b"");
+        assert_eq!(
+            fs::read_link(to.join("link")).unwrap().to_str(),
+            Some("folder/large")
+        );
+        assert!(!to.join("folder/left_out").exists());
+        for (name, mode) in [("folder", 0o700), ("empty", 0o700), ("folder/large", 0o600)] {
+            let data = fs::metadata(to.join(name)).unwrap();
+            assert_eq!(
+                (data.uid(), data.mode() & 0o777),
+                (account.uid, mode),
+                "{name}"
+            );
+        }
+        // This thread is who it was.
+        let own = fs::metadata({
+            fs::write(place.join("own"), "").unwrap();
+            place.join("own")
+        });
+        assert_eq!(own.unwrap().uid(), Account::own().uid);
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn the_error_of_a_copy_names_the_file_and_the_variable() {
+        let account = Account::for_server().unwrap();
+        let missing = std::env::temp_dir().join("bmdb-no-such-folder");
+        let error = tree(&missing, &missing, &account, |_| true).unwrap_err();
+        for expected in ["bmdb-no-such-folder", "BMDB_TESTKIT_DATA"] {
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}
