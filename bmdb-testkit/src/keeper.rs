@@ -7,20 +7,24 @@
 //! connections carry it too, as their application name: a database whose run has no connection is
 //! nobody's. Unlike a process id this holds across containers and hosts that share a server.
 
+mod known;
 mod sweep;
 
 use crate::TestkitError;
 use crate::error::with_detail;
-use crate::limit::{limit, within_limit};
-use std::collections::HashSet;
+use known::{Known, Pool};
 use std::ops::Deref;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use sweep::Manner;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
+
+pub(crate) use known::connect;
 
 /// The start of every test database's name; then the run, and a number.
 const PREFIX: &str = "bmdb_test_";
@@ -33,6 +37,8 @@ pub(crate) struct Keeper {
     is_named: bool,
     run: String,
     databases: Arc<AtomicU64>,
+    /// The first connection's, where one was opened already to see whether the server is there.
+    stream: Mutex<Option<UnixStream>>,
     started: Mutex<Option<Started>>,
 }
 
@@ -40,18 +46,7 @@ pub(crate) struct Keeper {
 struct Started {
     runtime: Handle,
     jobs: UnboundedSender<Job>,
-    idle: Idle,
-}
-
-/// Connections that nobody uses just now. They are never closed: they say that this run lives.
-type Idle = Arc<Mutex<Vec<Arc<Known>>>>;
-
-/// A connection and what is known about its server.
-#[derive(Debug)]
-struct Known {
-    client: Client,
-    major: u32,
-    templates: Mutex<HashSet<String>>,
+    pool: Arc<Pool>,
 }
 
 #[derive(Debug)]
@@ -60,8 +55,6 @@ enum Job {
     Keep(String, std::sync::mpsc::Sender<()>),
     /// Look for what dead runs have left.
     Sweep,
-    /// Drop one of what was found.
-    DropStale,
 }
 
 impl Keeper {
@@ -73,6 +66,7 @@ impl Keeper {
             is_named,
             run,
             databases: Arc::default(),
+            stream: Mutex::default(),
             started: Mutex::default(),
         }
     }
@@ -87,6 +81,19 @@ impl Keeper {
         }
     }
 
+    /// Makes this open connection to the server its first one, since a server that is connected to
+    /// starts a process, used or not.
+    pub(crate) fn with_stream(self, stream: UnixStream) -> Self {
+        *lock(&self.stream) = Some(stream);
+        self
+    }
+
+    /// Whether one of its connections is open, so that the server certainly lives.
+    pub(crate) fn is_connected(&self) -> bool {
+        let started = self.lock();
+        started.as_ref().is_some_and(|s| s.pool.is_connected())
+    }
+
     /// A name for a new database, which no other process's sweep touches as long as this one has
     /// had a connection.
     pub(crate) fn new_name(&self) -> String {
@@ -96,23 +103,22 @@ impl Keeper {
 
     /// A connection to the administrative database, lent.
     pub(crate) async fn admin(&self) -> Result<Admin, TestkitError> {
-        let started = self.started()?;
-        if let Some(known) = pop(&started.idle) {
-            return Ok(started.lend(known));
+        let Started { runtime, pool, .. } = self.started()?;
+        if let Some(idle) = Admin::idle(&pool, &runtime) {
+            return Ok(idle);
         }
-        let config = self.config();
+        let (config, stream) = (self.config(), lock(&self.stream).take());
         // On the keeper's runtime: the caller's ends with its test.
-        let connecting = started.runtime.spawn(async move { know(&config).await });
+        let connecting = runtime.spawn(async move { Admin::new(&pool, &config, stream).await });
         let connected = connecting
             .await
             .map_err(|error| TestkitError::boot("connecting to the server", error))?;
-        let known = connected.map_err(|error| match error {
+        connected.map_err(|error| match error {
             TestkitError::Database(error) if self.is_named => TestkitError::WrongUrl {
                 reason: with_detail(&error),
             },
             error => error,
-        })?;
-        Ok(started.lend(known))
+        })
     }
 
     /// Drops, off the tests' path, what dead processes have left.
@@ -161,30 +167,24 @@ impl Keeper {
             .build()
             .map_err(failed)?;
         let (jobs, inbox) = unbounded_channel();
-        let idle = Idle::default();
+        let pool = Arc::<Pool>::default();
         let config = self.config();
         let new = Started {
             runtime: runtime.handle().clone(),
             jobs,
-            idle: idle.clone(),
+            pool: pool.clone(),
+        };
+        let manner = if self.is_named {
+            Manner::Prompt
+        } else {
+            Manner::Patient
         };
         thread::Builder::new()
             .name("bmdb-testkit".to_owned())
-            .spawn(move || runtime.block_on(sweep::keep(&config, &idle, inbox)))
+            .spawn(move || runtime.block_on(sweep::keep(&config, &pool, inbox, manner)))
             .map_err(failed)?;
         *started = Some(new.clone());
         Ok(new)
-    }
-}
-
-impl Started {
-    fn lend(&self, known: Arc<Known>) -> Admin {
-        Admin {
-            known,
-            idle: self.idle.clone(),
-            runtime: self.runtime.clone(),
-            is_passed_on: AtomicBool::new(false),
-        }
     }
 }
 
@@ -192,25 +192,43 @@ impl Started {
 #[derive(Debug)]
 pub(crate) struct Admin {
     known: Arc<Known>,
-    idle: Idle,
+    pool: Arc<Pool>,
     runtime: Handle,
     /// Whether somebody else gives it back.
     is_passed_on: AtomicBool,
 }
 
 impl Admin {
+    fn idle(pool: &Arc<Pool>, runtime: &Handle) -> Option<Self> {
+        pool.pop().map(|known| Self::lend(pool, known, runtime))
+    }
+
+    /// A new one, driven by the current runtime.
+    async fn new(
+        pool: &Arc<Pool>,
+        config: &Config,
+        stream: Option<UnixStream>,
+    ) -> Result<Self, TestkitError> {
+        let known = pool.connect(config, stream).await?;
+        Ok(Self::lend(pool, known, &Handle::current()))
+    }
+
+    fn lend(pool: &Arc<Pool>, known: Arc<Known>, runtime: &Handle) -> Self {
+        Self {
+            known,
+            pool: pool.clone(),
+            runtime: runtime.clone(),
+            is_passed_on: AtomicBool::new(false),
+        }
+    }
+
     /// Runs a last statement after those that are under way, where nobody is left to wait for it;
     /// only then the connection is given back.
     pub(crate) fn conclude_with(&self, sql: &'static str, parameter: i64) {
         if self.is_passed_on.swap(true, Ordering::Relaxed) {
             return;
         }
-        let admin = Self {
-            known: self.known.clone(),
-            idle: self.idle.clone(),
-            runtime: self.runtime.clone(),
-            is_passed_on: AtomicBool::new(false),
-        };
+        let admin = Self::lend(&self.pool, self.known.clone(), &self.runtime);
         self.runtime.spawn(async move {
             // A connection that is gone has nothing to undo.
             let _ = admin.execute(sql, &[&parameter]).await;
@@ -224,12 +242,12 @@ impl Admin {
 
     /// Whether [`Admin::remember`] was told of this template.
     pub(crate) fn knows(&self, template: &str) -> bool {
-        lock(&self.known.templates).contains(template)
+        self.known.knows(template)
     }
 
     /// Remembers that this template is complete.
     pub(crate) fn remember(&self, template: &str) {
-        lock(&self.known.templates).insert(template.to_owned());
+        self.known.remember(template);
     }
 }
 
@@ -244,48 +262,11 @@ impl Deref for Admin {
 impl Drop for Admin {
     fn drop(&mut self) {
         if !self.is_passed_on.load(Ordering::Relaxed) {
-            lock(&self.idle).push(self.known.clone());
+            self.pool.push(self.known.clone());
         }
     }
 }
 
-fn pop(idle: &Idle) -> Option<Arc<Known>> {
-    let mut idle = lock(idle);
-    // One that the server has closed is of no use to anybody.
-    idle.retain(|known| !known.client.is_closed());
-    idle.pop()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn know(config: &Config) -> Result<Arc<Known>, TestkitError> {
-    let client = connect(config).await?;
-    // A server that hangs, or another process that holds a lock, is not waited for without end.
-    let limit = limit().as_millis();
-    client
-        .batch_execute(&format!("SET statement_timeout = '{limit}ms'"))
-        .await?;
-    let version: i32 = client
-        .query_one("SELECT current_setting('server_version_num')::int", &[])
-        .await?
-        .get(0);
-    let major = u32::try_from(version / 10_000).unwrap_or_default();
-    Ok(Arc::new(Known {
-        client,
-        major,
-        templates: Mutex::default(),
-    }))
-}
-
-/// Connects and drives the connection on the current runtime.
-pub(crate) async fn connect(config: &Config) -> Result<Client, TestkitError> {
-    let connecting = within_limit("the server to answer", config.connect(NoTls));
-    let (client, connection) = connecting.await??;
-    tokio::spawn(async move {
-        // The client's next call reports it.
-        let _ = connection.await;
-    });
-    Ok(client)
 }

@@ -11,6 +11,7 @@ use crate::profile::Profile;
 use crate::seed::Seed;
 use crate::shared::{Joined, shared};
 use crate::template::Template;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +99,15 @@ impl Server {
             keeper: Arc::new(self.keeper.on_standby(&url)),
             url,
             kind: Kind::Booted(standby),
+        }
+    }
+
+    /// A server that another process has booted, and to which this stream is open.
+    pub(crate) fn joined(url: String, joined: Joined, stream: UnixStream) -> Self {
+        Self {
+            keeper: Arc::new(Keeper::of(&url, false).with_stream(stream)),
+            url,
+            kind: Kind::Joined(joined),
         }
     }
 

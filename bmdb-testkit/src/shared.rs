@@ -45,7 +45,8 @@ pub(crate) fn shared(template: &Template) -> Result<Arc<Server>, TestkitError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(server) = &*shared {
         // One that somebody has killed does not come back.
-        if server.folder().is_none_or(sweep::listens) {
+        let lives = |folder| server.keeper.is_connected() || sweep::listens(folder);
+        if server.folder().is_none_or(lives) {
             return Ok(server.clone());
         }
     }
@@ -92,14 +93,13 @@ fn join(word: &Path) -> Option<Server> {
     let folder = PathBuf::from(fs::read_to_string(word).ok()?);
     let lease = Lease::join(&folder)?;
     // A server whose supervisor was killed is gone before all of its holders are.
-    sweep::listens(&folder).then(|| {
-        let url = of_folder(&folder);
-        let joined = Joined {
-            folder,
-            _lease: lease,
-        };
-        Server::new(url, Kind::Joined(joined))
-    })
+    let stream = sweep::connect(&folder).ok()?;
+    let url = of_folder(&folder);
+    let joined = Joined {
+        folder,
+        _lease: lease,
+    };
+    Some(Server::joined(url, joined, stream))
 }
 
 /// The name of the file that tells which server runs. Contains all that decides which one it is.

@@ -7,6 +7,7 @@ use crate::lease::is_supervised;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -45,7 +46,12 @@ fn is_name(name: &str) -> bool {
 
 /// Whether a server listens on the socket in its folder.
 pub(crate) fn listens(folder: &Path) -> bool {
-    UnixStream::connect(folder.join(SOCKET)).is_ok()
+    connect(folder).is_ok()
+}
+
+/// Opens a stream to the socket in a server's folder.
+pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(folder.join(SOCKET))
 }
 
 /// The process id that a server has written into its data.
