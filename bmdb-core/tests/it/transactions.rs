@@ -126,7 +126,7 @@ async fn of_two_serializable_increments_the_loser_is_run_again() {
 async fn running_again_ends_when_its_time_is_up() {
     let s = Scenario::new().await;
     let runs = AtomicU32::new(0);
-    let options = TxOptions::default().retry_for(Duration::from_millis(30));
+    let options = TxOptions::default().retry_for(Duration::from_millis(500));
     let result = s
         .session
         .transact_with(options, async |tx| {
