@@ -48,6 +48,14 @@ impl Profile {
                 "max_wal_senders=0",
                 "checkpoint_timeout=1h",
                 "jit=off",
+                // A test's data fits, and each clone of a template looks through all of it twice.
+                "shared_buffers=32MB",
+                // In all still more than a server for 100 connections has.
+                "max_locks_per_transaction=32",
+                // One process less.
+                "max_logical_replication_workers=0",
+                // Goes with the data when the server is killed; the usual kind is left in memory.
+                "dynamic_shared_memory_type=mmap",
             ],
             Self::Durable => &[],
         };
