@@ -14,13 +14,16 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 /// Marks a failed test's database, which nobody sweeps.
 const KEPT: &str = "kept: its test failed";
 
-/// In any order, so that several processes that sweep do not all begin with the same.
+/// Not those that somebody is connected to: dropping one would wait for that for 5 seconds, and what
+/// the tests ask for with it. In any order, so that several processes that sweep do not all begin
+/// with the same.
 const STALE: &str = "
     SELECT d.datname FROM pg_database d
     WHERE d.datname ~ '^bmdb_test_[0-9a-f]{12}_[0-9]+$'
       AND shobj_description(d.oid, 'pg_database') IS DISTINCT FROM 'kept: its test failed'
       AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a
-                      WHERE a.application_name = 'bmdb-testkit ' || substr(d.datname, 11, 12))
+                      WHERE a.datid = d.oid
+                         OR a.application_name = 'bmdb-testkit ' || substr(d.datname, 11, 12))
     ORDER BY random()";
 
 /// Templates whose mark says that two weeks ago was the last day somebody used them.
