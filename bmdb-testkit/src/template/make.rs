@@ -231,7 +231,9 @@ async fn clone(admin: &Admin, template: &str, name: &str) -> Result<(), TestkitE
 /// How a server of this major version is to clone.
 fn strategy(major: u32) -> Result<&'static str, TestkitError> {
     match major {
-        // Copying files beats writing them through the log by 2 to 4 times where fsync is off.
+        // Copying files beats writing them through the log by 2 to 4 times where fsync is off. That
+        // 18 can let the kernel copy them (file_copy_method = clone) gains nothing in memory, as
+        // `cargo xtask bench testkit --only clone` shows.
         15.. => Ok("STRATEGY file_copy"),
         // The only way there was.
         OLDEST_MAJOR.. => Ok(""),

@@ -1,8 +1,11 @@
 //! A database per test: what it holds, and what becomes of it.
 
-use crate::Result;
+use crate::{Result, own};
 use bmdb_model::migration;
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Profile, Server, TestDb};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_new_database_has_every_migration() -> Result {
@@ -42,6 +45,51 @@ async fn a_database_at_a_version_has_the_migrations_up_to_it() -> Result {
     assert!(
         error.starts_with("there is no migration 1; the known ones are 2026"),
         "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_costs_one_statement_and_a_processs_first_one_two_more() -> Result {
+    let server = own::server(Profile::Fast).await?;
+    let first = TestDb::on(&server).await?;
+    // Told apart from what the keeper does in the pauses: that is over by then.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for sql in [
+        "ALTER SYSTEM SET log_statement = 'all'",
+        "ALTER SYSTEM SET log_line_prefix = '%a|'",
+        "SELECT pg_reload_conf()",
+    ] {
+        first.execute(sql).await?;
+    }
+    let later = "SELECT current_setting('log_statement')";
+    while first.rows(later).await? != ["all"] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = TestDb::on(&server).await?;
+    let log = server.folder().ok_or("no folder")?.join("log");
+    let statements = || -> Result<Vec<String>> {
+        let text = fs::read_to_string(&log)?;
+        let ours = text
+            .lines()
+            .filter(|line| line.starts_with("bmdb-testkit "));
+        let statements = ours.filter_map(|line| line.split_once("LOG:  ")?.1.split_once(": "));
+        Ok(statements.map(|(_, sql)| sql.to_owned()).collect())
+    };
+    let of_second = statements()?;
+    assert_eq!(of_second.len(), 1, "{of_second:#?}");
+    assert!(of_second[0].starts_with(&format!("CREATE DATABASE {}", second.name())));
+
+    // As in another process, whose keeper is prompt, but sweeps after it.
+    let other = Arc::new(Server::running(server.url())?);
+    let third = TestDb::on(&other).await?;
+    let all = statements()?;
+    let create = format!("CREATE DATABASE {}", third.name());
+    let upto = all.iter().position(|sql| sql.starts_with(&create));
+    assert_eq!(
+        upto.ok_or("not created")? + 1 - of_second.len(),
+        3,
+        "{all:#?}"
     );
     Ok(())
 }
