@@ -35,8 +35,8 @@ const READY: &str = "BMDB_BENCH_DATA";
 /// boot: a server from the seed, up to ready. first-boot: the same with an empty cache, so with
 /// initdb and migrations. join: finding the running server from a new process. database: from
 /// `TestDb::new()` to the first answer on a new connection, taking turns with a plain CREATE
-/// DATABASE … TEMPLATE and with an empty database that is migrated. creators: eight at once, and
-/// the same with plain statements. many: 64 tests in 64 processes by cargo-nextest, starting
+/// DATABASE … TEMPLATE and with an empty database that is migrated. creators: databases that eight
+/// create at once, and the same with plain statements. many: 64 tests in 64 processes by cargo-nextest, starting
 /// without a server. memory: an idle server's share of it. clone: PostgreSQL 18's two ways to copy.
 ///
 /// Servers are booted for it, whatever BMDB_TEST_DATABASE_URL says.

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::database::OURS;
-use super::plain::{Plain, ask};
+use super::plain::Plain;
 use crate::bench::report::{Row, Target};
 use crate::shell::{Done, Failure, block_on};
 use bmdb_testkit::{Server, TestDb};
@@ -14,7 +14,7 @@ const CREATORS: u32 = 8;
 const EACH: u32 = 8;
 
 /// Rounds of the testkit and rounds of plain statements take turns. The databases of a round are
-/// dropped after it, so that what is measured is creating them, up to each one's first answer.
+/// dropped after it, so that what is measured is creating them.
 pub(super) fn measure(bench: &mut Bench) -> Done {
     let n = bench.samples(10);
     eprintln!(
@@ -48,7 +48,6 @@ async fn round_of_ours(admin: &Plain) -> Result<f64, Failure> {
             let mut databases = Vec::new();
             for _ in 0..EACH {
                 let db = TestDb::new().await.map_err(Failure::check)?;
-                ask(&db.url().parse().map_err(Failure::check)?).await?;
                 databases.push(db);
             }
             Ok::<_, Failure>(databases)
@@ -75,7 +74,6 @@ async fn plain_round(url: &str, admin: &Plain) -> Result<f64, Failure> {
             let mut names = Vec::new();
             for _ in 0..EACH {
                 let name = plain.create(&plain.template, "").await?;
-                plain.ask(&name).await?;
                 names.push(name);
             }
             Ok::<_, Failure>(names)
