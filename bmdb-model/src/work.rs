@@ -5,7 +5,8 @@ mod end;
 
 pub use claim::{Claimed, Gate, claim, claim_machine, gates};
 pub use end::{
-    Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, cancel, fail, fate, finish, finish_fenced,
+    Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
+    finish_fenced, release_all,
 };
 
 use crate::schema::work_item;

@@ -1,37 +1,51 @@
--- Ends one attempt as failed: item, backoff and history in one statement, keyed on the fence.
--- A failure with the cause and interval of the one before it is folded into that one's row.
-WITH alive AS MATERIALIZED (
+-- Ends attempts of one session as failed, each keyed on its fence: item, backoff and history in one
+-- statement, whether for one machine or a hundred. A failure with the cause and interval of the one
+-- before it is folded into that one's row. Items are locked in the order in which everybody does.
+WITH failure AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[],
+                         $5::bigint[], $6::bigint[], $7::text[], $8::boolean[])
+        AS f (machine_id, process, fence, started_at, delay, interval_seconds, cause, folds)
+    ORDER BY machine_id, process
+), alive AS MATERIALIZED (
     SELECT 1 FROM sessions
-    WHERE session_id = $1 AND session_deadline > clock_timestamp()
+    WHERE session_id = $9 AND session_deadline > clock_timestamp()
     FOR KEY SHARE
 ), ended AS (
-    UPDATE work_item
+    UPDATE work_item i
     SET session_id = NULL, started_at = NULL,
-        backoff_until = clock_timestamp() + $2 * interval '1 second',
-        last_interval_seconds = $3, failures = failures + 1, losses = 0, cause = $4
-    WHERE machine_id = $5 AND process = $6 AND fence = $7 AND session_id = $1
-      AND EXISTS (SELECT 1 FROM alive)
-    RETURNING backoff_until, backoff_until - $2 * interval '1 second' AS ended_at
+        backoff_until = clock_timestamp() + f.delay * interval '1 second',
+        last_interval_seconds = f.interval_seconds, failures = i.failures + 1, losses = 0,
+        cause = f.cause
+    FROM failure f
+    WHERE i.machine_id = f.machine_id AND i.process = f.process AND i.fence = f.fence
+      AND i.session_id = $9 AND EXISTS (SELECT 1 FROM alive)
+    RETURNING f.*, i.backoff_until, i.backoff_until - f.delay * interval '1 second' AS ended_at
 ), streak AS (
-    SELECT last.fence FROM (
-        SELECT fence, outcome, cause, interval_seconds FROM work_attempt
-        WHERE machine_id = $5 AND process = $6
-        ORDER BY fence DESC LIMIT 1
+    SELECT e.machine_id, last.fence, e.fence AS last_fence, e.ended_at
+    FROM ended e
+    CROSS JOIN LATERAL (
+        SELECT a.fence, a.outcome, a.cause, a.interval_seconds FROM work_attempt a
+        WHERE a.machine_id = e.machine_id AND a.process = e.process
+        ORDER BY a.fence DESC LIMIT 1
     ) last
-    WHERE $8 AND last.outcome = 'Failed' AND last.cause = $4 AND last.interval_seconds = $3
+    WHERE e.folds AND last.outcome = 'Failed' AND last.cause = e.cause
+      AND last.interval_seconds = e.interval_seconds
 ), folded AS (
     UPDATE work_attempt a
-    SET repeats = a.repeats + 1, last_fence = $7, ended_at = e.ended_at, session_id = $1
-    FROM ended e, streak s
-    WHERE a.machine_id = $5 AND a.fence = s.fence
-    RETURNING 1
+    SET repeats = a.repeats + 1, last_fence = s.last_fence, ended_at = s.ended_at, session_id = $9
+    FROM streak s
+    WHERE a.machine_id = s.machine_id AND a.fence = s.fence
+    RETURNING a.last_fence
 ), recorded AS (
     INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,
                               started_at, ended_at, outcome, cause, interval_seconds)
-    SELECT $5, $7, $7, $6, $1, $9, e.ended_at, 'Failed', $4, $3
+    SELECT e.machine_id, e.fence, e.fence, e.process, $9, e.started_at, e.ended_at, 'Failed',
+           e.cause, e.interval_seconds
     FROM ended e
     -- Not "where there is no streak": retention may delete the row that is being folded into.
-    WHERE NOT EXISTS (SELECT 1 FROM folded)
+    WHERE NOT EXISTS (SELECT 1 FROM folded d WHERE d.last_fence = e.fence)
     RETURNING 1
 )
-SELECT EXISTS (SELECT 1 FROM alive) AS lives, (SELECT backoff_until FROM ended) AS until
+SELECT s.lives, e.fence, e.backoff_until
+FROM (SELECT EXISTS (SELECT 1 FROM alive) AS lives) s
+LEFT JOIN ended e ON true

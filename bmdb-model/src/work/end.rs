@@ -8,9 +8,10 @@ use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// The longest cause kept, in bytes; a longer one is cut and marked.
 pub const MAXIMUM_CAUSE_BYTES: usize = 8192;
@@ -55,10 +56,46 @@ pub struct FailedAttempt<'a> {
 statement! {
     Fail<'a> = include_str!("../sql/fail.sql");
     (
-        session: SessionId => SqlUuid, delay: i64 => BigInt, interval: i64 => BigInt, cause: &'a str => Text,
-        machine: MachineId => SqlUuid, process: &'a Process => Text, fence: Fence => BigInt,
-        fold: bool => Bool, started_at: DateTime<Utc> => Timestamptz
-    ) -> (Bool, Nullable<Timestamptz>)
+        machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
+        fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
+        delays: &'a [i64] => Array<BigInt>, intervals: &'a [i64] => Array<BigInt>,
+        causes: &'a [Cow<'a, str>] => Array<Text>, folds: &'a [bool] => Array<Bool>,
+        session: SessionId => SqlUuid
+    ) -> (Bool, Nullable<BigInt>, Nullable<Timestamptz>)
+}
+
+/// Ends attempts of one session as failed, in one statement; says of each, in the given order, when
+/// its machine's backoff ends. They end independently: what is lost does not keep the others.
+///
+/// # Errors
+/// [`Error::NulByte`] for a cause, [`Error::Database`]; nothing was written then.
+pub async fn fail_all(
+    conn: &mut AsyncPgConnection,
+    session: SessionId,
+    failures: &[(&Attempt, FailedAttempt<'_>)],
+) -> Result<Vec<Ended<DateTime<Utc>>>, Error> {
+    for (_, failed) in failures {
+        storable("cause", failed.cause)?;
+    }
+    let attempts = Attempts::of(failures.iter().map(|(attempt, _)| *attempt));
+    let all = || failures.iter().map(|(_, failed)| failed);
+    let statement = Fail {
+        machines: &attempts.machines,
+        processes: &attempts.processes,
+        fences: &attempts.fences,
+        started_at: &attempts.started_at,
+        delays: &all().map(|f| f.delay_seconds.into()).collect::<Vec<_>>(),
+        intervals: &all().map(|f| f.interval_seconds.into()).collect::<Vec<_>>(),
+        causes: &all().map(|f| cut_cause(f.cause)).collect::<Vec<_>>(),
+        folds: &all().map(|f| f.fold).collect::<Vec<_>>(),
+        session,
+    };
+    let rows: Vec<(bool, Option<Fence>, Option<DateTime<Utc>>)> = statement.load(conn).await?;
+    let lives = rows.iter().any(|(lives, ..)| *lives);
+    let ended = rows
+        .into_iter()
+        .filter_map(|(_, fence, until)| Some((fence?, until?)));
+    Ok(attempts.verdicts(lives, &ended.collect()))
 }
 
 /// Ends an attempt as failed, in one statement; returns when the machine's backoff ends.
@@ -70,25 +107,42 @@ pub async fn fail(
     attempt: &Attempt,
     failed: &FailedAttempt<'_>,
 ) -> Result<Ended<DateTime<Utc>>, Error> {
-    storable("cause", failed.cause)?;
-    let cause = cut_cause(failed.cause);
-    let statement = Fail {
-        session: attempt.session,
-        delay: failed.delay_seconds.into(),
-        interval: failed.interval_seconds.into(),
-        cause: &cause,
-        machine: attempt.machine,
-        process: &attempt.process,
-        fence: attempt.fence,
-        fold: failed.fold,
-        started_at: attempt.started_at,
-    };
-    let (lives, until): (bool, Option<DateTime<Utc>>) = statement.get_result(conn).await?;
-    Ok(match (lives, until) {
-        (_, Some(until)) => Ended::Done(until),
-        (true, None) => Ended::Lost,
-        (false, None) => Ended::SessionExpired,
-    })
+    let ended = fail_all(conn, attempt.session, &[(attempt, failed.clone())]).await?;
+    Ok(only(ended))
+}
+
+/// The columns of attempts, as arrays.
+struct Attempts<'a> {
+    machines: Vec<MachineId>,
+    processes: Vec<&'a Process>,
+    fences: Vec<Fence>,
+    started_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Attempts<'a> {
+    fn of(attempts: impl Iterator<Item = &'a Attempt> + Clone) -> Self {
+        Self {
+            machines: attempts.clone().map(|a| a.machine).collect(),
+            processes: attempts.clone().map(|a| &a.process).collect(),
+            fences: attempts.clone().map(|a| a.fence).collect(),
+            started_at: attempts.map(|a| a.started_at).collect(),
+        }
+    }
+
+    /// What became of each, in their order. A fence is never given out twice, so it names its attempt.
+    fn verdicts<T: Copy>(&self, lives: bool, ended: &HashMap<Fence, T>) -> Vec<Ended<T>> {
+        let verdict = |fence: &Fence| match ended.get(fence) {
+            Some(value) => Ended::Done(*value),
+            None if lives => Ended::Lost,
+            None => Ended::SessionExpired,
+        };
+        self.fences.iter().map(verdict).collect()
+    }
+}
+
+/// The verdict on a batch of one.
+fn only<T>(ended: Vec<Ended<T>>) -> Ended<T> {
+    ended.into_iter().next().unwrap_or(Ended::Lost)
 }
 
 fn cut_cause(cause: &str) -> Cow<'_, str> {
@@ -100,11 +154,34 @@ fn cut_cause(cause: &str) -> Cow<'_, str> {
 }
 
 statement! {
-    Release<'a> = include_str!("../sql/release.sql");
+    ReleaseAll<'a> = include_str!("../sql/release.sql");
     (
-        session: SessionId => SqlUuid, fenced: bool => Bool, outcome: Outcome => Text, process: &'a Process => Text,
-        machine: MachineId => SqlUuid, fence: Fence => BigInt, started_at: DateTime<Utc> => Timestamptz
-    ) -> (Bool, Bool)
+        machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
+        fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
+        outcomes: &'a [Outcome] => Array<Text>, session: SessionId => SqlUuid, fenced: bool => Bool
+    ) -> (Bool, Nullable<BigInt>)
+}
+
+/// A verdict that is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Release {
+    /// Finished: backoff and failures are cleared.
+    Finished,
+    /// None: a backoff and its interval survive.
+    Canceled,
+}
+
+/// Ends attempts of one session without a failure, in one statement; says of each, in the given
+/// order, what became of it. They end independently: what is lost does not keep the others.
+///
+/// # Errors
+/// [`Error::Database`]; nothing was written then.
+pub async fn release_all(
+    conn: &mut AsyncPgConnection,
+    session: SessionId,
+    releases: &[(&Attempt, Release)],
+) -> Result<Vec<Ended<()>>, Error> {
+    release(conn, session, releases, Fenced::No).await
 }
 
 /// Ends an attempt as finished, clearing its backoff and failures, in one statement.
@@ -112,7 +189,8 @@ statement! {
 /// # Errors
 /// [`Error::Database`].
 pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    release(conn, attempt, Outcome::Finished, Fenced::No).await
+    let finished = [(attempt, Release::Finished)];
+    Ok(only(release_all(conn, attempt.session, &finished).await?))
 }
 
 /// As [`finish`], within a transaction of the session whose [`crate::session::fence_check`] passed.
@@ -123,7 +201,9 @@ pub async fn finish_fenced(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
 ) -> Result<Ended<()>, Error> {
-    release(conn, attempt, Outcome::Finished, Fenced::Yes).await
+    let finished = [(attempt, Release::Finished)];
+    let ended = release(conn, attempt.session, &finished, Fenced::Yes).await?;
+    Ok(only(ended))
 }
 
 /// Ends an attempt without a verdict, in one statement; a backoff and its interval survive.
@@ -131,7 +211,8 @@ pub async fn finish_fenced(
 /// # Errors
 /// [`Error::Database`].
 pub async fn cancel(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Ended<()>, Error> {
-    release(conn, attempt, Outcome::Canceled, Fenced::No).await
+    let canceled = [(attempt, Release::Canceled)];
+    Ok(only(release_all(conn, attempt.session, &canceled).await?))
 }
 
 /// Whether the transaction has found the session alive and holds its row.
@@ -143,25 +224,28 @@ enum Fenced {
 
 async fn release(
     conn: &mut AsyncPgConnection,
-    attempt: &Attempt,
-    outcome: Outcome,
+    session: SessionId,
+    releases: &[(&Attempt, Release)],
     fenced: Fenced,
-) -> Result<Ended<()>, Error> {
-    let statement = Release {
-        session: attempt.session,
-        fenced: fenced == Fenced::Yes,
-        outcome,
-        process: &attempt.process,
-        machine: attempt.machine,
-        fence: attempt.fence,
-        started_at: attempt.started_at,
+) -> Result<Vec<Ended<()>>, Error> {
+    let attempts = Attempts::of(releases.iter().map(|(attempt, _)| *attempt));
+    let outcome = |(_, release): &(_, Release)| match release {
+        Release::Finished => Outcome::Finished,
+        Release::Canceled => Outcome::Canceled,
     };
-    let (lives, ended): (bool, bool) = statement.get_result(conn).await?;
-    Ok(match (lives, ended) {
-        (_, true) => Ended::Done(()),
-        (true, false) => Ended::Lost,
-        (false, false) => Ended::SessionExpired,
-    })
+    let statement = ReleaseAll {
+        machines: &attempts.machines,
+        processes: &attempts.processes,
+        fences: &attempts.fences,
+        started_at: &attempts.started_at,
+        outcomes: &releases.iter().map(outcome).collect::<Vec<_>>(),
+        session,
+        fenced: fenced == Fenced::Yes,
+    };
+    let rows: Vec<(bool, Option<Fence>)> = statement.load(conn).await?;
+    let lives = rows.iter().any(|(lives, _)| *lives);
+    let ended = rows.into_iter().filter_map(|(_, fence)| Some((fence?, ())));
+    Ok(attempts.verdicts(lives, &ended.collect()))
 }
 
 statement! {
