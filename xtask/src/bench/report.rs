@@ -109,7 +109,7 @@ impl Report {
 
     /// How many times the median of `above` is that of `below`.
     pub(crate) fn ratio(&mut self, above: &Row, below: &Row) {
-        let name = format!("{} : {}", above.name, below.name);
+        let name = format!("{} : {}", above.name.trim(), below.name.trim());
         self.ratios.push((name, above.median() / below.median()));
     }
 
