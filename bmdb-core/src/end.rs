@@ -3,14 +3,14 @@
 use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
+use crate::together::{Alone, Awaited, End, Verdict, end_alone};
 use crate::transaction::{Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Ended, FailedAttempt, Fate};
+use bmdb_model::work::{self, Ended, Fate, Release};
 use bmdb_model::{Failure, connection::Isolation};
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use std::sync::{Mutex, PoisonError};
 
 /// Why an end failed, and the work itself if it is still held: retry, fail or cancel it.
@@ -140,12 +140,7 @@ impl Work {
     /// # Errors
     /// As [`Work::finish`].
     pub async fn finish_unchanged(self) -> Result<(), EndError> {
-        let attempt = self.attempt();
-        let ended = self
-            .end_by(Outcome::Finished, &async |conn: &mut AsyncPgConnection| {
-                Ok(work::finish(conn, attempt).await?.map(|()| None))
-            })
-            .await;
+        let ended = self.end_by(End::Released(Release::Finished)).await;
         self.conclude_by(ended.map(drop))
     }
 
@@ -157,31 +152,9 @@ impl Work {
     /// # Errors
     /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] for the cause.
     pub async fn fail(self, backoff: &Backoff, cause: &str) -> Result<Failed, EndError> {
-        let random = mix(
-            self.machine().as_uuid().as_u128(),
-            self.fence().get().cast_unsigned(),
-        );
-        let step = backoff.step(self.previous_interval(), random);
-        let failed = &FailedAttempt {
-            delay_seconds: step.delay.get(),
-            interval_seconds: step.interval.get(),
-            cause,
-            fold: self.session().component.config.history == History::Folded,
-        };
-        let attempt = self.attempt();
-        let ended = self
-            .end_by(Outcome::Failed, &async |conn: &mut AsyncPgConnection| {
-                Ok(work::fail(conn, attempt, failed).await?.map(Some))
-            })
-            .await;
-        let failed = ended.and_then(|until| {
-            let until = until.ok_or(Why::Gone(TxError::WorkLost))?;
-            Ok(Failed {
-                interval: step.interval,
-                until,
-            })
-        });
-        self.conclude_by(failed)
+        let (interval, end) = self.failure(backoff, cause);
+        let ended = self.end_by(end).await;
+        self.conclude_failed(interval, ended)
     }
 
     /// Gives the machine back without a verdict, as for a shutdown: a backoff's interval survives.
@@ -190,68 +163,100 @@ impl Work {
     /// # Errors
     /// As [`Work::finish`].
     pub async fn cancel(self) -> Result<(), EndError> {
-        let attempt = self.attempt();
-        let ended = self
-            .end_by(Outcome::Canceled, &async |conn: &mut AsyncPgConnection| {
-                Ok(work::cancel(conn, attempt).await?.map(|()| None))
-            })
-            .await;
+        let ended = self.end_by(End::Released(Release::Canceled)).await;
         self.conclude_by(ended.map(drop))
     }
 
+    /// The next interval of a backoff, and the end that makes the machine rest for it.
+    pub(crate) fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, End) {
+        let random = mix(
+            self.machine().as_uuid().as_u128(),
+            self.fence().get().cast_unsigned(),
+        );
+        let step = backoff.step(self.previous_interval(), random);
+        let end = End::Failed {
+            delay_seconds: step.delay.get(),
+            interval_seconds: step.interval.get(),
+            cause: cause.to_owned(),
+            fold: self.session().component.config.history == History::Folded,
+        };
+        (step.interval, end)
+    }
+
     /// Runs an end that is one statement; returns the backoff's end if it made one.
-    async fn end_by<F>(&self, outcome: Outcome, end: &F) -> Result<Option<DateTime<Utc>>, Why>
-    where
-        F: for<'r> TxFn<
-                &'r mut AsyncPgConnection,
-                Result<Ended<Option<DateTime<Utc>>>, TxError>,
-                Fut: Send,
-            > + Sync,
-    {
+    async fn end_by(&self, end: End) -> Result<Option<DateTime<Utc>>, Why> {
+        let session = self.session();
+        let one = [(self.attempt().clone(), end.clone())];
+        let awaited = session.begin_ends(one).pop();
+        self.end_by_group(end, awaited).await
+    }
+
+    /// Waits for an end that is on its way together with others; what comes to no verdict there
+    /// ends alone.
+    pub(crate) async fn end_by_group(
+        &self,
+        end: End,
+        awaited: Option<Awaited>,
+    ) -> Result<Option<DateTime<Utc>>, Why> {
         let session = self.session();
         let mut retry = session.retry(None);
+        let verdict = match awaited {
+            Some(awaited) => awaited.await.unwrap_or_else(|_| {
+                let in_doubt = Some("the runtime is shutting down".to_owned());
+                Err(Alone { in_doubt })
+            }),
+            None => Err(Alone { in_doubt: None }),
+        };
+        let mut lost = match verdict {
+            Ok(verdict) => return self.judge(verdict, &end, false, &mut retry).await,
+            Err(Alone { in_doubt }) => in_doubt.map(bmdb_model::Error::connection_lost),
+        };
         let mut in_doubt = false;
         loop {
-            let mut conn = session
-                .component
-                .pool
-                .checkout()
-                .await
-                .map_err(Why::Failed)?;
+            if let Some(error) = lost.take() {
+                in_doubt = true;
+                match self.settle(end.outcome(), &mut retry).await {
+                    Some(Settled::Ended(until)) => return Ok(until),
+                    Some(Settled::Lost) => return Err(Why::Gone(TxError::WorkLost)),
+                    Some(Settled::Held) if retry.pause().await => {}
+                    // Held or not to be found out: the statement may still be on its way.
+                    _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
+                }
+            }
+            let checkout = session.component.pool.checkout().await;
+            let mut conn = checkout.map_err(Why::Failed)?;
             retry.on(&conn);
-            let error = match end(&mut conn).await {
-                Ok(ended) => {
+            match end_alone(&mut conn, self.attempt(), &end).await {
+                Ok(verdict) => {
                     conn.give_back();
-                    return match ended {
-                        Ended::Done(until) => Ok(until),
-                        Ended::SessionExpired => Err(Why::Gone(session.expired())),
-                        // The statement that was in doubt took effect after all?
-                        Ended::Lost if in_doubt => match self.settle(outcome, &mut retry).await {
-                            Some(Settled::Ended(until)) => Ok(until),
-                            _ => Err(Why::Gone(TxError::WorkLost)),
-                        },
-                        Ended::Lost => Err(Why::Gone(TxError::WorkLost)),
-                    };
+                    return self.judge(verdict, &end, in_doubt, &mut retry).await;
                 }
-                Err(error) => error,
-            };
-            match error {
-                TxError::Database(error) if error.failure() == Failure::ConnectionLost => {
-                    in_doubt = true;
-                    drop(conn);
-                    match self.settle(outcome, &mut retry).await {
-                        Some(Settled::Ended(until)) => return Ok(until),
-                        Some(Settled::Lost) => return Err(Why::Gone(TxError::WorkLost)),
-                        Some(Settled::Held) if retry.pause().await => {}
-                        // Held or not to be found out: the statement may still be on its way.
-                        _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
-                    }
-                }
-                error => {
+                Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),
+                Err(error) => {
+                    let error = error.into();
                     conn.give_back_after(&error);
                     retry.after(error).await.map_err(Why::Failed)?;
                 }
             }
+        }
+    }
+
+    async fn judge(
+        &self,
+        verdict: Verdict,
+        end: &End,
+        in_doubt: bool,
+        retry: &mut Retry,
+    ) -> Result<Option<DateTime<Utc>>, Why> {
+        match verdict {
+            Ended::Done(until) => Ok(until),
+            Ended::SessionExpired => Err(Why::Gone(self.session().expired())),
+            // The statement that was in doubt took effect after all?
+            Ended::Lost if in_doubt => match self.settle(end.outcome(), retry).await {
+                Some(Settled::Ended(until)) => Ok(until),
+                _ => Err(Why::Gone(TxError::WorkLost)),
+            },
+            Ended::Lost => Err(Why::Gone(TxError::WorkLost)),
         }
     }
 
@@ -278,9 +283,21 @@ impl Work {
         Ok(fate)
     }
 
+    pub(crate) fn conclude_failed(
+        self,
+        interval: Seconds,
+        ended: Result<Option<DateTime<Utc>>, Why>,
+    ) -> Result<Failed, EndError> {
+        let failed = ended.and_then(|until| {
+            let until = until.ok_or(Why::Gone(TxError::WorkLost))?;
+            Ok(Failed { interval, until })
+        });
+        self.conclude_by(failed)
+    }
+
     /// Work that is gone needs no end, and is cancelled all the same when it is dropped: that costs a
     /// statement in the background, and errs on the side of a free machine.
-    fn conclude_by<T>(self, ended: Result<T, Why>) -> Result<T, EndError> {
+    pub(crate) fn conclude_by<T>(self, ended: Result<T, Why>) -> Result<T, EndError> {
         match ended {
             Ok(value) => {
                 self.conclude();
@@ -296,7 +313,7 @@ impl Work {
 }
 
 /// Why an end failed.
-enum Why {
+pub(crate) enum Why {
     /// The work is not held any more.
     Gone(TxError),
     /// It still is, or that is not known.

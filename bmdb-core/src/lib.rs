@@ -59,6 +59,7 @@ mod retry;
 mod session;
 mod start;
 mod tags;
+mod together;
 mod transaction;
 mod upkeep;
 mod work;

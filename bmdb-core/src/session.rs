@@ -7,8 +7,10 @@ use crate::error::{SessionError, TxError};
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::retry::Retry;
+use crate::together::{Awaited, End, Ends};
 use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
+use bmdb_model::work::Attempt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -83,6 +85,7 @@ pub struct Session {
 pub(crate) struct SessionInner {
     pub(crate) component: Arc<Component>,
     pub(crate) holdings: Arc<Holdings>,
+    ends: Arc<Ends>,
     closed: AtomicBool,
 }
 
@@ -112,6 +115,7 @@ impl Session {
             inner: Arc::new(SessionInner {
                 component,
                 holdings,
+                ends: Arc::default(),
                 closed: AtomicBool::new(false),
             }),
         }
@@ -224,6 +228,15 @@ impl Session {
 impl SessionInner {
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.holdings.lease
+    }
+
+    /// Sends ends of this session's works on their way, together.
+    pub(crate) fn begin_ends(
+        &self,
+        ends: impl IntoIterator<Item = (Attempt, End)>,
+    ) -> Vec<Awaited> {
+        let session = self.lease().session;
+        self.ends.begin(&self.component.pool, session, ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {

@@ -54,6 +54,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The loss of a connection that several callers shared, for each of them: the error itself can
+    /// be had only once.
+    #[must_use]
+    pub fn connection_lost(message: String) -> Self {
+        let kind = DatabaseErrorKind::UnableToSendCommand;
+        Self::Database(DieselError::DatabaseError(kind, Box::new(message)))
+    }
+}
+
 /// What a database error means for the caller's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

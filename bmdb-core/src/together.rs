@@ -1,0 +1,243 @@
+//! Grouped ends: works of a session that end while another end is on its way to the database end
+//! together in the next statement, as a database does with commits. Nobody waits for company: an end
+//! that is alone goes at once.
+//!
+//! What fails, fails for all of a statement's works, and none of them may pay for another's bad
+//! cause. So after a failure each is told to end alone.
+
+use crate::pool::Pool;
+use bmdb_model::history::Outcome;
+use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::{Failure, SessionId};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// More works do not get cheaper by being in one statement.
+const MOST: usize = 500;
+
+/// How an attempt ends.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Failed {
+        delay_seconds: u32,
+        interval_seconds: u32,
+        cause: String,
+        fold: bool,
+    },
+    Released(Release),
+}
+
+/// What came of an end within a group; of a failure also when its backoff ends.
+pub(crate) type Verdict = Ended<Option<DateTime<Utc>>>;
+
+/// There was no verdict: the work has to end alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alone {
+    /// How the connection was lost, where the statement may have taken effect all the same.
+    pub(crate) in_doubt: Option<String>,
+}
+
+/// Where the verdict arrives; closed without one where the runtime shuts down.
+pub(crate) type Awaited = oneshot::Receiver<Result<Verdict, Alone>>;
+
+#[derive(Debug)]
+struct Waiting {
+    attempt: Attempt,
+    end: End,
+    answer: oneshot::Sender<Result<Verdict, Alone>>,
+}
+
+/// The ends of a session's works.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// Whether a task takes from it.
+    is_served: bool,
+}
+
+impl End {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed { .. } => Outcome::Failed,
+            Self::Released(Release::Finished) => Outcome::Finished,
+            Self::Released(Release::Canceled) => Outcome::Canceled,
+        }
+    }
+}
+
+/// Ends one attempt by a statement of its own.
+pub(crate) async fn end_alone(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<Verdict, bmdb_model::Error> {
+    match end {
+        End::Failed { .. } => {
+            let failed = end.as_failure().map(|failed| (attempt, failed));
+            let failed: Vec<_> = failed.into_iter().collect();
+            let ended = work::fail_all(conn, attempt.session, &failed).await?;
+            Ok(ended.first().map_or(Ended::Lost, |e| e.map(Some)))
+        }
+        End::Released(Release::Finished) => Ok(work::finish(conn, attempt).await?.map(|()| None)),
+        End::Released(Release::Canceled) => Ok(work::cancel(conn, attempt).await?.map(|()| None)),
+    }
+}
+
+impl Ends {
+    /// Sends these ends on their way, in one statement of each kind as far as it has room; their
+    /// verdicts come in the order given. It makes no difference to them whether anybody waits.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        pool: &Pool,
+        session: SessionId,
+        ends: impl IntoIterator<Item = (Attempt, End)>,
+    ) -> Vec<Awaited> {
+        let mut queue = self.lock();
+        let mut awaited = Vec::new();
+        for (attempt, end) in ends {
+            let (answer, receiver) = oneshot::channel();
+            awaited.push(receiver);
+            queue.waiting.push(Waiting {
+                attempt,
+                end,
+                answer,
+            });
+        }
+        if !queue.is_served && !queue.waiting.is_empty() {
+            queue.is_served = true;
+            let served = Served {
+                ends: self.clone(),
+                is_done: false,
+            };
+            tokio::spawn(served.serve(pool.clone(), session));
+        }
+        awaited
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that takes from a queue. When it ends before its time, as when the runtime shuts down,
+/// whoever waits is told so by the drop of the answer's sender.
+struct Served {
+    ends: Arc<Ends>,
+    is_done: bool,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let mut queue = self.ends.lock();
+            queue.is_served = false;
+            queue.waiting.clear();
+        }
+    }
+}
+
+impl Served {
+    async fn serve(mut self, pool: Pool, session: SessionId) {
+        loop {
+            let group: Vec<Waiting> = {
+                let mut queue = self.ends.lock();
+                let length = queue.waiting.len().min(MOST);
+                if length == 0 {
+                    // Under the lock, or an end that comes now would wait for ever. Another task may
+                    // serve the queue from here on.
+                    queue.is_served = false;
+                    self.is_done = true;
+                    return;
+                }
+                queue.waiting.drain(..length).collect()
+            };
+            let (failed, released): (Vec<Waiting>, Vec<Waiting>) = group
+                .into_iter()
+                .partition(|waiting| matches!(waiting.end, End::Failed { .. }));
+            for group in [failed, released] {
+                if !group.is_empty() {
+                    let verdicts = end(&pool, session, &group).await;
+                    tell(group, verdicts);
+                }
+            }
+        }
+    }
+}
+
+/// Ends works of one kind in one statement.
+async fn end(pool: &Pool, session: SessionId, group: &[Waiting]) -> Result<Vec<Verdict>, Alone> {
+    let Ok(mut conn) = pool.checkout().await else {
+        return Err(Alone { in_doubt: None });
+    };
+    let failures: Vec<(&Attempt, FailedAttempt<'_>)> = group.iter().filter_map(failure).collect();
+    let releases: Vec<(&Attempt, Release)> = group.iter().filter_map(release).collect();
+    let ended = if failures.is_empty() {
+        let ended = work::release_all(&mut conn, session, &releases).await;
+        ended.map(|all| all.into_iter().map(|e| e.map(|()| None)).collect())
+    } else {
+        let ended = work::fail_all(&mut conn, session, &failures).await;
+        ended.map(|all| all.into_iter().map(|e| e.map(Some)).collect())
+    };
+    match ended {
+        Ok(verdicts) => {
+            conn.give_back();
+            Ok(verdicts)
+        }
+        Err(error) => {
+            let is_lost = error.failure() == Failure::ConnectionLost;
+            let in_doubt = is_lost.then(|| error.to_string());
+            conn.give_back_after(&error.into());
+            Err(Alone { in_doubt })
+        }
+    }
+}
+
+impl End {
+    fn as_failure(&self) -> Option<FailedAttempt<'_>> {
+        match self {
+            Self::Failed {
+                delay_seconds,
+                interval_seconds,
+                cause,
+                fold,
+            } => Some(FailedAttempt {
+                delay_seconds: *delay_seconds,
+                interval_seconds: *interval_seconds,
+                cause,
+                fold: *fold,
+            }),
+            Self::Released(_) => None,
+        }
+    }
+}
+
+fn failure(waiting: &Waiting) -> Option<(&Attempt, FailedAttempt<'_>)> {
+    let failed = waiting.end.as_failure()?;
+    Some((&waiting.attempt, failed))
+}
+
+fn release(waiting: &Waiting) -> Option<(&Attempt, Release)> {
+    match waiting.end {
+        End::Released(release) => Some((&waiting.attempt, release)),
+        End::Failed { .. } => None,
+    }
+}
+
+fn tell(group: Vec<Waiting>, verdicts: Result<Vec<Verdict>, Alone>) {
+    let verdicts: Vec<Result<Verdict, Alone>> = match verdicts {
+        Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
+        Err(alone) => vec![Err(alone); group.len()],
+    };
+    for (waiting, verdict) in group.into_iter().zip(verdicts) {
+        // Whoever has dropped its work is not waiting any more.
+        let _ = waiting.answer.send(verdict);
+    }
+}
