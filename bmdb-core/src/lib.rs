@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod bmdb;
 mod chores;
 mod claim;

@@ -4,6 +4,7 @@
 
 mod api;
 mod backoff;
+mod batch;
 mod claim;
 mod connect;
 mod ends;

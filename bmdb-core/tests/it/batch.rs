@@ -1,0 +1,208 @@
+//! Many works end at once: in one statement, and each by itself.
+
+use crate::scenario::{RETRY, Scenario};
+use bmdb_backoff::{Backoff, Seconds};
+use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work};
+use bmdb_model::{Process, Provider};
+use bmdb_testkit::{Loss, Proxy};
+use std::time::Duration;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+
+/// Machines that are due, and a session behind a proxy whose heartbeats are an hour apart.
+struct Fleet {
+    s: Scenario,
+    proxy: Proxy,
+    session: Session,
+    _bmdb: Bmdb,
+}
+
+impl Fleet {
+    async fn of(machines: u32) -> Self {
+        let s = Scenario::new().await;
+        s.db.execute(&format!(
+            "INSERT INTO machines (machine_id)
+             SELECT gen_random_uuid() FROM generate_series(1, {machines});
+             INSERT INTO machine_provided (machine_id, provider, provider_id)
+             SELECT machine_id, 'Equinix', machine_id::text FROM machines"
+        ))
+        .await
+        .unwrap();
+        s.bmdb.replan().await.unwrap();
+        let proxy = Proxy::unix(s.db.url()).await.unwrap();
+        let mut config = Config::new(proxy.url())
+            .component("batches")
+            .janitor_interval(None);
+        config.pool_size = 1;
+        let bmdb = Bmdb::connect(config).await.unwrap();
+        let hour = SessionOptions::default().interval(Duration::from_secs(3600));
+        let session = bmdb.start_session(hour).await.unwrap();
+        Self {
+            s,
+            proxy,
+            session,
+            _bmdb: bmdb,
+        }
+    }
+
+    async fn works(&self, limit: u32) -> Vec<Work> {
+        let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(limit);
+        self.session.claim(&claim).await.unwrap()
+    }
+
+    /// Every statement of these tests is prepared on the one connection.
+    async fn warm_up(&self) {
+        for work in self.works(1).await {
+            work.fail(&RETRY, "prepares the statement").await.unwrap();
+        }
+        for work in self.works(1).await {
+            work.cancel().await.unwrap();
+        }
+    }
+
+    async fn attempts(&self, columns: &str) -> Vec<String> {
+        let rows = format!("SELECT {columns} FROM work_attempt ORDER BY 1");
+        self.s.db.rows(&rows).await.unwrap()
+    }
+
+    async fn held(&self) -> Vec<String> {
+        let held = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL";
+        self.s.db.rows(held).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_a_hundred_costs_one_request_each_to_claim_and_to_end() {
+    let fleet = Fleet::of(101).await;
+    fleet.warm_up().await;
+    let before = fleet.proxy.requests();
+    let works = fleet.works(100).await;
+    assert_eq!((works.len(), fleet.proxy.requests() - before), (100, 1));
+    let ended = fleet.session.cancel_all(works).await;
+    assert!(ended.iter().all(Result::is_ok));
+    assert_eq!(fleet.proxy.requests() - before, 2);
+    let failures = fleet.works(100).await;
+    let failures = failures.into_iter().map(|work| (work, &RETRY, "no answer"));
+    let failed = fleet.session.fail_all(failures).await;
+    assert!(failed.iter().all(Result::is_ok));
+    assert_eq!(fleet.proxy.requests() - before, 4);
+    assert_eq!(fleet.held().await, ["0"]);
+}
+
+#[tokio::test]
+async fn each_failure_of_a_batch_has_its_own_interval_and_cause() {
+    let fleet = Fleet::of(3).await;
+    let policies: Vec<Backoff> = [7, 8, 9]
+        .map(|seconds| Backoff::fixed(Seconds::new(seconds).unwrap()))
+        .into();
+    let causes = ["power", "network", "disk"];
+    let works = fleet.works(3).await;
+    let failures = works.into_iter().zip(policies.iter().zip(causes));
+    let failures = failures.map(|(work, (policy, cause))| (work, policy, cause));
+    let failed = fleet.session.fail_all(failures).await;
+    let intervals: Vec<u32> = failed
+        .iter()
+        .map(|failed| failed.as_ref().unwrap().interval.get())
+        .collect();
+    assert_eq!(intervals, [7, 8, 9]);
+    let written = fleet.attempts("interval_seconds, cause, outcome").await;
+    assert_eq!(
+        written,
+        ["7|power|Failed", "8|network|Failed", "9|disk|Failed"]
+    );
+}
+
+#[tokio::test]
+async fn works_of_a_batch_end_independently() {
+    let fleet = Fleet::of(4).await;
+    let works = fleet.works(4).await;
+    let lost = works[1].machine();
+    fleet
+        .s
+        .db
+        .execute(&format!(
+            "UPDATE work_item SET session_id = NULL, started_at = NULL WHERE machine_id = '{lost}'"
+        ))
+        .await
+        .unwrap();
+    // PostgreSQL cannot store the cause of one, which would fail the statement for all.
+    let causes = ["fine", "fine", "nul\0byte", "fine"];
+    let failures = works
+        .into_iter()
+        .zip(causes)
+        .map(|(work, cause)| (work, &RETRY, cause));
+    let mut failed = fleet.session.fail_all(failures).await;
+    assert!(failed[0].is_ok() && failed[3].is_ok());
+    let refused = failed.remove(2).unwrap_err();
+    assert!(refused.to_string().contains("NUL"), "{refused}");
+    assert!(matches!(
+        failed[1].as_ref().unwrap_err().reason(),
+        TxError::WorkLost
+    ));
+    // The refused one is held still, and comes back to be ended another way.
+    assert_eq!(fleet.held().await, ["1"]);
+    refused.into_work().unwrap().cancel().await.unwrap();
+    assert_eq!(fleet.held().await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_batch_finishes_what_it_holds_and_another_sessions_work_as_well() {
+    let fleet = Fleet::of(3).await;
+    let mut works = fleet.works(2).await;
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX);
+    works.extend(fleet.s.session.claim(&claim).await.unwrap());
+    assert_eq!(works.len(), 3);
+    let ended = fleet.session.finish_all(works).await;
+    assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    assert_eq!(fleet.attempts("outcome").await, ["Finished"; 3]);
+    assert!(fleet.session.finish_all([]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_is_lost_finds_out_what_became_of_it() {
+    for loss in Loss::ALL {
+        let fleet = Fleet::of(5).await;
+        fleet.warm_up().await;
+        let works = fleet.works(4).await;
+        fleet.proxy.lose(loss, "unheard");
+        let failures = works.into_iter().map(|work| (work, &RETRY, "unheard"));
+        let failed = fleet.session.fail_all(failures).await;
+        assert!(failed.iter().all(Result::is_ok), "{loss:?}: {failed:?}");
+        assert_eq!(fleet.held().await, ["0"], "{loss:?}");
+        let causes = fleet.attempts("cause").await;
+        let unheard = causes.iter().filter(|cause| *cause == "unheard").count();
+        assert_eq!(unheard, 4, "{loss:?}: {causes:?}");
+    }
+}
+
+#[tokio::test]
+async fn ends_that_come_while_one_is_on_its_way_go_together_in_the_next_statement() {
+    let fleet = Fleet::of(22).await;
+    fleet.warm_up().await;
+    let mut works = fleet.works(21).await;
+    let before = fleet.proxy.requests();
+    // The first end hangs on its way to the server.
+    fleet.proxy.black_hole();
+    let first = works.pop().unwrap();
+    let first = tokio::spawn(async move { first.fail(&RETRY, "first").await.map(drop) });
+    let yields = async || {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // It needs no answer to be sent, only its turns.
+    yields().await;
+    let others = works
+        .into_iter()
+        .map(|work| tokio::spawn(async move { work.fail(&RETRY, "later").await.map(drop) }));
+    let others: Vec<_> = others.collect();
+    yields().await;
+    fleet.proxy.heal().unwrap();
+    first.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    // One statement for the first, one for the twenty others.
+    assert_eq!(fleet.proxy.requests() - before, 2);
+    assert_eq!(fleet.held().await, ["0"]);
+}
