@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// What to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    process: Process,
-    provider: Option<Provider>,
-    limit: u32,
+    pub(crate) process: Process,
+    pub(crate) provider: Option<Provider>,
+    pub(crate) limit: u32,
 }
 
 impl Claim {
@@ -53,22 +53,26 @@ impl Claim {
 impl Session {
     /// Claims machines that are due, longest due first: one statement.
     ///
+    /// For a time-driven process, such as `ShepherdRecovery`, what only seems due because heartbeats
+    /// are not planned is planned on the way, in transactions of up to 1,000 machines. One call looks
+    /// at ten of them at most; the rest of a long queue is left to the next call. When nothing seems
+    /// due, it is one statement that writes nothing.
+    ///
     /// An empty answer does not prove that nothing is due, for machines that others are just
     /// claiming are skipped: ask again later.
     ///
     /// Cancellation: what a dropped future may have claimed is given back in the background.
     ///
     /// # Errors
-    /// [`TxError::SessionExpired`]; [`TxError::Draining`]; [`TxError::TimeDriven`] for a process
-    /// that must be retrieved live; database errors, after which nothing stays claimed.
+    /// [`TxError::SessionExpired`]; [`TxError::Draining`]; [`TxError::CommitUnknown`] for a
+    /// time-driven process; database errors. Nothing stays claimed after any of them.
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
         let session = &self.inner;
         session.refuse_if_lost()?;
         session.component.refuse_if_draining()?;
-        session
-            .component
-            .refuse_if_time_driven(&claim.process)
-            .await?;
+        if session.component.is_time_driven(&claim.process).await? {
+            return session.claim_rearming(claim).await;
+        }
         let mut retry = session.retry(None);
         loop {
             match session.try_claim(claim, &mut retry).await {

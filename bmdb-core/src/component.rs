@@ -109,27 +109,20 @@ impl Component {
         self.time_driven().remove(process);
     }
 
-    /// Refuses a time-driven process. Each process with a workflow is looked up once.
-    pub(crate) async fn refuse_if_time_driven(&self, process: &Process) -> Result<(), TxError> {
+    /// Whether a process is time-driven. Each process with a workflow is looked up once.
+    pub(crate) async fn is_time_driven(&self, process: &Process) -> Result<bool, TxError> {
         let known = self.time_driven().get(process).copied();
-        let time_driven = match known {
-            Some(time_driven) => time_driven,
-            None => {
-                let mut conn = self.pool.checkout().await?;
-                let definition = process::of(&mut conn, process).await?;
-                conn.give_back();
-                if definition.workflow.is_some() {
-                    self.time_driven()
-                        .insert(process.clone(), definition.time_driven);
-                }
-                definition.time_driven
-            }
-        };
-        if time_driven {
-            Err(TxError::TimeDriven(process.clone()))
-        } else {
-            Ok(())
+        if let Some(time_driven) = known {
+            return Ok(time_driven);
         }
+        let mut conn = self.pool.checkout().await?;
+        let definition = process::of(&mut conn, process).await?;
+        conn.give_back();
+        if definition.workflow.is_some() {
+            self.time_driven()
+                .insert(process.clone(), definition.time_driven);
+        }
+        Ok(definition.time_driven)
     }
 
     fn time_driven(&self) -> MutexGuard<'_, HashMap<Process, bool>> {

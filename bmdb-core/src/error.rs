@@ -1,6 +1,6 @@
 //! What can go wrong, one variant per next step of the caller.
 
-use bmdb_model::{Failure, MachineId, Process};
+use bmdb_model::{Failure, MachineId};
 use chrono::{DateTime, Utc};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -94,12 +94,6 @@ pub enum TxError {
     /// This component is draining: it takes on nothing new.
     #[error("draining: no new work is taken on")]
     Draining,
-    /// A claim of a process whose work items alone do not say what is due.
-    #[error(
-        "{0} is time-driven, its work items alone do not say what is due: use Session::work with \
-         a live retrieval, such as retrieval::for_agent_recovery"
-    )]
-    TimeDriven(Process),
     /// A value that cannot be used.
     #[error("{field}: {problem}")]
     Invalid {

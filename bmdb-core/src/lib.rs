@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod agents;
 mod batch;
 mod bmdb;
 mod chores;
@@ -56,6 +57,7 @@ mod holdings;
 mod janitor;
 mod lease;
 mod pool;
+mod rearm;
 mod retry;
 mod session;
 mod start;

@@ -27,7 +27,7 @@ impl Session {
     ///
     /// The retrieval runs **at least twice**, in a READ COMMITTED transaction: what it read first is
     /// stale by the time the machine is locked, so only a machine that it returns again, under the
-    /// lock, is claimed. For processes with a workflow that is not time-driven,
+    /// lock, is claimed. For processes with a workflow,
     /// [`Session::claim`] does the same in one statement.
     ///
     /// Cancellation: what a dropped future may have claimed is given back in the background.

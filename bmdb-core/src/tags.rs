@@ -1,10 +1,12 @@
 //! Writing machines and their tags within a transaction: each method touches the machine first.
 
+use crate::agents::only;
 use crate::error::TxError;
 use crate::transaction::Tx;
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, agent, hardware, hold, machine, os_installation, provided,
+    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, hold, machine,
+    os_installation, provided,
 };
 use chrono::{DateTime, Utc};
 
@@ -93,6 +95,26 @@ impl Tx<'_> {
         }
         self.touch(machine).await?;
         Ok(agent::set_heartbeat(self, machine, at).await?)
+    }
+
+    /// Says that the agents of many machines were heard from: as [`Tx::set_agent_heartbeat`] for each,
+    /// the latest where a machine is named twice. One statement, unless some have to be planned.
+    ///
+    /// # Errors
+    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    pub async fn set_agent_heartbeats(
+        &mut self,
+        heartbeats: &[AgentHeartbeat],
+    ) -> Result<(), TxError> {
+        // Always an answer: there is no session to be found expired.
+        let rest = agent::advance_heartbeats(self, None, heartbeats).await?;
+        let rest = only(heartbeats, &rest.unwrap_or_default());
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let machines: Vec<MachineId> = rest.iter().map(|(machine, _)| *machine).collect();
+        self.touch_all(&machines).await?;
+        Ok(agent::set_heartbeats(self, &rest).await?)
     }
 
     /// Stores what the agent found in the machine.

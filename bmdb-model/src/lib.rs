@@ -53,7 +53,7 @@ mod names;
 mod statement;
 mod text_enum;
 
-pub use agent::AgentStarted;
+pub use agent::{AgentHeartbeat, AgentStarted};
 pub use error::{Error, Failure, classify};
 pub use ids::{Fence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};

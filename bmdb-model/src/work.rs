@@ -2,12 +2,14 @@
 
 mod claim;
 mod end;
+mod rearm;
 
 pub use claim::{Claimed, Gate, claim, claim_machine, gates};
 pub use end::{
     Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
     finish_fenced, release_all,
 };
+pub use rearm::{claim_planned, lock_due, seemingly_due};
 
 use crate::schema::work_item;
 use crate::{Error, Fence, MachineId, Process, SessionId};

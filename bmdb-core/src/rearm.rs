@@ -1,0 +1,165 @@
+//! Claiming for time-driven processes: what only seems due is planned anew on the way.
+//!
+//! A heartbeat moves a machine's deadline without planning, so the queue of such a process holds
+//! machines that were due by their last plan and are not by their last heartbeat. Re-arming them
+//! where the queue is read costs a healthy machine one write per deadline instead of one per
+//! heartbeat.
+
+use crate::claim::{Claim, Unanswered};
+use crate::error::TxError;
+use crate::retry::Retry;
+use crate::session::SessionInner;
+use crate::transaction::{self, Ran, Tx, TxOptions};
+use crate::work::Work;
+use bmdb_model::work::{self, Claimed};
+use bmdb_model::{Process, Provider, SessionId, plan};
+use std::sync::Arc;
+
+/// How many machines are locked and planned in one transaction, unless more are to be claimed.
+/// Writers of their tags wait that long.
+const BATCH: u32 = 500;
+
+/// How many they may be at most.
+const LARGEST_BATCH: u32 = 1000;
+
+/// How many batches one claim looks at. The rest of a queue full of healthy machines is left to the
+/// next one.
+const BATCHES: u32 = 10;
+
+/// What one batch came to.
+struct Batch<T> {
+    claimed: Vec<T>,
+    /// Whether the queue may hold more than was looked at.
+    more: bool,
+}
+
+impl SessionInner {
+    /// Claims batch by batch, until there are enough, nothing seems due any more, or the share of
+    /// one claim is done.
+    pub(crate) async fn claim_rearming(
+        self: &Arc<Self>,
+        claim: &Claim,
+    ) -> Result<Vec<Work>, TxError> {
+        let mut retry = self.retry(None);
+        let mut works = Vec::new();
+        for _ in 0..BATCHES {
+            let got = u32::try_from(works.len()).unwrap_or(u32::MAX);
+            let missing = claim.limit.saturating_sub(got);
+            if missing == 0 {
+                break;
+            }
+            match self.claim_batch(claim, missing, &mut retry).await {
+                Ok(batch) => {
+                    works.extend(batch.claimed);
+                    if !batch.more {
+                        break;
+                    }
+                }
+                Err(error) if works.is_empty() => return Err(error),
+                // What was claimed is committed and wants to be worked on.
+                Err(error) => {
+                    tracing::debug!(%error, "a claim ends with its earlier batches");
+                    break;
+                }
+            }
+        }
+        Ok(works)
+    }
+
+    async fn claim_batch(
+        self: &Arc<Self>,
+        claim: &Claim,
+        missing: u32,
+        retry: &mut Retry,
+    ) -> Result<Batch<Work>, TxError> {
+        loop {
+            match self.try_batch(claim, missing, retry).await {
+                Ok(Some(batch)) => return Ok(batch),
+                Ok(None) => return Err(self.expired()),
+                Err(error) => retry.after(error).await?,
+            }
+        }
+    }
+
+    /// One batch, once, with everything that was claimed in it known afterwards or looked for;
+    /// `None` when the session has expired.
+    async fn try_batch(
+        self: &Arc<Self>,
+        claim: &Claim,
+        missing: u32,
+        retry: &mut Retry,
+    ) -> Result<Option<Batch<Work>>, TxError> {
+        let (process, provider) = (&claim.process, claim.provider.as_ref());
+        let session = self.lease().session;
+        // Before the connection is taken: whoever waits here must not keep one from others.
+        let _claiming = self.holdings.claiming.read().await;
+        let mut conn = self.component.pool.checkout().await?;
+        retry.on(&conn);
+        // A transaction's fence check writes, and an idle poll is to write nothing.
+        let idle = match work::seemingly_due(&mut conn, process, provider, session).await {
+            Ok(Some(true)) => None,
+            Ok(Some(false)) => Some(Some(Batch {
+                claimed: Vec::new(),
+                more: false,
+            })),
+            Ok(None) => Some(None),
+            Err(error) => {
+                let error = TxError::from(error);
+                conn.give_back_after(&error);
+                return Err(error);
+            }
+        };
+        if let Some(answer) = idle {
+            conn.give_back();
+            return Ok(answer);
+        }
+        let unanswered = Unanswered::new(self, &conn);
+        let body =
+            async |tx: &mut Tx<'_>| rearm_and_claim(tx, process, provider, session, missing).await;
+        let options = TxOptions::read_committed();
+        match transaction::run_once(&mut conn, session, options, &body).await {
+            Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
+            Ok(Ran::Committed(Batch { claimed, more })) => {
+                let claimed = claimed.into_iter().map(|c| self.hold(process, c)).collect();
+                unanswered.answered();
+                conn.give_back();
+                Ok(Some(Batch { claimed, more }))
+            }
+            Ok(Ran::Expired) => {
+                unanswered.answered();
+                conn.give_back();
+                Ok(None)
+            }
+            Err(error) => {
+                unanswered.refused(&error);
+                conn.give_back_after(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Lock, plan, claim: three statements, because each has to see what was committed before the one
+/// before it was done. Planned in the statement that locks, a machine that somebody has just written
+/// would be planned by what it was before.
+async fn rearm_and_claim(
+    tx: &mut Tx<'_>,
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+    missing: u32,
+) -> Result<Batch<Claimed>, TxError> {
+    let size = missing.clamp(BATCH, LARGEST_BATCH);
+    let machines = work::lock_due(tx, process, provider, size.into()).await?;
+    if machines.is_empty() {
+        return Ok(Batch {
+            claimed: Vec::new(),
+            more: false,
+        });
+    }
+    plan::machines(tx, &machines).await?;
+    let claimed =
+        work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
+    let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);
+    Ok(Batch { claimed, more })
+}

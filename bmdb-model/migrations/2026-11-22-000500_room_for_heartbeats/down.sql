@@ -1,0 +1,1 @@
+ALTER TABLE machine_agent_heartbeat SET (fillfactor = 70);

@@ -1,0 +1,19 @@
+-- Claims, of machines that the caller has locked and planned, those that are due. Rivals through
+-- the plain queue lock no machine, so the gates are columns of the locked row here too.
+WITH due AS MATERIALIZED (
+    SELECT i.machine_id, i.process FROM work_item i
+    WHERE i.machine_id = ANY ($1) AND i.process = $2 AND ($3::text IS NULL OR i.provider = $3)
+      AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+      AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
+           WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
+    ORDER BY i.ready_at
+    LIMIT $4
+    FOR NO KEY UPDATE OF i SKIP LOCKED
+)
+UPDATE work_item i
+SET session_id = $5, started_at = clock_timestamp(), fence = nextval('work_fence')
+FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
+WHERE i.machine_id = d.machine_id AND i.process = d.process
+-- Not i.started_at: that was noted before a wait for a lane mate to end, if there was one.
+RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
+    CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval

@@ -1,0 +1,156 @@
+//! Claiming for time-driven processes, whose items may say that they are due before they are.
+//!
+//! Heartbeats move the deadline in the workflow's view and are not planned, so an item is at worst
+//! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
+//! of what is not, and claims the rest.
+
+use crate::statement::statement;
+use crate::work::Claimed;
+use crate::{Error, MachineId, Process, Provider, SessionId};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::sync::LazyLock;
+
+const SEEMINGLY_DUE: &str = include_str!("../sql/seemingly_due.sql");
+const LOCK_DUE: &str = include_str!("../sql/lock_due.sql");
+
+/// As for claims, a text of its own where the provider does not matter.
+static SEEMINGLY_DUE_OF_ANY: LazyLock<String> =
+    LazyLock::new(|| SEEMINGLY_DUE.replace("i.provider = $3", "$3::text IS NULL"));
+static LOCK_DUE_OF_ANY: LazyLock<String> =
+    LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
+
+statement! {
+    SeeminglyDueOfProvider<'a> = SEEMINGLY_DUE;
+    (session: SessionId => SqlUuid, process: &'a Process => Text, provider: &'a Provider => Text) -> (Bool, Bool)
+}
+
+statement! {
+    SeeminglyDueOfAny<'a> = &SEEMINGLY_DUE_OF_ANY;
+    (session: SessionId => SqlUuid, process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>)
+    -> (Bool, Bool)
+}
+
+statement! {
+    LockDueOfProvider<'a> = LOCK_DUE;
+    (process: &'a Process => Text, provider: &'a Provider => Text, limit: i64 => BigInt) -> SqlUuid
+}
+
+statement! {
+    LockDueOfAny<'a> = &LOCK_DUE_OF_ANY;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, limit: i64 => BigInt) -> SqlUuid
+}
+
+statement! {
+    ClaimPlanned<'a> = include_str!("../sql/claim_planned.sql");
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        process: &'a Process => Text,
+        provider: Option<&'a Provider> => Nullable<Text>,
+        limit: i64 => BigInt,
+        session: SessionId => SqlUuid,
+    ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
+}
+
+/// Whether the queue of a process has anything in it; `None` when the session has expired. It reads
+/// only.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn seemingly_due(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+) -> Result<Option<bool>, Error> {
+    let (lives, due): (bool, bool) = match provider {
+        Some(provider) => {
+            SeeminglyDueOfProvider {
+                session,
+                process,
+                provider,
+            }
+            .get_result(conn)
+            .await?
+        }
+        None => {
+            SeeminglyDueOfAny {
+                session,
+                process,
+                provider,
+            }
+            .get_result(conn)
+            .await?
+        }
+    };
+    Ok(lives.then_some(due))
+}
+
+/// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
+/// for planning and [`claim_planned`] in later statements of the same READ COMMITTED transaction.
+/// Machines that somebody else has locked are left out.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock_due(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    Ok(match provider {
+        Some(provider) => {
+            LockDueOfProvider {
+                process,
+                provider,
+                limit,
+            }
+            .load(conn)
+            .await?
+        }
+        None => {
+            LockDueOfAny {
+                process,
+                provider,
+                limit,
+            }
+            .load(conn)
+            .await?
+        }
+    })
+}
+
+/// Claims up to `limit` of the machines that are due, for a session that the caller's transaction
+/// has checked; the machines are locked and planned by earlier statements of it.
+///
+/// # Errors
+/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+pub async fn claim_planned(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Vec<Claimed>, Error> {
+    Ok(ClaimPlanned {
+        machines,
+        process,
+        provider,
+        limit,
+        session,
+    }
+    .load(conn)
+    .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOCK_DUE_OF_ANY, SEEMINGLY_DUE_OF_ANY};
+
+    #[test]
+    fn the_texts_for_any_provider_differ_in_the_provider() {
+        assert_eq!(SEEMINGLY_DUE_OF_ANY.matches("$3::text IS NULL").count(), 1);
+        assert_eq!(LOCK_DUE_OF_ANY.matches("$2::text IS NULL").count(), 1);
+    }
+}
