@@ -64,19 +64,6 @@ async fn a_claim_of_a_provider_takes_no_other_ones_machines() {
 }
 
 #[tokio::test]
-async fn a_claim_of_a_time_driven_process_is_refused_with_the_way_that_works() {
-    let recovery = Process::SHEPHERD_RECOVERY;
-    let s = Scenario::new().await;
-    let refused = s.session.claim(&Claim::of(&recovery)).await.unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "ShepherdRecovery is time-driven, its work items alone do not say what is due: use \
-         Session::work with a live retrieval, such as retrieval::for_agent_recovery"
-    );
-    assert!(matches!(refused, TxError::TimeDriven(process) if process == recovery));
-}
-
-#[tokio::test]
 async fn a_claim_of_a_process_that_nobody_has_defined_finds_nothing() {
     let s = Scenario::new().await;
     s.provided("a").await;

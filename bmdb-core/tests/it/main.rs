@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod agents;
 mod api;
 mod backoff;
 mod batch;
@@ -14,6 +15,7 @@ mod fault;
 mod fleet;
 mod others;
 mod race;
+mod rearm;
 mod regressions;
 mod scenario;
 mod session;

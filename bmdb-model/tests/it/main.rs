@@ -18,6 +18,7 @@ mod older_writers;
 mod planning;
 mod prepared;
 mod provided;
+mod rearm;
 mod recovery;
 mod retrieval;
 mod scenario;
