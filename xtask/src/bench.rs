@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measures on this machine what is promised.
 
+mod cpu;
+mod heartbeats;
 mod report;
 mod testkit;
 
@@ -19,6 +21,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Heartbeats(heartbeats::Args),
     Testkit(testkit::Args),
     /// A process that a measurement starts.
     #[command(hide = true)]
@@ -29,6 +32,7 @@ enum What {
 
 pub(crate) fn run(bench: &Bench) -> Done {
     match &bench.what {
+        What::Heartbeats(args) => heartbeats::run(args),
         What::Testkit(args) => testkit::run(args),
         What::TestkitProcess { role } => testkit::be(*role),
     }

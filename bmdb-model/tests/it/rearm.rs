@@ -45,7 +45,8 @@ async fn a_heartbeat_between_the_lock_and_the_plan_is_seen() {
         .await
         .unwrap();
     let session = s.session;
-    let claimed = claim_planned(&mut claimer, &[heard, silent], &RECOVERY, None, session, 10);
+    let both = [heard, silent];
+    let claimed = claim_planned(&mut claimer, &both, &RECOVERY, None, session, 10);
     let claimed: Vec<MachineId> = claimed.await.unwrap().iter().map(|c| c.machine).collect();
     assert_eq!(claimed, [silent]);
     connection::commit(&mut claimer).await.unwrap();
