@@ -27,8 +27,8 @@ impl Session {
     ///
     /// The retrieval runs **at least twice**, in a READ COMMITTED transaction: what it read first is
     /// stale by the time the machine is locked, so only a machine that it returns again, under the
-    /// lock, is claimed. For processes with a workflow,
-    /// [`Session::claim`] does the same in one statement.
+    /// lock, is claimed. For processes with a workflow, [`Session::claim`] does the same for many
+    /// machines at once, usually in one statement.
     ///
     /// Cancellation: what a dropped future may have claimed is given back in the background.
     ///

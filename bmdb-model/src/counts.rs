@@ -29,7 +29,8 @@ pub struct ProcessCounts {
     /// Eligible machines.
     pub eligible: i64,
     /// Machines that could be claimed now, but for their lanes; not known from the work items of a
-    /// time-driven process, whose deadlines heartbeats move without planning.
+    /// time-driven process, whose deadlines heartbeats move without planning: among what seems due
+    /// there are machines that the next claim only re-arms.
     pub due: Option<i64>,
     /// Machines held.
     pub held: i64,
