@@ -4,7 +4,7 @@ use crate::scenario::{Scenario, connect};
 use bmdb_core::{Bmdb, Config, SessionOptions, TxError};
 use bmdb_model::{AgentHeartbeat, AgentStarted, Error, MachineId};
 use bmdb_testkit::Proxy;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use std::time::Duration;
 
 const PLANS: &str = "SELECT i.plan_at = h.agent_heartbeat_at + interval '10 min'
@@ -57,7 +57,11 @@ async fn a_heartbeat_set_back_is_planned_and_the_latest_of_a_batch_counts() {
     let s = Scenario::new().await;
     let machine = s.started("a").await;
     s.session.heartbeat_agents(&now(&[machine])).await.unwrap();
-    let ago = |minutes| Some(Utc::now() - TimeDelta::minutes(minutes));
+    let clock = s
+        .rows("SELECT round(extract(epoch FROM now()))::bigint")
+        .await;
+    let clock = DateTime::from_timestamp(clock[0].parse().unwrap(), 0).unwrap();
+    let ago = |minutes| Some(clock - TimeDelta::minutes(minutes));
     let batch = [(machine, ago(9)), (machine, ago(2)), (machine, ago(7))];
     for within in [false, true] {
         if within {

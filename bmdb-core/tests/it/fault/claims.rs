@@ -4,8 +4,8 @@ use super::COMMIT;
 use super::ends::Proxied;
 use crate::scenario::work_on;
 use crate::wait::until;
-use bmdb_core::{Claim, WorkError};
-use bmdb_model::{Failure, Process};
+use bmdb_core::{Claim, TxError, WorkError};
+use bmdb_model::{AgentStarted, Failure, Process};
 use bmdb_testkit::Loss;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
@@ -73,4 +73,29 @@ async fn what_is_known_stays_held_when_another_claims_answer_is_lost() {
     let fence = known.fence().to_string();
     assert_eq!(p.s.db.rows(held).await.unwrap(), [fence]);
     known.finish_unchanged().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rearming_claim_whose_commit_is_lost_is_given_back_while_the_session_lives() {
+    let recovery = Claim::of(&Process::SHEPHERD_RECOVERY);
+    for loss in Loss::ALL {
+        let p = Proxied::new().await;
+        let agent = AgentStarted::now(b"key");
+        let started =
+            p.s.session
+                .transact(async |tx| tx.set_agent_started(p.machine, &agent).await);
+        started.await.unwrap();
+        p.s.advance(31 * 60).await;
+        p.proxy.lose(loss, COMMIT);
+        let lost = p.session.claim(&recovery).await;
+        assert!(matches!(lost, Err(TxError::CommitUnknown(_))), "{lost:?}");
+
+        if loss == Loss::Answer {
+            let canceled = "(SELECT count(*) = 1 FROM work_attempt WHERE outcome = 'Canceled')";
+            until(&p.s.db, canceled).await;
+        }
+        until(&p.s.db, NOTHING_IS_HELD).await;
+        let again = p.session.claim(&recovery).await.unwrap();
+        assert_eq!(again.len(), 1, "{loss:?}");
+    }
 }
