@@ -1,10 +1,11 @@
 //! Heartbeats of many agents at once: one statement, planned only where it matters, always HOT.
 
-use crate::scenario::{Scenario, connect};
-use bmdb_core::{Bmdb, Config, SessionOptions, TxError};
+use crate::scenario::{Scenario, connect, counted};
+use bmdb_core::{SessionOptions, TxError};
 use bmdb_model::{AgentHeartbeat, AgentStarted, Error, MachineId};
-use bmdb_testkit::Proxy;
+use bmdb_testkit::{Lookup, Places, Profile, Server, TestDb};
 use chrono::{DateTime, TimeDelta};
+use std::sync::Arc;
 use std::time::Duration;
 
 const PLANS: &str = "SELECT i.plan_at = h.agent_heartbeat_at + interval '10 min'
@@ -142,15 +143,23 @@ async fn batches_in_opposite_orders_do_not_wait_for_each_other() {
     assert_eq!(s.rows(deadlocks).await, ["0"]);
 }
 
+/// A server whose databases no other test uses: a transaction that writes in any of them keeps old
+/// versions from being pruned in all.
+fn server_of_its_own() -> Arc<Server> {
+    let places = Places {
+        database_url: None,
+        ..Places::from_env()
+    };
+    let installation = Lookup::search(&places).installation().unwrap();
+    Arc::new(Server::boot(&installation, Profile::Fast).unwrap())
+}
+
 #[tokio::test]
 async fn a_batch_is_one_request_and_every_update_is_hot() {
-    let s = Scenario::new().await;
+    let server = server_of_its_own();
+    let s = Scenario::on(TestDb::on(&server).await.unwrap()).await;
     let fleet = s.fleet(5000).await;
-    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
-    let config = Config::new(proxy.url()).component("counted").pool_size(1);
-    let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
-    let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
-    let session = bmdb.start_session(quiet).await.unwrap();
+    let (proxy, bmdb, session) = counted(&s.db).await;
     // Once, so that the statement is prepared.
     session.heartbeat_agents(&[]).await.unwrap();
 

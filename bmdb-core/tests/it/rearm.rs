@@ -1,11 +1,9 @@
 //! `Session::claim` for a time-driven process: what only seems due is re-armed, the rest is claimed.
 
-use crate::scenario::{RETRY, Scenario, connect};
-use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError};
+use crate::scenario::{RETRY, Scenario, connect, counted};
+use bmdb_core::{Claim, SessionOptions, TxError};
 use bmdb_model::{Process, Provider};
-use bmdb_testkit::Proxy;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
@@ -55,16 +53,6 @@ impl Scenario {
 
 fn claim() -> Claim {
     Claim::of(&RECOVERY).provider(&Provider::EQUINIX)
-}
-
-/// A component behind a proxy, and a session that sends nothing by itself.
-async fn counted(s: &Scenario) -> (Proxy, Bmdb, Session) {
-    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
-    let config = Config::new(proxy.url()).component("counted").pool_size(1);
-    let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
-    let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
-    let session = bmdb.start_session(quiet).await.unwrap();
-    (proxy, bmdb, session)
 }
 
 #[tokio::test]
@@ -151,7 +139,7 @@ async fn an_expired_session_claims_nothing_and_rearms_nothing() {
 async fn a_healthy_fleet_costs_a_bounded_number_of_requests_and_then_nothing() {
     let s = Scenario::new().await;
     s.db.execute(LOG).await.unwrap();
-    let (proxy, _bmdb, session) = counted(&s).await;
+    let (proxy, _bmdb, session) = counted(&s.db).await;
     // Once, so that every statement is prepared.
     s.armed(10, 0).await;
     assert!(session.claim(&claim()).await.unwrap().is_empty());

@@ -4,7 +4,7 @@ use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::backoff::BackoffRow;
 use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Proxy, TestDb};
 use std::time::Duration;
 
 /// The seed's policy: 1, 2, 4, 5, 5, … seconds.
@@ -22,7 +22,10 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     pub(crate) async fn new() -> Self {
-        let db = TestDb::new().await.unwrap();
+        Self::on(TestDb::new().await.unwrap()).await
+    }
+
+    pub(crate) async fn on(db: TestDb) -> Self {
         let bmdb = connect(&db).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         Self { db, bmdb, session }
@@ -95,6 +98,22 @@ pub(crate) async fn connect(db: &TestDb) -> Bmdb {
         .component("test")
         .janitor_interval(None);
     Bmdb::connect(config).await.unwrap()
+}
+
+/// A component with one connection behind a proxy that counts, and a session that has sent its first
+/// heartbeat and sends no other during a test.
+pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
+    let proxy = Proxy::tcp(db.url()).await.unwrap();
+    let config = Config::new(proxy.url()).component("counted").pool_size(1);
+    let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
+    let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
+    let session = bmdb.start_session(quiet).await.unwrap();
+    let mut before = 0;
+    while proxy.requests() != before {
+        before = proxy.requests();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    (proxy, bmdb, session)
 }
 
 /// Work under `ShepherdAccess` on a machine that needs its agent started, as the seed does it.
