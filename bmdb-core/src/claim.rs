@@ -7,9 +7,10 @@ use crate::retry::Retry;
 use crate::session::{Session, SessionInner};
 use crate::work::Work;
 use bmdb_model::connection::Backend;
-use bmdb_model::work::{self, Claimed};
+use bmdb_model::work::{self, Batch, Claimed};
 use bmdb_model::{Failure, Process, Provider};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,9 @@ impl Session {
     /// due, it is one statement that writes nothing.
     ///
     /// An empty answer does not prove that nothing is due, for machines that others are just
-    /// claiming are skipped: ask again later.
+    /// claiming are skipped: ask again later. A session that claims more than a few times a second
+    /// does not look each time whether something has become due before what it claimed last, only
+    /// after two seconds at the latest.
     ///
     /// Cancellation: what a dropped future may have claimed is given back in the background.
     ///
@@ -103,10 +106,14 @@ impl SessionInner {
         retry.on(&conn);
         let unanswered = Unanswered::new(self, &conn);
         let id = self.lease().session;
-        match work::claim(&mut conn, process, provider.as_ref(), id, (*limit).into()).await {
-            Ok(claimed) => {
-                let works = claimed
-                    .map(|claimed| claimed.into_iter().map(|c| self.hold(process, c)).collect());
+        let provider = provider.as_ref();
+        let floor = self.floors.floor(process, provider, Instant::now());
+        match work::claim_above(&mut conn, process, provider, floor, id, (*limit).into()).await {
+            Ok(batch) => {
+                let works = batch.map(|Batch { claimed, latest }| {
+                    self.floors.raise(process, provider, latest);
+                    claimed.into_iter().map(|c| self.hold(process, c)).collect()
+                });
                 unanswered.answered();
                 conn.give_back();
                 Ok(works)

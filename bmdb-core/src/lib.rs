@@ -52,6 +52,7 @@ mod end;
 mod error;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+mod floors;
 mod heartbeat;
 mod holdings;
 mod janitor;

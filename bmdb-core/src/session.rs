@@ -4,6 +4,7 @@ use crate::chores::Chore;
 use crate::close;
 use crate::component::Component;
 use crate::error::{SessionError, TxError};
+use crate::floors::Floors;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::retry::Retry;
@@ -86,6 +87,7 @@ pub(crate) struct SessionInner {
     pub(crate) component: Arc<Component>,
     pub(crate) holdings: Arc<Holdings>,
     ends: Arc<Ends>,
+    pub(crate) floors: Floors,
     closed: AtomicBool,
 }
 
@@ -116,6 +118,7 @@ impl Session {
                 component,
                 holdings,
                 ends: Arc::default(),
+                floors: Floors::default(),
                 closed: AtomicBool::new(false),
             }),
         }

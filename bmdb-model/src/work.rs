@@ -4,7 +4,7 @@ mod claim;
 mod end;
 mod rearm;
 
-pub use claim::{Claimed, Gate, claim, claim_machine, gates};
+pub use claim::{Batch, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
     Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
     finish_fenced, release_all,

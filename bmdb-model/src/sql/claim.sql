@@ -2,15 +2,19 @@
 -- re-reads in its newest version. "candidate" keeps an idle poll read-only: without it the fence
 -- check's row lock would take a transaction id and write WAL on every poll. It is ordered as the index
 -- is, or statistics that call everything due make the planner look for it in the whole table.
+-- $3 is where to begin in the queue. It keeps a claim from stepping over the dead entries at the
+-- queue's head, and makes a range of which the planner expects little, whatever it knows: so the
+-- generic plan uses the indexes, and the items are not joined by reading the whole table.
 WITH candidate AS MATERIALIZED (
     SELECT 1 FROM work_item i
     WHERE i.process = $1 AND i.provider = $2
       AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+      AND i.ready_at >= coalesce($3::timestamptz, '-infinity')
     ORDER BY i.provider, i.ready_at
     LIMIT 1
 ), alive AS MATERIALIZED (
     SELECT 1 FROM sessions
-    WHERE session_id = $3 AND session_deadline > clock_timestamp()
+    WHERE session_id = $4 AND session_deadline > clock_timestamp()
       AND EXISTS (SELECT 1 FROM candidate)
     FOR KEY SHARE
 ), due AS MATERIALIZED (
@@ -18,24 +22,25 @@ WITH candidate AS MATERIALIZED (
     WHERE EXISTS (SELECT 1 FROM alive)
       AND i.process = $1 AND i.provider = $2
       AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
+      AND i.ready_at >= coalesce($3::timestamptz, '-infinity')
       -- Only an optimisation, the lane is guarded by its unique index. Scalar and an aggregate over
       -- the primary key on purpose: other forms make the planner read a whole partial index.
       AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
            WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
     ORDER BY i.ready_at
-    LIMIT $4
+    LIMIT $5
     FOR NO KEY UPDATE OF i SKIP LOCKED
 ), claimed AS (
     UPDATE work_item i
-    SET session_id = $3, started_at = clock_timestamp(), fence = nextval('work_fence')
+    SET session_id = $4, started_at = clock_timestamp(), fence = nextval('work_fence')
     FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
     WHERE i.machine_id = d.machine_id AND i.process = d.process
     -- Not i.started_at: that was noted before the row's entry in the lane's index, which may have
     -- had to wait for a lane mate to end. The attempt starts when it has got the lane.
-    RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
+    RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.ready_at, i.failures,
         CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
 )
-SELECT s.lives, c.machine_id, c.fence, c.started_at, c.failures, c.previous_interval
+SELECT s.lives, c.machine_id, c.fence, c.started_at, c.ready_at, c.failures, c.previous_interval
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
-                     WHERE session_id = $3 AND session_deadline > clock_timestamp()) AS lives) s
+                     WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives) s
 LEFT JOIN claimed c ON true

@@ -23,9 +23,19 @@ pub struct Claimed {
     pub previous_interval: Option<i64>,
 }
 
+/// What one claim got of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The work items.
+    pub claimed: Vec<Claimed>,
+    /// When the last of them in the queue was ready: the floor for the next claim.
+    pub latest: Option<DateTime<Utc>>,
+}
+
 type ClaimColumns = (
     Nullable<SqlUuid>,
     Nullable<BigInt>,
+    Nullable<Timestamptz>,
     Nullable<Timestamptz>,
     Nullable<BigInt>,
     Nullable<BigInt>,
@@ -33,13 +43,13 @@ type ClaimColumns = (
 
 statement! {
     ClaimOfProvider<'a> = CLAIM;
-    (process: &'a Process => Text, provider: &'a Provider => Text, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
     -> (Bool, ClaimColumns)
 }
 
 statement! {
     ClaimOfAny<'a> = &CLAIM_OF_ANY;
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
     -> (Bool, ClaimColumns)
 }
 
@@ -56,6 +66,7 @@ type ClaimRow = (
     (
         Option<MachineId>,
         Option<Fence>,
+        Option<DateTime<Utc>>,
         Option<DateTime<Utc>>,
         Option<i64>,
         Option<i64>,
@@ -81,11 +92,32 @@ pub async fn claim(
     session: SessionId,
     limit: i64,
 ) -> Result<Option<Vec<Claimed>>, Error> {
+    let batch = claim_above(conn, process, provider, None, session, limit).await?;
+    Ok(batch.map(|batch| batch.claimed))
+}
+
+/// As [`claim`], passing over whatever is ready before `floor`, without looking at it.
+///
+/// A hint for the one who has just claimed up to there: what long-running readers keep from being
+/// vacuumed gathers at the queue's head, and every claim would step over all of it. Look without a
+/// floor now and then, for items appear below it as well: cancelled, committed late, moved back.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_above(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    floor: Option<DateTime<Utc>>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Option<Batch>, Error> {
     let rows: Vec<ClaimRow> = match provider {
         Some(provider) => {
             ClaimOfProvider {
                 process,
                 provider,
+                floor,
                 session,
                 limit,
             }
@@ -96,6 +128,7 @@ pub async fn claim(
             ClaimOfAny {
                 process,
                 provider,
+                floor,
                 session,
                 limit,
             }
@@ -106,7 +139,7 @@ pub async fn claim(
     let claimed: Vec<Claimed> = rows
         .iter()
         .filter_map(
-            |(_, (machine, fence, started_at, failures, previous_interval))| {
+            |(_, (machine, fence, started_at, _, failures, previous_interval))| {
                 Some(Claimed {
                     machine: (*machine)?,
                     fence: (*fence)?,
@@ -120,7 +153,8 @@ pub async fn claim(
     // Work of a session that expired within the statement is still returned: the caller must know
     // of it to end it.
     let lives = rows.iter().any(|(lives, _)| *lives) || !claimed.is_empty();
-    Ok(lives.then_some(claimed))
+    let latest = rows.iter().filter_map(|(_, columns)| columns.3).max();
+    Ok(lives.then_some(Batch { claimed, latest }))
 }
 
 statement! {

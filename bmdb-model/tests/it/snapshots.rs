@@ -9,22 +9,22 @@ use bmdb_model::{MachineId, Provider, plan, retrieval, work};
 /// The server whose plans are recorded. Other versions word them differently.
 const RECORDED_BY: &str = "15";
 
-/// How often a statement runs before its plan is looked at: the server plans the first five times.
-const BEFORE: usize = 7;
+/// How often a statement runs before its plan is looked at: the first times look into the catalog.
+const BEFORE: usize = 3;
 
 /// What makes `EXPLAIN` run the statement and count its buffers.
 const COUNTED: &str = "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF";
 
 impl Scenario {
     /// The text that this connection has prepared, by a part of it.
-    async fn text(&mut self, part: &str) -> String {
+    pub(crate) async fn text(&mut self, part: &str) -> String {
         let mut found = self.prepared().await;
         found.retain(|statement| statement.contains(part));
         assert_eq!(found.len(), 1, "{part}");
         found.remove(0)
     }
 
-    async fn claim_text(&mut self, provider: Option<&Provider>) -> String {
+    pub(crate) async fn claim_text(&mut self, provider: Option<&Provider>) -> String {
         work::claim(&mut self.conn, &START, provider, self.session, 1)
             .await
             .unwrap();
@@ -36,15 +36,18 @@ impl Scenario {
         .await
     }
 
-    /// What `EXPLAIN` with these options says of the claim of one Equinix machine, once the server
-    /// has run it so often that it has made up its mind about a generic plan.
+    /// What `EXPLAIN` with these options says of the claim of one Equinix machine, planned as on a
+    /// connection that was set up.
     async fn explain(&self, claim: &str, options: &str) -> Vec<String> {
         let execute = format!(
-            "EXECUTE claim('ShepherdAgentStart', 'Equinix', '{}', 1);",
+            "EXECUTE claim('ShepherdAgentStart', 'Equinix', NULL, '{}', 1);",
             self.session
         );
         let before = execute.repeat(BEFORE);
-        let sql = format!("PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}");
+        let sql = format!(
+            "SET plan_cache_mode = force_generic_plan;
+             PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}"
+        );
         let mut rows = self.rows(&sql).await;
         rows.split_off(BEFORE)
     }

@@ -38,6 +38,7 @@ async fn claim_by_lookup(
     let rows: Vec<Row> = diesel::sql_query(claim_that_looks_its_gates_up())
         .bind::<Text, _>(Process::SHEPHERD_AGENT_START)
         .bind::<Text, _>("Equinix")
+        .bind::<Nullable<Timestamptz>, _>(None::<chrono::DateTime<chrono::Utc>>)
         .bind::<Uuid, _>(session)
         .bind::<BigInt, _>(5)
         .load(&mut conn)

@@ -1,0 +1,70 @@
+//! Large fleets, each made once per server and then cloned.
+
+use crate::scenario::Scenario;
+use bmdb_testkit::Template;
+
+/// What is up with the machines of a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Situation {
+    /// Nothing needs anything.
+    NothingEligible,
+    /// One machine of a thousand is due.
+    FewDue,
+    /// The same, and one of twenty is backing off.
+    ManyBackingOff,
+    /// The same as few, and one of ten is held by somebody.
+    ManyHeld,
+    /// One of a hundred is due.
+    OnePercentEligible,
+    /// All are due.
+    AllEligible,
+}
+
+impl Situation {
+    /// What leads to it from a fleet at rest. A machine's number says what becomes of it.
+    fn sql(self) -> String {
+        let few = "UPDATE work_item SET eligible = true WHERE failures % 1000 = 0;";
+        match self {
+            Self::NothingEligible => String::new(),
+            Self::FewDue => few.to_owned(),
+            Self::ManyBackingOff => format!(
+                "{few} UPDATE work_item SET eligible = true, backoff_until = now() + interval '1 day'
+                 WHERE failures % 20 = 1"
+            ),
+            Self::ManyHeld => format!(
+                "{few} UPDATE work_item SET eligible = true, started_at = now(),
+                     session_id = (SELECT session_id FROM sessions LIMIT 1)
+                 WHERE failures % 10 = 1"
+            ),
+            Self::OnePercentEligible => {
+                "UPDATE work_item SET eligible = true WHERE failures % 100 = 0".to_owned()
+            }
+            Self::AllEligible => "UPDATE work_item SET eligible = true".to_owned(),
+        }
+    }
+}
+
+/// A fleet at rest: every machine is provided and was planned, none is due. Never analyzed.
+pub(crate) struct Fleet(Template);
+
+impl Fleet {
+    /// `failures` holds a machine's number, for want of a better place.
+    pub(crate) fn of(machines: u32) -> Self {
+        Self(Template::new().sql(format!(
+            "INSERT INTO machines (machine_id)
+             SELECT md5(n::text)::uuid FROM generate_series(1, {machines}) n;
+             INSERT INTO machine_provided (machine_id, provider, provider_id)
+             SELECT md5(n::text)::uuid, 'Equinix', n FROM generate_series(1, {machines}) n;
+             INSERT INTO work_item (machine_id, process, lane, provider, plan_at, failures)
+             SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', 'Equinix',
+                    now() - n * interval '1 second', n
+             FROM generate_series(1, {machines}) n"
+        )))
+    }
+
+    pub(crate) async fn scenario(&self, situation: Situation) -> Scenario {
+        let s = Scenario::on(self.0.database().await.unwrap()).await;
+        s.db.execute(&situation.sql()).await.unwrap();
+        s
+    }
+}
