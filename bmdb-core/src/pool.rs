@@ -3,7 +3,7 @@
 use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::Failure;
-use bmdb_model::connection::ConnectionInfo;
+use bmdb_model::connection::{ConnectionInfo, plan_once};
 use deadpool::managed::{
     Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
 };
@@ -26,7 +26,8 @@ impl Manager for Connector {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Link, ConnectError> {
-        let (conn, info) = self.0.connect().await?;
+        let (mut conn, info) = self.0.connect().await?;
+        plan_once(&mut conn).await.map_err(ConnectError::SetUp)?;
         if !info.messages_are_english {
             tracing::warn!(
                 "the server's messages are not English, so deadlocks cannot be told from other \

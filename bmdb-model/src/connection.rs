@@ -35,12 +35,7 @@ statement! {
 }
 
 /// Sets up a fresh connection: a server that has lost its client gives up the client's statement
-/// and locks within half a second, and plans a statement outside of transactions once.
-///
-/// Left to itself it plans every claim anew, which takes longer than running it: it takes a limit
-/// it does not know for a tenth of the queue. Only statements of this crate run outside of
-/// transactions, and their plans are right for all parameters; [`begin`] sets the transaction back,
-/// because a caller's own queries may need plans for theirs (skewed columns, partial indexes).
+/// and locks within half a second.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -49,8 +44,6 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    conn.batch_execute("SET plan_cache_mode = force_generic_plan")
-        .await?;
     let (pid, started_at, language): (i32, DateTime<Utc>, String) =
         WhoServes {}.get_result(conn).await?;
     let messages_are_english = language.is_empty()
@@ -63,6 +56,21 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
         backend: Backend { pid, started_at },
         messages_are_english,
     })
+}
+
+/// Makes the server plan what runs outside of transactions once, and through the indexes.
+///
+/// Left to itself it plans every claim anew, which takes longer than running it, because it takes a
+/// limit that it does not know for a tenth of the queue. And a plan that is kept must not be one for
+/// the few rows that a table had when it was made. Only statements of this crate run outside of
+/// transactions, and all of them look for a few rows whatever their parameters; [`begin`] sets both
+/// back, because a caller's queries may need a plan for each of theirs, or all rows of a table.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+    Ok(conn.batch_execute(settings).await?)
 }
 
 statement! {
@@ -114,13 +122,13 @@ pub async fn begin(
     isolation: Isolation,
     access: Access,
 ) -> Result<(), Error> {
-    // In the same message: see `set_up` for why the planner is set back.
+    // What `plan_once` has set is set back in the same message.
     macro_rules! begin {
         ($level:literal) => {
             concat!(
                 "BEGIN ISOLATION LEVEL ",
                 $level,
-                "; SET LOCAL plan_cache_mode TO DEFAULT"
+                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT"
             )
         };
     }

@@ -12,6 +12,10 @@ const RECORDED_BY: &str = "15";
 /// How often a statement runs before its plan is looked at: the first times look into the catalog.
 const BEFORE: usize = 3;
 
+/// As [`connection::plan_once`](bmdb_model::connection::plan_once) does it.
+pub(crate) const PLAN_ONCE: &str =
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;";
+
 /// What makes `EXPLAIN` run the statement and count its buffers.
 const COUNTED: &str = "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF";
 
@@ -44,10 +48,8 @@ impl Scenario {
             self.session
         );
         let before = execute.repeat(BEFORE);
-        let sql = format!(
-            "SET plan_cache_mode = force_generic_plan;
-             PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}"
-        );
+        let sql =
+            format!("{PLAN_ONCE} PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}");
         let mut rows = self.rows(&sql).await;
         rows.split_off(BEFORE)
     }
