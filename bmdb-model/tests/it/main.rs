@@ -6,6 +6,7 @@ mod bad_input;
 mod claims;
 mod compatibility;
 mod constraints;
+mod cost;
 mod counts;
 mod deletion;
 mod eligibility;

@@ -1,0 +1,174 @@
+//! What a claim costs, counted in buffers: the same whatever the size of the fleet.
+//!
+//! `BMDB_TEST_MILLION=1` adds a fleet of a million machines.
+
+use crate::fleet::{Fleet, Situation};
+use crate::scenario::{START, Scenario};
+use crate::snapshots::PLAN_ONCE;
+use bmdb_model::{Provider, work};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// By how much larger fleets may differ from one of a thousand machines. A claim goes down an index
+/// six times (candidate, due item, lane check, the item's update, and its new entries in the primary
+/// key and the lanes), and none of these grows by more than a level or two up to a million rows.
+const DEPTH: u64 = 6;
+
+/// The buffers that one claim of one machine touched, found in memory or not.
+#[derive(Debug)]
+struct Cost {
+    /// The look whether anything is due.
+    candidate: u64,
+    /// Looking for what to claim in the queue, without the lane check.
+    queue: u64,
+    /// All of it.
+    whole: u64,
+    claimed: u64,
+}
+
+impl Scenario {
+    /// What a claim costs here, as it runs on a pooled connection; rolled back. It runs before, or
+    /// looking into the catalog and at the indexes' first pages would be counted.
+    async fn cost(&mut self, floor: Option<DateTime<Utc>>) -> Cost {
+        let claim = self.claim_text(Some(&Provider::NONE)).await;
+        let floor = floor.map_or("NULL".to_owned(), |floor| format!("'{floor}'"));
+        let execute = format!(
+            "EXECUTE claim ('{START}', 'Equinix', {floor}, '{}', 1);",
+            self.session
+        );
+        let sql = format!(
+            "{PLAN_ONCE} PREPARE claim AS {claim};
+             BEGIN; {execute} {execute} ROLLBACK;
+             BEGIN; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {execute} ROLLBACK"
+        );
+        let mut rows = self.rows(&sql).await;
+        rows.retain(|row| row.starts_with('['));
+        let explained: Value = serde_json::from_str(&rows[0]).unwrap();
+        let plan = &explained[0]["Plan"];
+        let candidate = find(plan, "Subplan Name", "CTE candidate").unwrap();
+        let due = find(plan, "Subplan Name", "CTE due").unwrap();
+        let queue = find(due, "Index Name", "work_item_due").unwrap();
+        let lane = find(queue, "Parent Relationship", "SubPlan").unwrap();
+        Cost {
+            candidate: buffers(candidate),
+            queue: buffers(queue) - buffers(lane),
+            whole: buffers(plan),
+            claimed: due["Actual Rows"].as_f64().unwrap() as u64,
+        }
+    }
+
+    /// Claims in batches and fails with a backoff of nothing, which puts the machines at the end of
+    /// the queue. The ends are written set-wise, with what `fail` writes into the item.
+    async fn churn(&mut self, cycles: usize) -> DateTime<Utc> {
+        let (mut done, mut floor) = (0, None);
+        while done < cycles {
+            let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
+            let batch = work::claim_above(conn, &START, equinix, floor, self.session, 500).await;
+            let batch = batch.unwrap().expect("the session lives");
+            assert!(!batch.claimed.is_empty());
+            (done, floor) = (done + batch.claimed.len(), batch.latest);
+            let machines: Vec<String> = batch
+                .claimed
+                .iter()
+                .map(|claimed| format!("'{}'", claimed.machine))
+                .collect();
+            let fail = format!(
+                "UPDATE work_item SET session_id = NULL, started_at = NULL,
+                     backoff_until = clock_timestamp(), last_interval_seconds = 1
+                 WHERE process = '{START}' AND machine_id IN ({})",
+                machines.join(", ")
+            );
+            self.db.execute(&fail).await.unwrap();
+        }
+        floor.unwrap()
+    }
+}
+
+/// The first node with this property, in the order of the plan.
+fn find<'p>(plan: &'p Value, property: &str, value: &str) -> Option<&'p Value> {
+    if plan[property] == value {
+        return Some(plan);
+    }
+    let children = plan["Plans"].as_array()?;
+    children
+        .iter()
+        .find_map(|child| find(child, property, value))
+}
+
+fn buffers(node: &Value) -> u64 {
+    let of = |kind: &str| node[kind].as_u64().unwrap();
+    of("Shared Hit Blocks") + of("Shared Read Blocks")
+}
+
+/// The costs with fleets of a thousand machines and more, the smallest first.
+async fn costs(situation: Situation) -> Vec<Cost> {
+    let mut fleets = vec![1_000, 100_000];
+    if std::env::var("BMDB_TEST_MILLION").is_ok_and(|million| million == "1") {
+        fleets.push(1_000_000);
+    }
+    let mut costs = Vec::new();
+    for machines in fleets {
+        let mut s = Fleet::of(machines).scenario(situation).await;
+        s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+        let cost = s.cost(None).await;
+        println!("{situation:?}, {machines} machines: {cost:?}");
+        costs.push(cost);
+    }
+    costs
+}
+
+async fn check(situation: Situation, claimed: u64) {
+    let costs = costs(situation).await;
+    for cost in &costs {
+        assert_eq!(cost.claimed, claimed, "{costs:?}");
+        assert!(cost.candidate <= 5, "{costs:?}");
+        assert!(cost.whole <= 40, "{costs:?}");
+        assert!(
+            cost.candidate.abs_diff(costs[0].candidate) <= 1,
+            "{costs:?}"
+        );
+        assert!(cost.whole.abs_diff(costs[0].whole) <= DEPTH, "{costs:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_in_any_fleet_when_nothing_is_eligible() {
+    check(Situation::NothingEligible, 0).await;
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_in_any_fleet_when_a_thousandth_is_due() {
+    check(Situation::FewDue, 1).await;
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_in_any_fleet_when_a_twentieth_is_backing_off() {
+    check(Situation::ManyBackingOff, 1).await;
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_in_any_fleet_when_a_tenth_is_held() {
+    check(Situation::ManyHeld, 1).await;
+}
+
+#[tokio::test]
+async fn a_claim_above_the_floor_does_not_pay_for_what_a_long_reader_keeps_from_vacuum() {
+    let mut s = Fleet::of(20_000).scenario(Situation::AllEligible).await;
+    let mut reader = s.db.connect().await.unwrap();
+    let read = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM work_item";
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut reader, read)
+        .await
+        .unwrap();
+    let floor = s.churn(20_000).await;
+    s.db.execute("VACUUM work_item").await.unwrap();
+    let (above, all) = (s.cost(Some(floor)).await, s.cost(None).await);
+    println!("above the floor: {above:?}, from the beginning: {all:?}");
+    assert_eq!((above.claimed, all.claimed), (1, 1));
+    assert!(above.candidate <= 10 && above.queue <= 10, "{above:?}");
+    let stepped_over = all.candidate.min(all.queue);
+    assert!(
+        stepped_over >= 1_000,
+        "the reader held nothing back: {all:?}"
+    );
+    drop(reader);
+}
