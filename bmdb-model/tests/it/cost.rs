@@ -9,21 +9,21 @@ use bmdb_model::{Provider, work};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// By how much larger fleets may differ from one of a thousand machines. A claim goes down an index
-/// six times (candidate, due item, lane check, the item's update, and its new entries in the primary
-/// key and the lanes), and none of these grows by more than a level or two up to a million rows.
-const DEPTH: u64 = 6;
+/// How often a claim goes down an index: candidate, due item, lane check, the item's update, and its
+/// new entries in the primary key and the lanes. From a fleet of a thousand machines to one of a
+/// hundred thousand, and on to a million, each of these indexes grows by a level at most.
+const DESCENTS: usize = 6;
 
 /// The buffers that one claim of one machine touched, found in memory or not.
 #[derive(Debug)]
 struct Cost {
     /// The look whether anything is due.
-    candidate: u64,
+    candidate: usize,
     /// Looking for what to claim in the queue, without the lane check.
-    queue: u64,
+    queue: usize,
     /// All of it.
-    whole: u64,
-    claimed: u64,
+    whole: usize,
+    claimed: bool,
 }
 
 impl Scenario {
@@ -53,7 +53,7 @@ impl Scenario {
             candidate: buffers(candidate),
             queue: buffers(queue) - buffers(lane),
             whole: buffers(plan),
-            claimed: due["Actual Rows"].as_f64().unwrap() as u64,
+            claimed: due["Actual Rows"].as_f64().unwrap() > 0.5,
         }
     }
 
@@ -95,8 +95,8 @@ fn find<'p>(plan: &'p Value, property: &str, value: &str) -> Option<&'p Value> {
         .find_map(|child| find(child, property, value))
 }
 
-fn buffers(node: &Value) -> u64 {
-    let of = |kind: &str| node[kind].as_u64().unwrap();
+fn buffers(node: &Value) -> usize {
+    let of = |kind: &str| usize::try_from(node[kind].as_u64().unwrap()).unwrap();
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
 
@@ -110,45 +110,41 @@ async fn costs(situation: Situation) -> Vec<Cost> {
     for machines in fleets {
         let mut s = Fleet::of(machines).scenario(situation).await;
         s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
-        let cost = s.cost(None).await;
-        println!("{situation:?}, {machines} machines: {cost:?}");
-        costs.push(cost);
+        costs.push(s.cost(None).await);
     }
     costs
 }
 
-async fn check(situation: Situation, claimed: u64) {
+async fn check(situation: Situation, claimed: bool) {
     let costs = costs(situation).await;
-    for cost in &costs {
+    for (levels, cost) in costs.iter().enumerate() {
+        let more = |part: fn(&Cost) -> usize| part(cost).abs_diff(part(&costs[0]));
         assert_eq!(cost.claimed, claimed, "{costs:?}");
         assert!(cost.candidate <= 5, "{costs:?}");
         assert!(cost.whole <= 40, "{costs:?}");
-        assert!(
-            cost.candidate.abs_diff(costs[0].candidate) <= 1,
-            "{costs:?}"
-        );
-        assert!(cost.whole.abs_diff(costs[0].whole) <= DEPTH, "{costs:?}");
+        assert!(more(|cost| cost.candidate) <= levels, "{costs:?}");
+        assert!(more(|cost| cost.whole) <= DESCENTS * levels, "{costs:?}");
     }
 }
 
 #[tokio::test]
 async fn a_claim_costs_the_same_in_any_fleet_when_nothing_is_eligible() {
-    check(Situation::NothingEligible, 0).await;
+    check(Situation::NothingEligible, false).await;
 }
 
 #[tokio::test]
 async fn a_claim_costs_the_same_in_any_fleet_when_a_thousandth_is_due() {
-    check(Situation::FewDue, 1).await;
+    check(Situation::FewDue, true).await;
 }
 
 #[tokio::test]
 async fn a_claim_costs_the_same_in_any_fleet_when_a_twentieth_is_backing_off() {
-    check(Situation::ManyBackingOff, 1).await;
+    check(Situation::ManyBackingOff, true).await;
 }
 
 #[tokio::test]
 async fn a_claim_costs_the_same_in_any_fleet_when_a_tenth_is_held() {
-    check(Situation::ManyHeld, 1).await;
+    check(Situation::ManyHeld, true).await;
 }
 
 #[tokio::test]
@@ -162,8 +158,7 @@ async fn a_claim_above_the_floor_does_not_pay_for_what_a_long_reader_keeps_from_
     let floor = s.churn(20_000).await;
     s.db.execute("VACUUM work_item").await.unwrap();
     let (above, all) = (s.cost(Some(floor)).await, s.cost(None).await);
-    println!("above the floor: {above:?}, from the beginning: {all:?}");
-    assert_eq!((above.claimed, all.claimed), (1, 1));
+    assert!(above.claimed && all.claimed, "{above:?} {all:?}");
     assert!(above.candidate <= 10 && above.queue <= 10, "{above:?}");
     let stepped_over = all.candidate.min(all.queue);
     assert!(

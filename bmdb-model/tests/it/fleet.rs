@@ -22,24 +22,30 @@ pub(crate) enum Situation {
 
 impl Situation {
     /// What leads to it from a fleet at rest. A machine's number says what becomes of it.
-    fn sql(self) -> String {
-        let few = "UPDATE work_item SET eligible = true WHERE failures % 1000 = 0;";
+    pub(crate) fn sql(self) -> String {
+        let one_of = |machines: u32| {
+            format!(
+                "UPDATE work_item SET eligible = true
+                 WHERE process = 'ShepherdAgentStart' AND failures % {machines} = 0;"
+            )
+        };
+        let few = one_of(1000);
         match self {
             Self::NothingEligible => String::new(),
-            Self::FewDue => few.to_owned(),
+            Self::FewDue => few,
             Self::ManyBackingOff => format!(
-                "{few} UPDATE work_item SET eligible = true, backoff_until = now() + interval '1 day'
+                "{few} UPDATE work_item
+                 SET eligible = true, backoff_until = now() + interval '1 day'
                  WHERE failures % 20 = 1"
             ),
             Self::ManyHeld => format!(
-                "{few} UPDATE work_item SET eligible = true, started_at = now(),
+                "{few} UPDATE work_item
+                 SET eligible = true, started_at = now(),
                      session_id = (SELECT session_id FROM sessions LIMIT 1)
                  WHERE failures % 10 = 1"
             ),
-            Self::OnePercentEligible => {
-                "UPDATE work_item SET eligible = true WHERE failures % 100 = 0".to_owned()
-            }
-            Self::AllEligible => "UPDATE work_item SET eligible = true".to_owned(),
+            Self::OnePercentEligible => one_of(100),
+            Self::AllEligible => one_of(1),
         }
     }
 }

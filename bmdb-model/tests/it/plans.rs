@@ -62,45 +62,49 @@ fn whole_reads(plan: &[String]) -> Vec<&String> {
     plan.iter().filter(reads).collect()
 }
 
-async fn check(machines: u32, situation: Situation) {
-    let mut s = Fleet::of(machines).scenario(situation).await;
-    let hot = s.hot().await;
-    for analyzed in [false, true] {
-        if analyzed {
-            s.db.execute("ANALYZE").await.unwrap();
-        }
-        for (name, text) in &hot {
-            let plan = s.generic_plan(text).await;
-            assert!(
-                whole_reads(&plan).is_empty(),
-                "{name} with {machines} machines, {situation:?}, analyzed: {analyzed}: {plan:#?}"
-            );
+impl Scenario {
+    async fn check(&self, hot: &[(&str, String)], when: &str) {
+        for (name, text) in hot {
+            let plan = self.generic_plan(text).await;
+            assert!(whole_reads(&plan).is_empty(), "{name}, {when}: {plan:#?}");
             if *name == "the claim" {
                 let due = plan
                     .iter()
                     .filter(|line| line.contains("using work_item_due "));
-                assert_eq!(due.count(), 2, "candidate and due: {plan:#?}");
+                assert_eq!(due.count(), 2, "candidate and due, {when}: {plan:#?}");
             }
         }
     }
 }
 
-#[tokio::test]
-async fn generic_plans_use_the_indexes_when_nothing_is_eligible() {
-    check(1_000, Situation::NothingEligible).await;
-    check(100_000, Situation::NothingEligible).await;
+async fn check(machines: u32) {
+    let mut s = Fleet::of(machines)
+        .scenario(Situation::NothingEligible)
+        .await;
+    let hot = s.hot().await;
+    s.check(&hot, "never analyzed").await;
+    for situation in [
+        Situation::NothingEligible,
+        Situation::OnePercentEligible,
+        Situation::AllEligible,
+    ] {
+        s.db.execute(&situation.sql()).await.unwrap();
+        s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+        s.db.execute("ANALYZE machines, machine_provided, work_attempt, sessions, process_def")
+            .await
+            .unwrap();
+        s.check(&hot, &format!("analyzed with {situation:?}")).await;
+    }
 }
 
 #[tokio::test]
-async fn generic_plans_use_the_indexes_when_everything_is_eligible() {
-    check(1_000, Situation::AllEligible).await;
-    check(100_000, Situation::AllEligible).await;
+async fn generic_plans_of_a_small_fleet_use_the_indexes_whatever_is_known_of_it() {
+    check(1_000).await;
 }
 
 #[tokio::test]
-async fn generic_plans_use_the_indexes_when_one_percent_is_eligible() {
-    check(1_000, Situation::OnePercentEligible).await;
-    check(100_000, Situation::OnePercentEligible).await;
+async fn generic_plans_of_a_large_fleet_use_the_indexes_whatever_is_known_of_it() {
+    check(100_000).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ impl Scenario {
     /// Everything that a component does over and over, once.
     async fn round(&mut self, machine: MachineId) {
         let (session, equinix) = (self.session, Some(&Provider::EQUINIX));
+        connection::plan_once(&mut self.conn).await.unwrap();
         session::heartbeat(&mut self.conn, &[session])
             .await
             .unwrap();
