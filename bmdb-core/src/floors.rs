@@ -1,8 +1,8 @@
 //! Where in a queue a session's next claim begins to look.
 //!
 //! What was claimed stays in the queue's index until vacuum may remove it, and a long-running reader
-//! anywhere on the server forbids that. Every claim would step over all of it: a claim per entry and
-//! more, for as long as the reader reads. Whoever has just claimed in order need not look there.
+//! anywhere on the server forbids that. Every claim would step over all of it, for as long as the
+//! reader reads. Whoever has just claimed in order need not look there.
 
 use bmdb_model::{Process, Provider};
 use chrono::{DateTime, Utc};
