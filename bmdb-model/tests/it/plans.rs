@@ -9,8 +9,11 @@ use bmdb_model::{Provider, connection, plan, session, work};
 const HOT: [(&str, &str); 7] = [
     ("the claim", "i.provider = $2"),
     ("the claim for any provider", "$2::text IS NULL"),
-    ("failing", "Ends one attempt as failed"),
-    ("releasing", "Ends one attempt without a failure"),
+    ("failing", "Ends attempts of one session as failed"),
+    (
+        "releasing",
+        "Ends attempts of one session without a failure",
+    ),
     ("the heartbeat", "Moves the deadlines"),
     ("the fence check", "FOR KEY SHARE"),
     ("planning", "listed AS"),
