@@ -67,7 +67,7 @@ impl Work {
     ///
     /// The transaction is READ COMMITTED and touches the machine first, so everything about this
     /// machine is stable under the closure; for one that decides on other machines use
-    /// [`Work::finish_with`]. The closure may run more than once.
+    /// [`Work::finish_with`]. The closure may run more than once. Seven round trips beside its own.
     ///
     /// Cancellation: a dropped future leaves the work ended, or cancelled in the background.
     ///
@@ -134,8 +134,9 @@ impl Work {
         self.conclude_by(finished)
     }
 
-    /// Ends the work as finished without changing any tag: one statement. A machine that still
-    /// needs the process may be claimed again at once.
+    /// Ends the work as finished without changing any tag: one statement and one round trip, as are
+    /// [`Work::fail`] and [`Work::cancel`]. A machine that still needs the process may be claimed
+    /// again at once.
     ///
     /// # Errors
     /// As [`Work::finish`].

@@ -146,7 +146,8 @@ impl Session {
     ///
     /// The closure **may run more than once**: when the transaction lost against a concurrent one,
     /// all of it is run again. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it
-    /// wrote are planned before the commit.
+    /// wrote are planned before the commit. Four round trips beside the closure's own, and one more
+    /// where there is something to plan.
     ///
     /// Rows of tables of one's own are written with Diesel, for which `tx` is a connection:
     ///

@@ -62,14 +62,16 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
 ///
 /// Left to itself it plans every claim anew, which takes longer than running it, because it takes a
 /// limit that it does not know for a tenth of the queue. And a plan that is kept must not be one for
-/// the few rows that a table had when it was made. Only statements of this crate run outside of
-/// transactions, and all of them look for a few rows whatever their parameters; [`begin`] sets both
+/// the few rows that a table had when it was made. A scan that cannot be avoided must not be taken
+/// for so costly that it is worth compiling. Only statements of this crate run outside of
+/// transactions, and all of them look for a few rows whatever their parameters; [`begin`] sets all
 /// back, because a caller's queries may need a plan for each of theirs, or all rows of a table.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+    let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                    SET jit = off";
     Ok(conn.batch_execute(settings).await?)
 }
 
@@ -128,7 +130,8 @@ pub async fn begin(
             concat!(
                 "BEGIN ISOLATION LEVEL ",
                 $level,
-                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT"
+                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT; \
+                 SET LOCAL jit TO DEFAULT"
             )
         };
     }

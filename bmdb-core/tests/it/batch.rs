@@ -7,18 +7,18 @@ use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Loss, Proxy};
 use std::time::Duration;
 
-const START: Process = Process::SHEPHERD_AGENT_START;
+pub(crate) const START: Process = Process::SHEPHERD_AGENT_START;
 
 /// Machines that are due, and a session behind a proxy whose heartbeats are an hour apart.
-struct Fleet {
+pub(crate) struct Fleet {
     s: Scenario,
-    proxy: Proxy,
-    session: Session,
+    pub(crate) proxy: Proxy,
+    pub(crate) session: Session,
     _bmdb: Bmdb,
 }
 
 impl Fleet {
-    async fn of(machines: u32) -> Self {
+    pub(crate) async fn of(machines: u32) -> Self {
         let s = Scenario::new().await;
         s.db.execute(&format!(
             "INSERT INTO machines (machine_id)
@@ -45,7 +45,7 @@ impl Fleet {
         }
     }
 
-    async fn works(&self, limit: u32) -> Vec<Work> {
+    pub(crate) async fn works(&self, limit: u32) -> Vec<Work> {
         let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(limit);
         self.session.claim(&claim).await.unwrap()
     }

@@ -17,6 +17,7 @@ mod others;
 mod race;
 mod rearm;
 mod regressions;
+mod round_trips;
 mod scenario;
 mod session;
 mod stress;
