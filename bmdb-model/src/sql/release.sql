@@ -5,12 +5,13 @@
 -- it as it was at its beginning. Items are locked in the order in which everybody does.
 WITH release AS MATERIALIZED (
     SELECT r.*, r.outcome = 'Finished' AS clears,
-           EXISTS (SELECT 1 FROM process_def d
-                   WHERE d.process = r.process AND d.workflow IS NOT NULL)
+           -- Scalar on purpose: of EXISTS the planner may make a hash of the whole table.
+           coalesce((SELECT d.workflow IS NOT NULL FROM process_def d
+                     WHERE d.process = r.process), false)
            OR r.outcome <> 'Finished'
-              AND EXISTS (SELECT 1 FROM work_item i
-                          WHERE i.machine_id = r.machine_id AND i.process = r.process
-                            AND i.backoff_until IS NOT NULL) AS kept
+              AND coalesce((SELECT i.backoff_until IS NOT NULL FROM work_item i
+                            WHERE i.machine_id = r.machine_id AND i.process = r.process), false)
+           AS kept
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[])
         AS r (machine_id, process, fence, started_at, outcome)
     ORDER BY machine_id, process

@@ -89,7 +89,7 @@ mod tests {
             MigrationSource::<Pg>::migrations(&bmdb_model::migration::MIGRATIONS).unwrap();
         for migration in migrations {
             assert!(
-                super::sql(migration.as_ref()).contains("CREATE"),
+                !super::sql(migration.as_ref()).trim().is_empty(),
                 "{}",
                 migration.name()
             );
