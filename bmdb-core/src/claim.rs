@@ -5,6 +5,7 @@ use crate::error::TxError;
 use crate::pool::Checkout;
 use crate::retry::Retry;
 use crate::session::{Session, SessionInner};
+use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_model::connection::Backend;
 use bmdb_model::work::{self, Batch, Claimed};
@@ -127,20 +128,55 @@ impl SessionInner {
         }
     }
 
+    /// Runs a transaction that claims, once: what it claimed is made known by `keep`, or looked for;
+    /// `None` when the session has expired. The caller is reading `holdings.claiming`.
+    pub(crate) async fn claim_in_transaction<T, U, F>(
+        &self,
+        mut conn: Checkout,
+        body: &F,
+        keep: impl FnOnce(T) -> U,
+    ) -> Result<Option<U>, TxError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
+        T: Send,
+    {
+        let unanswered = Unanswered::new(self, &conn);
+        let (session, options) = (self.lease().session, TxOptions::read_committed());
+        match transaction::run_once(&mut conn, session, options, body).await {
+            Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
+            Ok(Ran::Committed(value)) => {
+                let kept = keep(value);
+                unanswered.answered();
+                conn.give_back();
+                Ok(Some(kept))
+            }
+            Ok(Ran::Expired) => {
+                unanswered.answered();
+                conn.give_back();
+                Ok(None)
+            }
+            Err(error) => {
+                unanswered.refused(&error);
+                conn.give_back_after(&error);
+                Err(error)
+            }
+        }
+    }
+
     pub(crate) fn hold(self: &Arc<Self>, process: &Process, claimed: Claimed) -> Work {
         Work::new(self.clone(), process.clone(), claimed)
     }
 }
 
 /// A claim on its way: unless its answer arrives, what it may have left behind is looked for.
-pub(crate) struct Unanswered<'s> {
+struct Unanswered<'s> {
     session: &'s SessionInner,
     backend: Backend,
     answered: bool,
 }
 
 impl<'s> Unanswered<'s> {
-    pub(crate) fn new(session: &'s SessionInner, conn: &Checkout) -> Self {
+    fn new(session: &'s SessionInner, conn: &Checkout) -> Self {
         Self {
             session,
             backend: conn.info().backend,
@@ -148,12 +184,12 @@ impl<'s> Unanswered<'s> {
         }
     }
 
-    pub(crate) fn answered(mut self) {
+    fn answered(mut self) {
         self.answered = true;
     }
 
     /// An error is an answer too, unless it says that the connection is gone.
-    pub(crate) fn refused(mut self, error: &TxError) {
+    fn refused(mut self, error: &TxError) {
         self.answered = error.failure() != Some(Failure::ConnectionLost);
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
-use crate::together::{Alone, Awaited, End, Verdict, end_alone};
+use crate::together::{Alone, Awaited, End, Verdict, end_all};
 use crate::transaction::{Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
@@ -227,9 +227,11 @@ impl Work {
             let checkout = session.component.pool.checkout().await;
             let mut conn = checkout.map_err(Why::Failed)?;
             retry.on(&conn);
-            match end_alone(&mut conn, self.attempt(), &end).await {
-                Ok(verdict) => {
+            let attempt = self.attempt();
+            match end_all(&mut conn, attempt.session, &[(attempt, &end)]).await {
+                Ok(verdicts) => {
                     conn.give_back();
+                    let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
                     return self.judge(verdict, &end, in_doubt, &mut retry).await;
                 }
                 Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),

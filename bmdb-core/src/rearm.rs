@@ -5,11 +5,11 @@
 //! where the queue is read costs a healthy machine one write per deadline instead of one per
 //! heartbeat.
 
-use crate::claim::{Claim, Unanswered};
+use crate::claim::Claim;
 use crate::error::TxError;
 use crate::retry::Retry;
 use crate::session::SessionInner;
-use crate::transaction::{self, Ran, Tx, TxOptions};
+use crate::transaction::Tx;
 use crate::work::Work;
 use bmdb_model::work::{self, Claimed};
 use bmdb_model::{Process, Provider, SessionId, plan};
@@ -113,29 +113,13 @@ impl SessionInner {
             conn.give_back();
             return Ok(answer);
         }
-        let unanswered = Unanswered::new(self, &conn);
         let body =
             async |tx: &mut Tx<'_>| rearm_and_claim(tx, process, provider, session, missing).await;
-        let options = TxOptions::read_committed();
-        match transaction::run_once(&mut conn, session, options, &body).await {
-            Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
-            Ok(Ran::Committed(Batch { claimed, more })) => {
-                let claimed = claimed.into_iter().map(|c| self.hold(process, c)).collect();
-                unanswered.answered();
-                conn.give_back();
-                Ok(Some(Batch { claimed, more }))
-            }
-            Ok(Ran::Expired) => {
-                unanswered.answered();
-                conn.give_back();
-                Ok(None)
-            }
-            Err(error) => {
-                unanswered.refused(&error);
-                conn.give_back_after(&error);
-                Err(error)
-            }
-        }
+        let keep = |Batch { claimed, more }: Batch<Claimed>| Batch {
+            claimed: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
+            more,
+        };
+        self.claim_in_transaction(conn, &body, keep).await
     }
 }
 

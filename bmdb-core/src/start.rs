@@ -1,10 +1,9 @@
 //! `Session::work`: from an arbitrary retrieval to work on the first claimable machine it returns.
 
-use crate::claim::Unanswered;
 use crate::error::{TxError, WorkError};
 use crate::retry::Retry;
 use crate::session::Session;
-use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
+use crate::transaction::{Tx, TxFn};
 use crate::work::Work;
 use bmdb_model::work::{self, Claimed, Gate};
 use bmdb_model::{Failure, MachineId, Process, machine};
@@ -81,31 +80,15 @@ impl Session {
         let session = &self.inner;
         // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = session.holdings.claiming.read().await;
-        let mut conn = session.component.pool.checkout().await?;
+        let conn = session.component.pool.checkout().await?;
         retry.on(&conn);
-        let unanswered = Unanswered::new(session, &conn);
-        let options = TxOptions::read_committed();
-        match transaction::run_once(&mut conn, session.lease().session, options, body).await {
-            Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
-            Ok(Ran::Committed(found)) => {
-                if let Found::Claimed(claimed) = &found {
-                    session.holdings.remember(claimed.fence);
-                }
-                unanswered.answered();
-                conn.give_back();
-                Ok(Some(found))
+        let keep = |found| {
+            if let Found::Claimed(claimed) = &found {
+                session.holdings.remember(claimed.fence);
             }
-            Ok(Ran::Expired) => {
-                unanswered.answered();
-                conn.give_back();
-                Ok(None)
-            }
-            Err(error) => {
-                unanswered.refused(&error);
-                conn.give_back_after(&error);
-                Err(error)
-            }
-        }
+            found
+        };
+        session.claim_in_transaction(conn, body, keep).await
     }
 }
 

@@ -72,21 +72,40 @@ impl End {
     }
 }
 
-/// Ends one attempt by a statement of its own.
-pub(crate) async fn end_alone(
+/// Ends attempts of one session in one statement; their verdicts come in the order given. All of them
+/// have failed, or none.
+pub(crate) async fn end_all(
     conn: &mut AsyncPgConnection,
-    attempt: &Attempt,
-    end: &End,
-) -> Result<Verdict, bmdb_model::Error> {
-    match end {
-        End::Failed { .. } => {
-            let failed = end.as_failure().map(|failed| (attempt, failed));
-            let failed: Vec<_> = failed.into_iter().collect();
-            let ended = work::fail_all(conn, attempt.session, &failed).await?;
-            Ok(ended.first().map_or(Ended::Lost, |e| e.map(Some)))
+    session: SessionId,
+    ends: &[(&Attempt, &End)],
+) -> Result<Vec<Verdict>, bmdb_model::Error> {
+    let mut failures: Vec<(&Attempt, FailedAttempt<'_>)> = Vec::new();
+    let mut releases: Vec<(&Attempt, Release)> = Vec::new();
+    for (attempt, end) in ends {
+        match end {
+            End::Released(release) => releases.push((attempt, *release)),
+            End::Failed {
+                delay_seconds,
+                interval_seconds,
+                cause,
+                fold,
+            } => failures.push((
+                attempt,
+                FailedAttempt {
+                    delay_seconds: *delay_seconds,
+                    interval_seconds: *interval_seconds,
+                    cause,
+                    fold: *fold,
+                },
+            )),
         }
-        End::Released(Release::Finished) => Ok(work::finish(conn, attempt).await?.map(|()| None)),
-        End::Released(Release::Canceled) => Ok(work::cancel(conn, attempt).await?.map(|()| None)),
+    }
+    if failures.is_empty() {
+        let ended = work::release_all(conn, session, &releases).await?;
+        Ok(ended.into_iter().map(|e| e.map(|()| None)).collect())
+    } else {
+        let ended = work::fail_all(conn, session, &failures).await?;
+        Ok(ended.into_iter().map(|e| e.map(Some)).collect())
     }
 }
 
@@ -172,21 +191,13 @@ impl Served {
     }
 }
 
-/// Ends works of one kind in one statement.
+/// Ends works of one kind in one statement, over a connection of the pool.
 async fn end(pool: &Pool, session: SessionId, group: &[Waiting]) -> Result<Vec<Verdict>, Alone> {
     let Ok(mut conn) = pool.checkout().await else {
         return Err(Alone { in_doubt: None });
     };
-    let failures: Vec<(&Attempt, FailedAttempt<'_>)> = group.iter().filter_map(failure).collect();
-    let releases: Vec<(&Attempt, Release)> = group.iter().filter_map(release).collect();
-    let ended = if failures.is_empty() {
-        let ended = work::release_all(&mut conn, session, &releases).await;
-        ended.map(|all| all.into_iter().map(|e| e.map(|()| None)).collect())
-    } else {
-        let ended = work::fail_all(&mut conn, session, &failures).await;
-        ended.map(|all| all.into_iter().map(|e| e.map(Some)).collect())
-    };
-    match ended {
+    let ends: Vec<(&Attempt, &End)> = group.iter().map(|w| (&w.attempt, &w.end)).collect();
+    match end_all(&mut conn, session, &ends).await {
         Ok(verdicts) => {
             conn.give_back();
             Ok(verdicts)
@@ -197,37 +208,6 @@ async fn end(pool: &Pool, session: SessionId, group: &[Waiting]) -> Result<Vec<V
             conn.give_back_after(&error.into());
             Err(Alone { in_doubt })
         }
-    }
-}
-
-impl End {
-    fn as_failure(&self) -> Option<FailedAttempt<'_>> {
-        match self {
-            Self::Failed {
-                delay_seconds,
-                interval_seconds,
-                cause,
-                fold,
-            } => Some(FailedAttempt {
-                delay_seconds: *delay_seconds,
-                interval_seconds: *interval_seconds,
-                cause,
-                fold: *fold,
-            }),
-            Self::Released(_) => None,
-        }
-    }
-}
-
-fn failure(waiting: &Waiting) -> Option<(&Attempt, FailedAttempt<'_>)> {
-    let failed = waiting.end.as_failure()?;
-    Some((&waiting.attempt, failed))
-}
-
-fn release(waiting: &Waiting) -> Option<(&Attempt, Release)> {
-    match waiting.end {
-        End::Released(release) => Some((&waiting.attempt, release)),
-        End::Failed { .. } => None,
     }
 }
 

@@ -1,15 +1,14 @@
 //! Many works end at once: in one statement, and each by itself.
 
-use crate::scenario::{RETRY, Scenario};
+use crate::scenario::{RETRY, Scenario, counted};
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work};
+use bmdb_core::{Bmdb, Claim, Session, TxError, Work};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Loss, Proxy};
-use std::time::Duration;
 
 pub(crate) const START: Process = Process::SHEPHERD_AGENT_START;
 
-/// Machines that are due, and a session behind a proxy whose heartbeats are an hour apart.
+/// Machines that are due, and a session whose requests are counted.
 pub(crate) struct Fleet {
     s: Scenario,
     pub(crate) proxy: Proxy,
@@ -29,14 +28,7 @@ impl Fleet {
         .await
         .unwrap();
         s.bmdb.replan().await.unwrap();
-        let proxy = Proxy::unix(s.db.url()).await.unwrap();
-        let mut config = Config::new(proxy.url())
-            .component("batches")
-            .janitor_interval(None);
-        config.pool_size = 1;
-        let bmdb = Bmdb::connect(config).await.unwrap();
-        let hour = SessionOptions::default().interval(Duration::from_secs(3600));
-        let session = bmdb.start_session(hour).await.unwrap();
+        let (proxy, bmdb, session) = counted(&s.db).await;
         Self {
             s,
             proxy,

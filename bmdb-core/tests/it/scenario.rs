@@ -1,5 +1,6 @@
 //! The vocabulary of these tests: a database, a connected component and a session in it.
 
+use crate::wait;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::backoff::BackoffRow;
@@ -103,16 +104,18 @@ pub(crate) async fn connect(db: &TestDb) -> Bmdb {
 /// A component with one connection behind a proxy that counts, and a session that has sent its first
 /// heartbeat and sends no other during a test.
 pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
-    let proxy = Proxy::tcp(db.url()).await.unwrap();
+    let began = db.rows("SELECT clock_timestamp()").await.unwrap().remove(0);
+    let proxy = Proxy::unix(db.url()).await.unwrap();
     let config = Config::new(proxy.url()).component("counted").pool_size(1);
     let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
     let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
     let session = bmdb.start_session(quiet).await.unwrap();
-    let mut before = 0;
-    while proxy.requests() != before {
-        before = proxy.requests();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+    let has_beaten = format!(
+        "EXISTS (SELECT FROM pg_stat_activity
+         WHERE datname = current_database() AND backend_start > '{began}' AND state = 'idle'
+           AND query LIKE '%SET session_deadline = clock_timestamp()%')"
+    );
+    wait::until(db, &has_beaten).await;
     (proxy, bmdb, session)
 }
 
