@@ -40,7 +40,7 @@ impl Session {
         let rest = &rest;
         let set = &async |tx: &mut Tx<'_>| set_existing(tx, rest).await;
         match session
-            .run(TxOptions::read_committed(), &mut retry, set)
+            .run(TxOptions::read_committed().into(), &mut retry, set)
             .await?
         {
             Ran::Committed(unknown) => Ok(unknown),

@@ -142,7 +142,7 @@ impl SessionInner {
     {
         let unanswered = Unanswered::new(self, &conn);
         let (session, options) = (self.lease().session, TxOptions::read_committed());
-        match transaction::run_once(&mut conn, session, options, body).await {
+        match transaction::run_once(&mut conn, session, options.into(), body).await {
             Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
             Ok(Ran::Committed(value)) => {
                 let kept = keep(value);

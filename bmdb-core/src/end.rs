@@ -4,7 +4,7 @@ use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
 use crate::together::{Alone, Awaited, End, Verdict, end_all};
-use crate::transaction::{Ran, Tx, TxFn, TxOptions};
+use crate::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
@@ -67,7 +67,7 @@ impl Work {
     ///
     /// The transaction is READ COMMITTED and touches the machine first, so everything about this
     /// machine is stable under the closure; for one that decides on other machines use
-    /// [`Work::finish_with`]. The closure may run more than once. Seven round trips beside its own.
+    /// [`Work::finish_with`]. The closure may run more than once. Three round trips beside its own.
     ///
     /// Cancellation: a dropped future leaves the work ended, or cancelled in the background.
     ///
@@ -97,12 +97,15 @@ impl Work {
     {
         let (session, attempt, body) = (self.session(), self.attempt(), &body);
         let mut retry = session.retry(options.retry_for);
+        let opening = Opening {
+            options,
+            touch: Some(attempt.machine),
+        };
         // What the end itself found, for an error of the closure may be about another work.
         let verdict = &Mutex::new(Ended::Done(()));
         let finished = loop {
             let ran = session
-                .run(options, &mut retry, &async |tx: &mut Tx<'_>| {
-                    tx.touch(attempt.machine).await?;
+                .run(opening, &mut retry, &async |tx: &mut Tx<'_>| {
                     let ended = work::finish_fenced(tx, attempt).await?;
                     *verdict.lock().unwrap_or_else(PoisonError::into_inner) = ended;
                     recorded(ended)?;

@@ -134,14 +134,14 @@ async fn rearm_and_claim(
     missing: u32,
 ) -> Result<Batch<Claimed>, TxError> {
     let size = missing.clamp(BATCH, LARGEST_BATCH);
-    let machines = work::lock_due(tx, process, provider, size.into()).await?;
+    let (machines, definitions) = work::lock_due(tx, process, provider, size.into()).await?;
     if machines.is_empty() {
         return Ok(Batch {
             claimed: Vec::new(),
             more: false,
         });
     }
-    plan::machines(tx, &machines).await?;
+    plan::machines_by(tx, &machines, &definitions).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
     let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);

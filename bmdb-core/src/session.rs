@@ -9,7 +9,7 @@ use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::retry::Retry;
 use crate::together::{Awaited, End, Ends};
-use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
+use crate::transaction::{self, Opening, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
 use bmdb_model::work::Attempt;
 use std::sync::Arc;
@@ -146,8 +146,7 @@ impl Session {
     ///
     /// The closure **may run more than once**: when the transaction lost against a concurrent one,
     /// all of it is run again. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it
-    /// wrote are planned before the commit. Four round trips beside the closure's own, and one more
-    /// where there is something to plan.
+    /// wrote are planned before the commit. Two round trips beside the closure's own.
     ///
     /// Rows of tables of one's own are written with Diesel, for which `tx` is a connection:
     ///
@@ -205,7 +204,7 @@ impl Session {
     {
         self.inner.refuse_if_lost()?;
         let mut retry = self.inner.retry(options.retry_for);
-        match self.inner.run(options, &mut retry, &body).await? {
+        match self.inner.run(options.into(), &mut retry, &body).await? {
             Ran::Committed(value) => Ok(value),
             Ran::CommitUnknown(_, error) => Err(TxError::CommitUnknown(error)),
             Ran::Expired => Err(TxError::SessionExpired),
@@ -257,7 +256,7 @@ impl SessionInner {
     /// Runs a transaction; an expired session is given up here as well.
     pub(crate) async fn run<T, F>(
         &self,
-        options: TxOptions,
+        opening: Opening,
         retry: &mut Retry,
         body: &F,
     ) -> Result<Ran<T>, TxError>
@@ -266,7 +265,7 @@ impl SessionInner {
         T: Send,
     {
         let pool = &self.component.pool;
-        let ran = transaction::run(pool, self.lease().session, options, retry, body).await;
+        let ran = transaction::run(pool, self.lease().session, opening, retry, body).await;
         if matches!(ran, Ok(Ran::Expired)) {
             self.lease().lose();
         }

@@ -4,7 +4,8 @@ use crate::error::TxError;
 use crate::pool::Pool;
 use crate::retry::Retry;
 use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::{Failure, MachineId, SessionId, machine, plan, session};
+use bmdb_model::plan::{self, Definitions};
+use bmdb_model::{Failure, MachineId, SessionId, session};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -77,10 +78,21 @@ where
 /// functions of [`bmdb_model`] take it as it is.
 pub struct Tx<'c> {
     conn: &'c mut AsyncPgConnection,
+    /// What is to be planned before the commit.
     touched: BTreeSet<MachineId>,
+    /// What it is to be planned by, read after the last of them was locked.
+    definitions: Option<Definitions>,
 }
 
-impl Tx<'_> {
+impl<'c> Tx<'c> {
+    fn new(conn: &'c mut AsyncPgConnection) -> Self {
+        Self {
+            conn,
+            touched: BTreeSet::new(),
+            definitions: None,
+        }
+    }
+
     /// Locks a machine and bumps its version, once per transaction. Call it before tags are written
     /// by raw SQL; the methods of `Tx` do it themselves. Touched machines are planned before the
     /// commit.
@@ -102,15 +114,17 @@ impl Tx<'_> {
             .filter(|id| !self.touched.contains(id))
             .collect();
         if !fresh.is_empty() {
-            machine::touch(self.conn, &fresh).await?;
+            self.definitions = Some(plan::touch(self.conn, &fresh).await?);
             self.touched.extend(fresh);
         }
         Ok(())
     }
 
-    /// A machine that this transaction made needs no lock, but a plan.
+    /// A machine that this transaction made needs no lock, but a plan, by definitions as late as
+    /// can be: nobody who changes them waits for a machine that is not there yet.
     pub(crate) fn made(&mut self, machines: impl IntoIterator<Item = MachineId>) {
         self.touched.extend(machines);
+        self.definitions = None;
     }
 
     /// A machine that this transaction deleted needs no plan.
@@ -118,16 +132,24 @@ impl Tx<'_> {
         self.touched.remove(&machine);
     }
 
-    /// Plans what was touched; without anything to plan, still finds out whether the transaction was
-    /// aborted by a failed statement whose error the closure swallowed.
-    async fn conclude(&mut self) -> Result<(), TxError> {
-        if self.touched.is_empty() {
-            connection::check_not_aborted(self.conn).await?;
-        } else {
-            let touched: Vec<MachineId> = std::mem::take(&mut self.touched).into_iter().collect();
-            plan::machines(self.conn, &touched).await?;
+    /// Reads what the machines are to be planned by, unless that is known already.
+    async fn know_definitions(&mut self) -> Result<(), TxError> {
+        if self.definitions.is_none() && !self.touched.is_empty() {
+            self.definitions = Some(plan::definitions(self.conn).await?);
         }
         Ok(())
+    }
+
+    /// Plans what was touched, and commits. Without anything to plan, it still finds out whether the
+    /// transaction was aborted by a failed statement whose error the closure swallowed.
+    async fn conclude(self) -> Result<(), bmdb_model::Error> {
+        match self.definitions {
+            Some(definitions) if !self.touched.is_empty() => {
+                let touched: Vec<MachineId> = self.touched.into_iter().collect();
+                plan::machines_and_commit(self.conn, &touched, &definitions).await
+            }
+            _ => connection::check_not_aborted_and_commit(self.conn).await,
+        }
     }
 }
 
@@ -163,11 +185,28 @@ pub(crate) enum Ran<T> {
     Expired,
 }
 
+/// How a session's transaction begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    pub(crate) options: TxOptions,
+    /// A machine that is touched on the way, before the closure runs.
+    pub(crate) touch: Option<MachineId>,
+}
+
+impl From<TxOptions> for Opening {
+    fn from(options: TxOptions) -> Self {
+        Self {
+            options,
+            touch: None,
+        }
+    }
+}
+
 /// Runs a transaction of a session, again where it lost against a concurrent one.
 pub(crate) async fn run<T, F>(
     pool: &Pool,
     session: SessionId,
-    options: TxOptions,
+    opening: Opening,
     retry: &mut Retry,
     body: &F,
 ) -> Result<Ran<T>, TxError>
@@ -178,7 +217,7 @@ where
     loop {
         let mut conn = pool.checkout().await?;
         retry.on(&conn);
-        match run_once(&mut conn, session, options, body).await {
+        match run_once(&mut conn, session, opening, body).await {
             Ok(ran @ Ran::CommitUnknown(..)) => return Ok(ran),
             Ok(ran) => {
                 conn.give_back();
@@ -192,24 +231,20 @@ where
     }
 }
 
-/// Runs a transaction of a session once.
+/// Runs a transaction of a session once: fence check, closure, plan, commit.
 pub(crate) async fn run_once<T, F>(
     conn: &mut AsyncPgConnection,
     session: SessionId,
-    options: TxOptions,
+    opening: Opening,
     body: &F,
 ) -> Result<Ran<T>, TxError>
 where
     F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
     T: Send,
 {
-    connection::begin(conn, options.isolation, options.access).await?;
-    let mut tx = Tx {
-        conn,
-        touched: BTreeSet::new(),
-    };
-    match fenced(&mut tx, session, options, body).await {
-        Ok(Some(value)) => match connection::commit(tx.conn).await {
+    let mut tx = Tx::new(conn);
+    match fenced(&mut tx, session, opening, body).await {
+        Ok(Some(value)) => match tx.conclude().await {
             Ok(()) => Ok(Ran::Committed(value)),
             Err(error) if error.failure() == Failure::ConnectionLost => {
                 Ok(Ran::CommitUnknown(value, error))
@@ -224,30 +259,35 @@ where
     }
 }
 
-/// Fence check, closure, plan; `None` when the session has expired. An expiry that the closure
+/// Begin, fence check and closure; `None` when the session has expired. An expiry that the closure
 /// reports is the closure's error: it may be another session's.
 async fn fenced<T, F>(
     tx: &mut Tx<'_>,
     session: SessionId,
-    options: TxOptions,
+    Opening { options, touch }: Opening,
     body: &F,
 ) -> Result<Option<T>, TxError>
 where
     F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
 {
-    let alive = match options.access {
-        Access::ReadWrite => session::fence_check(tx.conn, session).await?,
-        Access::ReadOnly => session::lives(tx.conn, session).await?,
+    let TxOptions {
+        isolation, access, ..
+    } = options;
+    let alive = match touch {
+        None => session::begin_fenced(tx.conn, isolation, access, session).await?,
+        Some(machine) => {
+            let begun =
+                session::begin_fenced_touching(tx.conn, isolation, session, &[machine]).await?;
+            tx.touched.insert(machine);
+            tx.definitions = begun;
+            tx.definitions.is_some()
+        }
     };
     if !alive {
         return Ok(None);
     }
     let value = body(tx).await?;
-    if options.access == Access::ReadWrite {
-        tx.conclude().await?;
-    } else {
-        connection::check_not_aborted(tx.conn).await?;
-    }
+    tx.know_definitions().await?;
     Ok(Some(value))
 }
 

@@ -1,14 +1,18 @@
 //! A connection's setting up, and the transactions on it.
 
+mod transaction;
+
+pub use transaction::{
+    Access, Isolation, begin, check_not_aborted, check_not_aborted_and_commit, commit, roll_back,
+};
+pub(crate) use transaction::{beginning, committing};
+
 use crate::Error;
 use crate::statement::statement;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    TransactionManager,
-};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 /// Which server process serves a connection. Process ids are reused, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,89 +97,4 @@ pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result
         .await
         .optional()?;
     Ok(signalled.is_none())
-}
-
-/// How strictly a transaction is kept apart from concurrent ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// As if transactions ran one after the other; some are retried for that.
-    #[default]
-    Serializable,
-    /// Each statement sees what was committed before it began.
-    ReadCommitted,
-}
-
-/// Whether a transaction may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// It may.
-    #[default]
-    ReadWrite,
-    /// It may not.
-    ReadOnly,
-}
-
-/// Begins a transaction, known to the connection, so that a pool sees when it is left open.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn begin(
-    conn: &mut AsyncPgConnection,
-    isolation: Isolation,
-    access: Access,
-) -> Result<(), Error> {
-    // What `plan_once` has set is set back in the same message.
-    macro_rules! begin {
-        ($level:literal) => {
-            concat!(
-                "BEGIN ISOLATION LEVEL ",
-                $level,
-                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT; \
-                 SET LOCAL jit TO DEFAULT"
-            )
-        };
-    }
-    let sql = match (isolation, access) {
-        (Isolation::Serializable, Access::ReadWrite) => begin!("SERIALIZABLE"),
-        (Isolation::Serializable, Access::ReadOnly) => begin!("SERIALIZABLE READ ONLY"),
-        (Isolation::ReadCommitted, Access::ReadWrite) => begin!("READ COMMITTED"),
-        (Isolation::ReadCommitted, Access::ReadOnly) => begin!("READ COMMITTED READ ONLY"),
-    };
-    Ok(AnsiTransactionManager::begin_transaction_sql(conn, sql).await?)
-}
-
-/// Commits. When the connection breaks here, the outcome is not known.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    Ok(
-        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::commit_transaction(conn)
-            .await?,
-    )
-}
-
-/// Rolls back.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    Ok(
-        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::rollback_transaction(
-            conn,
-        )
-        .await?,
-    )
-}
-
-/// Fails in a transaction that an earlier statement has aborted. PostgreSQL answers such a
-/// transaction's `COMMIT` with a rollback that looks like success.
-///
-/// # Errors
-/// [`Error::Database`] with [`crate::Failure::Aborted`].
-pub async fn check_not_aborted(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    diesel::select(1.into_sql::<Integer>())
-        .get_result::<i32>(conn)
-        .await?;
-    Ok(())
 }

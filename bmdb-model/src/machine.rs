@@ -65,7 +65,15 @@ statement! {
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn touch(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
-    let touched = touch_existing(conn, ids).await?;
+    touch_in_company(conn, ids).await
+}
+
+/// As [`touch`], over a connection that others use at the same time.
+pub(crate) async fn touch_in_company(
+    mut conn: &AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<(), Error> {
+    let touched: Vec<MachineId> = Touch { ids }.load(&mut conn).await?;
     match ids.iter().find(|id| !touched.contains(id)) {
         None => Ok(()),
         Some(missing) => Err(Error::NoSuchMachine(*missing)),

@@ -3,14 +3,70 @@
 //! The workflows are rows and views of the database, so a component that has never heard of one
 //! still plans it right when it writes a tag.
 
+use crate::connection::committing;
 use crate::schema::process_def;
 use crate::statement::statement;
-use crate::{Error, Lane, MachineId, Process};
+use crate::{Error, Lane, MachineId, Process, machine};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::join;
+
+/// The processes that have a workflow, as they were defined when they were read.
+///
+/// They are good for planning the machines that were locked or made before: whoever changes a
+/// definition plans all machines afterwards, and waits for those that are locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definitions(Vec<Workflow>);
+
+/// Reads the definitions, for planning more than once by them. Read them after the machines have been
+/// locked.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn definitions(conn: &mut AsyncPgConnection) -> Result<Definitions, Error> {
+    definitions_in_company(conn).await
+}
+
+pub(crate) async fn definitions_in_company(
+    mut conn: &AsyncPgConnection,
+) -> Result<Definitions, Error> {
+    let workflows = process_def::table
+        .filter(process_def::workflow.is_not_null())
+        .select((
+            process_def::process,
+            process_def::lane,
+            process_def::workflow.assume_not_null(),
+        ))
+        .order(process_def::process)
+        .load(&mut conn)
+        .await?;
+    Ok(Definitions(workflows))
+}
+
+/// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one
+/// round trip.
+///
+/// # Errors
+/// As [`crate::machine::touch`].
+pub async fn touch(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Definitions, Error> {
+    touch_in_company(conn, machines).await
+}
+
+pub(crate) async fn touch_in_company(
+    conn: &AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Definitions, Error> {
+    let touch = machine::touch_in_company(conn, machines);
+    let (touched, definitions) = join(touch, definitions_in_company(conn)).await;
+    touched?;
+    definitions
+}
 
 /// Re-plans machines whose rows the caller's transaction has locked ([`crate::machine::touch`]).
 ///
@@ -21,16 +77,27 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.
 pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
-    let workflows: Vec<Workflow> = process_def::table
-        .filter(process_def::workflow.is_not_null())
-        .select((
-            process_def::process,
-            process_def::lane,
-            process_def::workflow.assume_not_null(),
-        ))
-        .order(process_def::process)
-        .load(conn)
-        .await?;
+    let definitions = definitions(conn).await?;
+    machines_by(conn, machines, &definitions).await
+}
+
+/// As [`machines`], by definitions that have been read already.
+///
+/// # Errors
+/// As [`machines`].
+pub async fn machines_by(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+) -> Result<(), Error> {
+    machines_in_company(conn, machines, definitions).await
+}
+
+async fn machines_in_company(
+    mut conn: &AsyncPgConnection,
+    machines: &[MachineId],
+    Definitions(workflows): &Definitions,
+) -> Result<(), Error> {
     if machines.is_empty() {
         return Ok(());
     }
@@ -39,13 +106,28 @@ pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> R
         machines,
         processes,
         lanes,
-        workflows: &workflows,
+        workflows,
     };
-    plan.execute(conn).await?;
+    plan.execute(&mut conn).await?;
     Ok(())
 }
 
-#[derive(Queryable)]
+/// As [`machines_by`], and commits, in one round trip.
+///
+/// # Errors
+/// As [`machines`], and then everything is rolled back; otherwise as [`crate::connection::commit`].
+pub async fn machines_and_commit(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+) -> Result<(), Error> {
+    // Its parameters are ids and names that the database has given us: it is sure to be sent.
+    let plan =
+        async |conn: &AsyncPgConnection| machines_in_company(conn, machines, definitions).await;
+    committing(conn, plan).await
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 struct Workflow {
     process: Process,
     lane: Lane,

@@ -1,13 +1,16 @@
 //! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
 
+use crate::connection::{Access, Isolation, beginning};
 use crate::error::{storable, storable_non_empty};
+use crate::plan::{self, Definitions};
 use crate::schema::sessions;
 use crate::statement::statement;
-use crate::{Error, SessionId};
+use crate::{Error, MachineId, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::join;
 
 diesel::define_sql_function! {
     /// The time now, not the transaction's start: the only clock that may judge a lease.
@@ -77,12 +80,19 @@ pub async fn start(
 /// # Errors
 /// [`Error::Database`].
 pub async fn fence_check(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    fence_check_in_company(conn, id).await
+}
+
+async fn fence_check_in_company(
+    mut conn: &AsyncPgConnection,
+    id: SessionId,
+) -> Result<bool, Error> {
     let alive: Option<i32> = sessions::table
         .filter(sessions::session_id.eq(id))
         .filter(sessions::session_deadline.gt(clock_timestamp()))
         .select(1.into_sql::<diesel::sql_types::Integer>())
         .for_key_share()
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()?;
     Ok(alive.is_some())
@@ -94,12 +104,55 @@ pub async fn fence_check(conn: &mut AsyncPgConnection, id: SessionId) -> Result<
 /// # Errors
 /// [`Error::Database`].
 pub async fn lives(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    lives_in_company(conn, id).await
+}
+
+async fn lives_in_company(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
     let query = sessions::table
         .filter(sessions::session_id.eq(id))
         .filter(sessions::session_deadline.gt(clock_timestamp()));
     Ok(diesel::select(diesel::dsl::exists(query))
-        .get_result(conn)
+        .get_result(&mut conn)
         .await?)
+}
+
+/// Begins a transaction with its fence check, in one round trip; whether the session lives. The caller
+/// rolls back unless it does.
+///
+/// # Errors
+/// [`Error::Database`]; the transaction may be open then.
+pub async fn begin_fenced(
+    conn: &mut AsyncPgConnection,
+    isolation: Isolation,
+    access: Access,
+    id: SessionId,
+) -> Result<bool, Error> {
+    let check = async |conn: &AsyncPgConnection| match access {
+        Access::ReadWrite => fence_check_in_company(conn, id).await,
+        Access::ReadOnly => lives_in_company(conn, id).await,
+    };
+    beginning(conn, isolation, access, check).await
+}
+
+/// As [`begin_fenced`], and touches machines, which somebody may have to be waited for, still in one
+/// round trip; the processes to plan them by, or `None` when the session does not live.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`]; [`Error::Database`]; the transaction may be open then.
+pub async fn begin_fenced_touching(
+    conn: &mut AsyncPgConnection,
+    isolation: Isolation,
+    id: SessionId,
+    machines: &[MachineId],
+) -> Result<Option<Definitions>, Error> {
+    // Should the transaction not begin, a touch by itself does no harm.
+    let first = async |conn: &AsyncPgConnection| {
+        let check = fence_check_in_company(conn, id);
+        let (alive, touched) = join(check, plan::touch_in_company(conn, machines)).await;
+        Ok((alive?, touched))
+    };
+    let (alive, touched) = beginning(conn, isolation, Access::ReadWrite, first).await?;
+    if alive { touched.map(Some) } else { Ok(None) }
 }
 
 statement! {

@@ -3,6 +3,7 @@
 mod door;
 mod faults;
 mod folder;
+mod prepared;
 mod relay;
 mod talk;
 mod target;
@@ -21,8 +22,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use talk::Counts;
 use target::Target;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -69,7 +71,7 @@ struct Shared {
     door: Door,
     faults: watch::Sender<Faults>,
     traps: Traps,
-    requests: AtomicU64,
+    counts: Counts,
 }
 
 impl Proxy {
@@ -122,7 +124,7 @@ impl Proxy {
             door,
             faults: watch::Sender::new(Faults::default()),
             traps: Traps::default(),
-            requests: AtomicU64::new(0),
+            counts: Counts::default(),
         });
         let accepting = tokio::spawn(relay::accept(shared.clone()));
         Ok(Self {
@@ -192,8 +194,8 @@ impl Proxy {
     /// The next request that contains `needle` meets this loss, and its connection is cut. Only
     /// the last trap that was set counts, and it springs once.
     ///
-    /// A request is what is sent up to a simple query's end or a `Sync`. It is found however it is
-    /// split on its way. What the client has sent at once with it shares its fate. A
+    /// A request is what is sent up to a simple query's end or a `Sync`. One that runs a prepared
+    /// statement contains that one's text as well. It is found however it is split on its way. What the client has sent at once with it shares its fate. A
     /// connection's start is a request as well, and contains user and database. Text goes over
     /// the line as it is, but in a connection that is encrypted nothing is found.
     pub fn lose(&self, loss: Loss, needle: impl AsRef<[u8]>) {
@@ -222,11 +224,18 @@ impl Proxy {
     }
 
     /// How many requests were passed to the server so far, over all connections: simple queries
-    /// and `Sync`s, which are the round trips of a program that does not pipeline. A connection's
-    /// start is none; in a connection that is encrypted none is seen.
+    /// and `Sync`s. A connection's start is none; in a connection that is encrypted none is seen.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::Relaxed)
+        self.shared.counts.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many of the [`Proxy::requests`] were made while none of the same connection was
+    /// unanswered: those that a program waits for one after the other. What it sends in company of
+    /// another request costs no round trip of its own.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.shared.counts.round_trips.load(Ordering::Relaxed)
     }
 
     fn fault(&self, change: impl FnOnce(&mut Faults)) {

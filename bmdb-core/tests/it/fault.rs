@@ -9,7 +9,7 @@ use bmdb_core::{Bmdb, Config};
 use bmdb_testkit::Proxy;
 use std::time::Duration;
 
-/// The text of a commit as it is sent, which `READ COMMITTED` does not contain.
+/// The text of a commit as it is prepared, which `READ COMMITTED` does not contain.
 const COMMIT: &str = "COMMIT\0";
 
 /// A component that reaches the database through the proxy, and does not try for long.

@@ -136,7 +136,7 @@ async fn an_expired_session_claims_nothing_and_rearms_nothing() {
 }
 
 #[tokio::test]
-async fn a_healthy_fleet_costs_a_bounded_number_of_requests_and_then_nothing() {
+async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing() {
     let s = Scenario::new().await;
     s.db.execute(LOG).await.unwrap();
     let (proxy, _bmdb, session) = counted(&s.db).await;
@@ -146,18 +146,18 @@ async fn a_healthy_fleet_costs_a_bounded_number_of_requests_and_then_nothing() {
     s.db.execute("TRUNCATE rearmed").await.unwrap();
 
     s.armed(2000, 0).await;
-    let before = proxy.requests();
+    let before = proxy.round_trips();
     assert!(session.claim(&claim()).await.unwrap().is_empty());
-    let took = proxy.requests() - before;
-    // Four batches of 500: is there anything, begin, fence, lock, definitions, plan, claim, check,
-    // commit. Then a look that finds nothing.
-    assert_eq!(took, 4 * 9 + 1);
+    let took = proxy.round_trips() - before;
+    // Four batches of 500: is there anything, begin with fence check, lock, plan, claim, commit. Then
+    // a look that finds nothing.
+    assert_eq!(took, 4 * 6 + 1);
     assert_eq!(s.rows(REARMED).await, ["2000 2000"]);
 
     let traces = s.rows(TRACES).await;
-    let before = proxy.requests();
+    let before = proxy.round_trips();
     assert!(session.claim(&claim()).await.unwrap().is_empty());
-    assert_eq!(proxy.requests() - before, 1, "an idle poll");
+    assert_eq!(proxy.round_trips() - before, 1, "an idle poll");
     assert_eq!(s.rows(TRACES).await, traces);
 }
 

@@ -1,53 +1,53 @@
-//! How many requests each operation costs once its statements are prepared: counted on the wire.
+//! How many round trips each operation costs once its statements are prepared: counted on the wire.
 
 use crate::batch::{Fleet, START};
 use crate::scenario::RETRY;
 use bmdb_core::{Claim, TxError, TxOptions};
 use bmdb_model::{AgentStarted, Provider};
 
-/// The requests that `operation` sends, the second time it runs: the first prepares its statements.
-async fn requests<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) -> u64 {
+/// The round trips of `operation`, the second time it runs: the first prepares its statements.
+async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) -> u64 {
     operation().await;
-    let before = fleet.proxy.requests();
+    let before = fleet.proxy.round_trips();
     operation().await;
-    fleet.proxy.requests() - before
+    fleet.proxy.round_trips() - before
 }
 
 #[tokio::test]
-async fn a_claim_and_every_end_without_a_closure_are_one_request_each() {
+async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let fleet = Fleet::of(30).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
     // Kept, since a work that is dropped is cancelled by a request of its own.
     let mut kept = Vec::new();
-    let claiming = requests(&fleet, async || kept.extend(fleet.works(1).await)).await;
+    let claiming = round_trips(&fleet, async || kept.extend(fleet.works(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
-    let polling = requests(&fleet, async || {
+    let polling = round_trips(&fleet, async || {
         fleet.session.claim(&nothing).await.unwrap().len()
     });
     assert_eq!((claiming, polling.await), (1, 1));
     let one = async || fleet.session.claim(&claim).await.unwrap().remove(0);
-    let failing = requests(&fleet, async || {
+    let failing = round_trips(&fleet, async || {
         one().await.fail(&RETRY, "x").await.unwrap()
     });
     assert_eq!(failing.await, 2, "a claim and a failure");
-    let cancelling = requests(&fleet, async || one().await.cancel().await.unwrap());
+    let cancelling = round_trips(&fleet, async || one().await.cancel().await.unwrap());
     assert_eq!(cancelling.await, 2, "a claim and a cancellation");
-    let finishing = requests(&fleet, async || {
+    let finishing = round_trips(&fleet, async || {
         one().await.finish_unchanged().await.unwrap();
     });
     assert_eq!(finishing.await, 2, "a claim and a finish");
 }
 
 #[tokio::test]
-async fn a_finish_with_a_closure_is_seven_requests_beside_those_of_its_closure() {
+async fn a_finish_with_a_closure_is_three_round_trips_beside_those_of_its_closure() {
     let fleet = Fleet::of(4).await;
-    let finishing = requests(&fleet, async || {
+    let finishing = round_trips(&fleet, async || {
         let work = fleet.works(1).await.remove(0);
         work.finish(async |_| Ok(())).await.unwrap();
     });
-    // The claim; begin, fence check, touch, end, the workflows, plan, commit.
-    assert_eq!(finishing.await, 1 + 7);
-    let finishing = requests(&fleet, async || {
+    // The claim; begin with fence check and touch, end, plan with commit.
+    assert_eq!(finishing.await, 1 + 3);
+    let finishing = round_trips(&fleet, async || {
         let work = fleet.works(1).await.remove(0);
         let machine = work.machine();
         let started = AgentStarted::now(b"key");
@@ -55,24 +55,36 @@ async fn a_finish_with_a_closure_is_seven_requests_beside_those_of_its_closure()
         finished.await.unwrap();
     });
     // The closure writes the tag, and deletes heartbeats of an agent before this one.
-    assert_eq!(finishing.await, 1 + 7 + 2);
+    assert_eq!(finishing.await, 1 + 3 + 2);
 }
 
 #[tokio::test]
-async fn a_transaction_is_four_requests_beside_those_of_its_closure() {
+async fn a_transaction_is_two_round_trips_beside_those_of_its_closure() {
     let fleet = Fleet::of(1).await;
     for options in [
         TxOptions::default(),
         TxOptions::read_committed(),
         TxOptions::read_only(),
     ] {
-        let transacting = requests(&fleet, async || {
+        let transacting = round_trips(&fleet, async || {
             let nothing = fleet
                 .session
                 .transact_with(options, async |_| Ok::<_, TxError>(()));
             nothing.await.unwrap();
         });
-        // Begin, fence check, the check that nothing was aborted, commit.
-        assert_eq!(transacting.await, 4, "{options:?}");
+        // Begin with fence check, commit.
+        assert_eq!(transacting.await, 2, "{options:?}");
     }
+}
+
+#[tokio::test]
+async fn planning_costs_a_transaction_no_round_trip_of_its_own() {
+    let fleet = Fleet::of(1).await;
+    let machine = fleet.works(1).await.remove(0).machine();
+    let transacting = round_trips(&fleet, async || {
+        let touch = fleet.session.transact(async |tx| tx.touch(machine).await);
+        touch.await.unwrap();
+    });
+    // Begin with fence check; touch; plan with commit.
+    assert_eq!(transacting.await, 3);
 }

@@ -4,11 +4,13 @@
 //! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
 //! of what is not, and claims the rest.
 
+use crate::plan::{self, Definitions};
 use crate::statement::statement;
 use crate::work::Claimed;
 use crate::{Error, MachineId, Process, Provider, SessionId};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::join;
 use std::sync::LazyLock;
 
 const SEEMINGLY_DUE: &str = include_str!("../sql/seemingly_due.sql");
@@ -87,13 +89,26 @@ pub async fn seemingly_due(
 }
 
 /// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
-/// for planning and [`claim_planned`] in later statements of the same READ COMMITTED transaction.
-/// Machines that somebody else has locked are left out.
+/// for planning and [`claim_planned`] in later statements of the same READ COMMITTED transaction,
+/// and reads what to plan them by, in one round trip. Machines that somebody else has locked are left
+/// out.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn lock_due(
     conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<(Vec<MachineId>, Definitions), Error> {
+    let conn = &*conn;
+    let lock = lock_due_in_company(conn, process, provider, limit);
+    let (locked, definitions) = join(lock, plan::definitions_in_company(conn)).await;
+    Ok((locked?, definitions?))
+}
+
+async fn lock_due_in_company(
+    mut conn: &AsyncPgConnection,
     process: &Process,
     provider: Option<&Provider>,
     limit: i64,
@@ -105,7 +120,7 @@ pub async fn lock_due(
                 provider,
                 limit,
             }
-            .load(conn)
+            .load(&mut conn)
             .await?
         }
         None => {
@@ -114,7 +129,7 @@ pub async fn lock_due(
                 provider,
                 limit,
             }
-            .load(conn)
+            .load(&mut conn)
             .await?
         }
     })

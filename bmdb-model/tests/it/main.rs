@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod claims;
+mod company;
 mod compatibility;
 mod constraints;
 mod cost;

@@ -27,7 +27,7 @@ impl Scenario {
 
 async fn locked(conn: &mut AsyncPgConnection, limit: i64) -> Vec<MachineId> {
     let equinix = Some(&Provider::EQUINIX);
-    lock_due(conn, &RECOVERY, equinix, limit).await.unwrap()
+    lock_due(conn, &RECOVERY, equinix, limit).await.unwrap().0
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn relay(shared: &Shared, mut client: Ends, life: &Life) -> io::Result<()>
     requests.clear(Instant::now(), 0).await?;
     let mut server = shared.target.connect().await?;
     // Dropped before the sockets are: who sees the cut sees the loss.
-    let talk = Talk::new(&shared.traps, &shared.requests);
+    let talk = Talk::new(&shared.traps, &shared.counts);
     let requests = async {
         let say = |bytes: &[u8]| talk.request(bytes);
         pump(&mut client.from, &mut server.to, requests, say).await?;

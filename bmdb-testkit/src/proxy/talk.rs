@@ -1,5 +1,6 @@
 //! What client and server of one connection have said to each other, and what of it gets lost.
 
+use super::prepared::{Prepared, Runs};
 use super::trap::{Catch, Loss, Traps};
 use super::wire::{self, Messages};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +15,22 @@ pub(super) enum Verdict {
     Cut,
 }
 
+/// What all connections of a proxy have come to.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: AtomicU64,
+    /// Those requests that no other one of the same connection was on its way before.
+    pub(super) round_trips: AtomicU64,
+}
+
 pub(super) struct Talk<'a> {
     traps: &'a Traps,
-    requests: &'a AtomicU64,
+    counts: &'a Counts,
     state: Mutex<State>,
 }
 
 struct State {
+    prepared: Prepared,
     client: Messages,
     server: Messages,
     /// Requests so far; the connection's start is one.
@@ -42,11 +52,12 @@ struct Caught {
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(traps: &'a Traps, requests: &'a AtomicU64) -> Self {
+    pub(super) fn new(traps: &'a Traps, counts: &'a Counts) -> Self {
         Self {
             traps,
-            requests,
+            counts,
             state: Mutex::new(State {
+                prepared: Prepared::default(),
                 client: Messages::of_client(),
                 server: Messages::of_server(),
                 requests: 0,
@@ -63,9 +74,17 @@ impl<'a> Talk<'a> {
         let state = &mut *self.lock();
         let mut bytes = bytes;
         // What seems to be the needle in encrypted bytes is an accident.
+        let legible = !state.client.is_opaque();
+        let runs = if legible {
+            state.prepared.hear(bytes)
+        } else {
+            Runs::default()
+        };
         if state.caught.is_none()
-            && !state.client.is_opaque()
-            && let Some(catch) = self.traps.spring(&mut state.before, bytes)
+            && legible
+            && let Some(catch) = self
+                .traps
+                .spring(&mut state.before, bytes, |needle| runs.first_with(needle))
         {
             let (before, rest) = bytes.split_at(catch.end - 1);
             let lost_at_once = catch.loss == Loss::Request;
@@ -115,19 +134,22 @@ impl<'a> Talk<'a> {
             ..
         } = state;
         let mut at_end = false;
-        client.read(bytes, |kind| {
+        client.read(bytes, |message| {
             at_end = true;
-            match kind {
+            match message.kind {
                 wire::ENCRYPT => server.expect_byte(),
                 wire::START => {
                     *requests += 1;
                     *unanswered += 1;
                 }
                 wire::QUERY | wire::SYNC | wire::FUNCTION => {
+                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
+                    if *unanswered == 0 {
+                        self.counts.round_trips.fetch_add(1, Ordering::Relaxed);
+                    }
                     *requests += 1;
                     *unanswered += 1;
-                    *extended = kind == wire::SYNC;
-                    self.requests.fetch_add(1, Ordering::Relaxed);
+                    *extended = message.kind == wire::SYNC;
                 }
                 _ => at_end = false,
             }
@@ -148,11 +170,11 @@ impl State {
     fn hear_server(&mut self, bytes: &[u8]) -> bool {
         let (unanswered, extended) = (&mut self.unanswered, self.extended);
         let mut asks_back = false;
-        self.server.read(bytes, |kind| match kind {
+        self.server.read(bytes, |message| match message.kind {
             wire::READY => *unanswered = unanswered.saturating_sub(1),
             wire::COPY_IN | wire::COPY_BOTH | wire::AUTHENTICATION => {
                 asks_back = true;
-                if kind == wire::COPY_IN && extended {
+                if message.kind == wire::COPY_IN && extended {
                     // It skips the `Sync`, and answers the one that comes after the data.
                     *unanswered = unanswered.saturating_sub(1);
                 }

@@ -77,8 +77,15 @@ impl Traps {
     }
 
     /// Springs when the bytes contain the needle. `before` is the end of what the same request had
-    /// before them, as far as a needle may have begun there; it is kept up to date.
-    pub(super) fn spring(&self, before: &mut Vec<u8>, bytes: &[u8]) -> Option<Catch> {
+    /// before them, as far as a needle may have begun there; it is kept up to date. `runs` says how
+    /// many of the bytes there are up to where a statement is run that was prepared with the needle
+    /// in its text, if one is.
+    pub(super) fn spring(
+        &self,
+        before: &mut Vec<u8>,
+        bytes: &[u8],
+        runs: impl FnOnce(&[u8]) -> Option<usize>,
+    ) -> Option<Catch> {
         let mut set = self.lock();
         let (number, Some(Trap { loss, needle })) = &*set else {
             before.clear();
@@ -86,8 +93,10 @@ impl Traps {
         };
         let old = before.len();
         before.extend_from_slice(bytes);
-        if let Some(at) = find(before, needle) {
-            let end = (at + needle.len()).saturating_sub(old).max(1);
+        let literally =
+            find(before, needle).map(|at| (at + needle.len()).saturating_sub(old).max(1));
+        let by_name = runs(needle);
+        if let Some(end) = literally.into_iter().chain(by_name).min() {
             let (loss, trap) = (*loss, *number);
             set.1 = None;
             return Some(Catch { loss, end, trap });
@@ -107,7 +116,7 @@ impl Traps {
     }
 }
 
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     if needle.is_empty() {
         return Some(0);
     }
@@ -126,8 +135,11 @@ mod tests {
             traps.set(Loss::Answer, b"COMMIT\0");
             let mut before = Vec::new();
             let (first, second) = request.split_at(cut);
-            let caught = [first, second]
-                .map(|bytes| traps.spring(&mut before, bytes).map(|catch| catch.end));
+            let caught = [first, second].map(|bytes| {
+                traps
+                    .spring(&mut before, bytes, |_| None)
+                    .map(|catch| catch.end)
+            });
             let expected = if cut < 14 {
                 [None, Some(14 - cut)]
             } else {
@@ -144,7 +156,7 @@ mod tests {
         let mut before = Vec::new();
         let caught: Vec<bool> = b"xaaab"
             .iter()
-            .map(|byte| traps.spring(&mut before, &[*byte]).is_some())
+            .map(|byte| traps.spring(&mut before, &[*byte], |_| None).is_some())
             .collect();
         assert_eq!(caught, [false, false, false, false, true]);
     }
@@ -154,8 +166,8 @@ mod tests {
         let traps = Traps::default();
         assert!(!traps.have_lost());
         traps.set(Loss::Request, b"");
-        let catch = traps.spring(&mut Vec::new(), b"x").unwrap();
-        assert!(traps.spring(&mut Vec::new(), b"x").is_none());
+        let catch = traps.spring(&mut Vec::new(), b"x", |_| None).unwrap();
+        assert!(traps.spring(&mut Vec::new(), b"x", |_| None).is_none());
         assert!(!traps.have_lost());
         traps.tell(catch);
         assert!(traps.have_lost());

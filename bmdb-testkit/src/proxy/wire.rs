@@ -8,6 +8,10 @@ pub(super) const ENCRYPT: u8 = 1;
 pub(super) const QUERY: u8 = b'Q';
 /// The end of an extended query, or of several.
 pub(super) const SYNC: u8 = b'S';
+/// A statement to prepare: its name and its text.
+pub(super) const PARSE: u8 = b'P';
+/// A prepared statement to run: a portal's name, the statement's name, parameters.
+pub(super) const BIND: u8 = b'B';
 /// A function call, which hardly anybody uses.
 pub(super) const FUNCTION: u8 = b'F';
 /// The server is ready for the next request.
@@ -42,6 +46,24 @@ pub(super) struct Messages {
     head: Vec<u8>,
     /// How many bytes of the message are still to come after its head.
     left: usize,
+    /// What has come of its body, where somebody wants to read it.
+    body: Vec<u8>,
+}
+
+/// A message whose end has come.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    pub(super) kind: u8,
+    /// Its body, of a client's `Parse` and `Bind`; empty for others.
+    pub(super) body: &'a [u8],
+    /// How many of the bytes that were read last are of it or before it.
+    pub(super) end: usize,
+}
+
+/// The first two strings of a body, each with the zero that ends it.
+pub(super) fn two_strings(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut strings = body.split_inclusive(|byte| *byte == 0);
+    Some((strings.next()?, strings.next()?))
 }
 
 impl Messages {
@@ -58,6 +80,7 @@ impl Messages {
             phase,
             head: Vec::with_capacity(8),
             left: 0,
+            body: Vec::new(),
         }
     }
 
@@ -80,8 +103,9 @@ impl Messages {
         self.head.is_empty()
     }
 
-    /// Calls `ended` with the kind of each message whose end these bytes contain.
-    pub(super) fn read(&mut self, mut bytes: &[u8], mut ended: impl FnMut(u8)) {
+    /// Calls `ended` with each message whose end these bytes contain.
+    pub(super) fn read(&mut self, mut bytes: &[u8], mut ended: impl FnMut(Message<'_>)) {
+        let all = bytes.len();
         while !bytes.is_empty() {
             let head = match self.phase {
                 Phase::Start => 8,
@@ -110,13 +134,21 @@ impl Messages {
                     None => return self.make_opaque(),
                 }
             }
-            let body = bytes.len().min(self.left);
-            self.left -= body;
-            bytes = &bytes[body..];
+            let (body, rest) = bytes.split_at(bytes.len().min(self.left));
+            self.left -= body.len();
+            bytes = rest;
+            if self.phase == Phase::Messages && matches!(self.head[0], PARSE | BIND) {
+                self.body.extend_from_slice(body);
+            }
             if self.left == 0 {
                 let kind = self.kind();
                 self.head.clear();
-                ended(kind);
+                ended(Message {
+                    kind,
+                    body: &self.body,
+                    end: all - bytes.len(),
+                });
+                self.body.clear();
             }
         }
     }
@@ -155,7 +187,7 @@ mod tests {
     fn kinds(mut messages: Messages, parts: &[&[u8]]) -> (Vec<u8>, bool) {
         let mut kinds = Vec::new();
         for part in parts {
-            messages.read(part, |kind| kinds.push(kind));
+            messages.read(part, |message| kinds.push(message.kind));
         }
         (kinds, messages.is_opaque())
     }
@@ -170,6 +202,33 @@ mod tests {
         }
         let single: Vec<&[u8]> = all.chunks(1).collect();
         assert_eq!(kinds(Messages::of_client(), &single), expected);
+    }
+
+    #[test]
+    fn a_statements_name_and_text_are_read_however_they_are_split() {
+        let all = [
+            STARTED,
+            b"P\0\0\0\x12s1\0COMMIT\0\0\0\0\0",
+            b"B\0\0\0\x08\0s1\0S\0\0\0\x04",
+        ]
+        .concat();
+        for cut in 0..all.len() {
+            let (first, second) = all.split_at(cut);
+            let mut messages = Messages::of_client();
+            let mut read = Vec::new();
+            for (part, before) in [(first, 0), (second, cut)] {
+                messages.read(part, |Message { kind, body, end }| {
+                    if let (PARSE | BIND, Some((first, second))) = (kind, two_strings(body)) {
+                        read.push((kind, [first, second].map(<[u8]>::to_vec), before + end));
+                    }
+                });
+            }
+            let expected = [
+                (PARSE, [b"s1\0".to_vec(), b"COMMIT\0".to_vec()], 37),
+                (BIND, [b"\0".to_vec(), b"s1\0".to_vec()], 46),
+            ];
+            assert_eq!(read, expected, "cut at {cut}");
+        }
     }
 
     #[test]

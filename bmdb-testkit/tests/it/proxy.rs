@@ -133,6 +133,30 @@ async fn connections_and_requests_are_counted() -> Result {
 }
 
 #[tokio::test]
+async fn what_is_sent_in_company_is_one_round_trip() -> Result {
+    let db = TestDb::new().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        let one = Connected::to(proxy.url()).await?;
+        for _ in 0..2 {
+            one.answers().await?;
+        }
+        assert_eq!((proxy.requests(), proxy.round_trips()), (2, 2));
+        let (first, second) = in_time(async {
+            tokio::join!(
+                one.client.simple_query("SELECT 1"),
+                one.client.simple_query("SELECT 2")
+            )
+        })
+        .await?;
+        first?;
+        second?;
+        assert_eq!((proxy.requests(), proxy.round_trips()), (4, 3));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_ends_ends_with_the_servers_words() -> Result {
     let db = TestDb::new().await?;
     for by in EITHER {

@@ -27,6 +27,12 @@ impl Proxied {
         let proxy = Proxy::tcp(s.db.url()).await.unwrap();
         let bmdb = component_behind(&proxy).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+        // Prepares the commit, whose text is not sent again then: who waits for it meets the commit
+        // and not its preparation.
+        session
+            .transact(async |tx| tx.touch(machine).await)
+            .await
+            .unwrap();
         Self {
             s,
             proxy,

@@ -43,6 +43,32 @@ async fn a_request_is_lost_where_it_is_told_to() -> Result {
 }
 
 #[tokio::test]
+async fn a_prepared_statement_is_found_by_its_text_where_it_runs() -> Result {
+    let db = database().await?;
+    for by in EITHER {
+        let proxy = by.proxy(db.url()).await?;
+        for loss in Loss::ALL {
+            let one = Connected::to(proxy.url()).await?;
+            let insert = in_time(one.client.prepare("INSERT INTO said VALUES ($1)")).await??;
+            let count = in_time(one.client.prepare(COUNT)).await??;
+            proxy.lose(loss, "INSERT INTO said");
+            in_time(one.client.query_one(&count, &[])).await??;
+            assert!(!proxy.has_lost());
+            let lost = in_time(one.client.execute(&insert, &[&"word"])).await?;
+            assert!(lost.is_err(), "{loss:?}");
+            in_time(proxy.lost()).await?;
+            match loss {
+                Loss::Request => assert_eq!(db.rows(COUNT).await?, ["0"]),
+                Loss::Connection => until(&db, "EXISTS (SELECT FROM said)").await?,
+                Loss::Answer => assert_eq!(db.rows(COUNT).await?, ["1"]),
+            }
+            db.execute("TRUNCATE said").await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_request_that_reaches_the_server_reaches_it_as_a_whole() -> Result {
     let db = database().await?;
     let long = "x".repeat(1 << 20);

@@ -1,0 +1,196 @@
+//! Beginning and ending transactions, alone or in company.
+//!
+//! # Statements in company
+//! What is sent without waiting for the answer to what was sent before costs no round trip of its own.
+//! The server works on it in the order in which it comes, and two things see to that order. A `BEGIN`
+//! is a simple message, which is sent when its future is first polled. Everything else goes through
+//! the connection's cache of prepared statements, behind one fair lock that is held while a statement
+//! is being prepared; so statements whose futures are polled in turn, by `futures_util`'s `join`, are
+//! sent in turn, whichever of them have yet to be prepared. That is why `COMMIT` is a prepared
+//! statement here. The tests look at what committed together, on connections that have prepared
+//! nothing yet.
+//!
+//! A statement that is sent after one that fails still runs. After a `BEGIN` that failed it would run
+//! by itself, so only statements that do no harm then may be in its company. After any other, the
+//! server refuses it, and turns a `COMMIT` into a rollback.
+
+use crate::Error;
+use crate::statement::statement;
+use diesel::QueryResult;
+use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
+use diesel::sql_types::Integer;
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
+use futures_util::future::join;
+use std::num::NonZeroU32;
+
+type Manager = AnsiTransactionManager;
+
+/// How strictly a transaction is kept apart from concurrent ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// As if transactions ran one after the other; some are retried for that.
+    #[default]
+    Serializable,
+    /// Each statement sees what was committed before it began.
+    ReadCommitted,
+}
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not.
+    ReadOnly,
+}
+
+/// The message that begins a transaction. What [`super::plan_once`] has set is set back in it.
+fn begin_sql(isolation: Isolation, access: Access) -> &'static str {
+    macro_rules! begin {
+        ($level:literal) => {
+            concat!(
+                "BEGIN ISOLATION LEVEL ",
+                $level,
+                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT; \
+                 SET LOCAL jit TO DEFAULT"
+            )
+        };
+    }
+    match (isolation, access) {
+        (Isolation::Serializable, Access::ReadWrite) => begin!("SERIALIZABLE"),
+        (Isolation::Serializable, Access::ReadOnly) => begin!("SERIALIZABLE READ ONLY"),
+        (Isolation::ReadCommitted, Access::ReadWrite) => begin!("READ COMMITTED"),
+        (Isolation::ReadCommitted, Access::ReadOnly) => begin!("READ COMMITTED READ ONLY"),
+    }
+}
+
+/// Begins a transaction, known to the connection, so that a pool sees when it is left open.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn begin(
+    conn: &mut AsyncPgConnection,
+    isolation: Isolation,
+    access: Access,
+) -> Result<(), Error> {
+    let sql = begin_sql(isolation, access);
+    Ok(AnsiTransactionManager::begin_transaction_sql(conn, sql).await?)
+}
+
+/// Commits. When the connection breaks here, the outcome is not known.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(
+        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::commit_transaction(conn)
+            .await?,
+    )
+}
+
+/// Rolls back.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(
+        <AnsiTransactionManager as TransactionManager<AsyncPgConnection>>::rollback_transaction(
+            conn,
+        )
+        .await?,
+    )
+}
+
+/// Fails in a transaction that an earlier statement has aborted. PostgreSQL answers such a
+/// transaction's `COMMIT` with a rollback that looks like success.
+///
+/// # Errors
+/// [`Error::Database`] with [`crate::Failure::Aborted`].
+pub async fn check_not_aborted(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    let _one: i32 = NotAborted {}.get_result(conn).await?;
+    Ok(())
+}
+
+statement! {
+    NotAborted = "SELECT 1";
+    () -> Integer
+}
+
+/// As [`check_not_aborted`], and commits, in one round trip.
+///
+/// # Errors
+/// As [`check_not_aborted`], and then everything is rolled back; otherwise as [`commit`].
+pub async fn check_not_aborted_and_commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    let check = async |mut conn: &AsyncPgConnection| {
+        let _one: i32 = NotAborted {}.get_result(&mut conn).await?;
+        Ok(())
+    };
+    committing(conn, check).await
+}
+
+statement! {
+    Commit = "COMMIT";
+    () -> ()
+}
+
+/// Runs the last statement of a transaction and commits, in one round trip. The transaction is over
+/// then, even if the statement failed. It must be sure to be sent: were it refused on this side of the
+/// connection, the commit would go without it.
+///
+/// # Errors
+/// The statement's, and then everything is rolled back; otherwise as [`commit`].
+pub(crate) async fn committing(
+    conn: &mut AsyncPgConnection,
+    last: impl AsyncFnOnce(&AsyncPgConnection) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let commit = async |mut conn: &AsyncPgConnection| Commit {}.execute(&mut conn).await;
+    let (done, committed) = join(last(&*conn), commit(&*conn)).await;
+    let over = change_depth(conn, TransactionDepthChange::DecreaseDepth);
+    done?;
+    committed?;
+    Ok(over?)
+}
+
+/// Begins a transaction and runs its first statements, in one round trip. Whatever they come to, the
+/// transaction is open, unless it could not be begun; then they have run by themselves.
+///
+/// The connection counts as being in a transaction from before the `BEGIN` is sent, so that a pool
+/// does not take it back when the future is dropped midway.
+pub(crate) async fn beginning<T>(
+    conn: &mut AsyncPgConnection,
+    isolation: Isolation,
+    access: Access,
+    first: impl AsyncFnOnce(&AsyncPgConnection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if depth(conn)?.is_some() {
+        return Err(diesel::result::Error::AlreadyInTransaction.into());
+    }
+    change_depth(conn, TransactionDepthChange::IncreaseDepth)?;
+    let begin = async |mut conn: &AsyncPgConnection| {
+        let sql = begin_sql(isolation, access);
+        conn.batch_execute(sql).await
+    };
+    let (begun, first) = join(begin(&*conn), first(&*conn)).await;
+    if let Err(error) = begun {
+        change_depth(conn, TransactionDepthChange::DecreaseDepth)?;
+        return Err(error.into());
+    }
+    first
+}
+
+fn depth(conn: &mut AsyncPgConnection) -> QueryResult<Option<NonZeroU32>> {
+    Manager::transaction_manager_status_mut(conn).transaction_depth()
+}
+
+/// Tells the connection that a transaction has begun or ended, which its own functions can only do
+/// when they send the statement by itself.
+fn change_depth(conn: &mut AsyncPgConnection, change: TransactionDepthChange) -> QueryResult<()> {
+    match Manager::transaction_manager_status_mut(conn) {
+        TransactionManagerStatus::Valid(status) => status.change_transaction_depth(change),
+        TransactionManagerStatus::InError => Err(diesel::result::Error::BrokenTransactionManager),
+    }
+}
