@@ -26,6 +26,9 @@ impl Bmdb {
     /// Whether a process is time-driven is remembered by components that have claimed it: restart
     /// them when that changes.
     ///
+    /// Cancellation: the definition may be in force and part of the fleet unplanned by it. Call this
+    /// again; [`Bmdb::replan`] would pass over those machines that are just being written.
+    ///
     /// # Errors
     /// [`bmdb_model::Error::InvalidDefinition`], or the database's.
     pub async fn define_process(&self, definition: &ProcessDef) -> Result<(), TxError> {
