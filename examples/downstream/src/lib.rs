@@ -1,13 +1,17 @@
-//! Racks of machines: which machine stands where, and a control loop that puts a rack into service.
+//! Racks of machines: which machine stands where, and control loops that put a rack into service and
+//! keep its firmware as operators want it.
 //!
-//! An example of a crate with tables of its own beside bmdb's, in the same database.
+//! An example of a crate with tables, tags and a process of its own beside bmdb's, in the same
+//! database.
 
 pub mod commission;
+pub mod firmware;
+pub mod flash;
 pub mod rack;
 pub mod schema;
 
 use bmdb_core::{Bmdb, Config};
-use bmdb_model::migration;
+use bmdb_model::{migration, process};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
@@ -18,12 +22,23 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// `diesel migration generate NAME`.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// Brings a database up to date: bmdb's tables first, for ours refer to them. Call it from a
-/// deployment, or at every start; concurrent callers take turns.
+/// Brings a database up to date: bmdb's tables first, for ours refer to them; then our process. Call it
+/// from a deployment, or at every start; concurrent callers take turns.
 pub async fn migrate(url: &str) -> Result<(), Error> {
     let bmdb = Bmdb::connect(Config::new(url).component("racks-migrate")).await?;
     bmdb.migrate().await?;
     let conn = AsyncPgConnection::establish(url).await?;
-    migration::run_all_of(conn, MIGRATIONS).await?;
+    let applied = migration::run_all_of(conn, MIGRATIONS).await?;
+
+    // A definition is checked before anybody plans by it, and then the whole fleet is planned, those
+    // machines included that are being written just now: more than a row that a migration inserts
+    // would bring about, and more than every start should. A view that a migration has changed is
+    // planned by as well.
+    let definition = firmware::definition();
+    let mut conn = AsyncPgConnection::establish(url).await?;
+    let known = process::of(&mut conn, &definition.process).await?;
+    if !applied.is_empty() || known != definition {
+        bmdb.define_process(&definition).await?;
+    }
     Ok(())
 }

@@ -26,6 +26,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    firmware_wanted (machine_id) {
+        machine_id -> Uuid,
+        version -> Text,
+        not_before -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    firmware_installed (machine_id) {
+        machine_id -> Uuid,
+        version -> Text,
+        installed_at -> Timestamptz,
+    }
+}
+
 // `a -> b (key)` joins a.key with b's primary key, so a tag of bmdb's, whose key is the machine, is
 // joined as the machine is. One of the two tables must be of this crate.
 diesel::joinable!(rack_units -> racks (rack));

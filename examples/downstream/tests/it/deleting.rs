@@ -1,8 +1,10 @@
 //! What becomes of our rows when bmdb deletes a machine: our foreign keys say it.
 
-use crate::{Result, TEMPLATE, machine, session};
+use crate::{Result, TEMPLATE, flashed, machine, session, want};
+use bmdb_core::Claim;
 use bmdb_model::Failure;
 use racks::commission::{Step, step};
+use racks::firmware::FIRMWARE_UPDATE;
 
 #[tokio::test]
 async fn a_deleted_machine_leaves_its_rack() -> Result {
@@ -37,5 +39,36 @@ async fn a_machine_in_the_books_is_not_deleted() -> Result {
     );
     let left = "SELECT count(*) FROM rack_units NATURAL JOIN machine_agent_started";
     assert_eq!(db.rows(left).await?, ["1"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_machine_takes_its_tags_of_ours_along() -> Result {
+    let db = TEMPLATE.database().await?;
+    let only = machine(&db, "B2", 1).await?;
+    let session = session(db.url()).await?;
+    want(&session, &[only], "2.1").await?;
+    assert_eq!(flashed(&session, Ok(())).await?.len(), 1);
+    want(&session, &[only], "2.2").await?;
+
+    // Not while it is worked on: whoever flashes it knows nothing of the deletion.
+    let delete = async || {
+        session
+            .transact(async |tx| tx.delete_machine(only).await)
+            .await
+    };
+    let works = session.claim(&Claim::of(&FIRMWARE_UPDATE)).await?;
+    let error = delete().await.unwrap_err();
+    assert!(
+        error.to_string().contains("has work in progress"),
+        "{error}"
+    );
+    for canceled in session.cancel_all(works).await {
+        canceled?;
+    }
+    delete().await?;
+    let tags = "SELECT machine_id FROM firmware_wanted
+                UNION ALL SELECT machine_id FROM firmware_installed";
+    assert_eq!(db.rows(tags).await?, [""; 0]);
     Ok(())
 }

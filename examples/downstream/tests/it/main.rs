@@ -2,12 +2,16 @@
 
 mod commissioning;
 mod deleting;
+mod firmware;
+mod flashing;
 mod joins;
 mod migrating;
 
-use bmdb_core::{Bmdb, Config, Session, SessionOptions};
+use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, Work};
 use bmdb_model::{MachineId, Provided, Provider};
 use bmdb_testkit::{Template, TestDb};
+use racks::firmware::{FIRMWARE_UPDATE, Wanted, want as want_firmware};
+use racks::flash::{Flashed, round};
 use racks::rack::{self, Rack, RackUnit};
 use std::sync::LazyLock;
 
@@ -20,12 +24,14 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
         .migrations(racks::MIGRATIONS)
         .sql("INSERT INTO racks VALUES ('A1', 'cellar')")
         // Whoever changes `fleet` changes this too, or the old template stays in use.
-        .seed("v1", |url| async move { fleet(&url).await })
+        .seed("v2", |url| async move { fleet(&url).await })
 });
 
-/// Another rack, and three machines: written as the program itself would, so that bmdb has planned
-/// what there is to do on them.
+/// Our process, another rack, and three machines: written as the program itself would, so that bmdb
+/// has planned what there is to do on them.
 async fn fleet(url: &str) -> Result {
+    // The tables are there already: what is left of it is the process's definition.
+    racks::migrate(url).await?;
     let session = session(url).await?;
     let racked = session.transact(async |tx| {
         let rack = Rack {
@@ -51,8 +57,13 @@ async fn fleet(url: &str) -> Result {
     Ok(session.close().await?)
 }
 
+async fn connect(url: &str) -> Result<Bmdb> {
+    Ok(Bmdb::connect(Config::new(url).component("racks-test")).await?)
+}
+
+/// The session of a program of its own.
 async fn session(url: &str) -> Result<Session> {
-    let bmdb = Bmdb::connect(Config::new(url).component("racks-test")).await?;
+    let bmdb = connect(url).await?;
     Ok(bmdb.start_session(SessionOptions::default()).await?)
 }
 
@@ -61,4 +72,31 @@ async fn machine(db: &TestDb, rack: &str, unit: i32) -> Result<MachineId> {
     let machines = rack::machines(&mut db.connect().await?, rack).await?;
     let placed = machines.iter().find(|placed| placed.unit == unit);
     Ok(placed.ok_or("nothing is there")?.machine)
+}
+
+/// Wants this firmware on these machines, at once.
+async fn want(session: &Session, machines: &[MachineId], version: &str) -> Result {
+    let wanted = Wanted {
+        version: version.to_owned(),
+        not_before: None,
+    };
+    let written = session.transact(async |tx| want_firmware(tx, machines, &wanted).await);
+    Ok(written.await?)
+}
+
+/// Which machines are due for new firmware: they are claimed, and given back.
+async fn due(session: &Session) -> Result<Vec<MachineId>> {
+    let due = Claim::of(&FIRMWARE_UPDATE).limit(10);
+    let works = session.claim(&due).await?;
+    let machines = works.iter().map(Work::machine).collect();
+    for canceled in session.cancel_all(works).await {
+        canceled?;
+    }
+    Ok(machines)
+}
+
+/// Flashes whatever of Equinix's is due; each machine answers like this.
+async fn flashed(session: &Session, answer: std::result::Result<(), &str>) -> Result<Vec<Flashed>> {
+    let answer = answer.map_err(str::to_owned);
+    round(session, &Provider::EQUINIX, 10, async |_| answer.clone()).await
 }
