@@ -7,11 +7,12 @@ pub(crate) use halt::Shutdown;
 use crate::TestkitError;
 use crate::account::Account;
 use crate::copy;
+use crate::id;
 use crate::installation::Installation;
 use crate::lease::Lease;
 use crate::limit::wait_for;
 use crate::profile::Profile;
-use crate::sweep::{self, ID_LENGTH, NEW, PREFIX};
+use crate::sweep::{self, NEW, PREFIX};
 use crate::url::of_folder;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -214,8 +215,7 @@ fn prepare(
     account: &Account,
     fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
 ) -> Result<(PathBuf, Lease), TestkitError> {
-    let mut id = uuid::Uuid::new_v4().simple().to_string();
-    id.truncate(ID_LENGTH);
+    let id = id::random();
     let folder = parent.join(format!("{PREFIX}{id}"));
     let new = parent.join(format!("{PREFIX}{id}{NEW}"));
     let prepared = (|| {

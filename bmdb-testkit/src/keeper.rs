@@ -12,6 +12,7 @@ mod sweep;
 
 use crate::TestkitError;
 use crate::error::with_detail;
+use crate::id;
 use known::{Known, Pool};
 use std::ops::Deref;
 use std::os::unix::net::UnixStream;
@@ -28,7 +29,6 @@ pub(crate) use known::connect;
 
 /// The start of every test database's name; then the run, and a number.
 const PREFIX: &str = "bmdb_test_";
-const RUN_LENGTH: usize = 12;
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -59,12 +59,10 @@ enum Job {
 
 impl Keeper {
     pub(crate) fn of(url: &str, is_named: bool) -> Self {
-        let mut run = uuid::Uuid::new_v4().simple().to_string();
-        run.truncate(RUN_LENGTH);
         Self {
             config: url.parse().ok(),
             is_named,
-            run,
+            run: id::random(),
             databases: Arc::default(),
             stream: Mutex::default(),
             started: Mutex::default(),

@@ -10,7 +10,7 @@ use crate::limit::lock;
 use crate::lookup::{Lookup, Places, Verdict};
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
-use crate::sweep;
+use crate::socket;
 use crate::template::Template;
 use crate::url::of_folder;
 use std::env;
@@ -45,7 +45,7 @@ pub(crate) fn shared(template: &Template) -> Result<Arc<Server>, TestkitError> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(server) = &*shared {
         // One that somebody has killed does not come back.
-        let lives = |folder| server.keeper.is_connected() || sweep::listens(folder);
+        let lives = |folder| server.keeper.is_connected() || socket::listens(folder);
         if server.folder().is_none_or(lives) {
             return Ok(server.clone());
         }
@@ -93,7 +93,7 @@ fn join(word: &Path) -> Option<Server> {
     let folder = PathBuf::from(fs::read_to_string(word).ok()?);
     let lease = Lease::join(&folder)?;
     // A server whose supervisor was killed is gone before all of its holders are.
-    let stream = sweep::connect(&folder).ok()?;
+    let stream = socket::connect(&folder).ok()?;
     let url = of_folder(&folder);
     let joined = Joined {
         folder,

@@ -3,13 +3,13 @@
 
 use crate::account::Account;
 use crate::cache::remove_old;
+use crate::id::is_id;
 use crate::lease::is_supervised;
+use crate::socket::listens;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,11 +18,6 @@ use std::time::{Duration, Instant};
 pub(crate) const PREFIX: &str = "bmdb-";
 /// The end of that name until there is a lease to tell who is alive.
 pub(crate) const NEW: &str = ".new";
-/// The length of what is between them.
-pub(crate) const ID_LENGTH: usize = 12;
-
-/// The server's socket, in its folder.
-pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
 /// Removes the dead servers of this account in a folder.
 pub(crate) fn dead_servers(folder: &Path, account: &Account) {
@@ -40,18 +35,7 @@ pub(crate) fn dead_servers(folder: &Path, account: &Account) {
 }
 
 fn is_name(name: &str) -> bool {
-    name.strip_prefix(PREFIX)
-        .is_some_and(|id| id.len() == ID_LENGTH && id.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// Whether a server listens on the socket in its folder.
-pub(crate) fn listens(folder: &Path) -> bool {
-    connect(folder).is_ok()
-}
-
-/// Opens a stream to the socket in a server's folder.
-pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(folder.join(SOCKET))
+    name.strip_prefix(PREFIX).is_some_and(is_id)
 }
 
 /// The process id that a server has written into its data.

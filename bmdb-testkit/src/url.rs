@@ -1,5 +1,6 @@
 //! What is done to connection strings: making one for a socket's folder, naming another database.
 
+use crate::socket::PORT;
 use std::fmt::Write;
 use std::path::Path;
 use tokio_postgres::Config;
@@ -35,7 +36,7 @@ fn hosts(server: &Config) -> impl Iterator<Item = String> {
             Host::Unix(folder) => encoded(folder.as_os_str().as_encoded_bytes()),
         };
         // One port may be all hosts'.
-        let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+        let port = ports.get(i).or(ports.first()).copied().unwrap_or(PORT);
         format!("{host}:{port}")
     })
 }

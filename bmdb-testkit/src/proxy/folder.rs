@@ -1,13 +1,11 @@
 //! The folder of a proxy's unix socket.
 
-use crate::TestkitError;
+use crate::socket::{self, PORT};
+use crate::{TestkitError, id};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::{env, io};
-
-/// Clients look for the socket of a server with port 5432 by this name.
-const SOCKET: &str = ".s.PGSQL.5432";
 
 /// A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
 const LONGEST: usize = 99;
@@ -17,12 +15,10 @@ pub(super) struct Folder(PathBuf);
 
 impl Folder {
     pub(super) fn new() -> Result<Self, TestkitError> {
-        let mut id = uuid::Uuid::new_v4().simple().to_string();
-        id.truncate(12);
-        let name = format!("bmdb-proxy-{id}");
+        let name = format!("bmdb-proxy-{}", id::random());
         let fits = |folder: &Path| {
             folder.is_absolute()
-                && folder.join(&name).join(SOCKET).as_os_str().len() <= LONGEST
+                && socket::path(&folder.join(&name), PORT).as_os_str().len() <= LONGEST
                 && folder.to_str().is_some()
         };
         let parent = Some(env::temp_dir()).filter(|temporary| fits(temporary));
@@ -34,7 +30,7 @@ impl Folder {
     }
 
     pub(super) fn socket(&self) -> PathBuf {
-        self.0.join(SOCKET)
+        socket::path(&self.0, PORT)
     }
 }
 

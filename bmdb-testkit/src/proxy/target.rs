@@ -1,6 +1,7 @@
 //! The server before which a proxy stands, and the two ends of a connection.
 
 use crate::TestkitError;
+use crate::socket::{self, PORT};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,8 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
-
-const DEFAULT_PORT: u16 = 5432;
 
 #[derive(Debug)]
 pub(super) enum Target {
@@ -21,14 +20,14 @@ pub(super) enum Target {
 impl Target {
     pub(super) async fn of(config: &Config) -> Result<Self, TestkitError> {
         let port = match config.get_ports() {
-            [] => DEFAULT_PORT,
+            [] => PORT,
             [port] => *port,
             ports => return no_target(format!("it names {} ports; name one", ports.len())),
         };
         match (config.get_hosts(), config.get_hostaddrs()) {
             ([], []) => no_target("it names no host"),
             ([] | [_], [address]) => Ok(Self::Tcp(vec![SocketAddr::from((*address, port))])),
-            ([Host::Unix(folder)], []) => Ok(Self::Unix(folder.join(format!(".s.PGSQL.{port}")))),
+            ([Host::Unix(folder)], []) => Ok(Self::Unix(socket::path(folder, port))),
             ([Host::Tcp(name)], []) => match lookup_host((name.as_str(), port)).await {
                 Ok(found) => Ok(Self::Tcp(found.collect())),
                 Err(error) => no_target(format!("its host {name} cannot be found: {error}")),

@@ -2,6 +2,7 @@
 
 use super::door::{Door, Place};
 use super::target::Target;
+use crate::socket::PORT;
 use crate::url::encoded;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
@@ -18,7 +19,7 @@ pub(super) fn through(door: &Door, target: &Target, config: &Config) -> String {
             // The port says which name the socket has.
             url(
                 &encoded(folder.as_os_str().as_encoded_bytes()),
-                5432,
+                PORT,
                 target,
                 config,
             )
