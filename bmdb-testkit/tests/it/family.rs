@@ -128,6 +128,18 @@ impl Shared {
     }
 }
 
+/// A search path with all that the kit starts, but for `setpriv`: the kernel does not help it then.
+pub(crate) fn tools_without_setpriv() -> Result<Folder> {
+    let tools = Folder::new()?;
+    for tool in ["cp", "rm", "mv", "sleep"] {
+        tools.program(
+            tool,
+            &format!("#!/bin/sh\nPATH=/bin:/usr/bin exec {tool} \"$@\"\n"),
+        )?;
+    }
+    Ok(tools)
+}
+
 /// Whether the process runs. One that has ended, and that nobody has asked for its exit code yet,
 /// does not.
 pub(crate) fn exists(pid: &str) -> bool {

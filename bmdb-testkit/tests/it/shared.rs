@@ -1,7 +1,6 @@
 //! The server that all test processes share: how long it lives, whoever dies and however.
 
-use crate::family::{Family, SECOND, hear, kill9, within};
-use crate::folder::Folder;
+use crate::family::{Family, SECOND, hear, kill9, tools_without_setpriv, within};
 use crate::{Result, child};
 use std::path::Path;
 use std::process::Command;
@@ -99,13 +98,7 @@ fn when_only_the_supervisor_is_killed_the_next_process_boots_another_server() ->
 fn without_setpriv_a_killed_supervisors_server_is_gone_three_seconds_after_the_tests() -> Result {
     let family = Family::new()?;
     let mut command = family.command("SIGKILL")?;
-    let tools = Folder::new()?;
-    for tool in ["cp", "rm", "mv", "sleep"] {
-        tools.program(
-            tool,
-            &format!("#!/bin/sh\nPATH=/bin:/usr/bin exec {tool} \"$@\"\n"),
-        )?;
-    }
+    let tools = tools_without_setpriv()?;
     let mut child = command.env("PATH", tools.path()).spawn()?;
     let server = hear(&mut child)?;
     let supervisor = server.supervisor()?;
@@ -119,13 +112,7 @@ fn without_setpriv_a_killed_supervisors_server_is_gone_three_seconds_after_the_t
 fn a_server_that_nobody_ends_is_ended_by_the_next_boot() -> Result {
     let family = Family::new()?;
     let mut command = family.command("SIGKILL")?;
-    let tools = Folder::new()?;
-    for tool in ["cp", "rm", "mv", "sleep"] {
-        tools.program(
-            tool,
-            &format!("#!/bin/sh\nPATH=/bin:/usr/bin exec {tool} \"$@\"\n"),
-        )?;
-    }
+    let tools = tools_without_setpriv()?;
     // Without the kernel's help, and both shells killed before they can do anything.
     let mut child = command.env("PATH", tools.path()).spawn()?;
     let orphan = hear(&mut child)?;
