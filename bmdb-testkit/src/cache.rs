@@ -65,7 +65,8 @@ pub(crate) fn make_cache(account: &Account) -> Result<PathBuf, TestkitError> {
     ))
 }
 
-/// Removes what is in this folder, has a name of this kind, and has not been touched for so long.
+/// Removes the folders in this one that have a name of this kind and have not been touched for so
+/// long.
 ///
 /// Best effort: what stays costs space and nothing else.
 pub(crate) fn remove_old(folder: &Path, is_meant: impl Fn(&str) -> bool, age: Duration) {

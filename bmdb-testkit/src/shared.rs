@@ -1,6 +1,8 @@
 //! The server that all test processes of a user share, without any set-up: the first comer boots
 //! it, the others find it by a file in the cache, and it goes with the last of them.
 
+mod words;
+
 use crate::TestkitError;
 use crate::account::Account;
 use crate::cache::make_cache;
@@ -69,7 +71,7 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
         return Ok(joined);
     }
     let _gate = lock(
-        &cache.join(format!("{name}.lock")),
+        &words::lock(&cache, &name),
         "another process to boot the server that all tests share",
     )?;
     if let Some(joined) = join(&word) {
@@ -81,10 +83,11 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
     }
     let booted = boot(&lookup.installation()?, Profile::Fast, template, linger())?;
     // Renamed, so that nobody reads half of it.
-    let new = cache.join(format!("{name}.new"));
+    let new = words::new(&cache, &name);
     fs::write(&new, booted.folder().as_os_str().as_encoded_bytes())
         .and_then(|()| fs::rename(&new, &word))
         .map_err(TestkitError::files(&word))?;
+    words::remove_dead(&cache, &account);
     Ok(Server::new(booted.url(), Kind::Booted(booted)))
 }
 
@@ -115,7 +118,7 @@ fn name(places: &Places, account: &Account) -> String {
     let decisive = format!("{places:?} {account:?} {:?}", Profile::Fast.folders());
     let options: Vec<&str> = Profile::Fast.options().collect();
     let key = fnv([decisive.as_bytes(), options.join(" ").as_bytes()]);
-    format!("shared-{}-{key:016x}", account.uid)
+    words::name(account, key)
 }
 
 /// How many seconds the server stays when no test process is left: `BMDB_TESTKIT_LINGER`, else 1.

@@ -2,6 +2,8 @@
 
 use crate::family::{Family, SECOND, hear, kill9, tools_without_setpriv, within};
 use crate::{Result, child};
+use bmdb_testkit::Account;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -124,6 +126,75 @@ fn a_server_that_nobody_ends_is_ended_by_the_next_boot() -> Result {
     child.wait()?;
     assert!(orphan.is_gone());
     within(3 * SECOND, "the next server is gone", || next.is_gone())
+}
+
+/// Every kind of server has a file of its own in the cache, and those of yesterday's kinds stayed.
+#[test]
+fn a_boot_removes_what_the_cache_tells_of_servers_that_are_gone_and_of_no_others() -> Result {
+    let family = Family::new()?;
+    let cache = family.folder.path();
+    let (mut living, server) = family.child("SIGKILL")?;
+    let uid = Account::for_server()?.uid;
+    let word = |key: &str| format!("shared-{uid}-{key:0>16}");
+    // The first server is another kind's from now on, so the next child boots one of its own.
+    let own = names(&family, |name| name.starts_with("shared-"))?;
+    let own = own.first().ok_or("no word")?;
+    fs::rename(cache.join(own), cache.join(word("a")))?;
+    let gone = "/nowhere/bmdb-0123456789ab";
+    for name in [
+        word("b"),
+        word("c"),
+        format!("shared-{}-{:016}", uid + 1, 0),
+    ] {
+        fs::write(cache.join(name), gone)?;
+    }
+    for left_over in [word("b") + ".lock", word("b") + ".new", word("d") + ".lock"] {
+        fs::write(cache.join(left_over), "")?;
+    }
+    // Somebody is just booting one of this kind.
+    let booting = File::create(cache.join(word("c") + ".lock"))?;
+    booting.lock()?;
+
+    let (mut child, next) = family.child("SIGKILL")?;
+    assert_ne!(next, server);
+    let mut expected = vec![
+        word("a"),
+        word("c"),
+        word("c") + ".lock",
+        format!("shared-{}-{:016}", uid + 1, 0),
+        own.clone(),
+        format!("{own}.lock"),
+    ];
+    expected.sort();
+    assert_eq!(
+        names(&family, |name| name.starts_with("shared-"))?,
+        expected
+    );
+
+    drop(booting);
+    for child in [&mut living, &mut child] {
+        child.kill()?;
+        child.wait()?;
+    }
+    within(3 * SECOND, "the servers are gone", || {
+        server.is_gone() && next.is_gone()
+    })?;
+    let (mut child, last) = family.child("exit")?;
+    child.wait()?;
+    let left = names(&family, |name| name.starts_with(&format!("shared-{uid}-")))?;
+    assert_eq!(left, [own.clone(), format!("{own}.lock")]);
+    within(3 * SECOND, "the last server is gone", || last.is_gone())
+}
+
+/// What the cache has of this kind, by name.
+fn names(family: &Family, is_meant: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(family.folder.path())? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| is_meant(name));
+    names.sort();
+    Ok(names)
 }
 
 #[test]
