@@ -57,18 +57,24 @@ fn where_dev_shm_is_full_the_server_goes_to_the_disk() -> Result {
     Ok(())
 }
 
-#[test]
-fn where_there_is_no_room_for_a_server_the_error_names_the_variable_for_another_folder() -> Result {
+/// What a child of this kind says that has this much room for its server; nothing where no room can be
+/// set apart.
+fn error_with_room(size: &str, dies_by: &str) -> Result<Option<String>> {
     let family = Family::new()?;
     let small = Folder::new()?;
-    let mut inner = family.command("SIGKILL")?;
+    let mut inner = family.command(dies_by)?;
     inner.env("BMDB_TESTKIT_DATA", small.path());
     let place = namespace::quoted(small.path());
-    let script = format!("mount -t tmpfs -o size=10m,mode=1777 tmpfs {place}");
-    let Some(mut command) = namespace::command(MOUNT, &script, &inner)? else {
+    let script = format!("mount -t tmpfs -o size={size},mode=1777 tmpfs {place}");
+    let command = namespace::command(MOUNT, &script, &inner)?;
+    command.map(|mut command| error(&mut command)).transpose()
+}
+
+#[test]
+fn where_there_is_no_room_for_a_server_the_error_names_the_variable_for_another_folder() -> Result {
+    let Some(said) = error_with_room("10m", "SIGKILL")? else {
         return Ok(());
     };
-    let said = error(&mut command)?;
     for expected in ["No space left on device", "BMDB_TESTKIT_DATA"] {
         assert!(said.contains(expected), "{expected} in {said}");
     }
@@ -77,16 +83,9 @@ fn where_there_is_no_room_for_a_server_the_error_names_the_variable_for_another_
 
 #[test]
 fn where_the_room_is_used_up_by_databases_the_error_says_so() -> Result {
-    let family = Family::new()?;
-    let small = Folder::new()?;
-    let mut inner = family.command("many")?;
-    inner.env("BMDB_TESTKIT_DATA", small.path());
-    let place = namespace::quoted(small.path());
-    let script = format!("mount -t tmpfs -o size=80m,mode=1777 tmpfs {place}");
-    let Some(mut command) = namespace::command(MOUNT, &script, &inner)? else {
+    let Some(said) = error_with_room("80m", "many")? else {
         return Ok(());
     };
-    let said = error(&mut command)?;
     for expected in [
         "no room left",
         "No space left on device",
