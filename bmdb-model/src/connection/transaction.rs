@@ -105,25 +105,17 @@ pub async fn roll_back(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     )
 }
 
-/// Fails in a transaction that an earlier statement has aborted. PostgreSQL answers such a
-/// transaction's `COMMIT` with a rollback that looks like success.
-///
-/// # Errors
-/// [`Error::Database`] with [`crate::Failure::Aborted`].
-pub async fn check_not_aborted(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    let _one: i32 = NotAborted {}.get_result(conn).await?;
-    Ok(())
-}
-
 statement! {
     NotAborted = "SELECT 1";
     () -> Integer
 }
 
-/// As [`check_not_aborted`], and commits, in one round trip.
+/// Commits, in one round trip, and fails if an earlier statement has aborted the transaction: PostgreSQL
+/// answers such a one's `COMMIT` with a rollback that looks like success.
 ///
 /// # Errors
-/// As [`check_not_aborted`], and then everything is rolled back; otherwise as [`commit`].
+/// [`Error::Database`] with [`crate::Failure::Aborted`], and everything is rolled back; otherwise as
+/// [`commit`].
 pub async fn check_not_aborted_and_commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     let check = async |mut conn: &AsyncPgConnection| {
         let _one: i32 = NotAborted {}.get_result(&mut conn).await?;

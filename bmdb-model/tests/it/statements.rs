@@ -1,10 +1,11 @@
 //! Every statement runs, and every one that runs often is prepared once per connection.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
+use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::history::{self, Retention};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, connection, counts, loss, machine,
-    plan, provided, retrieval, session, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
+    provided, retrieval, session, work,
 };
 
 impl Scenario {
@@ -77,7 +78,11 @@ impl Scenario {
         agent::authenticate(conn, machine, b"key").await.unwrap();
         agent::unset(conn, machine).await.unwrap();
         plan::machines(conn, &[machine]).await.unwrap();
-        connection::check_not_aborted(conn).await.unwrap();
+        let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
+        connection::begin(conn, isolation, access).await.unwrap();
+        connection::check_not_aborted_and_commit(conn)
+            .await
+            .unwrap();
     }
 
     async fn rearm(&mut self, machine: MachineId) {
