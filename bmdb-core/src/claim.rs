@@ -8,7 +8,7 @@ use crate::session::{Session, SessionInner};
 use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_model::connection::Backend;
-use bmdb_model::work::{self, Batch, Claimed};
+use bmdb_model::work::{self, Batch, Claimed, Head};
 use bmdb_model::{Failure, Process, Provider};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,9 +61,9 @@ impl Session {
     /// due, it is one statement that writes nothing.
     ///
     /// An empty answer does not prove that nothing is due, for machines that others are just
-    /// claiming are skipped: ask again later. A session that claims more than a few times a second
-    /// does not look each time whether something has become due before what it claimed last, only
-    /// after two seconds at the latest.
+    /// claiming are skipped: ask again later, or let a [`Poller`](crate::Poller) do it. A session that
+    /// claims more than a few times a second does not look each time whether something has become due
+    /// before what it claimed last, only after two seconds at the latest.
     ///
     /// Cancellation: what a dropped future may have claimed is given back in the background.
     ///
@@ -71,31 +71,60 @@ impl Session {
     /// [`TxError::SessionExpired`]; [`TxError::Draining`]; [`TxError::CommitUnknown`] for a
     /// time-driven process; database errors. Nothing stays claimed after any of them.
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
-        let session = &self.inner;
-        session.refuse_if_lost()?;
-        session.component.refuse_if_draining()?;
-        if session.component.is_time_driven(&claim.process).await? {
-            return session.claim_rearming(claim).await;
-        }
-        let mut retry = session.retry(None);
-        loop {
-            match session.try_claim(claim, &mut retry).await {
-                Err(error) => retry.after(error).await?,
-                Ok(Some(works)) => return Ok(works),
-                Ok(None) => return Err(session.expired()),
-            }
-        }
+        let answer = self.inner.claim(claim, Reach::AboveFloor).await?;
+        Ok(answer.works)
     }
 }
 
+/// How much of a queue a claim looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What is above the session's floor, where it has one.
+    AboveFloor,
+    /// All of it.
+    Whole,
+}
+
+/// What a claim got, and what it learnt about the rest of the queue.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) works: Vec<Work>,
+    /// What was at the queue's head, or is: unknown where the claim has re-armed what was there.
+    pub(crate) head: Option<Head>,
+    /// How much of the queue was looked at.
+    pub(crate) reach: Reach,
+}
+
 impl SessionInner {
+    /// See [`Session::claim`].
+    pub(crate) async fn claim(
+        self: &Arc<Self>,
+        claim: &Claim,
+        reach: Reach,
+    ) -> Result<Answer, TxError> {
+        self.refuse_if_lost()?;
+        self.component.refuse_if_draining()?;
+        if self.component.is_time_driven(&claim.process).await? {
+            return self.claim_rearming(claim).await;
+        }
+        let mut retry = self.retry(None);
+        loop {
+            match self.try_claim(claim, reach, &mut retry).await {
+                Err(error) => retry.after(error).await?,
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => return Err(self.expired()),
+            }
+        }
+    }
+
     /// The claim, once, with everything that it got known afterwards or looked for; `None` when the
     /// session has expired.
     async fn try_claim(
         self: &Arc<Self>,
         claim: &Claim,
+        reach: Reach,
         retry: &mut Retry,
-    ) -> Result<Option<Vec<Work>>, TxError> {
+    ) -> Result<Option<Answer>, TxError> {
         let Claim {
             process,
             provider,
@@ -108,16 +137,28 @@ impl SessionInner {
         let unanswered = Unanswered::new(self, &conn);
         let id = self.lease().session;
         let provider = provider.as_ref();
-        let floor = self.floors.floor(process, provider, Instant::now());
+        let floor = match reach {
+            Reach::AboveFloor => self.floors.floor(process, provider, Instant::now()),
+            Reach::Whole => None,
+        };
         match work::claim_above(&mut conn, process, provider, floor, id, (*limit).into()).await {
             Ok(batch) => {
-                let works = batch.map(|Batch { claimed, latest }| {
+                let answer = batch.map(|batch| {
+                    let Batch {
+                        claimed,
+                        latest,
+                        head,
+                    } = batch;
                     self.floors.raise(process, provider, latest);
-                    claimed.into_iter().map(|c| self.hold(process, c)).collect()
+                    Answer {
+                        works: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
+                        head: Some(head),
+                        reach: floor.map_or(Reach::Whole, |_| Reach::AboveFloor),
+                    }
                 });
                 unanswered.answered();
                 conn.give_back();
-                Ok(works)
+                Ok(answer)
             }
             Err(error) => {
                 let error = TxError::from(error);

@@ -7,7 +7,9 @@ use crate::error::{ConnectError, TxError};
 use crate::heartbeat::{self, Registry};
 use crate::janitor;
 use crate::pool::Pool;
+use crate::wake::Wakeups;
 use bmdb_model::migration::{self, MigrationError};
+use bmdb_model::notify::Notify;
 use bmdb_model::{Process, process};
 use diesel_async::AsyncPgConnection;
 use std::collections::HashMap;
@@ -27,9 +29,12 @@ pub(crate) struct Component {
     pub(crate) chores: Chores,
     /// How many works are in progress.
     pub(crate) works: watch::Sender<usize>,
+    pub(crate) wakeups: Wakeups,
+    /// Whether what is planned is notified of.
+    pub(crate) notify: Notify,
     target: Target,
     schema_checked: AtomicBool,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     time_driven: Mutex<HashMap<Process, bool>>,
     tasks: Vec<AbortHandle>,
 }
@@ -46,7 +51,7 @@ impl Component {
     /// Connects once, to find out whether the server and the database will do, and starts the tasks.
     pub(crate) async fn start(config: Config) -> Result<Self, ConnectError> {
         let target = Target::new(&config)?;
-        let (mut conn, _) = target.connect().await?;
+        let (mut conn, info) = target.connect().await?;
         migration::check_not_too_old(&mut conn).await?;
         let pool = Pool::new(target.clone(), config.pool_size, config.connect_timeout);
         let registry = Arc::new(Registry::default());
@@ -60,7 +65,10 @@ impl Component {
             let janitor = janitor::run(pool.clone(), registry.clone(), interval);
             tasks.push(tokio::spawn(janitor).abort_handle());
         }
+        let can_listen = info.engine.has_listen_notify();
         Ok(Self {
+            wakeups: Wakeups::new(can_listen.then(|| target.clone())),
+            notify: target.notify(&info),
             config,
             pool,
             registry,
@@ -68,7 +76,7 @@ impl Component {
             works: watch::Sender::new(0),
             target,
             schema_checked: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             time_driven: Mutex::default(),
             tasks,
         })
@@ -93,11 +101,18 @@ impl Component {
     }
 
     pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Resolves when draining begins.
+    pub(crate) async fn draining(&self) {
+        let mut draining = self.draining.subscribe();
+        // Fails only without a sender, and that lives in `self`.
+        drop(draining.wait_for(|draining| *draining).await);
     }
 
     pub(crate) fn refuse_if_draining(&self) -> Result<(), TxError> {
-        if self.draining.load(Ordering::Relaxed) {
+        if *self.draining.borrow() {
             Err(TxError::Draining)
         } else {
             Ok(())

@@ -23,7 +23,8 @@ pub struct Config {
     pub component: String,
     /// Where and how it runs, a label of its sessions. Default: empty.
     pub runtime_info: String,
-    /// The most connections in use at once, besides the heartbeat's own. Default: 10.
+    /// The most connections in use at once, besides the heartbeat's own and the one that pollers listen
+    /// on. Default: 10.
     pub pool_size: usize,
     /// How long connecting, and waiting for a free connection, may take. Default: 10 s.
     pub connect_timeout: Duration,
@@ -38,6 +39,13 @@ pub struct Config {
     /// How often expired sessions are looked for and their work is freed. Default: 1 s. `None`
     /// leaves that to other components.
     pub janitor_interval: Option<Duration>,
+    /// Whether transactions that make machines due notify waiting pollers ([`Poller`](crate::Poller)),
+    /// once for each process. Default: yes; on engines without `LISTEN` and `NOTIFY` never.
+    ///
+    /// A transaction that notifies takes a lock at its commit which all databases of the server share,
+    /// and keeps it until the commit is on disk: such commits go one after the other. Where a server
+    /// is to take thousands of them a second, leave it out; pollers then find what is due by polling.
+    pub notify: bool,
 }
 
 impl Config {
@@ -54,6 +62,7 @@ impl Config {
             retry_for: Duration::from_secs(10),
             history: History::default(),
             janitor_interval: Some(Duration::from_secs(1)),
+            notify: true,
         }
     }
 
@@ -88,6 +97,12 @@ impl Config {
     #[must_use]
     pub fn history(self, history: History) -> Self {
         Self { history, ..self }
+    }
+
+    /// The same with notifications or without: see [`Config::notify`].
+    #[must_use]
+    pub fn notify(self, notify: bool) -> Self {
+        Self { notify, ..self }
     }
 
     /// The same with another janitor interval.

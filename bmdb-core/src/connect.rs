@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::error::ConnectError;
 use bmdb_model::connection::{ConnectionInfo, set_up};
+use bmdb_model::notify::Notify;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
@@ -19,6 +20,7 @@ const VANISHED: Duration = Duration::from_secs(30);
 pub(crate) struct Target {
     config: PgConfig,
     timeout: Duration,
+    notify: bool,
 }
 
 impl Target {
@@ -64,6 +66,7 @@ impl Target {
         Ok(Self {
             config: pg,
             timeout: config.connect_timeout,
+            notify: config.notify,
         })
     }
 
@@ -78,6 +81,16 @@ impl Target {
         Self {
             config,
             timeout: self.timeout,
+            notify: self.notify,
+        }
+    }
+
+    /// Whether planning on such a connection notifies.
+    pub(crate) fn notify(&self, info: &ConnectionInfo) -> Notify {
+        if self.notify && info.engine.has_listen_notify() {
+            Notify::Listeners
+        } else {
+            Notify::Nobody
         }
     }
 

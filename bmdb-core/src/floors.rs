@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How long at most something below the floor is overlooked: cancelled, committed late, moved back
 /// by a plan. Work is made of seconds, leases of five, so two are not noticed; and one search in two
 /// seconds that steps over a million dead entries (0.1 s) is still cheap.
-const RESET: Duration = Duration::from_secs(2);
+pub(crate) const RESET: Duration = Duration::from_secs(2);
 
 /// How many claims between two resets look at the whole queue. A session that claims less often than
 /// this overlooks nothing ever, and need not save either; for one that claims a thousand times a

@@ -4,6 +4,7 @@ use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::Failure;
 use bmdb_model::connection::{ConnectionInfo, plan_once};
+use bmdb_model::notify::Notify;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
 };
@@ -19,6 +20,7 @@ pub(crate) struct Connector(Target);
 pub(crate) struct Link {
     conn: AsyncPgConnection,
     info: ConnectionInfo,
+    notify: Notify,
 }
 
 impl Manager for Connector {
@@ -34,7 +36,8 @@ impl Manager for Connector {
                  errors and are retried like them; set lc_messages = 'C' for this role"
             );
         }
-        Ok(Link { conn, info })
+        let notify = self.0.notify(&info);
+        Ok(Link { conn, info, notify })
     }
 
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<ConnectError> {
@@ -96,6 +99,11 @@ impl Checkout {
 
     pub(crate) fn info(&self) -> &ConnectionInfo {
         &self.link().info
+    }
+
+    /// Whether planning on it notifies.
+    pub(crate) fn notify(&self) -> Notify {
+        self.link().notify
     }
 
     fn link(&self) -> &Object<Connector> {

@@ -5,13 +5,13 @@
 //! where the queue is read costs a healthy machine one write per deadline instead of one per
 //! heartbeat.
 
-use crate::claim::Claim;
+use crate::claim::{Answer, Claim, Reach};
 use crate::error::TxError;
 use crate::retry::Retry;
 use crate::session::SessionInner;
 use crate::transaction::Tx;
 use crate::work::Work;
-use bmdb_model::work::{self, Claimed};
+use bmdb_model::work::{self, Claimed, Head};
 use bmdb_model::{Process, Provider, SessionId, plan};
 use std::sync::Arc;
 
@@ -31,17 +31,17 @@ struct Batch<T> {
     claimed: Vec<T>,
     /// Whether the queue may hold more than was looked at.
     more: bool,
+    /// What is at its head, unless that was re-armed.
+    head: Option<Head>,
 }
 
 impl SessionInner {
     /// Claims batch by batch, until there are enough, nothing seems due any more, or the share of
     /// one claim is done.
-    pub(crate) async fn claim_rearming(
-        self: &Arc<Self>,
-        claim: &Claim,
-    ) -> Result<Vec<Work>, TxError> {
+    pub(crate) async fn claim_rearming(self: &Arc<Self>, claim: &Claim) -> Result<Answer, TxError> {
         let mut retry = self.retry(None);
         let mut works = Vec::new();
+        let mut head = None;
         for _ in 0..BATCHES {
             let got = u32::try_from(works.len()).unwrap_or(u32::MAX);
             let missing = claim.limit.saturating_sub(got);
@@ -51,6 +51,7 @@ impl SessionInner {
             match self.claim_batch(claim, missing, &mut retry).await {
                 Ok(batch) => {
                     works.extend(batch.claimed);
+                    head = batch.head;
                     if !batch.more {
                         break;
                     }
@@ -63,7 +64,28 @@ impl SessionInner {
                 }
             }
         }
-        Ok(works)
+        Ok(Answer {
+            works,
+            head,
+            reach: Reach::Whole,
+        })
+    }
+
+    /// What is at the head of the queue now.
+    pub(crate) async fn head(&self, claim: &Claim) -> Result<Head, TxError> {
+        let mut conn = self.component.pool.checkout().await?;
+        let (process, provider) = (&claim.process, claim.provider.as_ref());
+        match work::seemingly_due(&mut conn, process, provider, self.lease().session).await {
+            Ok(head) => {
+                conn.give_back();
+                head.ok_or_else(|| self.expired())
+            }
+            Err(error) => {
+                let error = TxError::from(error);
+                conn.give_back_after(&error);
+                Err(error)
+            }
+        }
     }
 
     async fn claim_batch(
@@ -97,10 +119,11 @@ impl SessionInner {
         retry.on(&conn);
         // A transaction's fence check writes, and an idle poll is to write nothing.
         let idle = match work::seemingly_due(&mut conn, process, provider, session).await {
-            Ok(Some(true)) => None,
-            Ok(Some(false)) => Some(Some(Batch {
+            Ok(Some(Head::Due)) => None,
+            Ok(Some(head)) => Some(Some(Batch {
                 claimed: Vec::new(),
                 more: false,
+                head: Some(head),
             })),
             Ok(None) => Some(None),
             Err(error) => {
@@ -115,9 +138,14 @@ impl SessionInner {
         }
         let body =
             async |tx: &mut Tx<'_>| rearm_and_claim(tx, process, provider, session, missing).await;
-        let keep = |Batch { claimed, more }: Batch<Claimed>| Batch {
-            claimed: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
-            more,
+        let keep = |batch: Batch<Claimed>| Batch {
+            claimed: batch
+                .claimed
+                .into_iter()
+                .map(|c| self.hold(process, c))
+                .collect(),
+            more: batch.more,
+            head: batch.head,
         };
         self.claim_in_transaction(conn, &body, keep).await
     }
@@ -136,14 +164,21 @@ async fn rearm_and_claim(
     let size = missing.clamp(BATCH, LARGEST_BATCH);
     let (machines, definitions) = work::lock_due(tx, process, provider, size.into()).await?;
     if machines.is_empty() {
+        // Somebody else has locked them, or holds their lanes.
         return Ok(Batch {
             claimed: Vec::new(),
             more: false,
+            head: Some(Head::Due),
         });
     }
+    // Nobody is notified: this moves deadlines later, and what is due stays where it is.
     plan::machines_by(tx, &machines, &definitions).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
     let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);
-    Ok(Batch { claimed, more })
+    Ok(Batch {
+        claimed,
+        more,
+        head: None,
+    })
 }

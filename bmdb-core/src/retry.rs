@@ -13,8 +13,7 @@ use tokio::time::Instant;
 pub(crate) struct Retry {
     /// None where the limit is beyond what the clock can tell.
     deadline: Option<Instant>,
-    entropy: u128,
-    tries: u32,
+    delays: Delays,
     /// Whether errors that cannot be told apart are tried again, a few times.
     unclassified: bool,
 }
@@ -27,8 +26,7 @@ impl Retry {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(limit),
-            entropy: uuid::Uuid::new_v4().as_u128(),
-            tries: 0,
+            delays: Delays::new(Self::FIRST_DELAY, Self::LONGEST_DELAY),
             unclassified: false,
         }
     }
@@ -43,7 +41,7 @@ impl Retry {
     pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
         let worth_it = match error.failure() {
             Some(Failure::Unclassified) => {
-                self.unclassified && self.tries < Self::UNCLASSIFIED_TRIES
+                self.unclassified && self.delays.taken < Self::UNCLASSIFIED_TRIES
             }
             Some(failure) => failure.is_retryable() || failure == Failure::LaneTaken,
             None => false,
@@ -69,11 +67,46 @@ impl Retry {
 
     /// Between a tenth and the whole of a delay that doubles with every try.
     pub(crate) fn next_delay(&mut self) -> Duration {
-        let longest = Self::FIRST_DELAY
-            .saturating_mul(1 << self.tries.min(16))
-            .min(Self::LONGEST_DELAY);
-        self.tries += 1;
-        jittered(longest, bmdb_backoff::mix(self.entropy, self.tries.into()))
+        self.delays.next()
+    }
+}
+
+/// Delays that double from a shortest to a longest, each of them jittered.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    shortest: Duration,
+    longest: Duration,
+    taken: u32,
+    entropy: u128,
+    drawn: u64,
+}
+
+impl Delays {
+    pub(crate) fn new(shortest: Duration, longest: Duration) -> Self {
+        Self {
+            shortest,
+            longest,
+            taken: 0,
+            entropy: uuid::Uuid::new_v4().as_u128(),
+            drawn: 0,
+        }
+    }
+
+    /// The next delay begins the sequence anew.
+    pub(crate) fn restart(&mut self) {
+        self.taken = 0;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let whole = self.shortest.saturating_mul(1 << self.taken.min(30));
+        self.taken = self.taken.saturating_add(1);
+        self.jittered(whole.min(self.longest))
+    }
+
+    /// Between a tenth and the whole of `longest`, outside of the sequence.
+    pub(crate) fn jittered(&mut self, longest: Duration) -> Duration {
+        self.drawn = self.drawn.wrapping_add(1);
+        jittered(longest, bmdb_backoff::mix(self.entropy, self.drawn))
     }
 }
 
@@ -98,6 +131,35 @@ mod tests {
             );
         }
         assert!(jittered(Duration::MAX, u64::MAX) > Duration::from_secs(1));
+    }
+
+    #[test]
+    fn delays_double_to_the_longest_are_jittered_and_begin_anew() {
+        let millis = Duration::from_millis;
+        let wholes = [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000].map(millis);
+        let mut drawn = Vec::new();
+        for _ in 0..20 {
+            let mut delays = Delays::new(millis(100), millis(5000));
+            for _ in 0..2 {
+                for whole in wholes {
+                    let delay = delays.next();
+                    assert!(
+                        (whole / 10..=whole).contains(&delay),
+                        "{whole:?}: {delay:?}"
+                    );
+                    drawn.push(delay.as_secs_f64() / whole.as_secs_f64());
+                }
+                delays.restart();
+            }
+        }
+        let far_apart = |share: std::ops::Range<f64>| drawn.iter().any(|d| share.contains(d));
+        assert!(far_apart(0.1..0.4) && far_apart(0.7..1.0), "{drawn:?}");
+        drawn.sort_by(f64::total_cmp);
+        drawn.dedup();
+        assert!(drawn.len() > 200, "hardly jittered: {drawn:?}");
+        let mut last = Delays::new(millis(1), Duration::MAX);
+        last.taken = u32::MAX;
+        assert!(last.next() > Duration::from_secs(60));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
 //! Transactions: fence check, closure, planning, commit.
 
 use crate::error::TxError;
-use crate::pool::Pool;
+use crate::pool::{Checkout, Pool};
 use crate::retry::Retry;
 use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::notify::Notify;
 use bmdb_model::plan::{self, Definitions};
 use bmdb_model::{Failure, MachineId, SessionId, session};
 use diesel_async::AsyncPgConnection;
@@ -82,11 +83,13 @@ pub struct Tx<'c> {
     touched: BTreeSet<MachineId>,
     /// What it is to be planned by, read after the last of them was locked.
     definitions: Option<Definitions>,
+    notify: Notify,
 }
 
 impl<'c> Tx<'c> {
-    fn new(conn: &'c mut AsyncPgConnection) -> Self {
+    fn new(conn: &'c mut Checkout) -> Self {
         Self {
+            notify: conn.notify(),
             conn,
             touched: BTreeSet::new(),
             definitions: None,
@@ -146,7 +149,7 @@ impl<'c> Tx<'c> {
         match self.definitions {
             Some(definitions) if !self.touched.is_empty() => {
                 let touched: Vec<MachineId> = self.touched.into_iter().collect();
-                plan::machines_and_commit(self.conn, &touched, &definitions).await
+                plan::machines_and_commit(self.conn, &touched, &definitions, self.notify).await
             }
             _ => connection::check_not_aborted_and_commit(self.conn).await,
         }
@@ -233,7 +236,7 @@ where
 
 /// Runs a transaction of a session once: fence check, closure, plan, commit.
 pub(crate) async fn run_once<T, F>(
-    conn: &mut AsyncPgConnection,
+    conn: &mut Checkout,
     session: SessionId,
     opening: Opening,
     body: &F,

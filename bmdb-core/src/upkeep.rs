@@ -4,6 +4,7 @@ use crate::bmdb::Bmdb;
 use crate::error::TxError;
 use crate::transaction::run_unfenced;
 use bmdb_model::history::{self, Retention};
+use bmdb_model::notify::Notify;
 use bmdb_model::{MachineId, ProcessDef, machine, plan, process};
 use diesel_async::AsyncPgConnection;
 
@@ -57,7 +58,9 @@ impl Bmdb {
         let mut planned = 0;
         let mut after = None;
         loop {
-            let plan = async |conn: &mut AsyncPgConnection| plan_chunk(conn, after, busy).await;
+            let notify = component.notify;
+            let plan =
+                async |conn: &mut AsyncPgConnection| plan_chunk(conn, after, busy, notify).await;
             let chunk = run_unfenced(&component.pool, component.config.retry_for, &plan).await?;
             let Some(last) = chunk.last() else {
                 return Ok(planned);
@@ -99,6 +102,7 @@ async fn plan_chunk(
     conn: &mut AsyncPgConnection,
     after: Option<MachineId>,
     busy: Busy,
+    notify: Notify,
 ) -> Result<Vec<MachineId>, TxError> {
     let machines = match busy {
         Busy::Skip => plan::lock_chunk(conn, after, CHUNK).await?,
@@ -108,6 +112,6 @@ async fn plan_chunk(
             machines
         }
     };
-    plan::machines(conn, &machines).await?;
+    plan::machines_notifying(conn, &machines, notify).await?;
     Ok(machines)
 }

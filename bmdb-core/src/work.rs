@@ -94,6 +94,9 @@ impl Work {
     pub(crate) fn conclude(mut self) {
         self.ended = true;
         self.session.holdings.forget(self.attempt.fence);
+        // The machine may be due again now, or at the end of a backoff that nobody here has seen.
+        let component = &self.session.component;
+        component.wakeups.wake(&self.attempt.process);
     }
 }
 

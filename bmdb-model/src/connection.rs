@@ -28,12 +28,48 @@ pub struct ConnectionInfo {
     pub backend: Backend,
     /// The language of the server's messages; a deadlock is only recognised in English ones.
     pub messages_are_english: bool,
+    /// What kind of server it is.
+    pub engine: Engine,
+}
+
+/// A kind of server that speaks PostgreSQL's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// PostgreSQL.
+    PostgreSql,
+    /// CockroachDB.
+    CockroachDb,
+    /// YugabyteDB.
+    YugabyteDb,
+    /// None of those.
+    Other,
+}
+
+impl Engine {
+    /// The engine that calls itself so in `version()`.
+    fn of(version: &str) -> Self {
+        if version.contains("CockroachDB") {
+            Self::CockroachDb
+        } else if version.contains("-YB-") {
+            Self::YugabyteDb
+        } else if version.starts_with("PostgreSQL ") {
+            Self::PostgreSql
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Whether it has `LISTEN` and `NOTIFY`. Others refuse them, or take them and do nothing.
+    #[must_use]
+    pub const fn has_listen_notify(self) -> bool {
+        matches!(self, Self::PostgreSql)
+    }
 }
 
 statement! {
-    WhoServes = "SELECT a.pid, a.backend_start, current_setting('lc_messages') \
+    WhoServes = "SELECT a.pid, a.backend_start, current_setting('lc_messages'), version() \
                  FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()";
-    () -> (Integer, Timestamptz, Text)
+    () -> (Integer, Timestamptz, Text, Text)
 }
 
 /// Sets up a fresh connection: a server that has lost its client gives up the client's statement
@@ -46,7 +82,7 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    let (pid, started_at, language): (i32, DateTime<Utc>, String) =
+    let (pid, started_at, language, version): (i32, DateTime<Utc>, String, String) =
         WhoServes {}.get_result(conn).await?;
     let messages_are_english = language.is_empty()
         || ["C", "POSIX", "en"].iter().any(|english| {
@@ -57,6 +93,7 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     Ok(ConnectionInfo {
         backend: Backend { pid, started_at },
         messages_are_english,
+        engine: Engine::of(&version),
     })
 }
 
@@ -95,4 +132,36 @@ pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result
         .await
         .optional()?;
     Ok(signalled.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Engine;
+
+    #[test]
+    fn only_postgresql_itself_is_taken_to_have_listen_and_notify() {
+        for (version, engine) in [
+            (
+                "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu",
+                Engine::PostgreSql,
+            ),
+            (
+                "PostgreSQL 18beta1 on aarch64-apple-darwin",
+                Engine::PostgreSql,
+            ),
+            (
+                "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27)",
+                Engine::CockroachDb,
+            ),
+            (
+                "PostgreSQL 15.2-YB-2.25.0.0-b0 on x86_64-pc-linux-gnu",
+                Engine::YugabyteDb,
+            ),
+            ("Materialize v0.9", Engine::Other),
+            ("", Engine::Other),
+        ] {
+            assert_eq!(Engine::of(version), engine, "{version}");
+            assert_eq!(engine.has_listen_notify(), engine == Engine::PostgreSql);
+        }
+    }
 }

@@ -38,6 +38,7 @@ pub mod hold;
 pub mod loss;
 pub mod machine;
 pub mod migration;
+pub mod notify;
 pub mod os_installation;
 pub mod plan;
 pub mod process;

@@ -4,6 +4,7 @@
 //! still plans it right when it writes a tag.
 
 use crate::connection::committing;
+use crate::notify::{NOTIFYING, Notify};
 use crate::schema::process_def;
 use crate::statement::statement;
 use crate::{Error, Lane, MachineId, Process, machine};
@@ -77,8 +78,21 @@ pub(crate) async fn touch_in_company(
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.
 pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
+    machines_notifying(conn, machines, Notify::Nobody).await
+}
+
+/// As [`machines`], and notifies of what becomes due by it once the transaction commits: at most once
+/// for each process.
+///
+/// # Errors
+/// As [`machines`].
+pub async fn machines_notifying(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    notify: Notify,
+) -> Result<(), Error> {
     let definitions = definitions(conn).await?;
-    machines_by(conn, machines, &definitions).await
+    machines_in_company(conn, machines, &definitions, notify).await
 }
 
 /// As [`machines`], by definitions that have been read already.
@@ -90,13 +104,14 @@ pub async fn machines_by(
     machines: &[MachineId],
     definitions: &Definitions,
 ) -> Result<(), Error> {
-    machines_in_company(conn, machines, definitions).await
+    machines_in_company(conn, machines, definitions, Notify::Nobody).await
 }
 
 async fn machines_in_company(
     mut conn: &AsyncPgConnection,
     machines: &[MachineId],
     Definitions(workflows): &Definitions,
+    notify: Notify,
 ) -> Result<(), Error> {
     if machines.is_empty() {
         return Ok(());
@@ -107,12 +122,13 @@ async fn machines_in_company(
         processes,
         lanes,
         workflows,
+        notify,
     };
     plan.execute(&mut conn).await?;
     Ok(())
 }
 
-/// As [`machines_by`], and commits, in one round trip.
+/// As [`machines_by`], notifies as [`machines_notifying`] does, and commits, in one round trip.
 ///
 /// # Errors
 /// As [`machines`], and then everything is rolled back; otherwise as [`crate::connection::commit`].
@@ -120,10 +136,12 @@ pub async fn machines_and_commit(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
+    notify: Notify,
 ) -> Result<(), Error> {
     // Its parameters are ids and names that the database has given us: it is sure to be sent.
-    let plan =
-        async |conn: &AsyncPgConnection| machines_in_company(conn, machines, definitions).await;
+    let plan = async |conn: &AsyncPgConnection| {
+        machines_in_company(conn, machines, definitions, notify).await
+    };
     committing(conn, plan).await
 }
 
@@ -141,6 +159,7 @@ struct Plan<'a> {
     processes: Vec<&'a Process>,
     lanes: Vec<&'a Lane>,
     workflows: &'a [Workflow],
+    notify: Notify,
 }
 
 impl QueryId for Plan<'_> {
@@ -172,6 +191,9 @@ impl QueryFragment<Pg> for Plan<'_> {
             out.push_sql(" v WHERE v.machine_id = ANY ($1)");
         }
         out.push_sql(include_str!("sql/plan_tail.sql"));
+        if self.notify == Notify::Listeners {
+            out.push_sql(NOTIFYING);
+        }
         Ok(())
     }
 }

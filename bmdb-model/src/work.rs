@@ -2,6 +2,7 @@
 
 mod claim;
 mod end;
+mod head;
 mod rearm;
 
 pub use claim::{Batch, Claimed, Gate, claim, claim_above, claim_machine, gates};
@@ -9,6 +10,7 @@ pub use end::{
     Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
     finish_fenced, release_all,
 };
+pub use head::Head;
 pub use rearm::{claim_planned, lock_due, seemingly_due};
 
 use crate::schema::work_item;

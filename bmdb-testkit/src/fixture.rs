@@ -5,6 +5,7 @@
 
 use crate::time::interval;
 use crate::{TestDb, TestkitError};
+use bmdb_model::notify::Notify;
 use bmdb_model::{MachineId, Provider, SessionId, plan};
 use diesel_async::SimpleAsyncConnection;
 use std::fmt::Write;
@@ -109,7 +110,8 @@ impl NewMachine<'_> {
         self.tag("machine_os_installation_report", columns, &values)
     }
 
-    /// Plans the machine too, so that its work items exist as after the same writes by a component.
+    /// Plans the machine too, so that its work items exist, and pollers are woken, as after the same
+    /// writes by a component.
     pub fn planned(mut self) -> Self {
         self.planned = true;
         self
@@ -123,7 +125,8 @@ impl NewMachine<'_> {
         let mut conn = self.db.connect().await?;
         conn.batch_execute(&format!("BEGIN;\n{}", self.sql)).await?;
         if self.planned {
-            let planned = plan::machines(&mut conn, &[self.machine]).await;
+            let machines = [self.machine];
+            let planned = plan::machines_notifying(&mut conn, &machines, Notify::Listeners).await;
             planned.map_err(|error| TestkitError::Diesel(Box::new(error)))?;
         }
         conn.batch_execute("COMMIT").await?;

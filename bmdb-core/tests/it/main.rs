@@ -14,6 +14,7 @@ mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod others;
+mod poller;
 mod race;
 mod rearm;
 mod regressions;

@@ -12,7 +12,7 @@ async fn work_on_any(session: &Session, machines: &[MachineId]) -> Result<Work, 
 }
 
 impl Scenario {
-    async fn hold(&self, machine: MachineId) {
+    pub(crate) async fn hold(&self, machine: MachineId) {
         self.session
             .transact(async |tx| tx.hold(machine, "disk").await)
             .await

@@ -1,21 +1,13 @@
 -- Claims due items of a process: all three gates are columns of the locked row, which SKIP LOCKED
--- re-reads in its newest version. "candidate" keeps an idle poll read-only: without it the fence
--- check's row lock would take a transaction id and write WAL on every poll. It is ordered as the index
--- is, or statistics that call everything due make the planner look for it in the whole table.
+-- re-reads in its newest version. The look at the queue's head keeps an idle poll read-only: without
+-- it the fence check's row lock would take a transaction id and write WAL on every poll.
 -- $3 is where to begin in the queue. It keeps a claim from stepping over the dead entries at the
 -- queue's head, and makes a range of which the planner expects little, whatever it knows: so the
 -- generic plan uses the indexes, and the items are not joined by reading the whole table.
-WITH candidate AS MATERIALIZED (
-    SELECT 1 FROM work_item i
-    WHERE i.process = $1 AND i.provider = $2
-      AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
-      AND i.ready_at >= coalesce($3::timestamptz, '-infinity')
-    ORDER BY i.provider, i.ready_at
-    LIMIT 1
-), alive AS MATERIALIZED (
+, alive AS MATERIALIZED (
     SELECT 1 FROM sessions
     WHERE session_id = $4 AND session_deadline > clock_timestamp()
-      AND EXISTS (SELECT 1 FROM candidate)
+      AND EXISTS (SELECT 1 FROM head WHERE due)
     FOR KEY SHARE
 ), due AS MATERIALIZED (
     SELECT i.machine_id, i.process FROM work_item i
@@ -40,7 +32,9 @@ WITH candidate AS MATERIALIZED (
     RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.ready_at, i.failures,
         CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
 )
-SELECT s.lives, c.machine_id, c.fence, c.started_at, c.ready_at, c.failures, c.previous_interval
+SELECT s.lives, s.due_in,
+       c.machine_id, c.fence, c.started_at, c.ready_at, c.failures, c.previous_interval
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
-                     WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives) s
+                     WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
+             (SELECT due_in FROM head) AS due_in) s
 LEFT JOIN claimed c ON true

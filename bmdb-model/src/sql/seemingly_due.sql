@@ -1,10 +1,5 @@
--- Whether a session lives, and whether the queue of a time-driven process has anything in it. Reads
--- only: an idle poll is to lock and to write nothing.
+-- Whether a session lives, and what is at the head of a time-driven process's queue. Reads only: an
+-- idle poll is to lock and to write nothing.
 SELECT EXISTS (SELECT 1 FROM sessions
-               WHERE session_id = $1 AND session_deadline > clock_timestamp()) AS lives,
-       (SELECT true FROM work_item i
-        WHERE i.process = $2 AND i.provider = $3
-          AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
-        -- As the index is ordered: see the claim.
-        ORDER BY i.provider, i.ready_at
-        LIMIT 1) IS TRUE AS due
+               WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
+       (SELECT due_in FROM head) AS due_in

@@ -1,5 +1,6 @@
 //! Claiming work items, from the queue or one by one.
 
+use super::head::{Head, at_the_head, at_the_head_of_any};
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
@@ -30,6 +31,8 @@ pub struct Batch {
     pub claimed: Vec<Claimed>,
     /// When the last of them in the queue was ready: the floor for the next claim.
     pub latest: Option<DateTime<Utc>>,
+    /// What was first in the queue, from the floor on, before anything was claimed.
+    pub head: Head,
 }
 
 type ClaimColumns = (
@@ -44,25 +47,26 @@ type ClaimColumns = (
 statement! {
     ClaimOfProvider<'a> = CLAIM;
     (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
-    -> (Bool, ClaimColumns)
+    -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
 statement! {
     ClaimOfAny<'a> = &CLAIM_OF_ANY;
     (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
-    -> (Bool, ClaimColumns)
+    -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
 /// The one claim query.
-const CLAIM: &str = include_str!("../sql/claim.sql");
+const CLAIM: &str = at_the_head!("../sql/claim.sql");
 
-/// The claim query for all providers. A text of its own, because a condition that serves both cases
-/// would keep the generic plan from using the index for one provider.
-static CLAIM_OF_ANY: LazyLock<String> =
-    LazyLock::new(|| CLAIM.replace("i.provider = $2", "$2::text IS NULL"));
+/// The claim query for all providers.
+static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {
+    at_the_head_of_any!("../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
+});
 
 type ClaimRow = (
     bool,
+    Option<i64>,
     (
         Option<MachineId>,
         Option<Fence>,
@@ -139,7 +143,7 @@ pub async fn claim_above(
     let claimed: Vec<Claimed> = rows
         .iter()
         .filter_map(
-            |(_, (machine, fence, started_at, _, failures, previous_interval))| {
+            |(_, _, (machine, fence, started_at, _, failures, previous_interval))| {
                 Some(Claimed {
                     machine: (*machine)?,
                     fence: (*fence)?,
@@ -152,9 +156,14 @@ pub async fn claim_above(
         .collect();
     // Work of a session that expired within the statement is still returned: the caller must know
     // of it to end it.
-    let lives = rows.iter().any(|(lives, _)| *lives) || !claimed.is_empty();
-    let latest = rows.iter().filter_map(|(_, columns)| columns.3).max();
-    Ok(lives.then_some(Batch { claimed, latest }))
+    let lives = rows.iter().any(|(lives, ..)| *lives) || !claimed.is_empty();
+    let latest = rows.iter().filter_map(|(.., columns)| columns.3).max();
+    let head = rows.iter().find_map(|(_, due_in, _)| *due_in);
+    Ok(lives.then_some(Batch {
+        claimed,
+        latest,
+        head: Head::from_millis(head),
+    }))
 }
 
 statement! {
@@ -242,5 +251,6 @@ mod tests {
     fn the_claim_for_any_provider_differs_only_in_the_provider() {
         assert_eq!(CLAIM.matches("i.provider = $2").count(), 2);
         assert_eq!(CLAIM_OF_ANY.matches("$2::text IS NULL").count(), 2);
+        assert!(!CLAIM_OF_ANY.contains("i.provider = $2"));
     }
 }

@@ -4,33 +4,33 @@
 //! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
 //! of what is not, and claims the rest.
 
+use super::head::{Head, at_the_head, at_the_head_of_any};
 use crate::plan::{self, Definitions};
 use crate::statement::statement;
 use crate::work::Claimed;
 use crate::{Error, MachineId, Process, Provider, SessionId};
+use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 use std::sync::LazyLock;
 
-const SEEMINGLY_DUE: &str = include_str!("../sql/seemingly_due.sql");
 const LOCK_DUE: &str = include_str!("../sql/lock_due.sql");
 
 /// As for claims, a text of its own where the provider does not matter.
-static SEEMINGLY_DUE_OF_ANY: LazyLock<String> =
-    LazyLock::new(|| SEEMINGLY_DUE.replace("i.provider = $3", "$3::text IS NULL"));
 static LOCK_DUE_OF_ANY: LazyLock<String> =
     LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
 
 statement! {
-    SeeminglyDueOfProvider<'a> = SEEMINGLY_DUE;
-    (session: SessionId => SqlUuid, process: &'a Process => Text, provider: &'a Provider => Text) -> (Bool, Bool)
+    SeeminglyDueOfProvider<'a> = at_the_head!("../sql/seemingly_due.sql");
+    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    -> (Bool, Nullable<BigInt>)
 }
 
 statement! {
-    SeeminglyDueOfAny<'a> = &SEEMINGLY_DUE_OF_ANY;
-    (session: SessionId => SqlUuid, process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>)
-    -> (Bool, Bool)
+    SeeminglyDueOfAny<'a> = at_the_head_of_any!("../sql/seemingly_due.sql");
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    -> (Bool, Nullable<BigInt>)
 }
 
 statement! {
@@ -54,8 +54,7 @@ statement! {
     ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
 
-/// Whether the queue of a process has anything in it; `None` when the session has expired. It reads
-/// only.
+/// What is at the head of a process's queue; `None` when the session has expired. It reads only.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -64,28 +63,32 @@ pub async fn seemingly_due(
     process: &Process,
     provider: Option<&Provider>,
     session: SessionId,
-) -> Result<Option<bool>, Error> {
-    let (lives, due): (bool, bool) = match provider {
+) -> Result<Option<Head>, Error> {
+    // What was re-armed is at the far end of the queue: there is nothing to be passed over.
+    let floor = None;
+    let (lives, due_in): (bool, Option<i64>) = match provider {
         Some(provider) => {
             SeeminglyDueOfProvider {
-                session,
                 process,
                 provider,
+                floor,
+                session,
             }
             .get_result(conn)
             .await?
         }
         None => {
             SeeminglyDueOfAny {
-                session,
                 process,
                 provider,
+                floor,
+                session,
             }
             .get_result(conn)
             .await?
         }
     };
-    Ok(lives.then_some(due))
+    Ok(lives.then_some(Head::from_millis(due_in)))
 }
 
 /// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
@@ -161,11 +164,10 @@ pub async fn claim_planned(
 
 #[cfg(test)]
 mod tests {
-    use super::{LOCK_DUE_OF_ANY, SEEMINGLY_DUE_OF_ANY};
+    use super::LOCK_DUE_OF_ANY;
 
     #[test]
-    fn the_texts_for_any_provider_differ_in_the_provider() {
-        assert_eq!(SEEMINGLY_DUE_OF_ANY.matches("$3::text IS NULL").count(), 1);
+    fn the_text_for_any_provider_differs_in_the_provider() {
         assert_eq!(LOCK_DUE_OF_ANY.matches("$2::text IS NULL").count(), 1);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::scenario::{START, Scenario};
 use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::notify::Notify;
 use bmdb_model::{
     AgentStarted, Error, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process,
     session,
@@ -45,7 +46,7 @@ async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_nex
     for id in ["first", "second"] {
         let machine = s.provided(id).await;
         let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
-        plan::machines_and_commit(&mut conn, &[machine], &definitions)
+        plan::machines_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
             .await
             .unwrap();
         let transactions = format!(
@@ -79,7 +80,7 @@ async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
             let begun =
                 session::begin_fenced_touching(&mut conn, READ_COMMITTED, session, &machines).await;
             let definitions = begun.unwrap().unwrap();
-            plan::machines_and_commit(&mut conn, &machines, &definitions)
+            plan::machines_and_commit(&mut conn, &machines, &definitions, Notify::Nobody)
                 .await
                 .unwrap();
             conn
@@ -134,7 +135,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
     conn.batch_execute("DROP VIEW workflow_agent_start")
         .await
         .unwrap();
-    let error = plan::machines_and_commit(&mut conn, &[machine], &definitions)
+    let error = plan::machines_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
         .await
         .unwrap_err();
     assert!(
@@ -145,7 +146,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
 
     // The transaction is over, and the connection as good as ever.
     let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
-    plan::machines_and_commit(&mut conn, &[machine], &definitions)
+    plan::machines_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
         .await
         .unwrap();
     assert_eq!(s.agents().await, [machine.to_string()]);
@@ -196,7 +197,7 @@ async fn a_connection_that_is_lost_is_in_no_transaction_and_says_so() {
     )
     .await
     .unwrap();
-    let error = plan::machines_and_commit(&mut conn, &[machine], &definitions)
+    let error = plan::machines_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
         .await
         .unwrap_err();
     assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");

@@ -4,6 +4,7 @@
 
 use crate::scenario::{START, Scenario};
 use bmdb_model::connection::{Access, Isolation, begin, roll_back};
+use bmdb_model::notify::Notify;
 use bmdb_model::{MachineId, Provider, plan, retrieval, work};
 
 /// The server whose plans are recorded. Other versions word them differently.
@@ -95,6 +96,10 @@ async fn the_texts_that_are_put_together_from_workflows() {
     let machine = s.provided("a").await;
     plan::machines(&mut s.conn, &[machine]).await.unwrap();
     check("plan", &s.text("listed AS").await);
+    plan::machines_notifying(&mut s.conn, &[machine], Notify::Listeners)
+        .await
+        .unwrap();
+    check("plan_notifying", &s.text("pg_notify").await);
     let equinix = Some(&Provider::EQUINIX);
     retrieval::for_agent_start(&mut s.conn, &START, equinix, 1)
         .await

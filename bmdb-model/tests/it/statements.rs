@@ -3,6 +3,7 @@
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::history::{self, Retention};
+use bmdb_model::notify::Notify;
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
     provided, retrieval, session, work,
@@ -77,7 +78,11 @@ impl Scenario {
         agent::advance_heartbeat(conn, machine, None).await.unwrap();
         agent::authenticate(conn, machine, b"key").await.unwrap();
         agent::unset(conn, machine).await.unwrap();
-        plan::machines(conn, &[machine]).await.unwrap();
+        for notify in [Notify::Nobody, Notify::Listeners] {
+            plan::machines_notifying(conn, &[machine], notify)
+                .await
+                .unwrap();
+        }
         let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
         connection::begin(conn, isolation, access).await.unwrap();
         connection::check_not_aborted_and_commit(conn)
@@ -157,5 +162,9 @@ async fn every_statement_file_is_among_the_prepared_ones() {
     let of_any = prepared
         .iter()
         .filter(|statement| statement.contains("$2::text IS NULL"));
-    assert_eq!(of_any.count(), 2, "the two claims for any provider");
+    assert_eq!(
+        of_any.count(),
+        3,
+        "the claims for any provider, and the look at their queue"
+    );
 }

@@ -1,0 +1,231 @@
+//! Waiting for work: polls that become rarer while there is none, and wake-ups that come before them.
+
+use crate::claim::{Answer, Claim, Reach};
+use crate::error::TxError;
+use crate::floors::RESET;
+use crate::retry::Delays;
+use crate::session::{Session, SessionInner};
+use crate::wake::Ear;
+use crate::work::Work;
+use bmdb_model::work::Head;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The longest delay that can be asked for.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// The pollers that one event wakes, here and elsewhere, poll within this time, one after the other.
+const SPREAD: Duration = Duration::from_millis(20);
+
+/// After a wake-up that found nothing above the session's floor, all of the queue is looked at: a
+/// transaction that takes long puts its machines below. Not at once, for a burst of wake-ups under a
+/// long-running reader is just what the floor is for.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// How a poller waits while there is nothing to claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PollOptions {
+    /// The longest wait after the first poll in vain; each further one doubles it. At least 1 ms.
+    /// Default: 100 ms.
+    pub shortest_delay: Duration,
+    /// What the waits grow to; at least the shortest, at most a day. Nobody is woken for machines that
+    /// were given back by others or lost, so this is how late they may be noticed. Default: 5 s, as
+    /// long as a dead worker's lease; a hundred idle pollers then cost the server some forty polls a
+    /// second, of five pages each.
+    pub longest_delay: Duration,
+    /// Whether to be woken by the database as well, for which the component keeps one more
+    /// connection. Default: yes; on engines without `LISTEN` and `NOTIFY` it makes no difference.
+    pub listen: bool,
+}
+
+impl Default for PollOptions {
+    fn default() -> Self {
+        Self {
+            shortest_delay: Duration::from_millis(100),
+            longest_delay: Duration::from_secs(5),
+            listen: true,
+        }
+    }
+}
+
+impl PollOptions {
+    /// The same with other delays.
+    #[must_use]
+    pub const fn delays(self, shortest: Duration, longest: Duration) -> Self {
+        Self {
+            shortest_delay: shortest,
+            longest_delay: longest,
+            ..self
+        }
+    }
+
+    /// The same, woken by the database or not.
+    #[must_use]
+    pub const fn listen(self, listen: bool) -> Self {
+        Self { listen, ..self }
+    }
+
+    fn idle(&self) -> Delays {
+        let shortest = self.shortest_delay.clamp(Duration::from_millis(1), LONGEST);
+        Delays::new(shortest, self.longest_delay.clamp(shortest, LONGEST))
+    }
+}
+
+/// Claims machines as they become due. It keeps its session as a work does; keep it for as long as its
+/// process is worked on, for it remembers how idle the queue was.
+pub struct Poller {
+    session: Arc<SessionInner>,
+    claim: Claim,
+    idle: Delays,
+    wakeups: watch::Receiver<()>,
+    /// Listens with the first wait.
+    listen: bool,
+    ear: Option<Arc<Ear>>,
+    /// When to poll, and how.
+    at: Instant,
+    woken: bool,
+    reach: Reach,
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poller")
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A poller with default options: see [`Poller::next`].
+    #[must_use]
+    pub fn poller(&self, claim: &Claim) -> Poller {
+        self.poller_with(claim, PollOptions::default())
+    }
+
+    /// A poller for what `claim` would claim, but for its limit.
+    #[must_use]
+    pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
+        Poller {
+            session: self.inner.clone(),
+            claim: claim.clone(),
+            idle: options.idle(),
+            wakeups: self.inner.component.wakeups.subscribe(&claim.process),
+            listen: options.listen,
+            ear: None,
+            at: Instant::now(),
+            woken: false,
+            reach: Reach::AboveFloor,
+        }
+    }
+}
+
+impl Poller {
+    /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`] does. The
+    /// answer is never empty; with a limit of 0 there is none but an error.
+    ///
+    /// The first poll is made at once. While there is nothing to claim, further ones come after delays
+    /// that double from [`PollOptions::shortest_delay`] to [`PollOptions::longest_delay`], each
+    /// jittered to between a tenth and the whole of it; earlier when the next machine of the queue is
+    /// due earlier, when a work of the same process has ended in this component, and when the database
+    /// notifies of a machine that has become due by a change of its tags, which takes some
+    /// milliseconds. While the database cannot be reached, polling goes on.
+    ///
+    /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. A wait goes on with
+    /// the next call; what a poll on its way may have claimed is given back in the background.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
+    /// component drains, and what else [`Session::claim`] can fail with and would again.
+    pub async fn next(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
+        let session = self.session.clone();
+        tokio::select! {
+            // What has ended claims nothing more. Draining ends the session too.
+            biased;
+            () = session.component.draining() => Err(TxError::Draining),
+            () = session.lease().lost() => Err(TxError::SessionExpired),
+            polled = self.poll_until_claimed(limit), if limit > 0 => polled,
+        }
+    }
+
+    async fn poll_until_claimed(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
+        let claim = self.claim.clone().limit(limit);
+        loop {
+            self.rest().await;
+            // What changes from here on wakes, for the poll may not see it.
+            self.wakeups.mark_unchanged();
+            match self.poll(&claim).await {
+                Ok(answer) if answer.works.is_empty() => self.rest_after(&answer),
+                Ok(answer) => {
+                    self.idle.restart();
+                    self.rest_for(Duration::ZERO);
+                    return Ok(answer.works);
+                }
+                Err(error) => {
+                    let delay = self.idle.next();
+                    self.rest_for(delay);
+                    if !error.is_transient() {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, "a poll failed");
+                }
+            }
+        }
+    }
+
+    async fn poll(&self, claim: &Claim) -> Result<Answer, TxError> {
+        let mut answer = self.session.claim(claim, self.reach).await?;
+        if answer.works.is_empty() && answer.head.is_none() {
+            answer.head = Some(self.session.head(claim).await?);
+        }
+        Ok(answer)
+    }
+
+    /// Until it is time to poll, or something wakes. What has come of it is kept at each step, should
+    /// the future be dropped.
+    async fn rest(&mut self) {
+        if self.listen && self.ear.is_none() && self.at > Instant::now() {
+            self.ear = self.session.component.wakeups.listen();
+        }
+        if !self.woken {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.at) => return,
+                // The sender lives as long as its receivers.
+                _ = self.wakeups.changed() => {
+                    let soon = self.idle.jittered(SPREAD / 2);
+                    self.at = self.at.min(Instant::now() + soon);
+                    self.woken = true;
+                }
+            }
+        }
+        tokio::time::sleep_until(self.at).await;
+    }
+
+    fn rest_after(&mut self, answer: &Answer) {
+        let mut delay = self.idle.next();
+        // A head that is due and was not claimed is somebody else's, and no reason to hurry.
+        if let Some(Head::DueIn(time)) = answer.head {
+            delay = delay.min(time + self.idle.jittered(SPREAD));
+        }
+        let was_woken = self.woken;
+        self.rest_for(delay);
+        if answer.reach == Reach::AboveFloor {
+            // By then the floor is another one, or none.
+            let (reach, delay) = if was_woken {
+                (Reach::Whole, SETTLE)
+            } else {
+                (Reach::AboveFloor, RESET)
+            };
+            self.reach = reach;
+            self.at = self.at.min(Instant::now() + delay);
+        }
+    }
+
+    fn rest_for(&mut self, delay: Duration) {
+        self.at = Instant::now() + delay;
+        self.woken = false;
+        self.reach = Reach::AboveFloor;
+    }
+}

@@ -1,0 +1,264 @@
+//! Polling without being told: bounds of the wait, and its ends.
+
+use super::*;
+
+const SECOND: Backoff = Backoff::fixed(Seconds::new(1).unwrap());
+
+/// Never woken by the database.
+fn deaf() -> PollOptions {
+    patient().listen(false)
+}
+
+#[tokio::test]
+async fn what_is_due_is_claimed_at_once_and_up_to_the_limit() {
+    let s = Scenario::new().await;
+    for id in ["a", "b", "c"] {
+        s.provided(id).await;
+    }
+    let mut poller = s.session.poller_with(&equinix().limit(1), deaf());
+    let mut works = poller.next(2).await.unwrap();
+    assert_eq!(works.len(), 2);
+    works.extend(poller.next(9).await.unwrap());
+    assert_eq!(works.len(), 3);
+}
+
+#[tokio::test]
+async fn a_machine_that_backs_off_is_claimed_when_its_backoff_ends() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    for claim in [equinix(), Claim::of(&START)] {
+        s.claim_one().await.fail(&SECOND, "x").await.unwrap();
+        let began = Instant::now();
+        let waiting = wait(s.session.poller_with(&claim, deaf()));
+        let (machines, at) = woken(waiting).await;
+        assert_eq!(machines, [machine]);
+        assert!(at - began > Duration::from_millis(800), "{:?}", at - began);
+    }
+}
+
+#[tokio::test]
+async fn a_backoff_that_begins_while_a_poller_of_the_component_waits_is_not_slept_through() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let work = s.claim_one().await;
+    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    work.fail(&SECOND, "x").await.unwrap();
+    assert_eq!(woken(waiting).await.0, [machine]);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_given_back_within_the_component_is_claimed_again_at_once() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let work = s.claim_one().await;
+    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    work.cancel().await.unwrap();
+    assert_eq!(woken(waiting).await.0, [machine]);
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_time_driven_process_bounds_the_wait_also_when_it_was_moved() {
+    let s = Scenario::new().await;
+    // Due by its plan, and by its heartbeat in a second.
+    let silent = s.db.machine().provided(&Provider::EQUINIX, "a");
+    let silent = silent
+        .agent_started(HOUR)
+        .agent_heartbeat(Duration::from_secs(660));
+    let machine = silent.planned().create().await.unwrap();
+    s.db.execute(
+        "UPDATE machine_agent_heartbeat
+         SET agent_heartbeat_at = now() - interval '10 min' + interval '1 second'",
+    )
+    .await
+    .unwrap();
+    let recovery = Claim::of(&Process::SHEPHERD_RECOVERY).provider(&Provider::EQUINIX);
+    let began = Instant::now();
+    let (machines, at) = woken(wait(s.session.poller_with(&recovery, deaf()))).await;
+    assert_eq!(machines, [machine]);
+    assert!(at - began > Duration::from_millis(700), "{:?}", at - began);
+}
+
+#[tokio::test]
+async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
+    let s = Scenario::new().await;
+    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
+    let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
+    let machine = s.provided("a").await;
+    let _work = s.claim_one().await;
+    // Nothing; due, and locked by somebody; due in an age.
+    let mut other = s.db.connect().await.unwrap();
+    for (set, locked) in [
+        ("eligible = false", false),
+        (
+            "session_id = NULL, started_at = NULL, eligible = true",
+            true,
+        ),
+        ("backoff_until = 'infinity'", false),
+    ] {
+        let change = format!("UPDATE work_item SET {set} WHERE machine_id = '{machine}'");
+        s.db.execute(&change).await.unwrap();
+        if locked {
+            let lock = "BEGIN; SELECT FROM work_item FOR UPDATE";
+            diesel_async::SimpleAsyncConnection::batch_execute(&mut other, lock)
+                .await
+                .unwrap();
+        }
+        let mut poller = session.poller_with(&equinix(), deaf());
+        let mut requests = [0, 0];
+        for counted in &mut requests {
+            let idle = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
+            assert!(idle.is_err(), "{set}: {idle:?}");
+            *counted = proxy.requests();
+        }
+        assert_eq!(requests[0], requests[1], "{set}: it goes on polling");
+        if locked {
+            diesel_async::SimpleAsyncConnection::batch_execute(&mut other, "ROLLBACK")
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn polls_in_vain_become_rarer() {
+    let s = Scenario::new().await;
+    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
+    let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
+    let delays = PollOptions::default().delays(Duration::from_millis(1), 24 * HOUR);
+    let mut poller = session.poller_with(&equinix(), delays.listen(false));
+    let mut polls = Vec::new();
+    for _ in 0..2 {
+        let before = proxy.requests();
+        let idle = tokio::time::timeout(Duration::from_secs(1), poller.next(1)).await;
+        assert!(idle.is_err(), "{idle:?}");
+        polls.push(proxy.requests() - before);
+    }
+    // Delays of 1, 2, 4, … ms: ten fit into the first second, or a few more by their jitter.
+    assert!((8..40).contains(&polls[0]), "{polls:?}");
+    assert!(polls[1] < polls[0] / 2, "{polls:?}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_the_session() {
+    let s = Scenario::new().await;
+    for limit in [1, 0] {
+        let session = s.another_session().await;
+        let mut poller = session.poller_with(&equinix(), deaf());
+        let waiting = tokio::spawn(async move { poller.next(limit).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!waiting.is_finished());
+        session.close().await.unwrap();
+        let ended = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_a_session_that_expires() {
+    let s = Scenario::new().await;
+    let short = SessionOptions::default().interval(Duration::from_secs(1));
+    let session = s.bmdb.start_session(short).await.unwrap();
+    let waiting = wait(session.poller_with(&equinix(), deaf()));
+    s.db.expire(session.id()).await.unwrap();
+    let (ended, _) = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_the_component_drains_and_claims_nothing_any_more() {
+    let s = Scenario::new().await;
+    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
+    let mut later = s.session.poller_with(&equinix(), deaf());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    s.provided("a").await;
+    let (drained, ended) = tokio::join!(s.bmdb.drain(SOON), waiting);
+    assert!(drained.unwrap());
+    let (ended, _) = ended.unwrap();
+    assert!(matches!(ended, Err(TxError::Draining)), "{ended:?}");
+    let refused = later.next(1).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(s.rows("SELECT * FROM work").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_dropped_wait_keeps_nothing_claimed_and_loses_nothing() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let mut poller = s.session.poller_with(&equinix(), deaf());
+    for micros in (0..3000).step_by(150) {
+        // Ahead of the poll, within it, or after it.
+        let limit = Duration::from_micros(micros);
+        if let Ok(works) = tokio::time::timeout(limit, poller.next(1)).await {
+            works.unwrap().remove(0).cancel().await.unwrap();
+        }
+    }
+    drop(poller);
+    until(&s.db, "count(*) = 0 FROM work").await;
+    let waiting = wait(s.session.poller_with(&equinix(), PollOptions::default()));
+    assert_eq!(woken(waiting).await.0, [machine]);
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_polls_nothing() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let mut poller = s.session.poller_with(&equinix(), PollOptions::default());
+    let waited = tokio::time::timeout(Duration::from_millis(200), poller.next(0)).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert_eq!(poller.next(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_poller_outlasts_a_database_that_cannot_be_reached_for_a_while() {
+    let s = Scenario::new().await;
+    let proxy = Proxy::tcp(s.db.url()).await.unwrap();
+    let (_bmdb, session) = quiet(proxy.url(), |mut config| {
+        config.connect_timeout = Duration::from_millis(100);
+        config
+    })
+    .await;
+    proxy.refuse();
+    let options = PollOptions::default().listen(false);
+    let waiting = wait(session.poller_with(&equinix(), options));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    let machine = s.provided("a").await;
+    proxy.heal().unwrap();
+    assert_eq!(woken(waiting).await.0, [machine]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_will_not_pass_is_told() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let mut poller = s.session.poller_with(&equinix(), PollOptions::default());
+    s.db.execute("ALTER TABLE work_item RENAME TO elsewhere")
+        .await
+        .unwrap();
+    let refused = poller.next(1).await;
+    assert!(matches!(refused, Err(TxError::Database(_))), "{refused:?}");
+    s.db.execute("ALTER TABLE elsewhere RENAME TO work_item")
+        .await
+        .unwrap();
+    assert_eq!(poller.next(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn failing_machines_are_retried_in_the_rhythm_of_their_backoffs() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let mut intervals = Vec::new();
+    for _ in 0..3 {
+        let polled = tokio::time::timeout(SOON, poller.next(1)).await;
+        let work = polled
+            .expect("it slept through a backoff")
+            .unwrap()
+            .remove(0);
+        intervals.push(work.fail(&RETRY, "x").await.unwrap().interval.get());
+    }
+    assert_eq!(intervals, [1, 2, 4]);
+}

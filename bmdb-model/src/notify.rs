@@ -1,0 +1,44 @@
+//! Notifications of machines that become due, on engines that have `LISTEN` and `NOTIFY`.
+//!
+//! They only make polling quicker: a notification may get lost, and none is sent for what becomes due
+//! by the passing of time or is given back.
+
+use crate::Error;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+
+/// Whether planning notifies of what it makes due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Notify {
+    /// Whoever listens ([`listen`]) is told each process that machines became due for. Such a
+    /// transaction takes a lock at its commit that all databases of the server share.
+    Listeners,
+    /// Nobody is told: for engines that cannot, and for where that lock is in the way.
+    #[default]
+    Nobody,
+}
+
+/// The one channel; the payload is the process.
+macro_rules! channel {
+    () => {
+        "bmdb_due"
+    };
+}
+
+/// Ends the planning statement. What is written of a machine that is due and that nobody holds either
+/// makes it due or moves it to another queue. The server folds what is equal within a transaction, so
+/// that each process is notified of once.
+pub(crate) const NOTIFYING: &str = concat!(
+    "\nRETURNING CASE WHEN t.eligible AND t.session_id IS NULL AND t.ready_at <= now() THEN pg_notify('",
+    channel!(),
+    "', t.process) END"
+);
+
+/// Makes a connection receive the notifications
+/// ([`AsyncPgConnection::notifications_stream`]): their payload is the process. What was sent before is
+/// not received.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn listen(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(conn.batch_execute(concat!("LISTEN ", channel!())).await?)
+}
