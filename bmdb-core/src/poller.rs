@@ -1,5 +1,8 @@
 //! Waiting for work: polls that become rarer while there is none, and wake-ups that come before them.
 
+mod poll;
+
+use self::poll::Poll;
 use crate::claim::{Answer, Claim, Reach};
 use crate::error::TxError;
 use crate::floors::RESET;
@@ -88,6 +91,8 @@ pub struct Poller {
     at: Instant,
     woken: bool,
     reach: Reach,
+    /// The poll that is on its way.
+    poll: Option<Poll>,
 }
 
 impl std::fmt::Debug for Poller {
@@ -118,6 +123,7 @@ impl Session {
             at: Instant::now(),
             woken: false,
             reach: Reach::AboveFloor,
+            poll: None,
         }
     }
 }
@@ -133,37 +139,41 @@ impl Poller {
     /// notifies of a machine that has become due by a change of its tags, which takes some
     /// milliseconds. While the database cannot be reached, polling goes on.
     ///
-    /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. A wait goes on with
-    /// the next call; what a poll on its way may have claimed is given back in the background.
+    /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. A wait or a poll on its
+    /// way goes on with the next call, which gets what was claimed, or as much of it as its limit allows.
+    /// The rest is given back in the background; so is all of it if no call comes within a tenth of a
+    /// second, or the poller is dropped.
     ///
     /// # Errors
     /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
     /// component drains, and what else [`Session::claim`] can fail with and would again.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
         let session = self.session.clone();
-        tokio::select! {
+        let polled = tokio::select! {
             // What has ended claims nothing more. Draining ends the session too.
             biased;
             () = session.component.draining() => Err(TxError::Draining),
             () = session.lease().lost() => Err(TxError::SessionExpired),
             polled = self.poll_until_claimed(limit), if limit > 0 => polled,
+        };
+        if polled.is_err() {
+            self.poll = None;
         }
+        polled
     }
 
     async fn poll_until_claimed(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
-        let claim = self.claim.clone().limit(limit);
         loop {
-            self.rest().await;
-            // What changes from here on wakes, for the poll may not see it.
-            self.wakeups.mark_unchanged();
-            match self.poll(&claim).await {
-                Ok(answer) if answer.works.is_empty() => self.rest_after(&answer),
-                Ok(answer) => {
+            match self.poll_once(limit).await {
+                None => {}
+                Some(Ok(answer)) if answer.works.is_empty() => self.rest_after(&answer),
+                Some(Ok(Answer { mut works, .. })) => {
                     self.idle.restart();
                     self.rest_for(Duration::ZERO);
-                    return Ok(answer.works);
+                    works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                    return Ok(works);
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let delay = self.idle.next();
                     self.rest_for(delay);
                     if !error.is_transient() {
@@ -175,18 +185,30 @@ impl Poller {
         }
     }
 
-    async fn poll(&self, claim: &Claim) -> Result<Answer, TxError> {
-        let mut answer = self.session.claim(claim, self.reach).await?;
-        if answer.works.is_empty() && answer.head.is_none() {
-            answer.head = Some(self.session.head(claim).await?);
+    /// Waits for the poll that is on its way, or until it is time for one; `None` when its answer was
+    /// not waited for.
+    async fn poll_once(&mut self, limit: u32) -> Option<Result<Answer, TxError>> {
+        if self.poll.is_none() {
+            self.rest().await;
+            // What changes from here on wakes, for the poll may not see it.
+            self.wakeups.mark_unchanged();
         }
-        Ok(answer)
+        let poll = self.poll.get_or_insert_with(|| {
+            let claim = self.claim.clone().limit(limit);
+            Poll::begin(self.session.clone(), claim, self.reach)
+        });
+        let answer = poll.answer().await;
+        self.poll = None;
+        answer
     }
 
     /// Until it is time to poll, or something wakes. What has come of it is kept at each step, should
     /// the future be dropped.
     async fn rest(&mut self) {
-        if self.listen && self.ear.is_none() && self.at > Instant::now() {
+        if self.at <= Instant::now() {
+            return;
+        }
+        if self.listen && self.ear.is_none() {
             self.ear = self.session.component.wakeups.listen();
         }
         if !self.woken {

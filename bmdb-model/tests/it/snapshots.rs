@@ -41,11 +41,16 @@ impl Scenario {
         .await
     }
 
-    /// What `EXPLAIN` with these options says of the claim of one Equinix machine, planned as on a
-    /// connection that was set up.
+    /// What `EXPLAIN` with these options says of the claim of one machine, of Equinix where the text
+    /// asks for a provider, planned as on a connection that was set up.
     async fn explain(&self, claim: &str, options: &str) -> Vec<String> {
+        let provider = if claim.contains("i.provider = $2") {
+            "'Equinix'"
+        } else {
+            "NULL"
+        };
         let execute = format!(
-            "EXECUTE claim('ShepherdAgentStart', 'Equinix', NULL, '{}', 1);",
+            "EXECUTE claim('ShepherdAgentStart', {provider}, NULL, '{}', 1);",
             self.session
         );
         let before = execute.repeat(BEFORE);
@@ -153,6 +158,20 @@ async fn an_idle_poll_reads_at_most_5_buffers_also_when_the_statistics_call_ever
     let claim = s.claim_text(Some(&Provider::EQUINIX)).await;
     let plan = s.explain(&claim, COUNTED).await;
     assert!(buffers(&plan) <= 5, "{plan:#?}");
+}
+
+// It read all of the queue's index, and would have read the table to learn when to look again.
+#[tokio::test]
+async fn an_idle_poll_without_a_provider_reads_a_few_buffers_for_each_provider() {
+    let mut s = Scenario::new().await;
+    s.fleet(5000).await;
+    let rest = "UPDATE work_item SET backoff_until = now() + interval '1 hour',
+                    provider = CASE WHEN random() < 0.5 THEN provider ELSE 'Lumen' END";
+    s.db.execute(rest).await.unwrap();
+    s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+    let claim = s.claim_text(None).await;
+    let plan = s.explain(&claim, COUNTED).await;
+    assert!(buffers(&plan) <= 5 * (2 + 2), "{plan:#?}");
 }
 
 /// The buffers of the whole statement: the topmost node is told first and includes all others.

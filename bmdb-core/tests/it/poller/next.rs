@@ -184,21 +184,77 @@ async fn a_wait_ends_when_the_component_drains_and_claims_nothing_any_more() {
 }
 
 #[tokio::test]
-async fn a_dropped_wait_keeps_nothing_claimed_and_loses_nothing() {
+async fn a_poll_whose_future_is_dropped_over_and_over_is_answered_all_the_same() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let mut poller = s.session.poller_with(&equinix(), deaf());
-    for micros in (0..3000).step_by(150) {
-        // Ahead of the poll, within it, or after it.
-        let limit = Duration::from_micros(micros);
-        if let Ok(works) = tokio::time::timeout(limit, poller.next(1)).await {
-            works.unwrap().remove(0).cancel().await.unwrap();
-        }
+    for _ in 0..5 {
+        let deadline = Instant::now() + SOON;
+        let work = loop {
+            let moment = Duration::from_micros(100);
+            match tokio::time::timeout(moment, poller.next(1)).await {
+                Ok(works) => break works.unwrap().remove(0),
+                Err(_) => assert!(Instant::now() < deadline, "no poll was answered"),
+            }
+        };
+        assert_eq!(work.machine(), machine);
+        work.finish_unchanged().await.unwrap();
     }
-    drop(poller);
+    // No claim went astray, and no connection was closed because of one.
+    let attempts = "SELECT outcome, count(*) FROM work_attempt GROUP BY outcome";
+    assert_eq!(s.rows(attempts).await, ["Finished|5"]);
+    assert_eq!(s.rows("SELECT last_value FROM work_fence").await, ["5"]);
+}
+
+impl Scenario {
+    /// A poller whose poll has claimed after its future was dropped.
+    async fn abandoned(&self) -> Poller {
+        let mut poller = self.session.poller_with(&equinix(), deaf());
+        // Let it begin, and no more.
+        let begun = tokio::time::timeout(Duration::ZERO, poller.next(1)).await;
+        assert!(begun.is_err(), "{begun:?}");
+        until(&self.db, "is_called FROM work_fence").await;
+        poller
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_asks_for_any_more_is_given_back() {
+    let s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let mut poller = s.abandoned().await;
     until(&s.db, "count(*) = 0 FROM work").await;
-    let waiting = wait(s.session.poller_with(&equinix(), PollOptions::default()));
-    assert_eq!(woken(waiting).await.0, [machine]);
+    // It was given back, and not forgotten.
+    let polled = tokio::time::timeout(SOON, poller.next(1)).await;
+    assert_eq!(polled.unwrap().unwrap()[0].machine(), machine);
+}
+
+#[tokio::test]
+async fn a_poller_that_is_dropped_keeps_nothing() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    drop(s.abandoned().await);
+    until(&s.db, "count(*) = 0 FROM work").await;
+    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let begun = tokio::time::timeout(Duration::ZERO, poller.next(1)).await;
+    assert!(begun.is_err(), "{begun:?}");
+    drop(poller);
+    assert!(s.bmdb.drain(SOON).await.unwrap());
+    assert_eq!(s.rows("SELECT * FROM work").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_smaller_limit_leaves_over_is_given_back() {
+    let s = Scenario::new().await;
+    for id in ["a", "b", "c"] {
+        s.provided(id).await;
+    }
+    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let begun = tokio::time::timeout(Duration::ZERO, poller.next(3)).await;
+    assert!(begun.is_err(), "{begun:?}");
+    let works = poller.next(1).await.unwrap();
+    assert_eq!(works.len(), 1);
+    until(&s.db, "count(*) = 1 FROM work").await;
 }
 
 #[tokio::test]
