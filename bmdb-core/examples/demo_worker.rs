@@ -62,29 +62,27 @@ async fn main() -> Result<(), Error> {
 async fn claim_until_told_to_stop(session: &Session, options: &Options) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut running = JoinSet::new();
+    let [first, further @ ..] = options.providers.as_slice() else {
+        return Err("no provider to work for".into());
+    };
+    let due = Claim::of(&Process::SHEPHERD_AGENT_START).provider(first);
+    let mut poller = session.poller(&due);
+    for provider in further {
+        poller = poller.and_provider(provider);
+    }
     loop {
-        let mut claimed = false;
-        for provider in &options.providers {
-            let busy = u32::try_from(running.len()).unwrap_or(u32::MAX);
-            let free = options.parallelism.saturating_sub(busy);
-            if free == 0 {
-                break;
-            }
-            let claim = Claim::of(&Process::SHEPHERD_AGENT_START)
-                .provider(provider)
-                .limit(free);
-            for work in session.claim(&claim).await? {
-                claimed = true;
-                log("started", &work);
-                let provider_id = provider_id(session, &work).await?;
-                running.spawn(start_agent(work, provider_id, options.clone()));
-            }
-        }
-        let idle = Duration::from_millis(if claimed { 5 } else { 50 });
+        let busy = u32::try_from(running.len()).unwrap_or(u32::MAX);
+        let free = options.parallelism.saturating_sub(busy);
         tokio::select! {
             _ = terminate.recv() => break,
             Some(ended) = running.join_next() => ended??,
-            () = tokio::time::sleep(idle) => {}
+            works = poller.next(free) => {
+                for work in works? {
+                    log("started", &work);
+                    let provider_id = provider_id(session, &work).await?;
+                    running.spawn(start_agent(work, provider_id, options.clone()));
+                }
+            }
         }
     }
     while let Some(ended) = running.join_next().await {

@@ -10,7 +10,9 @@ use crate::retry::Delays;
 use crate::session::{Session, SessionInner};
 use crate::wake::Ear;
 use crate::work::Work;
+use bmdb_model::Provider;
 use bmdb_model::work::Head;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -81,7 +83,8 @@ impl PollOptions {
 /// process is worked on, for it remembers how idle the queue was.
 pub struct Poller {
     session: Arc<SessionInner>,
-    claim: Claim,
+    /// One for each provider; the first in the next poll is the first here.
+    queues: VecDeque<Claim>,
     idle: Delays,
     wakeups: watch::Receiver<()>,
     /// Listens with the first wait.
@@ -98,7 +101,7 @@ pub struct Poller {
 impl std::fmt::Debug for Poller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Poller")
-            .field("claim", &self.claim)
+            .field("queues", &self.queues)
             .finish_non_exhaustive()
     }
 }
@@ -115,7 +118,7 @@ impl Session {
     pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
         Poller {
             session: self.inner.clone(),
-            claim: claim.clone(),
+            queues: VecDeque::from([claim.clone()]),
             idle: options.idle(),
             wakeups: self.inner.component.wakeups.subscribe(&claim.process),
             listen: options.listen,
@@ -129,6 +132,15 @@ impl Session {
 }
 
 impl Poller {
+    /// The same, which claims machines of this provider too, up to the same limit: each poll asks for one
+    /// provider after the other until it has enough, another one first each time.
+    #[must_use]
+    pub fn and_provider(mut self, provider: &Provider) -> Self {
+        let further = self.queues[0].clone().provider(provider);
+        self.queues.push_back(further);
+        self
+    }
+
     /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`] does. The
     /// answer is never empty; with a limit of 0 there is none but an error.
     ///
@@ -194,8 +206,9 @@ impl Poller {
             self.wakeups.mark_unchanged();
         }
         let poll = self.poll.get_or_insert_with(|| {
-            let claim = self.claim.clone().limit(limit);
-            Poll::begin(self.session.clone(), claim, self.reach)
+            let queues = self.queues.iter().cloned().collect();
+            self.queues.rotate_left(1);
+            Poll::begin(self.session.clone(), queues, limit, self.reach)
         });
         let answer = poll.answer().await;
         self.poll = None;

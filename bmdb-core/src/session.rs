@@ -77,8 +77,8 @@ impl SessionOptions {
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or
 /// fails with [`TxError::SessionExpired`].
 ///
-/// Dropping it, once the last of its works is gone too, closes it in the background as far as that
-/// is possible; [`Session::close`] says whether it was.
+/// Dropping it, once the last of its works and pollers is gone too, closes it in the background as far
+/// as that is possible; [`Session::close`] says whether it was.
 pub struct Session {
     pub(crate) inner: Arc<SessionInner>,
 }

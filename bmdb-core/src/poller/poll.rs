@@ -7,6 +7,7 @@
 use crate::claim::{Answer, Claim, Reach};
 use crate::error::TxError;
 use crate::session::SessionInner;
+use bmdb_model::work::Head;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -26,12 +27,18 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    pub(super) fn begin(session: Arc<SessionInner>, claim: Claim, reach: Reach) -> Self {
+    /// Polls queue after queue, until it has got up to `limit` machines.
+    pub(super) fn begin(
+        session: Arc<SessionInner>,
+        queues: Vec<Claim>,
+        limit: u32,
+        reach: Reach,
+    ) -> Self {
         let (tell, answered) = oneshot::channel();
         let answer = Arc::new(Mutex::new(None));
         let kept = answer.clone();
         let task = tokio::spawn(async move {
-            let answer = poll(session, &claim, reach).await;
+            let answer = poll(session, queues, limit, reach).await;
             put(&kept, Some(answer));
             if tell.send(()).is_ok() {
                 tokio::time::sleep(KEPT).await;
@@ -70,10 +77,70 @@ fn put(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answe
     std::mem::replace(&mut kept, answer)
 }
 
-async fn poll(session: Arc<SessionInner>, claim: &Claim, reach: Reach) -> Answered {
-    let mut answer = session.claim(claim, reach).await?;
+async fn poll(
+    session: Arc<SessionInner>,
+    queues: Vec<Claim>,
+    limit: u32,
+    reach: Reach,
+) -> Answered {
+    let mut all = Answer {
+        works: Vec::new(),
+        head: None,
+        reach: Reach::Whole,
+    };
+    for claim in queues {
+        let got = u32::try_from(all.works.len()).unwrap_or(u32::MAX);
+        let missing = limit.saturating_sub(got);
+        if missing == 0 {
+            break;
+        }
+        match poll_queue(&session, claim.limit(missing), reach).await {
+            Ok(answer) => {
+                all.works.extend(answer.works);
+                all.head = earlier(all.head, answer.head);
+                if answer.reach == Reach::AboveFloor {
+                    all.reach = Reach::AboveFloor;
+                }
+            }
+            Err(error) if all.works.is_empty() => return Err(error),
+            // What was claimed is committed and wants to be worked on.
+            Err(error) => {
+                tracing::debug!(%error, "a poll ends with its earlier queues");
+                break;
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, reach: Reach) -> Answered {
+    let mut answer = session.claim(&claim, reach).await?;
     if answer.works.is_empty() && answer.head.is_none() {
-        answer.head = Some(session.head(claim).await?);
+        answer.head = Some(session.head(&claim).await?);
     }
     Ok(answer)
+}
+
+/// Of two heads that nothing was claimed of, the one that says when to look again.
+fn earlier(one: Option<Head>, other: Option<Head>) -> Option<Head> {
+    match (one, other) {
+        (Some(Head::DueIn(one)), Some(Head::DueIn(other))) => Some(Head::DueIn(one.min(other))),
+        (head @ Some(Head::DueIn(_)), _) | (_, head) => head,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, earlier};
+    use std::time::Duration;
+
+    #[test]
+    fn the_earliest_time_ahead_says_when_to_look_again() {
+        let due_in = |seconds| Some(Head::DueIn(Duration::from_secs(seconds)));
+        for other in [None, Some(Head::Empty), Some(Head::Due), due_in(5)] {
+            assert_eq!(earlier(due_in(4), other), due_in(4));
+            assert_eq!(earlier(other, due_in(4)), due_in(4));
+        }
+        assert_eq!(earlier(None, Some(Head::Empty)), Some(Head::Empty));
+    }
 }

@@ -258,6 +258,44 @@ async fn what_a_smaller_limit_leaves_over_is_given_back() {
 }
 
 #[tokio::test]
+async fn one_poller_serves_several_providers_who_take_turns_and_share_its_limit() {
+    let s = Scenario::new().await;
+    for (provider, id) in [
+        (Provider::EQUINIX, "a"),
+        (Provider::EQUINIX, "b"),
+        (Provider::LUMEN, "a"),
+        (Provider::LUMEN, "b"),
+    ] {
+        let machine = s.db.machine().provided(&provider, id);
+        machine.planned().create().await.unwrap();
+    }
+    let poller = s.session.poller_with(&equinix(), deaf());
+    let mut poller = poller.and_provider(&Provider::LUMEN);
+    let mut works = Vec::new();
+    let held = "SELECT provider, count(*) FROM work_item WHERE session_id IS NOT NULL
+                GROUP BY provider ORDER BY provider";
+    for (limit, expected) in [
+        (1, ["Equinix|1"].as_slice()),
+        (1, &["Equinix|1", "Lumen|1"]),
+        (9, &["Equinix|2", "Lumen|2"]),
+    ] {
+        works.extend(poller.next(limit).await.unwrap());
+        assert_eq!(s.rows(held).await, expected);
+    }
+    // All of them are waited for, and the earliest counts.
+    let last = works.pop().unwrap();
+    let hour = Backoff::fixed(Seconds::new(3600).unwrap());
+    for work in works {
+        work.fail(&hour, "x").await.unwrap();
+    }
+    last.fail(&SECOND, "x").await.unwrap();
+    let began = Instant::now();
+    let polled = tokio::time::timeout(SOON, poller.next(9)).await;
+    assert_eq!(polled.unwrap().unwrap().len(), 1);
+    assert!(began.elapsed() > Duration::from_millis(800));
+}
+
+#[tokio::test]
 async fn a_limit_of_nothing_polls_nothing() {
     let s = Scenario::new().await;
     s.provided("a").await;
