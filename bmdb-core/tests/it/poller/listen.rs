@@ -92,16 +92,19 @@ async fn all_pollers_of_a_component_share_one_connection_which_goes_with_the_las
 async fn a_listener_that_lost_its_connection_comes_back_and_wakes_who_waits() {
     let s = Scenario::new().await;
     let (_bmdb, session) = quiet(s.db.url(), |config| config).await;
+    let machine = s.provided("a").await;
+    let is_due = async |eligible| {
+        let past_the_planner = format!("UPDATE work_item SET eligible = {eligible}");
+        s.db.execute(&past_the_planner).await.unwrap();
+    };
+    is_due(false).await;
     let waiting = wait(session.poller_with(&equinix(), patient()));
     listening(&s.db, 1).await;
-    // The machine becomes due while nobody listens.
+    // As if it had become due while nobody listened.
+    is_due(true).await;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                WHERE datname = current_database() AND query = 'LISTEN bmdb_due'";
-    let [machine] = {
-        let killed = s.rows(end).await;
-        assert_eq!(killed, ["t"]);
-        [s.provided("a").await]
-    };
+    assert_eq!(s.rows(end).await, ["t"]);
     assert_eq!(woken(waiting).await.0, [machine]);
     // And hears again.
     s.hold(machine).await;
