@@ -14,6 +14,7 @@ pub use violation::{Place, Violation};
 
 use crate::TestkitError;
 use bmdb_backoff::{Backoff, Jitter};
+use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process};
 use std::collections::HashMap;
 use std::fmt;
@@ -27,9 +28,18 @@ pub struct Rules {
     pub backoff_of: HashMap<Process, Backoff>,
     /// The claims that workers got, where they kept a list: each must have come to an end.
     pub claimed: Option<Vec<(MachineId, Fence)>>,
+    /// The ends that workers were told had been recorded, where they kept a list: each must be
+    /// recorded so, and each attempt can have been ended only once.
+    pub acknowledged: Vec<End>,
+    /// The ends that workers were refused, where they kept a list: none may be recorded. Leave out
+    /// refused cancels: what its worker drops is cancelled once more.
+    pub refused: Vec<End>,
     /// Whether work may still be held.
     pub held: Held,
 }
+
+/// An end that a worker tried: of which claim, and as what.
+pub type End = (MachineId, Fence, Outcome);
 
 /// Whether work may still be held when the audit runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,13 +52,15 @@ pub enum Held {
 }
 
 impl Rules {
-    /// One policy, no list of claims, and nothing may be held any more.
+    /// One policy, no lists of claims and ends, and nothing may be held any more.
     #[must_use]
     pub fn new(backoff: Backoff) -> Self {
         Self {
             backoff,
             backoff_of: HashMap::new(),
             claimed: None,
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
             held: Held::default(),
         }
     }

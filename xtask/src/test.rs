@@ -11,6 +11,10 @@ const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 /// How they learn of its programs.
 const PG_BIN: &str = "BMDB_PG_BIN";
 
+/// How the stress learns for how many seconds it is to run, and what its random choices come from.
+const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
+const STRESS_SEED: &str = "BMDB_STRESS_SEED";
+
 /// How they learn that nothing is to be fetched.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
 
@@ -28,6 +32,14 @@ pub(crate) struct Args {
     /// `14,18` or `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
+    /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
+    /// table of what happened.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
+          value_parser = clap::value_parser!(u16).range(1..=600))]
+    stress: Option<u16>,
+    /// Repeat the random choices of an earlier stress, which named this number.
+    #[arg(long, value_name = "NUMBER", requires = "stress")]
+    seed: Option<u64>,
     #[command(flatten)]
     network: Network,
     /// Filters and options for the test runner; with any, the documentation's examples do not run.
@@ -89,7 +101,10 @@ fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     if args.network.offline {
         variables.push((OFFLINE, OsStr::new("1")));
     }
-    let tests = run_tests(args, &variables);
+    let tests = match args.stress {
+        Some(seconds) => run_stress(seconds, args.seed, &variables),
+        None => run_tests(args, &variables),
+    };
     if tests.is_err() && server.folder().is_some() {
         println!(
             "The databases of failed tests went with the server. To keep them: `cargo xtask pg \
@@ -97,6 +112,19 @@ fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
         );
     }
     tests
+}
+
+/// With plain cargo, which shows what a test prints as it is.
+fn run_stress(seconds: u16, seed: Option<u64>, variables: &[(&str, &OsStr)]) -> Done {
+    let what = ["test", "-p", "bmdb-core", "--test", "it", "--all-features"];
+    let how = ["--", "stress::", "--include-ignored", "--nocapture"];
+    let mut stress = cargo(what.into_iter().chain(how));
+    stress.args(["--test-threads", "1"]);
+    stress.env(STRESS_SECONDS, seconds.to_string());
+    if let Some(seed) = seed {
+        stress.env(STRESS_SEED, seed.to_string());
+    }
+    shell::run(stress.envs(variables.iter().copied()))
 }
 
 fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {

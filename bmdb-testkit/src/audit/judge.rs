@@ -1,16 +1,18 @@
 //! The replay: pure, from attempts to violations.
 
-use super::read::{Attempt, End, Outcome};
+use super::read::{Attempt, End};
 use super::{Audit, Held, Place, Rules, Violation};
 use bmdb_backoff::Seconds;
 use bmdb_model::Fence;
-use std::collections::{BTreeMap, HashSet};
+use bmdb_model::history::Outcome;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 pub(super) fn judge(mut attempts: Vec<Attempt>, rules: &Rules) -> Audit {
     let mut audit = Audit::default();
     count(&attempts, &mut audit);
     judge_claims(&attempts, rules, &mut audit.violations);
+    judge_ends(&attempts, rules, &mut audit.violations);
 
     attempts.sort_by(|a, b| {
         (a.machine, a.lane.as_str(), a.started, a.fence).cmp(&(
@@ -70,6 +72,43 @@ fn judge_claims(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violat
                 machine,
                 fence,
                 times,
+            });
+        }
+    }
+}
+
+/// What workers were told of their ends is what is recorded.
+fn judge_ends(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violation>) {
+    let recorded: HashMap<_, Outcome> = attempts
+        .iter()
+        .filter_map(|a| Some(((a.machine, a.fence), a.end?.outcome)))
+        .collect();
+    let mut told = BTreeMap::new();
+    for &(machine, fence, outcome) in &rules.acknowledged {
+        *told.entry((machine, fence)).or_insert(0) += 1;
+        let recorded = recorded.get(&(machine, fence)).copied();
+        if recorded != Some(outcome) {
+            violations.push(Violation::OtherEnd {
+                machine,
+                fence,
+                told: outcome,
+                recorded,
+            });
+        }
+    }
+    for ((machine, fence), times) in told.into_iter().filter(|(_, times)| *times > 1) {
+        violations.push(Violation::EndedTwice {
+            machine,
+            fence,
+            times,
+        });
+    }
+    for &(machine, fence, outcome) in &rules.refused {
+        if recorded.get(&(machine, fence)) == Some(&outcome) {
+            violations.push(Violation::RefusedEnd {
+                machine,
+                fence,
+                outcome,
             });
         }
     }

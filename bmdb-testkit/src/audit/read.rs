@@ -3,6 +3,7 @@
 use crate::TestkitError;
 use crate::keeper::connect;
 use bmdb_backoff::Seconds;
+use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use tokio_postgres::Row;
 
@@ -24,14 +25,6 @@ pub(super) struct End {
     pub(super) at: i64,
     pub(super) outcome: Outcome,
     pub(super) interval: Option<Seconds>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Finished,
-    Failed,
-    Canceled,
-    Expired,
 }
 
 const LOG: &str = "

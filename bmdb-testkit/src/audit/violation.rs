@@ -1,5 +1,6 @@
 //! What must not happen, with enough facts to look it up in the database.
 
+use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use std::fmt;
 use std::time::Duration;
@@ -96,6 +97,39 @@ pub enum Violation {
         /// How often.
         times: usize,
     },
+    /// A worker was told of another end than is recorded.
+    #[error("machine {machine} fence {fence} was acknowledged as {told}, but is recorded as {}",
+        outcome(*.recorded))]
+    OtherEnd {
+        /// The machine.
+        machine: MachineId,
+        /// The claim's number.
+        fence: Fence,
+        /// What the worker was told.
+        told: Outcome,
+        /// What the row says, if there is one.
+        recorded: Option<Outcome>,
+    },
+    /// The end of one attempt was acknowledged more than once.
+    #[error("machine {machine} fence {fence} was acknowledged as ended {times} times")]
+    EndedTwice {
+        /// The machine.
+        machine: MachineId,
+        /// The claim's number.
+        fence: Fence,
+        /// How often.
+        times: usize,
+    },
+    /// A worker was told that an end had not taken effect, and it has.
+    #[error("machine {machine} fence {fence} was refused its end, but is recorded as {outcome}")]
+    RefusedEnd {
+        /// The machine.
+        machine: MachineId,
+        /// The claim's number.
+        fence: Fence,
+        /// What was tried.
+        outcome: Outcome,
+    },
     /// Work is still held though everything should have ended.
     #[error("{attempt} is still held by session {session}")]
     StillHeld {
@@ -108,4 +142,8 @@ pub enum Violation {
 
 fn seconds(interval: Option<u32>) -> String {
     interval.map_or_else(|| "none".to_owned(), |seconds| format!("{seconds} s"))
+}
+
+fn outcome(recorded: Option<Outcome>) -> &'static str {
+    recorded.map_or("nothing", Outcome::as_str)
 }

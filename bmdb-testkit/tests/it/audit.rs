@@ -2,6 +2,7 @@
 
 use crate::Result;
 use bmdb_backoff::{Backoff, Factor, Jitter, Seconds};
+use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process};
 use bmdb_testkit::TestDb;
 use bmdb_testkit::audit::{Audit, AuditError, Held, Rules, Violation, audit};
@@ -257,6 +258,44 @@ async fn claims_without_an_end_and_claims_of_two_workers_are_found() -> Result {
                 machine,
                 fence: fence(3)
             },
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn ends_that_are_recorded_otherwise_than_their_workers_were_told_are_found() -> Result {
+    let log = Log::of(&[
+        (START, 1, 0.0, 1.0, "Finished", None),
+        (START, 2, 1.0, 2.0, "Expired", Some(1)),
+        (START, 3, 3.0, 4.0, "Failed", Some(1)),
+    ])
+    .await?;
+    let end = |fence, outcome| (log.machine, Fence::new(fence), outcome);
+    let mut rules = Rules::new(RETRY);
+    rules.acknowledged = vec![end(1, Outcome::Finished), end(3, Outcome::Failed)];
+    rules.refused = vec![end(2, Outcome::Finished)];
+    assert!(log.audit(&rules).await?.is_clean());
+
+    rules.acknowledged.extend([
+        end(1, Outcome::Finished),
+        end(2, Outcome::Canceled),
+        end(4, Outcome::Failed),
+    ]);
+    rules.refused.push(end(3, Outcome::Failed));
+    let machine = log.machine.to_string();
+    let violations = log.audit(&rules).await?.violations;
+    let found: Vec<String> = violations
+        .iter()
+        .map(|violation| violation.to_string().replace(&machine, "M"))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "machine M fence 2 was acknowledged as Canceled, but is recorded as Expired",
+            "machine M fence 4 was acknowledged as Failed, but is recorded as nothing",
+            "machine M fence 1 was acknowledged as ended 2 times",
+            "machine M fence 3 was refused its end, but is recorded as Failed",
         ]
     );
     Ok(())

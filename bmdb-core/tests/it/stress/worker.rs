@@ -1,115 +1,143 @@
-//! One worker of the stress: claims at random and ends at random, well and badly.
+//! One worker of the stress: claims at random, in one session after the other.
 
-use crate::scenario::RETRY;
-use bmdb_core::{
-    Bmdb, Claim, EndError, Session, SessionOptions, Tx, TxError, TxOptions, Work, WorkError,
-};
-use bmdb_model::{AgentStarted, Fence, MachineId, Process, Provider, retrieval};
-use bmdb_testkit::TestDb;
-use std::sync::{Arc, Mutex};
+use super::dice::Dice;
+use super::ending::{self, Mood};
+use super::legal::{Next, tolerate};
+use super::part::Stage;
+use bmdb_core::{Claim, Session, SessionError, SessionOptions, Tx, TxError, Work, WorkError};
+use bmdb_model::{Process, Provider, retrieval};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
-const START: Process = Process::SHEPHERD_AGENT_START;
-const ACCESS: Process = Process::SHEPHERD_ACCESS;
+pub(super) const START: Process = Process::SHEPHERD_AGENT_START;
+pub(super) const ACCESS: Process = Process::SHEPHERD_ACCESS;
+pub(super) const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
-/// What the workers share.
-pub(super) struct Fleet {
-    db: Arc<TestDb>,
-    machines: Vec<MachineId>,
-    until: Instant,
-    claimed: Mutex<Vec<(MachineId, Fence)>>,
-}
-
-impl Fleet {
-    pub(super) fn new(db: Arc<TestDb>, machines: Vec<MachineId>, until: Instant) -> Self {
-        Self {
-            db,
-            machines,
-            until,
-            claimed: Mutex::default(),
-        }
-    }
-
-    /// Every claim that a worker got.
-    pub(super) fn claimed(&self) -> Vec<(MachineId, Fence)> {
-        self.claimed.lock().unwrap().clone()
-    }
-}
+/// How many times a session claims at most.
+const CLAIMS: u32 = 60;
 
 pub(super) struct Worker {
-    bmdb: Bmdb,
-    fleet: Arc<Fleet>,
-    seed: u128,
-    rolls: u64,
+    stage: Arc<Stage>,
+    number: u32,
+    dice: Dice,
+    /// How many claims it has got.
+    claims: u32,
+}
+
+/// A new session, with one of the shortest leases; `None` where a fault forbids it.
+pub(super) async fn start_session(stage: &Stage, dice: &mut Dice) -> Option<Session> {
+    let lease = Duration::from_secs((dice.roll(2) + 1).into());
+    let options = SessionOptions::default().interval(lease);
+    match stage.bmdb.start_session(options).await {
+        Ok(session) => Some(session),
+        Err(SessionError::Transaction(error)) => {
+            let _next = tolerate("starting a session", &error);
+            None
+        }
+        Err(error) => panic!("starting a session: {error}"),
+    }
+}
+
+/// Closes a session, or leaves that to the background.
+pub(super) async fn close(session: Session, dice: &mut Dice) {
+    if dice.roll(3) == 0 {
+        return drop(session);
+    }
+    if let Err(error) = session.close().await {
+        let _next = tolerate("closing", &error);
+    }
 }
 
 impl Worker {
-    pub(super) fn new(number: usize, bmdb: Bmdb, fleet: Arc<Fleet>) -> Self {
+    pub(super) fn new(stage: Arc<Stage>, number: u32, dice: Dice) -> Self {
         Self {
-            bmdb,
-            fleet,
-            seed: number as u128,
-            rolls: 0,
+            stage,
+            number,
+            dice,
+            claims: 0,
         }
     }
 
-    /// Works in one session after the other until the time is up.
+    /// Works until the time is up.
     pub(super) async fn run(mut self) {
-        while Instant::now() < self.fleet.until {
-            let options = SessionOptions::default().interval(Duration::from_secs(2));
-            let session = self.bmdb.start_session(options).await.unwrap();
-            match self.work_in(&session).await {
-                Ok(()) => match session.close().await {
-                    Ok(()) | Err(TxError::SessionExpired) => {}
-                    Err(error) => panic!("closing: {error}"),
-                },
-                Err(TxError::SessionExpired) => {}
-                Err(error) => panic!("{error}"),
+        while !self.stage.is_over() {
+            if let Some(session) = start_session(&self.stage, &mut self.dice).await {
+                self.work_in(&session).await;
+                close(session, &mut self.dice).await;
             }
         }
     }
 
-    async fn work_in(&mut self, session: &Session) -> Result<(), TxError> {
-        while Instant::now() < self.fleet.until {
-            let works = match self.roll(10) {
-                0 => self.claim_impatiently(session).await?,
-                1..=6 => self.claim(session).await?,
-                7 | 8 => self.retrieve(session).await?,
-                _ => {
-                    self.hold_one(session).await?;
-                    continue;
-                }
+    async fn work_in(&mut self, session: &Session) {
+        for _ in 0..=self.dice.roll(CLAIMS) {
+            if self.stage.is_over() {
+                return;
+            }
+            let works = match self.claim_somehow(session).await {
+                Ok(works) => works,
+                Err(error) => match tolerate("claiming", &error) {
+                    Next::GoOn => continue,
+                    Next::Over => return,
+                },
             };
             if works.is_empty() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                let pause = Duration::from_millis(1) * self.dice.roll(10);
+                tokio::time::sleep(pause).await;
+                continue;
             }
-            for work in works {
-                let claim = (work.machine(), work.fence());
-                self.fleet.claimed.lock().unwrap().push(claim);
-                self.end(session, work).await?;
+            for work in &works {
+                self.stage.journal.claimed(work.machine(), work.fence());
+            }
+            self.claims += 1;
+            let mood = self.mood();
+            let ended = ending::end(&self.stage, &mut self.dice, mood, session, works).await;
+            if ended == Next::Over {
+                return;
             }
         }
-        Ok(())
     }
 
-    async fn claim(&mut self, session: &Session) -> Result<Vec<Work>, TxError> {
-        let claim = Claim::of(&START).limit(self.roll(5) + 1);
-        let claim = match self.roll(2) {
-            0 => claim.provider(&Provider::EQUINIX),
-            _ => claim,
+    fn mood(&mut self) -> Mood {
+        // Rare, but no run should have to do without.
+        match (self.number, self.claims, self.dice.roll(100)) {
+            (0, 3, _) | (_, _, 0..=2) => Mood::Zombie,
+            (1, 3, _) | (_, _, 3..=4) => Mood::Walker,
+            (_, _, 5..=29) => Mood::Together,
+            _ => Mood::OneByOne,
+        }
+    }
+
+    async fn claim_somehow(&mut self, session: &Session) -> Result<Vec<Work>, TxError> {
+        match self.dice.roll(10) {
+            0..=2 => self.claim(session, &START).await,
+            3..=5 => self.claim(session, &RECOVERY).await,
+            6 => self.claim_impatiently(session).await,
+            _ => self.retrieve(session).await,
+        }
+    }
+
+    async fn claim(&mut self, session: &Session, process: &Process) -> Result<Vec<Work>, TxError> {
+        // Small batches more often than large ones.
+        let largest = *self.dice.pick(&[1, 1, 5, 20]);
+        let claim = Claim::of(process).limit(self.dice.roll(largest) + 1);
+        let claim = match self.dice.roll(3) {
+            0 => claim,
+            1 => claim.provider(&Provider::LUMEN),
+            _ => claim.provider(&Provider::EQUINIX),
         };
         session.claim(&claim).await
     }
 
     /// A claim that is dropped if it takes long, and then given back by itself.
     async fn claim_impatiently(&mut self, session: &Session) -> Result<Vec<Work>, TxError> {
-        let patience = Duration::from_micros(500) * self.roll(4);
-        let claim = self.claim(session);
-        match tokio::time::timeout(patience, claim).await {
-            Ok(works) => works,
-            Err(_) => Ok(Vec::new()),
+        let patience = Duration::from_micros(500) * self.dice.roll(8);
+        let process = [START, RECOVERY][self.dice.roll(2) as usize].clone();
+        let claim = self.claim(session, &process);
+        if let Ok(works) = tokio::time::timeout(patience, claim).await {
+            return works;
         }
+        self.stage.journal.saw("dropped claims");
+        Ok(Vec::new())
     }
 
     async fn retrieve(&mut self, session: &Session) -> Result<Vec<Work>, TxError> {
@@ -120,98 +148,17 @@ impl Worker {
             })
             .await;
         match work {
-            Ok(work) => Ok(vec![work]),
-            Err(WorkError::SessionExpired) => Err(TxError::SessionExpired),
-            Err(
-                WorkError::NothingToDo
-                | WorkError::Conflict { .. }
-                | WorkError::BackedOff { .. }
-                | WorkError::Held { .. },
-            ) => Ok(Vec::new()),
-            Err(error) => panic!("a retrieval failed: {error}"),
+            Ok(work) => return Ok(vec![work]),
+            Err(WorkError::NothingToDo) => {}
+            Err(WorkError::Conflict { .. }) => self.stage.journal.saw("conflicts"),
+            Err(WorkError::BackedOff { .. }) => self.stage.journal.saw("backed off"),
+            Err(WorkError::Held { .. }) => self.stage.journal.saw("on hold"),
+            Err(WorkError::SessionExpired) => return Err(TxError::SessionExpired),
+            Err(WorkError::CommitUnknown(error)) => return Err(TxError::CommitUnknown(error)),
+            Err(WorkError::Database(error)) => return Err(error.into()),
+            Err(WorkError::Transaction(error)) => return Err(error),
+            Err(error) => panic!("retrieving: {error}"),
         }
+        Ok(Vec::new())
     }
-
-    async fn hold_one(&mut self, session: &Session) -> Result<(), TxError> {
-        let number = self.roll(1000) as usize % self.fleet.machines.len();
-        let machine = self.fleet.machines[number];
-        let options = TxOptions::read_committed();
-        session
-            .transact_with(options, async |tx| tx.hold(machine, "test").await)
-            .await?;
-        session
-            .transact_with(options, async |tx| tx.release_hold(machine).await)
-            .await?;
-        Ok(())
-    }
-
-    async fn end(&mut self, session: &Session, work: Work) -> Result<(), TxError> {
-        let ended = match self.roll(100) {
-            0..=29 => work.fail(&RETRY, "test").await.map(drop),
-            30..=49 => work.cancel().await,
-            50..=69 => work.finish_unchanged().await,
-            70..=89 => {
-                let machine = work.machine();
-                finish(work)
-                    .await
-                    .map_err(EndError::into_parts)
-                    .map_err(reason)?;
-                // It needs its agent started again.
-                return session
-                    .transact_with(TxOptions::read_committed(), async |tx| {
-                        tx.unset_agent(machine).await
-                    })
-                    .await;
-            }
-            90..=97 => {
-                drop(work);
-                Ok(())
-            }
-            _ => return self.come_back_as_a_zombie(session, work).await,
-        };
-        ended.map_err(EndError::into_parts).map_err(reason)
-    }
-
-    /// Loses the lease, and tries to finish when somebody else may have the machine.
-    async fn come_back_as_a_zombie(
-        &mut self,
-        session: &Session,
-        work: Work,
-    ) -> Result<(), TxError> {
-        if self.fleet.db.expire(session.id()).await.is_err() {
-            // The janitor was there already.
-            return Err(TxError::SessionExpired);
-        }
-        tokio::time::sleep(Duration::from_millis(60) * self.roll(30)).await;
-        let refused = match self.roll(2) {
-            0 => finish(work).await,
-            _ => work.fail(&RETRY, "zombie").await.map(drop),
-        };
-        let (reason, work) = refused.unwrap_err().into_parts();
-        assert!(matches!(reason, TxError::SessionExpired), "{reason}");
-        assert!(work.is_none());
-        Err(reason)
-    }
-
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u32) -> u32 {
-        self.rolls += 1;
-        let random = bmdb_backoff::mix(self.seed, self.rolls);
-        u32::try_from(random % u64::from(sides)).unwrap()
-    }
-}
-
-async fn finish(work: Work) -> Result<(), EndError> {
-    let machine = work.machine();
-    work.finish(async |tx| {
-        tx.set_agent_started(machine, &AgentStarted::now(b"key"))
-            .await
-    })
-    .await
-}
-
-/// Why an end failed. Only the loss of the lease may be the reason here, and takes the work along.
-fn reason((reason, work): (TxError, Option<Work>)) -> TxError {
-    assert!(work.is_none(), "an end failed: {reason}");
-    reason
 }
