@@ -4,8 +4,11 @@
 mod claim;
 mod control;
 mod gate;
+mod history;
 mod janitor;
 mod lane;
+mod order;
 mod planner;
+mod rearm;
 mod retrieval;
 mod zombie;

@@ -170,6 +170,23 @@ async fn what_a_rival_claims_and_cancels_meanwhile_may_be_claimed() {
 }
 
 #[tokio::test]
+async fn what_a_rival_claims_and_finishes_without_a_change_meanwhile_may_be_claimed() {
+    let race = Race::begin().await;
+    race.rival().await.finish_unchanged().await.unwrap();
+    let machine = race.machine;
+    race.check(&[machine]).await;
+}
+
+#[tokio::test]
+async fn what_is_planned_anew_meanwhile_and_still_due_may_be_claimed() {
+    let race = Race::begin().await;
+    let earlier = "UPDATE work_item SET plan_at = plan_at - interval '1 hour'";
+    race.s.db.execute(earlier).await.unwrap();
+    let machine = race.machine;
+    race.check(&[machine]).await;
+}
+
+#[tokio::test]
 async fn what_a_rival_has_not_committed_yet_is_skipped_without_waiting() {
     let race = Race::begin().await;
     let mut rival = race.s.db.connect().await.unwrap();
@@ -228,6 +245,27 @@ async fn an_expired_session_claims_nothing_and_does_not_wait_for_its_janitor() {
     let claim = work::claim(&mut conn, &START, None, expired, 1);
     let answer = tokio::time::timeout(Duration::from_secs(2), claim).await;
     assert_eq!(answer.expect("it waits").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_session_that_is_closed_while_its_claim_is_under_way_gives_back_what_that_gets() {
+    let s = Scenario::new().await;
+    s.provided("1").await;
+    let closing = s.another_session().await;
+    let (id, gate) = (
+        closing.id(),
+        Gate::closed(&s.db, Before::LockingItems).await,
+    );
+    let claiming = tokio::spawn(claim(gate.connect().await, id));
+    gate.reached(&s.db).await;
+    let closing = tokio::spawn(closing.close());
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    gate.open().await;
+    assert_eq!(claiming.await.unwrap().unwrap().unwrap().len(), 1);
+    closing.await.unwrap().unwrap();
+    let attempts = "SELECT session_id, outcome FROM work_attempt";
+    assert_eq!(s.rows(attempts).await, [format!("{id}|Canceled")]);
+    assert!(holders(&s.db).await.is_empty());
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
-use bmdb_core::{Claim, Isolation, Tx, TxOptions};
+use bmdb_core::{Claim, Isolation, Tx, TxError, TxOptions};
 use bmdb_model::os_installation::{InstallationResult, set_report, set_request};
+use bmdb_model::session::heartbeat;
 use bmdb_model::{AgentStarted, MachineId, Process, Provided, Provider, agent, machine, plan};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
@@ -125,6 +127,49 @@ async fn a_serializable_writer_that_waited_for_a_read_committed_one_plans_right(
 #[tokio::test]
 async fn a_read_committed_writer_that_waited_for_a_serializable_one_plans_right() {
     check_two_writers(Isolation::Serializable, Isolation::ReadCommitted).await;
+}
+
+/// Its touch succeeded, for a claim locks no machine; but the plan may not write an item by a snapshot
+/// from before the claim.
+#[tokio::test]
+async fn a_serializable_writer_is_run_again_when_a_claim_commits_between_its_touch_and_its_plan() {
+    let s = Scenario::new().await;
+    let id = s.provided("1").await;
+    let rival = s.another_session().await;
+    let (runs, held) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+    s.session
+        .transact(async |tx| {
+            tx.set_agent_started(id, &AgentStarted::now(b"key")).await?;
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                let works = rival.claim(&Claim::of(&START)).await?;
+                held.lock().unwrap().extend(works);
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(runs.into_inner(), 2);
+    assert_eq!(held.into_inner().unwrap().len(), 1);
+    assert!(stale_items(&s.db).await.is_empty());
+    assert_eq!(s.rows("SELECT process FROM work").await, [START.as_str()]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_its_session_does_not_make_a_serializable_writer_run_again() {
+    let s = Scenario::new().await;
+    let id = s.provided("1").await;
+    let (runs, db, session) = (AtomicU32::new(0), &s.db, s.session.id());
+    s.session
+        .transact(async |tx| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            tx.set_agent_started(id, &AgentStarted::now(b"key")).await?;
+            let mut heart = db.connect().await.map_err(TxError::abort)?;
+            assert_eq!(heartbeat(&mut heart, &[session]).await?, [session]);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(runs.into_inner(), 1);
 }
 
 /// The control: without the touch each plans from a past in which the other has not written.

@@ -10,7 +10,7 @@ use bmdb_testkit::TestDb;
 pub(super) const PROCESSES: u32 = 4;
 /// In each process.
 pub(super) const WORKERS: u32 = 4;
-pub(super) const MACHINES: usize = 80;
+pub(super) const MACHINES: usize = 160;
 
 /// Deadlines that pass within the run, and tables that nothing is ever deleted from: every tag that
 /// a finish wrote, every heartbeat that was acknowledged, and when the transaction of each claim

@@ -1,0 +1,347 @@
+//! The order of locks: session, machine, item in (machine, process) order. Each case makes two sides
+//! overlap on two machines while a third keeps one of them, and a deadlock is an error that nobody
+//! here retries, but for the one that cannot be avoided.
+
+use super::gate::{Before, Gate};
+use crate::scenario::{RETRY, Scenario, work_on};
+use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::{
+    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, loss, machine, plan, process,
+    session,
+};
+use bmdb_testkit::TestDb;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+const PROBE: Process = Process::from_static("AcmeProbe");
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Two machines that are due, in the order of their ids.
+async fn two_machines(s: &Scenario) -> [MachineId; 2] {
+    let mut machines = [s.provided("1").await, s.provided("2").await];
+    machines.sort_unstable();
+    machines
+}
+
+/// The attempts of a claim of both.
+async fn claimed(s: &Scenario, machines: [MachineId; 2]) -> [Attempt; 2] {
+    let session = s.db.session(HOUR).await.unwrap();
+    let mut conn = s.db.connect().await.unwrap();
+    let claimed = work::claim(&mut conn, &START, None, session, 2).await;
+    let claimed = claimed.unwrap().unwrap();
+    machines.map(|machine| {
+        let claimed = claimed.iter().find(|c| c.machine == machine).unwrap();
+        Attempt {
+            machine,
+            process: START,
+            session,
+            fence: claimed.fence,
+            started_at: claimed.started_at,
+        }
+    })
+}
+
+async fn begun(db: &TestDb) -> AsyncPgConnection {
+    let mut conn = db.connect().await.unwrap();
+    conn.batch_execute("BEGIN").await.unwrap();
+    conn
+}
+
+/// Writes a tag that the plans of these machines' items depend on.
+async fn start_agents(conn: &mut AsyncPgConnection, machines: &[MachineId]) {
+    machine::touch(conn, machines).await.unwrap();
+    for machine in machines {
+        let started = AgentStarted::now(b"key");
+        agent::set_started(conn, *machine, &started).await.unwrap();
+    }
+}
+
+async fn lock_item(conn: &mut AsyncPgConnection, machine: MachineId) {
+    let lock = format!("SELECT 1 FROM work_item WHERE machine_id = '{machine}' FOR NO KEY UPDATE");
+    conn.batch_execute(&lock).await.unwrap();
+}
+
+/// Both sides want both items: whoever has the first gets the second.
+async fn check_planner_against_janitor(janitor_first: bool) {
+    let s = Scenario::new().await;
+    let machines = two_machines(&s).await;
+    let lost = claimed(&s, machines).await[0].session;
+    s.db.execute("UPDATE sessions SET session_deadline = '-infinity' WHERE session_component_name = 'fixture'")
+        .await
+        .unwrap();
+    let mut blocker = begun(&s.db).await;
+    lock_item(&mut blocker, machines[1]).await;
+
+    let mut planner = begun(&s.db).await;
+    start_agents(&mut planner, &machines).await;
+    let mut janitor = begun(&s.db).await;
+    assert_eq!(
+        session::lock_expired(&mut janitor, 10).await.unwrap(),
+        [lost]
+    );
+
+    let plan = async {
+        plan::machines(&mut planner, &machines).await.unwrap();
+        planner.batch_execute("COMMIT").await.unwrap();
+    };
+    let free = async {
+        let items = loss::lock_items(&mut janitor, &[lost]).await.unwrap();
+        assert_eq!(items.len(), 2);
+        janitor.batch_execute("COMMIT").await.unwrap();
+    };
+    let (first_waits, both_wait) = (waits(&s.db, 1), waits(&s.db, 2));
+    let release = async {
+        both_wait.await;
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+    };
+    if janitor_first {
+        tokio::join!(
+            free,
+            async {
+                first_waits.await;
+                plan.await
+            },
+            release
+        );
+    } else {
+        tokio::join!(
+            plan,
+            async {
+                first_waits.await;
+                free.await
+            },
+            release
+        );
+    }
+}
+
+async fn waits(db: &TestDb, statements: usize) {
+    let waiting = format!(
+        "(SELECT count(*) FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock') = {statements}"
+    );
+    until(db, &waiting).await;
+}
+
+#[tokio::test]
+async fn a_planner_of_two_machines_and_a_janitor_of_both_take_turns() {
+    check_planner_against_janitor(false).await;
+    check_planner_against_janitor(true).await;
+}
+
+/// Ends of two machines, given in the wrong order, while a planner has the first machine's item and
+/// goes on to the second's.
+async fn check_ends_against_planner<F>(end: impl FnOnce(AsyncPgConnection, [Attempt; 2]) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let s = Scenario::new().await;
+    let machines = two_machines(&s).await;
+    let [first, second] = claimed(&s, machines).await;
+    let mut planner = begun(&s.db).await;
+    start_agents(&mut planner, &machines).await;
+    plan::machines(&mut planner, &machines[..1]).await.unwrap();
+
+    let ending = tokio::spawn(end(s.db.connect().await.unwrap(), [second, first]));
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    plan::machines(&mut planner, &machines[1..]).await.unwrap();
+    planner.batch_execute("COMMIT").await.unwrap();
+    ending.await.unwrap();
+    assert!(s.rows("SELECT 1 FROM work").await.is_empty());
+}
+
+#[tokio::test]
+async fn failures_of_a_batch_lock_items_in_order_however_they_are_given() {
+    check_ends_against_planner(async |mut conn, [second, first]| {
+        let failed = FailedAttempt {
+            delay_seconds: 1,
+            interval_seconds: 1,
+            cause: "test",
+            fold: true,
+        };
+        let failures = [(&second, failed.clone()), (&first, failed)];
+        let ended = work::fail_all(&mut conn, first.session, &failures).await;
+        let ended = ended.unwrap();
+        assert!(
+            ended.iter().all(|e| matches!(e, Ended::Done(_))),
+            "{ended:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn releases_of_a_batch_lock_items_in_order_however_they_are_given() {
+    check_ends_against_planner(async |mut conn, [second, first]| {
+        let releases = [(&second, Release::Finished), (&first, Release::Canceled)];
+        let ended = work::release_all(&mut conn, first.session, &releases).await;
+        assert_eq!(ended.unwrap(), [Ended::Done(()), Ended::Done(())]);
+    })
+    .await;
+}
+
+/// Two lane mates are due on both machines, in opposite queue orders.
+#[tokio::test]
+async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_other_in_a_circle() {
+    let s = Scenario::new().await;
+    let [first, second] = two_machines(&s).await;
+    s.db.execute(
+        "CREATE VIEW acme_workflow_probe AS
+         SELECT machine_id, provider, NULL::timestamptz AS ready_at FROM machine_provided",
+    )
+    .await
+    .unwrap();
+    let mut blocker = s.db.connect().await.unwrap();
+    let lane = process::of(&mut blocker, &START).await.unwrap().lane;
+    let probe = ProcessDef::new(PROBE).lane(lane);
+    s.bmdb
+        .define_process(&probe.workflow("acme_workflow_probe"))
+        .await
+        .unwrap();
+    let order = format!(
+        "UPDATE work_item SET plan_at = now() - CASE
+             WHEN (process = '{START}') = (machine_id = '{second}') THEN interval '2 hours'
+             ELSE interval '1 hour' END"
+    );
+    s.db.execute(&order).await.unwrap();
+
+    // Somebody is about to give up the lane of the second machine.
+    let sessions = [
+        s.db.session(HOUR).await.unwrap(),
+        s.db.session(HOUR).await.unwrap(),
+        s.db.session(HOUR).await.unwrap(),
+    ];
+    blocker.batch_execute("BEGIN").await.unwrap();
+    let held = work::claim_machine(&mut blocker, second, &ACCESS, sessions[0]).await;
+    let held = held.unwrap().unwrap();
+
+    let claim = |process: Process, session, mut conn: AsyncPgConnection| {
+        tokio::spawn(async move { work::claim(&mut conn, &process, None, session, 2).await })
+    };
+    let starting = claim(START, sessions[1], s.db.connect().await.unwrap());
+    waits(&s.db, 1).await;
+    let probing = claim(PROBE, sessions[2], s.db.connect().await.unwrap());
+    waits(&s.db, 2).await;
+    let attempt = Attempt {
+        machine: second,
+        process: ACCESS,
+        session: sessions[0],
+        fence: held.fence,
+        started_at: held.started_at,
+    };
+    work::cancel(&mut blocker, &attempt).await.unwrap();
+    blocker.batch_execute("COMMIT").await.unwrap();
+
+    let started = starting.await.unwrap().unwrap().unwrap();
+    let machines: Vec<MachineId> = started.iter().map(|c| c.machine).collect();
+    assert_eq!(machines, [first, second]);
+    let refused = probing.await.unwrap().unwrap_err();
+    assert_eq!(refused.failure(), Failure::LaneTaken);
+}
+
+/// The deadlock that no order avoids: a claim by a stale look at the lane waits for the lane mate's
+/// finish, whose plan wants the claimed item. One of them loses, and is run again as a whole.
+#[tokio::test]
+async fn a_claim_and_the_finish_that_plans_its_item_both_succeed_though_one_loses_a_deadlock() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let gate = Gate::closed(&s.db, Before::LockingItems).await;
+    let config = Config::new(gate.url()).component("test");
+    let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
+    let claiming = tokio::spawn(async move {
+        let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+        session.claim(&Claim::of(&START)).await.unwrap().len()
+    });
+    gate.reached(&s.db).await;
+
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let (ended, go_on) = (Notify::new(), Notify::new());
+    let finish = work.finish(async |tx| {
+        ended.notify_one();
+        go_on.notified().await;
+        // For the run after this one, if there is to be one.
+        go_on.notify_one();
+        let started = AgentStarted::now(b"key");
+        tx.set_agent_started(machine, &started).await
+    });
+    let race = async {
+        ended.notified().await;
+        gate.open().await;
+        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        go_on.notify_one();
+    };
+    let (finished, ()) = tokio::join!(finish, race);
+    finished.unwrap();
+    assert_eq!(
+        claiming.await.unwrap(),
+        0,
+        "the machine does not need it any more"
+    );
+    let deadlocks =
+        "(SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) = 1";
+    until(&s.db, deadlocks).await;
+    let items = "SELECT process, eligible, session_id IS NULL FROM work_item ORDER BY process";
+    let planned = ["ShepherdAgentStart|f|t", "ShepherdRecovery|t|t"];
+    assert_eq!(s.rows(items).await, planned);
+}
+
+/// A batch of ends is one statement for all of a session's works, and waits for nobody's session.
+#[tokio::test]
+async fn ends_in_company_leave_everything_to_the_janitor_that_was_faster() {
+    let s = Scenario::new().await;
+    let machines = two_machines(&s).await;
+    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
+    s.db.expire(s.session.id()).await.unwrap();
+    let mut janitor = begun(&s.db).await;
+    let locked = session::lock_expired(&mut janitor, 10).await.unwrap();
+    assert_eq!(locked, [s.session.id()]);
+    loss::lock_items(&mut janitor, &locked).await.unwrap();
+
+    let failures = works.into_iter().map(|work| (work, &RETRY, "late"));
+    let refused = tokio::time::timeout(Duration::from_secs(2), s.session.fail_all(failures));
+    for refused in refused.await.expect("it waits") {
+        let (reason, work) = refused.unwrap_err().into_parts();
+        assert!(
+            matches!(reason, bmdb_core::TxError::SessionExpired),
+            "{reason}"
+        );
+        assert!(work.is_none());
+    }
+    janitor.batch_execute("ROLLBACK").await.unwrap();
+    let losses = s.bmdb.free_lost_work().await.unwrap();
+    let mut lost: Vec<MachineId> = losses.attempts.iter().map(|a| a.machine).collect();
+    lost.sort_unstable();
+    assert_eq!(lost, machines);
+    let outcomes = s.rows("SELECT outcome FROM work_attempt").await;
+    assert_eq!(outcomes, ["Expired", "Expired"]);
+}
+
+#[tokio::test]
+async fn ends_in_company_that_were_faster_leave_the_janitor_nothing() {
+    let s = Scenario::new().await;
+    let [first, _] = two_machines(&s).await;
+    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
+    let mut blocker = begun(&s.db).await;
+    lock_item(&mut blocker, first).await;
+    let turn = async {
+        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        s.db.expire(s.session.id()).await.unwrap();
+        assert_eq!(s.bmdb.free_lost_work().await.unwrap().sessions, []);
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(s.session.cancel_all(works), turn);
+    assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    let losses = s.bmdb.free_lost_work().await.unwrap();
+    assert_eq!(
+        (losses.sessions, losses.attempts),
+        (vec![s.session.id()], vec![])
+    );
+    let outcomes = s.rows("SELECT outcome FROM work_attempt").await;
+    assert_eq!(outcomes, ["Canceled", "Canceled"]);
+}
