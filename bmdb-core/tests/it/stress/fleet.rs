@@ -4,13 +4,16 @@ use super::legal::connect;
 use super::worker::{ACCESS, RECOVERY, START};
 use crate::wait::until;
 use bmdb_core::SessionOptions;
-use bmdb_model::{ProcessDef, Provided, Provider, process};
+use bmdb_model::{AgentStarted, ProcessDef, Provided, Provider, process};
 use bmdb_testkit::TestDb;
 
 pub(super) const PROCESSES: u32 = 4;
 /// In each process.
 pub(super) const WORKERS: u32 = 4;
 pub(super) const MACHINES: usize = 160;
+
+/// The key of agents that were started before the stress.
+const FIRST_KEY: &str = "none";
 
 /// Deadlines that pass within the run, and tables that nothing is ever deleted from: every tag that
 /// a finish wrote, every heartbeat that was acknowledged, and when the transaction of each claim
@@ -61,6 +64,10 @@ pub(super) async fn new(sabotage: &str) -> TestDb {
                 let provider = [Provider::EQUINIX, Provider::LUMEN][number % 2].clone();
                 let provided = Provided::new(provider, number.to_string());
                 tx.set_provided(machine, &provided).await?;
+                if number % 3 == 0 {
+                    tx.set_agent_started(machine, &AgentStarted::now(FIRST_KEY))
+                        .await?;
+                }
             }
             Ok(())
         })

@@ -19,13 +19,14 @@ const LAWS: [&str; 5] = [
      FROM tag_log t LEFT JOIN work_attempt a USING (machine_id, fence)
      GROUP BY t.machine_id, t.fence
      HAVING count(*) > 1 OR min(a.outcome) IS DISTINCT FROM 'Finished'",
-    // Whoever finished last in the lane wrote last: a recovery removes the tag, others set it.
+    // Whoever finished last in the lane wrote last: a recovery removes the tag, others set it. Agents
+    // of before have the key "none".
     "SELECT 'machine ' || machine_id || ' has the tag of fence '
             || convert_from(s.agent_public_key, 'UTF8') || ', the last to write was fence '
             || coalesce(max(t.fence)::text, 'none')
      FROM machine_agent_started s LEFT JOIN tag_log t USING (machine_id)
      GROUP BY machine_id
-     HAVING max(t.fence)::text IS DISTINCT FROM convert_from(s.agent_public_key, 'UTF8')",
+     HAVING coalesce(max(t.fence)::text, 'none') <> convert_from(s.agent_public_key, 'UTF8')",
     // The heartbeat was committed before the claim's transaction began, and is of its sending or
     // later. So the plan by which the machine was claimed must have known it.
     "SELECT 'machine ' || machine_id || ' fence ' || fence || ' was recovered at '
@@ -123,7 +124,9 @@ async fn the_judges_find_what_a_stranger_wrote_and_a_stale_plan() {
     let db = super::fleet::new("").await;
     assert_eq!(broken_laws(&db).await, [""; 0]);
     let [stranger, stale] = {
-        let machines = rows(&db, "SELECT machine_id FROM machines LIMIT 2").await;
+        let bare = "SELECT machine_id FROM machines
+                    WHERE machine_id NOT IN (SELECT machine_id FROM machine_agent_started) LIMIT 2";
+        let machines = rows(&db, bare).await;
         <[String; 2]>::try_from(machines).unwrap()
     };
     let sabotage = format!(

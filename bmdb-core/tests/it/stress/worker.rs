@@ -100,8 +100,8 @@ impl Worker {
     fn mood(&mut self) -> Mood {
         // Rare, but no run should have to do without.
         match (self.number, self.claims, self.dice.roll(100)) {
-            (0, 3, _) | (_, _, 0..=2) => Mood::Zombie,
-            (1, 3, _) | (_, _, 3..=4) => Mood::Walker,
+            (0, 2, _) | (_, _, 0..=2) => Mood::Zombie,
+            (1, 2, _) | (_, _, 3..=4) => Mood::Walker,
             (_, _, 5..=29) => Mood::Together,
             _ => Mood::OneByOne,
         }
