@@ -2,6 +2,7 @@
 //! acts. Every check that finds nothing wrong is run once where something is wrong.
 
 mod claim;
+mod company;
 mod control;
 mod gate;
 mod history;

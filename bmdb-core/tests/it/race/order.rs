@@ -3,7 +3,7 @@
 //! here retries, but for the one that cannot be avoided.
 
 use super::gate::{Before, Gate};
-use crate::scenario::{RETRY, Scenario, work_on};
+use crate::scenario::{Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
@@ -23,7 +23,7 @@ const PROBE: Process = Process::from_static("AcmeProbe");
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Two machines that are due, in the order of their ids.
-async fn two_machines(s: &Scenario) -> [MachineId; 2] {
+pub(super) async fn two_machines(s: &Scenario) -> [MachineId; 2] {
     let mut machines = [s.provided("1").await, s.provided("2").await];
     machines.sort_unstable();
     machines
@@ -47,7 +47,7 @@ async fn claimed(s: &Scenario, machines: [MachineId; 2]) -> [Attempt; 2] {
     })
 }
 
-async fn begun(db: &TestDb) -> AsyncPgConnection {
+pub(super) async fn begun(db: &TestDb) -> AsyncPgConnection {
     let mut conn = db.connect().await.unwrap();
     conn.batch_execute("BEGIN").await.unwrap();
     conn
@@ -62,7 +62,7 @@ async fn start_agents(conn: &mut AsyncPgConnection, machines: &[MachineId]) {
     }
 }
 
-async fn lock_item(conn: &mut AsyncPgConnection, machine: MachineId) {
+pub(super) async fn lock_item(conn: &mut AsyncPgConnection, machine: MachineId) {
     let lock = format!("SELECT 1 FROM work_item WHERE machine_id = '{machine}' FOR NO KEY UPDATE");
     conn.batch_execute(&lock).await.unwrap();
 }
@@ -289,59 +289,4 @@ async fn a_claim_and_the_finish_that_plans_its_item_both_succeed_though_one_lose
     let items = "SELECT process, eligible, session_id IS NULL FROM work_item ORDER BY process";
     let planned = ["ShepherdAgentStart|f|t", "ShepherdRecovery|t|t"];
     assert_eq!(s.rows(items).await, planned);
-}
-
-/// A batch of ends is one statement for all of a session's works, and waits for nobody's session.
-#[tokio::test]
-async fn ends_in_company_leave_everything_to_the_janitor_that_was_faster() {
-    let s = Scenario::new().await;
-    let machines = two_machines(&s).await;
-    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
-    s.db.expire(s.session.id()).await.unwrap();
-    let mut janitor = begun(&s.db).await;
-    let locked = session::lock_expired(&mut janitor, 10).await.unwrap();
-    assert_eq!(locked, [s.session.id()]);
-    loss::lock_items(&mut janitor, &locked).await.unwrap();
-
-    let failures = works.into_iter().map(|work| (work, &RETRY, "late"));
-    let refused = tokio::time::timeout(Duration::from_secs(2), s.session.fail_all(failures));
-    for refused in refused.await.expect("it waits") {
-        let (reason, work) = refused.unwrap_err().into_parts();
-        assert!(
-            matches!(reason, bmdb_core::TxError::SessionExpired),
-            "{reason}"
-        );
-        assert!(work.is_none());
-    }
-    janitor.batch_execute("ROLLBACK").await.unwrap();
-    let losses = s.bmdb.free_lost_work().await.unwrap();
-    let mut lost: Vec<MachineId> = losses.attempts.iter().map(|a| a.machine).collect();
-    lost.sort_unstable();
-    assert_eq!(lost, machines);
-    let outcomes = s.rows("SELECT outcome FROM work_attempt").await;
-    assert_eq!(outcomes, ["Expired", "Expired"]);
-}
-
-#[tokio::test]
-async fn ends_in_company_that_were_faster_leave_the_janitor_nothing() {
-    let s = Scenario::new().await;
-    let [first, _] = two_machines(&s).await;
-    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
-    let mut blocker = begun(&s.db).await;
-    lock_item(&mut blocker, first).await;
-    let turn = async {
-        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
-        s.db.expire(s.session.id()).await.unwrap();
-        assert_eq!(s.bmdb.free_lost_work().await.unwrap().sessions, []);
-        blocker.batch_execute("ROLLBACK").await.unwrap();
-    };
-    let (ended, ()) = tokio::join!(s.session.cancel_all(works), turn);
-    assert!(ended.iter().all(Result::is_ok), "{ended:?}");
-    let losses = s.bmdb.free_lost_work().await.unwrap();
-    assert_eq!(
-        (losses.sessions, losses.attempts),
-        (vec![s.session.id()], vec![])
-    );
-    let outcomes = s.rows("SELECT outcome FROM work_attempt").await;
-    assert_eq!(outcomes, ["Canceled", "Canceled"]);
 }
