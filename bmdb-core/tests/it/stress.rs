@@ -67,7 +67,7 @@ async fn check_control(sabotage: &str, expected: &str) {
         ..Plan::from_env()
     };
     let summary = stress(&plan, sabotage).await;
-    summary.print_verdict();
+    summary.print_verdict(2);
     let found = summary.findings().any(|finding| finding.contains(expected));
     assert!(found, "the judges see nothing of {sabotage:?}");
 }

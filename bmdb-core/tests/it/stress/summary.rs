@@ -107,17 +107,17 @@ impl Summary {
         for (what, count) in self.table() {
             println!("{count:>9}  {what}");
         }
-        self.print_verdict();
+        self.print_verdict(20);
     }
 
+    /// With so many of the findings.
     #[allow(
         clippy::print_stdout,
         reason = "whoever runs the stress wants to see it"
     )]
-    pub(super) fn print_verdict(&self) {
-        let findings: Vec<String> = self.findings().collect();
-        println!("{:>9}  violations and errors", findings.len());
-        for finding in findings.iter().take(20) {
+    pub(super) fn print_verdict(&self, most: usize) {
+        println!("{:>9}  violations and errors", self.findings().count());
+        for finding in self.findings().take(most) {
             println!("           {finding}");
         }
     }
