@@ -129,8 +129,11 @@ impl Ends {
                 answer,
             });
         }
-        if !queue.is_served && !queue.waiting.is_empty() {
-            queue.is_served = true;
+        let is_neglected = !queue.is_served && !queue.waiting.is_empty();
+        queue.is_served |= is_neglected;
+        // A runtime that is shutting down drops the task here and now, and its drop takes the lock.
+        drop(queue);
+        if is_neglected {
             let served = Served {
                 ends: self.clone(),
                 is_done: false,

@@ -21,6 +21,7 @@ mod regressions;
 mod round_trips;
 mod scenario;
 mod session;
+mod shutdown;
 mod stress;
 mod transactions;
 mod upkeep;
