@@ -13,10 +13,10 @@ pub use end::{
 pub use head::Head;
 pub use rearm::{claim_planned, lock_due, seemingly_due};
 
-use crate::schema::work_item;
+use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Which attempt is to be ended: every end is keyed on all of these and changes exactly one row.
@@ -34,6 +34,11 @@ pub struct Attempt {
     pub started_at: DateTime<Utc>,
 }
 
+statement! {
+    HeldBy = include_str!("sql/held_by.sql");
+    (session: SessionId => SqlUuid) -> (SqlUuid, Text, BigInt, Timestamptz)
+}
+
 /// The attempts a session holds, in the lock order of items.
 ///
 /// # Errors
@@ -42,17 +47,8 @@ pub async fn held_by(
     conn: &mut AsyncPgConnection,
     session: SessionId,
 ) -> Result<Vec<Attempt>, Error> {
-    let rows: Vec<(MachineId, Process, Fence, DateTime<Utc>)> = work_item::table
-        .filter(work_item::session_id.eq(session))
-        .order((work_item::machine_id, work_item::process))
-        .select((
-            work_item::machine_id,
-            work_item::process,
-            work_item::fence,
-            work_item::started_at.assume_not_null(),
-        ))
-        .load(conn)
-        .await?;
+    let rows: Vec<(MachineId, Process, Fence, DateTime<Utc>)> =
+        HeldBy { session }.load(conn).await?;
     Ok(rows
         .into_iter()
         .map(|(machine, process, fence, started_at)| Attempt {

@@ -4,7 +4,13 @@
 WITH lost AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS l (machine_id, process, delay)
 ), held AS MATERIALIZED (
-    SELECT i.machine_id, i.process, i.fence, i.session_id, i.started_at, l.delay
+    SELECT i.machine_id, i.process, i.fence, i.session_id, l.delay,
+           -- Not before its lane mate's end: see held_by.sql.
+           greatest(i.started_at, (
+               SELECT max(a.ended_at) FROM work_attempt a
+               LEFT JOIN process_def d ON d.process = a.process
+               WHERE a.machine_id = i.machine_id AND a.fence < i.fence
+                 AND coalesce(d.lane, a.process) = i.lane)) AS started_at
     FROM work_item i JOIN lost l ON (l.machine_id, l.process) = (i.machine_id, i.process)
     WHERE i.session_id = ANY ($4)
 ), freed AS (

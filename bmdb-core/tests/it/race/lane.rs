@@ -24,11 +24,23 @@ fn attempt(claimed: &Claimed, process: &Process, session: SessionId) -> Attempt 
     }
 }
 
+/// Who records the end of the attempt that had to wait.
+#[derive(Debug, Clone, Copy)]
+enum EndedBy {
+    /// Its worker, who was told when it started.
+    Worker,
+    /// The janitor, who has only the item.
+    Janitor,
+    /// The closing of its session, which has only the item too.
+    Closing,
+}
+
 /// `process` is claimed while `mate`, claimed and not committed yet, keeps the lane; then the mate
 /// ends, and the claim gets the lane. Both attempts end, and the log must be lawful.
 async fn check_start_after_a_mate<F>(
     process: Process,
     mate: Process,
+    ended_by: EndedBy,
     claim: impl FnOnce(AsyncPgConnection, SessionId, bmdb_model::MachineId) -> F,
 ) where
     F: Future<Output = Result<Claimed, Error>> + Send + 'static,
@@ -51,26 +63,52 @@ async fn check_start_after_a_mate<F>(
     conn.batch_execute("COMMIT").await.unwrap();
 
     let claimed = waiting.await.unwrap().unwrap();
-    let behind = attempt(&claimed, &process, session);
-    work::finish(&mut conn, &behind).await.unwrap();
+    match ended_by {
+        EndedBy::Worker => {
+            let behind = attempt(&claimed, &process, session);
+            let ended = work::finish(&mut conn, &behind).await.unwrap();
+            assert_eq!(ended, Ended::Done(()));
+        }
+        EndedBy::Janitor => {
+            s.db.expire(session).await.unwrap();
+            s.bmdb.free_lost_work().await.unwrap();
+        }
+        EndedBy::Closing => {
+            for held in work::held_by(&mut conn, session).await.unwrap() {
+                let ended = work::cancel(&mut conn, &held).await.unwrap();
+                assert_eq!(ended, Ended::Done(()));
+            }
+        }
+    }
     let audit = audit(s.db.url(), &Rules::new(RETRY)).await.unwrap();
     assert_eq!((audit.attempts, audit.violations), (2, vec![]));
 }
 
+const EVERYBODY: [EndedBy; 3] = [EndedBy::Worker, EndedBy::Janitor, EndedBy::Closing];
+
 #[tokio::test]
 async fn a_claim_that_waited_for_the_lane_starts_when_the_wait_is_over() {
-    check_start_after_a_mate(START, ACCESS, async |mut conn, session, _| {
-        let claimed = work::claim(&mut conn, &START, None, session, 1).await?;
-        Ok(claimed.unwrap().remove(0))
-    })
-    .await;
+    for ended_by in EVERYBODY {
+        check_start_after_a_mate(START, ACCESS, ended_by, async |mut conn, session, _| {
+            let claimed = work::claim(&mut conn, &START, None, session, 1).await?;
+            Ok(claimed.unwrap().remove(0))
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_claim_of_one_machine_that_waited_for_the_lane_starts_when_the_wait_is_over() {
-    check_start_after_a_mate(ACCESS, START, async |mut conn, session, machine| {
-        let claimed = work::claim_machine(&mut conn, machine, &ACCESS, session).await?;
-        Ok(claimed.unwrap())
-    })
-    .await;
+    for ended_by in EVERYBODY {
+        check_start_after_a_mate(
+            ACCESS,
+            START,
+            ended_by,
+            async |mut conn, session, machine| {
+                let claimed = work::claim_machine(&mut conn, machine, &ACCESS, session).await?;
+                Ok(claimed.unwrap())
+            },
+        )
+        .await;
+    }
 }

@@ -149,7 +149,8 @@ async fn a_serializable_writer_is_run_again_when_a_claim_commits_between_its_tou
         .await
         .unwrap();
     assert_eq!(runs.into_inner(), 2);
-    assert_eq!(held.into_inner().unwrap().len(), 1);
+    let held = held.into_inner().unwrap();
+    assert_eq!(held.len(), 1);
     assert!(stale_items(&s.db).await.is_empty());
     assert_eq!(s.rows("SELECT process FROM work").await, [START.as_str()]);
 }
