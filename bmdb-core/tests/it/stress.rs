@@ -43,6 +43,7 @@ async fn sixteen_workers_in_four_processes_never_break_a_rule() {
     // Otherwise the run has shown nothing.
     let unseen = summary.unseen();
     assert!(unseen.is_empty(), "it has never happened: {unseen:?}");
+    summary.remove_journals();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,6 +71,7 @@ async fn check_control(sabotage: &str, expected: &str) {
     summary.print_verdict(2);
     let found = summary.findings().any(|finding| finding.contains(expected));
     assert!(found, "the judges see nothing of {sabotage:?}");
+    summary.remove_journals();
 }
 
 /// A run on a database of its own, which is kept if the judges find something.

@@ -30,6 +30,8 @@ pub(super) struct Processes<'p> {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) facts: Facts,
+    /// Where each process has noted them.
+    pub(super) journals: PathBuf,
     pub(super) started: u32,
     pub(super) killed: u32,
     /// Errors that no fault accounts for.
@@ -121,9 +123,7 @@ impl<'p> Processes<'p> {
                 self.complain(process, "it has not played its part").await;
             }
         }
-        if self.outcome.errors.is_empty() {
-            fs::remove_dir_all(&self.folder).unwrap();
-        }
+        self.outcome.journals = self.folder;
         self.outcome
     }
 

@@ -3,6 +3,7 @@
 use super::fleet::{MACHINES, PROCESSES, WORKERS};
 use super::processes::Outcome;
 use bmdb_testkit::audit::Audit;
+use std::fs;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -63,6 +64,11 @@ impl Summary {
             .collect()
     }
 
+    /// Once nothing is to be found out from them any more.
+    pub(super) fn remove_journals(&self) {
+        fs::remove_dir_all(&self.outcome.journals).unwrap();
+    }
+
     fn table(&self) -> Vec<(&'static str, usize)> {
         let Audit {
             attempts,
@@ -107,6 +113,7 @@ impl Summary {
         for (what, count) in self.table() {
             println!("{count:>9}  {what}");
         }
+        println!("           journals: {}", self.outcome.journals.display());
         self.print_verdict(20);
     }
 
