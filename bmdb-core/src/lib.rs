@@ -38,6 +38,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A loop that waits for machines takes a [`Poller`] instead of claiming again and again.
 
 mod agents;
 mod batch;

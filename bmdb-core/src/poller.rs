@@ -81,6 +81,40 @@ impl PollOptions {
 
 /// Claims machines as they become due. It keeps its session as a work does; keep it for as long as its
 /// process is worked on, for it remembers how idle the queue was.
+///
+/// ```
+/// # use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+/// # use bmdb_model::{Process, Provided, Provider};
+/// use tokio::task::JoinSet;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let db = bmdb_testkit::TestDb::new().await?;
+/// # let bmdb = Bmdb::connect(Config::new(db.url())).await?;
+/// # let session = bmdb.start_session(SessionOptions::default()).await?;
+/// # session.transact(async |tx| {
+/// #     let machine = tx.create_machine().await?;
+/// #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
+/// # }).await?;
+/// let due = Claim::of(&Process::SHEPHERD_AGENT_START).provider(&Provider::EQUINIX);
+/// let mut poller = session.poller(&due);
+/// let mut running = JoinSet::new();
+/// loop {
+///     let free = 8_u32.saturating_sub(u32::try_from(running.len())?);
+///     tokio::select! {
+///         works = poller.next(free) => for work in works? {
+///             // … act on the machine …
+///             running.spawn(work.finish_unchanged());
+///         },
+///         Some(ended) = running.join_next() => {
+///             ended??;
+/// #           break;
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Poller {
     session: Arc<SessionInner>,
     /// One for each provider; the first in the next poll is the first here.
