@@ -97,6 +97,13 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     })
 }
 
+/// What [`plan_once`] sets.
+pub const PLAN_ONCE: [(&str, &str); 3] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
 /// Makes the server plan what runs outside of transactions once, and through the indexes.
 ///
 /// Left to itself it plans every claim anew, which takes longer than running it, because it takes a
@@ -109,9 +116,8 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
 /// # Errors
 /// [`Error::Database`].
 pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-                    SET jit = off";
-    Ok(conn.batch_execute(settings).await?)
+    let set = PLAN_ONCE.map(|(name, value)| format!("SET {name} = {value}"));
+    Ok(conn.batch_execute(&set.join("; ")).await?)
 }
 
 statement! {

@@ -5,9 +5,9 @@ mod end;
 mod head;
 mod rearm;
 
-pub use claim::{Batch, Claimed, Gate, claim, claim_above, claim_machine, gates};
+pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
-    Ended, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
+    Ended, FAIL, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate, finish,
     finish_fenced, release_all,
 };
 pub use head::Head;

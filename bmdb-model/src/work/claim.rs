@@ -56,8 +56,10 @@ statement! {
     -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
-/// The one claim query.
-const CLAIM: &str = at_the_head!("../sql/claim.sql");
+/// The text of a claim of one provider's machines, as [`claim_above`] prepares it: what it costs can
+/// be measured and explained without this crate. Its parameters are the process, the provider, the
+/// floor, the session and the limit.
+pub const CLAIM: &str = at_the_head!("../sql/claim.sql");
 
 /// The claim query for all providers.
 static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {

@@ -53,8 +53,13 @@ pub struct FailedAttempt<'a> {
     pub fold: bool,
 }
 
+/// The text of failures, as [`fail_all`] prepares it: what they cost can be measured and explained
+/// without this crate. Its parameters are arrays of machines, processes, fences, times of start,
+/// delays and intervals in seconds, causes and whether to fold, and the session.
+pub const FAIL: &str = include_str!("../sql/fail.sql");
+
 statement! {
-    Fail<'a> = include_str!("../sql/fail.sql");
+    Fail<'a> = FAIL;
     (
         machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
         fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
