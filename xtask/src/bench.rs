@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measures on this machine what is promised.
 
+mod claims;
 mod cpu;
 mod heartbeats;
 mod report;
@@ -21,6 +22,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Claims(claims::Args),
     Heartbeats(heartbeats::Args),
     Testkit(testkit::Args),
     /// A process that a measurement starts.
@@ -32,6 +34,7 @@ enum What {
 
 pub(crate) fn run(bench: &Bench) -> Done {
     match &bench.what {
+        What::Claims(args) => claims::run(args),
         What::Heartbeats(args) => heartbeats::run(args),
         What::Testkit(args) => testkit::run(args),
         What::TestkitProcess { role } => testkit::be(*role),

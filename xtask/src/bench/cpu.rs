@@ -35,6 +35,13 @@ pub(crate) fn seconds(server: &Server) -> Result<f64, String> {
     Ok(ticks / TICKS_PER_SECOND)
 }
 
+/// Of the processes that this one has started and seen end.
+pub(crate) fn seconds_of_ended_children() -> Result<f64, String> {
+    let stat = fs::read_to_string("/proc/self/stat").map_err(|_| "only Linux tells it")?;
+    let stat = Stat::parse(&stat).ok_or("its times cannot be read")?;
+    Ok(stat.ticks_of_ended / TICKS_PER_SECOND)
+}
+
 #[derive(Debug, PartialEq)]
 struct Stat {
     parent: u64,

@@ -32,6 +32,7 @@ pub(crate) struct Report {
     rows: Vec<Row>,
     ratios: Vec<(String, f64)>,
     not_measured: Vec<(String, String)>,
+    remarks: Vec<String>,
 }
 
 impl Row {
@@ -100,6 +101,7 @@ impl Report {
             rows: Vec::new(),
             ratios: Vec::new(),
             not_measured: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 
@@ -115,6 +117,10 @@ impl Report {
 
     pub(crate) fn not_measured(&mut self, name: impl Into<String>, why: impl ToString) {
         self.not_measured.push((name.into(), why.to_string()));
+    }
+
+    pub(crate) fn remark(&mut self, remark: String) {
+        self.remarks.push(remark);
     }
 
     pub(crate) fn print(&self, json: bool) {
@@ -171,6 +177,7 @@ impl Report {
         for (name, why) in &self.not_measured {
             lines.push(format!("not measured: {name}: {why}"));
         }
+        lines.extend(self.remarks.iter().cloned());
         lines
     }
 
@@ -195,6 +202,7 @@ impl Report {
             "rows": rows,
             "ratios": ratios,
             "not_measured": not_measured,
+            "remarks": self.remarks,
         })
     }
 }

@@ -1,0 +1,24 @@
+//! The fleet that is worked on.
+
+use crate::shell::{Done, Failure};
+use bmdb_testkit::TestDb;
+
+/// Makes a fleet of Equinix's machines that are due for `ShepherdAgentStart`, one after the other,
+/// and lets the server know of it what autovacuum would.
+pub(super) async fn fill(db: &TestDb, machines: u32) -> Done {
+    let fleet = format!(
+        "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
+         INSERT INTO machine_provided (machine_id, provider, provider_id)
+         SELECT machine_id, 'Equinix', machine_id::text FROM machines;
+         INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
+         SELECT machine_id, 'ShepherdAgentStart', 'shepherd', 'Equinix', true,
+                now() - row_number() OVER () * interval '1 ms'
+         FROM machines"
+    );
+    db.execute(&fleet).await.map_err(Failure::check)?;
+    for table in ["machines", "machine_provided", "work_item", "work_attempt"] {
+        let vacuum = format!("VACUUM ANALYZE {table}");
+        db.execute(&vacuum).await.map_err(Failure::check)?;
+    }
+    db.execute("CHECKPOINT").await.map_err(Failure::check)
+}

@@ -1,0 +1,90 @@
+//! The load through the public API: a program of its own, built with optimisation.
+
+use super::counters::{Counters, Spent};
+use crate::shell::{self, Failure, cargo};
+use bmdb_testkit::{Server, TestDb};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// The program.
+#[derive(Debug)]
+pub(super) struct Load(PathBuf);
+
+/// What one run of it told, and what the server counted meanwhile.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) machines_per_second: f64,
+    pub(super) claim_p50_ms: f64,
+    pub(super) claim_p99_ms: f64,
+    pub(super) empty_claims: f64,
+    pub(super) spent: Spent,
+}
+
+impl Load {
+    /// Builds it, which takes minutes the first time.
+    pub(super) fn build() -> Result<Self, Failure> {
+        let mut build = cargo(["build", "--quiet", "--release", "--package", "bmdb-core"]);
+        build
+            .args([
+                "--example",
+                "load",
+                "--message-format=json-render-diagnostics",
+            ])
+            .stderr(Stdio::inherit());
+        eprintln!("$ {}", shell::as_typed(&build));
+        let output = build.output().map_err(Failure::check)?;
+        if !output.status.success() {
+            return Err(Failure::Command(1));
+        }
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|message| message["target"]["name"] == "load")
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .map(Self)
+            .ok_or_else(|| Failure::check("cargo built no load"))
+    }
+
+    /// Runs it with these options on a database.
+    pub(super) async fn run(
+        &self,
+        db: &TestDb,
+        server: &Server,
+        options: &[(&str, String)],
+    ) -> Result<Loaded, Failure> {
+        let before = Counters::read(db, server).await?;
+        let mut command = Command::new(&self.0);
+        command.args(["--database-url", db.url()]);
+        for (name, value) in options {
+            command.arg(format!("--{name}"));
+            command.args(Some(value).filter(|value| !value.is_empty()));
+        }
+        let output = command
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(Failure::check)?;
+        let after = Counters::read(db, server).await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let told: Value = serde_json::from_str(&said).unwrap_or_default();
+        let number = |name: &str| {
+            told[name].as_f64().ok_or_else(|| {
+                let why = String::from_utf8_lossy(&output.stderr);
+                Failure::check(format!(
+                    "the load {options:?} ended: {}\n{why}",
+                    output.status
+                ))
+            })
+        };
+        Ok(Loaded {
+            machines_per_second: number("machines")? / number("seconds")?,
+            claim_p50_ms: number("claim_p50_ms")?,
+            claim_p99_ms: number("claim_p99_ms")?,
+            empty_claims: number("empty_claims")?,
+            spent: after.since(&before),
+        })
+    }
+}
