@@ -5,6 +5,7 @@ use bmdb_core::{Bmdb, Config};
 use bmdb_model::history::Retention;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tokio::task::JoinHandle;
 
 /// One attempt of each machine stays.
@@ -16,7 +17,7 @@ const RETENTION: Retention = Retention {
 /// Upkeep that goes on until it is told to end.
 pub(crate) struct Disturbance {
     goes_on: Arc<AtomicBool>,
-    tasks: [JoinHandle<Result<(), Error>>; 2],
+    tasks: [JoinHandle<Result<f64, Error>>; 2],
 }
 
 /// Starts it, as a component of its own.
@@ -25,17 +26,19 @@ pub(crate) async fn start(config: Config) -> Result<Disturbance, Error> {
     let goes_on = Arc::new(AtomicBool::new(true));
     let (planner, planning) = (bmdb.clone(), goes_on.clone());
     let planned = tokio::spawn(async move {
+        let (began, mut planned) = (Instant::now(), 0);
         while planning.load(Ordering::Relaxed) {
-            planner.replan().await?;
+            planned += planner.replan().await?;
         }
-        Ok(())
+        per_second(planned, began)
     });
     let trimming = goes_on.clone();
     let trimmed = tokio::spawn(async move {
+        let (began, mut trimmed) = (Instant::now(), 0);
         while trimming.load(Ordering::Relaxed) {
-            bmdb.trim_history(RETENTION).await?;
+            trimmed += bmdb.trim_history(RETENTION).await?;
         }
-        Ok(())
+        per_second(trimmed, began)
     });
     Ok(Disturbance {
         goes_on,
@@ -44,12 +47,15 @@ pub(crate) async fn start(config: Config) -> Result<Disturbance, Error> {
 }
 
 impl Disturbance {
-    /// Ends it, once it has gone through the whole fleet.
-    pub(crate) async fn end(self) -> Result<(), Error> {
+    /// Ends it once it has gone through the whole fleet; says how many machines were planned and how
+    /// many attempts were trimmed in a second.
+    pub(crate) async fn end(self) -> Result<(f64, f64), Error> {
         self.goes_on.store(false, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await??;
-        }
-        Ok(())
+        let [planned, trimmed] = self.tasks;
+        Ok((planned.await??, trimmed.await??))
     }
+}
+
+fn per_second(rows: u64, since: Instant) -> Result<f64, Error> {
+    Ok(f64::from(u32::try_from(rows)?) / since.elapsed().as_secs_f64())
 }

@@ -87,7 +87,7 @@ async fn main() -> Result<(), Error> {
         Some(machines) => workers::Until::Machines(machines),
         None => workers::Until::Time(Duration::try_from_secs_f64(options.seconds)?),
     };
-    let measured: Measured = match options.shape {
+    let mut measured: Measured = match options.shape {
         Shape::Each => {
             let batch = options.batch;
             workers::each(&session, &claim.limit(batch), workers, until).await?
@@ -95,7 +95,7 @@ async fn main() -> Result<(), Error> {
         Shape::Loop => workers::one_loop(&session, &claim, workers, until).await?,
     };
     if let Some(disturbance) = disturbance {
-        disturbance.end().await?;
+        (measured.planned, measured.trimmed) = disturbance.end().await?;
     }
     if let Some(session) = Arc::into_inner(session) {
         session.close().await?;

@@ -14,6 +14,10 @@ pub(crate) struct Measured {
     pub(crate) claims: Vec<Duration>,
     /// How many got nothing.
     pub(crate) empty: u64,
+    /// How many machines were planned anew in a second meanwhile.
+    pub(crate) planned: f64,
+    /// How many attempts were trimmed from history in a second meanwhile.
+    pub(crate) trimmed: f64,
 }
 
 impl Measured {
@@ -34,6 +38,8 @@ impl Measured {
             "machines": self.machines,
             "claims": self.claims.len(),
             "empty_claims": self.empty,
+            "planned_per_second": self.planned,
+            "trimmed_per_second": self.trimmed,
             "claim_p50_ms": milliseconds(50),
             "claim_p99_ms": milliseconds(99),
             "claim_max_ms": milliseconds(100),

@@ -50,6 +50,19 @@ pub(crate) struct Args {
     network: Network,
 }
 
+impl Args {
+    /// For a run that measures other things as well.
+    pub(super) fn brief(quick: bool) -> Self {
+        Self {
+            machines: if quick { 10_000 } else { 100_000 },
+            batch: 1000,
+            rounds: if quick { 1 } else { 4 },
+            json: false,
+            network: Network::default(),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Done {
     provide(&Lookup::from_env(), args.network)?;
     let lookup = Lookup::search(&Places::from_env());
@@ -73,7 +86,8 @@ struct Round {
     cpu_seconds: Result<f64, String>,
 }
 
-async fn measure(args: &Args, server: &Arc<Server>, report: &mut Report) -> Done {
+/// On a server of its own or on one where nothing else goes on meanwhile.
+pub(super) async fn measure(args: &Args, server: &Arc<Server>, report: &mut Report) -> Done {
     eprintln!("heartbeats: {} rounds", args.rounds + 1);
     let db = TestDb::on(server).await.map_err(Failure::check)?;
     let machines = fleet(&db, args.machines).await?;

@@ -1,26 +1,18 @@
-//! What a benchmark has measured, as a table or as JSON.
+//! What a benchmark has measured: as a table on the terminal, as JSON, and as files to keep.
 
+mod chart;
+mod page;
+mod row;
+
+pub(crate) use chart::{Chart, Line};
+pub(crate) use row::{Row, Target};
+
+use crate::shell::{Done, Failure};
+use row::{rounded, shown};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use std::thread::available_parallelism;
-
-/// What was measured several times.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) unit: &'static str,
-    /// At least one.
-    pub(crate) samples: Vec<f64>,
-    pub(crate) targets: Vec<Target>,
-}
-
-/// What was promised of it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Target {
-    MedianAtMost(f64),
-    P95AtMost(f64),
-    MedianAtLeast(f64),
-}
 
 /// Everything that one run has measured.
 #[derive(Debug)]
@@ -28,68 +20,23 @@ pub(crate) struct Report {
     name: &'static str,
     /// What it was measured on.
     on: String,
+    /// What else is to be known of the machine.
+    machine: Vec<(&'static str, String)>,
     load_before: Option<String>,
     rows: Vec<Row>,
     ratios: Vec<(String, f64)>,
+    tables: Vec<Table>,
+    charts: Vec<Chart>,
     not_measured: Vec<(String, String)>,
-    remarks: Vec<String>,
 }
 
-impl Row {
-    pub(crate) fn new(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
-        Self {
-            name: name.into(),
-            unit,
-            samples,
-            targets: Vec::new(),
-        }
-    }
-
-    pub(crate) fn target(mut self, target: Target) -> Self {
-        self.targets.push(target);
-        self
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        percentile(&self.samples, 50)
-    }
-
-    fn p95(&self) -> f64 {
-        percentile(&self.samples, 95)
-    }
-
-    fn least(&self) -> f64 {
-        percentile(&self.samples, 0)
-    }
-
-    fn most(&self) -> f64 {
-        percentile(&self.samples, 100)
-    }
-
-    fn verdicts(&self) -> impl Iterator<Item = (String, bool)> {
-        self.targets.iter().map(|target| match *target {
-            Target::MedianAtMost(most) => (format!("median ≤ {most}"), self.median() <= most),
-            Target::P95AtMost(most) => (format!("p95 ≤ {most}"), self.p95() <= most),
-            Target::MedianAtLeast(least) => (format!("median ≥ {least}"), self.median() >= least),
-        })
-    }
-
-    fn as_json(&self) -> Value {
-        let targets: Vec<Value> = self
-            .verdicts()
-            .map(|(target, holds)| json!({"target": target, "holds": holds}))
-            .collect();
-        json!({
-            "name": self.name,
-            "unit": self.unit,
-            "median": rounded(self.median()),
-            "p95": rounded(self.p95()),
-            "min": rounded(self.least()),
-            "max": rounded(self.most()),
-            "n": self.samples.len(),
-            "targets": targets,
-        })
-    }
+/// Numbers that belong together.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) columns: Vec<&'static str>,
+    /// Each begins with what it is of.
+    pub(crate) rows: Vec<(String, Vec<f64>)>,
 }
 
 impl Report {
@@ -97,12 +44,18 @@ impl Report {
         Self {
             name,
             on,
+            machine: Vec::new(),
             load_before: load(),
             rows: Vec::new(),
             ratios: Vec::new(),
+            tables: Vec::new(),
+            charts: Vec::new(),
             not_measured: Vec::new(),
-            remarks: Vec::new(),
         }
+    }
+
+    pub(crate) fn machine(&mut self, what: &'static str, is: impl ToString) {
+        self.machine.push((what, is.to_string()));
     }
 
     pub(crate) fn row(&mut self, row: Row) {
@@ -115,16 +68,20 @@ impl Report {
         self.ratios.push((name, above.median() / below.median()));
     }
 
+    pub(crate) fn table(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    pub(crate) fn chart(&mut self, chart: Chart) {
+        self.charts.push(chart);
+    }
+
     pub(crate) fn not_measured(&mut self, name: impl Into<String>, why: impl ToString) {
         self.not_measured.push((name.into(), why.to_string()));
     }
 
-    pub(crate) fn remark(&mut self, remark: String) {
-        self.remarks.push(remark);
-    }
-
     pub(crate) fn print(&self, json: bool) {
-        let loads = [self.load_before.clone(), load()].map(|load| load.unwrap_or("unknown".into()));
+        let loads = self.loads();
         for line in self.lines(&loads) {
             if json {
                 eprintln!("{line}");
@@ -137,47 +94,69 @@ impl Report {
         }
     }
 
+    /// Writes it into a folder: as JSON, as a page that shows the charts, and the charts.
+    pub(crate) fn write(&self, folder: &Path) -> Done {
+        let loads = self.loads();
+        let json = serde_json::to_string_pretty(&self.as_json(&loads)).map_err(Failure::check)?;
+        let mut files = vec![
+            (format!("{}.json", self.name), json + "\n"),
+            ("report.md".to_owned(), page::of(self, &loads)),
+        ];
+        for chart in &self.charts {
+            files.push((chart.file(), chart.draw().map_err(Failure::check)?));
+        }
+        let failed = |error| Failure::check(format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(failed)?;
+        for (name, text) in files {
+            fs::write(folder.join(name), text).map_err(failed)?;
+        }
+        eprintln!("written to {}", folder.display());
+        Ok(())
+    }
+
+    fn loads(&self) -> [String; 2] {
+        [self.load_before.clone(), load()].map(|load| load.unwrap_or("unknown".into()))
+    }
+
     fn lines(&self, loads: &[String; 2]) -> Vec<String> {
         let names = self.rows.iter().map(|row| row.name.chars().count());
         let wide = names.max().unwrap_or_default();
         let [before, after] = loads;
-        let mut lines = vec![
-            format!(
-                "{}, {} cores, load average {before} before and {after} after",
-                self.on,
-                cores()
-            ),
-            format!(
-                "{:wide$}       {:>9} {:>9} {:>19} {:>5}  targets",
-                "", "median", "p95", "min–max", "n"
-            ),
-        ];
+        let mut lines = vec![format!(
+            "{}, {} cores, load average {before} before and {after} after",
+            self.on,
+            cores()
+        )];
+        for (what, is) in &self.machine {
+            lines.push(format!("{what}: {is}"));
+        }
+        lines.push(format!(
+            "{:wide$}       {:>9} {:>9} {:>19} {:>5}  targets",
+            "", "median", "p95", "min–max", "n"
+        ));
         for row in &self.rows {
-            let range = format!("{}–{}", shown(row.least()), shown(row.most()));
-            let verdicts: Vec<String> = row
-                .verdicts()
-                .map(|(target, holds)| {
-                    format!("{target}: {}", if holds { "holds" } else { "MISSED" })
-                })
-                .collect();
             let line = format!(
-                "{:wide$}  {:>3}  {:>9} {:>9} {range:>19} {:>5}  {}",
+                "{:wide$}  {:>3}  {:>9} {:>9} {:>19} {:>5}  {}",
                 row.name,
                 row.unit,
                 shown(row.median()),
                 shown(row.p95()),
+                row.range(),
                 row.samples.len(),
-                verdicts.join(", ")
+                row.judged()
             );
             lines.push(line.trim_end().to_owned());
+            lines.extend(row.missed_because().map(|limit| format!("    {limit}")));
         }
         for (name, value) in &self.ratios {
             lines.push(format!("ratio of medians, {name} = {value:.2}"));
         }
+        for table in &self.tables {
+            lines.extend(table.lines());
+        }
         for (name, why) in &self.not_measured {
             lines.push(format!("not measured: {name}: {why}"));
         }
-        lines.extend(self.remarks.iter().cloned());
         lines
     }
 
@@ -193,43 +172,54 @@ impl Report {
             .iter()
             .map(|(name, why)| json!({"name": name, "why": why}))
             .collect();
+        let machine: Vec<Value> = self
+            .machine
+            .iter()
+            .map(|(what, is)| json!({"what": what, "is": is}))
+            .collect();
         json!({
             "bench": self.name,
             "on": self.on,
             "cores": cores(),
+            "machine": machine,
             "load_average": loads,
             "all_targets_hold": self.rows.iter().flat_map(Row::verdicts).all(|(_, holds)| holds),
             "rows": rows,
             "ratios": ratios,
+            "tables": self.tables.iter().map(Table::as_json).collect::<Vec<Value>>(),
             "not_measured": not_measured,
-            "remarks": self.remarks,
         })
     }
 }
 
-/// By the nearest rank, so that it is a value that was measured.
-fn percentile(samples: &[f64], percent: usize) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
-}
+impl Table {
+    fn lines(&self) -> Vec<String> {
+        let names = self.rows.iter().map(|(name, _)| name.chars().count());
+        let wide = names.max().unwrap_or_default();
+        let column = |text: &str, title: &str| {
+            let width = title.chars().count().max(9) + 2;
+            format!("{text:>width$}")
+        };
+        let titles: String = self.columns.iter().map(|c| column(c, c)).collect();
+        let mut lines = vec![self.title.to_owned(), format!("{:wide$}{titles}", "")];
+        for (name, values) in &self.rows {
+            let values = values.iter().zip(&self.columns);
+            let values: String = values.map(|(v, title)| column(&shown(*v), title)).collect();
+            lines.push(format!("{name:wide$}{values}"));
+        }
+        lines
+    }
 
-fn shown(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
+    fn as_json(&self) -> Value {
+        let rows = self.rows.iter().map(|(name, values)| {
+            let values: Vec<f64> = values.iter().copied().map(rounded).collect();
+            json!({"of": name, "values": values})
+        });
+        json!({"title": self.title, "columns": self.columns, "rows": rows.collect::<Vec<_>>()})
     }
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
@@ -237,36 +227,4 @@ fn cores() -> usize {
 fn load() -> Option<String> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Row, Target, percentile};
-
-    #[test]
-    fn percentiles_are_values_that_were_measured() {
-        let samples: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        for (percent, expected) in [(0, 1.0), (50, 50.0), (95, 95.0), (100, 100.0)] {
-            assert_eq!(percentile(&samples, percent), expected);
-        }
-        assert_eq!(percentile(&[7.0], 95), 7.0);
-        assert_eq!(percentile(&[1.0, 2.0, 3.0], 50), 2.0);
-    }
-
-    #[test]
-    fn a_target_holds_up_to_its_bound() {
-        let row = Row::new("x", "ms", vec![1.0, 2.0, 9.0])
-            .target(Target::MedianAtMost(2.0))
-            .target(Target::P95AtMost(8.9))
-            .target(Target::MedianAtLeast(2.5));
-        let verdicts: Vec<(String, bool)> = row.verdicts().collect();
-        assert_eq!(
-            verdicts,
-            [
-                ("median ≤ 2".to_owned(), true),
-                ("p95 ≤ 8.9".to_owned(), false),
-                ("median ≥ 2.5".to_owned(), false),
-            ]
-        );
-    }
 }

@@ -43,8 +43,9 @@ pub(super) struct Spent {
     /// Rows that were written where all indexes had to be told, or that were new.
     pub(super) indexed_rows: f64,
     pub(super) hot_updates: f64,
-    pub(super) server_cpu_microseconds: Result<f64, String>,
-    pub(super) clients_cpu_microseconds: Result<f64, String>,
+    /// In microseconds, as the next.
+    pub(super) server_cpu: Result<f64, String>,
+    pub(super) clients_cpu: Result<f64, String>,
 }
 
 impl Counters {
@@ -92,35 +93,9 @@ impl Counters {
             wal_bytes: each(6),
             indexed_rows: each(7) + each(8) - each(9),
             hot_updates: each(9),
-            server_cpu_microseconds: cpu(&self.server_cpu, &before.server_cpu),
-            clients_cpu_microseconds: cpu(&self.clients_cpu, &before.clients_cpu),
+            server_cpu: cpu(&self.server_cpu, &before.server_cpu),
+            clients_cpu: cpu(&self.clients_cpu, &before.clients_cpu),
         }
-    }
-}
-
-impl std::fmt::Display for Spent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "per machine {:.2} commits, {:.0} B of WAL in {:.1} records ({:.2} page images), \
-             {:.1} rows written into indexes, {:.1} HOT updates, {:.0} buffers",
-            self.commits,
-            self.wal_bytes,
-            self.wal_records,
-            self.wal_images,
-            self.indexed_rows,
-            self.hot_updates,
-            self.buffers
-        )?;
-        for (whose, cpu) in [
-            ("server", &self.server_cpu_microseconds),
-            ("client", &self.clients_cpu_microseconds),
-        ] {
-            if let Ok(microseconds) = cpu {
-                write!(f, ", {microseconds:.0} µs of the {whose}'s CPU time")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) struct Loaded {
     pub(super) claim_p50_ms: f64,
     pub(super) claim_p99_ms: f64,
     pub(super) empty_claims: f64,
+    /// Machines planned anew, and attempts trimmed from history, where that was asked for.
+    pub(super) planned_per_second: f64,
+    pub(super) trimmed_per_second: f64,
     pub(super) spent: Spent,
 }
 
@@ -84,6 +87,8 @@ impl Load {
             claim_p50_ms: number("claim_p50_ms")?,
             claim_p99_ms: number("claim_p99_ms")?,
             empty_claims: number("empty_claims")?,
+            planned_per_second: number("planned_per_second")?,
+            trimmed_per_second: number("trimmed_per_second")?,
             spent: after.since(&before),
         })
     }

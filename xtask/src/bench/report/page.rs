@@ -1,0 +1,81 @@
+//! A report as a page of Markdown.
+
+use super::row::shown;
+use super::{Report, cores};
+
+pub(super) fn of(report: &Report, loads: &[String; 2]) -> String {
+    let [before, after] = loads;
+    let mut lines = vec![
+        format!("# Measured: {}", report.name),
+        String::new(),
+        format!("Written by `cargo xtask bench`. {}.", report.on),
+        String::new(),
+        "| the machine | |".to_owned(),
+        "|---|---|".to_owned(),
+        format!("| cores | {} |", cores()),
+        format!("| load average, before and after | {before}, {after} |"),
+    ];
+    for (what, is) in &report.machine {
+        lines.push(format!("| {what} | {} |", cell(is)));
+    }
+    for chart in &report.charts {
+        lines.push(String::new());
+        lines.push(format!("![{}]({})", chart.title, chart.file()));
+    }
+    lines.extend(
+        [
+            "",
+            "| | unit | median | p95 | min–max | n | targets |",
+            "|---|---|---:|---:|---:|---:|---|",
+        ]
+        .map(str::to_owned),
+    );
+    for row in &report.rows {
+        let (median, p95) = (shown(row.median()), shown(row.p95()));
+        lines.push(format!(
+            "| {} | {} | {median} | {p95} | {} | {} | {} |",
+            cell(row.name.trim()),
+            row.unit,
+            row.range(),
+            row.samples.len(),
+            row.judged()
+        ));
+    }
+    let ratios = report.ratios.iter();
+    lines.extend(list(ratios.map(|(name, value)| {
+        format!("ratio of medians, {name} = {value:.2}")
+    })));
+    let limits = report.rows.iter().filter_map(|row| {
+        let limit = row.missed_because()?;
+        Some(format!("**{}** is missed: {limit}", row.name.trim()))
+    });
+    lines.extend(list(limits));
+    for table in &report.tables {
+        lines.extend([String::new(), format!("## {}", table.title), String::new()]);
+        lines.push(format!("| | {} |", table.columns.join(" | ")));
+        lines.push(format!("|---|{}", "---:|".repeat(table.columns.len())));
+        for (name, values) in &table.rows {
+            let values: Vec<String> = values.iter().copied().map(shown).collect();
+            lines.push(format!("| {} | {} |", cell(name), values.join(" | ")));
+        }
+    }
+    let not_measured = report.not_measured.iter();
+    lines.extend(list(
+        not_measured.map(|(name, why)| format!("not measured: {name}: {}", cell(why))),
+    ));
+    lines.join("\n") + "\n"
+}
+
+/// A list with an empty line before it, if it has anything.
+fn list(items: impl Iterator<Item = String>) -> Vec<String> {
+    let mut items: Vec<String> = items.map(|item| format!("- {item}")).collect();
+    if !items.is_empty() {
+        items.insert(0, String::new());
+    }
+    items
+}
+
+/// A text that does not end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
