@@ -57,7 +57,9 @@ impl Profile {
                 // Goes with the data when the server is killed; the usual kind is left in memory.
                 "dynamic_shared_memory_type=mmap",
             ],
-            Self::Durable => &[],
+            // The seed's segments of WAL are small, so initdb has set these to a sixteenth of the
+            // defaults, and there would be a checkpoint every second under load.
+            Self::Durable => &["max_wal_size=1GB", "min_wal_size=80MB"],
         };
         let shared = match free(Path::new(MEMORY)) {
             Some(free) if free < ENOUGH => Some("dynamic_shared_memory_type=mmap"),

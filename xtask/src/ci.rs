@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     }),
     // As the README has it, from the outside.
     ("cargo xtask demo", demo),
+    ("cargo xtask bench --quick", bench),
     ("cargo xtask test", || run(&mut cargo(["xtask", "test"]))),
     (ON_NEWEST, test_on_newest),
     ("cargo test in examples/downstream", downstream),
@@ -82,6 +83,11 @@ fn demo() -> Done {
         "--seconds",
         "50",
     ]))
+}
+
+/// Whether everything can still be measured; how fast it is depends on the machine.
+fn bench() -> Done {
+    run(&mut cargo(["xtask", "bench", "--quick"]))
 }
 
 /// As somebody does who depends on bmdb: with plain cargo, and nothing is set up for the tests.

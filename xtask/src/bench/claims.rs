@@ -20,7 +20,7 @@ use crate::shell::{Done, Failure, block_on, root};
 use bmdb_testkit::{Installation, Lookup, Places, Profile, Server, TestDb};
 use costs::Costs;
 use floor::Floor;
-use load::Load;
+use load::{Built, Load};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Measure little and briefly, to see that it works.
+    /// Measure little and briefly, and programs without optimisation, to see that it works.
     #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
     quick: bool,
     /// Write table, JSON and charts into this folder. Default: the project's docs/bench after a
@@ -92,6 +92,7 @@ struct Bench {
     seconds: u32,
     rounds: u32,
     quick: bool,
+    built: Built,
     report: Report,
     costs: Costs,
 }
@@ -113,7 +114,12 @@ impl Bench {
 pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     provide(&Lookup::from_env(), args.network)?;
     let installation = find()?;
-    let load = Load::build()?;
+    let built = if args.quick {
+        Built::AsForTests
+    } else {
+        Built::Optimised
+    };
+    let load = Load::build(built)?;
     let server = Server::boot(&installation, Profile::Durable).map_err(Failure::check)?;
     let not_ours = || Failure::check("the server was not booted here");
     let folder = server.folder().ok_or_else(not_ours)?;
@@ -123,7 +129,14 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
         seconds: if args.quick { 1 } else { args.seconds.into() },
         rounds: if args.quick { 1 } else { args.rounds.into() },
         quick: args.quick,
-        report: Report::new("claims", installation.to_string()),
+        built,
+        report: Report::new(
+            "claims",
+            match built {
+                Built::Optimised => installation.to_string(),
+                Built::AsForTests => format!("{installation}, without optimisation"),
+            },
+        ),
         costs: Costs::default(),
         server: Arc::new(server),
     };
@@ -172,7 +185,7 @@ async fn measure(bench: &mut Bench, chosen: &impl Fn(Part) -> bool) -> Done {
         heartbeats::measure(&args, &bench.server, &mut bench.report).await?;
     }
     if chosen(Part::Backoff) {
-        backoff::measure(&mut bench.report, bench.quick)?;
+        backoff::measure(&mut bench.report, bench.built)?;
     }
     Ok(())
 }

@@ -16,23 +16,31 @@ pub(crate) fn seconds(server: &Server) -> Result<f64, String> {
         .ok()
         .and_then(|text| text.lines().next()?.trim().parse::<u64>().ok())
         .ok_or("its process id cannot be read")?;
-    let stat = |pid: u64| Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
-    let own = stat(main).ok_or("its process is gone")?;
-    let mut ticks = own.ticks + own.ticks_of_ended;
-    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
-    for entry in entries.flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        // A process may end while this looks.
-        if let Some(stat) = pid.and_then(stat)
-            && stat.parent == main
-        {
-            ticks += stat.ticks;
+    for _ in 0..100 {
+        let before = of_process(main).ok_or("its process is gone")?;
+        let ticks = of_children(main)?;
+        let after = of_process(main).ok_or("its process is gone")?;
+        // One that ended in between may have been missed among both.
+        if before.ticks_of_ended == after.ticks_of_ended {
+            return Ok((ticks + after.ticks + after.ticks_of_ended) / TICKS_PER_SECOND);
         }
     }
-    Ok(ticks / TICKS_PER_SECOND)
+    Err("its processes end all the time".to_owned())
+}
+
+fn of_process(pid: u64) -> Option<Stat> {
+    Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn of_children(parent: u64) -> Result<f64, String> {
+    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // A process may end while this looks.
+    let stats = pids.filter_map(of_process);
+    let children = stats.filter(|stat| stat.parent == parent);
+    Ok(children.map(|stat| stat.ticks).sum())
 }
 
 /// Of the processes that this one has started and seen end.

@@ -1,7 +1,7 @@
 //! The machine that is measured on, without its name or anybody's paths.
 
 use super::report::{Report, Row};
-use crate::shell::{Done, Failure, succeeds};
+use crate::shell::{Done, Failure};
 use bmdb_testkit::{Server, TestDb};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,9 @@ pub(crate) async fn describe(report: &mut Report, server: &Server, db: &TestDb) 
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let kernel = kernel.map(|release| format!("{} {}", std::env::consts::OS, release.trim()));
     let filesystem = server.folder().and_then(filesystem);
-    let mut rustc = Command::new("rustc");
-    rustc.arg("--version");
-    let rust = succeeds(&mut rustc)
-        .then(|| rustc.output().ok())
-        .flatten()
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let rust = Command::new("rustc").arg("--version").output().ok();
+    let rust = rust.and_then(|output| String::from_utf8(output.stdout).ok());
+    let rust = rust.map(|version| version.trim().to_owned());
     let settings = db.rows(SETTINGS).await.map_err(Failure::check)?.pop();
     for (what, is) in [
         ("processor", processor),

@@ -1,5 +1,6 @@
 //! The next interval of a backoff, beside that of another crate, in one process.
 
+use super::load::Built;
 use crate::bench::report::{Report, Row, Target};
 use crate::shell::{Done, Failure, as_typed, cargo};
 use serde_json::Value;
@@ -18,7 +19,7 @@ const SITUATIONS: [(&str, &str, f64); 2] = [
 /// Our share of the other's time that is promised.
 const SHARE: f64 = 0.4;
 
-pub(super) fn measure(report: &mut Report, quick: bool) -> Done {
+pub(super) fn measure(report: &mut Report, built: Built) -> Done {
     let folder = std::env::temp_dir().join(format!("bmdb-bench-{}", std::process::id()));
     let mut bench = cargo([
         "bench",
@@ -28,15 +29,15 @@ pub(super) fn measure(report: &mut Report, quick: bool) -> Done {
         "--bench",
         "next",
     ]);
-    bench.arg("--");
-    if quick {
-        bench.arg("--quick");
-    }
+    match built {
+        Built::Optimised => bench.args(["--", "--noplot"]),
+        Built::AsForTests => bench.args(["--profile", "dev", "--", "--noplot", "--quick"]),
+    };
     bench
-        .arg("--noplot")
         .env("CRITERION_HOME", &folder)
         .stdin(Stdio::null())
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
     eprintln!("$ {}", as_typed(&bench));
     let status = bench.status().map_err(Failure::check)?;
     let told = if status.success() {

@@ -6,7 +6,7 @@ use bmdb_testkit::{Server, TestDb};
 use std::time::{Duration, Instant};
 
 const COUNTERS: &str = "
-    SELECT f.last_value, d.xact_commit, d.xact_rollback, d.blks_hit + d.blks_read,
+    SELECT f.last_value, d.xact_commit, d.blks_hit + d.blks_read,
            w.wal_records, w.wal_fpi, w.wal_bytes,
            t.n_tup_ins, t.n_tup_upd, t.n_tup_hot_upd
     FROM pg_stat_database d, pg_stat_wal w, work_fence f,
@@ -25,6 +25,8 @@ pub(super) struct Counters {
     values: Vec<f64>,
     server_cpu: Result<f64, String>,
     clients_cpu: Result<f64, String>,
+    /// What the server's log has of them.
+    errors: Vec<String>,
 }
 
 /// How much of everything one machine's claim and end have taken, autovacuum's part included.
@@ -32,8 +34,8 @@ pub(super) struct Counters {
 pub(super) struct Spent {
     /// How many machines were claimed.
     pub(super) machines: f64,
-    /// How many transactions were rolled back, in all.
-    pub(super) rolled_back: f64,
+    /// The errors that the server has logged, a lost serialization or deadlock among them.
+    pub(super) errors: Vec<String>,
     pub(super) commits: f64,
     pub(super) buffers: f64,
     pub(super) wal_records: f64,
@@ -66,6 +68,7 @@ impl Counters {
             values: values.map_err(|_| Failure::check(format!("counters: {row:?}")))?,
             server_cpu: cpu::seconds(server),
             clients_cpu: cpu::seconds_of_ended_children(),
+            errors: errors(server)?,
         })
     }
 
@@ -85,18 +88,33 @@ impl Counters {
         };
         Spent {
             machines,
-            rolled_back: at(2),
+            errors: self
+                .errors
+                .get(before.errors.len()..)
+                .unwrap_or_default()
+                .to_vec(),
             commits: each(1),
-            buffers: each(3),
-            wal_records: each(4),
-            wal_images: each(5),
-            wal_bytes: each(6),
-            indexed_rows: each(7) + each(8) - each(9),
-            hot_updates: each(9),
+            buffers: each(2),
+            wal_records: each(3),
+            wal_images: each(4),
+            wal_bytes: each(5),
+            indexed_rows: each(6) + each(7) - each(8),
+            hot_updates: each(8),
             server_cpu: cpu(&self.server_cpu, &before.server_cpu),
             clients_cpu: cpu(&self.clients_cpu, &before.clients_cpu),
         }
     }
+}
+
+fn errors(server: &Server) -> Result<Vec<String>, Failure> {
+    let not_ours = || Failure::check("the server was not booted here");
+    let log = server.folder().ok_or_else(not_ours)?.join("log");
+    let log = std::fs::read_to_string(log).map_err(Failure::check)?;
+    let errors = log.lines().filter(|line| {
+        let levels = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
+        levels.iter().any(|level| line.contains(level))
+    });
+    Ok(errors.map(str::to_owned).collect())
 }
 
 /// The number that a query gives.

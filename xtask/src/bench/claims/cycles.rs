@@ -31,7 +31,8 @@ struct Series {
     each: Vec<f64>,
     one_loop: Vec<f64>,
     shares: Vec<f64>,
-    rolled_back: Vec<f64>,
+    errors: Vec<String>,
+    failed: Vec<f64>,
     empty: Vec<f64>,
     /// Why it is not faster, as the last round has it.
     limits: [String; 2],
@@ -123,7 +124,9 @@ impl Series {
         at: usize,
         (shape, workers, round): (&str, u32, u32),
     ) {
-        self.rolled_back.push(loaded.spent.rolled_back);
+        let failed = u32::try_from(loaded.spent.errors.len()).unwrap_or(u32::MAX);
+        self.failed.push(failed.into());
+        self.errors.extend(loaded.spent.errors.clone());
         self.empty.push(loaded.empty_claims);
         self.limits[at] = limit(&loaded.spent, loaded.machines_per_second);
         if round == bench.rounds {
@@ -157,8 +160,9 @@ impl Series {
         } else {
             fast
         });
-        let rolled_back = row("  transactions rolled back", "", self.rolled_back);
-        report.row(rolled_back.target(Target::MedianAtMost(0.0)));
+        let failed = row("  statements that failed", "", self.failed);
+        let errors = self.errors.join("; ");
+        report.row(failed.target(Target::MostAtMost(0.0)).limited_by(errors));
         report.row(row("  claims that got nothing", "", self.empty));
     }
 }

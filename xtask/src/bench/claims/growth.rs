@@ -18,9 +18,6 @@ const COLUMNS: [&str; 6] = [
     "its primary key",
 ];
 
-/// How often the sizes are looked at.
-const STEPS: u32 = 10;
-
 /// How many columns grow with the cycles for want of vacuum alone.
 const OF_ITEMS: usize = 4;
 
@@ -32,7 +29,11 @@ enum History {
 }
 
 pub(super) async fn measure(bench: &mut Bench) -> Done {
-    let cycles = if bench.quick { 20_000 } else { 1_000_000 };
+    let (cycles, steps) = if bench.quick {
+        (5_000, 2)
+    } else {
+        (1_000_000, 10)
+    };
     for history in [History::Full, History::Folded] {
         let db = bench.database().await?;
         let title = match history {
@@ -40,13 +41,13 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
             History::Folded => "Growth while attempts like the one before are folded",
         };
         let mut rows = vec![("0 cycles".to_owned(), sizes(&db).await?)];
-        for step in 1..=STEPS {
-            let done = cycles / STEPS * step;
+        for step in 1..=steps {
+            let done = cycles / steps * step;
             eprintln!("growth: {done} cycles of {cycles}");
             let mut options = vec![
                 ("workers", "2".to_owned()),
                 ("batch", "500".to_owned()),
-                ("machines", (cycles / STEPS).to_string()),
+                ("machines", (cycles / steps).to_string()),
             ];
             if matches!(history, History::Folded) {
                 options.push(("fold", String::new()));

@@ -1,4 +1,4 @@
-//! The load through the public API: a program of its own, built with optimisation.
+//! The load through the public API: a program of its own, which can be built with optimisation.
 
 use super::counters::{Counters, Spent};
 use crate::shell::{self, Failure, cargo};
@@ -11,6 +11,14 @@ use tokio::process::Command;
 /// The program.
 #[derive(Debug)]
 pub(super) struct Load(PathBuf);
+
+/// How programs that measure are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Built {
+    Optimised,
+    /// For a run that only shows whether all of it works.
+    AsForTests,
+}
 
 /// What one run of it told, and what the server counted meanwhile.
 #[derive(Debug)]
@@ -26,9 +34,13 @@ pub(super) struct Loaded {
 }
 
 impl Load {
-    /// Builds it, which takes minutes the first time.
-    pub(super) fn build() -> Result<Self, Failure> {
-        let mut build = cargo(["build", "--quiet", "--release", "--package", "bmdb-core"]);
+    /// Builds it, which takes minutes the first time where it is to be optimised.
+    pub(super) fn build(built: Built) -> Result<Self, Failure> {
+        let mut build = cargo(["build", "--quiet", "--package", "bmdb-core"]);
+        build.args(match built {
+            Built::Optimised => Some("--release"),
+            Built::AsForTests => None,
+        });
         build
             .args([
                 "--example",

@@ -62,8 +62,12 @@ impl Chart {
                 .iter()
                 .flat_map(|line| line.points.iter().copied())
         };
-        let xs = points().map(|(x, _)| x);
-        let (least, most) = xs.fold((f64::MAX, 1.0_f64), |(a, b), x| (a.min(x), b.max(x)));
+        let mut places: Vec<f64> = points().map(|(x, _)| x).collect();
+        places.sort_by(f64::total_cmp);
+        places.dedup();
+        let (Some(&least), Some(&most)) = (places.first(), places.last()) else {
+            return Err("a chart of nothing".into());
+        };
         let highest = points().map(|(_, y)| y).fold(0.0, f64::max);
 
         let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
@@ -75,8 +79,11 @@ impl Chart {
             .x_label_area_size(48)
             .y_label_area_size(80)
             .build_cartesian_2d(
-                (least.min(most / 2.0)..most * 1.05).log_scale(),
-                0.0..highest * 1.1,
+                (least / 1.1..most * 1.1)
+                    .log_scale()
+                    .with_key_points(places),
+                // The names of the lines have the room above them.
+                0.0..highest * 1.45,
             )?;
         chart
             .configure_mesh()

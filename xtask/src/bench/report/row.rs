@@ -19,6 +19,7 @@ pub(crate) struct Row {
 pub(crate) enum Target {
     MedianAtMost(f64),
     P95AtMost(f64),
+    MostAtMost(f64),
     MedianAtLeast(f64),
 }
 
@@ -81,6 +82,7 @@ impl Row {
         self.targets.iter().map(|target| match *target {
             Target::MedianAtMost(most) => (format!("median ≤ {most}"), self.median() <= most),
             Target::P95AtMost(most) => (format!("p95 ≤ {most}"), self.p95() <= most),
+            Target::MostAtMost(most) => (format!("max ≤ {most}"), self.most() <= most),
             Target::MedianAtLeast(least) => (format!("median ≥ {least}"), self.median() >= least),
         })
     }
@@ -145,6 +147,7 @@ mod tests {
         let row = Row::new("x", "ms", vec![1.0, 2.0, 9.0])
             .target(Target::MedianAtMost(2.0))
             .target(Target::P95AtMost(8.9))
+            .target(Target::MostAtMost(9.0))
             .target(Target::MedianAtLeast(2.5));
         let verdicts: Vec<(String, bool)> = row.verdicts().collect();
         assert_eq!(
@@ -152,6 +155,7 @@ mod tests {
             [
                 ("median ≤ 2".to_owned(), true),
                 ("p95 ≤ 8.9".to_owned(), false),
+                ("max ≤ 9".to_owned(), true),
                 ("median ≥ 2.5".to_owned(), false),
             ]
         );
