@@ -40,6 +40,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
             History::Full => "Growth while every attempt is recorded",
             History::Folded => "Growth while attempts like the one before are folded",
         };
+        let mut speeds = Vec::new();
         let mut rows = vec![("0 cycles".to_owned(), sizes(&db).await?)];
         for step in 1..=steps {
             let done = cycles / steps * step;
@@ -52,9 +53,12 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
             if matches!(history, History::Folded) {
                 options.push(("fold", String::new()));
             }
-            bench.load.run(&db, &bench.server, &options).await?;
+            let loaded = bench.load.run(&db, &bench.server, &options).await?;
+            speeds.push(loaded.machines_per_second);
             rows.push((format!("{done} cycles"), sizes(&db).await?));
         }
+        let name = format!("{title}: batches of 500, 2 at once");
+        bench.report.row(Row::new(name, "/s", speeds));
         let items = |(_, sizes): &(String, Vec<f64>)| sizes.iter().take(OF_ITEMS).sum::<f64>();
         if let (Some(middle), Some(last)) = (rows.get(rows.len() / 2), rows.last()) {
             let name = format!("{title}: work_item and its indexes, second half");
