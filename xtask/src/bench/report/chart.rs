@@ -162,11 +162,8 @@ mod tests {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         assert!(!svg.contains("<slow>"), "{svg}");
-        assert_eq!(
-            svg.matches("<polyline").count(),
-            4,
-            "lines and their legends: {svg}"
-        );
+        let thick = svg.matches("stroke-width=\"3\" points").count();
+        assert_eq!(thick, 4, "lines and their legends: {svg}");
     }
 
     #[test]
