@@ -76,6 +76,7 @@ impl Chart {
         let mut chart = ChartBuilder::on(&area)
             .caption(self.title, font(19))
             .margin(16)
+            .margin_right(40)
             .x_label_area_size(48)
             .y_label_area_size(80)
             .build_cartesian_2d(
