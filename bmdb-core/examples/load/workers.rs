@@ -153,6 +153,8 @@ async fn claim_for_free(
             None => continue,
         }
         let mut ended = 1;
+        // Ends that were one statement end at once, if they are let.
+        tokio::task::yield_now().await;
         while let Some(another) = running.try_join_next() {
             another??;
             ended += 1;

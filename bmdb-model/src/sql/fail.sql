@@ -18,13 +18,14 @@ WITH failure AS MATERIALIZED (
         cause = f.cause
     FROM failure f
     WHERE i.machine_id = f.machine_id AND i.process = f.process AND i.fence = f.fence
-      AND i.session_id = $9 AND EXISTS (SELECT 1 FROM alive)
+      -- Not "=", for which the partial index of what is held would do, and may be read whole for each.
+      AND i.session_id IS NOT DISTINCT FROM $9 AND EXISTS (SELECT 1 FROM alive)
     RETURNING f.*, i.backoff_until, i.backoff_until - f.delay * interval '1 second' AS ended_at
 ), streak AS (
-    SELECT e.machine_id, last.fence, e.fence AS last_fence, e.ended_at
+    SELECT last.ctid AS at, e.fence AS last_fence, e.ended_at
     FROM ended e
     CROSS JOIN LATERAL (
-        SELECT a.fence, a.outcome, a.cause, a.interval_seconds FROM work_attempt a
+        SELECT a.ctid, a.outcome, a.cause, a.interval_seconds FROM work_attempt a
         WHERE a.machine_id = e.machine_id AND a.process = e.process
         ORDER BY a.fence DESC LIMIT 1
     ) last
@@ -34,7 +35,8 @@ WITH failure AS MATERIALIZED (
     UPDATE work_attempt a
     SET repeats = a.repeats + 1, last_fence = s.last_fence, ended_at = s.ended_at, session_id = $9
     FROM streak s
-    WHERE a.machine_id = s.machine_id AND a.fence = s.fence
+    -- Not by its key, of which a plan that was made while there was no history makes no use.
+    WHERE a.ctid = s.at
     RETURNING a.last_fence
 ), recorded AS (
     INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,
@@ -42,8 +44,9 @@ WITH failure AS MATERIALIZED (
     SELECT e.machine_id, e.fence, e.fence, e.process, $9, e.started_at, e.ended_at, 'Failed',
            e.cause, e.interval_seconds
     FROM ended e
-    -- Not "where there is no streak": retention may delete the row that is being folded into.
-    WHERE NOT EXISTS (SELECT 1 FROM folded d WHERE d.last_fence = e.fence)
+    -- Not "where there is no streak": retention may delete the row that is being folded into. And not
+    -- EXISTS, which may compare each with each.
+    WHERE e.fence NOT IN (SELECT d.last_fence FROM folded d)
     RETURNING 1
 )
 SELECT s.lives, e.fence, e.backoff_until

@@ -2,7 +2,8 @@
 -- a hundred. Finished clears backoff and failures; Canceled is no verdict, so they survive. The item
 -- of a process without a workflow goes as soon as it carries nothing any more. In a transaction whose
 -- fence check has locked the session, the deadline is not judged again: a SERIALIZABLE one would see
--- it as it was at its beginning. Items are locked in the order in which everybody does.
+-- it as it was at its beginning. Items are locked in the order in which everybody does, and found as
+-- failures find them.
 WITH release AS MATERIALIZED (
     SELECT r.*, r.outcome = 'Finished' AS clears,
            -- Scalar on purpose: of EXISTS the planner may make a hash of the whole table.
@@ -28,13 +29,13 @@ WITH release AS MATERIALIZED (
         cause = CASE WHEN NOT r.clears THEN i.cause END
     FROM release r
     WHERE i.machine_id = r.machine_id AND i.process = r.process AND i.fence = r.fence
-      AND i.session_id = $6 AND r.kept AND EXISTS (SELECT 1 FROM alive)
+      AND i.session_id IS NOT DISTINCT FROM $6 AND r.kept AND EXISTS (SELECT 1 FROM alive)
     RETURNING r.*
 ), gone AS (
     DELETE FROM work_item i
     USING release r
     WHERE i.machine_id = r.machine_id AND i.process = r.process AND i.fence = r.fence
-      AND i.session_id = $6 AND NOT r.kept AND EXISTS (SELECT 1 FROM alive)
+      AND i.session_id IS NOT DISTINCT FROM $6 AND NOT r.kept AND EXISTS (SELECT 1 FROM alive)
     RETURNING r.*
 ), ended AS (
     SELECT * FROM freed UNION ALL SELECT * FROM gone

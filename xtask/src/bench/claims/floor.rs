@@ -156,9 +156,11 @@ fn cycle() -> Result<String, String> {
     ))
 }
 
-/// The statement with pgbench's variables in the place of its parameters.
+/// The statement with pgbench's variables in the place of its parameters. pgbench would take those in
+/// its comments for parameters as well, of no type.
 fn with_variables(sql: &str, names: &[&str]) -> String {
-    let mut sql = sql.to_owned();
+    let is_code = |line: &&str| !line.trim_start().starts_with("--");
+    let mut sql = sql.lines().filter(is_code).collect::<Vec<_>>().join("\n");
     // From the last to the first, or $1 would be replaced in $10.
     for (at, name) in names.iter().enumerate().rev() {
         sql = sql.replace(&format!("${}", at + 1), &format!(":{name}"));
@@ -218,6 +220,7 @@ mod tests {
     fn parameters_become_variables_and_longer_numbers_are_not_mistaken() {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         assert_eq!(with_variables("$1 $10 $2::x $1", &names), ":a :j :b::x :a");
+        assert_eq!(with_variables("$1\n  -- $2\n$3", &names), ":a\n:c");
     }
 
     #[test]
