@@ -260,7 +260,12 @@ impl Work {
             // The statement that was in doubt took effect after all?
             Ended::Lost if in_doubt => match self.settle(end.outcome(), retry).await {
                 Some(Settled::Ended(until)) => Ok(until),
-                _ => Err(Why::Gone(TxError::WorkLost)),
+                Some(Settled::Lost | Settled::Held) => Err(Why::Gone(TxError::WorkLost)),
+                None => {
+                    let unknown = "it ended, and by which statement could not be found out";
+                    let error = bmdb_model::Error::connection_lost(unknown.to_owned());
+                    Err(Why::Gone(TxError::CommitUnknown(error)))
+                }
             },
             Ended::Lost => Err(Why::Gone(TxError::WorkLost)),
         }
