@@ -1,5 +1,6 @@
 //! Running commands, visibly, and ending with the right exit code.
 
+use serde_json::Value;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,6 +72,28 @@ pub(crate) fn run(command: &mut Command) -> Done {
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Err(Failure::Command(code.unwrap_or(1)))
+}
+
+/// Builds an example of bmdb-core, with further options of cargo's; returns the program, wherever cargo
+/// keeps it.
+pub(crate) fn example(name: &str, options: &[&str]) -> Result<PathBuf, Failure> {
+    let mut build = cargo(["build", "--quiet", "--package", "bmdb-core"]);
+    build
+        .args(options)
+        .args(["--example", name])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    eprintln!("$ {}", as_typed(&build));
+    let output = build.output().map_err(Failure::check)?;
+    if !output.status.success() {
+        return Err(Failure::Command(1));
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| Failure::check(format!("cargo built no {name}")))
 }
 
 /// Whether the command runs and succeeds; prints nothing.

@@ -12,6 +12,7 @@ mod floor;
 mod growth;
 mod latency;
 mod load;
+mod wakeups;
 
 use super::report::Report;
 use super::{heartbeats, machine};
@@ -58,6 +59,7 @@ enum Part {
     Cycles,
     Batches,
     Latency,
+    Wakeups,
     Buffers,
     Growth,
     Heartbeats,
@@ -173,6 +175,9 @@ async fn measure(bench: &mut Bench, chosen: &impl Fn(Part) -> bool) -> Done {
     }
     if chosen(Part::Latency) {
         latency::measure(bench).await?;
+    }
+    if chosen(Part::Wakeups) {
+        wakeups::measure(bench).await?;
     }
     if chosen(Part::Buffers) {
         buffers::measure(bench).await?;

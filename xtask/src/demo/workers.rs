@@ -1,6 +1,6 @@
 //! The worker processes: starting them, killing one, and what they say they claimed.
 
-use crate::shell::{self, Failure, cargo, root};
+use crate::shell::{self, Failure, root};
 use bmdb_model::{Fence, MachineId, Provider};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,30 +21,9 @@ struct Worker {
     claims: JoinHandle<Claims>,
 }
 
-/// Builds the worker; returns the program, wherever cargo keeps it.
+/// Builds the worker.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
-    let mut build = cargo([
-        "build",
-        "--quiet",
-        "--package",
-        "bmdb-core",
-        "--example",
-        "demo_worker",
-    ]);
-    build
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit());
-    eprintln!("$ {}", shell::as_typed(&build));
-    let output = build.output().map_err(Failure::check)?;
-    if !output.status.success() {
-        return Err(Failure::Command(1));
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "demo_worker")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| Failure::check("cargo built no demo_worker"))
+    shell::example("demo_worker", &[])
 }
 
 impl Workers {

@@ -5,20 +5,23 @@ use bmdb_core::TxOptions;
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn a_poller_is_woken_by_a_tag_change_of_another_component() {
+async fn a_poller_is_woken_within_fifty_milliseconds_of_a_tag_change_of_another_component() {
     let s = Scenario::new().await;
     let (_bmdb, session) = quiet(s.db.url(), |config| config).await;
-    let waiting = wait(session.poller_with(&equinix(), patient()));
-    listening(&s.db, 1).await;
-    let machine = s.provided("a").await;
-    let committed = Instant::now();
-    let (machines, at) = woken(waiting).await;
-    assert_eq!(machines, [machine]);
-    assert!(
-        at.saturating_duration_since(committed) < Duration::from_secs(1),
-        "{:?}",
-        at - committed
-    );
+    let mut took = Vec::new();
+    for number in 0..9 {
+        let waiting = wait(session.poller_with(&equinix(), patient()));
+        listening(&s.db, 1).await;
+        let machine = s.provided(&number.to_string()).await;
+        let committed = Instant::now();
+        let (machines, at) = woken(waiting).await;
+        assert_eq!(machines, [machine]);
+        took.push(at.saturating_duration_since(committed));
+        s.hold(machine).await;
+    }
+    // A busy machine may be late now and then, and is not each time.
+    took.sort();
+    assert!(took[2] <= Duration::from_millis(50), "{took:?}");
 }
 
 #[tokio::test]

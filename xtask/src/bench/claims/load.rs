@@ -1,7 +1,7 @@
 //! The load through the public API: a program of its own, which can be built with optimisation.
 
 use super::counters::{Counters, Spent};
-use crate::shell::{self, Failure, cargo};
+use crate::shell::{self, Failure};
 use bmdb_testkit::{Server, TestDb};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -36,30 +36,11 @@ pub(super) struct Loaded {
 impl Load {
     /// Builds it, which takes minutes the first time where it is to be optimised.
     pub(super) fn build(built: Built) -> Result<Self, Failure> {
-        let mut build = cargo(["build", "--quiet", "--package", "bmdb-core"]);
-        build.args(match built {
-            Built::Optimised => Some("--release"),
-            Built::AsForTests => None,
-        });
-        build
-            .args([
-                "--example",
-                "load",
-                "--message-format=json-render-diagnostics",
-            ])
-            .stderr(Stdio::inherit());
-        eprintln!("$ {}", shell::as_typed(&build));
-        let output = build.output().map_err(Failure::check)?;
-        if !output.status.success() {
-            return Err(Failure::Command(1));
-        }
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "load")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .map(Self)
-            .ok_or_else(|| Failure::check("cargo built no load"))
+        let options: &[&str] = match built {
+            Built::Optimised => &["--release"],
+            Built::AsForTests => &[],
+        };
+        shell::example("load", options).map(Self)
     }
 
     /// Runs it with these options on a database.
