@@ -116,8 +116,15 @@ pub const PLAN_ONCE: [(&str, &str); 3] = [
 /// # Errors
 /// [`Error::Database`].
 pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    let set = PLAN_ONCE.map(|(name, value)| format!("SET {name} = {value}"));
-    Ok(conn.batch_execute(&set.join("; ")).await?)
+    Ok(conn.batch_execute(&plan_once_sql()).await?)
+}
+
+/// What [`plan_once`] sends, to explain a statement as a pooled connection runs it.
+#[must_use]
+pub fn plan_once_sql() -> String {
+    PLAN_ONCE
+        .map(|(name, value)| format!("SET {name} = {value};"))
+        .join(" ")
 }
 
 statement! {

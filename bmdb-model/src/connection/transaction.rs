@@ -14,6 +14,7 @@
 //! by itself, so only statements that do no harm then may be in its company. After any other, the
 //! server refuses it, and turns a `COMMIT` into a rollback.
 
+use super::PLAN_ONCE;
 use crate::Error;
 use crate::statement::statement;
 use diesel::QueryResult;
@@ -49,23 +50,17 @@ pub enum Access {
 }
 
 /// The message that begins a transaction. What [`super::plan_once`] has set is set back in it.
-fn begin_sql(isolation: Isolation, access: Access) -> &'static str {
-    macro_rules! begin {
-        ($level:literal) => {
-            concat!(
-                "BEGIN ISOLATION LEVEL ",
-                $level,
-                "; SET LOCAL plan_cache_mode TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT; \
-                 SET LOCAL jit TO DEFAULT"
-            )
-        };
-    }
-    match (isolation, access) {
-        (Isolation::Serializable, Access::ReadWrite) => begin!("SERIALIZABLE"),
-        (Isolation::Serializable, Access::ReadOnly) => begin!("SERIALIZABLE READ ONLY"),
-        (Isolation::ReadCommitted, Access::ReadWrite) => begin!("READ COMMITTED"),
-        (Isolation::ReadCommitted, Access::ReadOnly) => begin!("READ COMMITTED READ ONLY"),
-    }
+fn begin_sql(isolation: Isolation, access: Access) -> String {
+    let level = match isolation {
+        Isolation::Serializable => "SERIALIZABLE",
+        Isolation::ReadCommitted => "READ COMMITTED",
+    };
+    let access = match access {
+        Access::ReadWrite => "",
+        Access::ReadOnly => " READ ONLY",
+    };
+    let set_back = PLAN_ONCE.map(|(name, _)| format!("; SET LOCAL {name} TO DEFAULT"));
+    format!("BEGIN ISOLATION LEVEL {level}{access}{}", set_back.concat())
 }
 
 /// Begins a transaction, known to the connection, so that a pool sees when it is left open.
@@ -78,7 +73,7 @@ pub async fn begin(
     access: Access,
 ) -> Result<(), Error> {
     let sql = begin_sql(isolation, access);
-    Ok(AnsiTransactionManager::begin_transaction_sql(conn, sql).await?)
+    Ok(AnsiTransactionManager::begin_transaction_sql(conn, &sql).await?)
 }
 
 /// Commits. When the connection breaks here, the outcome is not known.
@@ -164,7 +159,7 @@ pub(crate) async fn beginning<T>(
     change_depth(conn, TransactionDepthChange::IncreaseDepth)?;
     let begin = async |mut conn: &AsyncPgConnection| {
         let sql = begin_sql(isolation, access);
-        conn.batch_execute(sql).await
+        conn.batch_execute(&sql).await
     };
     let (begun, first) = join(begin(&*conn), first(&*conn)).await;
     if let Err(error) = begun {

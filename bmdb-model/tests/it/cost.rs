@@ -4,7 +4,7 @@
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{START, Scenario};
-use crate::snapshots::PLAN_ONCE;
+use bmdb_model::connection::plan_once_sql;
 use bmdb_model::{Provider, work};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -36,8 +36,9 @@ impl Scenario {
             "EXECUTE claim ('{START}', 'Equinix', {floor}, '{}', 1);",
             self.session
         );
+        let set = plan_once_sql();
         let sql = format!(
-            "{PLAN_ONCE} PREPARE claim AS {claim};
+            "{set} PREPARE claim AS {claim};
              BEGIN; {execute} {execute} ROLLBACK;
              BEGIN; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {execute} ROLLBACK"
         );

@@ -2,7 +2,6 @@
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, START, Scenario};
-use crate::snapshots::PLAN_ONCE;
 use bmdb_model::{Provider, connection, plan, session, work};
 
 /// What tells each statement from the others that a connection has prepared.
@@ -53,7 +52,8 @@ impl Scenario {
         let binds = (1..).take_while(|bind| statement.contains(&format!("${bind}")));
         let nulls = vec!["NULL"; binds.count()].join(", ");
         let sql = format!(
-            "{PLAN_ONCE} PREPARE hot AS {statement}; EXPLAIN (COSTS OFF) EXECUTE hot ({nulls})"
+            "{} PREPARE hot AS {statement}; EXPLAIN (COSTS OFF) EXECUTE hot ({nulls})",
+            connection::plan_once_sql()
         );
         self.rows(&sql).await
     }

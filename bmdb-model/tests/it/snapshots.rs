@@ -3,7 +3,7 @@
 //! `INSTA_UPDATE=always cargo test -p bmdb-model --test it` writes what is there now.
 
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::{Access, Isolation, begin, roll_back};
+use bmdb_model::connection::{Access, Isolation, begin, plan_once_sql, roll_back};
 use bmdb_model::notify::Notify;
 use bmdb_model::{MachineId, Provider, plan, retrieval, work};
 
@@ -12,10 +12,6 @@ const RECORDED_BY: &str = "15";
 
 /// How often a statement runs before its plan is looked at: the first times look into the catalog.
 const BEFORE: usize = 3;
-
-/// As [`connection::plan_once`](bmdb_model::connection::plan_once) does it.
-pub(crate) const PLAN_ONCE: &str =
-    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;";
 
 /// What makes `EXPLAIN` run the statement and count its buffers.
 const COUNTED: &str = "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF";
@@ -54,8 +50,8 @@ impl Scenario {
             self.session
         );
         let before = execute.repeat(BEFORE);
-        let sql =
-            format!("{PLAN_ONCE} PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}");
+        let set = plan_once_sql();
+        let sql = format!("{set} PREPARE claim AS {claim}; {before} EXPLAIN ({options}) {execute}");
         let mut rows = self.rows(&sql).await;
         rows.split_off(BEFORE)
     }

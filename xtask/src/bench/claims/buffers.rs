@@ -4,7 +4,7 @@ use super::Bench;
 use super::fleet;
 use crate::bench::report::{Chart, Line, Row, Target};
 use crate::shell::{Done, Failure};
-use bmdb_model::connection::PLAN_ONCE;
+use bmdb_model::connection::plan_once_sql;
 use bmdb_model::work::CLAIM;
 use bmdb_testkit::TestDb;
 use serde_json::Value;
@@ -87,13 +87,12 @@ async fn of_fleet(db: &TestDb, machines: u32) -> Result<[f64; 4], Failure> {
 async fn explain(db: &TestDb, limit: u32) -> Result<Value, Failure> {
     let session = db.session(Duration::from_secs(3600)).await;
     let session = session.map_err(Failure::check)?;
-    let set = PLAN_ONCE.map(|(name, value)| format!("SET {name} = {value};"));
     let execute =
         format!("EXECUTE claim ('ShepherdAgentStart', 'Equinix', NULL, '{session}', {limit});");
     let sql = format!(
         "{} PREPARE claim AS {CLAIM}; BEGIN; {execute} {execute} ROLLBACK;
          BEGIN; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {execute} ROLLBACK",
-        set.concat()
+        plan_once_sql()
     );
     let rows = db.rows(&sql).await.map_err(Failure::check)?;
     let told = rows.iter().find(|row| row.starts_with('['));
