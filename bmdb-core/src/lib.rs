@@ -61,6 +61,8 @@ mod janitor;
 mod lease;
 mod poller;
 mod pool;
+#[cfg(test)]
+mod protocol;
 mod rearm;
 mod retry;
 mod session;

@@ -1,0 +1,222 @@
+//! What a state of the protocol is made of: rows as they are committed, and who is half-way through
+//! what.
+
+/// Worker and session: each worker has one session, and starts no other.
+pub(super) type Who = usize;
+/// One of two work items of one machine, which share a lane.
+pub(super) type ItemId = usize;
+/// Where a request is kept.
+pub(super) type Slot = usize;
+
+/// The most claims of a run.
+pub(super) const FENCES: usize = 3;
+/// The most requests under way at once.
+pub(super) const SLOTS: usize = 3;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    pub(super) sessions: [Session; 2],
+    pub(super) items: [Item; 2],
+    /// How each attempt ended, by its fence.
+    pub(super) attempts: [Option<Outcome>; FENCES],
+    /// How many fences have been drawn.
+    pub(super) drawn: usize,
+    pub(super) requests: [Option<Request>; SLOTS],
+    pub(super) workers: [Worker; 2],
+    pub(super) janitor: Janitor,
+    pub(super) violation: Option<Violation>,
+}
+
+/// A row of `sessions` as it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Session {
+    pub(super) row: Row,
+    /// Whether a heartbeat has judged the deadline and not committed yet; it has the row locked.
+    pub(super) beating: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Row {
+    /// Its deadline is ahead.
+    Live,
+    /// Its deadline has passed.
+    Passed,
+    Deleted,
+}
+
+/// A row of `work_item` as it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Item {
+    pub(super) holder: Option<Held>,
+    pub(super) backing_off: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) session: Who,
+    pub(super) fence: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Outcome {
+    Finished,
+    Failed,
+    Canceled,
+    Expired,
+}
+
+/// What a worker has sent, at work in a server process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Request {
+    pub(super) of: Who,
+    pub(super) kind: Kind,
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Claim,
+    /// A finish with its tags, or a failure.
+    End {
+        item: ItemId,
+        fence: usize,
+        outcome: Outcome,
+    },
+    /// A transaction that writes tags.
+    Write,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Sent,
+    /// A claim's snapshot has shown that this item can be had.
+    Seen(ItemId),
+    /// The fence check has passed.
+    Fenced(Option<ItemId>),
+    /// All is written, and its rows are locked; `Some` where an item is changed.
+    Written(Option<ItemId>),
+}
+
+/// What a worker knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Worker {
+    pub(super) holds: Option<(ItemId, usize)>,
+    /// The request whose answer it waits for.
+    pub(super) waits: Option<Slot>,
+    /// Whether it has to find out what became of an end.
+    pub(super) in_doubt: bool,
+    pub(super) sweep: Sweep,
+    /// Whether it knows that its session is over.
+    pub(super) is_over: bool,
+    pub(super) claims_left: usize,
+    pub(super) writes_left: usize,
+    pub(super) losses_left: usize,
+}
+
+/// The search for claims whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sweep {
+    None,
+    /// The claim may still be at work there.
+    After(Slot),
+    /// The claim's server process is gone.
+    Ready,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Janitor {
+    Idle,
+    /// A snapshot has shown that this session has expired, and which items it holds.
+    Looked {
+        session: Who,
+        items: [bool; 2],
+    },
+    /// The session's row is locked.
+    Locked {
+        session: Who,
+        items: [bool; 2],
+    },
+    /// These items are to be freed, and their attempts recorded.
+    Read {
+        session: Who,
+        items: [bool; 2],
+    },
+}
+
+/// What must never happen, noticed at the commit that does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Violation {
+    HeldTwice,
+    TwoInALane,
+    StartedInsideABackoff,
+    WroteWithoutASession,
+    EndedWhatItDoesNotHold,
+    EndedTwice,
+    DeletedALiveSession,
+    FreedWithoutARecord,
+}
+
+impl State {
+    pub(super) fn new(first: Worker, second: Worker) -> Self {
+        let live = Session {
+            row: Row::Live,
+            beating: false,
+        };
+        Self {
+            sessions: [live; 2],
+            items: [Item::default(); 2],
+            attempts: [None; FENCES],
+            drawn: 0,
+            requests: [None; SLOTS],
+            workers: [first, second],
+            janitor: Janitor::Idle,
+            violation: None,
+        }
+    }
+
+    /// The first one is kept: what follows from it tells nothing.
+    pub(super) fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    pub(super) fn record(&mut self, fence: usize, outcome: Outcome) {
+        if self.attempts[fence].replace(outcome).is_some() {
+            self.violate(Violation::EndedTwice);
+        }
+    }
+
+    /// Whether a request that is not in `but` has an item's row locked, or the janitor.
+    pub(super) fn item_is_locked(&self, item: ItemId, but: Option<Slot>) -> bool {
+        let by_request = self.requests.iter().enumerate().any(|(slot, request)| {
+            Some(slot) != but && matches!(request, Some(r) if r.phase == Phase::Written(Some(item)))
+        });
+        by_request || matches!(self.janitor, Janitor::Read { items, .. } if items[item])
+    }
+
+    /// Whether the janitor has a session's row locked.
+    pub(super) fn session_is_taken(&self, session: Who) -> bool {
+        matches!(self.janitor,
+            Janitor::Locked { session: taken, .. } | Janitor::Read { session: taken, .. }
+            if taken == session)
+    }
+
+    pub(super) fn held_by(&self, session: Who) -> [bool; 2] {
+        self.items
+            .map(|item| item.holder.is_some_and(|held| held.session == session))
+    }
+}
+
+impl Worker {
+    pub(super) fn new(claims: usize, writes: usize, losses: usize) -> Self {
+        Self {
+            holds: None,
+            waits: None,
+            in_doubt: false,
+            sweep: Sweep::None,
+            is_over: false,
+            claims_left: claims,
+            writes_left: writes,
+            losses_left: losses,
+        }
+    }
+}
