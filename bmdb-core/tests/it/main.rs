@@ -10,6 +10,7 @@ mod claim;
 mod connect;
 mod ends;
 mod exclusion;
+mod failover;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;

@@ -1,0 +1,247 @@
+//! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names
+//! both go on.
+
+use crate::scenario::RETRY;
+use bmdb_core::{Bmdb, Claim, Config, EndError, History, Session, SessionOptions, TxError, Work};
+use bmdb_model::history::Outcome;
+use bmdb_model::{AgentStarted, Failure, Fence, MachineId, Process, Provided, Provider};
+use bmdb_testkit::audit::{End, Rules, audit};
+use bmdb_testkit::{Lookup, Places, Profile, Replication, Server, TestDb};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A primary, its standby, and a database.
+struct Pair {
+    primary: Arc<Server>,
+    standby: Server,
+    db: TestDb,
+}
+
+impl Pair {
+    async fn boot() -> Self {
+        let boot = || {
+            // Servers of its own, whichever one the other tests share.
+            let places = Places {
+                database_url: None,
+                ..Places::from_env()
+            };
+            let installation = Lookup::search(&places).installation()?;
+            Server::boot(&installation, Profile::Durable)
+        };
+        let primary = Arc::new(tokio::task::spawn_blocking(boot).await.unwrap().unwrap());
+        let db = TestDb::on(&primary).await.unwrap();
+        let standby = primary.standby(Replication::Synchronous).unwrap();
+        Self {
+            primary,
+            standby,
+            db,
+        }
+    }
+
+    async fn connect(&self) -> Bmdb {
+        let config = Config::new(self.db.url_with(&[&self.standby]))
+            .component("failover")
+            .history(History::Full);
+        Bmdb::connect(config).await.unwrap()
+    }
+
+    fn fail_over(&self) {
+        self.primary.kill9().unwrap();
+        self.standby.promote().unwrap();
+    }
+
+    /// The database as it is on the standby.
+    fn url_of_standby(&self) -> String {
+        let url = self.standby.url();
+        url.replacen("/postgres?", &format!("/{}?", self.db.name()), 1)
+    }
+
+    async fn on_standby(&self, query: &str) -> String {
+        let url = self.url_of_standby();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client.query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+async fn make_fleet(session: &Session, machines: u32) {
+    let made = session.transact(async |tx| {
+        for number in 0..machines {
+            let machine = tx.create_machine().await?;
+            let provided = Provided::new(Provider::EQUINIX, &number.to_string());
+            tx.set_provided(machine, &provided).await?;
+        }
+        Ok(())
+    });
+    made.await.unwrap();
+}
+
+/// What workers were told by the database.
+#[derive(Debug, Default)]
+struct Told {
+    claimed: Vec<(MachineId, Fence)>,
+    acknowledged: Vec<End>,
+    refused: Vec<End>,
+}
+
+/// What the workers of a test share.
+#[derive(Debug, Default)]
+struct Log {
+    told: Mutex<Told>,
+    is_over: AtomicBool,
+}
+
+impl Log {
+    fn acknowledged(&self) -> usize {
+        self.told.lock().unwrap().acknowledged.len()
+    }
+
+    async fn wait_for(&self, ends: usize) {
+        let began = Instant::now();
+        while self.acknowledged() < ends {
+            assert!(began.elapsed() < LIMIT, "no {ends} ends: {self:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn end(&self, work: (MachineId, Fence), outcome: Outcome, ended: Result<(), EndError>) {
+        let end = (work.0, work.1, outcome);
+        let mut told = self.told.lock().unwrap();
+        match ended {
+            Ok(()) => told.acknowledged.push(end),
+            Err(error) => {
+                check_legal(error.reason());
+                let (reason, work) = error.into_parts();
+                let is_gone = matches!(reason, TxError::SessionExpired | TxError::WorkLost);
+                // What is dropped is cancelled in the background.
+                if work.is_none() && is_gone && outcome != Outcome::Canceled {
+                    told.refused.push(end);
+                }
+            }
+        }
+    }
+}
+
+/// Only what a fail-over accounts for.
+fn check_legal(error: &TxError) {
+    match error {
+        TxError::Database(error) => {
+            assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+        }
+        TxError::Invalid { .. } | TxError::Aborted(_) | TxError::Draining => panic!("{error}"),
+        _ => {}
+    }
+}
+
+/// Claims and ends works, each third one in another way, until it is over.
+async fn work(bmdb: Bmdb, lease: Duration, log: Arc<Log>) {
+    let options = SessionOptions::default().interval(lease);
+    while !log.is_over.load(Ordering::Relaxed) {
+        let Ok(session) = bmdb.start_session(options).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        while !log.is_over.load(Ordering::Relaxed) {
+            match session.claim(&Claim::of(&START).limit(2)).await {
+                Ok(works) => end_all(works, &log).await,
+                Err(TxError::SessionExpired) => break,
+                Err(error) => check_legal(&error),
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn end_all(works: Vec<Work>, log: &Log) {
+    for work in works {
+        let claim = (work.machine(), work.fence());
+        log.told.lock().unwrap().claimed.push(claim);
+        let (outcome, ended) = match work.fence().get() % 3 {
+            0 => (
+                Outcome::Failed,
+                work.fail(&RETRY, "no answer").await.map(drop),
+            ),
+            1 => (Outcome::Canceled, work.cancel().await),
+            _ => (Outcome::Finished, work.finish_unchanged().await),
+        };
+        log.end(claim, outcome, ended);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workers_were_told_survives_a_fail_over_and_nothing_is_held_twice() {
+    let pair = Pair::boot().await;
+    let log = Arc::new(Log::default());
+    let mut components = Vec::new();
+    let mut workers = Vec::new();
+    // Leases that may not last through a fail-over, and leases that do.
+    for lease in [1, 30].map(Duration::from_secs) {
+        let bmdb = pair.connect().await;
+        workers.extend((0..3).map(|_| tokio::spawn(work(bmdb.clone(), lease, log.clone()))));
+        components.push(bmdb);
+    }
+    let session = components[1].start_session(SessionOptions::default());
+    make_fleet(&session.await.unwrap(), 60).await;
+
+    log.wait_for(100).await;
+    pair.fail_over();
+    log.wait_for(log.acknowledged() + 100).await;
+
+    log.is_over.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    for bmdb in components {
+        bmdb.free_lost_work().await.unwrap();
+        bmdb.drain(Duration::from_secs(5)).await.unwrap();
+    }
+    let held = pair.on_standby("SELECT count(*)::text FROM work").await;
+    assert_eq!(held, "0");
+    let mut rules = Rules::new(RETRY);
+    let told = std::mem::take(&mut *log.told.lock().unwrap());
+    rules.claimed = Some(told.claimed);
+    rules.acknowledged = told.acknowledged;
+    rules.refused = told.refused;
+    let audit = audit(&pair.url_of_standby(), &rules).await.unwrap();
+    assert!(audit.is_clean(), "{audit}");
+    assert!(audit.attempts >= 200, "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_is_held_through_a_fail_over_is_finished_on_the_new_primary() {
+    let pair = Pair::boot().await;
+    let bmdb = pair.connect().await;
+    let options = SessionOptions::default().interval(Duration::from_secs(60));
+    let session = bmdb.start_session(options).await.unwrap();
+    make_fleet(&session, 1).await;
+    let work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
+    let machine = work.machine();
+    pair.fail_over();
+
+    let mut held = Some(work);
+    let began = Instant::now();
+    while let Some(work) = held.take() {
+        assert!(began.elapsed() < LIMIT, "it is still held");
+        let finish = work.finish(async |tx| {
+            tx.set_agent_started(machine, &AgentStarted::now(b"key"))
+                .await
+        });
+        // The connections of before are broken: each may tell that once.
+        if let Err(error) = finish.await {
+            check_legal(error.reason());
+            held = error.into_work();
+            assert!(held.is_some(), "the lease is a minute long");
+        }
+    }
+    let outcomes = "SELECT string_agg(outcome, ' ') FROM work_attempt
+                    JOIN machine_agent_started USING (machine_id)";
+    assert_eq!(pair.on_standby(outcomes).await, "Finished");
+    session.close().await.unwrap();
+}
