@@ -31,7 +31,7 @@ pub struct Fleet {
 pub struct FleetError {
     /// The line, from 1.
     pub line: usize,
-    /// The column, from 1.
+    /// The column in bytes, from 1.
     pub column: usize,
     /// What is wrong, with the field's name.
     pub problem: String,
@@ -49,7 +49,8 @@ impl Fleet {
             let place = format!(" at line {} column {}", error.line(), error.column());
             FleetError {
                 line: error.line(),
-                column: error.column(),
+                // It is 0 where nothing of the line was read.
+                column: error.column().max(1),
                 problem: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
             }
         })

@@ -1,14 +1,16 @@
 //! Work: claiming items, and ending what was claimed.
 
+mod cause;
 mod claim;
 mod end;
 mod head;
 mod rearm;
 
+pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
-    Ended, FAIL, FailedAttempt, Fate, MAXIMUM_CAUSE_BYTES, Release, cancel, fail, fail_all, fate,
-    finish, finish_fenced, release_all,
+    Ended, FAIL, FailedAttempt, Fate, Release, cancel, fail, fail_all, fate, finish, finish_fenced,
+    release_all,
 };
 pub use head::Head;
 pub use rearm::{claim_planned, lock_due, seemingly_due};

@@ -14,6 +14,7 @@ mod failover;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod fuzzed;
 mod others;
 mod poller;
 mod race;

@@ -1,7 +1,7 @@
 //! Ending attempts, and finding out how one ended.
 
 use super::Attempt;
-use crate::error::storable;
+use super::cause::recorded_cause;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
 use crate::statement::statement;
@@ -12,11 +12,6 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid a
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// The longest cause kept, in bytes; a longer one is cut and marked.
-pub const MAXIMUM_CAUSE_BYTES: usize = 8192;
-
-const CUT_MARK: &str = " … [cut]";
 
 /// What came of a statement that ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +42,7 @@ pub struct FailedAttempt<'a> {
     pub delay_seconds: u32,
     /// The un-jittered interval the next one is computed from, in seconds.
     pub interval_seconds: u32,
-    /// Why, for people; longer than [`MAXIMUM_CAUSE_BYTES`] is cut with a mark.
+    /// Why, for people; longer than [`MAXIMUM_CAUSE_BYTES`](super::MAXIMUM_CAUSE_BYTES) is cut with a mark.
     pub cause: &'a str,
     /// Whether a failure just like the one before is folded into that one's history row.
     pub fold: bool,
@@ -79,9 +74,10 @@ pub async fn fail_all(
     session: SessionId,
     failures: &[(&Attempt, FailedAttempt<'_>)],
 ) -> Result<Vec<Ended<DateTime<Utc>>>, Error> {
-    for (_, failed) in failures {
-        storable("cause", failed.cause)?;
-    }
+    let causes: Result<Vec<_>, Error> = failures
+        .iter()
+        .map(|(_, failed)| recorded_cause(failed.cause))
+        .collect();
     let attempts = Attempts::of(failures.iter().map(|(attempt, _)| *attempt));
     let all = || failures.iter().map(|(_, failed)| failed);
     let statement = Fail {
@@ -91,7 +87,7 @@ pub async fn fail_all(
         started_at: &attempts.started_at,
         delays: &all().map(|f| f.delay_seconds.into()).collect::<Vec<_>>(),
         intervals: &all().map(|f| f.interval_seconds.into()).collect::<Vec<_>>(),
-        causes: &all().map(|f| cut_cause(f.cause)).collect::<Vec<_>>(),
+        causes: &causes?,
         folds: &all().map(|f| f.fold).collect::<Vec<_>>(),
         session,
     };
@@ -148,14 +144,6 @@ impl<'a> Attempts<'a> {
 /// The verdict on a batch of one.
 fn only<T>(ended: Vec<Ended<T>>) -> Ended<T> {
     ended.into_iter().next().unwrap_or(Ended::Lost)
-}
-
-fn cut_cause(cause: &str) -> Cow<'_, str> {
-    if cause.len() <= MAXIMUM_CAUSE_BYTES {
-        return Cow::Borrowed(cause);
-    }
-    let end = cause.floor_char_boundary(MAXIMUM_CAUSE_BYTES - CUT_MARK.len());
-    Cow::Owned(format!("{}{CUT_MARK}", &cause[..end]))
 }
 
 statement! {
@@ -302,21 +290,4 @@ pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Fat
     };
     let until = crate::backoff::of(conn, attempt.machine, &attempt.process).await?;
     Ok(Fate::Ended(outcome, until.map(|backoff| backoff.until)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_cause_is_cut_at_a_character_and_marked() {
-        let cause = "ß".repeat(5000);
-        let cut = cut_cause(&cause);
-        assert!(
-            cut.len() <= MAXIMUM_CAUSE_BYTES && cut.ends_with(CUT_MARK),
-            "{}",
-            cut.len()
-        );
-        assert_eq!(cut_cause("no answer"), "no answer");
-    }
 }

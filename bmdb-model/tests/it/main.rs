@@ -14,6 +14,7 @@ mod eligibility;
 mod ends;
 mod fleet;
 mod further;
+mod fuzzed;
 mod head;
 mod history;
 mod loss;

@@ -1,0 +1,37 @@
+//! Causes of failures, as they are recorded.
+
+use crate::Error;
+use crate::error::storable;
+use std::borrow::Cow;
+
+/// The longest cause kept, in bytes; a longer one is cut and marked.
+pub const MAXIMUM_CAUSE_BYTES: usize = 8192;
+
+const CUT_MARK: &str = " … [cut]";
+
+/// A cause as a failure records it: one longer than [`MAXIMUM_CAUSE_BYTES`] is cut at a character,
+/// and marked.
+///
+/// # Errors
+/// [`Error::NulByte`], also behind the cut: what cannot be kept is told, whatever would be left of it.
+pub fn recorded_cause(cause: &str) -> Result<Cow<'_, str>, Error> {
+    storable("cause", cause)?;
+    if cause.len() <= MAXIMUM_CAUSE_BYTES {
+        return Ok(Cow::Borrowed(cause));
+    }
+    let end = cause.floor_char_boundary(MAXIMUM_CAUSE_BYTES - CUT_MARK.len());
+    Ok(Cow::Owned(format!("{}{CUT_MARK}", &cause[..end])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_cause_is_cut_at_a_character_and_marked() {
+        let cause = "ß".repeat(5000);
+        let cut = recorded_cause(&cause).unwrap();
+        assert!(cut.len() <= MAXIMUM_CAUSE_BYTES && cut.ends_with(CUT_MARK));
+        assert_eq!(recorded_cause("no answer").unwrap(), "no answer");
+    }
+}

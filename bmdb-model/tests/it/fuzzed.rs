@@ -1,0 +1,22 @@
+//! A bounded run of what the fuzz targets check for as long as one likes.
+
+#[path = "../../fuzz/checks/cause.rs"]
+mod cause;
+
+use bmdb_model::work::MAXIMUM_CAUSE_BYTES;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn any_cause_is_recorded_whole_or_cut_or_refused(text in ".*") {
+        cause::check(&text);
+    }
+
+    #[test]
+    fn a_cause_about_as_long_as_can_be_is_recorded_whole_or_cut(
+        start in "[a-zé€😀]{0,8}", filler in "[aé€😀]", end in "[a-zé€😀\0]{0,12}",
+    ) {
+        let fillers = MAXIMUM_CAUSE_BYTES.saturating_sub(start.len() + 8) / filler.len();
+        cause::check(&format!("{start}{}{end}", filler.repeat(fillers)));
+    }
+}
