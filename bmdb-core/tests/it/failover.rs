@@ -75,7 +75,7 @@ async fn make_fleet(session: &Session, machines: u32) {
     let made = session.transact(async |tx| {
         for number in 0..machines {
             let machine = tx.create_machine().await?;
-            let provided = Provided::new(Provider::EQUINIX, &number.to_string());
+            let provided = Provided::new(Provider::EQUINIX, number.to_string());
             tx.set_provided(machine, &provided).await?;
         }
         Ok(())
