@@ -50,7 +50,8 @@ async fn main() -> Result<(), Error> {
     let config = Config::new(&options.database_url)
         .component("demo-worker")
         .runtime_info(format!("pid {}", std::process::id()))
-        .history(History::Full);
+        .history(History::Full)
+        .retention(None);
     let bmdb = Bmdb::connect(config).await?;
     let lease = SessionOptions::default().interval(Duration::from_secs(options.lease));
     let session = bmdb.start_session(lease).await?;

@@ -5,7 +5,10 @@ use crate::component::Component;
 use crate::config::Config;
 use crate::error::{ConnectError, SessionError, TxError};
 use crate::janitor;
+use crate::janitor::Turn;
 use crate::lease::Lease;
+use crate::loss::{self, Losses};
+use crate::preview::{self, Preview};
 use crate::session::{Session, SessionOptions};
 use bmdb_model::MachineId;
 use bmdb_model::history::{self, HistoryEvent};
@@ -103,8 +106,29 @@ impl Bmdb {
     ///
     /// # Errors
     /// A database error.
-    pub async fn free_lost_work(&self) -> Result<janitor::Losses, TxError> {
-        janitor::free_lost_work(&self.component.pool).await
+    pub async fn free_lost_work(&self) -> Result<Losses, TxError> {
+        loss::free(&self.component.pool).await
+    }
+
+    /// Takes a turn of the janitor now, whether this component has one or not: frees the work of
+    /// expired sessions, and does the chunks of upkeep that are due, as far as [`Config`] has this
+    /// component do them. [`Bmdb::preview_janitor_turn`] tells beforehand.
+    ///
+    /// Cancellation: what has been committed stays, and the rest is left to the next turn.
+    ///
+    /// # Errors
+    /// A database error. The work that was freed before a chunk failed stays free.
+    pub async fn janitor_turn(&self) -> Result<Turn, TxError> {
+        janitor::take_turn(&self.component.pool, &self.component.upkeep).await
+    }
+
+    /// What a turn of the janitor would do now. Writes and locks nothing; reads all of the history
+    /// where this component trims it.
+    ///
+    /// # Errors
+    /// A database error.
+    pub async fn preview_janitor_turn(&self) -> Result<Preview, TxError> {
+        preview::preview(&self.component.pool, &self.component.upkeep).await
     }
 
     /// Takes on nothing new, waits up to `limit` for the works in progress to end, then closes all

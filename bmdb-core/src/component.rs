@@ -1,6 +1,7 @@
 //! What all handles of a connected component share: the pool, and what runs in the background.
 
 use crate::chores::Chores;
+use crate::chunk::Upkeep;
 use crate::config::Config;
 use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
@@ -32,6 +33,7 @@ pub(crate) struct Component {
     pub(crate) wakeups: Wakeups,
     /// Whether what is planned is notified of.
     pub(crate) notify: Notify,
+    pub(crate) upkeep: Upkeep,
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
@@ -61,14 +63,17 @@ impl Component {
         let beat = target.with_statement_timeout(HEARTBEAT_TIMEOUT);
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
+        let notify = target.notify(&info);
+        let upkeep = Upkeep::new(&config, notify);
         if let Some(interval) = config.janitor_interval {
-            let janitor = janitor::run(pool.clone(), registry.clone(), interval);
+            let janitor = janitor::run(pool.clone(), registry.clone(), upkeep.clone(), interval);
             tasks.push(tokio::spawn(janitor).abort_handle());
         }
         let can_listen = info.engine.has_listen_notify();
         Ok(Self {
             wakeups: Wakeups::new(can_listen.then(|| target.clone())),
-            notify: target.notify(&info),
+            notify,
+            upkeep,
             config,
             pool,
             registry,

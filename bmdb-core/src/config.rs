@@ -1,5 +1,6 @@
 //! How a component connects and behaves.
 
+use bmdb_model::history::Retention;
 use std::time::Duration;
 
 /// Whether history keeps every attempt.
@@ -39,6 +40,19 @@ pub struct Config {
     /// How often expired sessions are looked for and their work is freed. Default: 1 s. `None`
     /// leaves that to other components.
     pub janitor_interval: Option<Duration>,
+    /// How long the janitors take over planning the whole fleet anew, which repairs what was written
+    /// past the planner. Default: 1 h. `None`: the one of this component takes no part in it.
+    ///
+    /// They do it in chunks of 500 machines, whichever of them comes first, with a pause in between of
+    /// at least a second; so it costs the database the same with one component as with a hundred. A
+    /// fleet that is too large for that takes longer.
+    pub replan_period: Option<Duration>,
+    /// Which history the janitors keep; what is older, or more, they delete. Default: 90 days, and 1000
+    /// rows of each machine. `None`: the one of this component deletes none.
+    ///
+    /// A pass over the history takes a day, in chunks as above. Each janitor goes by its own setting,
+    /// so give all components of a database the same: it goes by the one that keeps least.
+    pub retention: Option<Retention>,
     /// Whether transactions that make machines due notify waiting pollers ([`Poller`](crate::Poller)),
     /// once for each process. Default: yes; on engines without `LISTEN` and `NOTIFY` never.
     ///
@@ -62,6 +76,8 @@ impl Config {
             retry_for: Duration::from_secs(10),
             history: History::default(),
             janitor_interval: Some(Duration::from_secs(1)),
+            replan_period: Some(Duration::from_secs(3600)),
+            retention: Some(Retention::default()),
             notify: true,
         }
     }
@@ -112,6 +128,21 @@ impl Config {
             janitor_interval: interval,
             ..self
         }
+    }
+
+    /// The same with another period of re-planning, or without: see [`Config::replan_period`].
+    #[must_use]
+    pub fn replan_period(self, period: Option<Duration>) -> Self {
+        Self {
+            replan_period: period,
+            ..self
+        }
+    }
+
+    /// The same with another retention of history, or with all of it kept: see [`Config::retention`].
+    #[must_use]
+    pub fn retention(self, retention: Option<Retention>) -> Self {
+        Self { retention, ..self }
     }
 }
 

@@ -215,6 +215,9 @@ fn check(config: &Config) -> Result<(), ConnectError> {
     if let Some(interval) = config.janitor_interval {
         milliseconds("janitor_interval", interval, one_day)?;
     }
+    if let Some(period) = config.replan_period {
+        milliseconds("replan_period", period, 365 * one_day)?;
+    }
     if config.pool_size == 0 {
         let problem = "0 connections are not enough for anything".to_owned();
         return Err(ConnectError::InvalidConfig {

@@ -1,101 +1,131 @@
-//! The janitor: frees the work of sessions that have expired.
+//! The janitor: frees the work of sessions that have expired, and does the slow upkeep.
 
+use crate::chunk::{Chunk, Upkeep};
 use crate::error::TxError;
 use crate::heartbeat::Registry;
+use crate::loss::{self, Losses};
 use crate::pool::Pool;
 use crate::retry::jittered;
-use crate::transaction::run_unfenced;
-use bmdb_backoff::{Backoff, Factor, Seconds};
-use bmdb_model::loss::{self, LostAttempt, LostItem};
-use bmdb_model::{SessionId, session};
-use diesel_async::AsyncPgConnection;
+use bmdb_model::upkeep::{self, Look, Task};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
-/// How many expired sessions one transaction deals with.
-const BATCH: i64 = 20;
+/// How long the server may take over the look that begins a turn.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
-/// For how long a batch that lost against concurrent transactions is tried again.
-const RETRY_FOR: Duration = Duration::from_secs(5);
-
-/// How the delay after consecutive losses grows.
-const LOSS_FACTOR: Factor = Factor::from_int(2);
-
-/// What a turn of the janitor found.
+/// What a turn of the janitor has done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Losses {
-    /// The sessions that had expired and are gone now.
-    pub sessions: Vec<SessionId>,
-    /// The attempts they left behind, recorded as expired.
-    pub attempts: Vec<LostAttempt>,
+#[non_exhaustive]
+pub struct Turn {
+    /// The work that it freed.
+    pub losses: Losses,
+    /// The chunks of upkeep that were due, at most one of each kind.
+    pub upkeep: Vec<Chunk>,
 }
 
 /// Takes turns until it is aborted. Many janitors do not hurt: they skip what others have locked.
-pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, interval: Duration) {
+pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, upkeep: Upkeep, interval: Duration) {
     let entropy = uuid::Uuid::new_v4().as_u128();
+    let mut standing = Standing::default();
+    // Beside the loop, so that lost work never waits for a chunk. They end with it.
+    let mut chunks = JoinSet::new();
     for turn in 0.. {
         tokio::time::sleep(jittered(interval, bmdb_backoff::mix(entropy, turn))).await;
-        // Who cannot keep its own sessions alive is no judge of others.
-        if !registry.is_healthy() {
+        while chunks.try_join_next().is_some() {}
+        let looked = look(&pool, upkeep.tasks()).await;
+        let may_act = standing.after(looked.is_some(), registry.is_healthy());
+        let Some(Look { expired, due }) = looked.filter(|_| may_act) else {
             continue;
+        };
+        if expired {
+            free(&pool).await;
         }
-        match free_lost_work(&pool).await {
-            Ok(losses) => {
-                for lost in &losses.attempts {
-                    tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "freed lost work");
+        if !due.is_empty() && chunks.is_empty() {
+            let (pool, upkeep) = (pool.clone(), upkeep.clone());
+            chunks.spawn(async move {
+                for task in due {
+                    upkeep.take_chunk(&pool, task).await;
                 }
-            }
-            Err(error) => tracing::warn!(%error, "the janitor could not take its turn"),
+            });
         }
     }
 }
 
-/// Frees the work of all sessions that have expired, in bounded batches.
-pub(crate) async fn free_lost_work(pool: &Pool) -> Result<Losses, TxError> {
-    let mut all = Losses::default();
-    loop {
-        let free = async |conn: &mut AsyncPgConnection| Ok(free_batch(conn).await?);
-        let batch = run_unfenced(pool, RETRY_FOR, &free).await?;
-        if batch.sessions.is_empty() {
-            return Ok(all);
-        }
-        all.sessions.extend(batch.sessions);
-        all.attempts.extend(batch.attempts);
-    }
-}
-
-/// One transaction in several statements, on purpose: the sessions are locked by the first, and the
-/// items are read by a later one, whose snapshot has every claim that committed before the lock. As
-/// a single statement it freed work without a trace.
-async fn free_batch(conn: &mut AsyncPgConnection) -> Result<Losses, bmdb_model::Error> {
-    let sessions = session::lock_expired(conn, BATCH).await?;
-    if sessions.is_empty() {
-        return Ok(Losses::default());
-    }
-    let items = loss::lock_items(conn, &sessions).await?;
-    let mut attempts = Vec::new();
-    if !items.is_empty() {
-        let items: Vec<(LostItem, i64)> = items
-            .into_iter()
-            .map(|item| {
-                let delay = loss_delay(&item);
-                (item, delay.get().into())
-            })
-            .collect();
-        attempts = loss::expire(conn, &items, &sessions).await?;
-    }
-    session::delete(conn, &sessions).await?;
-    Ok(Losses { sessions, attempts })
-}
-
-/// How long a machine rests after its work was lost: longer with every loss in a row.
-fn loss_delay(item: &LostItem) -> Seconds {
-    let initial = Seconds::from_db(item.loss_initial_seconds);
-    let maximum = Seconds::from_db(item.loss_maximum_seconds);
-    let Ok(delays) = Backoff::try_exponential(initial, maximum, LOSS_FACTOR) else {
-        return initial;
+/// One turn, now.
+pub(crate) async fn take_turn(pool: &Pool, upkeep: &Upkeep) -> Result<Turn, TxError> {
+    let losses = loss::free(pool).await?;
+    let mut turn = Turn {
+        losses,
+        ..Turn::default()
     };
-    let losses = usize::try_from(item.losses).unwrap_or(usize::MAX);
-    // Doubling reaches any maximum within 31 steps.
-    delays.schedule().nth(losses.min(31)).unwrap_or(maximum)
+    for task in upkeep.tasks() {
+        turn.upkeep.extend(upkeep.chunk(pool, *task).await?);
+    }
+    Ok(turn)
+}
+
+/// Whether a component is a judge of others. Who cannot keep its own sessions alive is none; and who
+/// has no session, and so no heartbeat, is none while the database does not answer it in time, and
+/// after that not before a look has been answered that did nothing else.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Standing {
+    in_doubt: bool,
+}
+
+impl Standing {
+    /// Whether it may act after a look that was answered in time, or was not.
+    fn after(&mut self, answered: bool, beats: bool) -> bool {
+        let was_in_doubt = std::mem::replace(&mut self.in_doubt, !answered);
+        answered && beats && !was_in_doubt
+    }
+}
+
+/// What there is to do; `None` without an answer in time.
+async fn look(pool: &Pool, tasks: &[Task]) -> Option<Look> {
+    let looked = async {
+        let mut conn = pool.checkout().await?;
+        let look = tokio::time::timeout(LOOK_LIMIT, upkeep::look(&mut conn, tasks)).await;
+        let Ok(look) = look else {
+            tracing::warn!(limit = ?LOOK_LIMIT, "the janitor got no answer in time");
+            return Ok(None);
+        };
+        let look = look.map_err(TxError::from);
+        match &look {
+            Ok(_) => conn.give_back(),
+            Err(error) => conn.give_back_after(error),
+        }
+        look.map(Some)
+    };
+    looked.await.unwrap_or_else(|error: TxError| {
+        tracing::warn!(%error, "the janitor could not take its turn");
+        None
+    })
+}
+
+async fn free(pool: &Pool) {
+    match loss::free(pool).await {
+        Ok(losses) => {
+            for lost in &losses.attempts {
+                tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "freed lost work");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "lost work could not be freed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing;
+
+    #[test]
+    fn a_component_in_doubt_acts_again_after_a_look_that_was_answered() {
+        let mut standing = Standing::default();
+        assert!(standing.after(true, true));
+        assert!(!standing.after(false, true), "the database is silent");
+        assert!(!standing.after(true, true), "it has only just answered");
+        assert!(standing.after(true, true));
+        assert!(!standing.after(true, false), "its sessions do not beat");
+        assert!(standing.after(true, true));
+    }
 }

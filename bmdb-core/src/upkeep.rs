@@ -1,15 +1,13 @@
 //! Upkeep of a whole database: process definitions, re-planning of the fleet, trimming of history.
 
 use crate::bmdb::Bmdb;
+use crate::chunk::{MACHINES, ROWS};
 use crate::error::TxError;
 use crate::transaction::run_unfenced;
 use bmdb_model::history::{self, Retention};
 use bmdb_model::notify::Notify;
 use bmdb_model::{MachineId, ProcessDef, machine, plan, process};
 use diesel_async::AsyncPgConnection;
-
-/// How many machines are planned, or trimmed of history, in one transaction.
-const CHUNK: i64 = 500;
 
 /// What re-planning does about machines whose tags somebody is just writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Bmdb {
 
     /// Plans every machine anew, in chunks; returns how many were looked at. Repairs whatever was
     /// written past the planner. Machines whose tags somebody is just writing are left to that
-    /// writer.
+    /// writer. The janitors do the same slowly ([`Config::replan_period`](crate::Config::replan_period)).
     ///
     /// Cancellation: what has been planned stays planned.
     ///
@@ -71,7 +69,8 @@ impl Bmdb {
     }
 
     /// Deletes history that `retention` does not keep, machine by machine in bounded batches;
-    /// returns how many rows.
+    /// returns how many rows. The janitors do the same slowly
+    /// ([`Config::retention`](crate::Config::retention)).
     ///
     /// Cancellation: what has been deleted stays deleted.
     ///
@@ -83,15 +82,14 @@ impl Bmdb {
         let mut after = None;
         loop {
             let trim = async |conn: &mut AsyncPgConnection| {
-                Ok(history::trim(conn, retention, after, CHUNK).await?)
+                Ok(history::trim(conn, retention, after, ROWS).await?)
             };
-            let (last, deleted) =
-                run_unfenced(&component.pool, component.config.retry_for, &trim).await?;
-            trimmed += deleted;
-            if last.is_none() {
+            let chunk = run_unfenced(&component.pool, component.config.retry_for, &trim).await?;
+            trimmed += chunk.rows;
+            if chunk.over {
                 return Ok(trimmed);
             }
-            after = last;
+            after = chunk.after;
         }
     }
 }
@@ -105,9 +103,9 @@ async fn plan_chunk(
     notify: Notify,
 ) -> Result<Vec<MachineId>, TxError> {
     let machines = match busy {
-        Busy::Skip => plan::lock_chunk(conn, after, CHUNK).await?,
+        Busy::Skip => plan::lock_chunk(conn, after, MACHINES).await?,
         Busy::Wait => {
-            let machines = machine::page(conn, after, CHUNK).await?;
+            let machines = machine::page(conn, after, MACHINES).await?;
             machine::touch_existing(conn, &machines).await?;
             machines
         }

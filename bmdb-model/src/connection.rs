@@ -2,7 +2,9 @@
 
 mod transaction;
 
-pub use transaction::{Access, Isolation, begin, check_not_aborted_and_commit, commit, roll_back};
+pub use transaction::{
+    Access, Isolation, begin, check_not_aborted_and_commit, commit, roll_back, save,
+};
 pub(crate) use transaction::{beginning, committing};
 
 use crate::Error;

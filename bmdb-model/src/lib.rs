@@ -46,6 +46,7 @@ pub mod provided;
 pub mod retrieval;
 pub mod schema;
 pub mod session;
+pub mod upkeep;
 pub mod work;
 
 mod error;

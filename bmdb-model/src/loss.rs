@@ -13,6 +13,10 @@ pub struct LostItem {
     pub machine: MachineId,
     /// The process.
     pub process: Process,
+    /// The session.
+    pub session: SessionId,
+    /// Its claim's fence.
+    pub fence: Fence,
     /// How many times in a row it was lost before.
     pub losses: i64,
     /// The process's delay after a first loss, in seconds.
@@ -38,20 +42,39 @@ pub struct LostAttempt {
 
 statement! {
     ExpiredItems<'a> = include_str!("sql/expired_items.sql");
-    (sessions: &'a [SessionId] => Array<SqlUuid>) -> (SqlUuid, Text, BigInt, BigInt, BigInt)
+    (sessions: &'a [SessionId] => Array<SqlUuid>)
+    -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, BigInt, BigInt)
 }
 
-/// Locks the items that these sessions hold. Call it in a later statement than the one that locked
-/// the sessions: a claim that committed in between is invisible to that one, and its work would be
-/// freed without a trace.
+/// The items that these sessions hold, in the order in which they are locked.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn items(
+    conn: &mut AsyncPgConnection,
+    sessions: &[SessionId],
+) -> Result<Vec<LostItem>, Error> {
+    Ok(ExpiredItems { sessions }.load(conn).await?)
+}
+
+statement! {
+    LockItems<'a> = concat!(include_str!("sql/expired_items.sql"), "LIMIT $2 FOR NO KEY UPDATE OF i");
+    (sessions: &'a [SessionId] => Array<SqlUuid>, limit: i64 => BigInt)
+    -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, BigInt, BigInt)
+}
+
+/// Locks up to `limit` of the items that these sessions hold; fewer are all of them. Call it in a later
+/// statement than the one that locked the sessions: a claim that committed in between is invisible to
+/// that one, and its work would be freed without a trace.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn lock_items(
     conn: &mut AsyncPgConnection,
     sessions: &[SessionId],
+    limit: i64,
 ) -> Result<Vec<LostItem>, Error> {
-    Ok(ExpiredItems { sessions }.load(conn).await?)
+    Ok(LockItems { sessions, limit }.load(conn).await?)
 }
 
 statement! {

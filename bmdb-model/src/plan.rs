@@ -22,6 +22,24 @@ use futures_util::future::join;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definitions(Vec<Workflow>);
 
+impl Definitions {
+    /// The processes.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.0.iter().map(|workflow| &workflow.process)
+    }
+
+    /// The same, with nobody asked but this process's view: of all others everything stays as it is
+    /// planned. For finding out whose view cannot be planned by, and doing without it.
+    #[must_use]
+    pub fn only(&self, process: &Process) -> Self {
+        let only = |workflow: &Workflow| Workflow {
+            asked: workflow.process == *process,
+            ..workflow.clone()
+        };
+        Self(self.0.iter().map(only).collect())
+    }
+}
+
 /// Reads the definitions, for planning more than once by them. Read them after the machines have been
 /// locked.
 ///
@@ -40,6 +58,7 @@ pub(crate) async fn definitions_in_company(
             process_def::process,
             process_def::lane,
             process_def::workflow.assume_not_null(),
+            true.into_sql::<Bool>(),
         ))
         .order(process_def::process)
         .load(&mut conn)
@@ -104,7 +123,20 @@ pub async fn machines_by(
     machines: &[MachineId],
     definitions: &Definitions,
 ) -> Result<(), Error> {
-    machines_in_company(conn, machines, definitions, Notify::Nobody).await
+    machines_by_notifying(conn, machines, definitions, Notify::Nobody).await
+}
+
+/// As [`machines_notifying`], by definitions that have been read already.
+///
+/// # Errors
+/// As [`machines`].
+pub async fn machines_by_notifying(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+    notify: Notify,
+) -> Result<(), Error> {
+    machines_in_company(conn, machines, definitions, notify).await
 }
 
 async fn machines_in_company(
@@ -150,6 +182,8 @@ struct Workflow {
     process: Process,
     lane: Lane,
     view: String,
+    /// Whether the view is asked, or its items say what they have said before.
+    asked: bool,
 }
 
 /// The planning statement, one branch per workflow. Cached by its text: the workflows are part of it.
@@ -183,11 +217,20 @@ impl QueryFragment<Pg> for Plan<'_> {
             "::text[]) AS d (process, lane)), listed AS (SELECT NULL::uuid AS machine_id, \
              NULL::text AS process, NULL::text AS provider, NULL::timestamptz AS ready_at WHERE false",
         );
-        for Workflow { process, view, .. } in self.workflows {
+        for workflow in self.workflows {
             out.push_sql(" UNION ALL SELECT v.machine_id, ");
-            out.push_bind_param::<Text, _>(process)?;
+            out.push_bind_param::<Text, _>(&workflow.process)?;
             out.push_sql("::text, v.provider, v.ready_at FROM ");
-            out.push_identifier(view)?;
+            if workflow.asked {
+                out.push_identifier(&workflow.view)?;
+            } else {
+                out.push_sql(
+                    "(SELECT machine_id, provider, plan_at AS ready_at FROM work_item \
+                     WHERE eligible AND process = ",
+                );
+                out.push_bind_param::<Text, _>(&workflow.process)?;
+                out.push_sql(")");
+            }
             out.push_sql(" v WHERE v.machine_id = ANY ($1)");
         }
         out.push_sql(include_str!("sql/plan_tail.sql"));
@@ -224,7 +267,10 @@ pub(crate) async fn check_workflow(
 }
 
 statement! {
-    LockChunk = "SELECT machine_id FROM machines WHERE $1::uuid IS NULL OR machine_id > $1 \
+    /// Not "$1 IS NULL OR": a plan for all parameters would read the index from its start.
+    LockChunk = "SELECT machine_id FROM machines \
+         WHERE machine_id >= coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') \
+           AND machine_id IS DISTINCT FROM $1 \
          ORDER BY machine_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED";
     (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
 }

@@ -159,6 +159,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    upkeep (task) {
+        task -> Text,
+        due_at -> Timestamptz,
+        after_machine -> Nullable<Uuid>,
+        chunks -> Int8,
+        last_chunks -> Nullable<Int8>,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     schema_compatibility (singleton) {
         singleton -> Bool,
         oldest_compatible -> Text,

@@ -186,6 +186,23 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, E
     Ok(found.is_some())
 }
 
+/// The sessions that have expired, the one that expired first first, and the database's time.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn expired(
+    conn: &mut AsyncPgConnection,
+) -> Result<(DateTime<Utc>, Vec<SessionRow>), Error> {
+    let now = diesel::select(clock_timestamp()).get_result(conn).await?;
+    let expired = sessions::table
+        .filter(sessions::session_deadline.lt(now))
+        .select(SessionRow::as_select())
+        .order((sessions::session_deadline, sessions::session_id))
+        .load(conn)
+        .await?;
+    Ok((now, expired))
+}
+
 /// Locks up to `limit` expired sessions that nobody else has locked, and returns them.
 ///
 /// The deadline is tested on the locked row. `DELETE … WHERE session_id IN (SELECT expired)` looks

@@ -71,6 +71,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::new(&options.database_url)
         .component("load")
         .pool_size(options.connections.unwrap_or(workers).max(1))
+        .retention(None)
         .history(if options.fold {
             History::Folded
         } else {

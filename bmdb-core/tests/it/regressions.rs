@@ -236,7 +236,7 @@ async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     let bmdb = connect(&db).await;
     assert_eq!(
         bmdb.migrate().await.unwrap(),
-        ["20261122000400", "20261122000500"]
+        ["20261122000400", "20261122000500", "20261123000100"]
     );
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
     let s = Scenario { db, bmdb, session };

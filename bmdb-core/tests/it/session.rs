@@ -132,7 +132,7 @@ async fn no_session_starts_on_a_database_that_is_not_migrated() {
         ),
         "{refused:?}"
     );
-    assert_eq!(bmdb.migrate().await.unwrap().len(), 5);
+    assert_eq!(bmdb.migrate().await.unwrap().len(), 6);
     assert_eq!(bmdb.migrate().await.unwrap().len(), 0);
     bmdb.start_session(SessionOptions::default()).await.unwrap();
 }

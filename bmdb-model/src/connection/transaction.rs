@@ -76,6 +76,15 @@ pub async fn begin(
     Ok(AnsiTransactionManager::begin_transaction_sql(conn, &sql).await?)
 }
 
+/// Sets a savepoint in an open transaction: the next [`commit`] only lets it go, and the next
+/// [`roll_back`] takes back only what came after it.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn save(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    Ok(<Manager as TransactionManager<AsyncPgConnection>>::begin_transaction(conn).await?)
+}
+
 /// Commits. When the connection breaks here, the outcome is not known.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ async fn a_database_that_demands_newer_components_refuses_this_one_even_as_a_mig
         assert_eq!(
             refusal.to_string(),
             "the database requires components that know migration 20991231000000 or newer; this \
-             one knows only up to 20261122000500: upgrade this component"
+             one knows only up to 20261123000100: upgrade this component"
         );
         assert!(matches!(refusal, MigrationError::ComponentTooOld { .. }));
     }

@@ -2,7 +2,7 @@
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::MachineId;
-use bmdb_model::history::{self, Event, Outcome, Retention};
+use bmdb_model::history::{self, Event, Outcome, Retention, Trimmed};
 use bmdb_model::work::{self, Attempt, FailedAttempt, Fate};
 
 /// The rows of the log, with fences counted from the first one.
@@ -12,6 +12,18 @@ const ATTEMPTS: &str = "
     FROM work_attempt ORDER BY fence";
 
 impl Scenario {
+    /// So many attempts of a machine, which have just ended.
+    async fn recorded(&self, machine: MachineId, rows: u32) {
+        let insert = format!(
+            "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,
+                                       started_at, ended_at, outcome)
+             SELECT '{machine}', f, f, '{START}', gen_random_uuid(),
+                    clock_timestamp(), clock_timestamp(), 'Finished'
+             FROM (SELECT nextval('work_fence') AS f FROM generate_series(1, {rows})) fences"
+        );
+        self.db.execute(&insert).await.unwrap();
+    }
+
     /// Claims and fails, and lets the backoff pass.
     async fn failure(&mut self, seconds: u32, cause: &str) -> Attempt {
         let attempt = self.claim_one(&START).await;
@@ -224,8 +236,15 @@ async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
         (retention(2, 3), 1, vec!["b"]),
         (retention(0, 3600), 1, vec![]),
     ] {
+        let surplus = history::surplus(&mut s.conn, keep, None, None).await;
+        assert_eq!(surplus.unwrap(), deleted, "{keep:?}");
         let trimmed = history::trim(&mut s.conn, keep, None, 10).await.unwrap();
-        assert_eq!(trimmed, (Some(machine), deleted), "{keep:?}");
+        let expected = Trimmed {
+            rows: deleted,
+            after: Some(machine),
+            over: true,
+        };
+        assert_eq!(trimmed, expected, "{keep:?}");
         assert_eq!(s.rows(causes).await, left, "{keep:?}");
     }
 }
@@ -243,7 +262,42 @@ async fn history_is_trimmed_machine_by_machine() {
         let trimmed = history::trim(&mut s.conn, retention(0, 3600), after, 1)
             .await
             .unwrap();
-        assert_eq!(trimmed, (expected, u64::from(expected.is_some())));
-        after = expected;
+        let expected = Trimmed {
+            rows: u64::from(expected.is_some()),
+            after: expected,
+            over: expected.is_none(),
+        };
+        assert_eq!(trimmed, expected);
+        after = trimmed.after;
     }
+}
+
+// The rows of a machine were deleted all at once, however many they were.
+#[tokio::test]
+async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
+    let mut s = Scenario::new().await;
+    let mut machines = [MachineId::random(), MachineId::random()];
+    machines.sort();
+    for (machine, rows) in machines.into_iter().zip([25, 3]) {
+        s.recorded(machine, rows).await;
+    }
+    let keep = retention(2, 3600);
+    let (mut after, mut batches) = (None, Vec::new());
+    loop {
+        let surplus = history::surplus(&mut s.conn, keep, after, Some(10)).await;
+        let trimmed = history::trim(&mut s.conn, keep, after, 10).await.unwrap();
+        assert_eq!(surplus.unwrap(), trimmed.rows);
+        batches.push((trimmed.rows, trimmed.after));
+        if trimmed.over {
+            break;
+        }
+        after = trimmed.after;
+    }
+    let first = Some(machines[0]);
+    // As long as a machine has more, nothing comes after it.
+    assert_eq!(batches[..2], [(10, None), (10, None)]);
+    assert_eq!(batches[2..], [(4, Some(machines[1]))]);
+    assert_ne!(first, batches[2].1);
+    let left = "SELECT count(*) FROM work_attempt GROUP BY machine_id";
+    assert_eq!(s.rows(left).await, ["2", "2"]);
 }

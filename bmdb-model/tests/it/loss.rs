@@ -21,7 +21,7 @@ impl Scenario {
             .unwrap();
         let expired = session::lock_expired(conn, 10).await.unwrap();
         assert_eq!(expired, [self.session]);
-        let items = loss::lock_items(conn, &expired).await.unwrap();
+        let items = loss::lock_items(conn, &expired, 100).await.unwrap();
         let delayed: Vec<_> = items.iter().cloned().map(|item| (item, seconds)).collect();
         let attempts = loss::expire(conn, &delayed, &expired).await.unwrap();
         assert_eq!(session::delete(conn, &expired).await.unwrap(), 1);
@@ -35,6 +35,8 @@ fn lost_item(attempt: &Attempt, losses: i64) -> LostItem {
     LostItem {
         machine: attempt.machine,
         process: attempt.process.clone(),
+        session: attempt.session,
+        fence: attempt.fence,
         losses,
         loss_initial_seconds: 15,
         loss_maximum_seconds: 3600,

@@ -36,7 +36,7 @@ async fn a_backoff_from_before_the_migration_restarts_the_sequence() {
 
     assert_eq!(
         run_pending(s.db.connect().await.unwrap()).await.unwrap(),
-        ["20261122000400", "20261122000500"]
+        ["20261122000400", "20261122000500", "20261123000100"]
     );
     let row = backoff::of(&mut s.conn, machine, &START)
         .await

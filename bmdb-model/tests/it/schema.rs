@@ -20,6 +20,7 @@ os_installation_settled: generation machine_id os_installation_result
 process_def: lane loss_initial_seconds loss_maximum_seconds process time_driven workflow
 schema_compatibility: oldest_compatible singleton
 sessions: session_component_name session_created_at session_deadline session_id session_interval_seconds session_runtime_info
+upkeep: after_machine chunks due_at failure last_chunks task
 work: machine_id process session_id
 work_attempt: cause ended_at fence interval_seconds last_fence machine_id outcome process repeats session_id started_at
 work_backoff: cause last_interval_seconds machine_id process until

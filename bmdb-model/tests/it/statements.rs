@@ -4,9 +4,10 @@ use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::history::{self, Retention};
 use bmdb_model::notify::Notify;
+use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
-    provided, retrieval, session, work,
+    provided, retrieval, session, upkeep, work,
 };
 
 impl Scenario {
@@ -62,6 +63,10 @@ impl Scenario {
         history::trim(&mut self.conn, keep_all, None, 10)
             .await
             .unwrap();
+        history::surplus(&mut self.conn, keep_all, None, Some(10))
+            .await
+            .unwrap();
+        self.keep_up().await;
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
     }
@@ -109,6 +114,18 @@ impl Scenario {
         agent::unset(conn, machine).await.unwrap();
     }
 
+    async fn keep_up(&mut self) {
+        let (conn, task) = (&mut self.conn, Task::Plan);
+        upkeep::look(conn, &[task]).await.unwrap();
+        upkeep::move_on(conn, task, Progress::default(), 0, None)
+            .await
+            .unwrap();
+        upkeep::take(conn, task).await.unwrap().unwrap();
+        upkeep::postpone(conn, task, 0, "no reason").await.unwrap();
+        upkeep::of(conn, &[task]).await.unwrap();
+        session::expired(conn).await.unwrap();
+    }
+
     async fn lose_a_session(&mut self, machine: MachineId) {
         let conn = &mut self.conn;
         let session = session::start(conn, "test", "", 5).await.unwrap();
@@ -118,7 +135,8 @@ impl Scenario {
             .unwrap();
         self.db.expire(session).await.unwrap();
         let expired = session::lock_expired(conn, 1).await.unwrap();
-        let items = loss::lock_items(conn, &expired).await.unwrap();
+        loss::items(conn, &expired).await.unwrap();
+        let items = loss::lock_items(conn, &expired, 1).await.unwrap();
         loss::expire(conn, &[(items[0].clone(), 1)], &expired)
             .await
             .unwrap();

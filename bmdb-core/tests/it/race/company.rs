@@ -19,7 +19,7 @@ async fn ends_in_company_leave_everything_to_the_janitor_that_was_faster() {
     let mut janitor = begun(&s.db).await;
     let locked = session::lock_expired(&mut janitor, 10).await.unwrap();
     assert_eq!(locked, [s.session.id()]);
-    loss::lock_items(&mut janitor, &locked).await.unwrap();
+    loss::lock_items(&mut janitor, &locked, 10).await.unwrap();
 
     let failures = works.into_iter().map(|work| (work, &RETRY, "late"));
     let refused = tokio::time::timeout(Duration::from_secs(2), s.session.fail_all(failures));

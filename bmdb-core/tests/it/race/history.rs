@@ -17,7 +17,7 @@ const NOTHING: Retention = Retention {
 
 async fn trim(conn: &mut AsyncPgConnection) {
     let trimmed = history::trim(conn, NOTHING, None, 10).await.unwrap();
-    assert_eq!(trimmed.1, 1, "one row is deleted");
+    assert_eq!(trimmed.rows, 1, "one row is deleted");
 }
 
 /// A second failure like the first, which waits for the row that `keep` locks; then the first one's

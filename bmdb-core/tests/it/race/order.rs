@@ -91,7 +91,7 @@ async fn check_planner_against_janitor(janitor_first: bool) {
         planner.batch_execute("COMMIT").await.unwrap();
     };
     let free = async {
-        let items = loss::lock_items(&mut janitor, &[lost]).await.unwrap();
+        let items = loss::lock_items(&mut janitor, &[lost], 10).await.unwrap();
         assert_eq!(items.len(), 2);
         janitor.batch_execute("COMMIT").await.unwrap();
     };

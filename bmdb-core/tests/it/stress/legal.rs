@@ -45,11 +45,12 @@ fn is_kill(error: &ConnectError) -> bool {
     }
 }
 
-/// A component with everything on: its own janitor, and every attempt in the history.
+/// A component with everything on: its own janitor, and every attempt in the history, for good.
 pub(super) async fn connect(url: &str) -> Bmdb {
     let config = Config::new(url)
         .component(VICTIM)
         .history(History::Full)
+        .retention(None)
         .pool_size(8)
         .janitor_interval(Some(Duration::from_millis(200)));
     loop {
