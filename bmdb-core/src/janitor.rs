@@ -24,14 +24,17 @@ pub struct Turn {
     pub upkeep: Vec<Chunk>,
 }
 
-/// Takes turns until it is aborted. Many janitors do not hurt: they skip what others have locked.
+/// Takes turns until it is aborted, at least once in an interval. Many janitors do not hurt: they skip
+/// what others have locked.
 pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, upkeep: Upkeep, interval: Duration) {
     let entropy = uuid::Uuid::new_v4().as_u128();
     let mut standing = Standing::default();
     // Beside the loop, so that lost work never waits for a chunk. They end with it.
     let mut chunks = JoinSet::new();
     for turn in 0.. {
-        tokio::time::sleep(jittered(interval, bmdb_backoff::mix(entropy, turn))).await;
+        // A tenth is left for the turn itself.
+        let longest = interval * 9 / 10;
+        tokio::time::sleep(jittered(longest, bmdb_backoff::mix(entropy, turn))).await;
         while chunks.try_join_next().is_some() {}
         let looked = look(&pool, upkeep.tasks()).await;
         let may_act = standing.after(looked.is_some(), registry.is_healthy());

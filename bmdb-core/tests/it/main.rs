@@ -15,6 +15,7 @@ mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod fuzzed;
+mod janitor;
 mod others;
 mod poller;
 mod race;

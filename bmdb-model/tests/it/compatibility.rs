@@ -23,7 +23,7 @@ async fn a_database_without_migrations_is_too_old_and_the_error_names_the_first_
     let error = check(&mut conn).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the database is not migrated: 5 of this release's migrations are missing (first \
+        "the database is not migrated: 6 of this release's migrations are missing (first \
          20261122000100): run `Bmdb::migrate` or `cargo xtask migrate up`"
     );
     let missing: Vec<String> = known().into_iter().map(|(version, _)| version).collect();
@@ -32,7 +32,7 @@ async fn a_database_without_migrations_is_too_old_and_the_error_names_the_first_
 
 #[tokio::test]
 async fn a_database_of_the_previous_release_lacks_just_the_newest_migration() {
-    let db = TestDb::at_version("20261122000400").await.unwrap();
+    let db = TestDb::at_version("20261122000500").await.unwrap();
     let error = check(&mut db.connect().await.unwrap()).await.unwrap_err();
     assert!(
         matches!(error, MigrationError::DatabaseTooOld { pending } if pending == [newest_known()])

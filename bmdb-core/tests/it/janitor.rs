@@ -1,0 +1,69 @@
+//! The janitor as a whole: its turns, what it announces, and how soon lost work comes back.
+
+mod killed;
+mod losses;
+mod preview;
+mod turns;
+mod upkeep;
+
+use crate::scenario::Scenario;
+use bmdb_core::{Bmdb, Config, Retention};
+use bmdb_model::SessionId;
+use bmdb_testkit::TestDb;
+use std::time::Duration;
+
+/// Deletes everything that was not written within the last hour.
+const AN_HOUR: Retention = Retention {
+    attempts_per_machine: u32::MAX,
+    seconds: 3600,
+};
+
+/// A component that trims history to an hour, with a janitor or without.
+async fn component(db: &TestDb, janitor_interval: Option<Duration>) -> Bmdb {
+    let config = Config::new(db.url())
+        .component("janitor")
+        .retention(Some(AN_HOUR))
+        .janitor_interval(janitor_interval);
+    Bmdb::connect(config).await.unwrap()
+}
+
+impl Scenario {
+    /// So many machines, which nobody has planned.
+    async fn unplanned(&self, machines: u32) {
+        let insert = format!(
+            "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
+             INSERT INTO machine_provided (machine_id, provider, provider_id)
+             SELECT machine_id, 'Equinix', machine_id::text FROM machines
+             ON CONFLICT DO NOTHING"
+        );
+        self.db.execute(&insert).await.unwrap();
+    }
+
+    /// Hands everything that is planned and free to this session.
+    async fn hold_everything(&self, holder: SessionId) {
+        let hold = format!(
+            "UPDATE work_item SET session_id = '{holder}', started_at = clock_timestamp(),
+                 fence = nextval('work_fence') WHERE session_id IS NULL"
+        );
+        self.db.execute(&hold).await.unwrap();
+    }
+
+    /// So many attempts on machines of their own, each with as many more of the last minute.
+    async fn history(&self, old: u32) {
+        let insert = format!(
+            "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,
+                                       started_at, ended_at, outcome)
+             SELECT machine, f + age, f + age, 'ShepherdAgentStart', machine,
+                    clock_timestamp() - age * interval '2 hours',
+                    clock_timestamp() - age * interval '2 hours', 'Finished'
+             FROM (SELECT gen_random_uuid() AS machine, 2 * nextval('work_fence') AS f
+                   FROM generate_series(1, {old})) machines, generate_series(0, 1) AS age"
+        );
+        self.db.execute(&insert).await.unwrap();
+    }
+
+    async fn number(&self, count: &str) -> u64 {
+        let rows = self.rows(&format!("SELECT {count}")).await;
+        rows[0].parse().unwrap()
+    }
+}
