@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod janitor;
 mod migrate;
 mod pg;
 mod schema;
@@ -36,6 +37,7 @@ enum Task {
     Test(test::Args),
     Ci(ci::Args),
     Bench(bench::Bench),
+    Janitor(janitor::Args),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
     Tidy(tidy::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Bench(args) => bench::run(&args),
         Task::Pg(args) => pg::run(&args),
+        Task::Janitor(args) => janitor::run(&args),
         Task::Migrate(args) => migrate::run(&args),
         Task::Schema(args) => schema::run(&args),
         Task::Tidy(tidy::Args {}) => tidy::run(),
