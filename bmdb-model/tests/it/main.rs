@@ -33,4 +33,5 @@ mod schema;
 mod snapshots;
 mod statements;
 mod tags;
+mod upkeep;
 mod workflows;

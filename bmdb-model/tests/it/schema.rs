@@ -62,17 +62,20 @@ async fn every_heartbeat_is_a_hot_update() {
     }
     // A server process reports its statistics at the latest when it ends.
     drop(s.conn);
-    let updates =
-        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
+    check_all_hot(&s.db, "sessions", 50).await;
+}
+
+/// So many rows of the table were updated, and all of that was HOT.
+pub(crate) async fn check_all_hot(db: &TestDb, table: &str, updates: u32) {
+    let counts = format!(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = '{table}'"
+    );
+    let expected = format!("{updates}|{updates}");
     let reported = async {
-        while s.db.rows(updates).await.unwrap() != ["50|50"] {
+        while db.rows(&counts).await.unwrap() != [expected.as_str()] {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let in_time = tokio::time::timeout(MINUTE / 30, reported).await;
-    assert!(
-        in_time.is_ok(),
-        "updates|hot: {:?}",
-        s.db.rows(updates).await
-    );
+    assert!(in_time.is_ok(), "updates|hot: {:?}", db.rows(&counts).await);
 }

@@ -171,7 +171,7 @@ async fn an_idle_poll_without_a_provider_reads_a_few_buffers_for_each_provider()
 }
 
 /// The buffers of the whole statement: the topmost node is told first and includes all others.
-fn buffers(plan: &[String]) -> u64 {
+pub(crate) fn buffers(plan: &[String]) -> u64 {
     let whole = plan.iter().find(|line| line.contains("Buffers: shared"));
     let counts = whole.unwrap().split_whitespace();
     let counts = counts.filter(|count| count.starts_with("hit=") || count.starts_with("read="));
