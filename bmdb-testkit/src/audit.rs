@@ -2,9 +2,9 @@
 //! work was exclusive, backoffs were respected and every attempt came to exactly one end.
 //!
 //! It shares no code with what it judges: it reads the tables by SQL of its own and replays them.
-//! The components must have run with full history, because a folded row has lost the times that
-//! are to be judged, and with policies without jitter, because only the un-jittered interval is
-//! recorded.
+//! The components must have run with full history and have kept all of it (`Config::retention`),
+//! because a folded row has lost the times that are to be judged, and with policies without jitter,
+//! because only the un-jittered interval is recorded.
 
 mod judge;
 mod read;

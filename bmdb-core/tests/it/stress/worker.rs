@@ -5,6 +5,7 @@ use super::ending::{self, Mood};
 use super::legal::{Next, tolerate};
 use super::part::Stage;
 use bmdb_core::{Claim, Session, SessionError, SessionOptions, Tx, TxError, Work, WorkError};
+use bmdb_model::migration::MigrationError;
 use bmdb_model::{Process, Provider, retrieval};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,11 @@ pub(super) async fn start_session(stage: &Stage, dice: &mut Dice) -> Option<Sess
         Ok(session) => Some(session),
         Err(SessionError::Transaction(error)) => {
             let _next = tolerate("starting a session", &error);
+            None
+        }
+        // The connection was killed while it looked at the schema.
+        Err(SessionError::Migration(MigrationError::Database(error))) => {
+            let _next = tolerate("starting a session", &TxError::from(error));
             None
         }
         Err(error) => panic!("starting a session: {error}"),
