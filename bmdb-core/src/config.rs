@@ -37,8 +37,8 @@ pub struct Config {
     pub retry_for: Duration,
     /// Whether history keeps every attempt. Default: [`History::Folded`].
     pub history: History,
-    /// How often expired sessions are looked for and their work is freed. Default: 1 s. `None`
-    /// leaves that to other components.
+    /// The longest time between two looks for expired sessions, whose work is freed, and for upkeep that
+    /// is due. Default: 1 s. `None` leaves all of that to other components.
     pub janitor_interval: Option<Duration>,
     /// How long the janitors take over planning the whole fleet anew, which repairs what was written
     /// past the planner. Default: 1 h. `None`: the one of this component takes no part in it.

@@ -142,6 +142,10 @@ async fn start(db: &TestDb, machine: MachineId) -> Child {
 }
 
 /// The worker: holds the machine until it is killed.
+#[allow(
+    clippy::print_stdout,
+    reason = "the test reads when it holds the machine"
+)]
 async fn hold(part: &str) {
     let (machine, url) = part.split_once('\n').unwrap();
     let config = Config::new(url).component("worker").janitor_interval(None);
