@@ -56,10 +56,10 @@ impl SessionInner {
         heartbeats: &[AgentHeartbeat],
         retry: &mut Retry,
     ) -> Result<Option<Vec<MachineId>>, TxError> {
-        let mut conn = self.component.pool.checkout().await?;
-        retry.on(&conn);
+        let mut conn = retry.checkout(&self.component.pool).await?;
         let id = Some(self.lease().session);
-        match agent::advance_heartbeats(&mut conn, id, heartbeats).await {
+        let advanced = agent::advance_heartbeats(&mut conn, id, heartbeats);
+        match retry.patience().answer(advanced).await {
             Ok(rest) => {
                 conn.give_back();
                 Ok(rest)

@@ -1,6 +1,5 @@
 //! The handle of a connected component.
 
-use crate::close;
 use crate::component::Component;
 use crate::config::Config;
 use crate::error::{ConnectError, SessionError, TxError};
@@ -8,13 +7,14 @@ use crate::janitor;
 use crate::janitor::Turn;
 use crate::lease::Lease;
 use crate::loss::{self, Losses};
+use crate::patience::Patience;
 use crate::preview::{self, Preview};
-use crate::session::{Session, SessionOptions};
+use crate::session::Session;
+use crate::terms::SessionOptions;
 use bmdb_model::MachineId;
 use bmdb_model::history::{self, HistoryEvent};
 use bmdb_model::migration::{self, MigrationError};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// A connected component. Clones share one connection pool, one heartbeat and one janitor, which end
@@ -72,23 +72,29 @@ impl Bmdb {
     /// [`SessionError::Migration`] when the database is not migrated or has moved past this
     /// component, [`SessionError::InvalidOptions`], or a database error.
     pub async fn start_session(&self, options: SessionOptions) -> Result<Session, SessionError> {
-        let (interval_seconds, margin) = options.validated()?;
+        let terms = options.terms()?;
         self.component.refuse_if_draining()?;
-        let mut conn = self.component.pool.checkout().await?;
-        self.component.check_schema(&mut conn).await?;
+        let pool = &self.component.pool;
+        let patience = Patience::of_server(pool);
+        let mut conn = patience.checkout(pool).await?;
+        let checked = async { Ok::<_, TxError>(self.component.check_schema(&mut conn).await) };
+        patience.answer(checked).await??;
         let Config {
             component,
             runtime_info,
             ..
         } = &self.component.config;
         let sent = Instant::now();
-        let id = bmdb_model::session::start(&mut conn, component, runtime_info, interval_seconds)
-            .await
-            .map_err(TxError::from)?;
+        let seconds = terms.interval_seconds();
+        let id = bmdb_model::session::start(&mut conn, component, runtime_info, seconds);
+        let id = patience.answer(id).await.map_err(TxError::from)?;
         conn.give_back();
-        let lease = Arc::new(Lease::new(id, options.interval, margin, sent));
+        let lease = Arc::new(Lease::new(id, terms, sent));
         self.component.registry.add(lease.clone());
-        Ok(Session::new(self.component.clone(), lease))
+        let session = Session::new(self.component.clone(), lease);
+        // Draining that began meanwhile has not seen it. What is dropped is closed.
+        self.component.refuse_if_draining()?;
+        Ok(session)
     }
 
     /// A machine's history, oldest first.
@@ -96,8 +102,10 @@ impl Bmdb {
     /// # Errors
     /// A database error.
     pub async fn history_of(&self, machine: MachineId) -> Result<Vec<HistoryEvent>, TxError> {
-        let mut conn = self.component.pool.checkout().await?;
-        let events = history::of(&mut conn, machine).await?;
+        let pool = &self.component.pool;
+        let patience = Patience::of_server(pool);
+        let mut conn = patience.checkout(pool).await?;
+        let events = patience.answer(history::of(&mut conn, machine)).await?;
         conn.give_back();
         Ok(events)
     }
@@ -129,31 +137,5 @@ impl Bmdb {
     /// A database error.
     pub async fn preview_janitor_turn(&self) -> Result<Preview, TxError> {
         preview::preview(&self.component.pool, &self.component.upkeep).await
-    }
-
-    /// Takes on nothing new, waits up to `limit` for the works in progress to end, then closes all
-    /// sessions, which cancels what is still held, and waits for what runs in the background.
-    /// Whether every work ended by itself.
-    ///
-    /// # Errors
-    /// A database error; sessions that could not be closed expire by themselves.
-    pub async fn drain(&self, limit: Duration) -> Result<bool, TxError> {
-        self.component.start_draining();
-        let mut works = self.component.works.subscribe();
-        let all_ended = works.wait_for(|works| *works == 0);
-        let ended = tokio::time::timeout(limit, all_ended).await.is_ok();
-        let mut first_error = None;
-        for lease in self.component.registry.all() {
-            let closed = close::close(&self.component.pool, &lease, &self.component.registry);
-            match closed.await {
-                Ok(()) | Err(TxError::SessionExpired) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        self.component.chores.idle().await;
-        match first_error {
-            None => Ok(ended),
-            Some(error) => Err(error),
-        }
     }
 }

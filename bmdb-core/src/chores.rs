@@ -8,13 +8,16 @@ use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
+use crate::patience::Patience;
 use crate::pool::Pool;
+use crate::progress::{InProgress, Progress};
 use crate::retry::Retry;
 use bmdb_model::connection::{self, Backend};
 use bmdb_model::work::{self, Attempt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How long a search for unknown claims may hold up new ones.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -32,8 +35,9 @@ pub(crate) enum Chore {
 
 /// The queue of chores.
 pub(crate) struct Chores {
-    queue: mpsc::UnboundedSender<Chore>,
-    pending: watch::Sender<usize>,
+    queue: mpsc::UnboundedSender<(Chore, InProgress)>,
+    progress: Progress,
+    pool: Pool,
 }
 
 impl Chores {
@@ -41,30 +45,31 @@ impl Chores {
     /// when the queue is dropped and empty, so what was queued by the last owner is still done.
     pub(crate) fn start(pool: Pool, registry: Arc<Registry>) -> Self {
         let (queue, mut chores) = mpsc::unbounded_channel();
-        let pending = watch::Sender::new(0);
-        let done = pending.clone();
+        let serving = pool.clone();
         tokio::spawn(async move {
-            while let Some(chore) = chores.recv().await {
-                do_until_done(&pool, &registry, &chore).await;
-                done.send_modify(|pending| *pending -= 1);
+            while let Some((chore, _in_progress)) = chores.recv().await {
+                do_until_done(&serving, &registry, &chore).await;
             }
         });
-        Self { queue, pending }
+        Self {
+            queue,
+            progress: Progress::new(),
+            pool,
+        }
     }
 
     pub(crate) fn add(&self, chore: Chore) {
-        self.pending.send_modify(|pending| *pending += 1);
-        if self.queue.send(chore).is_err() {
-            // The runtime is shutting down; the lease will run out.
-            self.pending.send_modify(|pending| *pending -= 1);
-        }
+        // Fails when the runtime is shutting down; the lease will run out.
+        drop(self.queue.send((chore, self.progress.begin())));
     }
 
     /// Resolves when nothing is left to do.
     pub(crate) async fn idle(&self) {
-        let mut pending = self.pending.subscribe();
-        // Fails only without a sender, and that lives in `self`.
-        drop(pending.wait_for(|pending| *pending == 0).await);
+        self.progress.idle().await;
+    }
+
+    pub(crate) fn close_idle_connection(&self) {
+        self.pool.close_idle();
     }
 }
 
@@ -74,11 +79,17 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
         Chore::GiveBack(_, holdings) | Chore::Sweep(holdings, _) => &holdings.lease,
         Chore::Close(lease) => lease,
     };
-    let mut retry = Retry::new(lease.interval);
+    let is_closing = matches!(chore, Chore::Close(_));
+    // What it held has been given back with it, or is the janitor's.
+    if lease.is_closed() {
+        return;
+    }
+    let patience = Patience::of_session(pool, lease.clone());
+    let mut retry = Retry::new(lease.terms.interval(), patience);
     loop {
         let done = match chore {
-            Chore::GiveBack(attempt, holdings) => give_back(pool, attempt, holdings).await,
-            Chore::Sweep(holdings, backend) => sweep(pool, holdings, *backend).await,
+            Chore::GiveBack(attempt, holdings) => give_back(pool, &retry, attempt, holdings).await,
+            Chore::Sweep(holdings, backend) => sweep(pool, &retry, holdings, *backend).await,
             Chore::Close(lease) => close::close(pool, lease, registry).await.map(|()| true),
         };
         match done {
@@ -86,19 +97,27 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
             Ok(false) => {}
             Err(error) => tracing::debug!(session = %lease.session, %error, "chore not done yet"),
         }
-        let closing = matches!(chore, Chore::Close(_));
-        if lease.state() == SessionState::Lost && !closing
-            || closing && tokio::time::Instant::now() > lease.trusted_until()
-        {
+        let is_over = if is_closing {
+            Instant::now() > lease.trusted_until()
+        } else {
+            lease.state() == SessionState::Lost
+        };
+        if is_over {
             return;
         }
         tokio::time::sleep(retry.next_delay()).await;
     }
 }
 
-async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Result<bool, TxError> {
-    let mut conn = pool.checkout().await?;
-    match work::cancel(&mut conn, attempt).await {
+async fn give_back(
+    pool: &Pool,
+    retry: &Retry,
+    attempt: &Attempt,
+    holdings: &Holdings,
+) -> Result<bool, TxError> {
+    let patience = retry.patience();
+    let mut conn = patience.checkout(pool).await?;
+    match patience.answer(work::cancel(&mut conn, attempt)).await {
         Ok(_) => {
             conn.give_back();
             holdings.forget(attempt.fence);
@@ -112,9 +131,16 @@ async fn give_back(pool: &Pool, attempt: &Attempt, holdings: &Holdings) -> Resul
     }
 }
 
-async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<bool, TxError> {
-    let mut conn = pool.checkout().await?;
-    if !connection::terminate(&mut conn, suspect).await? {
+async fn sweep(
+    pool: &Pool,
+    retry: &Retry,
+    holdings: &Holdings,
+    suspect: Backend,
+) -> Result<bool, TxError> {
+    let patience = retry.patience();
+    let mut conn = patience.checkout(pool).await?;
+    let gone = patience.answer(connection::terminate(&mut conn, suspect));
+    if !gone.await? {
         conn.give_back();
         return Ok(false);
     }
@@ -125,10 +151,11 @@ async fn sweep(pool: &Pool, holdings: &Holdings, suspect: Backend) -> Result<boo
         conn.give_back();
         return Ok(false);
     };
-    for attempt in work::held_by(&mut conn, holdings.lease.session).await? {
+    let held = work::held_by(&mut conn, holdings.lease.session);
+    for attempt in patience.answer(held).await? {
         if !holdings.knows(attempt.fence) {
             tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
-            work::cancel(&mut conn, &attempt).await?;
+            patience.answer(work::cancel(&mut conn, &attempt)).await?;
         }
     }
     conn.give_back();

@@ -2,6 +2,7 @@
 
 use crate::chores::Chore;
 use crate::error::TxError;
+use crate::patience::Patience;
 use crate::pool::Checkout;
 use crate::retry::Retry;
 use crate::session::{Session, SessionInner};
@@ -68,8 +69,9 @@ impl Session {
     /// Cancellation: what a dropped future may have claimed is given back in the background.
     ///
     /// # Errors
-    /// [`TxError::SessionExpired`]; [`TxError::Draining`]; [`TxError::CommitUnknown`] for a
-    /// time-driven process; database errors. Nothing stays claimed after any of them.
+    /// [`TxError::SessionExpired`], also where the database has fallen silent, as soon as the session is
+    /// lost; [`TxError::Suspect`]; [`TxError::Draining`]; [`TxError::CommitUnknown`] for a time-driven
+    /// process; database errors. Nothing stays claimed after any of them.
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
         let answer = self.inner.claim(claim, Reach::AboveFloor).await?;
         Ok(answer.works)
@@ -102,19 +104,26 @@ impl SessionInner {
         claim: &Claim,
         reach: Reach,
     ) -> Result<Answer, TxError> {
-        self.refuse_if_lost()?;
-        self.component.refuse_if_draining()?;
-        if self.component.is_time_driven(&claim.process).await? {
-            return self.claim_rearming(claim).await;
-        }
         let mut retry = self.retry(None);
+        self.refuse_new_work()?;
+        let is_time_driven = self.component.is_time_driven(&claim.process, &mut retry);
+        if is_time_driven.await? {
+            let answer = self.claim_rearming(claim, &mut retry).await?;
+            return self.if_trusted(answer);
+        }
         loop {
+            self.refuse_new_work()?;
             match self.try_claim(claim, reach, &mut retry).await {
                 Err(error) => retry.after(error).await?,
-                Ok(Some(answer)) => return Ok(answer),
+                Ok(Some(answer)) => return self.if_trusted(answer),
                 Ok(None) => return Err(self.expired()),
             }
         }
+    }
+
+    /// Machines that were claimed just as the lease was lost are not to be worked on.
+    pub(crate) fn if_trusted<T>(&self, claimed: T) -> Result<T, TxError> {
+        self.refuse_if_lost().map(|()| claimed)
     }
 
     /// The claim, once, with everything that it got known afterwards or looked for; `None` when the
@@ -132,8 +141,7 @@ impl SessionInner {
         } = claim;
         // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = self.holdings.claiming.read().await;
-        let mut conn = self.component.pool.checkout().await?;
-        retry.on(&conn);
+        let mut conn = retry.checkout(&self.component.pool).await?;
         let unanswered = Unanswered::new(self, &conn);
         let id = self.lease().session;
         let provider = provider.as_ref();
@@ -141,7 +149,9 @@ impl SessionInner {
             Reach::AboveFloor => self.floors.floor(process, provider, Instant::now()),
             Reach::Whole => None,
         };
-        match work::claim_above(&mut conn, process, provider, floor, id, (*limit).into()).await {
+        let limit = (*limit).into();
+        let batch = work::claim_above(&mut conn, process, provider, floor, id, limit);
+        match retry.patience().answer(batch).await {
             Ok(batch) => {
                 let answer = batch.map(|batch| {
                     let Batch {
@@ -174,6 +184,7 @@ impl SessionInner {
     pub(crate) async fn claim_in_transaction<T, U, F>(
         &self,
         mut conn: Checkout,
+        patience: &Patience,
         body: &F,
         keep: impl FnOnce(T) -> U,
     ) -> Result<Option<U>, TxError>
@@ -183,7 +194,8 @@ impl SessionInner {
     {
         let unanswered = Unanswered::new(self, &conn);
         let (session, options) = (self.lease().session, TxOptions::read_committed());
-        match transaction::run_once(&mut conn, session, options.into(), body).await {
+        let opening = options.into();
+        match transaction::run_once(&mut conn, session, opening, patience, body).await {
             Ok(Ran::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),
             Ok(Ran::Committed(value)) => {
                 let kept = keep(value);

@@ -3,19 +3,32 @@
 use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::lease::Lease;
+use crate::patience::Patience;
 use crate::pool::Pool;
-use crate::transaction::run_unfenced;
+use crate::retry::Retry;
+use crate::transaction::run_unfenced_by;
 use bmdb_model::work::{self, Ended};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 
-/// Closes a session, whoever still has a handle of it.
-pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
+/// Gives a session up, whoever still has a handle of it: it beats no more, and all who hold work of it
+/// are told.
+pub(crate) fn give_up(lease: &Lease, registry: &Registry) {
     registry.remove(lease.session);
     lease.lose();
+}
+
+/// Closes a session, for as long as its lease would have lasted.
+pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
+    give_up(lease, registry);
     let id = lease.session;
     let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
-    run_unfenced(pool, lease.interval, &body).await
+    let retry = Retry::new(lease.terms.interval(), Patience::of_closing(pool, lease));
+    let closed = run_unfenced_by(pool, retry, &body).await;
+    if matches!(closed, Ok(()) | Err(TxError::SessionExpired)) {
+        lease.mark_closed();
+    }
+    closed
 }
 
 /// The session's row is locked first, so that no claim or end of it can be under way.

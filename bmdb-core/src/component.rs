@@ -8,6 +8,8 @@ use crate::error::{ConnectError, TxError};
 use crate::heartbeat::{self, Registry};
 use crate::janitor;
 use crate::pool::Pool;
+use crate::progress::Progress;
+use crate::retry::Retry;
 use crate::wake::Wakeups;
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::notify::Notify;
@@ -20,16 +22,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// How long the server may take over a heartbeat.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
-
 pub(crate) struct Component {
     pub(crate) config: Config,
     pub(crate) pool: Pool,
     pub(crate) registry: Arc<Registry>,
     pub(crate) chores: Chores,
-    /// How many works are in progress.
-    pub(crate) works: watch::Sender<usize>,
+    /// The works, and the operations of sessions.
+    pub(crate) progress: Progress,
     pub(crate) wakeups: Wakeups,
     /// Whether what is planned is notified of.
     pub(crate) notify: Notify,
@@ -55,12 +54,12 @@ impl Component {
         let target = Target::new(&config)?;
         let (mut conn, info) = target.connect().await?;
         migration::check_not_too_old(&mut conn).await?;
-        let pool = Pool::new(target.clone(), config.pool_size, config.connect_timeout);
+        let pool = Pool::new(target.clone(), config.pool_size, &config);
         let registry = Arc::new(Registry::default());
         // A connection of their own: giving work back must not wait for the work of others.
-        let chore_pool = Pool::new(target.clone(), 1, config.connect_timeout);
+        let chore_pool = Pool::new(target.clone(), 1, &config);
         let chores = Chores::start(chore_pool, registry.clone());
-        let beat = target.with_statement_timeout(HEARTBEAT_TIMEOUT);
+        let beat = target.with_statement_timeout(heartbeat::LONGEST_LIMIT);
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
         let notify = target.notify(&info);
@@ -78,7 +77,7 @@ impl Component {
             pool,
             registry,
             chores,
-            works: watch::Sender::new(0),
+            progress: Progress::new(),
             target,
             schema_checked: AtomicBool::new(false),
             draining: watch::Sender::new(false),
@@ -130,13 +129,21 @@ impl Component {
     }
 
     /// Whether a process is time-driven. Each process with a workflow is looked up once.
-    pub(crate) async fn is_time_driven(&self, process: &Process) -> Result<bool, TxError> {
+    pub(crate) async fn is_time_driven(
+        &self,
+        process: &Process,
+        retry: &mut Retry,
+    ) -> Result<bool, TxError> {
         let known = self.time_driven().get(process).copied();
         if let Some(time_driven) = known {
             return Ok(time_driven);
         }
-        let mut conn = self.pool.checkout().await?;
-        let definition = process::of(&mut conn, process).await?;
+        let mut conn = retry.checkout(&self.pool).await?;
+        let definition = retry.patience().answer(process::of(&mut conn, process));
+        let definition = match definition.await {
+            Ok(definition) => definition,
+            Err(error) => return Err(retry.patience().explain(error.into())),
+        };
         conn.give_back();
         if definition.workflow.is_some() {
             self.time_driven()

@@ -73,7 +73,9 @@ impl Work {
     ///
     /// # Errors
     /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
-    /// save for [`TxError::CommitUnknown`].
+    /// save for [`TxError::CommitUnknown`]. From a database that has fallen silent: `CommitUnknown` when
+    /// what ends the work had been sent, else [`TxError::SessionExpired`], both as soon as the session is
+    /// lost and without the work.
     pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
     where
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
@@ -121,7 +123,10 @@ impl Work {
                         Some(Settled::Lost) => break Err(Why::Gone(TxError::WorkLost)),
                         // Its lock has been waited for: nothing was committed.
                         Some(Settled::Held) if retry.pause().await => {}
-                        Some(Settled::Held) => break Err(Why::Failed(error.into())),
+                        Some(Settled::Held) => {
+                            let error = retry.patience().explain(error.into());
+                            break Err(Why::Failed(error));
+                        }
                         None => break Err(Why::Failed(TxError::CommitUnknown(error))),
                     }
                 }
@@ -227,11 +232,12 @@ impl Work {
                     _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
                 }
             }
-            let checkout = session.component.pool.checkout().await;
-            let mut conn = checkout.map_err(Why::Failed)?;
-            retry.on(&conn);
+            let checkout = retry.checkout(&session.component.pool).await;
+            let mut conn = checkout.map_err(|error| Why::unless_in_doubt(in_doubt, error))?;
             let attempt = self.attempt();
-            match end_all(&mut conn, attempt.session, &[(attempt, &end)]).await {
+            let one = [(attempt, &end)];
+            let ended = end_all(&mut conn, attempt.session, &one);
+            match retry.patience().answer(ended).await {
                 Ok(verdicts) => {
                     conn.give_back();
                     let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
@@ -241,7 +247,8 @@ impl Work {
                 Err(error) => {
                     let error = error.into();
                     conn.give_back_after(&error);
-                    retry.after(error).await.map_err(Why::Failed)?;
+                    let again = retry.after(error).await;
+                    again.map_err(|error| Why::unless_in_doubt(in_doubt, error))?;
                 }
             }
         }
@@ -254,20 +261,23 @@ impl Work {
         in_doubt: bool,
         retry: &mut Retry,
     ) -> Result<Option<DateTime<Utc>>, Why> {
-        match verdict {
-            Ended::Done(until) => Ok(until),
-            Ended::SessionExpired => Err(Why::Gone(self.session().expired())),
-            // The statement that was in doubt took effect after all?
-            Ended::Lost if in_doubt => match self.settle(end.outcome(), retry).await {
-                Some(Settled::Ended(until)) => Ok(until),
-                Some(Settled::Lost | Settled::Held) => Err(Why::Gone(TxError::WorkLost)),
-                None => {
-                    let unknown = "it ended, and by which statement could not be found out";
-                    let error = bmdb_model::Error::connection_lost(unknown.to_owned());
-                    Err(Why::Gone(TxError::CommitUnknown(error)))
-                }
-            },
-            Ended::Lost => Err(Why::Gone(TxError::WorkLost)),
+        let gone = match verdict {
+            Ended::Done(until) => return Ok(until),
+            Ended::SessionExpired => self.session().expired(),
+            Ended::Lost => TxError::WorkLost,
+        };
+        if !in_doubt {
+            return Err(Why::Gone(gone));
+        }
+        // The statement that was in doubt took effect after all?
+        match self.settle(end.outcome(), retry).await {
+            Some(Settled::Ended(until)) => Ok(until),
+            Some(Settled::Lost | Settled::Held) => Err(Why::Gone(gone)),
+            None => {
+                let unknown = "it ended, and by which statement could not be found out";
+                let error = bmdb_model::Error::connection_lost(unknown.to_owned());
+                Err(Why::Gone(TxError::CommitUnknown(error)))
+            }
         }
     }
 
@@ -275,7 +285,7 @@ impl Work {
     /// cannot be found out in time.
     async fn settle(&self, outcome: Outcome, retry: &mut Retry) -> Option<Settled> {
         loop {
-            match self.fate().await {
+            match self.fate(retry).await {
                 Ok(Fate::Held) => return Some(Settled::Held),
                 Ok(Fate::Ended(ended, until)) if ended == outcome => {
                     return Some(Settled::Ended(until));
@@ -287,9 +297,10 @@ impl Work {
         }
     }
 
-    async fn fate(&self) -> Result<Fate, TxError> {
-        let mut conn = self.session().component.pool.checkout().await?;
-        let fate = work::fate(&mut conn, self.attempt()).await?;
+    async fn fate(&self, retry: &mut Retry) -> Result<Fate, TxError> {
+        let mut conn = retry.checkout(&self.session().component.pool).await?;
+        let fate = work::fate(&mut conn, self.attempt());
+        let fate = retry.patience().answer(fate).await?;
         conn.give_back();
         Ok(fate)
     }
@@ -315,6 +326,10 @@ impl Work {
                 Ok(value)
             }
             Err(Why::Gone(reason)) => Err(EndError { reason, work: None }),
+            // No later end could change anything: the machine is freed by others, or has been.
+            Err(Why::Failed(reason)) if self.session().refuse_if_lost().is_err() => {
+                Err(EndError { reason, work: None })
+            }
             Err(Why::Failed(reason)) => Err(EndError {
                 reason,
                 work: Some(Box::new(self)),
@@ -329,6 +344,18 @@ pub(crate) enum Why {
     Gone(TxError),
     /// It still is, or that is not known.
     Failed(TxError),
+}
+
+impl Why {
+    /// An error says that nothing was committed; after a statement whose answer was lost that is not
+    /// known.
+    fn unless_in_doubt(in_doubt: bool, error: TxError) -> Self {
+        if in_doubt {
+            let lost = bmdb_model::Error::connection_lost(error.to_string());
+            return Self::Failed(TxError::CommitUnknown(lost));
+        }
+        Self::Failed(error)
+    }
 }
 
 /// What became of an end whose answer was lost.

@@ -91,6 +91,14 @@ pub enum TxError {
     /// The database or the model refused something. Nothing was committed.
     #[error(transparent)]
     Database(#[from] bmdb_model::Error),
+    /// The session's last heartbeat failed or is overdue, so no new work is taken on: wait for
+    /// [`Session::settled`](crate::Session::settled), which the next heartbeat that goes through resolves.
+    /// What is held may go on and end.
+    #[error(
+        "the session is suspect, for its last heartbeat was not answered: wait until it is live \
+         again, or lost"
+    )]
+    Suspect,
     /// This component is draining: it takes on nothing new.
     #[error("draining: no new work is taken on")]
     Draining,
@@ -167,6 +175,9 @@ pub enum WorkError {
     /// The session has expired or was closed: start a new one.
     #[error("the session has expired: start a new one")]
     SessionExpired,
+    /// The session's last heartbeat failed or is overdue: wait, see [`TxError::Suspect`].
+    #[error("{}", TxError::Suspect)]
+    Suspect,
     /// The connection broke during the commit. What was claimed then is given back in the
     /// background: ask again.
     #[error("the connection broke during the commit, whose outcome is not known: {0}")]
@@ -183,6 +194,7 @@ impl From<TxError> for WorkError {
     fn from(error: TxError) -> Self {
         match error {
             TxError::SessionExpired => Self::SessionExpired,
+            TxError::Suspect => Self::Suspect,
             TxError::CommitUnknown(source) => Self::CommitUnknown(source),
             TxError::Database(error) => Self::Database(error),
             other => Self::Transaction(other),

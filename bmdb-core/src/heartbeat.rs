@@ -2,20 +2,26 @@
 
 use crate::connect::Target;
 use crate::lease::{Lease, SessionState};
-use crate::retry::jittered;
+use crate::retry::{Delays, jittered};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::PoolableConnection;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A session is kept alive by a beat every third of its interval: two may fail.
-const BEATS_PER_INTERVAL: u32 = 3;
+/// The longest time in which an answer is expected, and for which the server works on one: a statement
+/// this short that takes so long will not do better later. A shorter limit is the client's; the server
+/// notices soon that it has gone.
+pub(crate) const LONGEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// The least time in which an answer is expected.
-const SHORTEST_LIMIT: Duration = Duration::from_millis(100);
+/// The longest pause between attempts while heartbeats fail, however long the lease.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The shortest, however little of the lease is left.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The sessions to be kept alive.
 #[derive(Debug, Default)]
@@ -62,33 +68,56 @@ impl Registry {
 /// Beats for as long as the registry's owners live, at first on a connection that is there already.
 pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registry: Arc<Registry>) {
     let mut conn = Some(first);
+    let mut failing: Option<Delays> = None;
     let entropy = uuid::Uuid::new_v4().as_u128();
     for beat in 0.. {
         let leases = registry.current();
-        let Some(shortest) = leases.iter().map(|lease| lease.interval).min() else {
+        let Some(period) = leases.iter().map(|lease| lease.terms.beat()).min() else {
             registry.changed.notified().await;
             continue;
         };
-        let period = shortest / BEATS_PER_INTERVAL;
         let began = Instant::now();
         let pause = match beat_once(&target, &mut conn, &leases, period).await {
-            Ok(()) => period.saturating_sub(began.elapsed()),
+            Ok(()) => {
+                failing = None;
+                let pause = period.saturating_sub(began.elapsed());
+                // Between nine tenths and the whole, so that programs started together drift apart.
+                pause - jittered(pause / 10, bmdb_backoff::mix(entropy, beat))
+            }
             Err(reason) => {
                 conn = None;
                 for lease in &leases {
                     lease.beat_failed();
                 }
-                tracing::warn!(%reason, "heartbeat failed");
-                period / 4
+                let delays = failing.get_or_insert_with(|| delays(period));
+                let pause = pause_between(delays, &leases);
+                tracing::warn!(%reason, ?pause, "heartbeat failed");
+                pause
             }
         };
-        // Between nine tenths and the whole, so that programs started together drift apart.
-        let jitter = jittered(pause / 10, bmdb_backoff::mix(entropy, beat));
         tokio::select! {
-            () = tokio::time::sleep(pause - jitter) => {}
+            () = tokio::time::sleep(pause) => {}
             () = registry.changed.notified() => {}
         }
     }
+}
+
+/// Programs that lost one server together must not all come back to it at once, again and again: from
+/// the first attempt on, each waits for a random time, and for a longer one with every failure.
+fn delays(period: Duration) -> Delays {
+    Delays::new(period / 4, period.min(LONGEST_PAUSE))
+}
+
+/// No more than half of what is left of the lease that runs out first: it is to be tried again.
+fn pause_between(delays: &mut Delays, leases: &[Arc<Lease>]) -> Duration {
+    let now = Instant::now();
+    let left = leases
+        .iter()
+        .map(|lease| lease.trusted_until() - now)
+        .filter(|left| !left.is_zero())
+        .min();
+    let most = left.map_or(Duration::ZERO, |left| delays.jittered(left / 2));
+    delays.next().min(most).max(SHORTEST_PAUSE)
 }
 
 /// A statement must be answered within a period, for there are others to be sent. Connecting takes
@@ -100,6 +129,10 @@ async fn beat_once(
     leases: &[Arc<Lease>],
     period: Duration,
 ) -> Result<(), String> {
+    // One that was lost since the last beat, as when the server was restarted, is no failure yet.
+    if slot.as_mut().is_some_and(PoolableConnection::is_broken) {
+        *slot = None;
+    }
     if slot.is_none() {
         let until = leases.iter().map(|lease| lease.trusted_until()).max();
         let until = until.unwrap_or_else(Instant::now);
@@ -114,7 +147,7 @@ async fn beat_once(
     };
     let ids: Vec<SessionId> = leases.iter().map(|lease| lease.session).collect();
     let sent = Instant::now();
-    let limit = period.max(SHORTEST_LIMIT);
+    let limit = period.min(LONGEST_LIMIT);
     let alive = tokio::time::timeout(limit, session::heartbeat(conn, &ids))
         .await
         .map_err(|_| format!("no answer within {limit:?}"))?
@@ -128,4 +161,56 @@ async fn beat_once(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::SessionOptions;
+
+    fn lease(interval: u64) -> Arc<Lease> {
+        let options = SessionOptions::default().interval(Duration::from_secs(interval));
+        let terms = options.terms().unwrap();
+        Arc::new(Lease::new(SessionId::random(), terms, Instant::now()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_spread_from_the_first_on_and_become_rarer_while_the_lease_lasts() {
+        let leases = [lease(60)];
+        let period = leases[0].terms.beat();
+        let (mut firsts, mut thirds) = (Vec::new(), Vec::new());
+        for _program in 0..50 {
+            let mut delays = delays(period);
+            let pauses: Vec<_> = (0..3)
+                .map(|_| pause_between(&mut delays, &leases))
+                .collect();
+            firsts.push(pauses[0]);
+            thirds.push(pauses[2]);
+        }
+        let (least, most) = (firsts.iter().min().unwrap(), firsts.iter().max().unwrap());
+        assert!(*least > Duration::from_millis(400) && *most <= period / 4);
+        assert!(*most > *least * 3, "in step: {least:?} to {most:?}");
+        assert!(*thirds.iter().max().unwrap() > period / 4);
+        assert!(*thirds.iter().max().unwrap() <= LONGEST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_left_of_a_lease_is_long_enough_for_another_attempt() {
+        let leases = [lease(5), lease(86_400)];
+        let (mut delays, mut attempts) = (delays(leases[0].terms.beat()), 0);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        while leases[0].state() != SessionState::Lost {
+            let pause = pause_between(&mut delays, &leases);
+            let left = leases[0].trusted_until() - Instant::now();
+            assert!(
+                pause <= (left / 2).max(SHORTEST_PAUSE),
+                "{left:?}: {pause:?}"
+            );
+            tokio::time::advance(pause).await;
+            attempts += 1;
+        }
+        assert!((3..60).contains(&attempts), "{attempts}");
+        // The other lease is not hurried by the one that has run out.
+        assert!(pause_between(&mut delays, &leases) > SHORTEST_PAUSE);
+    }
 }

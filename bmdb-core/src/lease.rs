@@ -1,8 +1,9 @@
 //! A session's lease as this program sees it: how long it may be trusted, on the local monotonic
 //! clock, whatever the database does.
 
+use crate::terms::Terms;
 use bmdb_model::SessionId;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -11,7 +12,8 @@ use tokio::time::Instant;
 pub enum SessionState {
     /// The last heartbeat went through.
     Live,
-    /// The last heartbeat failed; the lease has not run out yet.
+    /// The last heartbeat failed, or is overdue; the lease has not run out yet. Nothing new is started
+    /// meanwhile; what is under way goes on, and ends.
     Suspect,
     /// The lease has run out, was found expired, or was given up. It never comes back.
     Lost,
@@ -19,39 +21,34 @@ pub enum SessionState {
 
 #[derive(Debug, Clone, Copy)]
 struct Trust {
-    until: Instant,
+    /// When the last heartbeat that was answered had been sent.
+    confirmed: Instant,
     last_beat_failed: bool,
-    lost: bool,
+    lost_at: Option<Instant>,
 }
 
 /// What the heartbeat and the users of a session share.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) session: SessionId,
-    pub(crate) interval: Duration,
-    margin: Duration,
+    pub(crate) terms: Terms,
     trust: watch::Sender<Trust>,
+    closed: AtomicBool,
 }
 
 impl Lease {
     /// A lease granted by a statement that was sent at `sent`.
-    pub(crate) fn new(
-        session: SessionId,
-        interval: Duration,
-        margin: Duration,
-        sent: Instant,
-    ) -> Self {
-        let until = sent + (interval - margin);
+    pub(crate) fn new(session: SessionId, terms: Terms, sent: Instant) -> Self {
         let trust = watch::Sender::new(Trust {
-            until,
+            confirmed: sent,
             last_beat_failed: false,
-            lost: false,
+            lost_at: None,
         });
         Self {
             session,
-            interval,
-            margin,
+            terms,
             trust,
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -59,10 +56,10 @@ impl Lease {
     /// that moment, so counting from the sending errs on the safe side. A lease that ran out
     /// meanwhile stays lost: its users have been told.
     pub(crate) fn renew(&self, sent: Instant) {
-        let until = sent + (self.interval - self.margin);
+        let terms = self.terms;
         self.trust.send_modify(|trust| {
-            trust.lost |= Instant::now() >= trust.until;
-            trust.until = until;
+            trust.lost_at = trust.lost_by(terms, Instant::now());
+            trust.confirmed = sent;
             trust.last_beat_failed = false;
         });
     }
@@ -73,40 +70,92 @@ impl Lease {
     }
 
     pub(crate) fn lose(&self) {
-        self.trust.send_modify(|trust| trust.lost = true);
+        let (terms, now) = (self.terms, Instant::now());
+        self.trust
+            .send_modify(|trust| trust.lost_at = trust.lost_by(terms, now).or(Some(now)));
     }
 
     pub(crate) fn state(&self) -> SessionState {
-        let trust = *self.trust.borrow();
-        if trust.lost || Instant::now() >= trust.until {
-            SessionState::Lost
-        } else if trust.last_beat_failed {
-            SessionState::Suspect
-        } else {
-            SessionState::Live
-        }
+        self.trust.borrow().state(self.terms, Instant::now())
     }
 
     /// How long the lease may be trusted if no further heartbeat goes through.
     pub(crate) fn trusted_until(&self) -> Instant {
-        self.trust.borrow().until
+        self.trust.borrow().until(self.terms)
     }
 
-    /// Resolves when the lease is lost; needs nobody else to make progress for that.
-    pub(crate) async fn lost(&self) {
+    /// Since when the lease is lost, if it is.
+    pub(crate) fn lost_since(&self) -> Option<Instant> {
+        self.trust.borrow().lost_by(self.terms, Instant::now())
+    }
+
+    /// Resolves when the lease is lost, with the time since when; needs nobody else to make progress
+    /// for that.
+    pub(crate) async fn lost(&self) -> Instant {
         let mut trust = self.trust.subscribe();
         loop {
-            let Trust { until, lost, .. } = *trust.borrow_and_update();
-            if lost || Instant::now() >= until {
-                return;
+            let seen = *trust.borrow_and_update();
+            let now = Instant::now();
+            if let Some(since) = seen.lost_by(self.terms, now) {
+                return since;
             }
             tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
+                () = tokio::time::sleep_until(seen.until(self.terms)) => {}
                 changed = trust.changed() => {
                     // The sender lives in `self`.
-                    if changed.is_err() { return; }
+                    if changed.is_err() { return now; }
                 }
             }
+        }
+    }
+
+    /// Resolves when the lease is not suspect, with what it is then.
+    pub(crate) async fn settled(&self) -> SessionState {
+        let mut trust = self.trust.subscribe();
+        loop {
+            let seen = *trust.borrow_and_update();
+            let state = seen.state(self.terms, Instant::now());
+            if state != SessionState::Suspect {
+                return state;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(seen.until(self.terms)) => {}
+                changed = trust.changed() => {
+                    // The sender lives in `self`.
+                    if changed.is_err() { return state; }
+                }
+            }
+        }
+    }
+
+    /// Nothing of the session is left in the database.
+    pub(crate) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Trust {
+    fn until(&self, terms: Terms) -> Instant {
+        self.confirmed + terms.trust()
+    }
+
+    /// Since when it is lost, if it is.
+    fn lost_by(&self, terms: Terms, now: Instant) -> Option<Instant> {
+        let until = self.until(terms);
+        self.lost_at.or((now >= until).then_some(until))
+    }
+
+    fn state(&self, terms: Terms, now: Instant) -> SessionState {
+        if self.lost_by(terms, now).is_some() {
+            SessionState::Lost
+        } else if self.last_beat_failed || now >= self.confirmed + terms.suspicion() {
+            SessionState::Suspect
+        } else {
+            SessionState::Live
         }
     }
 }
@@ -114,10 +163,17 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terms::SessionOptions;
+    use std::time::Duration;
 
+    /// Suspect ten thirds of a second after a beat, lost after four seconds.
     fn lease() -> Lease {
-        let (interval, margin) = (Duration::from_secs(5), Duration::from_secs(1));
-        Lease::new(SessionId::random(), interval, margin, Instant::now())
+        let options = SessionOptions::default().margin(Duration::from_secs(1));
+        Lease::new(
+            SessionId::random(),
+            options.terms().unwrap(),
+            Instant::now(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -125,7 +181,7 @@ mod tests {
         let (lease, start) = (lease(), Instant::now());
         lease.beat_failed();
         assert_eq!(lease.state(), SessionState::Suspect);
-        lease.lost().await;
+        assert_eq!(lease.lost().await, start + Duration::from_secs(4));
         assert_eq!(start.elapsed(), Duration::from_secs(4));
         assert_eq!(lease.state(), SessionState::Lost);
     }
@@ -143,8 +199,55 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lost_lease_does_not_come_back() {
         let lease = lease();
-        tokio::time::advance(Duration::from_secs(4)).await;
+        let start = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
         lease.renew(Instant::now());
         assert_eq!(lease.state(), SessionState::Lost);
+        assert_eq!(lease.lost().await, start + Duration::from_secs(4));
+        assert_eq!(lease.settled().await, SessionState::Lost);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_whose_heartbeat_is_overdue_is_suspect_though_nobody_says_so() {
+        let lease = lease();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(lease.state(), SessionState::Live);
+        tokio::time::advance(Duration::from_millis(334)).await;
+        assert_eq!(lease.state(), SessionState::Suspect);
+        lease.renew(Instant::now());
+        assert_eq!(lease.state(), SessionState::Live);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_suspect_lease_is_told_how_it_ends() {
+        for healed in [true, false] {
+            let lease = lease();
+            lease.beat_failed();
+            let beat = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if healed {
+                    lease.renew(Instant::now());
+                }
+                Instant::now()
+            };
+            let told = async { (lease.settled().await, Instant::now()) };
+            let (at, (state, told_at)) = tokio::join!(beat, told);
+            if healed {
+                assert_eq!((state, told_at), (SessionState::Live, at));
+            } else {
+                assert_eq!(state, SessionState::Lost);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_given_up_is_lost_since_then() {
+        let lease = lease();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let given_up = Instant::now();
+        lease.lose();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        lease.lose();
+        assert_eq!(lease.lost().await, given_up);
     }
 }

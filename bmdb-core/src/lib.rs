@@ -51,6 +51,7 @@ mod close;
 mod component;
 mod config;
 mod connect;
+mod drain;
 mod end;
 mod error;
 #[cfg(feature = "fleet")]
@@ -61,9 +62,11 @@ mod holdings;
 mod janitor;
 mod lease;
 mod loss;
+mod patience;
 mod poller;
 mod pool;
 mod preview;
+mod progress;
 #[cfg(test)]
 mod protocol;
 mod rearm;
@@ -71,6 +74,7 @@ mod retry;
 mod session;
 mod start;
 mod tags;
+mod terms;
 mod together;
 mod transaction;
 mod upkeep;
@@ -90,7 +94,8 @@ pub use lease::SessionState;
 pub use loss::Losses;
 pub use poller::{PollOptions, Poller};
 pub use preview::{LostWork, NextChunk, Preview};
-pub use session::{Session, SessionOptions};
+pub use session::Session;
+pub use terms::SessionOptions;
 pub use transaction::{Tx, TxFn, TxOptions};
 pub use work::Work;
 

@@ -183,7 +183,8 @@ impl Poller {
     /// jittered to between a tenth and the whole of it; earlier when the next machine of the queue is
     /// due earlier, when a work of the same process has ended in this component, and when the database
     /// notifies of a machine that has become due by a change of its tags, which takes some
-    /// milliseconds. While the database cannot be reached, polling goes on.
+    /// milliseconds. While the database cannot be reached, polling goes on; while the session is
+    /// [`Suspect`](crate::SessionState::Suspect), it rests.
     ///
     /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. A wait or a poll on its
     /// way goes on with the next call, which gets what was claimed, or as much of it as its limit allows.
@@ -199,7 +200,7 @@ impl Poller {
             // What has ended claims nothing more. Draining ends the session too.
             biased;
             () = session.component.draining() => Err(TxError::Draining),
-            () = session.lease().lost() => Err(TxError::SessionExpired),
+            _ = session.lease().lost() => Err(TxError::SessionExpired),
             polled = self.poll_until_claimed(limit), if limit > 0 => polled,
         };
         if polled.is_err() {
@@ -219,6 +220,8 @@ impl Poller {
                     works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
                     return Ok(works);
                 }
+                // Until the session is live again: the next poll waits for that.
+                Some(Err(TxError::Suspect)) => self.rest_for(Duration::ZERO),
                 Some(Err(error)) => {
                     let delay = self.idle.next();
                     self.rest_for(delay);
@@ -236,6 +239,8 @@ impl Poller {
     async fn poll_once(&mut self, limit: u32) -> Option<Result<Answer, TxError>> {
         if self.poll.is_none() {
             self.rest().await;
+            // One that is lost is told by the caller.
+            self.session.lease().settled().await;
             // What changes from here on wakes, for the poll may not see it.
             self.wakeups.mark_unchanged();
         }

@@ -1,5 +1,6 @@
 //! The connection pool, and the checkout that keeps an unfinished connection out of it.
 
+use crate::config::Config;
 use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::Failure;
@@ -50,28 +51,45 @@ impl Manager for Connector {
 
 /// A bounded number of connections.
 #[derive(Clone)]
-pub(crate) struct Pool(Deadpool<Connector>);
+pub(crate) struct Pool {
+    connections: Deadpool<Connector>,
+    statement_timeout: Duration,
+}
 
 impl Pool {
-    pub(crate) fn new(target: Target, size: usize, timeout: Duration) -> Self {
+    pub(crate) fn new(target: Target, size: usize, config: &Config) -> Self {
+        let timeout = Some(config.connect_timeout);
         let timeouts = Timeouts {
-            wait: Some(timeout),
-            create: Some(timeout),
-            recycle: Some(timeout),
+            wait: timeout,
+            create: timeout,
+            recycle: timeout,
         };
-        let pool = Deadpool::builder(Connector(target))
+        let connections = Deadpool::builder(Connector(target))
             .max_size(size)
             .timeouts(timeouts)
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             // The builder fails only where timeouts are set and no runtime is.
             .unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}"));
-        Self(pool)
+        Self {
+            connections,
+            statement_timeout: config.statement_timeout,
+        }
+    }
+
+    /// How long the server works on a statement.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    /// Closes the connections that nobody uses; whoever needs one later makes it anew.
+    pub(crate) fn close_idle(&self) {
+        self.connections.retain(|_, _| false);
     }
 
     /// A connection for one operation.
     pub(crate) async fn checkout(&self) -> Result<Checkout, TxError> {
-        match self.0.get().await {
+        match self.connections.get().await {
             Ok(object) => Ok(Checkout(Some(object))),
             Err(error) => Err(TxError::Unavailable(error.into())),
         }
@@ -84,9 +102,12 @@ impl Pool {
 pub(crate) struct Checkout(Option<Object<Connector>>);
 
 impl Checkout {
-    /// The operation has ended and left nothing open.
+    /// The operation has ended and left nothing open. A connection that is in a transaction all the same,
+    /// for its rollback was given up, is closed instead.
     pub(crate) fn give_back(mut self) {
-        drop(self.0.take());
+        if !self.is_broken() {
+            drop(self.0.take());
+        }
     }
 
     /// The operation has ended with an error; unless that says that the connection is gone, it is

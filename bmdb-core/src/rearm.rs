@@ -38,8 +38,11 @@ struct Batch<T> {
 impl SessionInner {
     /// Claims batch by batch, until there are enough, nothing seems due any more, or the share of
     /// one claim is done.
-    pub(crate) async fn claim_rearming(self: &Arc<Self>, claim: &Claim) -> Result<Answer, TxError> {
-        let mut retry = self.retry(None);
+    pub(crate) async fn claim_rearming(
+        self: &Arc<Self>,
+        claim: &Claim,
+        retry: &mut Retry,
+    ) -> Result<Answer, TxError> {
         let mut works = Vec::new();
         let mut head = None;
         for _ in 0..BATCHES {
@@ -48,7 +51,7 @@ impl SessionInner {
             if missing == 0 {
                 break;
             }
-            match self.claim_batch(claim, missing, &mut retry).await {
+            match self.claim_batch(claim, missing, retry).await {
                 Ok(batch) => {
                     works.extend(batch.claimed);
                     head = batch.head;
@@ -73,9 +76,11 @@ impl SessionInner {
 
     /// What is at the head of the queue now.
     pub(crate) async fn head(&self, claim: &Claim) -> Result<Head, TxError> {
-        let mut conn = self.component.pool.checkout().await?;
+        let mut retry = self.retry(None);
+        let mut conn = retry.checkout(&self.component.pool).await?;
         let (process, provider) = (&claim.process, claim.provider.as_ref());
-        match work::seemingly_due(&mut conn, process, provider, self.lease().session).await {
+        let head = work::seemingly_due(&mut conn, process, provider, self.lease().session);
+        match retry.patience().answer(head).await {
             Ok(head) => {
                 conn.give_back();
                 head.ok_or_else(|| self.expired())
@@ -83,7 +88,7 @@ impl SessionInner {
             Err(error) => {
                 let error = TxError::from(error);
                 conn.give_back_after(&error);
-                Err(error)
+                Err(retry.patience().explain(error))
             }
         }
     }
@@ -95,6 +100,7 @@ impl SessionInner {
         retry: &mut Retry,
     ) -> Result<Batch<Work>, TxError> {
         loop {
+            self.refuse_new_work()?;
             match self.try_batch(claim, missing, retry).await {
                 Ok(Some(batch)) => return Ok(batch),
                 Ok(None) => return Err(self.expired()),
@@ -115,10 +121,10 @@ impl SessionInner {
         let session = self.lease().session;
         // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = self.holdings.claiming.read().await;
-        let mut conn = self.component.pool.checkout().await?;
-        retry.on(&conn);
+        let mut conn = retry.checkout(&self.component.pool).await?;
         // A transaction's fence check writes, and an idle poll is to write nothing.
-        let idle = match work::seemingly_due(&mut conn, process, provider, session).await {
+        let head = work::seemingly_due(&mut conn, process, provider, session);
+        let idle = match retry.patience().answer(head).await {
             Ok(Some(Head::Due)) => None,
             Ok(Some(head)) => Some(Some(Batch {
                 claimed: Vec::new(),
@@ -147,7 +153,8 @@ impl SessionInner {
             more: batch.more,
             head: batch.head,
         };
-        self.claim_in_transaction(conn, &body, keep).await
+        self.claim_in_transaction(conn, retry.patience(), &body, keep)
+            .await
     }
 }
 

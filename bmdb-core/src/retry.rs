@@ -1,7 +1,9 @@
 //! The one policy of what is tried again, when, and for how long.
 
 use crate::error::TxError;
-use crate::pool::Checkout;
+use crate::patience::Patience;
+use crate::pool::{Checkout, Pool};
+use crate::progress::InProgress;
 use bmdb_model::Failure;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,6 +18,9 @@ pub(crate) struct Retry {
     delays: Delays,
     /// Whether errors that cannot be told apart are tried again, a few times.
     unclassified: bool,
+    patience: Patience,
+    /// Kept for as long as there may be another try.
+    _in_progress: Option<InProgress>,
 }
 
 impl Retry {
@@ -23,18 +28,35 @@ impl Retry {
     const LONGEST_DELAY: Duration = Duration::from_millis(200);
     const UNCLASSIFIED_TRIES: u32 = 3;
 
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration, patience: Patience) -> Self {
         Self {
             deadline: Instant::now().checked_add(limit),
             delays: Delays::new(Self::FIRST_DELAY, Self::LONGEST_DELAY),
             unclassified: false,
+            patience,
+            _in_progress: None,
         }
     }
 
-    /// The next try uses this connection: where its server's messages are not English, a deadlock
-    /// cannot be told from other errors.
-    pub(crate) fn on(&mut self, conn: &Checkout) {
+    /// The same, for something that draining waits for.
+    pub(crate) fn in_progress(self, in_progress: InProgress) -> Self {
+        Self {
+            _in_progress: Some(in_progress),
+            ..self
+        }
+    }
+
+    /// For how long a try waits for the database.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// A connection for the next try. Where its server's messages are not English, a deadlock cannot be
+    /// told from other errors.
+    pub(crate) async fn checkout(&mut self, pool: &Pool) -> Result<Checkout, TxError> {
+        let conn = self.patience.checkout(pool).await?;
         self.unclassified |= !conn.info().messages_are_english;
+        Ok(conn)
     }
 
     /// Waits before the next try, or returns the error when there is to be none.
@@ -49,16 +71,17 @@ impl Retry {
         if worth_it && self.pause().await {
             Ok(())
         } else {
-            Err(error)
+            Err(self.patience.explain(error))
         }
     }
 
     /// Waits before looking again at something unsettled; `false` when the time is up.
     pub(crate) async fn pause(&mut self) -> bool {
         let delay = self.next_delay();
-        let in_time = self
-            .deadline
-            .is_none_or(|deadline| Instant::now() + delay <= deadline);
+        let in_time = !self.patience.is_exhausted()
+            && self
+                .deadline
+                .is_none_or(|deadline| Instant::now() + delay <= deadline);
         if in_time {
             tokio::time::sleep(delay).await;
         }
@@ -164,7 +187,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_beyond_the_clock_is_no_limit() {
-        assert!(Retry::new(Duration::MAX).pause().await);
-        assert!(!Retry::new(Duration::ZERO).pause().await);
+        let retry = |limit| Retry::new(limit, Patience::endless());
+        assert!(retry(Duration::MAX).pause().await);
+        assert!(!retry(Duration::ZERO).pause().await);
     }
 }

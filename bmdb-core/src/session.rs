@@ -3,76 +3,18 @@
 use crate::chores::Chore;
 use crate::close;
 use crate::component::Component;
-use crate::error::{SessionError, TxError};
+use crate::error::TxError;
 use crate::floors::Floors;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
+use crate::patience::Patience;
 use crate::retry::Retry;
 use crate::together::{Awaited, End, Ends};
 use crate::transaction::{self, Opening, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
 use bmdb_model::work::Attempt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// How long a lease lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionOptions {
-    /// How far every heartbeat moves the deadline: whole seconds, 1 s to 1 day. Default: 5 s.
-    /// Heartbeats are sent every third of it.
-    pub interval: Duration,
-    /// How long before the deadline the lease is no longer relied upon, less than a third of the
-    /// interval. Default: a tenth of the interval.
-    pub margin: Option<Duration>,
-}
-
-impl Default for SessionOptions {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(5),
-            margin: None,
-        }
-    }
-}
-
-impl SessionOptions {
-    /// The same with another interval.
-    #[must_use]
-    pub const fn interval(self, interval: Duration) -> Self {
-        Self { interval, ..self }
-    }
-
-    /// The same with another margin.
-    #[must_use]
-    pub const fn margin(self, margin: Duration) -> Self {
-        Self {
-            margin: Some(margin),
-            ..self
-        }
-    }
-
-    /// The interval in seconds, and the margin.
-    pub(crate) fn validated(&self) -> Result<(i64, Duration), SessionError> {
-        let invalid = |problem: String| Err(SessionError::InvalidOptions(problem));
-        let seconds = self.interval.as_secs();
-        if self.interval.subsec_nanos() != 0 || !(1..=86_400).contains(&seconds) {
-            let interval = self.interval;
-            return invalid(format!(
-                "an interval of {interval:?} is not 1 to 86400 whole seconds"
-            ));
-        }
-        let margin = self.margin.unwrap_or(self.interval / 10);
-        if margin >= self.interval / 3 {
-            return invalid(format!(
-                "a margin of {margin:?} is not less than a third of the interval of {:?}",
-                self.interval
-            ));
-        }
-        Ok((i64::try_from(seconds).unwrap_or(86_400), margin))
-    }
-}
 
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or
 /// fails with [`TxError::SessionExpired`].
@@ -88,15 +30,13 @@ pub(crate) struct SessionInner {
     pub(crate) holdings: Arc<Holdings>,
     ends: Arc<Ends>,
     pub(crate) floors: Floors,
-    closed: AtomicBool,
 }
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
-        if !self.closed.load(Ordering::Relaxed) {
-            self.component
-                .chores
-                .add(Chore::Close(self.holdings.lease.clone()));
+        let lease = &self.holdings.lease;
+        if !lease.is_closed() {
+            self.component.chores.add(Chore::Close(lease.clone()));
         }
     }
 }
@@ -119,7 +59,6 @@ impl Session {
                 holdings,
                 ends: Arc::default(),
                 floors: Floors::default(),
-                closed: AtomicBool::new(false),
             }),
         }
     }
@@ -137,9 +76,18 @@ impl Session {
     }
 
     /// Resolves when the lease is lost: found expired, closed, or unconfirmed for so long that the
-    /// database may take it for expired. Needs no answer from the database.
+    /// database may take it for expired. Needs no answer from the database: at the latest it resolves
+    /// the interval less the margin after the last good heartbeat was sent.
+    ///
+    /// What waits for the database then is given up a moment later, half a second at most.
     pub async fn lost(&self) {
         self.inner.lease().lost().await;
+    }
+
+    /// Waits while the session is [`SessionState::Suspect`], which it may be for as long as its lease
+    /// lasts; what it is then, live or lost. New work is refused meanwhile, with [`TxError::Suspect`].
+    pub async fn settled(&self) -> SessionState {
+        self.inner.lease().settled().await
     }
 
     /// Runs `body` in a SERIALIZABLE transaction inside this session.
@@ -181,9 +129,13 @@ impl Session {
     /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays
     /// behind.
     ///
+    /// The closure is dropped, and the transaction rolled back, a moment after the session is lost.
+    ///
     /// # Errors
     /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], or what the closure or the database
-    /// failed with; but for `CommitUnknown`, nothing was committed.
+    /// failed with; but for `CommitUnknown`, nothing was committed. From a database that has fallen
+    /// silent: `CommitUnknown` when the commit had been sent, else `SessionExpired`, both as soon as the
+    /// session is lost.
     pub async fn transact<T, F>(&self, body: F) -> Result<T, TxError>
     where
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
@@ -211,7 +163,11 @@ impl Session {
         }
     }
 
-    /// Ends the session: gives back what it still holds, without a verdict, and removes it.
+    /// Ends the session: gives back what it still holds, without a verdict, and removes it. It is lost
+    /// from here on, which is how its works are told. Transactions of it that are under way are given up,
+    /// unless they end within half a second.
+    ///
+    /// Comes back, whatever the database does, a moment after the lease would have run out.
     ///
     /// Cancellation: a dropped future leaves the closing to the background.
     ///
@@ -220,11 +176,7 @@ impl Session {
     /// a database error, closing is tried on in the background until the lease runs out.
     pub async fn close(self) -> Result<(), TxError> {
         let Component { pool, registry, .. } = &*self.inner.component;
-        let closed = close::close(pool, self.inner.lease(), registry).await;
-        if matches!(closed, Ok(()) | Err(TxError::SessionExpired)) {
-            self.inner.closed.store(true, Ordering::Relaxed);
-        }
-        closed
+        close::close(pool, self.inner.lease(), registry).await
     }
 }
 
@@ -238,8 +190,7 @@ impl SessionInner {
         &self,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
-        let session = self.lease().session;
-        self.ends.begin(&self.component.pool, session, ends)
+        self.ends.begin(&self.component.pool, self.lease(), ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {
@@ -249,8 +200,23 @@ impl SessionInner {
         }
     }
 
+    /// Machines are taken on by a live session only, and by nobody who is about to leave.
+    pub(crate) fn refuse_new_work(&self) -> Result<(), TxError> {
+        self.refuse_if_lost()?;
+        self.component.refuse_if_draining()?;
+        match self.lease().state() {
+            SessionState::Live => Ok(()),
+            SessionState::Suspect => Err(TxError::Suspect),
+            SessionState::Lost => Err(TxError::SessionExpired),
+        }
+    }
+
+    /// What an operation of this session is tried by; it is in progress for as long as this is kept.
     pub(crate) fn retry(&self, limit: Option<Duration>) -> Retry {
-        Retry::new(limit.unwrap_or(self.component.config.retry_for))
+        let component = &self.component;
+        let patience = Patience::of_session(&component.pool, self.lease().clone());
+        Retry::new(limit.unwrap_or(component.config.retry_for), patience)
+            .in_progress(component.progress.begin())
     }
 
     /// Runs a transaction; an expired session is given up here as well.

@@ -34,7 +34,8 @@ impl Session {
     /// # Errors
     /// [`WorkError::NothingToDo`] when the retrieval returns nothing. When no candidate can be
     /// claimed, the first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`] or
-    /// [`WorkError::Held`]. Otherwise [`WorkError::SessionExpired`] and database errors.
+    /// [`WorkError::Held`]. Otherwise [`WorkError::SessionExpired`], also where the database has fallen
+    /// silent, as soon as the session is lost; [`WorkError::Suspect`]; database errors.
     pub async fn work<F>(&self, process: &Process, retrieve: F) -> Result<Work, WorkError>
     where
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Vec<MachineId>, TxError>, Fut: Send>
@@ -42,15 +43,16 @@ impl Session {
             + Sync,
     {
         let session = &self.inner;
-        session.refuse_if_lost()?;
-        session.component.refuse_if_draining()?;
         let (id, retrieve) = (session.lease().session, &retrieve);
         let mut retry = session.retry(None);
         let tried = &Mutex::new(None);
         loop {
+            session.refuse_new_work()?;
             let look = &async |tx: &mut Tx<'_>| look(tx, process, id, retrieve, tried).await;
             match self.try_work(look, &mut retry).await {
-                Ok(Some(Found::Claimed(claimed))) => return Ok(session.hold(process, claimed)),
+                Ok(Some(Found::Claimed(claimed))) => {
+                    return Ok(session.if_trusted(session.hold(process, claimed))?);
+                }
                 Ok(Some(Found::Nothing)) => return Err(WorkError::NothingToDo),
                 Ok(Some(Found::Shut(machine, gate))) => return Err(reason(machine, gate)),
                 Ok(Some(Found::Raced(machine))) => {
@@ -80,15 +82,16 @@ impl Session {
         let session = &self.inner;
         // Before the connection is taken: whoever waits here must not keep one from others.
         let _claiming = session.holdings.claiming.read().await;
-        let conn = session.component.pool.checkout().await?;
-        retry.on(&conn);
+        let conn = retry.checkout(&session.component.pool).await?;
         let keep = |found| {
             if let Found::Claimed(claimed) = &found {
                 session.holdings.remember(claimed.fence);
             }
             found
         };
-        session.claim_in_transaction(conn, body, keep).await
+        session
+            .claim_in_transaction(conn, retry.patience(), body, keep)
+            .await
     }
 }
 

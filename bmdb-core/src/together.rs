@@ -5,6 +5,8 @@
 //! What fails, fails for all of a statement's works, and none of them may pay for another's bad
 //! cause. So after a failure each is told to end alone.
 
+use crate::lease::Lease;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
@@ -115,7 +117,7 @@ impl Ends {
     pub(crate) fn begin(
         self: &Arc<Self>,
         pool: &Pool,
-        session: SessionId,
+        lease: &Arc<Lease>,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
         let mut queue = self.lock();
@@ -138,7 +140,8 @@ impl Ends {
                 ends: self.clone(),
                 is_done: false,
             };
-            tokio::spawn(served.serve(pool.clone(), session));
+            let patience = Patience::of_session(pool, lease.clone());
+            tokio::spawn(served.serve(pool.clone(), lease.session, patience));
         }
         awaited
     }
@@ -167,7 +170,8 @@ impl Drop for Served {
 }
 
 impl Served {
-    async fn serve(mut self, pool: Pool, session: SessionId) {
+    /// Whoever waits is told something a moment after the lease is lost: all groups share a patience.
+    async fn serve(mut self, pool: Pool, session: SessionId, patience: Patience) {
         // Works that were claimed together tend to end together: whoever is ready to run may add its
         // own before the first statement is made. Nobody is waited for.
         tokio::task::yield_now().await;
@@ -189,7 +193,7 @@ impl Served {
                 .partition(|waiting| matches!(waiting.end, End::Failed { .. }));
             for group in [failed, released] {
                 if !group.is_empty() {
-                    let verdicts = end(&pool, session, &group).await;
+                    let verdicts = end(&pool, &patience, session, &group).await;
                     tell(group, verdicts);
                 }
             }
@@ -198,12 +202,18 @@ impl Served {
 }
 
 /// Ends works of one kind in one statement, over a connection of the pool.
-async fn end(pool: &Pool, session: SessionId, group: &[Waiting]) -> Result<Vec<Verdict>, Alone> {
-    let Ok(mut conn) = pool.checkout().await else {
+async fn end(
+    pool: &Pool,
+    patience: &Patience,
+    session: SessionId,
+    group: &[Waiting],
+) -> Result<Vec<Verdict>, Alone> {
+    let Ok(mut conn) = patience.checkout(pool).await else {
         return Err(Alone { in_doubt: None });
     };
     let ends: Vec<(&Attempt, &End)> = group.iter().map(|w| (&w.attempt, &w.end)).collect();
-    match end_all(&mut conn, session, &ends).await {
+    let ended = patience.answer(end_all(&mut conn, session, &ends));
+    match ended.await {
         Ok(verdicts) => {
             conn.give_back();
             Ok(verdicts)

@@ -1,6 +1,7 @@
 //! Transactions: fence check, closure, planning, commit.
 
 use crate::error::TxError;
+use crate::patience::Patience;
 use crate::pool::{Checkout, Pool};
 use crate::retry::Retry;
 use bmdb_model::connection::{self, Access, Isolation};
@@ -218,9 +219,8 @@ where
     T: Send,
 {
     loop {
-        let mut conn = pool.checkout().await?;
-        retry.on(&conn);
-        match run_once(&mut conn, session, opening, body).await {
+        let mut conn = retry.checkout(pool).await?;
+        match run_once(&mut conn, session, opening, retry.patience(), body).await {
             Ok(ran @ Ran::CommitUnknown(..)) => return Ok(ran),
             Ok(ran) => {
                 conn.give_back();
@@ -234,11 +234,13 @@ where
     }
 }
 
-/// Runs a transaction of a session once: fence check, closure, plan, commit.
+/// Runs a transaction of a session once: fence check, closure, plan, commit. The closure is dropped when
+/// the session is lost.
 pub(crate) async fn run_once<T, F>(
     conn: &mut Checkout,
     session: SessionId,
     opening: Opening,
+    patience: &Patience,
     body: &F,
 ) -> Result<Ran<T>, TxError>
 where
@@ -246,8 +248,9 @@ where
     T: Send,
 {
     let mut tx = Tx::new(conn);
-    match fenced(&mut tx, session, opening, body).await {
-        Ok(Some(value)) => match tx.conclude().await {
+    let begun = patience.answers(fenced(&mut tx, session, opening, body));
+    match begun.await {
+        Ok(Some(value)) => match patience.answer(tx.conclude()).await {
             Ok(()) => Ok(Ran::Committed(value)),
             Err(error) if error.failure() == Failure::ConnectionLost => {
                 Ok(Ran::CommitUnknown(value, error))
@@ -255,10 +258,10 @@ where
             Err(error) => Err(error.into()),
         },
         Ok(None) => {
-            connection::roll_back(tx.conn).await?;
+            patience.answer(connection::roll_back(tx.conn)).await?;
             Ok(Ran::Expired)
         }
-        Err(error) => Err(rolled_back(tx.conn, error).await),
+        Err(error) => Err(rolled_back(tx.conn, patience, error).await),
     }
 }
 
@@ -297,7 +300,8 @@ where
 /// Runs a transaction that belongs to no session, again where it lost against a concurrent one.
 ///
 /// READ COMMITTED: those who need it lock in one statement and read in a later one, which sees what
-/// was committed while the lock was waited for.
+/// was committed while the lock was waited for. All of it takes no longer than the server may take over
+/// one statement: these transactions are small.
 pub(crate) async fn run_unfenced<T, F>(
     pool: &Pool,
     retry_for: Duration,
@@ -306,10 +310,22 @@ pub(crate) async fn run_unfenced<T, F>(
 where
     F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
 {
-    let mut retry = Retry::new(retry_for);
+    let retry = Retry::new(retry_for, Patience::of_server(pool));
+    run_unfenced_by(pool, retry, body).await
+}
+
+/// As [`run_unfenced`], with a patience of one's own.
+pub(crate) async fn run_unfenced_by<T, F>(
+    pool: &Pool,
+    mut retry: Retry,
+    body: &F,
+) -> Result<T, TxError>
+where
+    F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
+{
     loop {
-        let mut conn = pool.checkout().await?;
-        retry.on(&conn);
+        let mut conn = retry.checkout(pool).await?;
+        let patience = retry.patience();
         let ran = async {
             connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
             match body(&mut conn).await {
@@ -317,10 +333,10 @@ where
                     connection::commit(&mut conn).await?;
                     Ok(value)
                 }
-                Err(error) => Err(rolled_back(&mut conn, error).await),
+                Err(error) => Err(rolled_back(&mut conn, patience, error).await),
             }
         };
-        match ran.await {
+        match patience.answer(ran).await {
             Ok(value) => {
                 conn.give_back();
                 return Ok(value);
@@ -333,9 +349,13 @@ where
     }
 }
 
-async fn rolled_back(conn: &mut AsyncPgConnection, error: TxError) -> TxError {
-    if connection::roll_back(conn).await.is_err() {
-        tracing::debug!("the connection broke before the rollback");
+/// After the loss of the connection there is nothing to roll back, or nobody who would answer.
+async fn rolled_back(conn: &mut AsyncPgConnection, patience: &Patience, error: TxError) -> TxError {
+    if error.failure() != Some(Failure::ConnectionLost) {
+        let rolled_back = patience.answer(connection::roll_back(conn));
+        if rolled_back.await.is_err() {
+            tracing::debug!("the connection broke before the rollback");
+        }
     }
     error
 }

@@ -1,6 +1,7 @@
 //! Work: an exclusive hold on (machine, process) that outlives transactions.
 
 use crate::chores::Chore;
+use crate::progress::InProgress;
 use crate::session::SessionInner;
 use bmdb_backoff::Seconds;
 use bmdb_model::work::{Attempt, Claimed};
@@ -17,12 +18,14 @@ pub struct Work {
     previous_interval: Option<Seconds>,
     failures: i64,
     ended: bool,
+    /// Draining waits for it.
+    _in_progress: InProgress,
 }
 
 impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
         session.holdings.remember(claimed.fence);
-        session.component.works.send_modify(|works| *works += 1);
+        let in_progress = session.component.progress.begin();
         let attempt = Attempt {
             machine: claimed.machine,
             process,
@@ -37,6 +40,7 @@ impl Work {
             previous_interval,
             failures: claimed.failures,
             ended: false,
+            _in_progress: in_progress,
         }
     }
 
@@ -102,10 +106,6 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.session
-            .component
-            .works
-            .send_modify(|works| *works -= 1);
         if !self.ended {
             let holdings = self.session.holdings.clone();
             let chore = Chore::GiveBack(self.attempt.clone(), holdings);

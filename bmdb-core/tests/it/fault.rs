@@ -4,6 +4,7 @@ mod claims;
 mod dropped;
 mod ends;
 mod lease;
+mod silence;
 
 use bmdb_core::{Bmdb, Config};
 use bmdb_testkit::Proxy;

@@ -8,6 +8,7 @@ mod backoff;
 mod batch;
 mod claim;
 mod connect;
+mod drain;
 mod ends;
 mod exclusion;
 mod failover;

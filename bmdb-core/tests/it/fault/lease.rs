@@ -1,16 +1,70 @@
 //! The lease when heartbeats fail: it survives what can be survived, and is given up in time.
 
 use super::component_behind;
-use crate::scenario::{Scenario, work_on};
+use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
-use bmdb_core::{Claim, SessionOptions, SessionState, TxError};
-use bmdb_model::Process;
+use bmdb_core::{
+    Bmdb, Claim, PollOptions, Session, SessionOptions, SessionState, TxError, Work, WorkError,
+};
+use bmdb_model::{MachineId, Process};
 use bmdb_testkit::Proxy;
+use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
+const START: Process = Process::SHEPHERD_AGENT_START;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Far more than a lease lasts here, and far less than a connection does that is not given up.
+const SOON: Duration = Duration::from_secs(8);
+
+/// A session behind a proxy, which holds work; another machine is due for agent start.
+struct Faulty {
+    s: Scenario,
+    proxy: Proxy,
+    _bmdb: Bmdb,
+    session: Session,
+    work: Work,
+    free: MachineId,
+}
+
+impl Faulty {
+    async fn new(interval: u64) -> Self {
+        let s = Scenario::new().await;
+        let machine = s.provided("1").await;
+        let proxy = Proxy::unix(s.db.url()).await.unwrap();
+        let bmdb = component_behind(&proxy).await;
+        let options = SessionOptions::default().interval(Duration::from_secs(interval));
+        let session = bmdb.start_session(options).await.unwrap();
+        let work = work_on(&session, &ACCESS, machine).await.unwrap();
+        let free = s.provided("2").await;
+        Self {
+            s,
+            proxy,
+            _bmdb: bmdb,
+            session,
+            work,
+            free,
+        }
+    }
+
+    async fn is(&self, state: SessionState) {
+        let reached = async {
+            while self.session.state() != state {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let reached = tokio::time::timeout(SOON, reached).await;
+        assert!(reached.is_ok(), "{:?}, not {state:?}", self.session.state());
+    }
+
+    async fn is_lost_in_time(&self, fault: &str) {
+        let lost = async { tokio::join!(self.session.lost(), self.work.lost()) };
+        let lost = tokio::time::timeout(SOON, lost).await;
+        assert!(lost.is_ok(), "{fault}: nobody is told");
+        assert_eq!(self.session.state(), SessionState::Lost, "{fault}");
+    }
+}
 
 #[tokio::test]
 async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
@@ -33,8 +87,92 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
     let outlived =
         format!("(SELECT ({deadline}) > timestamptz '{before}' + interval '1200 milliseconds')");
     until(&s.db, &outlived).await;
-    assert_eq!(session.state(), SessionState::Live);
+    assert_eq!(session.settled().await, SessionState::Live);
     session.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_suspect_and_then_lost_whatever_befalls_its_heartbeats() {
+    type Fault = fn(&Proxy);
+    let faults: [(&str, Fault); 6] = [
+        ("silence", |proxy| proxy.black_hole()),
+        ("only requests vanish", |proxy| proxy.half_open()),
+        ("answers come too late", |proxy| {
+            proxy.delay(Duration::from_secs(3));
+        }),
+        ("nobody is there", |proxy| proxy.refuse()),
+        ("connecting hangs", |proxy| {
+            proxy.cut();
+            proxy.black_hole();
+        }),
+        ("connecting hangs half way", |proxy| {
+            proxy.cut();
+            proxy.half_open();
+        }),
+    ];
+    let checks = faults.map(|(name, fault)| async move {
+        let p = Faulty::new(1).await;
+        p.is(SessionState::Live).await;
+        fault(&p.proxy);
+        p.is(SessionState::Suspect).await;
+        p.is_lost_in_time(name).await;
+    });
+    futures_util::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn a_suspect_session_takes_on_nothing_new_and_ends_what_it_holds() {
+    let p = Faulty::new(6).await;
+    // Only the heartbeat suffers: its row is locked, and operations that lock it less go on.
+    let mut operator = p.s.db.connect().await.unwrap();
+    let lock = format!(
+        "BEGIN; SELECT FROM sessions WHERE session_id = '{}' FOR NO KEY UPDATE",
+        p.session.id()
+    );
+    operator.batch_execute(&lock).await.unwrap();
+    p.is(SessionState::Suspect).await;
+
+    let claimed = p.session.claim(&Claim::of(&START)).await;
+    assert!(matches!(claimed, Err(TxError::Suspect)), "{claimed:?}");
+    let started = work_on(&p.session, &ACCESS, p.free).await;
+    assert!(matches!(started, Err(WorkError::Suspect)), "{started:?}");
+    let mut poller = p
+        .session
+        .poller_with(&Claim::of(&START), PollOptions::default().listen(false));
+    let polled = tokio::time::timeout(Duration::from_millis(50), poller.next(9)).await;
+    assert!(polled.is_err(), "{polled:?}");
+
+    let free = p.free;
+    p.session
+        .transact(async |tx| tx.hold(free, "while suspect").await)
+        .await
+        .unwrap();
+    p.work.fail(&RETRY, "while suspect").await.unwrap();
+    p.session
+        .transact(async |tx| tx.release_hold(free).await)
+        .await
+        .unwrap();
+    assert_eq!(p.session.state(), SessionState::Suspect);
+
+    operator.batch_execute("ROLLBACK").await.unwrap();
+    let settled = tokio::time::timeout(SOON, p.session.settled()).await;
+    assert_eq!(settled.unwrap(), SessionState::Live);
+    // The poller has only waited.
+    let polled = tokio::time::timeout(SOON, poller.next(9)).await;
+    let machines: Vec<_> = polled.unwrap().unwrap().iter().map(Work::machine).collect();
+    assert!(machines.contains(&free), "{machines:?}");
+}
+
+#[tokio::test]
+async fn a_silence_that_ends_before_the_lease_leaves_the_session_as_it_was() {
+    let p = Faulty::new(6).await;
+    p.proxy.black_hole();
+    p.is(SessionState::Suspect).await;
+    p.proxy.heal().unwrap();
+    let settled = tokio::time::timeout(SOON, p.session.settled()).await;
+    assert_eq!(settled.unwrap(), SessionState::Live);
+    p.work.finish_unchanged().await.unwrap();
+    assert_eq!(p.session.claim(&Claim::of(&START)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -49,7 +187,7 @@ async fn a_session_is_lost_in_time_when_the_database_falls_silent() {
 
     proxy.black_hole();
     let lost = async { tokio::join!(session.lost(), work.lost()) };
-    tokio::time::timeout(INTERVAL, lost).await.expect("in time");
+    tokio::time::timeout(SOON, lost).await.expect("in time");
     assert_eq!(session.state(), SessionState::Lost);
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
     let refused = tokio::time::timeout(Duration::from_millis(100), session.claim(&claim)).await;
@@ -63,6 +201,7 @@ async fn a_session_is_lost_in_time_when_the_database_falls_silent() {
         session.id()
     );
     until(&s.db, &expired).await;
+    assert_eq!(session.state(), SessionState::Lost, "nor later");
     let losses = s.bmdb.free_lost_work().await.unwrap();
     assert_eq!(losses.attempts.len(), 1);
     assert_eq!(losses.attempts[0].fence, work.fence());

@@ -142,16 +142,15 @@ fn note(stage: &Stage, end: End, ended: Result<(), EndError>) -> Next {
         }
         Err(error) => error.into_parts(),
     };
-    if work.is_none() {
-        assert!(
-            matches!(reason, TxError::SessionExpired),
-            "{end:?}: {reason}"
-        );
-        if end.2 != Outcome::Canceled {
-            stage.journal.refused(end);
+    match (&reason, work) {
+        (TxError::SessionExpired, None) => {
+            if end.2 != Outcome::Canceled {
+                stage.journal.refused(end);
+            }
         }
-    } else {
-        stage.journal.saw("unsettled ends");
+        // Also without the work, where the session was lost before it could be found out.
+        (TxError::CommitUnknown(_), _) | (_, Some(_)) => stage.journal.saw("unsettled ends"),
+        (_, None) => panic!("{end:?}: {reason}"),
     }
     tolerate("ending", &reason)
 }

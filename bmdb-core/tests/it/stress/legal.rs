@@ -23,6 +23,8 @@ pub(super) fn tolerate(what: &str, error: &TxError) -> Next {
     match error {
         // Zombies, walkers, and whoever was kept from beating.
         TxError::SessionExpired => Next::Over,
+        // The heartbeat's connection was killed; the caller waits.
+        TxError::Suspect => Next::GoOn,
         // The connection was killed: during a commit, a statement, or while it was being made.
         TxError::CommitUnknown(_) => Next::GoOn,
         TxError::Database(error) if error.failure() == Failure::ConnectionLost => Next::GoOn,

@@ -82,7 +82,10 @@ impl Worker {
             let works = match self.claim_somehow(session).await {
                 Ok(works) => works,
                 Err(error) => match tolerate("claiming", &error) {
-                    Next::GoOn => continue,
+                    Next::GoOn => {
+                        session.settled().await;
+                        continue;
+                    }
                     Next::Over => return,
                 },
             };
@@ -160,6 +163,7 @@ impl Worker {
             Err(WorkError::BackedOff { .. }) => self.stage.journal.saw("backed off"),
             Err(WorkError::Held { .. }) => self.stage.journal.saw("on hold"),
             Err(WorkError::SessionExpired) => return Err(TxError::SessionExpired),
+            Err(WorkError::Suspect) => return Err(TxError::Suspect),
             Err(WorkError::CommitUnknown(error)) => return Err(TxError::CommitUnknown(error)),
             Err(WorkError::Database(error)) => return Err(error.into()),
             Err(WorkError::Transaction(error)) => return Err(error),
