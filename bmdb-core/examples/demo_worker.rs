@@ -39,9 +39,18 @@ struct Options {
     /// How long the machines of this worker stay locked when it dies, in seconds.
     #[arg(long, default_value_t = 2)]
     lease: u64,
+    /// How long what is running when it is told to stop may take to end, in seconds.
+    #[arg(long, default_value_t = 10)]
+    patience: u64,
     /// How long a machine rests after a failure.
     #[arg(long, default_value = "initial=1s,max=5s,factor=2")]
     backoff: Backoff,
+}
+
+impl Options {
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience)
+    }
 }
 
 #[tokio::main]
@@ -55,14 +64,18 @@ async fn main() -> Result<(), Error> {
     let bmdb = Bmdb::connect(config).await?;
     let lease = SessionOptions::default().interval(Duration::from_secs(options.lease));
     let session = bmdb.start_session(lease).await?;
-    claim_until_told_to_stop(&session, &options).await?;
-    session.close().await?;
-    Ok(())
+    let running = claim_until_told_to_stop(&session, &options).await?;
+    // Commands that are still running then are killed, and their machines given back.
+    let (drained, ended) = tokio::join!(bmdb.drain(options.patience()), end_all(running));
+    drained?;
+    ended
 }
 
-async fn claim_until_told_to_stop(session: &Session, options: &Options) -> Result<(), Error> {
+type Running = JoinSet<Result<(), Error>>;
+
+async fn claim_until_told_to_stop(session: &Session, options: &Options) -> Result<Running, Error> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut running = JoinSet::new();
+    let mut running = Running::new();
     let [first, further @ ..] = options.providers.as_slice() else {
         return Err("no provider to work for".into());
     };
@@ -86,6 +99,10 @@ async fn claim_until_told_to_stop(session: &Session, options: &Options) -> Resul
             }
         }
     }
+    Ok(running)
+}
+
+async fn end_all(mut running: Running) -> Result<(), Error> {
     while let Some(ended) = running.join_next().await {
         ended??;
     }

@@ -80,8 +80,8 @@ async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
         Chore::Close(lease) => lease,
     };
     let is_closing = matches!(chore, Chore::Close(_));
-    // What it held has been given back with it, or is the janitor's.
-    if lease.is_closed() {
+    // What a lost session held is given back when it is closed, or is the janitor's.
+    if lease.is_closed() || !is_closing && lease.state() == SessionState::Lost {
         return;
     }
     let patience = Patience::of_session(pool, lease.clone());

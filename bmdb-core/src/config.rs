@@ -27,11 +27,16 @@ pub struct Config {
     /// The most connections in use at once, besides the heartbeat's own and the one that pollers listen
     /// on. Default: 10.
     pub pool_size: usize,
-    /// How long connecting, and waiting for a free connection, may take. Default: 10 s.
+    /// How long connecting, and waiting for a free connection, may take, and for how long
+    /// [`Bmdb::drain`](crate::Bmdb::drain) tries to close its sessions. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long the server works on one statement before it gives up, and how long it lets an open
     /// transaction wait for its client: a closure that waits for something else for longer loses
     /// its connection. Default: 60 s.
+    ///
+    /// A server that is silent for two seconds more is not working on the statement: its answer is taken
+    /// for lost, and so is the connection. Operations of a session are given up earlier where the session
+    /// is lost earlier.
     pub statement_timeout: Duration,
     /// For how long a transaction that lost against a concurrent one is run again. Default: 10 s.
     pub retry_for: Duration,
