@@ -17,7 +17,10 @@ use tokio::time::Instant;
 /// notices soon that it has gone.
 pub(crate) const LONGEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest pause between attempts while heartbeats fail, however long the lease.
+/// The first pause after a heartbeat that has failed, at most, however long the lease.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest, when they go on failing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The shortest, however little of the lease is left.
@@ -105,7 +108,7 @@ pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registr
 /// Programs that lost one server together must not all come back to it at once, again and again: from
 /// the first attempt on, each waits for a random time, and for a longer one with every failure.
 fn delays(period: Duration) -> Delays {
-    Delays::new(period / 4, period.min(LONGEST_PAUSE))
+    Delays::new((period / 4).min(FIRST_PAUSE), period.min(LONGEST_PAUSE))
 }
 
 /// No more than half of what is left of the lease that runs out first: it is to be tried again.
@@ -178,20 +181,21 @@ mod tests {
     async fn attempts_are_spread_from_the_first_on_and_become_rarer_while_the_lease_lasts() {
         let leases = [lease(60)];
         let period = leases[0].terms.beat();
-        let (mut firsts, mut thirds) = (Vec::new(), Vec::new());
+        let (mut firsts, mut tenths) = (Vec::new(), Vec::new());
         for _program in 0..50 {
             let mut delays = delays(period);
-            let pauses: Vec<_> = (0..3)
+            let pauses: Vec<_> = (0..10)
                 .map(|_| pause_between(&mut delays, &leases))
                 .collect();
             firsts.push(pauses[0]);
-            thirds.push(pauses[2]);
+            tenths.push(pauses[9]);
         }
         let (least, most) = (firsts.iter().min().unwrap(), firsts.iter().max().unwrap());
-        assert!(*least > Duration::from_millis(400) && *most <= period / 4);
+        assert!(*least >= FIRST_PAUSE / 10 && *most <= FIRST_PAUSE);
         assert!(*most > *least * 3, "in step: {least:?} to {most:?}");
-        assert!(*thirds.iter().max().unwrap() > period / 4);
-        assert!(*thirds.iter().max().unwrap() <= LONGEST_PAUSE);
+        let longest = *tenths.iter().max().unwrap();
+        assert!(longest > FIRST_PAUSE * 4, "{longest:?}");
+        assert!(longest <= LONGEST_PAUSE, "{longest:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -117,8 +117,10 @@ async fn hear(target: &Target, waiting: &Waiting) -> String {
         Ok((conn, _)) => conn,
         Err(error) => return error.to_string(),
     };
-    if let Err(error) = notify::listen(&mut conn).await {
-        return error.to_string();
+    match tokio::time::timeout(LAST_RECONNECT, notify::listen(&mut conn)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return "no answer in time".to_owned(),
     }
     // What was sent before is not received.
     waiting.wake_all();
