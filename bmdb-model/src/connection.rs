@@ -1,7 +1,9 @@
 //! A connection's setting up, and the transactions on it.
 
+mod path;
 mod transaction;
 
+pub use path::secure_search_path;
 pub use transaction::{
     Access, Isolation, begin, check_not_aborted_and_commit, commit, roll_back, save,
 };
@@ -69,13 +71,19 @@ impl Engine {
 }
 
 statement! {
-    WhoServes = "SELECT a.pid, a.backend_start, current_setting('lc_messages'), version() \
-                 FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()";
-    () -> (Integer, Timestamptz, Text, Text)
+    WhoServes = concat!(
+        "SELECT a.pid, a.backend_start, pg_catalog.current_setting('lc_messages'), \
+                pg_catalog.version(), ", path::safe_path!(), " \
+         FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_settings p \
+         WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+           AND p.name OPERATOR(pg_catalog.=) 'search_path'"
+    );
+    () -> (Integer, Timestamptz, Text, Text, Text)
 }
 
 /// Sets up a fresh connection: a server that has lost its client gives up the client's statement
-/// and locks within half a second.
+/// and locks within half a second, and names are looked up where they are safe
+/// ([`secure_search_path`]).
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -84,7 +92,7 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    let (pid, started_at, language, version): (i32, DateTime<Utc>, String, String) =
+    let (pid, started_at, language, version, _path): (i32, DateTime<Utc>, String, String, String) =
         WhoServes {}.get_result(conn).await?;
     let messages_are_english = language.is_empty()
         || ["C", "POSIX", "en"].iter().any(|english| {

@@ -78,6 +78,9 @@ pub enum Failure {
     ConnectionLost,
     /// The transaction was aborted by an earlier failed statement (25P02).
     Aborted,
+    /// The database user lacks a privilege (42501): what is asked for is not a component's to do, or
+    /// the user is no member of `bmdb_component` ([`crate::grants`]).
+    Denied,
     /// The database gave a reason that its message does not tell in English: perhaps worth a retry.
     Unclassified,
     /// Anything else: a retry would fail again.
@@ -122,6 +125,12 @@ pub fn classify(error: &DieselError) -> Failure {
                 }
                 Kind::Unknown if message.starts_with("current transaction is aborted") => {
                     Failure::Aborted
+                }
+                Kind::Unknown
+                    if message.starts_with("permission denied")
+                        || message.starts_with("must be owner of") =>
+                {
+                    Failure::Denied
                 }
                 Kind::Unknown => Failure::Unclassified,
                 _ => Failure::Other,

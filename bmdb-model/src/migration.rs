@@ -1,6 +1,7 @@
 //! The embedded migrations, the versions a database has, and which versions get along.
 
 mod further;
+mod rights;
 
 pub use further::run_all_of;
 
@@ -13,12 +14,13 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use rights::Acting;
 
 /// All migrations of this release, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The key of the session-level advisory lock that makes concurrent migrators take turns ("bmdb").
-const MIGRATION_LOCK: i64 = 0x626d_6462;
+pub(crate) const MIGRATION_LOCK: i64 = 0x626d_6462;
 
 /// Why migrating, or judging a database's version, failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,15 @@ pub enum MigrationError {
         name: String,
         /// The migration that has its version.
         taken_by: String,
+    },
+    /// The user may not make or change tables.
+    #[error(
+        "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner, and \
+         components find the database migrated"
+    )]
+    MayNotMigrate {
+        /// Who is connected.
+        user: String,
     },
     /// A migration failed; it was rolled back, the ones before it stay applied.
     #[error("a migration failed: {0}")]
@@ -129,8 +140,12 @@ pub async fn status(conn: &mut AsyncPgConnection) -> Result<Vec<MigrationStatus>
 /// Cancellation: dropping the future does not stop a migration that has begun; it completes or
 /// rolls back in the background.
 ///
+/// Where nothing is pending it only reads, as any member of bmdb's roles may. Where the roles have been
+/// set up ([`crate::grants`]), migrations run as `bmdb_owner`, and to that role belongs what they make.
+///
 /// # Errors
-/// [`MigrationError::Failed`], [`MigrationError::ComponentTooOld`], [`MigrationError::Database`].
+/// [`MigrationError::MayNotMigrate`], [`MigrationError::Failed`], [`MigrationError::ComponentTooOld`],
+/// [`MigrationError::Database`].
 pub async fn run_pending(conn: AsyncPgConnection) -> Result<Vec<String>, MigrationError> {
     run_up_to(conn, &newest_known()).await
 }
@@ -140,10 +155,14 @@ pub async fn run_pending(conn: AsyncPgConnection) -> Result<Vec<String>, Migrati
 /// # Errors
 /// As [`run_pending`].
 pub async fn run_up_to(
-    conn: AsyncPgConnection,
+    mut conn: AsyncPgConnection,
     version: &str,
 ) -> Result<Vec<String>, MigrationError> {
     let version = version.to_owned();
+    let wanted = known().into_iter().map(|(known, _)| known);
+    if has_all(&mut conn, wanted.filter(|known| *known <= version)).await? {
+        return Ok(Vec::new());
+    }
     with_harness(conn, move |harness| {
         let pending = harness.pending_migrations(MIGRATIONS)?;
         let mut done = Vec::new();
@@ -244,6 +263,17 @@ async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrationE
         .await?)
 }
 
+/// Whether these migrations are applied already, so that nothing has to be done, nor to be allowed.
+async fn has_all(
+    conn: &mut AsyncPgConnection,
+    mut versions: impl Iterator<Item = String>,
+) -> Result<bool, MigrationError> {
+    rights::look_up_safely(conn).await?;
+    check_not_too_old(conn).await?;
+    let applied = applied(conn).await?;
+    Ok(versions.all(|version| applied.contains(&version)))
+}
+
 statement! {
     TableExists<'a> = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
     (table: &'a str => Text) -> Bool
@@ -261,8 +291,10 @@ async fn with_harness<T: Send + 'static>(
     mut conn: AsyncPgConnection,
     run: impl FnOnce(&mut Harness) -> Result<T, BoxedError> + Send + 'static,
 ) -> Result<T, MigrationError> {
+    rights::look_up_safely(&mut conn).await?;
     advisory(&mut conn, "SELECT pg_advisory_lock($1)").await?;
     check_not_too_old(&mut conn).await?;
+    let acting = rights::act(&mut conn).await?;
     let (result, mut conn) = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -280,6 +312,9 @@ async fn with_harness<T: Send + 'static>(
     .map_err(BoxedError::from)
     .and_then(|done| done)
     .map_err(MigrationError::Failed)?;
+    if acting == Acting::Owner {
+        rights::restrict(&mut conn).await?;
+    }
     advisory(&mut conn, "SELECT pg_advisory_unlock($1)").await?;
     result.map_err(MigrationError::Failed)
 }

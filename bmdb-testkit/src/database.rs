@@ -3,12 +3,14 @@
 use crate::TestkitError;
 use crate::keeper::connect;
 use crate::limit::within_limit;
+use crate::role::Role;
 use crate::server::Server;
 use crate::shared::shared;
 use crate::template::{Template, create_database};
-use crate::url::{of_writable, with_database};
+use crate::url::{of_writable, with_database, with_user};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use tokio_postgres::SimpleQueryMessage;
 
 /// A PostgreSQL database that belongs to one test.
@@ -20,7 +22,10 @@ use tokio_postgres::SimpleQueryMessage;
 pub struct TestDb {
     server: Arc<Server>,
     name: String,
+    admin_url: String,
     url: String,
+    /// Whether [`TestDb::url_as`] has set up the roles.
+    pub(crate) roles: OnceCell<()>,
 }
 
 impl TestDb {
@@ -61,10 +66,20 @@ impl TestDb {
         Template::new().database_on(server).await
     }
 
-    /// The URL of this database. Understood by libpq, tokio-postgres and Diesel.
+    /// The URL of this database, for the program under test. Understood by libpq, tokio-postgres and
+    /// Diesel.
+    ///
+    /// Its user is the kit's own, who may do everything; where `BMDB_TEST_ROLE` is `component`, it has
+    /// the privileges of a component and no others: see [`TestDb::url_as`].
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL of this database with the kit's own user, who may do everything.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        &self.admin_url
     }
 
     /// A URL of this database that finds whichever accepts writes: its server, or one of these
@@ -83,16 +98,16 @@ impl TestDb {
         &self.name
     }
 
-    /// A new connection to this database.
+    /// A new connection to this database, as the kit's own user.
     ///
     /// # Errors
     /// [`TestkitError::Diesel`], [`TestkitError::TimedOut`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, TestkitError> {
-        let connecting = AsyncPgConnection::establish(&self.url);
+        let connecting = AsyncPgConnection::establish(&self.admin_url);
         Ok(within_limit("the server to answer", connecting).await??)
     }
 
-    /// Runs one or more statements, on a connection of their own.
+    /// Runs one or more statements, on a connection of their own and as the kit's own user.
     ///
     /// # Errors
     /// [`TestkitError::Database`] with the SQLSTATE.
@@ -123,7 +138,7 @@ impl TestDb {
     }
 
     pub(crate) fn config(&self) -> Result<tokio_postgres::Config, TestkitError> {
-        Ok(self.url.parse()?)
+        Ok(self.admin_url.parse()?)
     }
 
     pub(crate) async fn clone_of(
@@ -140,12 +155,23 @@ impl TestDb {
                 found.await.map_err(failed)??
             }
         };
+        let role = Role::from_env()?;
+        let granted = role
+            .filter(|_| !template.is_empty())
+            .map(|_| template.clone().granted());
+        let template = granted.as_ref().unwrap_or(template);
         let name = create_database(&server.keeper, server.url(), template).await?;
         server.keeper.sweep();
+        let admin_url = with_database(server.url(), &name);
         Ok(Self {
-            url: with_database(server.url(), &name),
+            url: role.map_or_else(
+                || admin_url.clone(),
+                |role| with_user(&admin_url, role.login()),
+            ),
+            admin_url,
             server,
             name,
+            roles: OnceCell::new(),
         })
     }
 }
@@ -172,7 +198,7 @@ impl TestDb {
         eprintln!(
             "bmdb-testkit: the failed test's database: {} '{}'",
             psql.display(),
-            self.url
+            self.admin_url
         );
         if self.server.folder().is_some() {
             eprintln!(

@@ -112,6 +112,12 @@ pub enum TestkitError {
         /// What went wrong in it.
         reason: String,
     },
+    /// `BMDB_TEST_ROLE` names no role to test as: correct or unset it.
+    #[error("BMDB_TEST_ROLE is {value:?}; set it to `component`, or unset it")]
+    WrongRole {
+        /// The variable's value.
+        value: String,
+    },
     /// The server refused a statement, or could not be reached.
     #[error("{}", with_detail(.0))]
     Database(#[from] tokio_postgres::Error),

@@ -63,7 +63,12 @@ enum Level {
 enum Step {
     Migrations(Source),
     Sql(String),
-    Seed { version: String, seed: Seeder },
+    Seed {
+        version: String,
+        seed: Seeder,
+    },
+    /// The roles of [`bmdb_model::grants`], and logins that have them.
+    Roles,
 }
 
 impl Template {
@@ -173,12 +178,19 @@ impl Template {
             }
             Step::Sql(statements) => format!("statements {statements}"),
             Step::Seed { version, .. } => format!("seed {version}"),
+            Step::Roles => format!("roles of {}", env!("CARGO_PKG_VERSION")),
         });
         let parts: Vec<String> = [own].into_iter().chain(steps).collect();
         format!("{:016x}", fnv(parts.iter().map(String::as_bytes)))
     }
 
-    fn is_empty(&self) -> bool {
+    /// The same where components are what [`bmdb_model::grants`] lets them be.
+    pub(crate) fn granted(mut self) -> Self {
+        self.steps.push(Step::Roles);
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.level == Level::Empty && self.steps.is_empty()
     }
 }

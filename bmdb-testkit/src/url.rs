@@ -55,6 +55,16 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
     text
 }
 
+/// The same server and database, another user; the password stays. `user` needs no quoting.
+pub(crate) fn with_user(url: &str, user: &str) -> String {
+    // A later key overrides an earlier one, in either form.
+    match url.split_once("://") {
+        None => format!("{url} user={user}"),
+        Some((_, rest)) if rest.contains('?') => format!("{url}&user={user}"),
+        Some(_) => format!("{url}?user={user}"),
+    }
+}
+
 /// The same server and user, another database. `name` needs no quoting.
 pub(crate) fn with_database(url: &str, name: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -71,7 +81,7 @@ pub(crate) fn with_database(url: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_folder, of_writable, with_database};
+    use super::{of_folder, of_writable, with_database, with_user};
     use std::path::{Path, PathBuf};
     use tokio_postgres::config::{Host, TargetSessionAttrs};
 
@@ -105,6 +115,29 @@ mod tests {
             assert_eq!(changed, expected);
             let config: tokio_postgres::Config = changed.parse().unwrap();
             assert_eq!(config.get_dbname(), Some("new"), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_user_changes_and_nothing_else() {
+        for (url, expected) in [
+            (
+                "postgresql://postgres@/a?host=/dev/shm/x",
+                "postgresql://postgres@/a?host=/dev/shm/x&user=new",
+            ),
+            ("postgres://u:p@h/a", "postgres://u:p@h/a?user=new"),
+            (
+                "host=/tmp user=u dbname=a",
+                "host=/tmp user=u dbname=a user=new",
+            ),
+        ] {
+            let changed = with_user(url, "new");
+            assert_eq!(changed, expected);
+            let (old, new): (tokio_postgres::Config, tokio_postgres::Config) =
+                (url.parse().unwrap(), changed.parse().unwrap());
+            assert_eq!(new.get_user(), Some("new"), "{url}");
+            assert_eq!(new.get_password(), old.get_password());
+            assert_eq!(new.get_dbname(), Some("a"));
         }
     }
 

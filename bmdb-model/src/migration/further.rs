@@ -1,6 +1,6 @@
 //! Migrations of a user of bmdb, who has tables of their own beside it.
 
-use super::{BoxedError, MigrationError, known, with_harness};
+use super::{BoxedError, MigrationError, has_all, known, with_harness};
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel_async::AsyncPgConnection;
@@ -37,10 +37,13 @@ use std::collections::BTreeMap;
 /// # Errors
 /// [`MigrationError::VersionTaken`], and as [`run_pending`](super::run_pending); the failed migration is named.
 pub async fn run_all_of(
-    conn: AsyncPgConnection,
+    mut conn: AsyncPgConnection,
     source: impl MigrationSource<Pg> + Send + 'static,
 ) -> Result<Vec<String>, MigrationError> {
-    refuse_same_versions(&source)?;
+    let versions = refuse_same_versions(&source)?;
+    if has_all(&mut conn, versions.into_iter()).await? {
+        return Ok(Vec::new());
+    }
     with_harness(conn, move |harness| {
         let mut done = Vec::new();
         for migration in harness.pending_migrations(source)? {
@@ -54,18 +57,21 @@ pub async fn run_all_of(
     .await
 }
 
-fn refuse_same_versions(source: &impl MigrationSource<Pg>) -> Result<(), MigrationError> {
+/// The source's versions, none of which is another migration's.
+fn refuse_same_versions(source: &impl MigrationSource<Pg>) -> Result<Vec<String>, MigrationError> {
+    let mut versions = Vec::new();
     let mut names: BTreeMap<String, String> = known().into_iter().collect();
     for migration in source.migrations().map_err(MigrationError::Failed)? {
         let name = migration.name().to_string();
         let version = migration.name().version().to_string();
+        versions.push(version.clone());
         if let Some(taken_by) = names.insert(version, name.clone())
             && taken_by != name
         {
             return Err(MigrationError::VersionTaken { name, taken_by });
         }
     }
-    Ok(())
+    Ok(versions)
 }
 
 /// Diesel names a migration that is SQL, and none that is code.

@@ -28,6 +28,7 @@ mod provided;
 mod rearm;
 mod recovery;
 mod retrieval;
+mod roles;
 mod scenario;
 mod schema;
 mod snapshots;

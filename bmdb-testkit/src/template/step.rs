@@ -3,6 +3,7 @@
 use super::{Seeder, Source, Step};
 use crate::TestkitError;
 use crate::keeper::connect;
+use crate::role;
 use bmdb_model::migration;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
@@ -33,6 +34,7 @@ impl Step {
                 format!("the statements `{told}{more}`")
             }
             Self::Seed { version, .. } => format!("the seed {version:?}"),
+            Self::Roles => "the roles".to_owned(),
         }
     }
 
@@ -47,6 +49,10 @@ impl Step {
                 let client = connect(&url.parse()?).await?;
                 let run = client.batch_execute(statements).await;
                 run.map_err(|error| failed(self.name(), TestkitError::from(error)))
+            }
+            Self::Roles => {
+                let roles = role::set_up(url).await;
+                roles.map_err(|error| failed(self.name(), error))
             }
             Self::Seed { seed, .. } => {
                 let seeded = seeded(seed.clone(), url.to_owned()).await;

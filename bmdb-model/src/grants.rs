@@ -1,0 +1,201 @@
+//! The roles of an installation, and what each of them may do.
+//!
+//! | role | may | for |
+//! |---|---|---|
+//! | [`OWNER`] | everything in the schema: it owns what is in there | migrations, definitions of processes |
+//! | [`COMPONENT`] | read all, write rows; no definition, no version, no table | control loops |
+//! | [`VIEWER`] | read all | consoles, people at a psql prompt |
+//!
+//! They are roles to be a member of; nobody logs in as one. The server's administrator makes the
+//! logins: `CREATE ROLE agent_starter LOGIN PASSWORD '…' IN ROLE bmdb_component`. All databases of a
+//! server share the roles, and each needs its own [`apply`].
+//!
+//! Of what is made later, a component may read and write the tables, and a viewer read tables and
+//! views, if [`OWNER`] made it: the default privileges say so. Migrations of a member of it see to
+//! that, those of a user of bmdb ([`crate::migration::run_all_of`]) too. Whoever makes a table by
+//! hand does it after `SET ROLE bmdb_owner`. A table that components are not to write is a
+//! `REVOKE` in the migration that makes it, and no later [`apply`] grants that again.
+
+mod found;
+mod text;
+
+use crate::migration::MIGRATION_LOCK;
+use crate::{Error, connection};
+use diesel::result::Error as DieselError;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use found::Place;
+
+pub(crate) use found::{acts_as_owner, maker};
+
+/// The role that owns the schema's contents.
+pub const OWNER: &str = "bmdb_owner";
+/// The role of control loops.
+pub const COMPONENT: &str = "bmdb_component";
+/// The role of readers.
+pub const VIEWER: &str = "bmdb_viewer";
+
+/// What everybody must know alike, and what says who may connect: written by migrations and by those
+/// who define processes, never by components.
+///
+/// The planner of every component, and of whoever migrates, runs the view that a definition names.
+const GUARDED: [&str; 3] = [
+    "process_def",
+    "schema_compatibility",
+    "__diesel_schema_migrations",
+];
+
+/// Why roles and privileges could not be set up. Nothing but roles was made then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// A role is missing, and the user may not make it.
+    #[error(
+        "the role {role} is missing and {user:?} may not make roles: run this as a superuser, or as \
+         the database's owner with CREATEROLE"
+    )]
+    MayNotCreateRoles {
+        /// Who is connected.
+        user: String,
+        /// The first role that is missing.
+        role: &'static str,
+    },
+    /// The user may not grant or revoke something.
+    #[error(
+        "{user:?} cannot see to it that {what}: run this as a superuser, or as the owner of the \
+         database, its schema and its tables who is a member of bmdb_owner"
+    )]
+    NotInForce {
+        /// Who is connected.
+        user: String,
+        /// What would have to hold.
+        what: &'static str,
+    },
+    /// A statement failed.
+    #[error("{statement}: {source}")]
+    Refused {
+        /// Its text.
+        statement: String,
+        /// The database's answer.
+        source: Error,
+    },
+    /// The schema of the connection's `search_path` does not exist.
+    #[error("there is no schema to set up: does the URL's search_path name one that exists?")]
+    NoSchema,
+    /// The database refused a query.
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
+impl From<DieselError> for GrantError {
+    fn from(error: DieselError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// The statements that [`apply`] would run on this database, in their order. Reads only.
+///
+/// # Errors
+/// [`GrantError::NoSchema`], [`GrantError::Database`].
+pub async fn statements(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantError> {
+    connection::secure_search_path(conn).await?;
+    let place = found::place(conn).await?;
+    let roles = found::missing_roles(conn).await?;
+    let grants = text::grants(&place, &found::objects(conn, &place.schema).await?);
+    let roles = roles.into_iter().map(text::create_role);
+    Ok(roles.chain(grants).collect())
+}
+
+/// Sets up the roles and their privileges in this database; returns the statements that ran. As often
+/// as one likes: a second time changes nothing. What belongs to the user who has migrated so far, his
+/// own tables too, belongs to [`OWNER`] afterwards, and that user needs to be a member of a role from
+/// then on. Nobody else (`PUBLIC`) may connect to the database or see the schema any more.
+///
+/// Needs a connection that is in no transaction. A migration that runs is waited for.
+///
+/// Cancellation: roles may have been made, and nothing else.
+///
+/// # Errors
+/// [`GrantError`].
+pub async fn apply(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantError> {
+    connection::secure_search_path(conn).await?;
+    let place = found::place(conn).await?;
+    let mut done = create_roles(conn, &place).await?;
+    let (isolation, access) = (
+        connection::Isolation::ReadCommitted,
+        connection::Access::ReadWrite,
+    );
+    connection::begin(conn, isolation, access).await?;
+    match grant(conn, &place).await {
+        Ok(granted) => {
+            connection::commit(conn).await?;
+            done.extend(granted);
+            Ok(done)
+        }
+        Err(error) => {
+            connection::roll_back(conn).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Roles are the server's, so other databases' set-ups may make them at the same time; each is made
+/// outside of a transaction, that losing such a race loses nothing else.
+async fn create_roles(
+    conn: &mut AsyncPgConnection,
+    place: &Place,
+) -> Result<Vec<String>, GrantError> {
+    let mut done = Vec::new();
+    for role in found::missing_roles(conn).await? {
+        if !place.creates_roles {
+            let user = place.user.clone();
+            return Err(GrantError::MayNotCreateRoles { user, role });
+        }
+        let statement = text::create_role(role);
+        match conn.batch_execute(&statement).await {
+            Ok(()) => done.push(statement),
+            Err(_) if !found::missing_roles(conn).await?.contains(&role) => {}
+            Err(error) => return Err(refused(statement, error)),
+        }
+    }
+    Ok(done)
+}
+
+async fn grant(conn: &mut AsyncPgConnection, place: &Place) -> Result<Vec<String>, GrantError> {
+    // Taking a table over waits for its transactions, and everybody else waits behind that.
+    conn.batch_execute("SET LOCAL lock_timeout = '5s'").await?;
+    // Of two that grant on the same table at a time one fails; and a migration makes tables.
+    let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    conn.batch_execute(&lock).await?;
+    let statements = text::grants(place, &found::objects(conn, &place.schema).await?);
+    run(conn, &statements).await?;
+    match found::not_in_force(conn, &place.schema).await? {
+        None => Ok(statements),
+        Some(what) => Err(GrantError::NotInForce {
+            user: place.user.clone(),
+            what,
+        }),
+    }
+}
+
+/// Takes from components what default privileges give them of guarded tables and of views, once
+/// [`OWNER`] has migrated.
+pub(crate) async fn restrict(conn: &mut AsyncPgConnection) -> Result<(), GrantError> {
+    let place = found::place(conn).await?;
+    let objects = found::objects(conn, &place.schema).await?;
+    run(conn, &text::restrictions(&objects).collect::<Vec<_>>()).await
+}
+
+async fn run(conn: &mut AsyncPgConnection, statements: &[String]) -> Result<(), GrantError> {
+    for statement in statements {
+        let ran = conn.batch_execute(statement).await;
+        ran.map_err(|error| refused(statement.clone(), error))?;
+    }
+    Ok(())
+}
+
+fn refused(statement: String, error: DieselError) -> GrantError {
+    GrantError::Refused {
+        statement,
+        source: error.into(),
+    }
+}

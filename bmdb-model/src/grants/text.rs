@@ -1,0 +1,90 @@
+//! The statements that set up roles and privileges.
+
+use super::found::{Kind, Object, Place};
+use super::{COMPONENT, OWNER, VIEWER};
+
+pub(super) fn create_role(role: &str) -> String {
+    format!("CREATE ROLE {role} NOLOGIN")
+}
+
+pub(super) fn grants(place: &Place, objects: &[Object]) -> Vec<String> {
+    let Place {
+        user,
+        database,
+        schema,
+        ..
+    } = place;
+    let mut all = Vec::new();
+    if !place.is_owner {
+        // To hand tables over to a role one has to be a member of it.
+        let user = user.replace('"', "\"\"");
+        all.push(format!("GRANT {OWNER} TO \"{user}\""));
+    }
+    all.extend([
+        format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
+        format!("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {OWNER}"),
+        format!("GRANT CONNECT ON DATABASE {database} TO {COMPONENT}, {VIEWER}"),
+        format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"),
+        format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {OWNER}"),
+        format!("GRANT USAGE ON SCHEMA {schema} TO {COMPONENT}, {VIEWER}"),
+    ]);
+    let taken_over = || objects.iter().filter(|object| !object.is_owners);
+    all.extend(taken_over().filter_map(take_over));
+    all.extend(taken_over().flat_map(grant));
+    all.extend(restrictions(objects));
+    all.extend(of_later(schema));
+    all
+}
+
+fn take_over(Object { kind, name, .. }: &Object) -> Option<String> {
+    match kind {
+        Kind::Table | Kind::View | Kind::Sequence => {
+            Some(format!("ALTER TABLE {name} OWNER TO {OWNER}"))
+        }
+        Kind::ColumnsSequence => None,
+        Kind::Routine => Some(format!("ALTER ROUTINE {name} OWNER TO {OWNER}")),
+    }
+}
+
+fn grant(Object { kind, name, .. }: &Object) -> Vec<String> {
+    match kind {
+        Kind::Table | Kind::View => vec![
+            format!("REVOKE ALL ON TABLE {name} FROM PUBLIC"),
+            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {name} TO {COMPONENT}"),
+            format!("GRANT SELECT ON TABLE {name} TO {VIEWER}"),
+        ],
+        // Not UPDATE, which would let it set fences back.
+        Kind::Sequence | Kind::ColumnsSequence => vec![
+            format!("REVOKE ALL ON SEQUENCE {name} FROM PUBLIC"),
+            format!("GRANT USAGE ON SEQUENCE {name} TO {COMPONENT}"),
+        ],
+        Kind::Routine => vec![
+            format!("REVOKE ALL ON ROUTINE {name} FROM PUBLIC"),
+            format!("GRANT EXECUTE ON ROUTINE {name} TO {COMPONENT}"),
+        ],
+    }
+}
+
+/// Default privileges do not tell a view from a table, and writing to a simple view writes to the
+/// table below it, whoever may write to that.
+pub(super) fn restrictions(objects: &[Object]) -> impl Iterator<Item = String> {
+    let restricted = objects
+        .iter()
+        .filter(|object| object.kind == Kind::View || object.is_guarded);
+    restricted.map(|Object { name, .. }| {
+        format!("REVOKE INSERT, UPDATE, DELETE ON TABLE {name} FROM {COMPONENT}")
+    })
+}
+
+fn of_later(schema: &str) -> [String; 5] {
+    let of_owner = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER}");
+    let in_schema = format!("{of_owner} IN SCHEMA {schema}");
+    [
+        format!("{in_schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {COMPONENT}"),
+        format!("{in_schema} GRANT SELECT ON TABLES TO {VIEWER}"),
+        format!("{in_schema} GRANT USAGE ON SEQUENCES TO {COMPONENT}"),
+        // What a schema's defaults take away, the server's own give again.
+        format!("{of_owner} REVOKE EXECUTE ON ROUTINES FROM PUBLIC"),
+        format!("{in_schema} GRANT EXECUTE ON ROUTINES TO {COMPONENT}"),
+    ]
+}
