@@ -48,7 +48,8 @@ impl Bmdb {
     }
 
     /// Applies the pending migrations and returns their versions. Concurrent callers take turns. If
-    /// any was applied, the fleet is planned by what it brought.
+    /// any was applied, the fleet is planned by what it brought. Where none is pending any component may
+    /// call it; otherwise a member of `bmdb_owner` ([`bmdb_model::grants`]).
     ///
     /// Cancellation: a migration that has begun completes or rolls back in the background.
     ///

@@ -25,6 +25,8 @@ impl Bmdb {
     /// Whether a process is time-driven is remembered by components that have claimed it: restart
     /// them when that changes.
     ///
+    /// Needs a member of `bmdb_owner`, unless the definition is in force already.
+    ///
     /// Cancellation: the definition may be in force and part of the fleet unplanned by it. Call this
     /// again; [`Bmdb::replan`] would pass over those machines that are just being written.
     ///

@@ -242,9 +242,11 @@ impl QueryFragment<Pg> for Plan<'_> {
 }
 
 statement! {
-    /// The columns a workflow's view has, as far as the planner needs them.
-    WorkflowColumns<'a> = "SELECT count(*) = 3 FROM pg_attribute a \
-         WHERE a.attrelid = to_regclass(quote_ident($1)) AND NOT a.attisdropped \
+    /// The columns a workflow's view has, as far as the planner needs them. The server cuts a name that
+    /// is too long, and then it is another one.
+    WorkflowColumns<'a> = "SELECT count(*) = 3 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+         WHERE c.oid = to_regclass(quote_ident($1)) AND c.relname = $1 AND c.relkind IN ('v', 'm') \
+           AND NOT a.attisdropped \
            AND (a.attname, a.atttypid) IN (('machine_id', 'uuid'::regtype), ('provider', 'text'::regtype), \
                                            ('ready_at', 'timestamptz'::regtype))";
     (view: &'a str => Text) -> Bool

@@ -1,5 +1,7 @@
 //! `cargo xtask migrate`: new migrations, and applying, reverting and listing them.
 
+mod grants;
+
 use crate::server::{self, Network};
 use crate::shell::{Done, Failure, block_on, root};
 use bmdb_core::{Bmdb, Config};
@@ -46,6 +48,7 @@ enum Action {
     },
     /// List the migrations, and which of them are applied.
     Status(Target),
+    Grants(grants::Grants),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +83,7 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
             show(url).await
         }),
         Action::Status(target) => on(target, show),
+        Action::Grants(grants) => grants::run(grants),
     }
 }
 

@@ -15,6 +15,9 @@ const PG_BIN: &str = "BMDB_PG_BIN";
 const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
 const STRESS_SEED: &str = "BMDB_STRESS_SEED";
 
+/// How they learn which role's privileges the programs under test have.
+const ROLE: &str = "BMDB_TEST_ROLE";
+
 /// How they learn that nothing is to be fetched.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
 
@@ -32,6 +35,10 @@ pub(crate) struct Args {
     /// `14,18` or `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
+    /// Give the programs under test the privileges of a component (bmdb_component) and no others,
+    /// instead of a superuser's.
+    #[arg(long)]
+    as_component: bool,
     /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
     /// table of what happened.
     #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
@@ -98,6 +105,9 @@ pub(crate) fn run(args: &Args) -> Done {
 fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     let mut variables = vec![(SERVER, OsStr::new(server.url()))];
     variables.extend_from_slice(more);
+    if args.as_component {
+        variables.push((ROLE, OsStr::new("component")));
+    }
     if args.network.offline {
         variables.push((OFFLINE, OsStr::new("1")));
     }

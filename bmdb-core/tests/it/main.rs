@@ -17,6 +17,7 @@ mod fault;
 mod fleet;
 mod fuzzed;
 mod janitor;
+mod lookalikes;
 mod others;
 mod poller;
 mod race;

@@ -5,7 +5,7 @@ use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::backoff::BackoffRow;
 use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
-use bmdb_testkit::{Proxy, TestDb};
+use bmdb_testkit::{Proxy, Role, TestDb};
 use std::time::Duration;
 
 /// The seed's policy: 1, 2, 4, 5, 5, … seconds.
@@ -30,6 +30,18 @@ impl Scenario {
         let bmdb = connect(&db).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         Self { db, bmdb, session }
+    }
+
+    /// A connected owner of the installation, who may define processes.
+    pub(crate) async fn owner(&self) -> Bmdb {
+        owner(&self.db).await
+    }
+
+    /// Makes a view as its migration would: to the owner, and for everybody to read.
+    pub(crate) async fn create_view(&self, sql: &str) {
+        self.owner().await;
+        let as_owner = format!("SET ROLE bmdb_owner; {sql}");
+        self.db.execute(&as_owner).await.unwrap();
     }
 
     /// Another session of the same component.
@@ -91,6 +103,13 @@ impl Scenario {
     pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
         self.db.rows(sql).await.unwrap()
     }
+}
+
+/// A member of the owner's role, which may migrate and define processes.
+pub(crate) async fn owner(db: &TestDb) -> Bmdb {
+    let url = db.url_as(Role::Owner).await.unwrap();
+    let config = Config::new(url).component("owner").janitor_interval(None);
+    Bmdb::connect(config).await.unwrap()
 }
 
 /// A component without a janitor: tests that want one take its turns themselves.

@@ -1,9 +1,9 @@
 //! Upkeep: definitions, re-planning and trimming, beside components that go on working.
 
-use crate::scenario::{RETRY, Scenario, connect};
-use bmdb_core::{Claim, Retention, SessionOptions, TxError, TxOptions};
-use bmdb_model::{Process, ProcessDef, migration};
-use bmdb_testkit::TestDb;
+use crate::scenario::{RETRY, Scenario, owner};
+use bmdb_core::{Bmdb, Claim, Config, Retention, SessionOptions, TxError, TxOptions};
+use bmdb_model::{Failure, Lane, Process, ProcessDef, migration, process};
+use bmdb_testkit::{Role, TestDb};
 
 const WIPE: Process = Process::from_static("AcmeWipe");
 
@@ -23,14 +23,15 @@ async fn due(s: &Scenario, process: &Process) -> usize {
 async fn a_defined_process_is_due_at_once_and_nowhere_after_it_lost_its_workflow() {
     let s = Scenario::new().await;
     s.provided("a").await;
-    s.db.execute(WORKFLOW).await.unwrap();
+    s.create_view(WORKFLOW).await;
     let wipe = ProcessDef::new(WIPE);
-    s.bmdb
+    let owner = s.owner().await;
+    owner
         .define_process(&wipe.clone().workflow("acme_workflow_wipe"))
         .await
         .unwrap();
     assert_eq!(due(&s, &WIPE).await, 1);
-    s.bmdb.define_process(&wipe).await.unwrap();
+    owner.define_process(&wipe).await.unwrap();
     assert_eq!(due(&s, &WIPE).await, 0);
 }
 
@@ -40,7 +41,8 @@ async fn a_defined_process_is_due_at_once_and_nowhere_after_it_lost_its_workflow
 async fn a_definition_reaches_machines_that_are_just_being_written() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
-    s.db.execute(WORKFLOW).await.unwrap();
+    s.create_view(WORKFLOW).await;
+    let owner = s.owner().await;
     let definition = ProcessDef::new(WIPE).workflow("acme_workflow_wipe");
     let (touched, reached) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
     let writer = s
@@ -53,7 +55,7 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
         });
     let define = async {
         touched.notified().await;
-        let defined = s.bmdb.define_process(&definition);
+        let defined = owner.define_process(&definition);
         tokio::pin!(defined);
         // It waits for the writer.
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), &mut defined);
@@ -77,7 +79,7 @@ async fn a_migration_plans_the_machines_that_are_there_already() {
     )
     .await
     .unwrap();
-    let bmdb = connect(&db).await;
+    let bmdb = owner(&db).await;
     let applied = bmdb.migrate().await.unwrap();
     assert_eq!(applied.last(), Some(&migration::newest_known()));
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
@@ -141,4 +143,39 @@ async fn a_definition_that_cannot_be_planned_by_changes_nothing() {
         s.db.rows("SELECT count(*) FROM process_def").await.unwrap(),
         ["3"]
     );
+}
+
+#[tokio::test]
+async fn a_component_may_state_the_definition_in_force_and_change_none() {
+    let db = TestDb::new().await.unwrap();
+    let url = db.url_as(Role::Component).await.unwrap();
+    let component = Bmdb::connect(Config::new(url)).await.unwrap();
+    let start = Process::SHEPHERD_AGENT_START;
+    let mut conn = db.connect().await.unwrap();
+    let in_force = process::of(&mut conn, &start).await.unwrap();
+    component.define_process(&in_force).await.unwrap();
+
+    let begun = std::time::Instant::now();
+    let other = in_force.lane(Lane::from_static("mine"));
+    let refused = component.define_process(&other).await.unwrap_err();
+    assert_eq!(refused.failure(), Some(Failure::Denied), "{refused}");
+    // It is not tried again: that would go on for as long as transactions are retried.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn a_component_migrates_nothing_where_nothing_is_pending_and_is_told_who_may_where_something_is()
+ {
+    let db = TestDb::new().await.unwrap();
+    let url = db.url_as(Role::Component).await.unwrap();
+    let component = Bmdb::connect(Config::new(url)).await.unwrap();
+    assert_eq!(component.migrate().await.unwrap(), [""; 0]);
+
+    migration::revert_last(db.connect().await.unwrap(), 1)
+        .await
+        .unwrap();
+    let refused = component.migrate().await.unwrap_err().to_string();
+    assert!(refused.contains("member of bmdb_owner"), "{refused}");
+    assert_eq!(owner(&db).await.migrate().await.unwrap().len(), 1);
+    assert_eq!(component.migrate().await.unwrap(), [""; 0]);
 }

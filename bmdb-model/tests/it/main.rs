@@ -17,6 +17,7 @@ mod further;
 mod fuzzed;
 mod head;
 mod history;
+mod hostile_names;
 mod loss;
 mod migrations;
 mod notify;

@@ -6,7 +6,7 @@ use bmdb_model::{
     Error, MachineId, Process, ProcessDef, Provider, SessionId, machine, plan, process,
 };
 use bmdb_testkit::TestDb;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::time::Duration;
 
 pub(crate) const START: Process = Process::SHEPHERD_AGENT_START;
@@ -28,19 +28,20 @@ impl Scenario {
 
     /// Defines a process in a transaction of its own, as changing a lane needs it.
     pub(crate) async fn define(&mut self, definition: &ProcessDef) -> Result<(), Error> {
-        connection::begin(&mut self.conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-        let defined = process::define(&mut self.conn, definition).await;
+        let mut conn = self.db.connect().await.unwrap();
+        connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
+        let defined = process::define(&mut conn, definition).await;
         match defined {
-            Ok(()) => connection::commit(&mut self.conn).await,
+            Ok(()) => connection::commit(&mut conn).await,
             Err(error) => {
-                connection::roll_back(&mut self.conn).await?;
+                connection::roll_back(&mut conn).await?;
                 Err(error)
             }
         }
     }
 
     pub(crate) async fn on(db: TestDb) -> Self {
-        let conn = db.connect().await.unwrap();
+        let conn = AsyncPgConnection::establish(db.url()).await.unwrap();
         let session = db.session(60 * MINUTE).await.unwrap();
         Self { db, conn, session }
     }

@@ -191,16 +191,16 @@ async fn releases_of_a_batch_lock_items_in_order_however_they_are_given() {
 async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_other_in_a_circle() {
     let s = Scenario::new().await;
     let [first, second] = two_machines(&s).await;
-    s.db.execute(
+    s.create_view(
         "CREATE VIEW acme_workflow_probe AS
          SELECT machine_id, provider, NULL::timestamptz AS ready_at FROM machine_provided",
     )
-    .await
-    .unwrap();
+    .await;
     let mut blocker = s.db.connect().await.unwrap();
     let lane = process::of(&mut blocker, &START).await.unwrap().lane;
     let probe = ProcessDef::new(PROBE).lane(lane);
-    s.bmdb
+    s.owner()
+        .await
         .define_process(&probe.workflow("acme_workflow_probe"))
         .await
         .unwrap();
