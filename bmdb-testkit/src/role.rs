@@ -101,6 +101,18 @@ pub(crate) async fn set_up(url: &str) -> Result<(), TestkitError> {
     Ok(())
 }
 
+/// Lets components write what the kit's own user makes here from now on, as if a migration had made
+/// it: a test's own tables stand for those of a user of bmdb.
+pub(crate) async fn share_what_tests_make(url: &str) -> Result<(), TestkitError> {
+    let client = connect(&url.parse()?).await?;
+    let group = grants::COMPONENT;
+    let share = format!(
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {group};
+         ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {group}"
+    );
+    Ok(client.batch_execute(&share).await?)
+}
+
 /// All tests of a server make it, and all but the first find it made.
 async fn make_login(
     client: &Client,

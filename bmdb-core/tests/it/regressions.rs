@@ -1,6 +1,6 @@
 //! What the system before this one got wrong, each as a story of two lines and its test.
 
-use crate::scenario::{RETRY, Scenario, connect, work_access, work_on};
+use crate::scenario::{RETRY, Scenario, connect, owner, work_access, work_on};
 use bmdb_backoff::{Backoff, Jitter, Seconds};
 use bmdb_core::{Claim, Session, SessionOptions, TxError, WorkError};
 use bmdb_model::{AgentStarted, Process, Provider};
@@ -235,7 +235,7 @@ async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     .unwrap();
     let bmdb = connect(&db).await;
     assert_eq!(
-        bmdb.migrate().await.unwrap(),
+        owner(&db).await.migrate().await.unwrap(),
         ["20261122000400", "20261122000500", "20261123000100"]
     );
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();

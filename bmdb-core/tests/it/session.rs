@@ -1,6 +1,6 @@
 //! A session: works while it beats, is lost when it does not, and leaves nothing behind.
 
-use crate::scenario::{Scenario, connect, work_and_give_back, work_on};
+use crate::scenario::{Scenario, connect, owner, work_and_give_back, work_on};
 use crate::wait::until;
 use bmdb_core::{Bmdb, Config, SessionError, SessionOptions, SessionState, TxError};
 use bmdb_model::Process;
@@ -132,7 +132,7 @@ async fn no_session_starts_on_a_database_that_is_not_migrated() {
         ),
         "{refused:?}"
     );
-    assert_eq!(bmdb.migrate().await.unwrap().len(), 6);
+    assert_eq!(owner(&db).await.migrate().await.unwrap().len(), 6);
     assert_eq!(bmdb.migrate().await.unwrap().len(), 0);
     bmdb.start_session(SessionOptions::default()).await.unwrap();
 }

@@ -63,6 +63,8 @@ async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_nex
 async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
     let mut s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
+    // No component adds a process.
+    s.conn = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;
     for name in ["First", "Second"] {
         // A rival has the machine, and adds a process meanwhile.

@@ -38,6 +38,13 @@ async fn is_denied(conn: &mut AsyncPgConnection, sql: &str) -> bool {
     }
 }
 
+/// Migrated, and no roles were set up in it, whoever the tests run as.
+async fn ungranted() -> TestDb {
+    let db = TestDb::empty().await.unwrap();
+    run_pending(db.connect().await.unwrap()).await.unwrap();
+    db
+}
+
 async fn relations(db: &TestDb, kinds: &str) -> Vec<String> {
     let found = db
         .rows(&format!(
@@ -194,7 +201,7 @@ async fn who_is_no_member_of_a_role_may_not_even_connect() {
 
 #[tokio::test]
 async fn setting_the_roles_up_again_changes_nothing_and_asks_for_little() {
-    let db = TestDb::new().await.unwrap();
+    let db = ungranted().await;
     let mut conn = db.connect().await.unwrap();
     let planned = grants::statements(&mut conn).await.unwrap();
     assert!(
@@ -263,7 +270,7 @@ async fn what_a_member_of_the_owner_migrates_belongs_to_the_owner_and_components
 
 #[tokio::test]
 async fn tables_views_and_functions_of_a_user_are_covered_whenever_they_are_made() {
-    let db = TestDb::new().await.unwrap();
+    let db = ungranted().await;
     let before = "CREATE TABLE racks (rack_id bigserial PRIMARY KEY, name text);
                   CREATE VIEW rack_names AS SELECT name FROM racks;
                   CREATE FUNCTION racks() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM racks'";

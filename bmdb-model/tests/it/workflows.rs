@@ -29,7 +29,7 @@ async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
     ))
     .await
     .unwrap();
-    process::define(&mut s.conn, &wipe()).await.unwrap();
+    s.define(&wipe()).await.unwrap();
     let ours = "ShepherdAgentStart|shepherd|Equinix|t";
     assert_eq!(s.rows(items).await, [ours]);
 

@@ -51,8 +51,11 @@ impl Step {
                 run.map_err(|error| failed(self.name(), TestkitError::from(error)))
             }
             Self::Roles => {
-                let roles = role::set_up(url).await;
-                roles.map_err(|error| failed(self.name(), error))
+                let roles = async {
+                    role::set_up(url).await?;
+                    role::share_what_tests_make(url).await
+                };
+                roles.await.map_err(|error| failed(self.name(), error))
             }
             Self::Seed { seed, .. } => {
                 let seeded = seeded(seed.clone(), url.to_owned()).await;

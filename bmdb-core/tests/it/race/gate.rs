@@ -89,12 +89,12 @@ impl Gate {
     }
 }
 
-/// Superusers are exempt from row security, so they take a role that every server has. It gets its
-/// rights in this database only, so nothing is left behind.
+/// Superusers are exempt from row security, so they take a role that every server has, unless the tests
+/// run as a component. It gets its rights in this database only, so nothing is left behind.
 async fn gated_url(db: &TestDb) -> String {
     let is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     let role = match db.rows(is_superuser).await.unwrap()[0].as_str() {
-        "t" => "-c role=pg_monitor ",
+        "t" if db.url() == db.admin_url() => "-c role=pg_monitor ",
         _ => "",
     };
     let options = format!("{role}-c test.gated=yes");
