@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// `14,18` or `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
-    /// Give the programs under test the privileges of a component (bmdb_component) and no others,
-    /// instead of a superuser's.
+    /// Give what is tested the privileges of a component (bmdb_component) and no others, instead of a
+    /// superuser's: bmdb-core and bmdb-model, or what ARGS name.
     #[arg(long)]
     as_component: bool,
     /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
@@ -56,6 +56,12 @@ pub(crate) struct Args {
         value_name = "ARGS"
     )]
     runner: Vec<String>,
+}
+
+impl Args {
+    fn role(&self) -> Option<(&'static str, &'static OsStr)> {
+        self.as_component.then_some((ROLE, OsStr::new("component")))
+    }
 }
 
 /// Major versions of PostgreSQL.
@@ -105,14 +111,14 @@ pub(crate) fn run(args: &Args) -> Done {
 fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     let mut variables = vec![(SERVER, OsStr::new(server.url()))];
     variables.extend_from_slice(more);
-    if args.as_component {
-        variables.push((ROLE, OsStr::new("component")));
-    }
     if args.network.offline {
         variables.push((OFFLINE, OsStr::new("1")));
     }
     let tests = match args.stress {
-        Some(seconds) => run_stress(seconds, args.seed, &variables),
+        Some(seconds) => {
+            variables.extend(args.role());
+            run_stress(seconds, args.seed, &variables)
+        }
         None => run_tests(args, &variables),
     };
     if tests.is_err() && server.folder().is_some() {
@@ -138,8 +144,8 @@ fn run_stress(seconds: u16, seed: Option<u64>, variables: &[(&str, &OsStr)]) -> 
 }
 
 fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
-    let nextest = succeeds(&mut cargo(["nextest", "--version"]));
-    let runner: &[&str] = if nextest {
+    let is_nextest = succeeds(&mut cargo(["nextest", "--version"]));
+    let runner: &[&str] = if is_nextest {
         &["nextest", "run"]
     } else {
         &["test", "--lib", "--bins", "--tests", "--examples"]
@@ -153,11 +159,34 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
     } else {
         &["--workspace", "--all-features"]
     };
-    let mut tests = cargo(runner.iter().chain(everything).copied());
-    tests.args(&args.runner);
-    shell::run(tests.envs(variables.iter().copied()))?;
+    let run = |filter: &[&str], role: Option<(&str, &OsStr)>| {
+        let mut tests = cargo(runner.iter().chain(everything).chain(filter).copied());
+        tests.args(&args.runner).envs(role);
+        shell::run(tests.envs(variables.iter().copied()))
+    };
     if !args.runner.is_empty() {
-        return Ok(());
+        return run(&[], args.role());
+    }
+    match (args.as_component, is_nextest) {
+        (false, _) => run(&[], None)?,
+        // Of one build. What the kit does is done by its own user.
+        (true, true) => {
+            run(
+                &["-E", "package(bmdb-core) + package(bmdb-model)"],
+                args.role(),
+            )?;
+            run(
+                &["-E", "not (package(bmdb-core) + package(bmdb-model))"],
+                None,
+            )?;
+        }
+        (true, false) => {
+            run(
+                &["--exclude", "bmdb-testkit", "--exclude", "xtask"],
+                args.role(),
+            )?;
+            run(&["--exclude", "bmdb-core", "--exclude", "bmdb-model"], None)?;
+        }
     }
     let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
     shell::run(examples.envs(variables.iter().copied()))
