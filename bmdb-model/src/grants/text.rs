@@ -46,13 +46,21 @@ fn take_over(Object { kind, name, .. }: &Object) -> Option<String> {
     }
 }
 
-fn grant(Object { kind, name, .. }: &Object) -> Vec<String> {
-    match kind {
-        Kind::Table | Kind::View => vec![
-            format!("REVOKE ALL ON TABLE {name} FROM PUBLIC"),
-            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {name} TO {COMPONENT}"),
-            format!("GRANT SELECT ON TABLE {name} TO {VIEWER}"),
-        ],
+fn grant(object: &Object) -> Vec<String> {
+    let name = &object.name;
+    match object.kind {
+        Kind::Table | Kind::View => {
+            let privileges = if is_read_only(object) {
+                "SELECT"
+            } else {
+                "SELECT, INSERT, UPDATE, DELETE"
+            };
+            vec![
+                format!("REVOKE ALL ON TABLE {name} FROM PUBLIC"),
+                format!("GRANT {privileges} ON TABLE {name} TO {COMPONENT}"),
+                format!("GRANT SELECT ON TABLE {name} TO {VIEWER}"),
+            ]
+        }
         // Not UPDATE, which would let it set fences back.
         Kind::Sequence | Kind::ColumnsSequence => vec![
             format!("REVOKE ALL ON SEQUENCE {name} FROM PUBLIC"),
@@ -65,12 +73,14 @@ fn grant(Object { kind, name, .. }: &Object) -> Vec<String> {
     }
 }
 
-/// Default privileges do not tell a view from a table, and writing to a simple view writes to the
-/// table below it, whoever may write to that.
+/// For components. Writing to a simple view writes to the table below it, whoever may write to that.
+fn is_read_only(object: &Object) -> bool {
+    object.kind == Kind::View || object.is_guarded
+}
+
+/// What default privileges, which do not tell a view from a table, have given too much.
 pub(super) fn restrictions(objects: &[Object]) -> impl Iterator<Item = String> {
-    let restricted = objects
-        .iter()
-        .filter(|object| object.kind == Kind::View || object.is_guarded);
+    let restricted = objects.iter().filter(|object| is_read_only(object));
     restricted.map(|Object { name, .. }| {
         format!("REVOKE INSERT, UPDATE, DELETE ON TABLE {name} FROM {COMPONENT}")
     })
