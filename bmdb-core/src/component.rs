@@ -52,14 +52,14 @@ impl Component {
     /// Connects once, to find out whether the server and the database will do, and starts the tasks.
     pub(crate) async fn start(config: Config) -> Result<Self, ConnectError> {
         let target = Target::new(&config)?;
-        let (mut conn, info) = target.connect().await?;
+        let beat = target.for_heartbeat(heartbeat::LONGEST_LIMIT);
+        let (mut conn, info) = beat.connect().await?;
         migration::check_not_too_old(&mut conn).await?;
         let pool = Pool::new(target.clone(), config.pool_size, &config);
         let registry = Arc::new(Registry::default());
         // A connection of their own: giving work back must not wait for the work of others.
         let chore_pool = Pool::new(target.clone(), 1, &config);
         let chores = Chores::start(chore_pool, registry.clone());
-        let beat = target.with_statement_timeout(heartbeat::LONGEST_LIMIT);
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
         let notify = target.notify(&info);
@@ -88,8 +88,7 @@ impl Component {
 
     /// A connection outside the pool, whose statements may take any time.
     pub(crate) async fn connect_for_migration(&self) -> Result<AsyncPgConnection, ConnectError> {
-        let patient = self.target.with_statement_timeout(Duration::ZERO);
-        Ok(patient.connect().await?.0)
+        Ok(self.target.for_migration().connect().await?.0)
     }
 
     /// Refuses a database whose schema does not fit. It is looked at until it does, then no more.

@@ -1,5 +1,8 @@
 //! How a component connects and behaves.
 
+use crate::connect::Target;
+use crate::error::ConnectError;
+use crate::url::Environment;
 use bmdb_model::history::Retention;
 use std::time::Duration;
 
@@ -18,7 +21,19 @@ pub enum History {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The database, as a URL (`postgres://user@host/database`) or as `key=value` pairs.
+    /// The database, as a URL (`postgres://user@host/database`) or as `key=value` pairs, with the
+    /// parameters of libpq: see [`DatabaseUrl`](crate::DatabaseUrl).
+    ///
+    /// # Encryption
+    /// `sslmode`, `sslrootcert` (a file, or `system`), `sslcert`, `sslkey`, `sslcrl` and their like mean
+    /// what they mean to libpq, with one difference on purpose: where `sslmode` is left out it is
+    /// `require`, not `prefer`, for servers on other machines. A server without TLS then takes
+    /// `sslmode=disable`. `require` does not find out who the server is, unless `sslrootcert` says
+    /// whom to trust; over networks that are not yours, use `sslmode=verify-full`.
+    ///
+    /// # Several servers
+    /// `host=a,b` or `postgres://a,b/…` are tried in their order, with `target_session_attrs=read-write`
+    /// until one accepts writes, as after a fail-over.
     pub url: String,
     /// The name of the component, a label of its sessions. Default: `bmdb`.
     pub component: String,
@@ -28,7 +43,9 @@ pub struct Config {
     /// on. Default: 10.
     pub pool_size: usize,
     /// How long connecting, and waiting for a free connection, may take, and for how long
-    /// [`Bmdb::drain`](crate::Bmdb::drain) tries to close its sessions. Default: 10 s.
+    /// [`Bmdb::drain`](crate::Bmdb::drain) tries to close its sessions. Of several servers each gets an
+    /// equal share, so that one that does not answer leaves time for the others; a `connect_timeout`
+    /// in the URL is each one's. Default: 10 s.
     pub connect_timeout: Duration,
     /// How long the server works on one statement before it gives up, and how long it lets an open
     /// transaction wait for its client: a closure that waits for something else for longer loses
@@ -37,7 +54,14 @@ pub struct Config {
     /// A server that is silent for two seconds more is not working on the statement: its answer is taken
     /// for lost, and so is the connection. Operations of a session are given up earlier where the session
     /// is lost earlier.
+    ///
+    /// This and `lock_timeout` are set when a connection is made; an `options=-c statement_timeout=…`
+    /// of the URL comes after them. Migrations may take any time.
     pub statement_timeout: Duration,
+    /// How long a statement waits for a lock that somebody else holds before it fails with
+    /// [`Failure::LockTimeout`](bmdb_model::Failure::LockTimeout); at most half of `statement_timeout`,
+    /// so that waiting can be told from working. Default: 30 s.
+    pub lock_timeout: Duration,
     /// For how long a transaction that lost against a concurrent one is run again. Default: 10 s.
     pub retry_for: Duration,
     /// Whether history keeps every attempt. Default: [`History::Folded`].
@@ -65,10 +89,13 @@ pub struct Config {
     /// and keeps it until the commit is on disk: such commits go one after the other. Where a server
     /// is to take thousands of them a second, leave it out; pollers then find what is due by polling.
     pub notify: bool,
+    /// Where the rest of the URL is taken from, if from anywhere.
+    pub(crate) environment: Option<Environment>,
 }
 
 impl Config {
-    /// A configuration with defaults for the database at `url`.
+    /// A configuration with defaults for the database at `url`. Nothing else is looked at: no variable
+    /// of the environment, no file that the URL does not name.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -78,13 +105,42 @@ impl Config {
             pool_size: 10,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
+            lock_timeout: Duration::from_secs(30),
             retry_for: Duration::from_secs(10),
             history: History::default(),
             janitor_interval: Some(Duration::from_secs(1)),
             replan_period: Some(Duration::from_secs(3600)),
             retention: Some(Retention::default()),
             notify: true,
+            environment: None,
         }
+    }
+
+    /// A configuration for the database that the environment names (`PGHOST`, `PGDATABASE`, …).
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::new("").fill_from_env()
+    }
+
+    /// The same, with what the URL leaves out as libpq has it: from its variables, which are read now
+    /// (`PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT`, …), and
+    /// from its files in the home folder (`~/.pgpass`, `~/.postgresql/root.crt`, `postgresql.crt` and
+    /// `postgresql.key` there).
+    #[must_use]
+    pub fn fill_from_env(self) -> Self {
+        Self {
+            environment: Some(Environment::read()),
+            ..self
+        }
+    }
+
+    /// Finds what [`Bmdb::connect`](crate::Bmdb::connect) would refuse before it sends anything,
+    /// files of certificates and keys included.
+    ///
+    /// # Errors
+    /// [`ConnectError::InvalidUrl`], [`ConnectError::InvalidConfig`], [`ConnectError::UnusableFile`].
+    pub fn check(&self) -> Result<(), ConnectError> {
+        Target::new(self)?.check()
     }
 
     /// The same with another component name.

@@ -5,11 +5,12 @@ use chrono::{DateTime, Utc};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why connecting to a database failed.
+/// Why connecting to a database failed. No password and no key is in any of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The text is no database URL.
+    /// The text is no database URL, or one that asks for what cannot be: correct it, or the variable of
+    /// the environment that it names.
     #[error(
         "not a usable database URL: {0}; expected postgres://user@host:port/database or \
          key=value pairs"
@@ -49,9 +50,73 @@ pub enum ConnectError {
         /// What was wrong with its answer.
         source: Source,
     },
+    /// A file of certificates, keys or passwords cannot be used: mend or replace it.
+    #[error("{parameter}: {}: {problem}", path.display())]
+    UnusableFile {
+        /// The parameter of the URL that names it.
+        parameter: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The server does not encrypt, and the connection must be encrypted: let it, or do without.
+    #[error(
+        "the database server at {target} has no TLS, without which a password could be read and \
+         statements be changed on their way; switch it on there (ssl = on), or add sslmode=disable \
+         if you mean it"
+    )]
+    NotEncrypted {
+        /// Host and port.
+        target: String,
+    },
+    /// The server's certificate is not one to be trusted. It may be another server, or one in between.
+    #[error("the certificate of the database server at {target} is refused: {problem}")]
+    ServerNotTrusted {
+        /// Host and port.
+        target: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The server does not trust the client's certificate, or misses one: name another with `sslcert`
+    /// and `sslkey`.
+    #[error("the database server at {target} refuses the client's certificate: {problem}")]
+    ClientNotTrusted {
+        /// Host and port.
+        target: String,
+        /// The server's reason, and which certificate it was shown.
+        problem: String,
+    },
+    /// The two could not agree on how to encrypt.
+    #[error("no encrypted connection to the database server at {target}: {source}")]
+    Tls {
+        /// Host and port.
+        target: String,
+        /// What went wrong.
+        source: Source,
+    },
+    /// The server is not of the kind that `target_session_attrs` asks for: wait for a fail-over, or
+    /// name the others too.
+    #[error("the database server at {target} is not {wanted} (target_session_attrs)")]
+    OtherRole {
+        /// Host and port, or socket directory.
+        target: String,
+        /// The kind that is asked for.
+        wanted: &'static str,
+    },
+    /// None of the servers that the URL names will do, each for a reason of its own.
+    #[error("none of {} database servers will do: {}", .0.len(), each(.0))]
+    NoServer(
+        /// In the order in which they were tried.
+        Vec<ConnectError>,
+    ),
     /// The server is too old or another product.
-    #[error("the database server is version {version}; bmdb needs PostgreSQL 14 or newer")]
+    #[error(
+        "the database server at {target} is version {version}; bmdb needs PostgreSQL 14 or newer"
+    )]
     UnsupportedServer {
+        /// Host and port, or socket directory.
+        target: String,
         /// What the server calls its version.
         version: String,
     },
@@ -67,8 +132,18 @@ pub enum ConnectError {
     #[error(transparent)]
     Migration(#[from] bmdb_model::migration::MigrationError),
     /// Setting up the fresh connection failed.
-    #[error("setting up the connection failed: {0}")]
-    SetUp(bmdb_model::Error),
+    #[error("setting up the connection to {target} failed: {source}")]
+    SetUp {
+        /// Host and port, or socket directory.
+        target: String,
+        /// The database's reason.
+        source: bmdb_model::Error,
+    },
+}
+
+fn each(errors: &[ConnectError]) -> String {
+    let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
 }
 
 /// Why a transaction, or any other operation of a session, failed.

@@ -62,6 +62,7 @@ mod holdings;
 mod janitor;
 mod lease;
 mod loss;
+mod passfile;
 mod patience;
 mod poller;
 mod pool;
@@ -75,9 +76,11 @@ mod session;
 mod start;
 mod tags;
 mod terms;
+mod tls;
 mod together;
 mod transaction;
 mod upkeep;
+mod url;
 mod wake;
 mod work;
 
@@ -97,6 +100,7 @@ pub use preview::{LostWork, NextChunk, Preview};
 pub use session::Session;
 pub use terms::SessionOptions;
 pub use transaction::{Tx, TxFn, TxOptions};
+pub use url::{DatabaseUrl, UrlError};
 pub use work::Work;
 
 #[cfg(doctest)]

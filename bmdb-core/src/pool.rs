@@ -30,7 +30,11 @@ impl Manager for Connector {
 
     async fn create(&self) -> Result<Link, ConnectError> {
         let (mut conn, info) = self.0.connect().await?;
-        plan_once(&mut conn).await.map_err(ConnectError::SetUp)?;
+        let planned = plan_once(&mut conn).await;
+        planned.map_err(|source| ConnectError::SetUp {
+            target: self.0.describe(),
+            source,
+        })?;
         if !info.messages_are_english {
             tracing::warn!(
                 "the server's messages are not English, so deadlocks cannot be told from other \
@@ -61,7 +65,7 @@ impl Pool {
         let timeout = Some(config.connect_timeout);
         let timeouts = Timeouts {
             wait: timeout,
-            create: timeout,
+            create: Some(target.longest()),
             recycle: timeout,
         };
         let connections = Deadpool::builder(Connector(target))

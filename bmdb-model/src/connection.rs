@@ -34,6 +34,10 @@ pub struct ConnectionInfo {
     pub messages_are_english: bool,
     /// What kind of server it is.
     pub engine: Engine,
+    /// Whether it repeats what another server writes, until it is promoted.
+    pub is_standby: bool,
+    /// Whether its transactions may only read unless they say otherwise, as those of standbys.
+    pub is_read_only: bool,
 }
 
 /// A kind of server that speaks PostgreSQL's protocol.
@@ -73,12 +77,14 @@ impl Engine {
 statement! {
     WhoServes = concat!(
         "SELECT a.pid, a.backend_start, pg_catalog.current_setting('lc_messages'), \
-                pg_catalog.version(), ", path::safe_path!(), " \
+                pg_catalog.version(), ", path::safe_path!(), ", \
+                pg_catalog.pg_is_in_recovery(), \
+                pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' \
          FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_settings p \
          WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
            AND p.name OPERATOR(pg_catalog.=) 'search_path'"
     );
-    () -> (Integer, Timestamptz, Text, Text, Text)
+    () -> (Integer, Timestamptz, Text, Text, Text, Bool, Bool)
 }
 
 /// Sets up a fresh connection: a server that has lost its client gives up the client's statement
@@ -92,8 +98,9 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    let (pid, started_at, language, version, _path): (i32, DateTime<Utc>, String, String, String) =
+    let (pid, started_at, language, version, path, is_standby, is_read_only) =
         WhoServes {}.get_result(conn).await?;
+    let (language, version, _path): (String, String, String) = (language, version, path);
     let messages_are_english = language.is_empty()
         || ["C", "POSIX", "en"].iter().any(|english| {
             language
@@ -104,6 +111,8 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
         backend: Backend { pid, started_at },
         messages_are_english,
         engine: Engine::of(&version),
+        is_standby,
+        is_read_only,
     })
 }
 

@@ -81,6 +81,13 @@ pub enum Failure {
     /// The database user lacks a privilege (42501): what is asked for is not a component's to do, or
     /// the user is no member of `bmdb_component` ([`crate::grants`]).
     Denied,
+    /// Somebody has held a lock that the statement needs for longer than `lock_timeout` (55P03). It
+    /// changed nothing. To run it again at once would be to wait as long again: do so later, or find
+    /// out who holds the lock (`pg_blocking_pids`).
+    LockTimeout,
+    /// The statement took longer than `statement_timeout` (57014). It changed nothing, and would again
+    /// take as long.
+    StatementTimeout,
     /// The database gave a reason that its message does not tell in English: perhaps worth a retry.
     Unclassified,
     /// Anything else: a retry would fail again.
@@ -131,6 +138,12 @@ pub fn classify(error: &DieselError) -> Failure {
                         || message.starts_with("must be owner of") =>
                 {
                     Failure::Denied
+                }
+                Kind::Unknown if message == "canceling statement due to lock timeout" => {
+                    Failure::LockTimeout
+                }
+                Kind::Unknown if message == "canceling statement due to statement timeout" => {
+                    Failure::StatementTimeout
                 }
                 Kind::Unknown => Failure::Unclassified,
                 _ => Failure::Other,

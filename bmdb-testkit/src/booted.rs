@@ -12,7 +12,9 @@ use crate::installation::Installation;
 use crate::lease::Lease;
 use crate::limit::wait_for;
 use crate::profile::Profile;
+use crate::socket::PORT;
 use crate::sweep::{self, NEW, PREFIX};
+use crate::tcp::Listening;
 use crate::url::of_folder;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -30,6 +32,7 @@ pub(crate) struct Booted {
     pub(crate) profile: Profile,
     /// How many seconds the server stays when nobody holds its lease; 0 where it is ours alone.
     linger: u64,
+    listening: Listening,
     /// Gone once the server may go.
     lease: Option<Lease>,
     state: Mutex<State>,
@@ -52,12 +55,14 @@ impl Booted {
         account: &Account,
         data: &Path,
         linger: u64,
+        listening: &Listening,
     ) -> Result<Self, TestkitError> {
         let fill = |new: &Path| {
             account.create_dir(new)?;
-            copy::tree(data, new, account, |_| true)
+            copy::tree(data, new, account, |_| true)?;
+            listening.write(new, account)
         };
-        Self::boot_on(installation, profile, account, &fill, linger)
+        Self::boot_on(installation, profile, account, &fill, linger, listening)
     }
 
     /// The same on a data directory that `fill` makes at the path that it is given.
@@ -67,6 +72,7 @@ impl Booted {
         account: &Account,
         fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
         linger: u64,
+        listening: &Listening,
     ) -> Result<Self, TestkitError> {
         let mut parents = profile.folders().into_iter().peekable();
         let (folder, lease) = loop {
@@ -86,6 +92,7 @@ impl Booted {
             account: account.clone(),
             profile,
             linger,
+            listening: listening.clone(),
             lease: Some(lease),
             state: Mutex::new(State::Halted { pid: None }),
         };
@@ -102,7 +109,16 @@ impl Booted {
     }
 
     pub(crate) fn url(&self) -> String {
-        of_folder(&self.folder)
+        let url = of_folder(&self.folder);
+        match self.listening.port {
+            PORT => url,
+            port => format!("{url}&port={port}"),
+        }
+    }
+
+    /// Its port, if it listens on more than a socket.
+    pub(crate) fn tcp_port(&self) -> Option<u16> {
+        self.listening.is_tcp().then_some(self.listening.port)
     }
 
     /// Whether others may have joined it.
@@ -142,6 +158,12 @@ impl Booted {
             .arg("-k")
             .arg(&self.folder)
             .args(self.profile.options().flat_map(|option| ["-c", option]))
+            .args(
+                self.listening
+                    .options()
+                    .iter()
+                    .flat_map(|option| ["-c", option]),
+            )
             .stdin(Lease::reader(&self.folder)?)
             .stdout(open()?)
             .stderr(open()?)

@@ -13,6 +13,7 @@ use crate::hash::fnv;
 use crate::installation::Installation;
 use crate::limit::lock;
 use crate::profile::Profile;
+use crate::tcp::Listening;
 use crate::template::Template;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
@@ -75,7 +76,14 @@ impl Seed {
             account.run("initdb", initdb)
         })?;
         find_or_make(&cache, &migrated, |unfinished| {
-            let server = Booted::boot(installation, Profile::Fast, account, &base, 0)?;
+            let server = Booted::boot(
+                installation,
+                Profile::Fast,
+                account,
+                &base,
+                0,
+                &Listening::default(),
+            )?;
             template.make_on(&server.url())?;
             server.halt(Shutdown::Clean)?;
             account.create_dir(unfinished)?;

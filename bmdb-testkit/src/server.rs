@@ -10,6 +10,7 @@ use crate::lookup::{Lookup, Places, Verdict};
 use crate::profile::Profile;
 use crate::seed::Seed;
 use crate::shared::{Joined, shared};
+use crate::tcp::Listening;
 use crate::template::Template;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Server {
     url: String,
-    kind: Kind,
+    pub(crate) kind: Kind,
     pub(crate) keeper: Arc<Keeper>,
 }
 
@@ -81,7 +82,13 @@ impl Server {
     /// [`TestkitError::Boot`] with the server's log, [`TestkitError::Files`],
     /// [`TestkitError::NoAccount`], [`TestkitError::TimedOut`].
     pub fn boot(installation: &Installation, profile: Profile) -> Result<Self, TestkitError> {
-        let booted = boot(installation, profile, &Template::new(), 0)?;
+        let booted = boot(
+            installation,
+            profile,
+            &Template::new(),
+            0,
+            &Listening::default(),
+        )?;
         Ok(Self::new(booted.url(), Kind::Booted(booted)))
     }
 
@@ -192,15 +199,30 @@ pub(crate) fn boot(
     profile: Profile,
     template: &Template,
     linger: u64,
+    listening: &Listening,
 ) -> Result<Booted, TestkitError> {
     let account = Account::for_server()?;
     let seed = Seed::find_or_make(installation, &account, template)?;
-    match Booted::boot(installation, profile, &account, &seed.path, linger) {
+    match Booted::boot(
+        installation,
+        profile,
+        &account,
+        &seed.path,
+        linger,
+        listening,
+    ) {
         // An old seed may have lost a part to a cleaner of temporary files.
         Err(_) if !seed.is_new => {
             seed.discard();
             let seed = Seed::find_or_make(installation, &account, template)?;
-            Booted::boot(installation, profile, &account, &seed.path, linger)
+            Booted::boot(
+                installation,
+                profile,
+                &account,
+                &seed.path,
+                linger,
+                listening,
+            )
         }
         booted => booted,
     }

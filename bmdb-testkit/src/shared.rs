@@ -13,6 +13,7 @@ use crate::lookup::{Lookup, Places, Verdict};
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
 use crate::socket;
+use crate::tcp::Listening;
 use crate::template::Template;
 use crate::url::of_folder;
 use std::env;
@@ -81,7 +82,13 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
     if let Verdict::Running { url } = &lookup.verdict {
         return Server::running(url);
     }
-    let booted = boot(&lookup.installation()?, Profile::Fast, template, linger())?;
+    let booted = boot(
+        &lookup.installation()?,
+        Profile::Fast,
+        template,
+        linger(),
+        &Listening::default(),
+    )?;
     // Renamed, so that nobody reads half of it.
     let new = words::new(&cache, &name);
     fs::write(&new, booted.folder().as_os_str().as_encoded_bytes())

@@ -8,6 +8,7 @@ use crate::booted::Booted;
 use crate::limit::wait_for;
 use crate::profile::Profile;
 use crate::server::Server;
+use crate::tcp::Listening;
 use backup::back_up;
 use session::Session;
 use std::path::Path;
@@ -98,6 +99,7 @@ fn make(primary: &Booted, replication: Replication) -> Result<Booted, TestkitErr
         &primary.account,
         &|data| back_up(primary, &session, data),
         0,
+        &Listening::default(),
     )?;
     let name = name_of(&standby.data());
     wait_for("the standby to follow its primary", || {

@@ -7,7 +7,6 @@ use super::{MAKING, name_of};
 use crate::TestkitError;
 use crate::account::Account;
 use crate::booted::Booted;
-use crate::url::of_folder;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -62,7 +61,7 @@ pub(super) fn back_up(
     // The last word on a setting counts. Whoever the primary waits for is not the standby's to wait
     // for.
     let name = name_of(data);
-    let primary = of_folder(primary.folder());
+    let primary = primary.url();
     write(
         "postgresql.auto.conf",
         &format!(

@@ -1,0 +1,158 @@
+//! The parameters of database URLs: what each may be, and the environment's name for it.
+
+/// A parameter that is understood.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// The variable that libpq takes it from where it is left out.
+    pub(super) variable: Option<&'static str>,
+    pub(super) kind: Kind,
+}
+
+/// What the value of a parameter may be.
+pub(super) enum Kind {
+    Text,
+    /// A whole number of seconds or whatever the parameter counts.
+    Number,
+    OneOf(&'static [&'static str]),
+    /// Understood, and of no effect here.
+    Nothing,
+    /// One for each host, separated by commas.
+    Hosts,
+    Addresses,
+    Ports,
+    /// libpq knows it and we do not: why, or what to do instead.
+    Refused(&'static str),
+}
+
+use Kind::{Addresses, Hosts, Nothing, Number, OneOf, Ports, Refused, Text};
+
+const SWITCH: Kind = OneOf(&["0", "1"]);
+
+const fn parameter(name: &'static str, variable: Option<&'static str>, kind: Kind) -> Parameter {
+    Parameter {
+        name,
+        variable,
+        kind,
+    }
+}
+
+/// Those of libpq, in alphabetical order.
+pub(super) const PARAMETERS: &[Parameter] = &[
+    parameter("application_name", Some("PGAPPNAME"), Text),
+    parameter(
+        "channel_binding",
+        Some("PGCHANNELBINDING"),
+        OneOf(&["disable", "prefer", "require"]),
+    ),
+    parameter("client_encoding", None, OneOf(&["UTF8", "utf8", "auto"])),
+    parameter("connect_timeout", Some("PGCONNECT_TIMEOUT"), Number),
+    parameter("dbname", Some("PGDATABASE"), Text),
+    parameter("fallback_application_name", None, Text),
+    // Preferring what nobody here can do is doing without.
+    parameter(
+        "gssencmode",
+        Some("PGGSSENCMODE"),
+        OneOf(&["disable", "prefer"]),
+    ),
+    parameter("host", Some("PGHOST"), Hosts),
+    parameter("hostaddr", Some("PGHOSTADDR"), Addresses),
+    parameter("keepalives", None, SWITCH),
+    parameter("keepalives_count", None, Number),
+    parameter("keepalives_idle", None, Number),
+    parameter("keepalives_interval", None, Number),
+    parameter(
+        "load_balance_hosts",
+        Some("PGLOADBALANCEHOSTS"),
+        OneOf(&["disable", "random"]),
+    ),
+    parameter("options", Some("PGOPTIONS"), Text),
+    parameter("passfile", Some("PGPASSFILE"), Text),
+    parameter("password", Some("PGPASSWORD"), Text),
+    parameter("port", Some("PGPORT"), Ports),
+    parameter(
+        "require_auth",
+        Some("PGREQUIREAUTH"),
+        Refused("is not supported; channel_binding=require admits SCRAM over TLS only"),
+    ),
+    parameter(
+        "requirepeer",
+        Some("PGREQUIREPEER"),
+        Refused("is not supported; use TLS with sslmode=verify-full"),
+    ),
+    parameter(
+        "service",
+        Some("PGSERVICE"),
+        Refused("is not supported; write out what the service stands for"),
+    ),
+    parameter(
+        "ssl_max_protocol_version",
+        Some("PGSSLMAXPROTOCOLVERSION"),
+        Refused("is not supported; TLS 1.2 and 1.3 are spoken"),
+    ),
+    parameter(
+        "ssl_min_protocol_version",
+        Some("PGSSLMINPROTOCOLVERSION"),
+        OneOf(&["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]),
+    ),
+    parameter("sslcert", Some("PGSSLCERT"), Text),
+    parameter(
+        "sslcertmode",
+        Some("PGSSLCERTMODE"),
+        OneOf(&["disable", "allow"]),
+    ),
+    parameter("sslcompression", Some("PGSSLCOMPRESSION"), Nothing),
+    parameter("sslcrl", Some("PGSSLCRL"), Text),
+    parameter(
+        "sslcrldir",
+        Some("PGSSLCRLDIR"),
+        Refused("is not supported; put the lists into one file and name it with sslcrl"),
+    ),
+    parameter("sslkey", Some("PGSSLKEY"), Text),
+    parameter(
+        "sslmode",
+        Some("PGSSLMODE"),
+        OneOf(&[
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "verify-full",
+        ]),
+    ),
+    parameter(
+        "sslnegotiation",
+        Some("PGSSLNEGOTIATION"),
+        OneOf(&["postgres", "direct"]),
+    ),
+    parameter(
+        "sslpassword",
+        None,
+        Refused("is not supported; decrypt the key with `openssl pkey` and protect its file"),
+    ),
+    parameter("sslrootcert", Some("PGSSLROOTCERT"), Text),
+    parameter("sslsni", Some("PGSSLSNI"), SWITCH),
+    parameter(
+        "target_session_attrs",
+        Some("PGTARGETSESSIONATTRS"),
+        OneOf(&[
+            "any",
+            "read-write",
+            "read-only",
+            "primary",
+            "standby",
+            "prefer-standby",
+        ]),
+    ),
+    parameter("tcp_user_timeout", None, Number),
+    parameter("user", Some("PGUSER"), Text),
+];
+
+/// The parameter of this name. `keepalives_retries` is what tokio-postgres calls `keepalives_count`.
+pub(super) fn named(name: &str) -> Option<&'static Parameter> {
+    let name = match name {
+        "keepalives_retries" => "keepalives_count",
+        name => name,
+    };
+    PARAMETERS.iter().find(|parameter| parameter.name == name)
+}
