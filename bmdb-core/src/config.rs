@@ -4,6 +4,7 @@ use crate::connect::Target;
 use crate::error::ConnectError;
 use crate::url::Environment;
 use bmdb_model::history::Retention;
+use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
 /// Whether history keeps every attempt.
@@ -141,6 +142,15 @@ impl Config {
     /// [`ConnectError::InvalidUrl`], [`ConnectError::InvalidConfig`], [`ConnectError::UnusableFile`].
     pub fn check(&self) -> Result<(), ConnectError> {
         Target::new(self)?.check()
+    }
+
+    /// A connection of one's own to the database, as migrations get one: encrypted as the URL says, and
+    /// without limits on statements and locks.
+    ///
+    /// # Errors
+    /// [`ConnectError`], but for [`ConnectError::Migration`].
+    pub async fn connect(&self) -> Result<AsyncPgConnection, ConnectError> {
+        Ok(Target::new(self)?.for_migration().connect().await?.0)
     }
 
     /// The same with another component name.

@@ -210,7 +210,11 @@ impl TxError {
 impl TxError {
     /// Whether the database may answer if it is asked again.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_)) || self.failure() == Some(Failure::ConnectionLost)
+        matches!(self, Self::Unavailable(_))
+            || matches!(
+                self.failure(),
+                Some(Failure::ConnectionLost | Failure::LockTimeout)
+            )
     }
 }
 

@@ -8,7 +8,7 @@ use bmdb_core::{Bmdb, Config};
 use bmdb_model::migration;
 use bmdb_testkit::{Lookup, TestDb};
 use clap::{Args, Subcommand};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -101,14 +101,19 @@ fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
 }
 
 async fn apply(url: &str) -> Done {
-    let config = Config::new(url)
-        .component("xtask migrate")
-        .janitor_interval(None);
-    let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
+    let bmdb = Bmdb::connect(config(url)).await.map_err(Failure::check)?;
     for version in bmdb.migrate().await.map_err(Failure::check)? {
         println!("applied {version}");
     }
     Ok(())
+}
+
+/// What the URL leaves out is the environment's, as for every program that people call.
+fn config(url: &str) -> Config {
+    Config::new(url)
+        .fill_from_env()
+        .component("xtask migrate")
+        .janitor_interval(None)
 }
 
 async fn show(url: &str) -> Done {
@@ -125,11 +130,8 @@ async fn show(url: &str) -> Done {
 }
 
 async fn connect(url: &str) -> Result<AsyncPgConnection, Failure> {
-    AsyncPgConnection::establish(url).await.map_err(|error| {
-        Failure::check(format!(
-            "cannot connect: {error}; is --database-url right, and does the server run?"
-        ))
-    })
+    let connected = config(url).connect().await;
+    connected.map_err(|error| Failure::check(format!("cannot connect: {error}")))
 }
 
 fn new(name: &str, date: Option<&str>) -> Done {

@@ -139,18 +139,18 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
 #[test]
 fn a_password_that_is_not_encoded_is_refused_and_not_repeated() {
     for text in [
-        "postgres://u:se@cret@h/db",
-        "postgres://u:se/cret@h/db",
-        "postgres://u:se?cret@h/db",
+        "postgres://u:ZQ@cret@h/db",
+        "postgres://u:ZQ/cret@h/db",
+        "postgres://u:ZQ?cret@h/db",
         "postgres://u:1?cret@h/db",
         "postgres://u:1?cret=@h/db",
-        "postgres://u:se%cret@h/db",
-        "user=u password=se cret",
-        "user=u password=se cret=1",
-        "user=u password='se'cret'",
+        "postgres://u:ZQ%cret@h/db",
+        "user=u password=ZQ cret",
+        "user=u password=ZQ cret=1",
+        "user=u password='ZQ'cret'",
     ] {
         let error = refused(text);
-        for part in ["cret", "se "] {
+        for part in ["cret", "ZQ"] {
             assert!(!error.contains(part), "{text}: {error}");
         }
     }

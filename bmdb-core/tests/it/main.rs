@@ -28,6 +28,7 @@ mod scenario;
 mod session;
 mod shutdown;
 mod stress;
+mod tls;
 mod transactions;
 mod upkeep;
 mod wait;

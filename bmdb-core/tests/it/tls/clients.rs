@@ -1,0 +1,110 @@
+//! Who the client is: certificates, passwords, and passwords that are bound to the encryption.
+
+use super::{Authority, Folder, Tls};
+use bmdb_core::ConnectError;
+use bmdb_testkit::Tcp;
+
+#[tokio::test]
+async fn a_server_that_asks_for_certificates_gets_the_right_one_or_says_why_not() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let folder = Folder::new();
+    let root = folder.file("root.crt", &ours.certificate);
+    let server = ours.server(&["localhost"]);
+    let tcp = Tcp::new()
+        .tls(server.certificate, server.key)
+        .client_authorities(&ours.certificate)
+        .rules(["hostssl all all 127.0.0.1/32 cert"]);
+    let tls = Tls::boot(tcp).await;
+    let full = format!("sslmode=verify-full sslrootcert={root}");
+
+    let right = folder.identity("right", &ours.client("postgres"));
+    let connected = tls.is_encrypted(&format!("{full} {right}")).await;
+    assert!(connected.unwrap());
+
+    let missing = tls.is_encrypted(&full).await.unwrap_err();
+    let text = missing.to_string();
+    assert!(
+        matches!(missing, ConnectError::Refused { .. }),
+        "{missing:?}"
+    );
+    assert!(
+        text.contains("requires a valid client certificate"),
+        "{text}"
+    );
+    let left_out = format!("{full} {right} sslcertmode=disable");
+    let missing = tls.is_encrypted(&left_out).await.unwrap_err();
+    assert!(
+        matches!(missing, ConnectError::Refused { .. }),
+        "{missing:?}"
+    );
+
+    let strange = folder.identity("strange", &theirs.client("postgres"));
+    let error = tls
+        .is_encrypted(&format!("{full} {strange}"))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error, ConnectError::ClientNotTrusted { .. }),
+        "{error:?}"
+    );
+    assert!(
+        text.contains("UnknownCA") && text.contains("strange.crt"),
+        "{text}"
+    );
+
+    let old = folder.identity("old", &ours.expired(&["postgres"]));
+    let error = tls
+        .is_encrypted(&format!("{full} {old}"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConnectError::ClientNotTrusted { .. }),
+        "{error:?}"
+    );
+
+    let other = folder.identity("other", &ours.client("somebody"));
+    let error = tls
+        .is_encrypted(&format!("{full} {other}"))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
+    assert!(text.contains("certificate authentication failed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_password_is_bound_to_the_encryption_where_that_is_required() {
+    let ours = Authority::new("ours");
+    let server = ours.server(&["localhost"]);
+    let tcp = Tcp::new()
+        .tls(server.certificate, server.key)
+        .rules(["host all all 127.0.0.1/32 scram-sha-256"]);
+    let tls = Tls::boot(tcp).await;
+    tls.db
+        .execute("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'pass:word'")
+        .await
+        .unwrap();
+    let folder = Folder::new();
+    let passfile = folder.file("pass", "localhost:*:*:clerk:pass\\:word\n");
+    for (parameters, is_let_in) in [
+        (
+            "password=pass:word sslmode=require channel_binding=require",
+            true,
+        ),
+        ("password=pass:word sslmode=disable", true),
+        ("password=wrong sslmode=require", false),
+        ("sslmode=require", false),
+        (
+            "password=pass:word sslmode=disable channel_binding=require",
+            false,
+        ),
+        (&format!("passfile={passfile}"), true),
+    ] {
+        let connected = tls.is_encrypted(&format!("user=clerk {parameters}")).await;
+        assert_eq!(connected.is_ok(), is_let_in, "{parameters}: {connected:?}");
+        if let Err(error) = connected {
+            assert!(!error.to_string().contains("pass:word"), "{error}");
+        }
+    }
+}
