@@ -17,6 +17,7 @@ mod server;
 mod shared;
 mod sharing;
 mod standby;
+mod tcp;
 mod template;
 mod time;
 

@@ -1,0 +1,134 @@
+//! URLs of several servers: which one is taken, and what is said when none will do.
+
+use crate::tls::installed;
+use bmdb_core::{Bmdb, Config, ConnectError};
+use bmdb_testkit::{Profile, Replication, Server, TestDb};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_postgres::NoTls;
+
+async fn durable() -> Arc<Server> {
+    let boot = || Server::boot(&installed(), Profile::Durable).unwrap();
+    Arc::new(tokio::task::spawn_blocking(boot).await.unwrap())
+}
+
+fn folder(server: &Server) -> String {
+    server.folder().unwrap().display().to_string()
+}
+
+/// How many connections of this component a server has.
+async fn connections(server: &Server, component: &str) -> i64 {
+    let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+    client.query_one(sql, &[&component]).await.unwrap().get(0)
+}
+
+async fn connect(url: &str) -> Result<Bmdb, ConnectError> {
+    let mut config = Config::new(url).component("one of several");
+    config.connect_timeout = Duration::from_secs(20);
+    Bmdb::connect(config.janitor_interval(None)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_server_is_found_whatever_comes_first() {
+    let primary = durable().await;
+    let db = TestDb::on(&primary).await.unwrap();
+    let standby = primary.standby(Replication::Synchronous).unwrap();
+    let hosts = [folder(&primary), folder(&standby)];
+    let (of_primary, of_standby) = (&*primary, &standby);
+    for (kind, found) in [
+        ("read-write", of_primary),
+        ("primary", of_primary),
+        ("read-only", of_standby),
+        ("standby", of_standby),
+        ("prefer-standby", of_standby),
+    ] {
+        for order in [[0, 1], [1, 0]] {
+            let [first, second] = order.map(|i| hosts[i].as_str());
+            let url = format!(
+                "host=/nowhere,{first},{second} user=postgres dbname={} \
+                 target_session_attrs={kind}",
+                db.name()
+            );
+            let bmdb = connect(&url).await.unwrap();
+            assert!(connections(found, "one of several").await > 0, "{kind}");
+            drop(bmdb);
+        }
+    }
+    let [primary_only, standby_only] = hosts.each_ref().map(|host| {
+        format!(
+            "host={host} user=postgres dbname={} target_session_attrs=",
+            db.name()
+        )
+    });
+    connect(&format!("{primary_only}prefer-standby"))
+        .await
+        .unwrap();
+    for (url, reason) in [
+        (format!("{primary_only}standby"), "is not a standby"),
+        (format!("{primary_only}read-only"), "is not a read-only one"),
+        (format!("{standby_only}primary"), "is not a primary"),
+        (
+            format!("{standby_only}read-write"),
+            "is not one that accepts writes",
+        ),
+    ] {
+        let error = connect(&url).await.unwrap_err();
+        assert!(matches!(error, ConnectError::OtherRole { .. }), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn every_server_that_was_tried_is_named_with_its_own_reason() {
+    let db = TestDb::new().await.unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let url = format!(
+        "host=/nowhere,127.0.0.1 port=5432,{port} user=u password=secret dbname={}",
+        db.name()
+    );
+    let error = connect(&url).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(&error, ConnectError::NoServer(reasons) if reasons.len() == 2),
+        "{error:?}"
+    );
+    assert!(
+        text.starts_with("none of 2 database servers will do: "),
+        "{text}"
+    );
+    assert!(text.contains("/nowhere/.s.PGSQL.5432: "), "{text}");
+    assert!(text.contains(&format!(
+        "; cannot reach the database server at 127.0.0.1:{port}: "
+    )));
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
+    let db = TestDb::new().await.unwrap();
+    // Takes connections, as the kernel does by itself, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().map(|address| (address.port(), silent));
+    let (port, _silent) = silent.unwrap();
+    let config: tokio_postgres::Config = db.url().parse().unwrap();
+    let tokio_postgres::config::Host::Unix(folder) = &config.get_hosts()[0] else {
+        return; // The test server is one that somebody else runs.
+    };
+    let user = config.get_user().unwrap();
+    let url = format!(
+        "host=127.0.0.1,{} port={port},{} user={user} dbname={}",
+        folder.display(),
+        config.get_ports().first().copied().unwrap_or(5432),
+        db.name()
+    );
+    let mut config = Config::new(url).janitor_interval(None);
+    config.connect_timeout = Duration::from_secs(4);
+    let bmdb = Bmdb::connect(config).await.unwrap();
+    // The pool's connections, too, are found behind the silent one.
+    bmdb.start_session(Default::default()).await.unwrap();
+}

@@ -1,0 +1,52 @@
+//! Servers that are reached over TCP.
+
+use crate::{Result, own};
+use bmdb_testkit::{Profile, Server, Tcp, TestDb};
+use std::sync::Arc;
+use tokio_postgres::{Config, NoTls};
+
+fn over_tcp(server: &Server, db: &TestDb) -> Result<Config> {
+    let mut config = Config::new();
+    config.host("127.0.0.1").user("postgres").dbname(db.name());
+    config.port(server.port().ok_or("no port")?);
+    Ok(config)
+}
+
+async fn boot(tcp: Tcp) -> Result<Arc<Server>> {
+    let installation = own::installed()?;
+    let boot = move || Server::boot_tcp(&installation, Profile::Fast, &tcp);
+    Ok(Arc::new(tokio::task::spawn_blocking(boot).await??))
+}
+
+#[tokio::test]
+async fn a_database_is_reached_over_tcp_and_over_the_socket() -> Result {
+    let server = boot(Tcp::new()).await?;
+    let db = TestDb::on(&server).await?;
+    db.execute("CREATE TABLE notes AS SELECT 7 AS n").await?;
+    let (client, connection) = over_tcp(&server, &db)?.connect(NoTls).await?;
+    tokio::spawn(connection);
+    let n: i32 = client.query_one("SELECT n FROM notes", &[]).await?.get(0);
+    assert_eq!(n, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rules_say_who_comes_in_over_tcp() -> Result {
+    let server = boot(Tcp::new().rules(["host all all 127.0.0.1/32 reject"])).await?;
+    let db = TestDb::on(&server).await?;
+    let refused = over_tcp(&server, &db)?.connect(NoTls).await.err();
+    let refused = refused.ok_or("it let us in")?;
+    assert_eq!(refused.code().map(|code| code.code()), Some("28000"));
+    assert_eq!(own::boot(Profile::Fast)?.port(), None);
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_is_none_is_told_in_the_servers_words() -> Result {
+    let tcp = Tcp::new().tls("no certificate", "no key");
+    let error = Server::boot_tcp(&own::installed()?, Profile::Fast, &tcp);
+    let error = error.err().ok_or("it booted")?.to_string();
+    assert!(error.contains("server.crt"), "{error}");
+    assert!(!format!("{tcp:?}").contains("no key"));
+    Ok(())
+}
