@@ -23,8 +23,8 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Starts the agent on machines that need one, until SIGTERM.
 #[derive(Debug, Clone, Parser)]
 struct Options {
-    /// The database.
-    #[arg(long)]
+    /// The database. In the variable, unlike on a command line, nobody else sees a password.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
     /// What to run for a machine; it finds the machine in BMDB_MACHINE_ID, BMDB_PROVIDER_ID,
     /// BMDB_FENCE and BMDB_ATTEMPT, and fails with the last line of its standard error as cause.

@@ -53,7 +53,8 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Target {
-    /// The database to work on.
+    /// The database to work on. Other users see command lines: leave the password to PGPASSWORD or
+    /// to ~/.pgpass.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     #[command(flatten)]

@@ -27,8 +27,8 @@ const CAUSE: &str = "no answer";
 /// Claims and fails machines for some time, and tells how many.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The database.
-    #[arg(long)]
+    /// The database. In the variable, unlike on a command line, nobody else sees a password.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
     /// How many work at once.
     #[arg(long, default_value_t = 1)]

@@ -25,6 +25,7 @@ mod rearm;
 mod regressions;
 mod round_trips;
 mod scenario;
+mod secrets;
 mod servers;
 mod session;
 mod shutdown;

@@ -36,7 +36,7 @@ impl Workers {
         let mut workers = Vec::new();
         for number in 0..count {
             let mut command = Command::new(program);
-            command.args(["--database-url", url, "--command"]);
+            command.env("DATABASE_URL", url).arg("--command");
             command.arg(root().join("examples/start-agent.sh"));
             for provider in providers {
                 command.args(["--provider", provider.as_str()]);

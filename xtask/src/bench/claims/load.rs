@@ -52,7 +52,7 @@ impl Load {
     ) -> Result<Loaded, Failure> {
         let before = Counters::read(db, server).await?;
         let mut command = Command::new(&self.0);
-        command.args(["--database-url", db.url()]);
+        command.env("DATABASE_URL", db.url());
         for (name, value) in options {
             command.arg(format!("--{name}"));
             command.args(Some(value).filter(|value| !value.is_empty()));
