@@ -11,6 +11,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A port that was free may be somebody else's a moment later.
 const TRIES: usize = 3;
@@ -124,7 +125,7 @@ impl std::fmt::Debug for Tcp {
 pub(crate) struct Listening {
     /// Of its socket as well.
     pub(crate) port: u16,
-    tcp: Option<Tcp>,
+    tcp: Option<Arc<Tcp>>,
 }
 
 impl Default for Listening {
@@ -143,7 +144,7 @@ impl Listening {
         let free = free.map_err(|source| TestkitError::Listen { place, source })?;
         Ok(Self {
             port: free.port(),
-            tcp: Some(tcp.clone()),
+            tcp: Some(Arc::new(tcp.clone())),
         })
     }
 
@@ -156,7 +157,7 @@ impl Listening {
 
     /// What is set on the command line, behind the profile's.
     pub(crate) fn options(&self) -> Vec<String> {
-        let mut options = self.tcp.as_ref().map_or_else(Vec::new, Tcp::options);
+        let mut options = self.tcp.as_ref().map_or_else(Vec::new, |tcp| tcp.options());
         if self.port != PORT {
             options.push(format!("port={}", self.port));
         }

@@ -10,6 +10,7 @@ mod claim;
 mod connect;
 mod drain;
 mod ends;
+mod environment;
 mod exclusion;
 mod failover;
 mod fault;

@@ -127,7 +127,7 @@ async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
         db.name()
     );
     let mut config = Config::new(url).janitor_interval(None);
-    config.connect_timeout = Duration::from_secs(3);
+    config.connect_timeout = Duration::from_secs(6);
     let bmdb = Bmdb::connect(config).await.unwrap();
     // The pool's connections, too, are found behind the silent one.
     bmdb.start_session(Default::default()).await.unwrap();

@@ -82,6 +82,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
     /// A file that only its owner may read.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);

@@ -30,6 +30,13 @@ fn check_metadata(metadata: &Value, files: &[TextFile]) -> Vec<Finding> {
             let fix = "turn off the feature that brings libpq in: `cargo tree -i pq-sys`";
             findings.push(Finding::new("Cargo.toml", 1, "no libpq", fix));
         }
+        if ["openssl-sys", "aws-lc-sys"].contains(&name(package)) {
+            let fix = format!(
+                "turn off the feature that brings it in, `cargo tree -i {0}`: rustls has ring",
+                name(package)
+            );
+            findings.push(Finding::new("Cargo.toml", 1, "one cryptography", fix));
+        }
         if rust_version(package) > ours {
             let fix = format!(
                 "{} {} needs Rust {}: take an older version, or raise the workspace's rust-version",
