@@ -189,6 +189,12 @@ mod tests {
     }
 
     #[test]
+    fn another_cryptography_is_found() {
+        let openssl = json!({ "name": "openssl-sys", "id": "o" });
+        assert!(found(&core(), GOOD, &openssl)[0].starts_with("one cryptography"));
+    }
+
+    #[test]
     fn manifests_of_their_own_mind_are_found() {
         let found = found(&json!({ "name": "bmdb-core" }), "", &other());
         let rules: Vec<&str> = found.iter().filter_map(|f| f.split(':').next()).collect();
