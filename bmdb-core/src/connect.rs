@@ -116,7 +116,8 @@ impl Target {
         for role in self.role.rounds() {
             reasons.clear();
             for server in self.in_order() {
-                let connecting = server.connect(&self.timeouts, *role);
+                // Boxed: it is rare, and large and deep for all the futures that contain it.
+                let connecting = Box::pin(server.connect(&self.timeouts, *role));
                 let connected = tokio::time::timeout(self.limit, connecting).await;
                 let late = |_| ConnectError::Timeout {
                     target: server.name().to_owned(),
