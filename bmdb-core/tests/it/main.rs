@@ -13,6 +13,7 @@ mod exclusion;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod migrate;
 mod others;
 mod poller;
 mod race;

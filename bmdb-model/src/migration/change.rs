@@ -259,6 +259,10 @@ async fn take_turn(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), 
 async fn set_up(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     // Of failures to get a lock the message tells, where it is English. Not everybody may set this.
     let _refused = conn.batch_execute("SET lc_messages = 'C'").await;
+    // What a killed migrator has begun ends soon, and with it its turn. Not every platform can tell.
+    let _unsupported = conn
+        .batch_execute("SET client_connection_check_interval = '500ms'")
+        .await;
     let (stalled, third) = (STALLED.as_millis(), STALLED.as_secs() / 3);
     conn.batch_execute(&format!(
         "SET idle_in_transaction_session_timeout = {stalled}; \

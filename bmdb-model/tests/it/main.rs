@@ -18,6 +18,7 @@ mod frozen;
 mod further;
 mod head;
 mod history;
+mod interrupted;
 mod loss;
 mod migrations;
 mod notify;
