@@ -216,11 +216,11 @@ async fn a_server_that_is_killed_in_the_middle_of_any_version_comes_back_without
     };
     let server = tokio::task::spawn_blocking(boot).await.unwrap();
     // One database for each version, in the middle of which all of them are when the server dies.
-    let mut templates = vec![Template::empty()];
-    templates.extend(versions().iter().map(|v| Template::at_version(v).unwrap()));
-    let trapped = templates.iter().zip(versions()).map(async |(template, _)| {
-        let db = template.database_on(&server).await.unwrap();
+    let before = [String::from("0")].into_iter().chain(versions());
+    let trapped = before.zip(versions()).map(async |(before, _)| {
+        let db = Template::empty().database_on(&server).await.unwrap();
         let trapped = Trapped::on(db).await;
+        trapped.migrate(&before).await.unwrap();
         trapped.set(2).await;
         trapped
     });
