@@ -99,7 +99,7 @@ pub async fn revert_last(
         let applied = harness.applied_migrations()?;
         let ours = newest_first(&MIGRATIONS, &applied)?;
         let versions: Vec<_> = ours.iter().map(|m| m.name().version()).collect();
-        let oldest = versions.iter().take(count).last();
+        let oldest = versions.iter().take(count).next_back();
         let on_top = oldest.and_then(|oldest| {
             let unknown = applied.iter().filter(|v| !versions.contains(v));
             Some((oldest, unknown.filter(|v| *v > oldest).min()?))
