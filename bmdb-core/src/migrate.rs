@@ -4,10 +4,11 @@ use crate::bmdb::Bmdb;
 use crate::retry::Delays;
 use crate::upkeep::Busy;
 use bmdb_model::migration::{self, Holder, Limits, MigrationError};
-use diesel::migration::MigrationSource;
+use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::AsyncPgConnection;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,6 +61,15 @@ impl MigrateOptions {
     }
 }
 
+/// A source for several tries: Diesel's embedded migrations cannot be cloned.
+struct Shared<S>(Arc<S>);
+
+impl<S: MigrationSource<Pg>> MigrationSource<Pg> for Shared<S> {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        self.0.migrations()
+    }
+}
+
 impl Bmdb {
     /// Applies the pending migrations and returns their versions. Concurrent callers take turns. If
     /// any was applied, the fleet is planned by what it brought.
@@ -104,19 +114,20 @@ impl Bmdb {
     /// [`MigrationError::VersionTaken`], and as [`Bmdb::migrate`].
     pub async fn migrate_further<S>(&self, source: S) -> Result<Vec<String>, MigrationError>
     where
-        S: MigrationSource<Pg> + Clone + Send + 'static,
+        S: MigrationSource<Pg> + Send + Sync + 'static,
     {
         let options = MigrateOptions::default();
+        let source = Shared(Arc::new(source));
         let run =
-            async |conn, limits| migration::run_all_of_within(conn, source.clone(), limits).await;
+            |conn, limits| migration::run_all_of_within(conn, Shared(source.0.clone()), limits);
         self.until_free(options, run).await
     }
 
     /// Tries until nobody is in the way, or the time is up.
-    async fn until_free(
+    async fn until_free<F: Future<Output = Result<Vec<String>, MigrationError>>>(
         &self,
         options: MigrateOptions,
-        run: impl AsyncFn(AsyncPgConnection, Limits) -> Result<Vec<String>, MigrationError>,
+        run: impl Fn(AsyncPgConnection, Limits) -> F,
     ) -> Result<Vec<String>, MigrationError> {
         let deadline = Instant::now().checked_add(options.give_up_after);
         let limits = Limits {
@@ -153,10 +164,10 @@ impl Bmdb {
     }
 
     /// One try, with an eye on who keeps it waiting.
-    async fn watched(
+    async fn watched<F: Future<Output = Result<Vec<String>, MigrationError>>>(
         &self,
         limits: Limits,
-        run: impl AsyncFn(AsyncPgConnection, Limits) -> Result<Vec<String>, MigrationError>,
+        run: impl Fn(AsyncPgConnection, Limits) -> F,
     ) -> Result<Vec<String>, MigrationError> {
         let conn = self.component.connect_for_migration().await;
         let (conn, info) = conn.map_err(|error| MigrationError::Failed(error.into()))?;
