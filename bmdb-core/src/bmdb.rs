@@ -13,7 +13,6 @@ use crate::session::Session;
 use crate::terms::SessionOptions;
 use bmdb_model::MachineId;
 use bmdb_model::history::{self, HistoryEvent};
-use bmdb_model::migration::{self, MigrationError};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -47,31 +46,13 @@ impl Bmdb {
         })
     }
 
-    /// Applies the pending migrations and returns their versions. Concurrent callers take turns. If
-    /// any was applied, the fleet is planned by what it brought. Where none is pending any component may
-    /// call it; otherwise a member of `bmdb_owner` ([`bmdb_model::grants`]).
-    ///
-    /// Cancellation: a migration that has begun completes or rolls back in the background.
-    ///
-    /// # Errors
-    /// [`MigrationError`].
-    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let conn = self.component.connect_for_migration().await;
-        let conn = conn.map_err(|error| MigrationError::Failed(error.into()))?;
-        let applied = migration::run_pending(conn).await?;
-        if !applied.is_empty() {
-            let planned = self.replan().await;
-            planned.map_err(|error| MigrationError::Failed(error.into()))?;
-        }
-        Ok(applied)
-    }
-
     /// Starts a session: a lease that is kept alive in the background until the session is closed or
     /// dropped.
     ///
     /// # Errors
     /// [`SessionError::Migration`] when the database is not migrated or has moved past this
-    /// component, [`SessionError::InvalidOptions`], or a database error.
+    /// component, even if that happened after it had connected; [`SessionError::InvalidOptions`], or
+    /// a database error.
     pub async fn start_session(&self, options: SessionOptions) -> Result<Session, SessionError> {
         let terms = options.terms()?;
         self.component.refuse_if_draining()?;

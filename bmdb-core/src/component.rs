@@ -11,6 +11,7 @@ use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::retry::Retry;
 use crate::wake::Wakeups;
+use bmdb_model::connection::ConnectionInfo;
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::notify::Notify;
 use bmdb_model::{Process, process};
@@ -86,19 +87,23 @@ impl Component {
     }
 
     /// A connection outside the pool, whose statements may take any time.
-    pub(crate) async fn connect_for_migration(&self) -> Result<AsyncPgConnection, ConnectError> {
-        Ok(self.target.for_migration().connect().await?.0)
+    pub(crate) async fn connect_for_migration(
+        &self,
+    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
+        self.target.for_migration().connect().await
     }
 
-    /// Refuses a database whose schema does not fit. It is looked at until it does, then no more.
+    /// Refuses a database whose schema does not fit. Once it has been migrated it remains so, but it
+    /// may move past this component at any time.
     pub(crate) async fn check_schema(
         &self,
         conn: &mut AsyncPgConnection,
     ) -> Result<(), MigrationError> {
-        if !self.schema_checked.load(Ordering::Relaxed) {
-            migration::check(conn).await?;
-            self.schema_checked.store(true, Ordering::Relaxed);
+        if self.schema_checked.load(Ordering::Relaxed) {
+            return migration::check_not_too_old(conn).await;
         }
+        migration::check(conn).await?;
+        self.schema_checked.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use diesel_async::AsyncPgConnection;
 
 /// What re-planning does about machines whose tags somebody is just writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Busy {
+pub(crate) enum Busy {
     /// Leave them to that writer, who plans them.
     Skip,
     /// Wait, and bump their versions: that writer may plan by definitions that have changed.
@@ -53,7 +53,7 @@ impl Bmdb {
         self.plan_fleet(Busy::Skip).await
     }
 
-    async fn plan_fleet(&self, busy: Busy) -> Result<u64, TxError> {
+    pub(crate) async fn plan_fleet(&self, busy: Busy) -> Result<u64, TxError> {
         let component = &self.component;
         let mut planned = 0;
         let mut after = None;

@@ -154,6 +154,17 @@ pub fn classify(error: &DieselError) -> Failure {
     }
 }
 
+/// Whether a statement failed for want of a lock, by its message: Diesel's migrations hand out nothing
+/// else. A deadlock's victim waited for one as well.
+pub(crate) fn lost_for_a_lock(message: &str) -> bool {
+    [
+        "canceling statement due to lock timeout",
+        "deadlock detected",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
 /// Refuses text that PostgreSQL cannot store.
 pub(crate) fn storable(field: &'static str, text: &str) -> Result<(), Error> {
     match text.bytes().position(|byte| byte == 0) {

@@ -52,18 +52,23 @@ pub async fn definitions(conn: &mut AsyncPgConnection) -> Result<Definitions, Er
 pub(crate) async fn definitions_in_company(
     mut conn: &AsyncPgConnection,
 ) -> Result<Definitions, Error> {
-    let workflows = process_def::table
+    let workflows: Vec<(Process, Lane, String)> = process_def::table
         .filter(process_def::workflow.is_not_null())
         .select((
             process_def::process,
             process_def::lane,
             process_def::workflow.assume_not_null(),
-            true.into_sql::<Bool>(),
         ))
         .order(process_def::process)
         .load(&mut conn)
         .await?;
-    Ok(Definitions(workflows))
+    let asked = |(process, lane, view)| Workflow {
+        process,
+        lane,
+        view,
+        asked: true,
+    };
+    Ok(Definitions(workflows.into_iter().map(asked).collect()))
 }
 
 /// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one

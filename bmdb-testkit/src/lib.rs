@@ -23,6 +23,7 @@ pub mod audit;
 mod account;
 mod booted;
 mod cache;
+mod catalog;
 mod command;
 mod copy;
 mod database;
@@ -53,6 +54,7 @@ mod url;
 
 pub use account::Account;
 pub use cache::cache_dir;
+pub use catalog::catalog;
 pub use database::TestDb;
 pub use error::TestkitError;
 pub use fetch::{Client, Fetched, fetch};

@@ -1,6 +1,8 @@
-//! `cargo xtask migrate`: new migrations, and applying, reverting and listing them.
+//! `cargo xtask migrate`: new migrations, and applying, reverting, listing and checking them.
 
+mod check;
 mod grants;
+mod redo;
 
 use crate::server::{self, Network};
 use crate::shell::{Done, Failure, block_on, root};
@@ -13,10 +15,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Write a new migration, or apply, revert or list migrations.
+/// Write a new migration, or apply, revert, list or check migrations.
 ///
 /// Without --database-url the work is done on an empty throw-away database, which shows that the
-/// migrations run, and changes nothing that lasts.
+/// migrations run, and changes nothing that lasts. Exit codes: 0 done, 1 it did not succeed or the
+/// check found something, 2 the request was wrong.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(subcommand)]
@@ -46,9 +49,14 @@ enum Action {
         #[command(flatten)]
         target: Target,
     },
+    /// Revert the newest migrations and apply them again; what their tables contained is gone.
+    Redo(redo::Redo),
     /// List the migrations, and which of them are applied.
     Status(Target),
     Grants(grants::Grants),
+    /// Judge the migrations on a throw-away database; of one that is given, say whether it has what
+    /// its version should have.
+    Check(Target),
 }
 
 #[derive(Debug, Args)]
@@ -83,8 +91,10 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
             }
             show(url).await
         }),
+        Action::Redo(action) => redo::run(action),
         Action::Status(target) => on(target, show),
         Action::Grants(grants) => grants::run(grants),
+        Action::Check(target) => check::run(target),
     }
 }
 
@@ -122,7 +132,7 @@ async fn show(url: &str) -> Done {
     for migration in status.map_err(Failure::check)? {
         let state = match (migration.applied, migration.known) {
             (true, true) => "applied",
-            (true, false) => "applied, and unknown to this release",
+            (true, false) => "applied, of a newer release or of another program",
             (false, _) => "pending",
         };
         println!("{}  {state}", migration.name);

@@ -19,6 +19,7 @@ mod fleet;
 mod fuzzed;
 mod janitor;
 mod lookalikes;
+mod migrate;
 mod others;
 mod poller;
 mod race;

@@ -1,6 +1,7 @@
 //! Migrations of a user of bmdb, who has tables of their own beside it.
 
-use super::{BoxedError, MigrationError, has_all, known, with_harness};
+use super::change::{Limits, apply, newest_first, revert, with_harness};
+use super::{MigrationError, has_all, known};
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel_async::AsyncPgConnection;
@@ -14,6 +15,10 @@ use std::collections::BTreeMap;
 /// bmdb's, which has nothing but versions, so no two migrations may share one. Those of [`known`](super::known) are
 /// compared with; those of further sources cannot be, so begin yours with the second at which they
 /// were written, as Diesel's command line does.
+///
+/// One that is not run in a transaction, to build an index concurrently say, waits for every statement
+/// that runs, and so for migrators that wait for their turn: run it from one place only. One that is
+/// code must not pause for ten seconds between two statements: the server takes it for dead then.
 ///
 /// ```
 /// use bmdb_model::migration::run_all_of;
@@ -37,22 +42,46 @@ use std::collections::BTreeMap;
 /// # Errors
 /// [`MigrationError::VersionTaken`], and as [`run_pending`](super::run_pending); the failed migration is named.
 pub async fn run_all_of(
+    conn: AsyncPgConnection,
+    source: impl MigrationSource<Pg> + Send + 'static,
+) -> Result<Vec<String>, MigrationError> {
+    run_all_of_within(conn, source, Limits::default()).await
+}
+
+/// As [`run_all_of`], waiting for others no longer than that.
+///
+/// # Errors
+/// As [`run_all_of`].
+pub async fn run_all_of_within(
     mut conn: AsyncPgConnection,
     source: impl MigrationSource<Pg> + Send + 'static,
+    limits: Limits,
 ) -> Result<Vec<String>, MigrationError> {
     let versions = refuse_same_versions(&source)?;
     if has_all(&mut conn, versions.into_iter()).await? {
         return Ok(Vec::new());
     }
-    with_harness(conn, move |harness| {
-        let mut done = Vec::new();
-        for migration in harness.pending_migrations(source)? {
-            let name = migration.name().to_string();
-            let ran = harness.run_migration(migration.as_ref());
-            let version = ran.map_err(|error| naming(&name, error))?;
-            done.push(version.to_string());
-        }
-        Ok(done)
+    with_harness(conn, limits, move |harness| apply(harness, source, None)).await
+}
+
+/// Reverts the newest `count` applied migrations of another source and returns their versions, newest
+/// first: the counterpart of [`run_all_of`]. bmdb's own that were applied later stay, for they never
+/// build on yours.
+///
+/// This drops tables with their contents. A migration whose view is a process's workflow must delete
+/// the process's definition first, or nobody can write a tag any more.
+///
+/// # Errors
+/// As [`run_all_of`].
+pub async fn revert_last_of(
+    conn: AsyncPgConnection,
+    source: impl MigrationSource<Pg> + Send + 'static,
+    count: usize,
+) -> Result<Vec<String>, MigrationError> {
+    refuse_same_versions(&source)?;
+    with_harness(conn, Limits::default(), move |harness| {
+        let applied = harness.applied_migrations()?;
+        revert(harness, &newest_first(&source, &applied)?, count)
     })
     .await
 }
@@ -72,13 +101,4 @@ fn refuse_same_versions(source: &impl MigrationSource<Pg>) -> Result<Vec<String>
         }
     }
     Ok(versions)
-}
-
-/// Diesel names a migration that is SQL, and none that is code.
-fn naming(name: &str, error: BoxedError) -> BoxedError {
-    if error.to_string().contains(name) {
-        error
-    } else {
-        format!("{name}: {error}").into()
-    }
 }

@@ -1,6 +1,8 @@
 //! Migrations of a user of bmdb, beside bmdb's.
 
-use bmdb_model::migration::{self, MigrationError, run_all_of};
+use bmdb_model::migration::{
+    self, MigrationError, newest_known, revert_last, revert_last_of, run_all_of,
+};
 use bmdb_testkit::TestDb;
 use diesel_migrations::FileBasedMigrations;
 use std::fs;
@@ -16,6 +18,8 @@ impl Folder {
             let migration = folder.0.join(name);
             fs::create_dir_all(&migration).unwrap();
             fs::write(migration.join("up.sql"), up).unwrap();
+            let table = up.split_whitespace().nth(2).unwrap();
+            fs::write(migration.join("down.sql"), format!("DROP TABLE {table}")).unwrap();
         }
         folder
     }
@@ -95,4 +99,35 @@ async fn a_failed_migration_is_named_and_those_before_it_stay() {
     }
     let racks = db.rows("SELECT to_regclass('racks')").await.unwrap();
     assert_eq!(racks, ["racks"]);
+}
+
+#[tokio::test]
+async fn further_migrations_are_reverted_alone_and_bmdbs_not_beneath_them() {
+    let db = TestDb::new().await.unwrap();
+    let units = ("2027-01-02-000000_units", "CREATE TABLE units ()");
+    let folder = Folder::with(&[RACKS, units]);
+    let connect = async || db.connect().await.unwrap();
+    run_all_of(connect().await, folder.source()).await.unwrap();
+    // A release of bmdb that came later.
+    db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20270201000000')")
+        .await
+        .unwrap();
+
+    let beneath = revert_last(connect().await, 1).await.unwrap_err();
+    assert!(
+        matches!(&beneath, MigrationError::BuiltUpon { version, newer }
+            if *version == newest_known() && newer == "20270101000000"),
+        "{beneath}"
+    );
+    for expected in [vec!["20270102000000"], vec!["20270101000000"], vec![]] {
+        let reverted = revert_last_of(connect().await, folder.source(), 1).await;
+        assert_eq!(reverted.unwrap(), expected);
+    }
+    db.execute("DELETE FROM __diesel_schema_migrations WHERE version = '20270201000000'")
+        .await
+        .unwrap();
+    assert_eq!(
+        revert_last(connect().await, 1).await.unwrap(),
+        [newest_known()]
+    );
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod bad_input;
+mod beside;
 mod claims;
 mod company;
 mod compatibility;
@@ -13,11 +14,13 @@ mod deletion;
 mod eligibility;
 mod ends;
 mod fleet;
+mod frozen;
 mod further;
 mod fuzzed;
 mod head;
 mod history;
 mod hostile_names;
+mod interrupted;
 mod loss;
 mod migrations;
 mod notify;

@@ -11,7 +11,7 @@ pub mod rack;
 pub mod schema;
 
 use bmdb_core::{Bmdb, Config};
-use bmdb_model::{migration, process};
+use bmdb_model::process;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
@@ -27,8 +27,7 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 pub async fn migrate(url: &str) -> Result<(), Error> {
     let bmdb = Bmdb::connect(Config::new(url).component("racks-migrate")).await?;
     bmdb.migrate().await?;
-    let conn = AsyncPgConnection::establish(url).await?;
-    let applied = migration::run_all_of(conn, MIGRATIONS).await?;
+    let applied = bmdb.migrate_further(MIGRATIONS).await?;
 
     // A definition is checked before anybody plans by it, and then the whole fleet is planned, those
     // machines included that are being written just now: more than a row that a migration inserts

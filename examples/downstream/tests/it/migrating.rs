@@ -3,10 +3,6 @@
 use crate::{Result, TEMPLATE, connect, due, machine, session, want};
 use bmdb_model::{MachineId, Provided, Provider, migration};
 use bmdb_testkit::TestDb;
-use diesel::migration::MigrationSource;
-use diesel::pg::Pg;
-use diesel_async::AsyncMigrationHarness;
-use diesel_migrations::MigrationHarness;
 
 #[tokio::test]
 async fn an_empty_database_is_brought_up_to_date_once() -> Result {
@@ -70,7 +66,7 @@ async fn a_reverted_migration_takes_its_process_along_and_harms_nobody() -> Resu
     let only = machine(&db, "B2", 1).await?;
     want(&session, &[only], "2.1").await?;
 
-    revert_last(&db).await?;
+    migration::revert_last_of(db.connect().await?, racks::MIGRATIONS, 1).await?;
     // Others write tags as ever. What the process was due on is due no more from the machine's next
     // planning on, and that of all is brought about by hand.
     let written = session.transact(async |tx| tx.hold(only, "its rack is moved").await);
@@ -98,15 +94,5 @@ async fn a_definition_whose_view_is_gone_fails_whoever_writes_a_tag() -> Result 
     let written = session.transact(async |tx| tx.hold(only, "its rack is moved").await);
     let error = written.await.unwrap_err().to_string();
     assert!(error.contains("firmware_workflow"), "{error}");
-    Ok(())
-}
-
-/// What `diesel migration revert` does, with our newest migration.
-async fn revert_last(db: &TestDb) -> Result {
-    let mut ours = MigrationSource::<Pg>::migrations(&racks::MIGRATIONS)?;
-    ours.sort_by_key(|migration| migration.name().version().to_string());
-    let newest = ours.pop().ok_or("there are migrations")?;
-    let mut harness = AsyncMigrationHarness::new(db.connect().await?);
-    harness.revert_migration(&newest)?;
     Ok(())
 }

@@ -1,0 +1,71 @@
+//! Who is in a migrator's way.
+
+use crate::Error;
+use crate::statement::statement;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::fmt;
+
+/// A connection that holds what somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Holder {
+    /// Its server process, which `pg_terminate_backend` ends; 0 is a prepared transaction.
+    pub pid: i32,
+    /// What its program calls itself.
+    pub application: String,
+    /// Where its program runs, if not on the server's host.
+    pub address: Option<String>,
+    /// For how many seconds it has been in its transaction. Of other users' connections only members
+    /// of `pg_read_all_stats` are told.
+    pub transaction_seconds: Option<i64>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} ({:?}", self.pid, self.application)?;
+        if let Some(address) = &self.address {
+            write!(f, " at {address}")?;
+        }
+        if let Some(seconds) = self.transaction_seconds {
+            write!(f, ", in a transaction for {seconds} s")?;
+        }
+        f.write_str(")")
+    }
+}
+
+statement! {
+    InTheWayOf = "SELECT DISTINCT b.pid, coalesce(a.application_name, ''), host(a.client_addr), \
+                  extract(epoch FROM clock_timestamp() - a.xact_start)::bigint \
+                  FROM unnest(pg_blocking_pids($1)) AS b (pid) \
+                  LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY b.pid";
+    (pid: i32 => Integer) -> (Integer, Text, Nullable<Text>, Nullable<BigInt>)
+}
+
+/// Who keeps the connection with this server process waiting at this moment; nobody, where it does
+/// not wait for a lock. Ask on another connection.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn in_the_way_of(conn: &mut AsyncPgConnection, pid: i32) -> Result<Vec<Holder>, Error> {
+    Ok(InTheWayOf { pid }.load(conn).await?)
+}
+
+statement! {
+    // A key of 32 bits is an advisory lock's object, with nothing in the upper half.
+    HolderOf = "SELECT l.pid, coalesce(a.application_name, ''), host(a.client_addr), \
+                extract(epoch FROM clock_timestamp() - a.xact_start)::bigint \
+                FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+                WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = $1 \
+                  AND l.classid = 0 AND l.objsubid = 1 \
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    (key: i64 => BigInt) -> (Integer, Text, Nullable<Text>, Nullable<BigInt>)
+}
+
+/// Who holds the advisory lock with this key, of 32 bits.
+pub(super) async fn of_advisory(
+    conn: &mut AsyncPgConnection,
+    key: i64,
+) -> QueryResult<Option<Holder>> {
+    HolderOf { key }.get_result(conn).await.optional()
+}

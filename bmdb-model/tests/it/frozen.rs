@@ -1,0 +1,86 @@
+//! What a release writes, kept for every version of the schema, so that later migrations can be tried
+//! beside it.
+//!
+//! The newest version's file follows the statements like any snapshot. It stays as it is from the
+//! moment there is a newer migration: then it says what the previous release goes on sending.
+
+pub(crate) mod record;
+pub(crate) mod writer;
+
+use bmdb_model::migration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A statement with the names of its parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement {
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) sql: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) sql_type: String,
+}
+
+/// Statements by what they are for.
+pub(crate) type Statements = BTreeMap<String, Statement>;
+
+/// Begins the line with a statement's name and parameters.
+const HEADING: &str = "--> ";
+
+pub(crate) fn versions() -> Vec<String> {
+    let known = migration::known().into_iter();
+    known.map(|(version, _)| version).collect()
+}
+
+pub(crate) fn print(statements: &[(&str, Statement)]) -> String {
+    let print = |(name, statement): &(&str, Statement)| {
+        let parameters = statement.parameters.iter();
+        let parameters: Vec<String> = parameters
+            .map(|parameter| format!("{} {}", parameter.name, parameter.sql_type))
+            .collect();
+        let sql = statement.sql.trim_end();
+        format!("{HEADING}{name}({})\n{sql}\n", parameters.join(", "))
+    };
+    statements.iter().map(print).collect()
+}
+
+/// What the release that had this version as its newest one sends.
+pub(crate) fn of(version: &str) -> Statements {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/statements")
+        .join(format!("{version}.snap"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}: what the release of that version sends was not kept. Check out the last \
+             commit before the migration that follows it, run `INSTA_UPDATE=always cargo test -p \
+             bmdb-model --test it frozen`, and add the file",
+            path.display()
+        )
+    });
+    parse(&text)
+}
+
+fn parse(text: &str) -> Statements {
+    let sections = text.split(HEADING).skip(1);
+    let section = |section: &str| {
+        let (heading, sql) = section.split_once('\n').unwrap();
+        let (name, parameters) = heading.trim_end_matches(')').split_once('(').unwrap();
+        let parameters = parameters.split(", ").filter(|text| !text.is_empty());
+        let parameters = parameters.map(|text| {
+            let (name, sql_type) = text.split_once(' ').unwrap();
+            Parameter {
+                name: name.to_owned(),
+                sql_type: sql_type.to_owned(),
+            }
+        });
+        let statement = Statement {
+            parameters: parameters.collect(),
+            sql: sql.trim_end_matches('\n').to_owned(),
+        };
+        (name.to_owned(), statement)
+    };
+    sections.map(section).collect()
+}
