@@ -13,6 +13,7 @@ mod pg;
 mod schema;
 mod server;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -36,6 +37,7 @@ enum Task {
     Test(test::Args),
     Ci(ci::Args),
     Bench(bench::Bench),
+    Soak(soak::Args),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
     Tidy(tidy::Args),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Pg(args) => pg::run(&args),
         Task::Migrate(args) => migrate::run(&args),
         Task::Schema(args) => schema::run(&args),
