@@ -13,10 +13,10 @@ use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Config, History};
 use clap::Parser;
 use part::Part;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -51,7 +51,8 @@ struct Options {
 async fn main() -> Result<(), Error> {
     let options = Options::parse();
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::spawn(end_with_whoever_started_it());
+    // Not a task: the runtime would wait at its end for what a task reads.
+    std::thread::spawn(end_with_whoever_started_it);
     let part = Arc::new(Part::new(&options)?);
     let Some(bmdb) = connect(&options, &part, &mut terminate).await? else {
         part.saw("the end")?;
@@ -101,9 +102,8 @@ async fn connect(
 }
 
 /// A worker that nobody looks after would work for ever.
-async fn end_with_whoever_started_it() {
+fn end_with_whoever_started_it() {
     let mut said = [0; 64];
-    let mut input = tokio::io::stdin();
-    while matches!(input.read(&mut said).await, Ok(length) if length > 0) {}
+    while matches!(std::io::stdin().read(&mut said), Ok(length) if length > 0) {}
     std::process::exit(3);
 }

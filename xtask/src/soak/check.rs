@@ -183,7 +183,8 @@ fn tags_of_finished(log: &Log, find: &mut impl FnMut(Invariant, String)) {
     }
 }
 
-/// An attempt is that of the claim that its worker got.
+/// An attempt is that of the claim that its worker got. What its worker did not end itself is recorded
+/// as begun when the item was written, which is a little before the worker was told.
 fn as_claimed(attempt: &Attempt, facts: &Facts, find: &mut impl FnMut(Invariant, String)) {
     let Some(claim) = facts.claim(attempt.fence) else {
         return;
@@ -191,7 +192,10 @@ fn as_claimed(attempt: &Attempt, facts: &Facts, find: &mut impl FnMut(Invariant,
     let is_same = claim.machine == attempt.machine
         && claim.process == attempt.process
         && claim.session == attempt.session
-        && claim.started == attempt.started;
+        && match attempt.outcome {
+            Outcome::Canceled | Outcome::Expired => claim.started >= attempt.started,
+            _ => claim.started == attempt.started,
+        };
     if !is_same {
         let what = format!(
             "{attempt} of session {} since {} was claimed as {} of machine {} by session {} at {}",

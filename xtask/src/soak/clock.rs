@@ -1,6 +1,7 @@
 //! A wrong wall clock for one worker, by libfaketime. Its monotonic clock is left alone.
 
 use crate::shell::Failure;
+use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
@@ -38,7 +39,6 @@ impl Clock {
             .env("LD_PRELOAD", &self.library)
             .env("FAKETIME_TIMESTAMP_FILE", &self.file)
             .env("FAKETIME_CACHE_DURATION", "1")
-            .env("FAKETIME_DISABLE_SHM", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .env("DONT_FAKE_MONOTONIC", "1");
     }
@@ -50,6 +50,17 @@ impl Clock {
         fs::write(&new, format!("{offset:+}\n"))
             .and_then(|()| fs::rename(&new, &self.file))
             .map_err(Failure::check)
+    }
+}
+
+/// Removes what the library shares between processes, of one that was killed.
+pub(crate) fn forget(pid: Pid) {
+    for name in [
+        format!("faketime_shm_{pid}"),
+        format!("sem.faketime_sem_{pid}"),
+    ] {
+        // There is none where the process was not ruled, or has ended by itself.
+        let _ = fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }
 

@@ -43,8 +43,8 @@ impl Report<'_> {
         let breaches = self.verdict.breaches.iter().map(ToString::to_string);
         let complaints = self.complaints.iter().cloned();
         let growth = self.memory.growth();
-        breaches
-            .chain(complaints)
+        complaints
+            .chain(breaches)
             .chain(growth)
             .chain(errors)
             .collect()

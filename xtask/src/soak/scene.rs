@@ -14,7 +14,7 @@ const WORKER: &str = "soak";
 
 /// Machines that were started are to be recovered soon; a table that nothing is ever deleted from has
 /// every tag that a finish wrote. Lost machines take part again after a second or two.
-const SCENE: &str = "
+pub(crate) const SCENE: &str = "
     CREATE OR REPLACE VIEW workflow_agent_recovery AS
     SELECT p.machine_id, p.provider,
            coalesce(h.agent_heartbeat_at + interval '700 milliseconds',

@@ -1,6 +1,6 @@
 //! The worker processes, from the outside: started, killed, stopped, drained, measured.
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::memory::Memory;
 use crate::shell::{self, Failure};
 use bmdb_testkit::journal::{self, Entry};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
 /// How long a worker may take over its end.
@@ -37,8 +37,17 @@ pub(crate) struct Workers {
 struct Running {
     number: u32,
     child: Child,
+    /// Open as long as this process lives, and the worker with it. Waiting for a child that had it would
+    /// close it.
+    _life: Option<ChildStdin>,
     pid: Pid,
     said: JoinHandle<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        clock::forget(self.pid);
+    }
 }
 
 /// Builds the worker.
@@ -99,7 +108,6 @@ impl Workers {
             clock.rule(&mut command);
         }
         let mut child = command
-            // Open as long as this process lives: with it the workers end.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -108,6 +116,7 @@ impl Workers {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::check(format!("{}: {error}", self.program.display())))?;
+        let life = child.stdin.take();
         let stderr = child.stderr.take();
         let said = tokio::spawn(async move {
             let mut said = Vec::new();
@@ -121,6 +130,7 @@ impl Workers {
         Ok(Running {
             number,
             child,
+            _life: life,
             pid: Pid::from_raw(pid.unwrap_or_default()),
             said,
         })
@@ -218,8 +228,8 @@ impl Workers {
         Ok(())
     }
 
-    async fn complain(&mut self, worker: Running, why: &str) {
-        let said = worker.said.await.unwrap_or_default();
+    async fn complain(&mut self, mut worker: Running, why: &str) {
+        let said = (&mut worker.said).await.unwrap_or_default();
         let said = said.trim_end();
         self.complaints
             .push(format!("worker {} {why}\n{said}", worker.number));
