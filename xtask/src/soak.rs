@@ -302,6 +302,12 @@ async fn play(
         );
         progress.say(began.elapsed(), &message);
         let felt = stage.inject(injection, stop).await?;
+        let over = if felt {
+            "over"
+        } else {
+            "over, and nobody has felt it"
+        };
+        progress.say(began.elapsed(), &format!("{} is {over}", injection.kind));
         chronicle.add(Happened {
             kind: injection.kind,
             over: now(),

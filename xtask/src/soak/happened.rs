@@ -65,22 +65,34 @@ pub(crate) fn tally(happened: &[Happened], ends: &[i64]) -> BTreeMap<Kind, Tally
     tallies
 }
 
-/// The longest time within the run in which no work ended.
-pub(crate) fn longest_stall(began: i64, over: i64, ends: &[i64]) -> Duration {
+/// A time in which no work ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stall {
+    /// Since the beginning of the run.
+    pub(crate) at: Duration,
+    pub(crate) length: Duration,
+}
+
+/// The longest within the run.
+pub(crate) fn longest_stall(began: i64, over: i64, ends: &[i64]) -> Stall {
     let within = ends
         .iter()
         .copied()
         .filter(|end| (began..over).contains(end));
     let mut last = began;
-    let mut longest = 0;
+    let mut longest = Stall::default();
     for end in within.chain([over]) {
-        longest = longest.max(end - last);
+        let length = micros(end - last);
+        if length > longest.length {
+            let at = micros(last - began);
+            longest = Stall { at, length };
+        }
         last = end;
     }
-    micros(longest)
+    longest
 }
 
-fn micros(time: i64) -> Duration {
+pub(crate) fn micros(time: i64) -> Duration {
     Duration::from_micros(u64::try_from(time).unwrap_or(0))
 }
 
@@ -92,11 +104,14 @@ mod tests {
 
     #[test]
     fn the_longest_stall_is_the_longest_time_without_an_end() {
-        let stall = |began, over| longest_stall(began, over, &ENDS).as_micros();
-        assert_eq!(stall(0, 11_000), 7_000);
-        assert_eq!(stall(0, 40_000), 30_000);
-        assert_eq!(stall(9_500, 10_100), 500);
-        assert_eq!(longest_stall(5, 9, &[]), Duration::from_micros(4));
+        let stall = |began, over, ends| {
+            let stall = longest_stall(began, over, ends);
+            (stall.at.as_micros(), stall.length.as_micros())
+        };
+        assert_eq!(stall(500, 11_000, &ENDS), (1_500, 7_000));
+        assert_eq!(stall(0, 40_000, &ENDS), (10_000, 30_000));
+        assert_eq!(stall(9_500, 10_100, &ENDS), (0, 500));
+        assert_eq!(stall(5, 9, &[]), (0, 4));
     }
 
     #[test]

@@ -37,6 +37,7 @@ const WAITS: &[Kind] = &[
 /// A part of the error's words, and the faults that account for it.
 const LEGAL: &[(&str, &[Kind])] = &[
     ("the session has expired", LOST),
+    ("the session is suspect", LOST),
     ("the work is lost", LOST),
     ("connection", LOST),
     ("Connection", LOST),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What a worker may grow by between a third of the run and its end: caches and pools fill, and the
 /// allocator keeps what it had at the worst moment.
-const ROOM: u64 = 16 << 10;
+const ROOM: u64 = 8 << 10;
 
 /// A run must be this long for growth to be told from filling.
 const LONG: Duration = Duration::from_secs(300);
@@ -45,11 +45,11 @@ impl Memory {
         near.get(near.len() / 2).copied()
     }
 
-    /// What is wrong with it, if anything: it is half as large again as at a third of the run.
+    /// What is wrong with it, if anything: it is a quarter larger than at a third of the run, and more.
     pub(crate) fn growth(&self) -> Option<String> {
         let (last, _) = self.0.last()?;
         let (third, end) = (self.at_a_third()?, self.at_the_end()?);
-        let grown = *last >= LONG && end > third + third / 2 + ROOM;
+        let grown = *last >= LONG && end > third + third / 4 + ROOM;
         grown.then(|| {
             format!(
                 "the first worker has grown from {} MiB at a third of the run to {} MiB at its end",

@@ -3,12 +3,11 @@
 use super::Args;
 use super::check::{Facts, Invariant, Verdict};
 use super::fault::Kind;
-use super::happened::{Happened, longest_stall, tally};
+use super::happened::{Happened, Stall, longest_stall, micros, tally};
 use super::legal::unaccounted;
 use super::memory::Memory;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::Duration;
 
 /// How many findings are printed in words.
 const SHOWN: usize = 20;
@@ -94,9 +93,12 @@ impl Report<'_> {
         for (what, count) in self.counts() {
             lines.push(format!("{count:>9}  {what}"));
         }
-        for (what, time) in self.times() {
-            lines.push(format!("{:>9.1}  {what}", time.as_secs_f64()));
-        }
+        let stall = self.stall();
+        lines.push(format!(
+            "{:>9.1}  s: longest stall, in which no work ended anywhere, from {:.1} s on",
+            stall.length.as_secs_f64(),
+            stall.at.as_secs_f64()
+        ));
         lines.push(self.memory_in_words());
         lines.push(String::new());
         for invariant in Invariant::ALL {
@@ -148,10 +150,9 @@ impl Report<'_> {
         ]
     }
 
-    fn times(&self) -> Vec<(&'static str, Duration)> {
+    fn stall(&self) -> Stall {
         let (began, over) = self.span;
-        let stall = longest_stall(began, over, &self.verdict.ends);
-        vec![("s: longest stall, in which no work ended anywhere", stall)]
+        longest_stall(began, over, &self.verdict.ends)
     }
 
     fn memory_in_words(&self) -> String {
@@ -199,15 +200,11 @@ impl Report<'_> {
             "faults": faults,
             "not_possible_here": impossible,
             "counts": counts,
-            "longest_stall_s": longest_stall(began, over, &self.verdict.ends).as_secs_f64(),
+            "longest_stall_s": self.stall().length.as_secs_f64(),
             "memory_kib_at_a_third": self.memory.at_a_third(),
             "memory_kib_at_the_end": self.memory.at_the_end(),
             "violations": self.verdict.breaches.len(),
             "findings": findings,
         })
     }
-}
-
-fn micros(time: i64) -> Duration {
-    Duration::from_micros(u64::try_from(time).unwrap_or(0))
 }

@@ -16,6 +16,9 @@ pub(crate) struct Claim {
     pub(super) started: i64,
 }
 
+/// An interval in seconds, and when it ends.
+type Backoff = (u32, i64);
+
 /// Everything that was noted.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -23,7 +26,7 @@ pub(crate) struct Facts {
     claims: Vec<Claim>,
     claim_of: HashMap<Fence, usize>,
     asked: HashMap<Fence, Vec<(Outcome, Tags)>>,
-    acknowledged: Vec<(Fence, Outcome, Option<(u32, i64)>)>,
+    acknowledged: Vec<(Fence, Outcome, Option<Backoff>)>,
     refused: Vec<(Fence, Outcome)>,
     /// Of which an end may be there that nobody was told of.
     uncertain: HashSet<Fence>,
