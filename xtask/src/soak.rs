@@ -6,6 +6,7 @@ mod clock;
 mod dice;
 mod disk;
 mod fault;
+mod folder;
 mod happened;
 mod legal;
 mod memory;
@@ -26,6 +27,7 @@ use check::Facts;
 use clock::Clock;
 use disk::{Disk, Found};
 use fault::{Choice, Kind, Track, chosen};
+use folder::Folder;
 use happened::{Chronicle, Happened, now};
 use progress::Progress;
 use report::Report;
@@ -105,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Done {
     let program = workers::build()?;
     let folder = Folder::new()?;
     let last = usize::from(args.workers) - 1;
-    let clock = Clock::find(&folder.path, last).filter(|_| kinds.contains(&Kind::Clock));
+    let clock = Clock::find(folder.path(), last).filter(|_| kinds.contains(&Kind::Clock));
     match &clock {
         Some(clock) => clock.set(0)?,
         None if kinds.contains(&Kind::Clock) => {
@@ -143,32 +145,6 @@ fn any_seed() -> u64 {
     RandomState::new().hash_one(std::process::id()) >> 32
 }
 
-/// The journals, which go with this value unless somebody is to read them.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn new() -> Result<Self, Failure> {
-        let name = format!("bmdb-soak-journals-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path)
-            .map_err(|error| Failure::check(format!("{}: {error}", path.display())))?;
-        Ok(Self { path })
-    }
-
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Best effort: it is a temporary folder.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
 /// A run, as it was asked for.
 struct Soak<'a> {
     args: &'a Args,
@@ -182,6 +158,7 @@ impl Soak<'_> {
     async fn run(&self, folder: Folder, disk: Option<Disk>, clock: Option<Clock>) -> Done {
         let time = Duration::from_secs(self.args.seconds);
         let (end, stop) = Stop::new();
+        let running = folder.path().to_owned();
         let interrupts = tokio::spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
                 eprintln!("\ninterrupted: coming to rest; once more to give up");
@@ -189,10 +166,11 @@ impl Soak<'_> {
                 let _ = end.send(true);
                 // From here on the next one ends this process, and with it all others.
                 let _ = tokio::signal::ctrl_c().await;
+                let _ = fs::remove_dir_all(running);
                 std::process::exit(1);
             }
         });
-        let stage = self.set_the_stage(&folder.path, disk, clock).await?;
+        let stage = self.set_the_stage(folder.path(), disk, clock).await?;
         eprintln!("seed {}; faults: {}", self.seed, self.names());
         let progress = Progress::new();
         let chronicle = Chronicle::default();
@@ -214,7 +192,7 @@ impl Soak<'_> {
         progress.end();
         let mut workers = stage.workers.lock().await;
         workers.drain().await?;
-        let journals = workers::read_journals(&folder.path)?;
+        let journals = workers::read_journals(folder.path())?;
         let facts = Facts::of(&journals);
         let verdict = check::check(stage.db.url(), &facts, scene::policy()).await?;
         let mut complaints = workers.complaints.clone();
@@ -231,7 +209,7 @@ impl Soak<'_> {
             complaints: &complaints,
             impossible: &self.impossible,
             interrupted: stop.is_over(),
-            journals: &folder.path,
+            journals: folder.kept(),
         };
         report.print();
         interrupts.abort();
@@ -239,7 +217,7 @@ impl Soak<'_> {
             return Ok(());
         }
         drop(workers);
-        folder.keep();
+        folder.keep()?;
         Err(Failure::Command(1))
     }
 

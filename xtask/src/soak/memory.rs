@@ -32,14 +32,14 @@ impl Memory {
     }
 
     pub(crate) fn at_the_end(&self) -> Option<u64> {
-        self.around(0.95)
+        self.around(0.9)
     }
 
-    /// The median of a tenth of the samples.
+    /// The median of a fifth of the samples.
     fn around(&self, share: f64) -> Option<u64> {
         let (last, _) = self.0.last()?;
         let distance = |at: Duration| (at.as_secs_f64() / last.as_secs_f64() - share).abs();
-        let near = self.0.iter().filter(|(at, _)| distance(*at) <= 0.05);
+        let near = self.0.iter().filter(|(at, _)| distance(*at) <= 0.1);
         let mut near: Vec<u64> = near.map(|(_, kib)| *kib).collect();
         near.sort_unstable();
         near.get(near.len() / 2).copied()
