@@ -12,6 +12,7 @@ mod legal;
 mod memory;
 mod progress;
 mod report;
+mod rest;
 mod scene;
 mod schedule;
 mod servers;
@@ -31,6 +32,7 @@ use folder::Folder;
 use happened::{Chronicle, Happened, now};
 use progress::Progress;
 use report::Report;
+use rest::come_to_rest;
 use schedule::{Injection, schedule};
 use servers::Servers;
 use stage::Stage;
@@ -39,7 +41,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use stop::Stop;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 use workers::Workers;
 
@@ -48,10 +50,6 @@ const BACKOFF: Backoff = match (Seconds::new(1), Seconds::new(5)) {
     (Some(initial), Some(maximum)) => Backoff::exponential(initial, maximum, Factor::from_int(2)),
     _ => Backoff::fixed(Seconds::MAX),
 };
-
-/// Once the faults are over, each worker has to end some work within this time, and the janitors of
-/// the fleet have to free what dead ones held.
-const COME_TO_REST: Duration = Duration::from_secs(30);
 
 /// Let everything go wrong, and see whether anything is lost or done twice.
 ///
@@ -156,38 +154,11 @@ struct Soak<'a> {
 
 impl Soak<'_> {
     async fn run(&self, folder: Folder, disk: Option<Disk>, clock: Option<Clock>) -> Done {
-        let time = Duration::from_secs(self.args.seconds);
         let (end, stop) = Stop::new();
-        let running = folder.path().to_owned();
-        let interrupts = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                eprintln!("\ninterrupted: coming to rest; once more to give up");
-                // Nobody waits where the run is over already.
-                let _ = end.send(true);
-                // From here on the next one ends this process, and with it all others.
-                let _ = tokio::signal::ctrl_c().await;
-                let _ = fs::remove_dir_all(running);
-                std::process::exit(1);
-            }
-        });
+        let interrupts = tokio::spawn(heed_interrupts(end, folder.path().to_owned()));
         let stage = self.set_the_stage(folder.path(), disk, clock).await?;
-        eprintln!("seed {}; faults: {}", self.seed, self.names());
-        let progress = Progress::new();
-        let chronicle = Chronicle::default();
-        let (began, beginning) = (Instant::now(), now());
-        let tracks = Track::ALL.map(|track| schedule(self.seed, track, &self.kinds, time));
-        let play = async |schedule: &[Injection]| {
-            play(schedule, began, &stage, &stop, &chronicle, &progress).await
-        };
-        let (first, second, watched) = tokio::join!(
-            play(&tracks[0]),
-            play(&tracks[1]),
-            watch(&stage, began, time, &stop, &progress),
-        );
-        let over = now();
-        first.and(second).and(watched)?;
-        stage.heal().await?;
-        progress.say(began.elapsed(), "the faults are over: coming to rest");
+        let (chronicle, progress) = (Chronicle::default(), Progress::new());
+        let span = self.befall(&stage, &stop, &chronicle, &progress).await?;
         let stuck = come_to_rest(&stage).await?;
         progress.end();
         let mut workers = stage.workers.lock().await;
@@ -200,7 +171,7 @@ impl Soak<'_> {
         let report = Report {
             args: self.args,
             seed: self.seed,
-            span: (beginning, over),
+            span,
             verdict: &verdict,
             facts: &facts,
             happened: &chronicle.all(),
@@ -219,6 +190,34 @@ impl Soak<'_> {
         drop(workers);
         folder.keep()?;
         Err(Failure::Command(1))
+    }
+
+    /// Lets all faults happen, and undoes what is left of them; returns when they began, and when they
+    /// were over.
+    async fn befall(
+        &self,
+        stage: &Stage,
+        stop: &Stop,
+        chronicle: &Chronicle,
+        progress: &Progress,
+    ) -> Result<(i64, i64), Failure> {
+        eprintln!("seed {}; faults: {}", self.seed, self.names());
+        let time = Duration::from_secs(self.args.seconds);
+        let (began, beginning) = (Instant::now(), now());
+        let tracks = Track::ALL.map(|track| schedule(self.seed, track, &self.kinds, time));
+        let play = async |schedule: &[Injection]| {
+            play(schedule, began, stage, stop, chronicle, progress).await
+        };
+        let (first, second, watched) = tokio::join!(
+            play(&tracks[0]),
+            play(&tracks[1]),
+            show_and_measure(stage, began, time, stop, progress),
+        );
+        let over = now();
+        first.and(second).and(watched)?;
+        stage.heal().await?;
+        progress.say(began.elapsed(), "the faults are over: coming to rest");
+        Ok((beginning, over))
     }
 
     fn names(&self) -> String {
@@ -259,6 +258,19 @@ impl Soak<'_> {
     }
 }
 
+/// The first Ctrl-C ends the faults, the next one this process, and with it all others.
+async fn heed_interrupts(end: watch::Sender<bool>, journals: PathBuf) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    eprintln!("\ninterrupted: coming to rest; once more to give up");
+    // Nobody waits where the run is over already.
+    let _ = end.send(true);
+    let _ = tokio::signal::ctrl_c().await;
+    let _ = fs::remove_dir_all(journals);
+    std::process::exit(1);
+}
+
 /// Lets the faults of one track happen, one after the other.
 async fn play(
     schedule: &[Injection],
@@ -296,7 +308,7 @@ async fn play(
 }
 
 /// Shows the progress, measures the first worker and replaces those that end by themselves.
-async fn watch(
+async fn show_and_measure(
     stage: &Stage,
     began: Instant,
     time: Duration,
@@ -321,42 +333,4 @@ async fn watch(
         progress.show(began.elapsed(), &message);
     }
     Ok(())
-}
-
-/// Waits until each worker has ended some work again, and the janitors of the fleet have freed what
-/// dead workers held; complains of what does not come to pass.
-async fn come_to_rest(stage: &Stage) -> Result<Vec<String>, Failure> {
-    let mut workers = stage.workers.lock().await;
-    workers.replace_dead().await?;
-    let places: Vec<PathBuf> = (0..workers.count())
-        .map(|place| workers.journal_at(place))
-        .collect();
-    let acknowledged = |journal: &PathBuf| {
-        let text = fs::read_to_string(journal).unwrap_or_default();
-        text.matches(" acknowledged ").count()
-    };
-    let before: Vec<usize> = places.iter().map(acknowledged).collect();
-    // Longer dead than a janitor, who looks twice a second, and its transaction take.
-    let dead =
-        "SELECT format('session %s (%s) is dead since %s, and holds %s machines', s.session_id,
-                              s.session_runtime_info, s.session_deadline, count(i.machine_id))
-                FROM sessions s LEFT JOIN work_item i USING (session_id)
-                WHERE s.session_deadline < clock_timestamp() - interval '3 seconds'
-                GROUP BY s.session_id, s.session_runtime_info, s.session_deadline";
-    let begun = Instant::now();
-    loop {
-        let mut stuck: Vec<String> = stage.db.rows(dead).await.map_err(Failure::check)?;
-        for (place, journal) in places.iter().enumerate() {
-            if acknowledged(journal) == before[place] {
-                stuck.push(format!(
-                    "the worker of {} has ended no work since the faults were over",
-                    journal.display()
-                ));
-            }
-        }
-        if stuck.is_empty() || begun.elapsed() > COME_TO_REST {
-            return Ok(stuck);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
