@@ -32,8 +32,8 @@ use folder::Folder;
 use happened::{Chronicle, Happened, now};
 use progress::Progress;
 use report::Report;
-use rest::come_to_rest;
-use schedule::{Injection, schedule};
+use rest::{come_to_rest, free_what_has_expired};
+use schedule::{Injection, latest, schedule};
 use servers::Servers;
 use stage::Stage;
 use std::fs;
@@ -61,6 +61,7 @@ const BACKOFF: Backoff = match (Seconds::new(1), Seconds::new(5)) {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// For how long faults happen; coming to rest and checking take some seconds more.
+    /// Where the machine is slow, a short run takes up to half as long again, so that each fault comes.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=864_000))]
     seconds: u64,
     /// How many worker processes there are at any time.
@@ -163,6 +164,7 @@ impl Soak<'_> {
         progress.end();
         let mut workers = stage.workers.lock().await;
         workers.drain().await?;
+        free_what_has_expired(stage.db.url()).await?;
         let journals = workers::read_journals(folder.path())?;
         let facts = Facts::of(&journals);
         let verdict = check::check(stage.db.url(), &facts, scene::policy()).await?;
@@ -206,7 +208,16 @@ impl Soak<'_> {
         let (began, beginning) = (Instant::now(), now());
         let tracks = Track::ALL.map(|track| schedule(self.seed, track, &self.kinds, time));
         let play = async |schedule: &[Injection]| {
-            play(schedule, began, stage, stop, chronicle, progress).await
+            play(
+                schedule,
+                began,
+                latest(time),
+                stage,
+                stop,
+                chronicle,
+                progress,
+            )
+            .await
         };
         let (first, second, watched) = tokio::join!(
             play(&tracks[0]),
@@ -275,14 +286,18 @@ async fn heed_interrupts(end: watch::Sender<bool>, journals: PathBuf) {
 async fn play(
     schedule: &[Injection],
     began: Instant,
+    limit: Duration,
     stage: &Stage,
     stop: &Stop,
     chronicle: &Chronicle,
     progress: &Progress,
 ) -> Done {
+    // What takes longer than planned puts off what comes after it: between faults the fleet recovers.
+    let mut late = Duration::ZERO;
     for injection in schedule {
-        stop.sleep_until(began + injection.at).await;
-        if stop.is_over() {
+        let at = began + injection.at + late;
+        stop.sleep_until(at).await;
+        if stop.is_over() || injection.at + late > limit {
             return Ok(());
         }
         let message = format!(
@@ -303,6 +318,7 @@ async fn play(
             over: now(),
             felt,
         });
+        late += (at + injection.length).elapsed();
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::stage::Stage;
 use crate::shell::Failure;
+use bmdb_core::{Bmdb, Config};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use tokio::time::Instant;
 /// Once the faults are over, each worker has to end some work within this time, and the janitors of
 /// the fleet have to free what dead ones held.
 const COME_TO_REST: Duration = Duration::from_secs(30);
+
+/// The longest lease of a worker, and some time to free what it leaves.
+const LAST_LEASES: Duration = Duration::from_millis(2_500);
 
 /// Waits until each worker has ended some work again, and the janitors of the fleet have freed what
 /// dead workers held; complains of what does not come to pass.
@@ -47,4 +51,18 @@ pub(super) async fn come_to_rest(stage: &Stage) -> Result<Vec<String>, Failure> 
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// A worker whose lease ran out while it drained leaves its session to the janitors, and those go with
+/// the last worker: this is one more, for the longest lease and what its transactions take.
+pub(super) async fn free_what_has_expired(url: &str) -> Result<(), Failure> {
+    let bmdb = Bmdb::connect(Config::new(url).component("soak").runtime_info("janitor"))
+        .await
+        .map_err(Failure::check)?;
+    let begun = Instant::now();
+    while begun.elapsed() < LAST_LEASES {
+        bmdb.free_lost_work().await.map_err(Failure::check)?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
 }

@@ -58,6 +58,11 @@ pub(crate) fn schedule(seed: u64, track: Track, kinds: &[Kind], time: Duration) 
     schedule
 }
 
+/// When the last fault of a run of this length may begin where those before it took longer than planned.
+pub(crate) fn latest(time: Duration) -> Duration {
+    (time * 3 / 2).min(LONG).max(time)
+}
+
 fn pause(dice: &mut Dice, time: Duration) -> Duration {
     let short = Duration::from_millis(600 + u64::from(dice.roll(1_000)));
     if time >= LONG && dice.roll(6) == 0 {
@@ -102,6 +107,14 @@ mod tests {
                 let last = schedule.last().unwrap();
                 assert!(last.at + last.length < Duration::from_secs(200));
             }
+        }
+    }
+
+    #[test]
+    fn only_a_short_run_may_take_longer() {
+        for (time, at_the_latest) in [(30, 45), (100, 120), (120, 120), (3_600, 3_600)] {
+            let latest = latest(Duration::from_secs(time));
+            assert_eq!(latest, Duration::from_secs(at_the_latest));
         }
     }
 
