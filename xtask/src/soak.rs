@@ -61,8 +61,8 @@ const BACKOFF: Backoff = match (Seconds::new(1), Seconds::new(5)) {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// For how long faults happen; coming to rest and checking take some seconds more.
-    /// Where the machine is slow, a short run takes up to half as long again, so that each fault comes.
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=864_000))]
+    /// At most two hours, for each second takes some memory. Where the machine is slow, a short run takes up to half as long again, so that each fault comes.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=7_200))]
     seconds: u64,
     /// How many worker processes there are at any time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]

@@ -43,6 +43,7 @@ const LEGAL: &[(&str, &[Kind])] = &[
     ("connection", LOST),
     ("Connection", LOST),
     ("no answer from the database", LOST),
+    ("the database is silent", LOST),
     ("cannot reach the database", LOST),
     ("the database system is", DIES),
     ("terminating connection", LOST),
