@@ -60,8 +60,9 @@ const BACKOFF: Backoff = match (Seconds::new(1), Seconds::new(5)) {
 /// error of a worker is accounted for by a fault.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// For how long faults happen; coming to rest and checking take some seconds more.
-    /// At most two hours, for each second takes some memory. Where the machine is slow, a short run takes up to half as long again, so that each fault comes.
+    /// For how many seconds faults happen; coming to rest and checking take some more. At most two
+    /// hours, for each second takes some memory. Where the machine is slow, a short run takes up to half
+    /// as long again, so that each fault comes.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=7_200))]
     seconds: u64,
     /// How many worker processes there are at any time.
