@@ -21,6 +21,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A server that this process has booted.
@@ -35,6 +36,8 @@ pub(crate) struct Booted {
     listening: Listening,
     /// Gone once the server may go.
     lease: Option<Lease>,
+    /// Whether the data stays also where the server ends by itself.
+    keeps_data: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -65,6 +68,31 @@ impl Booted {
         Self::boot_on(installation, profile, account, &fill, linger, listening)
     }
 
+    /// The same in this folder, and for this process alone.
+    pub(crate) fn boot_below(
+        parent: &Path,
+        installation: &Installation,
+        profile: Profile,
+        account: &Account,
+        data: &Path,
+    ) -> Result<Self, TestkitError> {
+        let fill = |new: &Path| {
+            account.create_dir(new)?;
+            copy::tree(data, new, account, |_| true)
+        };
+        let parents = vec![parent.to_owned()];
+        let socket_only = Listening::default();
+        Self::boot_in_first(
+            parents,
+            installation,
+            profile,
+            account,
+            &fill,
+            0,
+            &socket_only,
+        )
+    }
+
     /// The same on a data directory that `fill` makes at the path that it is given.
     pub(crate) fn boot_on(
         installation: &Installation,
@@ -74,7 +102,29 @@ impl Booted {
         linger: u64,
         listening: &Listening,
     ) -> Result<Self, TestkitError> {
-        let mut parents = profile.folders().into_iter().peekable();
+        let parents = profile.folders();
+        Self::boot_in_first(
+            parents,
+            installation,
+            profile,
+            account,
+            fill,
+            linger,
+            listening,
+        )
+    }
+
+    /// In the first of these folders that has room.
+    fn boot_in_first(
+        parents: Vec<PathBuf>,
+        installation: &Installation,
+        profile: Profile,
+        account: &Account,
+        fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
+        linger: u64,
+        listening: &Listening,
+    ) -> Result<Self, TestkitError> {
+        let mut parents = parents.into_iter().peekable();
         let (folder, lease) = loop {
             let Some(parent) = parents.next() else {
                 return Err(TestkitError::boot("booting", "there is no folder for it"));
@@ -94,6 +144,7 @@ impl Booted {
             linger,
             listening: listening.clone(),
             lease: Some(lease),
+            keeps_data: AtomicBool::new(false),
             state: Mutex::new(State::Halted { pid: None }),
         };
         server.start(&mut server.lock())?;
@@ -208,6 +259,10 @@ impl Booted {
 
 impl Drop for Booted {
     fn drop(&mut self) {
+        if self.keeps_data.load(Ordering::Relaxed) {
+            // Best effort: the folder is removed below as well.
+            let _ = fs::remove_file(self.keep());
+        }
         drop(self.lease.take());
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         match state {
@@ -215,20 +270,30 @@ impl Drop for Booted {
             State::Running { .. } if self.linger > 0 => {}
             // A supervisor that cannot be waited for is gone, and the server with it. One that hangs
             // on its server is left to the next boot, since nobody here could tell of it.
-            State::Running { supervisor } => drop(wait_for("the server to end", || {
-                let status = supervisor.try_wait();
-                status.map_err(|error| TestkitError::boot("stopping the server", error))
-            })),
-            // Best effort: the next boot takes it away otherwise.
-            State::Halted { .. } => drop(wait_for("the server's folder to go", || {
-                match fs::remove_dir_all(&self.folder) {
-                    // The last processes of a killed server may still write.
-                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
-                    _ => Ok(Some(())),
+            State::Running { supervisor } => {
+                drop(wait_for("the server to end", || {
+                    let status = supervisor.try_wait();
+                    status.map_err(|error| TestkitError::boot("stopping the server", error))
+                }));
+                // A supervisor that ended before its server was to go has left the data.
+                if self.keeps_data.load(Ordering::Relaxed) {
+                    remove(&self.folder);
                 }
-            })),
+            }
+            State::Halted { .. } => remove(&self.folder),
         }
     }
+}
+
+/// Best effort: the next boot takes it away otherwise.
+fn remove(folder: &Path) {
+    drop(wait_for("the server's folder to go", || {
+        match fs::remove_dir_all(folder) {
+            // The last processes of a killed server may still write.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+            _ => Ok(Some(())),
+        }
+    }));
 }
 
 /// A new folder with data and a lease.

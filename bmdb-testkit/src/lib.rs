@@ -19,6 +19,7 @@
 //! ```
 
 pub mod audit;
+pub mod journal;
 
 mod account;
 mod booted;

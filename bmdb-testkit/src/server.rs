@@ -92,6 +92,26 @@ impl Server {
         Ok(Self::new(booted.url(), Kind::Booted(booted)))
     }
 
+    /// As [`Server::boot`], with everything it writes below this folder instead of the profile's: one on
+    /// a small volume, say, that can be filled.
+    ///
+    /// Its path must not be longer than 70 bytes, or the server's socket has no room in it, and the
+    /// server's account must be able to enter it.
+    ///
+    /// # Errors
+    /// As [`Server::boot`].
+    pub fn boot_in(
+        folder: &Path,
+        installation: &Installation,
+        profile: Profile,
+    ) -> Result<Self, TestkitError> {
+        let account = Account::for_server()?;
+        let booted = from_seed(installation, &account, &Template::new(), |seed| {
+            Booted::boot_below(folder, installation, profile, &account, seed)
+        })?;
+        Ok(Self::new(booted.url(), Kind::Booted(booted)))
+    }
+
     pub(crate) fn new(url: String, kind: Kind) -> Self {
         Self {
             keeper: Arc::new(Keeper::of(&url, matches!(kind, Kind::Running))),
@@ -165,8 +185,19 @@ impl Server {
         self.own("killing the server")?.halt(Shutdown::Kill)
     }
 
-    /// Starts the server again after [`Server::kill9`]; it recovers what its profile promises. Blocks
-    /// until it answers.
+    /// Lets the data outlive a server that ends by itself, as one may whose volume is full, so that
+    /// [`Server::restart`] can start it again. It goes with this value, and with the process, all the
+    /// same.
+    ///
+    /// # Errors
+    /// [`TestkitError::Boot`] where it was not booted by [`Server::boot`]; [`TestkitError::Files`].
+    pub fn keep_data(&self) -> Result<(), TestkitError> {
+        self.own("keeping the server's data")?.keep_data()
+    }
+
+    /// Starts the server again after [`Server::kill9`], after its supervisor was killed, or where it
+    /// has ended by itself and [`Server::keep_data`] has kept its data; it recovers what its profile
+    /// promises. Blocks until it answers.
     ///
     /// # Errors
     /// [`TestkitError::Boot`] with the server's log, or where it runs, or was not booted by
@@ -202,27 +233,24 @@ pub(crate) fn boot(
     listening: &Listening,
 ) -> Result<Booted, TestkitError> {
     let account = Account::for_server()?;
-    let seed = Seed::find_or_make(installation, &account, template)?;
-    match Booted::boot(
-        installation,
-        profile,
-        &account,
-        &seed.path,
-        linger,
-        listening,
-    ) {
+    from_seed(installation, &account, template, |seed| {
+        Booted::boot(installation, profile, &account, seed, linger, listening)
+    })
+}
+
+/// Boots from a seed, and once more from a new one.
+fn from_seed(
+    installation: &Installation,
+    account: &Account,
+    template: &Template,
+    boot: impl Fn(&Path) -> Result<Booted, TestkitError>,
+) -> Result<Booted, TestkitError> {
+    let seed = Seed::find_or_make(installation, account, template)?;
+    match boot(&seed.path) {
         // An old seed may have lost a part to a cleaner of temporary files.
         Err(_) if !seed.is_new => {
             seed.discard();
-            let seed = Seed::find_or_make(installation, &account, template)?;
-            Booted::boot(
-                installation,
-                profile,
-                &account,
-                &seed.path,
-                linger,
-                listening,
-            )
+            boot(&Seed::find_or_make(installation, account, template)?.path)
         }
         booted => booted,
     }

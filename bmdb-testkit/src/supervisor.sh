@@ -25,6 +25,8 @@ server=$!
         read -r _ <&3 || break
         mv "$folder/closed" "$folder/lease"
     done
+    # From here on there is nobody to start it again.
+    rm -f "$folder/keep"
     # More than once: a server that has just been started is still deaf. The other shell kills this
     # one when its child, the server, has ended. Should that shell have been killed, the process id
     # may be somebody else's by now; but a server that has ended removes the file with its own.

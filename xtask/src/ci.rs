@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     // As the README has it, from the outside.
     ("cargo xtask demo", demo),
     ("cargo xtask bench --quick", bench),
+    ("cargo xtask soak --seconds 30", soak),
     ("cargo xtask test", || run(&mut cargo(["xtask", "test"]))),
     (ON_NEWEST, test_as_component),
     ("cargo test in examples/downstream", downstream),
@@ -79,6 +80,11 @@ fn demo() -> Done {
 /// Whether everything can still be measured; how fast it is depends on the machine.
 fn bench() -> Done {
     run(&mut cargo(["xtask", "bench", "--quick"]))
+}
+
+/// Every fault once; which comes when differs from run to run, and the seed is printed.
+fn soak() -> Done {
+    run(&mut cargo(["xtask", "soak", "--seconds", "30"]))
 }
 
 /// As somebody does who depends on bmdb: with plain cargo, and nothing is set up for the tests.

@@ -14,6 +14,7 @@ mod pg;
 mod schema;
 mod server;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -38,6 +39,7 @@ enum Task {
     Ci(ci::Args),
     Bench(bench::Bench),
     Janitor(janitor::Args),
+    Soak(soak::Args),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
     Tidy(tidy::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Pg(args) => pg::run(&args),
         Task::Janitor(args) => janitor::run(&args),
         Task::Migrate(args) => migrate::run(&args),

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io;
 use std::process::Child;
+use std::sync::atomic::Ordering;
 
 const HALTING: &str = "halting the server";
 const RESTARTING: &str = "restarting the server";
@@ -65,34 +66,60 @@ impl Booted {
     /// Starts the server again after [`Booted::halt`], on the same data and socket.
     pub(crate) fn restart(&self) -> Result<(), TestkitError> {
         let mut state = self.lock();
-        let may_start = match &mut *state {
-            State::Halted { .. } => self.has_data(),
-            State::Running { supervisor } => {
-                if !has_ended(supervisor) {
-                    return Err(TestkitError::boot(RESTARTING, "it runs"));
-                }
-                false
+        if let State::Running { supervisor } = &mut *state {
+            if !has_ended(supervisor) {
+                return Err(TestkitError::boot(RESTARTING, "it runs"));
             }
-        };
-        if !may_start {
+            if self.has_data() {
+                self.make_keep()?;
+                let pid = sweep::pid(&self.folder);
+                *state = State::Halted { pid };
+            }
+        }
+        if !self.has_data() {
             return Err(TestkitError::boot(RESTARTING, BY_ITSELF));
         }
         wait_for("the processes of the killed server to end", || {
             match self.start(&mut state) {
                 Ok(()) => Ok(Some(())),
-                // They may outlive their parent for a moment, and until then it does not start.
-                Err(error) if error.to_string().contains("still in use") => Ok(None),
+                // They may outlive their parent, and a server its supervisor, for a moment, and until
+                // then it does not start.
+                Err(error) if is_of_the_last(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         })?;
+        if self.keeps_data.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         // Until here a failed start would have taken the data away.
         let keep = self.keep();
         fs::remove_file(&keep).map_err(TestkitError::files(&keep))
     }
 
+    /// From now on the data stays also where the server ends by itself.
+    pub(crate) fn keep_data(&self) -> Result<(), TestkitError> {
+        self.keeps_data.store(true, Ordering::Relaxed);
+        self.make_keep()
+    }
+
+    fn make_keep(&self) -> Result<(), TestkitError> {
+        let keep = self.keep();
+        File::create(&keep)
+            .map(drop)
+            .map_err(TestkitError::files(&keep))
+    }
+
     fn has_data(&self) -> bool {
         self.data().join("PG_VERSION").is_file()
     }
+}
+
+/// Whether a server does not start because of what the one before it has not let go of yet.
+fn is_of_the_last(error: &TestkitError) -> bool {
+    let said = error.to_string();
+    ["still in use", "already exists"]
+        .iter()
+        .any(|sign| said.contains(sign))
 }
 
 fn has_ended(supervisor: &mut Child) -> bool {

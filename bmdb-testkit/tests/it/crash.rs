@@ -247,3 +247,83 @@ fn processes_in(folder: &Path) -> Result<Vec<String>> {
     }
     Ok(found)
 }
+
+#[tokio::test]
+async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result {
+    let server = own::server(Profile::Durable).await?;
+    let folder = server.folder().ok_or("not booted")?.to_owned();
+    let db = TestDb::on(&server).await?;
+    db.execute("CREATE TABLE notes (n int)").await?;
+    for n in 0..2 {
+        kill9(parent_of(postmaster(&folder)?)?)?;
+        eventually("the server to end", async || {
+            Ok(connect(db.url()).await.is_err())
+        })
+        .await?;
+        server.restart()?;
+        db.execute(&format!("INSERT INTO notes VALUES ({n})"))
+            .await?;
+    }
+    assert_eq!(db.rows("SELECT n FROM notes").await?, ["0", "1"]);
+    drop(db);
+    drop(server);
+    assert!(!folder.exists());
+    wait_for_processes(&folder)
+}
+
+#[tokio::test]
+async fn the_data_of_a_server_that_ends_by_itself_stays_where_that_is_asked_for() -> Result {
+    let server = own::server(Profile::Durable).await?;
+    let folder = server.folder().ok_or("not booted")?.to_owned();
+    server.keep_data()?;
+    let db = TestDb::on(&server).await?;
+    db.execute("CREATE TABLE notes (n int)").await?;
+    for _ in 0..2 {
+        // The main process alone: to its supervisor that is an end by itself.
+        kill9(postmaster(&folder)?)?;
+        eventually("the server to end", async || {
+            Ok(connect(db.url()).await.is_err())
+        })
+        .await?;
+        restart_when_ended(&server).await?;
+        db.execute("INSERT INTO notes VALUES (1)").await?;
+    }
+    assert_eq!(db.rows("SELECT count(*) FROM notes").await?, ["2"]);
+    // Also one that is not started again is cleaned up.
+    kill9(postmaster(&folder)?)?;
+    drop(db);
+    drop(server);
+    assert!(!folder.exists());
+    wait_for_processes(&folder)
+}
+
+async fn restart_when_ended(server: &Server) -> Result {
+    eventually("the supervisor to notice", async || {
+        match server.restart() {
+            Ok(()) => Ok(true),
+            Err(error) if error.to_string().ends_with("it runs") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+fn postmaster(folder: &Path) -> Result<u32> {
+    let file = fs::read_to_string(folder.join("data/postmaster.pid"))?;
+    Ok(file.lines().next().ok_or("empty")?.trim().parse()?)
+}
+
+fn parent_of(pid: u32) -> Result<u32> {
+    let output = Command::new("ps")
+        .args(["-o", "ppid=", "-p", &pid.to_string()])
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+fn kill9(pid: u32) -> Result {
+    let status = Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status()?;
+    assert!(status.success());
+    Ok(())
+}
