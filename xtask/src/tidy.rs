@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what the compiler does not check, above all what each layer must not have.
 
+mod claims;
 mod files;
 mod manifests;
 mod source;
@@ -52,6 +53,7 @@ pub(crate) fn run() -> Done {
     let root = root();
     let files = files::read_all(&root).map_err(Failure::check)?;
     let mut findings = manifests::check(&files)?;
+    findings.extend(claims::check(&files));
     for (path, text) in &files {
         findings.extend(text::check(path, text));
         if path.ends_with(".rs") {

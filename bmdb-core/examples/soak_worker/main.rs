@@ -84,6 +84,7 @@ async fn connect(
             std::process::id()
         ))
         .history(History::Full)
+        .retention(None)
         .pool_size(8)
         .janitor_interval(Some(Duration::from_millis(500)));
     config.statement_timeout = Duration::from_secs(2);

@@ -46,7 +46,8 @@ impl Pair {
     async fn connect(&self) -> Bmdb {
         let config = Config::new(self.db.url_with(&[&self.standby]))
             .component("failover")
-            .history(History::Full);
+            .history(History::Full)
+            .retention(None);
         Bmdb::connect(config).await.unwrap()
     }
 
