@@ -3,6 +3,8 @@
 #[cfg(feature = "fleet")]
 #[path = "../../fuzz/checks/fleet.rs"]
 mod fleet;
+#[path = "../../fuzz/checks/url.rs"]
+mod url;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -41,5 +43,21 @@ proptest! {
             {"provider": "Lumen", "provider_id": "a", "machine_id": "67e55044-10b1-426f-9247-bb680e5fe0c8"}
         ]}"#;
         fleet::check(&with_a_slip(fleet, at, removed, &inserted));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_url_with_a_slip_of_the_pen_is_shown_as_it_is_read_or_an_error(
+        pairs: bool, at: Index, removed in 0..12_usize, inserted in r#"[a-z0-9:/@%?&=,.' \[\]\x00é\\]{0,3}"#,
+    ) {
+        let text = if pairs {
+            "host=db1,'/run/a b' port=1,2 user=u password='two words' sslmode=verify-full hostaddr=127.0.0.1,::1"
+        } else {
+            "postgres://u%20u:p%40@db1:1,[::1]:2,%2Frun/a%2Fb?sslmode=verify-ca&options=-c%20a%3Db&connect_timeout=3"
+        };
+        url::check(&with_a_slip(text, at, removed, &inserted));
     }
 }
