@@ -13,6 +13,7 @@ use server::{Role, Server};
 use std::sync::Arc;
 use std::time::Duration;
 use timeouts::Timeouts;
+use tokio::time::Instant;
 
 /// A validated URL with this component's settings.
 #[derive(Clone)]
@@ -85,9 +86,13 @@ impl Target {
 
     /// How long connecting takes at most.
     pub(crate) fn longest(&self) -> Duration {
-        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
-        let rounds = u32::try_from(self.role.rounds().len()).unwrap_or(u32::MAX);
-        self.limit.saturating_mul(servers).saturating_mul(rounds)
+        self.limit.saturating_mul(self.tries())
+    }
+
+    /// How often a server is tried, over all of them.
+    fn tries(&self) -> u32 {
+        let tries = self.servers.len() * self.role.rounds().len();
+        u32::try_from(tries).unwrap_or(u32::MAX)
     }
 
     /// Whether planning on such a connection notifies.
@@ -112,16 +117,34 @@ impl Target {
     pub(crate) async fn connect(
         &self,
     ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
+        self.connect_within(self.limit).await
+    }
+
+    /// The same by this moment, of which each server gets an equal share: for the heartbeat, whose lease
+    /// must not run out on the first server of several.
+    pub(crate) async fn connect_by(
+        &self,
+        until: Instant,
+    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
+        let left = until.saturating_duration_since(Instant::now());
+        self.connect_within(self.limit.min(left / self.tries()))
+            .await
+    }
+
+    async fn connect_within(
+        &self,
+        limit: Duration,
+    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
         let mut reasons = Vec::new();
         for role in self.role.rounds() {
             reasons.clear();
             for server in self.in_order() {
                 // Boxed: it is rare, and large and deep for all the futures that contain it.
                 let connecting = Box::pin(server.connect(&self.timeouts, *role));
-                let connected = tokio::time::timeout(self.limit, connecting).await;
+                let connected = tokio::time::timeout(limit, connecting).await;
                 let late = |_| ConnectError::Timeout {
                     target: server.name().to_owned(),
-                    seconds: self.limit.as_secs_f64(),
+                    seconds: limit.as_secs_f64(),
                 };
                 match connected.map_err(late).flatten() {
                     Ok(connected) => return Ok(connected),

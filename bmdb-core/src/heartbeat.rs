@@ -139,10 +139,8 @@ async fn beat_once(
     if slot.is_none() {
         let until = leases.iter().map(|lease| lease.trusted_until()).max();
         let until = until.unwrap_or_else(Instant::now);
-        let connected = tokio::time::timeout_at(until, target.connect()).await;
-        let (conn, _) = connected
-            .map_err(|_| "not connected before the lease ran out".to_owned())?
-            .map_err(|error| error.to_string())?;
+        let connected = target.connect_by(until).await;
+        let (conn, _) = connected.map_err(|error| error.to_string())?;
         *slot = Some(conn);
     }
     let Some(conn) = slot.as_mut() else {

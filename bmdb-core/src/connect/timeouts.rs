@@ -3,6 +3,12 @@
 use crate::config::Config;
 use std::time::Duration;
 
+/// After eleven seconds without a sign of life from the client's host the server ends the connection. A
+/// client that has vanished within a transaction has its session's row locked until then, so that no
+/// janitor frees its work. Sockets have no such limits, and need none.
+const VANISHED: &str = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 \
+                        -c tcp_keepalives_count=3 -c tcp_user_timeout=11000";
+
 /// Limits of a connection, set when it is made; zero is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Timeouts {
@@ -56,7 +62,8 @@ impl Timeouts {
         // A lock that is waited for longer than the statement may take would never be what is said.
         let lock = self.lock.min(self.statement / 2);
         let ours = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+            "{VANISHED} -c statement_timeout={} -c lock_timeout={} \
+             -c idle_in_transaction_session_timeout={}",
             shortest(self.statement),
             shortest(lock),
             shortest(self.idle_in_transaction),
@@ -78,13 +85,17 @@ mod tests {
         let timeouts = Timeouts::new(&Config::new(""), Some("-c a=b"));
         assert_eq!(
             timeouts.options(),
-            "-c statement_timeout=60000 -c lock_timeout=30000 \
-             -c idle_in_transaction_session_timeout=60000 -c a=b"
+            format!(
+                "{VANISHED} -c statement_timeout=60000 -c lock_timeout=30000 \
+                 -c idle_in_transaction_session_timeout=60000 -c a=b"
+            )
         );
         assert_eq!(
             timeouts.none().options(),
-            "-c a=b -c statement_timeout=0 -c lock_timeout=0 \
-             -c idle_in_transaction_session_timeout=0"
+            format!(
+                "-c a=b {VANISHED} -c statement_timeout=0 -c lock_timeout=0 \
+                 -c idle_in_transaction_session_timeout=0"
+            )
         );
     }
 

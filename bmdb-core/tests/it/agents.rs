@@ -1,11 +1,11 @@
 //! Heartbeats of many agents at once: one statement, planned only where it matters, always HOT.
 
+use crate::own;
 use crate::scenario::{Scenario, connect, counted};
 use bmdb_core::{SessionOptions, TxError};
 use bmdb_model::{AgentHeartbeat, AgentStarted, Error, MachineId};
-use bmdb_testkit::{Lookup, Places, Profile, Server, TestDb};
+use bmdb_testkit::{Profile, TestDb};
 use chrono::{DateTime, TimeDelta};
-use std::sync::Arc;
 use std::time::Duration;
 
 const PLANS: &str = "SELECT i.plan_at = h.agent_heartbeat_at + interval '10 min'
@@ -143,20 +143,10 @@ async fn batches_in_opposite_orders_do_not_wait_for_each_other() {
     assert_eq!(s.rows(deadlocks).await, ["0"]);
 }
 
-/// A server whose databases no other test uses: a transaction that writes in any of them keeps old
-/// versions from being pruned in all.
-fn server_of_its_own() -> Arc<Server> {
-    let places = Places {
-        database_url: None,
-        ..Places::from_env()
-    };
-    let installation = Lookup::search(&places).installation().unwrap();
-    Arc::new(Server::boot(&installation, Profile::Fast).unwrap())
-}
-
 #[tokio::test]
 async fn a_batch_is_one_request_and_every_update_is_hot() {
-    let server = server_of_its_own();
+    // In whatever database, a transaction that writes keeps old versions from being pruned in all.
+    let server = own::server(Profile::Fast).await;
     let s = Scenario::on(TestDb::on(&server).await.unwrap()).await;
     let fleet = s.fleet(5000).await;
     let (proxy, bmdb, session) = counted(&s.db).await;

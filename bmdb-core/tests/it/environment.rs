@@ -46,7 +46,9 @@ async fn the_environment_says_everything_when_asked_and_nothing_otherwise() {
         .tls(server.certificate, server.key)
         .client_authorities(&ours.certificate)
         .rules(["hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca"]);
-    let tls = Tls::boot(tcp).await;
+    let Some(tls) = Tls::boot(tcp).await else {
+        return;
+    };
     let role = "CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'secret'";
     tls.db.execute(role).await.unwrap();
     let home = Folder::new();

@@ -1,12 +1,13 @@
 //! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names
 //! both go on.
 
+use crate::own;
 use crate::scenario::RETRY;
 use bmdb_core::{Bmdb, Claim, Config, EndError, History, Session, SessionOptions, TxError, Work};
 use bmdb_model::history::Outcome;
 use bmdb_model::{AgentStarted, Failure, Fence, MachineId, Process, Provided, Provider};
 use bmdb_testkit::audit::{End, Rules, audit};
-use bmdb_testkit::{Lookup, Places, Profile, Replication, Server, TestDb};
+use bmdb_testkit::{Profile, Replication, Server, TestDb};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,16 +25,7 @@ struct Pair {
 
 impl Pair {
     async fn boot() -> Self {
-        let boot = || {
-            // Servers of its own, whichever one the other tests share.
-            let places = Places {
-                database_url: None,
-                ..Places::from_env()
-            };
-            let installation = Lookup::search(&places).installation()?;
-            Server::boot(&installation, Profile::Durable)
-        };
-        let primary = Arc::new(tokio::task::spawn_blocking(boot).await.unwrap().unwrap());
+        let primary = own::server(Profile::Durable).await;
         let db = TestDb::on(&primary).await.unwrap();
         let standby = primary.standby(Replication::Synchronous).unwrap();
         Self {

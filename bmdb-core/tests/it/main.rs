@@ -21,6 +21,7 @@ mod janitor;
 mod lookalikes;
 mod migrate;
 mod others;
+mod own;
 mod poller;
 mod race;
 mod rearm;

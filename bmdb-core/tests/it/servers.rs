@@ -1,17 +1,12 @@
 //! URLs of several servers: which one is taken, and what is said when none will do.
 
-use crate::tls::installed;
-use bmdb_core::{Bmdb, Config, ConnectError};
+use crate::own;
+use crate::wait::until;
+use bmdb_core::{Bmdb, Config, ConnectError, SessionOptions, SessionState};
 use bmdb_testkit::{Profile, Replication, Server, TestDb};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
-
-async fn durable() -> Arc<Server> {
-    let boot = || Server::boot(&installed(), Profile::Durable).unwrap();
-    Arc::new(tokio::task::spawn_blocking(boot).await.unwrap())
-}
 
 fn folder(server: &Server) -> String {
     server.folder().unwrap().display().to_string()
@@ -33,7 +28,7 @@ async fn connect(url: &str) -> Result<Bmdb, ConnectError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_server_is_found_whatever_comes_first() {
-    let primary = durable().await;
+    let primary = own::server(Profile::Durable).await;
     let db = TestDb::on(&primary).await.unwrap();
     let standby = primary.standby(Replication::Synchronous).unwrap();
     let hosts = [folder(&primary), folder(&standby)];
@@ -115,20 +110,61 @@ async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().map(|address| (address.port(), silent));
     let (port, _silent) = silent.unwrap();
-    let config: tokio_postgres::Config = db.url().parse().unwrap();
-    let tokio_postgres::config::Host::Unix(folder) = &config.get_hosts()[0] else {
-        return; // The test server is one that somebody else runs.
+    let Some(url) = behind(port, &db) else {
+        return;
     };
-    let user = config.get_user().unwrap();
-    let url = format!(
-        "host=127.0.0.1,{} port={port},{} user={user} dbname={}",
-        folder.display(),
-        config.get_ports().first().copied().unwrap_or(5432),
-        db.name()
-    );
     let mut config = Config::new(url).janitor_interval(None);
     config.connect_timeout = Duration::from_secs(6);
     let bmdb = Bmdb::connect(config).await.unwrap();
     // The pool's connections, too, are found behind the silent one.
     bmdb.start_session(Default::default()).await.unwrap();
+}
+
+/// A URL that names a port of this machine first and then the server of the test's database; none where
+/// that is one that somebody else runs.
+fn behind(port: u16, db: &TestDb) -> Option<String> {
+    let config: tokio_postgres::Config = db.url().parse().unwrap();
+    let tokio_postgres::config::Host::Unix(folder) = &config.get_hosts()[0] else {
+        return None;
+    };
+    Some(format!(
+        "host=127.0.0.1,{} port={port},{} user={} dbname={}",
+        folder.display(),
+        config.get_ports().first().copied().unwrap_or(5432),
+        config.get_user().unwrap(),
+        db.name()
+    ))
+}
+
+/// Post-mortem: connecting again, the heartbeat gave a first server that had fallen silent half of
+/// `connect_timeout`, which is longer than the lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_does_not_run_out_on_a_first_server_that_has_fallen_silent() {
+    let db = TestDb::new().await.unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let Some(url) = behind(port, &db) else {
+        return;
+    };
+    let bmdb = connect(&url).await.unwrap();
+    let options = SessionOptions::default().interval(Duration::from_secs(4));
+    let session = bmdb.start_session(options).await.unwrap();
+
+    let _silent = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let killed = db.rows(
+        "SELECT clock_timestamp(), pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'one of several'",
+    );
+    let killed = killed.await.unwrap().remove(0);
+    let (at, _) = killed.split_once('|').unwrap();
+    until(
+        &db,
+        &format!(
+            "EXISTS (SELECT FROM sessions
+                     WHERE session_deadline > '{at}'::timestamptz + interval '4 seconds')"
+        ),
+    )
+    .await;
+    assert_ne!(session.state(), SessionState::Lost);
 }

@@ -8,8 +8,9 @@ mod modes;
 
 pub(crate) use authority::{Authority, Identity};
 
+use crate::own::installed;
 use bmdb_core::{Bmdb, Config, ConnectError};
-use bmdb_testkit::{Installation, Lookup, Places, Profile, Server, Tcp, TestDb};
+use bmdb_testkit::{Installation, Profile, Server, Tcp, TestDb};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -22,11 +23,16 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) async fn boot(tcp: Tcp) -> Self {
-        let boot = move || Server::boot_tcp(&installed(), Profile::Fast, &tcp).unwrap();
-        let server = Arc::new(tokio::task::spawn_blocking(boot).await.unwrap());
+    /// `None`, and aloud, where no server here can encrypt: those that package registries have cannot.
+    pub(crate) async fn boot(tcp: Tcp) -> Option<Self> {
+        let boot = move || installed().find_map(|installation| encrypting(&installation, &tcp));
+        let Some(server) = tokio::task::spawn_blocking(boot).await.unwrap() else {
+            not_tested();
+            return None;
+        };
+        let server = Arc::new(server);
         let db = TestDb::on(&server).await.unwrap();
-        Self { server, db }
+        Some(Self { server, db })
     }
 
     /// The database at `localhost`, with these parameters.
@@ -60,12 +66,17 @@ impl Tls {
     }
 }
 
-pub(crate) fn installed() -> Installation {
-    let places = Places {
-        database_url: None,
-        ..Places::from_env()
-    };
-    Lookup::search(&places).installation().unwrap()
+fn encrypting(installation: &Installation, tcp: &Tcp) -> Option<Server> {
+    match Server::boot_tcp(installation, Profile::Fast, tcp) {
+        Ok(server) => Some(server),
+        Err(error) if error.to_string().contains("SSL is not supported") => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "what is left out must be seen")]
+fn not_tested() {
+    eprintln!("\n==== NOT TESTED: needs a PostgreSQL that was built with SSL ====\n");
 }
 
 fn uuid() -> String {

@@ -1,0 +1,27 @@
+//! Servers of a test's own, whichever one the other tests share.
+
+use bmdb_testkit::{Installation, Lookup, Places, Profile, Server};
+use std::sync::Arc;
+
+/// The one that is tested on, and the one that would be without being told.
+pub(crate) fn installed() -> impl Iterator<Item = Installation> {
+    let told = Places {
+        database_url: None,
+        ..Places::from_env()
+    };
+    let untold = Places {
+        pg_bin: None,
+        ..told.clone()
+    };
+    [told, untold]
+        .into_iter()
+        .filter_map(|places| Lookup::search(&places).installation().ok())
+}
+
+pub(crate) async fn server(profile: Profile) -> Arc<Server> {
+    let boot = move || {
+        let installation = installed().next().expect("a PostgreSQL");
+        Server::boot(&installation, profile)
+    };
+    Arc::new(tokio::task::spawn_blocking(boot).await.unwrap().unwrap())
+}
