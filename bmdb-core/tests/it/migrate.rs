@@ -1,6 +1,6 @@
 //! Migrating while a fleet is at work, and while others are in the way.
 
-use crate::scenario::{RETRY, Scenario, connect};
+use crate::scenario::{RETRY, Scenario};
 use bmdb_core::{Bmdb, Claim, Config, MigrateOptions, SessionError, SessionOptions, TxError};
 use bmdb_model::Process;
 use bmdb_model::migration::{MigrationError, known, newest_known};
@@ -28,6 +28,12 @@ async fn report(db: &TestDb, locking: &str) -> AsyncPgConnection {
     conn
 }
 
+/// Who may see what others are doing, to name them.
+async fn admin(db: &TestDb) -> Bmdb {
+    let config = Config::new(db.admin_url()).janitor_interval(None);
+    Bmdb::connect(config).await.unwrap()
+}
+
 fn briefly() -> MigrateOptions {
     MigrateOptions::default()
         .lock_timeout(LOCK_TIMEOUT)
@@ -39,7 +45,7 @@ async fn a_fleet_goes_on_while_a_migration_waits_for_a_long_reader_and_it_comple
  {
     let db = TestDb::at_version(BEFORE_PERIODS).await.unwrap();
     let mut reader = report(&db, "SELECT count(*) FROM work_item").await;
-    let bmdb = connect(&db).await;
+    let bmdb = admin(&db).await;
     let patient = briefly().give_up_after(Duration::from_secs(120));
     let (migrated, polls) = (AtomicBool::new(false), AtomicBool::new(false));
 
@@ -82,7 +88,7 @@ async fn a_fleet_goes_on_while_a_migration_waits_for_a_long_reader_and_it_comple
 async fn a_migration_that_never_gets_its_lock_gives_up_and_names_who_has_it_and_what_was_done() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
     let reader = report(&db, "SELECT count(*) FROM work_item").await;
-    let bmdb = connect(&db).await;
+    let bmdb = admin(&db).await;
     let error = bmdb.migrate_with(briefly()).await.unwrap_err();
     let said = error.to_string();
     let MigrationError::Locked {
@@ -108,7 +114,7 @@ async fn a_migration_that_never_gets_its_lock_gives_up_and_names_who_has_it_and_
 async fn a_migrator_that_hangs_is_waited_for_no_longer_than_that_and_named() {
     let db = TestDb::at_version(BEFORE_PERIODS).await.unwrap();
     let hung = report(&db, "COMMIT; SELECT pg_advisory_lock(1651336290)").await;
-    let bmdb = connect(&db).await;
+    let bmdb = admin(&db).await;
     let error = bmdb.migrate_with(briefly()).await.unwrap_err();
     let said = error.to_string();
     assert!(
@@ -134,7 +140,7 @@ async fn machines_that_are_being_written_while_a_workflow_arrives_are_planned_by
         INSERT INTO machine_provided (machine_id, provider, provider_id)
         SELECT machine_id, 'Equinix', 'a' FROM machines";
     let mut writer = report(&db, writing).await;
-    let bmdb = connect(&db).await;
+    let bmdb = admin(&db).await;
     let migrating = bmdb.migrate();
     tokio::pin!(migrating);
     let waiting = tokio::time::timeout(Duration::from_secs(1), &mut migrating).await;

@@ -87,8 +87,9 @@ async fn migrations_have_limits_of_their_own_whatever_the_url_says() {
     )
     .await
     .unwrap();
-    let separator = if db.url().contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options=-c%20statement_timeout%3D9s", db.url());
+    let url = db.admin_url();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{separator}options=-c%20statement_timeout%3D9s");
     let config = Config::new(url).janitor_interval(None);
     let bmdb = Bmdb::connect(config.clone()).await.unwrap();
     bmdb.migrate().await.unwrap();

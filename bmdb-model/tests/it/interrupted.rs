@@ -94,7 +94,9 @@ impl Trapped {
 }
 
 async fn watch(db: &TestDb) -> Client {
-    let (client, connection) = tokio_postgres::connect(db.url(), NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(db.admin_url(), NoTls)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     client
 }
@@ -123,7 +125,7 @@ async fn migrator(db: &TestDb) -> Child {
             "interrupted::a_migrator_of_its_own",
             "--nocapture",
         ])
-        .env(MIGRATES, db.url())
+        .env(MIGRATES, db.admin_url())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

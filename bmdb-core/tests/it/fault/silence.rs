@@ -6,7 +6,7 @@ use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Bmdb, Claim, Config, EndError, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::history::Retention;
-use bmdb_model::{Failure, MachineId, Process, ProcessDef};
+use bmdb_model::{Failure, Lane, MachineId, Process, ProcessDef};
 use bmdb_testkit::Proxy;
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
@@ -298,7 +298,8 @@ async fn check_given_up<T>(operation: impl AsyncFn(&Silenced) -> Result<T, TxErr
 
 #[tokio::test]
 async fn what_needs_no_session_is_given_up_when_the_server_would_have_given_it_up() {
-    let definition = &ProcessDef::new(ACCESS);
+    // The one in force, which any component may state.
+    let definition = &ProcessDef::new(ACCESS).lane(Lane::SHEPHERD);
     let retention = Retention {
         attempts_per_machine: 1,
         seconds: 1,

@@ -52,7 +52,7 @@ async fn a_killed_workers_machine_comes_back_within_interval_and_a_second_and_th
     }
     let s = Scenario::new().await;
     let definition = ProcessDef::new(WORK).loss_delay(1, 1);
-    s.bmdb.define_process(&definition).await.unwrap();
+    s.owner().await.define_process(&definition).await.unwrap();
     let _janitor = Bmdb::connect(Config::new(s.db.url()).component("janitor"))
         .await
         .unwrap();

@@ -23,7 +23,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
     let start = ProcessDef::new(bmdb_model::Process::SHEPHERD_AGENT_START);
     let start = start.lane("shepherd".parse().unwrap()).loss_delay(3, 10);
     let start = start.workflow("workflow_agent_start");
-    s.bmdb.define_process(&start).await.unwrap();
+    s.owner().await.define_process(&start).await.unwrap();
     s.unplanned(700).await;
     bmdb.replan().await.unwrap();
     s.history(20).await;

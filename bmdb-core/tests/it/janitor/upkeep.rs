@@ -162,16 +162,15 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
     for (name, break_it, problem) in BROKEN {
         let s = Scenario::new().await;
         let bmdb = component(&s.db, None).await;
-        s.db.execute(
+        s.create_view(
             "CREATE VIEW acme_workflow AS
              SELECT machine_id, provider, NULL::timestamptz AS ready_at FROM machine_provided",
         )
-        .await
-        .unwrap();
+        .await;
         s.provided("planned").await;
         let process: Process = format!("Acme{name}").parse().unwrap();
         let acme = ProcessDef::new(process.clone()).workflow("acme_workflow");
-        s.bmdb.define_process(&acme).await.unwrap();
+        s.owner().await.define_process(&acme).await.unwrap();
         s.db.execute(break_it).await.unwrap();
         s.unplanned(600).await;
 
