@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// More works do not get cheaper by being in one statement.
-const MOST: usize = 500;
+pub(crate) const MOST: usize = 500;
 
 /// How an attempt ends.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Faults: connections that are cut, killed or silent, and futures that are dropped midway.
 
+mod chores;
 mod claims;
 mod doubt;
 mod dropped;
