@@ -36,6 +36,7 @@ pub(crate) struct Component {
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
+    /// Only those with a workflow, however many names are asked for.
     time_driven: Mutex<HashMap<Process, bool>>,
     tasks: Vec<AbortHandle>,
 }

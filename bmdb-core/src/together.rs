@@ -59,6 +59,8 @@ pub(crate) struct Ends {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// At most one for each work that the session has claimed and not ended: an end takes its work
+    /// along. They leave with their statement, which is given up when the lease is lost.
     waiting: Vec<Waiting>,
     /// Whether a task takes from it.
     is_served: bool,

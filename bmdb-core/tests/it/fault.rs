@@ -2,6 +2,7 @@
 
 mod chores;
 mod claims;
+mod crash;
 mod doubt;
 mod dropped;
 mod ends;
