@@ -3,7 +3,7 @@
 use crate::error::TxError;
 use crate::holdings::Holdings;
 use crate::patience::Patience;
-use crate::pool::{Checkout, Pool};
+use crate::pool::Pool;
 use crate::together::MOST;
 use bmdb_model::Failure;
 use bmdb_model::connection::{self, Backend};
@@ -20,7 +20,8 @@ const FAILURES: u32 = 3;
 /// What a session has left lying about.
 pub(super) struct Tidy {
     holdings: Arc<Holdings>,
-    /// Works that nobody has ended: each is held, so there are no more of them than that.
+    /// Works that nobody has ended, and claims that nobody knew of: each is held, so there are no more of
+    /// them than that.
     pub(super) dropped: Vec<Attempt>,
     /// Server processes that may still claim. Those that are known to have ended are not kept, so there
     /// are no more of them than the server has, or than broke since it was last reached.
@@ -53,20 +54,14 @@ impl Tidy {
     pub(super) async fn try_to(&mut self, pool: &Pool, patience: &Patience) -> bool {
         self.is_suspect |= !self.suspects.is_empty();
         let session = self.holdings.lease.session;
-        match self.give_back(pool, patience).await {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::debug!(%session, %error, "dropped works are not given back yet");
-                if is_away(&error) {
-                    return false;
-                }
-            }
-        }
         if self.is_suspect {
             match self.sweep(pool, patience).await {
                 Ok(swept) => self.is_suspect = !swept,
                 Err(error) => tracing::debug!(%session, %error, "unknown claims not found yet"),
             }
+        }
+        if let Err(error) = self.give_back(pool, patience).await {
+            tracing::debug!(%session, %error, "dropped works not given back yet");
         }
         self.dropped.is_empty() && !self.is_suspect
     }
@@ -94,7 +89,8 @@ impl Tidy {
         last
     }
 
-    /// Whether nothing is held any more that nobody knows of.
+    /// Whether everything that is held is known now; what was not is given back like works that were
+    /// dropped.
     async fn sweep(&mut self, pool: &Pool, patience: &Patience) -> Result<bool, TxError> {
         let mut conn = patience.checkout(pool).await?;
         let mut left = Vec::new();
@@ -118,13 +114,12 @@ impl Tidy {
             return Ok(false);
         };
         let session = holdings.lease.session;
-        let mut held = patience.answer(work::held_by(&mut conn, session)).await?;
-        held.retain(|attempt| !holdings.knows(attempt.fence));
-        for attempt in &held {
-            tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
-        }
-        for group in held.chunks(MOST) {
-            cancel_over(&mut conn, patience, &holdings, group).await?;
+        for attempt in patience.answer(work::held_by(&mut conn, session)).await? {
+            if !holdings.knows(attempt.fence) {
+                tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
+                holdings.remember(attempt.fence);
+                self.dropped.push(attempt);
+            }
         }
         conn.give_back();
         Ok(true)
@@ -136,6 +131,7 @@ fn is_away(error: &TxError) -> bool {
     error.is_transient() && error.failure() != Some(Failure::LockTimeout)
 }
 
+/// Those that have come to another end meanwhile need none.
 async fn cancel(
     pool: &Pool,
     patience: &Patience,
@@ -143,9 +139,17 @@ async fn cancel(
     group: &[Attempt],
 ) -> Result<(), TxError> {
     let mut conn = patience.checkout(pool).await?;
-    match cancel_over(&mut conn, patience, holdings, group).await {
-        Ok(()) => {
+    let releases: Vec<_> = group
+        .iter()
+        .map(|attempt| (attempt, Release::Canceled))
+        .collect();
+    let canceled = work::release_all(&mut conn, holdings.lease.session, &releases);
+    match patience.answer(canceled).await.map_err(TxError::from) {
+        Ok(_) => {
             conn.give_back();
+            for attempt in group {
+                holdings.forget(attempt.fence);
+            }
             Ok(())
         }
         Err(error) => {
@@ -153,23 +157,4 @@ async fn cancel(
             Err(error)
         }
     }
-}
-
-/// Those that have come to another end meanwhile need none.
-async fn cancel_over(
-    conn: &mut Checkout,
-    patience: &Patience,
-    holdings: &Holdings,
-    group: &[Attempt],
-) -> Result<(), TxError> {
-    let releases: Vec<_> = group
-        .iter()
-        .map(|attempt| (attempt, Release::Canceled))
-        .collect();
-    let canceled = work::release_all(conn, holdings.lease.session, &releases);
-    patience.answer(canceled).await?;
-    for attempt in group {
-        holdings.forget(attempt.fence);
-    }
-    Ok(())
 }

@@ -9,20 +9,12 @@ use crate::wait::until;
 use bmdb_core::{Claim, Work};
 use bmdb_model::{AgentStarted, MachineId, Process};
 use bmdb_testkit::TestDb;
-use stage::{MANY, START, polled};
+use stage::{MANY, SETTLED, START, polled};
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// Nothing is held, and no transaction of the component is open.
 async fn settled(db: &TestDb) {
-    until(
-        db,
-        "NOT EXISTS (SELECT FROM work) AND NOT EXISTS (
-             SELECT FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'test'
-               AND state LIKE 'idle in transaction%')",
-    )
-    .await;
+    until(db, SETTLED).await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) const MANY: usize = 500;
 const CONNECTIONS: usize = 2 + 3;
 
 /// Nothing is held but by sessions that have expired; no transaction is open, and no lock is held.
-const SETTLED: &str = "NOT EXISTS (
+pub(super) const SETTLED: &str = "NOT EXISTS (
         SELECT FROM work_item JOIN sessions USING (session_id)
         WHERE session_deadline > clock_timestamp()) AND NOT EXISTS (
         SELECT FROM pg_stat_activity a
