@@ -38,6 +38,8 @@ impl Bmdb {
     /// An empty database is accepted, for [`Bmdb::migrate`]. Session pooling is required: bmdb does
     /// not work through pgbouncer's transaction mode.
     ///
+    /// Cancellation: nothing stays behind.
+    ///
     /// # Errors
     /// Every variant of [`ConnectError`].
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
@@ -48,6 +50,9 @@ impl Bmdb {
 
     /// Starts a session: a lease that is kept alive in the background until the session is closed or
     /// dropped.
+    ///
+    /// Cancellation: a dropped future may leave a session in the database that nobody keeps alive. It
+    /// holds nothing, expires after its interval, and the next janitor removes it.
     ///
     /// # Errors
     /// [`SessionError::Migration`] when the database is not migrated or has moved past this

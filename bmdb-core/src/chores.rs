@@ -2,9 +2,16 @@
 //!
 //! Nothing may leave a machine locked while its session lives and nobody holds the work, so these
 //! are tried until they succeed or the session's lease has run out and the janitor takes over.
+//!
+//! What is to be done is kept per session, and done for all sessions side by side: one that cannot be
+//! helped delays no other for longer than a statement may take. It cannot pile up: a session has
+//! at most the works that it holds, and server processes that could not be asked to end; what came
+//! together is done in one statement, and goes as a whole when the lease is lost.
 
+mod tidy;
+
+use self::tidy::Tidy;
 use crate::close;
-use crate::error::TxError;
 use crate::heartbeat::Registry;
 use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
@@ -12,15 +19,18 @@ use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::progress::{InProgress, Progress};
 use crate::retry::Retry;
-use bmdb_model::connection::{self, Backend};
-use bmdb_model::work::{self, Attempt};
-use std::sync::Arc;
+use bmdb_model::SessionId;
+use bmdb_model::connection::Backend;
+use bmdb_model::work::Attempt;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-/// How long a search for unknown claims may hold up new ones.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a chore waits for a lock, before it lets others go first.
+pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Something to be done in the background.
 pub(crate) enum Chore {
@@ -33,131 +43,180 @@ pub(crate) enum Chore {
     Close(Arc<Lease>),
 }
 
-/// The queue of chores.
+impl Chore {
+    fn lease(&self) -> &Arc<Lease> {
+        match self {
+            Self::GiveBack(_, holdings) | Self::Sweep(holdings, _) => &holdings.lease,
+            Self::Close(lease) => lease,
+        }
+    }
+}
+
+/// What is to be done for one session.
+#[derive(Default)]
+enum Todo {
+    #[default]
+    Nothing,
+    Tidy(Tidy),
+    /// Which gives back everything.
+    Close,
+}
+
+impl Todo {
+    fn add(&mut self, chore: Chore) {
+        let holdings = match (&self, &chore) {
+            (Self::Close, _) => return,
+            (_, Chore::Close(_)) => {
+                *self = Self::Close;
+                return;
+            }
+            (_, Chore::GiveBack(_, holdings) | Chore::Sweep(holdings, _)) => holdings.clone(),
+        };
+        if let Self::Nothing = self {
+            *self = Self::Tidy(Tidy::of(holdings));
+        }
+        if let Self::Tidy(tidy) = self {
+            match chore {
+                Chore::GiveBack(attempt, _) => tidy.dropped.push(attempt),
+                Chore::Sweep(_, backend) => tidy.suspects.push(backend),
+                Chore::Close(_) => {}
+            }
+        }
+    }
+}
+
+/// The chores of a component.
 pub(crate) struct Chores {
-    queue: mpsc::UnboundedSender<(Chore, InProgress)>,
-    progress: Progress,
+    doing: Arc<Doing>,
+    /// Works are dropped anywhere, also where no runtime is entered.
+    runtime: Handle,
+}
+
+/// What the tasks share that do the chores. They end when nothing is left to do, so what was added by
+/// the last owner is still done.
+struct Doing {
     pool: Pool,
+    registry: Arc<Registry>,
+    progress: Progress,
+    /// Those that a task is at work for.
+    sessions: Mutex<HashMap<SessionId, Todo>>,
 }
 
 impl Chores {
-    /// Starts the task that does the chores, one after the other, on a connection of its own. It ends
-    /// when the queue is dropped and empty, so what was queued by the last owner is still done.
-    pub(crate) fn start(pool: Pool, registry: Arc<Registry>) -> Self {
-        let (queue, mut chores) = mpsc::unbounded_channel();
-        let serving = pool.clone();
-        tokio::spawn(async move {
-            while let Some((chore, _in_progress)) = chores.recv().await {
-                do_until_done(&serving, &registry, &chore).await;
-            }
-        });
+    /// Chores that are done over the connections of this pool, in the current runtime.
+    pub(crate) fn new(pool: Pool, registry: Arc<Registry>) -> Self {
         Self {
-            queue,
-            progress: Progress::new(),
-            pool,
+            doing: Arc::new(Doing {
+                pool,
+                registry,
+                progress: Progress::new(),
+                sessions: Mutex::default(),
+            }),
+            runtime: Handle::current(),
         }
     }
 
     pub(crate) fn add(&self, chore: Chore) {
-        // Fails when the runtime is shutting down; the lease will run out.
-        drop(self.queue.send((chore, self.progress.begin())));
+        let lease = chore.lease().clone();
+        let is_neglected = {
+            let mut sessions = self.doing.sessions();
+            let entry = sessions.entry(lease.session);
+            let is_neglected = matches!(entry, Entry::Vacant(_));
+            entry.or_default().add(chore);
+            is_neglected
+        };
+        if is_neglected {
+            let in_progress = self.doing.progress.begin();
+            // A runtime that is shutting down drops the task here and now; the lease will run out.
+            self.runtime
+                .spawn(self.doing.clone().serve(lease, in_progress));
+        }
     }
 
     /// Resolves when nothing is left to do.
     pub(crate) async fn idle(&self) {
-        self.progress.idle().await;
+        self.doing.progress.idle().await;
     }
 
     pub(crate) fn close_idle_connection(&self) {
-        self.pool.close_idle();
+        self.doing.pool.close_idle();
     }
 }
 
-/// Each way to do a chore says whether it is done.
-async fn do_until_done(pool: &Pool, registry: &Registry, chore: &Chore) {
-    let lease = match chore {
-        Chore::GiveBack(_, holdings) | Chore::Sweep(holdings, _) => &holdings.lease,
-        Chore::Close(lease) => lease,
-    };
-    let is_closing = matches!(chore, Chore::Close(_));
-    // What a lost session held is given back when it is closed, or is the janitor's.
-    if lease.is_closed() || !is_closing && lease.state() == SessionState::Lost {
-        return;
-    }
-    let patience = Patience::of_session(pool, lease.clone());
-    let mut retry = Retry::new(lease.terms.interval(), patience);
-    loop {
-        let done = match chore {
-            Chore::GiveBack(attempt, holdings) => give_back(pool, &retry, attempt, holdings).await,
-            Chore::Sweep(holdings, backend) => sweep(pool, &retry, holdings, *backend).await,
-            Chore::Close(lease) => close::close(pool, lease, registry).await.map(|()| true),
-        };
-        match done {
-            Ok(true) | Err(TxError::SessionExpired) => return,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(session = %lease.session, %error, "chore not done yet"),
+impl Doing {
+    /// Does what there is to do for a session, until nothing is left.
+    async fn serve(self: Arc<Self>, lease: Arc<Lease>, _in_progress: InProgress) {
+        let mut retry = self.retry(&lease);
+        loop {
+            let is_done = match self.take(lease.session) {
+                None => return,
+                Some(Todo::Nothing) => true,
+                Some(Todo::Tidy(mut tidy)) => {
+                    // What a lost session held is given back when it is closed, or is the janitor's.
+                    lease.state() == SessionState::Lost
+                        || tidy.try_to(&self.pool, retry.patience()).await
+                        || self.put_back(lease.session, tidy)
+                }
+                Some(Todo::Close) => self.close(&lease).await,
+            };
+            if is_done {
+                retry = self.retry(&lease);
+            } else {
+                tokio::time::sleep(retry.next_delay()).await;
+            }
         }
-        let is_over = if is_closing {
-            Instant::now() > lease.trusted_until()
-        } else {
-            lease.state() == SessionState::Lost
-        };
-        if is_over {
-            return;
-        }
-        tokio::time::sleep(retry.next_delay()).await;
     }
-}
 
-async fn give_back(
-    pool: &Pool,
-    retry: &Retry,
-    attempt: &Attempt,
-    holdings: &Holdings,
-) -> Result<bool, TxError> {
-    let patience = retry.patience();
-    let mut conn = patience.checkout(pool).await?;
-    match patience.answer(work::cancel(&mut conn, attempt)).await {
-        Ok(_) => {
-            conn.give_back();
-            holdings.forget(attempt.fence);
-            Ok(true)
+    /// Whether there is no more to do for it.
+    async fn close(&self, lease: &Arc<Lease>) -> bool {
+        if lease.is_closed() {
+            return true;
         }
-        Err(error) => {
-            let error = error.into();
-            conn.give_back_after(&error);
-            Err(error)
+        let closed = close::close(&self.pool, lease, &self.registry).await;
+        if let Err(error) = closed {
+            tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
+        let is_over = lease.is_closed() || Instant::now() > lease.trusted_until();
+        if !is_over {
+            self.todo(lease.session, |todo| *todo = Todo::Close);
+        }
+        is_over
     }
-}
 
-async fn sweep(
-    pool: &Pool,
-    retry: &Retry,
-    holdings: &Holdings,
-    suspect: Backend,
-) -> Result<bool, TxError> {
-    let patience = retry.patience();
-    let mut conn = patience.checkout(pool).await?;
-    let gone = patience.answer(connection::terminate(&mut conn, suspect));
-    if !gone.await? {
-        conn.give_back();
-        return Ok(false);
+    /// Not done: what is left of it comes before what has come meanwhile. False, for its caller.
+    fn put_back(&self, session: SessionId, left: Tidy) -> bool {
+        self.todo(session, |todo| match todo {
+            Todo::Close => {}
+            Todo::Nothing => *todo = Todo::Tidy(left),
+            Todo::Tidy(tidy) => tidy.put_before(left),
+        });
+        false
     }
-    // Claims of this session that are under way have fences that are not known yet. A retrieval may
-    // take long, and new claims queue behind this lock, so it is not waited for long.
-    let exclusive = tokio::time::timeout(PATIENCE, holdings.claiming.write()).await;
-    let Ok(_no_claims) = exclusive else {
-        conn.give_back();
-        return Ok(false);
-    };
-    let held = work::held_by(&mut conn, holdings.lease.session);
-    for attempt in patience.answer(held).await? {
-        if !holdings.knows(attempt.fence) {
-            tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
-            patience.answer(work::cancel(&mut conn, &attempt)).await?;
+
+    fn retry(&self, lease: &Arc<Lease>) -> Retry {
+        let patience = Patience::of_session(&self.pool, lease.clone());
+        Retry::new(lease.terms.interval(), patience)
+    }
+
+    /// What there is to do, as a whole; `None`, and nobody is at work for the session, when there is
+    /// nothing.
+    fn take(&self, session: SessionId) -> Option<Todo> {
+        let mut sessions = self.sessions();
+        match sessions.get_mut(&session).map(std::mem::take) {
+            None | Some(Todo::Nothing) => {
+                sessions.remove(&session);
+                None
+            }
+            todo => todo,
         }
     }
-    conn.give_back();
-    Ok(true)
+
+    fn todo(&self, session: SessionId, change: impl FnOnce(&mut Todo)) {
+        change(self.sessions().entry(session).or_default());
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Todo>> {
+        // Nothing panics while it is held.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -6,8 +6,9 @@ use crate::lease::Lease;
 use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::retry::Retry;
+use crate::together::MOST;
 use crate::transaction::run_unfenced_by;
-use bmdb_model::work::{self, Ended};
+use bmdb_model::work::{self, Ended, Release};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 
@@ -36,8 +37,10 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxErr
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
-    for attempt in work::held_by(conn, id).await? {
-        if work::cancel(conn, &attempt).await? != Ended::Done(()) {
+    for group in work::held_by(conn, id).await?.chunks(MOST) {
+        let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
+        let ended = work::release_all(conn, id, &releases).await?;
+        if ended.iter().any(|ended| *ended != Ended::Done(())) {
             return Err(TxError::SessionExpired);
         }
     }

@@ -1,6 +1,6 @@
 //! What all handles of a connected component share: the pool, and what runs in the background.
 
-use crate::chores::Chores;
+use crate::chores::{self, Chores};
 use crate::chunk::Upkeep;
 use crate::config::Config;
 use crate::connect::Target;
@@ -36,6 +36,7 @@ pub(crate) struct Component {
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
+    /// Only those with a workflow, however many names are asked for.
     time_driven: Mutex<HashMap<Process, bool>>,
     tasks: Vec<AbortHandle>,
 }
@@ -58,8 +59,9 @@ impl Component {
         let pool = Pool::new(target.clone(), config.pool_size, &config);
         let registry = Arc::new(Registry::default());
         // A connection of their own: giving work back must not wait for the work of others.
-        let chore_pool = Pool::new(target.clone(), 1, &config);
-        let chores = Chores::start(chore_pool, registry.clone());
+        let chore_target = target.for_chores(chores::LOCK_LIMIT);
+        let chore_pool = Pool::new(chore_target, 1, &config);
+        let chores = Chores::new(chore_pool, registry.clone());
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
         let notify = target.notify(&info);

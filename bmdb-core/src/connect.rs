@@ -76,6 +76,14 @@ impl Target {
         }
     }
 
+    /// The same for chores, of which one that waits for a lock keeps the others.
+    pub(crate) fn for_chores(&self, lock_timeout: Duration) -> Self {
+        Self {
+            timeouts: self.timeouts.lock_at_most(lock_timeout),
+            ..self.clone()
+        }
+    }
+
     /// The same for migrations, which may take any time, whatever the URL says.
     pub(crate) fn for_migration(&self) -> Self {
         Self {

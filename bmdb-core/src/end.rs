@@ -120,7 +120,7 @@ impl Work {
                 Ok(Ran::CommitUnknown(value, error)) => {
                     match self.settle(Outcome::Finished, &mut retry).await {
                         Some(Settled::Ended(_)) => break Ok(value),
-                        Some(Settled::Lost) => break Err(Why::Gone(TxError::WorkLost)),
+                        Some(Settled::Gone(reason)) => break Err(Why::Gone(reason)),
                         // Its lock has been waited for: nothing was committed.
                         Some(Settled::Held) if retry.pause().await => {}
                         Some(Settled::Held) => {
@@ -226,7 +226,7 @@ impl Work {
                 in_doubt = true;
                 match self.settle(end.outcome(), &mut retry).await {
                     Some(Settled::Ended(until)) => return Ok(until),
-                    Some(Settled::Lost) => return Err(Why::Gone(TxError::WorkLost)),
+                    Some(Settled::Gone(reason)) => return Err(Why::Gone(reason)),
                     Some(Settled::Held) if retry.pause().await => {}
                     // Held or not to be found out: the statement may still be on its way.
                     _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
@@ -272,7 +272,7 @@ impl Work {
         // The statement that was in doubt took effect after all?
         match self.settle(end.outcome(), retry).await {
             Some(Settled::Ended(until)) => Ok(until),
-            Some(Settled::Lost | Settled::Held) => Err(Why::Gone(gone)),
+            Some(Settled::Gone(_) | Settled::Held) => Err(Why::Gone(gone)),
             None => {
                 let unknown = "it ended, and by which statement could not be found out";
                 let error = bmdb_model::Error::connection_lost(unknown.to_owned());
@@ -290,11 +290,21 @@ impl Work {
                 Ok(Fate::Ended(ended, until)) if ended == outcome => {
                     return Some(Settled::Ended(until));
                 }
-                Ok(Fate::Ended(..)) => return Some(Settled::Lost),
+                Ok(Fate::Ended(other, _)) => return Some(Settled::Gone(self.gone_by(other))),
                 Err(error) if error.is_transient() && retry.pause().await => {}
                 Ok(Fate::Unknown) | Err(_) => return None,
             }
         }
+    }
+
+    /// Why the work is not held any more, when it came to an end that nobody here has asked for: of a
+    /// session that has expired or was closed, or by the hand of an operator.
+    fn gone_by(&self, other: Outcome) -> TxError {
+        let session = self.session();
+        if other == Outcome::Expired {
+            return session.expired();
+        }
+        session.refuse_if_lost().err().unwrap_or(TxError::WorkLost)
     }
 
     async fn fate(&self, retry: &mut Retry) -> Result<Fate, TxError> {
@@ -364,8 +374,8 @@ enum Settled {
     Ended(Option<DateTime<Utc>>),
     /// It did not: the work is still held.
     Held,
-    /// The work came to another end.
-    Lost,
+    /// The work came to another end; what that means for its holder.
+    Gone(TxError),
 }
 
 fn recorded(ended: Ended<()>) -> Result<(), TxError> {

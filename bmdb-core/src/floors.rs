@@ -23,7 +23,8 @@ const WHOLE: u32 = 16;
 /// A queue, as a claim names it.
 type Queue = (Process, Option<Provider>);
 
-/// A session's floors, one for each of its queues: hints, which never decide what may be claimed.
+/// A session's floors, one for each of its queues, of which there are as many as pairs of process and
+/// provider that it claims of: hints, which never decide what may be claimed.
 #[derive(Default)]
 pub(crate) struct Floors {
     queues: Mutex<HashMap<Queue, Position>>,

@@ -12,6 +12,7 @@ pub(crate) struct Holdings {
     /// Held shared by every claim until its fences are known, and exclusively by the search for
     /// claims that nobody knows of.
     pub(crate) claiming: RwLock<()>,
+    /// One for each work until it has ended or been given back.
     fences: Mutex<HashSet<Fence>>,
 }
 

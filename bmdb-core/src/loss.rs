@@ -59,8 +59,8 @@ pub(crate) async fn free(pool: &Pool) -> Result<Losses, TxError> {
 /// a single statement it freed work without a trace.
 ///
 /// Sessions that hold more than a batch takes stay for the next one, which is as good: their deadline
-/// has passed, so no heartbeat, claim or end of theirs begins any more, and those under way have kept
-/// the sessions from being locked.
+/// has passed, so no heartbeat, claim or end of theirs begins any more, those under way have kept the
+/// sessions from being locked, and those that came just before it and wait for the lock judge it again.
 async fn free_batch(conn: &mut AsyncPgConnection) -> Result<Batch, bmdb_model::Error> {
     let sessions = session::lock_expired(conn, SESSIONS).await?;
     if sessions.is_empty() {
@@ -80,6 +80,7 @@ async fn free_batch(conn: &mut AsyncPgConnection) -> Result<Batch, bmdb_model::E
         attempts = loss::expire(conn, &items, &sessions).await?;
     }
     let gone = if is_more {
+        session::keep(conn, &sessions).await?;
         Vec::new()
     } else {
         session::delete(conn, &sessions).await?;

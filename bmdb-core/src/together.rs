@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// More works do not get cheaper by being in one statement.
-const MOST: usize = 500;
+pub(crate) const MOST: usize = 500;
 
 /// How an attempt ends.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub(crate) struct Ends {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// At most one for each work that the session has claimed and not ended: an end takes its work
+    /// along. They leave with their statement, which is given up when the lease is lost.
     waiting: Vec<Waiting>,
     /// Whether a task takes from it.
     is_served: bool,

@@ -224,6 +224,20 @@ pub async fn lock_expired(
         .await?)
 }
 
+/// Keeps locked sessions for a later transaction, in such a way that whoever waits for them judges their
+/// deadlines again: a row that was only locked is taken for what it was before the wait.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn keep(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<usize, Error> {
+    Ok(
+        diesel::update(sessions::table.filter(sessions::session_id.eq_any(ids)))
+            .set(sessions::session_deadline.eq(sessions::session_deadline))
+            .execute(conn)
+            .await?,
+    )
+}
+
 /// Deletes sessions whose work has been freed; one that still holds work makes this fail.
 ///
 /// # Errors

@@ -41,6 +41,14 @@ impl Timeouts {
         }
     }
 
+    /// The same, and no lock is waited for longer than this.
+    pub(super) fn lock_at_most(&self, limit: Duration) -> Self {
+        Self {
+            lock: self.lock.min(limit),
+            ..self.clone()
+        }
+    }
+
     /// The same without a limit, whatever the URL says of limits.
     pub(super) fn none(&self) -> Self {
         Self {

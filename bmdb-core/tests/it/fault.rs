@@ -1,6 +1,9 @@
 //! Faults: connections that are cut, killed or silent, and futures that are dropped midway.
 
+mod chores;
 mod claims;
+mod crash;
+mod doubt;
 mod dropped;
 mod ends;
 mod lease;
@@ -13,11 +16,18 @@ use std::time::Duration;
 /// The text of a commit as it is prepared, which `READ COMMITTED` does not contain.
 const COMMIT: &str = "COMMIT\0";
 
+/// For how long an operation tries that is to fail soon.
+const SHORT: Duration = Duration::from_millis(300);
+
 /// A component that reaches the database through the proxy, and does not try for long.
 async fn component_behind(proxy: &Proxy) -> Bmdb {
+    component_trying_for(proxy, SHORT).await
+}
+
+async fn component_trying_for(proxy: &Proxy, limit: Duration) -> Bmdb {
     let mut config = Config::new(proxy.url())
         .component("test")
         .janitor_interval(None);
-    config.retry_for = Duration::from_millis(300);
+    config.retry_for = limit;
     Bmdb::connect(config).await.unwrap()
 }

@@ -58,7 +58,10 @@ async fn each_kind_of_connection_has_limits_of_its_own() {
     let db = TestDb::new().await.unwrap();
     live(&db, "").await;
     assert_eq!(noted(&db, "start").await, ["1min|30s|1min"]);
-    assert_eq!(noted(&db, "work").await, ["1min|30s|1min"]);
+    let mut work = noted(&db, "work").await;
+    work.sort();
+    // What waits for a lock keeps other chores from being done.
+    assert_eq!(work, ["1min|1s|1min", "1min|30s|1min"]);
     assert_eq!(noted(&db, "beat").await, ["5s|2500ms|5s"]);
 }
 

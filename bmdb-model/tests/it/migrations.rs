@@ -9,7 +9,7 @@ const INSERTED: &str = "
     ORDER BY 1";
 
 async fn catalog(db: &TestDb) -> Vec<String> {
-    bmdb_testkit::catalog(db.url()).await.unwrap()
+    bmdb_testkit::catalog(db.admin_url()).await.unwrap()
 }
 
 /// All of it, including the rows that migrations insert.

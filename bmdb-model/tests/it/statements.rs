@@ -140,6 +140,7 @@ impl Scenario {
         loss::expire(conn, &[(items[0].clone(), 1)], &expired)
             .await
             .unwrap();
+        session::keep(conn, &expired).await.unwrap();
         session::delete(conn, &expired).await.unwrap();
         self.advance(2).await;
     }

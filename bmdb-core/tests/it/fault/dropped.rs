@@ -1,45 +1,21 @@
 //! Futures that are dropped at every point where they wait: no lock stays behind.
 
+mod listed;
+mod operations;
+mod stage;
+
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Claim, Work};
 use bmdb_model::{AgentStarted, MachineId, Process};
 use bmdb_testkit::TestDb;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use stage::{MANY, SETTLED, START, polled};
 
-const START: Process = Process::SHEPHERD_AGENT_START;
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// The result of a future that is dropped when it is woken for one poll more than `polls`.
-async fn polled<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polls = polls;
-    poll_fn(|context| {
-        if polls == 0 {
-            return Poll::Ready(None);
-        }
-        polls -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
-
-/// Nothing is held, and no transaction of the component is open.
 async fn settled(db: &TestDb) {
-    until(
-        db,
-        "NOT EXISTS (SELECT FROM work) AND NOT EXISTS (
-             SELECT FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'test'
-               AND state LIKE 'idle in transaction%')",
-    )
-    .await;
+    until(db, SETTLED).await;
 }
-
-/// More polls than any operation here needs.
-const MANY: usize = 500;
 
 #[tokio::test]
 async fn a_claim_that_is_dropped_holds_nothing() {

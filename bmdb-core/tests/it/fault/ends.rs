@@ -1,13 +1,14 @@
 //! Ends of work whose connection breaks: the outcome is found through the fence, and the `Work`
 //! never vanishes while its machine stays locked.
 
-use super::{COMMIT, component_behind};
+use super::{COMMIT, component_trying_for};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
 use bmdb_model::{AgentStarted, Failure, MachineId, Process};
 use bmdb_testkit::{Loss, Proxy, TestDb};
 use diesel_async::SimpleAsyncConnection;
+use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
@@ -22,10 +23,15 @@ pub(super) struct Proxied {
 
 impl Proxied {
     pub(super) async fn new() -> Self {
+        Self::retrying_for(super::SHORT).await
+    }
+
+    /// Where an end is to get through, however busy the computer.
+    pub(super) async fn retrying_for(limit: Duration) -> Self {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
         let proxy = Proxy::tcp(s.db.url()).await.unwrap();
-        let bmdb = component_behind(&proxy).await;
+        let bmdb = component_trying_for(&proxy, limit).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         // Prepares the commit, whose text is not sent again then: who waits for it meets the commit
         // and not its preparation.
@@ -42,13 +48,13 @@ impl Proxied {
         }
     }
 
-    async fn work(&self) -> Work {
+    pub(super) async fn work(&self) -> Work {
         work_on(&self.session, &ACCESS, self.machine).await.unwrap()
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum End {
+pub(super) enum End {
     Finish,
     FinishUnchanged,
     Fail,
@@ -56,7 +62,14 @@ enum End {
 }
 
 impl End {
-    async fn of(self, work: Work) -> Result<(), EndError> {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Finish,
+        Self::FinishUnchanged,
+        Self::Fail,
+        Self::Cancel,
+    ];
+
+    pub(super) async fn of(self, work: Work) -> Result<(), EndError> {
         match self {
             Self::Finish => finish(work).await,
             Self::FinishUnchanged => work.finish_unchanged().await,
@@ -67,14 +80,14 @@ impl End {
 
     /// What only the request that decides contains: a finish with a closure ends by its commit,
     /// the others are one statement that is bound to the process's name.
-    fn needle(self) -> &'static str {
+    pub(super) fn needle(self) -> &'static str {
         match self {
             Self::Finish => COMMIT,
             _ => "ShepherdAccess",
         }
     }
 
-    fn outcome(self) -> &'static str {
+    pub(super) fn outcome(self) -> &'static str {
         match self {
             Self::Finish | Self::FinishUnchanged => "Finished",
             Self::Fail => "Failed",
@@ -93,13 +106,13 @@ async fn finish(work: Work) -> Result<(), EndError> {
 }
 
 /// Exactly this one attempt took place, and nothing is held.
-async fn check_ended_once(db: &TestDb, outcome: &str) {
+pub(super) async fn check_ended_once(db: &TestDb, outcome: &str) {
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(db.rows(outcomes).await.unwrap(), [outcome]);
     assert!(held(db).await.is_empty());
 }
 
-async fn held(db: &TestDb) -> Vec<String> {
+pub(super) async fn held(db: &TestDb) -> Vec<String> {
     db.rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
         .await
         .unwrap()
@@ -172,7 +185,7 @@ async fn kill_all(db: &TestDb) {
 
 #[tokio::test]
 async fn an_end_on_a_connection_that_was_killed_while_idle_succeeds_or_gives_the_work_back() {
-    for end in [End::Finish, End::FinishUnchanged, End::Fail, End::Cancel] {
+    for end in End::ALL {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
         let work = work_on(&s.session, &ACCESS, machine).await.unwrap();

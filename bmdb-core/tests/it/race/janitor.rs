@@ -1,10 +1,10 @@
 //! The janitor against sessions that are being saved, and transactions that are under way.
 
 use super::gate::{Before, Gate};
-use crate::scenario::{Scenario, work_on};
-use crate::wait::until;
+use crate::scenario::{RETRY, Scenario, work_on};
+use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Config, Losses, TxError};
-use bmdb_model::{AgentStarted, MachineId, Process, SessionId, session, work};
+use bmdb_model::{AgentStarted, MachineId, Process, SessionId, loss, session, work};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::time::Duration;
@@ -162,6 +162,35 @@ async fn a_claim_that_commits_after_the_janitors_first_look_is_freed_with_a_trac
     let attempt = "SELECT machine_id, outcome FROM work_attempt";
     let expected = format!("{machine}|Expired");
     assert_eq!(s.db.rows(attempt).await.unwrap(), [expected]);
+}
+
+/// Post-mortem: an end that had found its session alive a moment before the deadline, and then waited for
+/// a janitor that freed the session's first works and kept it for the next batch, was told that the work
+/// was lost: a row that was locked and not written is not judged again after the wait.
+#[tokio::test]
+async fn an_end_that_waits_for_a_session_that_is_freed_in_batches_is_told_that_it_has_expired() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
+    let mut janitor = s.db.connect().await.unwrap();
+    let lock = "BEGIN; SELECT FROM sessions FOR UPDATE";
+    let soon = "UPDATE sessions SET session_deadline = clock_timestamp() + interval '300 ms'";
+    s.db.execute(soon).await.unwrap();
+    janitor.batch_execute(lock).await.unwrap();
+    let ending = tokio::spawn(async move { work.fail(&RETRY, "too late").await });
+    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, "session_deadline < clock_timestamp() FROM sessions").await;
+
+    let sessions = [s.session.id()];
+    let items = loss::lock_items(&mut janitor, &sessions, 500)
+        .await
+        .unwrap();
+    let items = [(items[0].clone(), 1)];
+    loss::expire(&mut janitor, &items, &sessions).await.unwrap();
+    session::keep(&mut janitor, &sessions).await.unwrap();
+    janitor.batch_execute("COMMIT").await.unwrap();
+    let error = ending.await.unwrap().unwrap_err();
+    assert!(matches!(error.reason(), TxError::SessionExpired), "{error}");
 }
 
 #[tokio::test]

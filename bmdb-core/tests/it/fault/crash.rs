@@ -1,0 +1,81 @@
+//! A server that is killed while works end: after its restart each has come to one end.
+
+use super::ends::{End, held};
+use crate::scenario::Scenario;
+use crate::tls::installed;
+use bmdb_core::fleet::Fleet;
+use bmdb_core::{Bmdb, Claim, Config, History, SessionOptions, TxError};
+use bmdb_model::{Process, Provider};
+use bmdb_testkit::{Profile, Server, TestDb};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many works end around the crash.
+const WORKS: u32 = 40;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A component that outlives a restart of its server.
+async fn scenario(server: &Arc<Server>) -> Scenario {
+    let db = TestDb::on(server).await.unwrap();
+    let mut config = Config::new(db.url())
+        .component("test")
+        .history(History::Full);
+    config.janitor_interval = None;
+    config.retry_for = LONG;
+    let bmdb = Bmdb::connect(config).await.unwrap();
+    let options = SessionOptions::default().interval(2 * LONG);
+    let session = bmdb.start_session(options).await.unwrap();
+    Scenario { db, bmdb, session }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
+    let boot = || Server::boot(&installed(), Profile::Durable).unwrap();
+    let server = Arc::new(tokio::task::spawn_blocking(boot).await.unwrap());
+    let s = scenario(&server).await;
+    let machines: Vec<String> = (0..WORKS)
+        .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
+        .collect();
+    let fleet = format!(r#"{{"machines": [{}]}}"#, machines.join(","));
+    let fleet = Fleet::parse(&fleet).unwrap();
+    let imported = s.session.transact(async |tx| tx.import_fleet(&fleet).await);
+    imported.await.unwrap();
+    let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
+    let claim = claim.provider(&Provider::EQUINIX).limit(WORKS);
+    let works = s.session.claim(&claim).await.unwrap();
+    assert_eq!(works.len(), WORKS as usize);
+
+    let mut ending = Vec::new();
+    for (work, at) in works.into_iter().zip(0..) {
+        let (fence, end) = (work.fence(), End::ALL[at % End::ALL.len()]);
+        let delay = Duration::from_micros(1000 * at as u64);
+        let ended = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            end.of(work).await
+        });
+        ending.push((fence, end, ended));
+    }
+    let crashing = server.clone();
+    let crash = move || {
+        std::thread::sleep(Duration::from_millis(20));
+        crashing.kill9().unwrap();
+        crashing.restart().unwrap();
+    };
+    tokio::task::spawn_blocking(crash).await.unwrap();
+
+    for (fence, end, ending) in ending {
+        let mut outcome = end.outcome();
+        if let Err(error) = ending.await.unwrap() {
+            let (reason, work) = error.into_parts();
+            let work = work.unwrap_or_else(|| panic!("{end:?} of {fence} is gone: {reason}"));
+            match work.cancel().await {
+                Ok(()) => outcome = "Canceled",
+                Err(error) => assert!(matches!(error.reason(), TxError::WorkLost), "{error}"),
+            }
+        }
+        let ends = format!("SELECT outcome FROM work_attempt WHERE fence = {fence}");
+        assert_eq!(s.rows(&ends).await, [outcome], "{end:?} of {fence}");
+    }
+    assert!(held(&s.db).await.is_empty());
+}

@@ -1,0 +1,277 @@
+//! Every public operation, dropped wherever it waits.
+
+use super::stage::{Done, Orphans, RECOVERY, START, Stage, all, check, config};
+use crate::scenario::{RETRY, owner};
+use bmdb_core::fleet::Fleet;
+use bmdb_core::{Bmdb, Claim, MigrateOptions, SessionOptions, TxOptions};
+use bmdb_model::history::Retention;
+use bmdb_model::os_installation::InstallationResult;
+use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider};
+use std::time::Duration;
+
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
+
+/// Long enough to begin to wait, for what may wait for ever.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Tests of operations by name; the names are all there are, as another test finds out.
+macro_rules! dropped {
+    ($($test:ident, $names:expr, $orphans:expr, $prepare:expr, $operation:expr;)*) => {
+        /// The operations that are dropped here.
+        pub(super) const DROPPED: &[&[&str]] = &[$(&$names),*];
+        $(
+            #[tokio::test]
+            async fn $test() {
+                check($orphans, $prepare, $operation).await;
+            }
+        )*
+    };
+}
+
+async fn nothing(_: &Stage) {}
+
+dropped! {
+    connecting, ["Bmdb::connect"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        Bmdb::connect(config(&s.db)).await?;
+        Ok(())
+    };
+    a_single_connection, ["Config::connect"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        config(&s.db).connect().await?;
+        Ok(())
+    };
+    // The one is the other with default options.
+    migrating, ["Bmdb::migrate", "Bmdb::migrate_with"], Orphans::No,
+    async |s: &Stage| owner(&s.db).await,
+    async |_: &Stage, owner: Bmdb| -> Done {
+        owner.migrate_with(MigrateOptions::default()).await?;
+        Ok(())
+    };
+    // What is dropped after its row was written leaves a session that holds nothing and expires.
+    starting_a_session, ["Bmdb::start_session"], Orphans::Sessions, nothing,
+    async |s: &Stage, ()| -> Done {
+        s.bmdb.start_session(SessionOptions::default()).await?;
+        Ok(())
+    };
+    reading_history, ["Bmdb::history_of"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        s.bmdb.history_of(s.machines[0]).await?;
+        Ok(())
+    };
+    freeing_lost_work, ["Bmdb::free_lost_work"], Orphans::Sessions,
+    async |s: &Stage| s.lost_session().await,
+    async |s: &Stage, ()| -> Done {
+        let freed = s.bmdb.free_lost_work().await?;
+        assert_eq!(freed.attempts.len(), 1);
+        Ok(())
+    };
+    a_turn_of_the_janitor, ["Bmdb::janitor_turn"], Orphans::Sessions,
+    async |s: &Stage| s.lost_session().await,
+    async |s: &Stage, ()| -> Done {
+        s.bmdb.janitor_turn().await?;
+        Ok(())
+    };
+    previewing_a_turn, ["Bmdb::preview_janitor_turn"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        s.bmdb.preview_janitor_turn().await?;
+        Ok(())
+    };
+    draining, ["Bmdb::drain"], Orphans::No,
+    async |s: &Stage| s.leaver().await,
+    async |_: &Stage, (bmdb, session, work)| -> Done {
+        let ended = bmdb.drain(MOMENT).await?;
+        assert!(!ended, "somebody has ended {work:?} of {session:?}");
+        Ok(())
+    };
+    defining_a_process, ["Bmdb::define_process"], Orphans::No,
+    async |s: &Stage| owner(&s.db).await,
+    async |_: &Stage, owner: Bmdb| -> Done {
+        owner.define_process(&ProcessDef::new(ACCESS)).await?;
+        Ok(())
+    };
+    replanning, ["Bmdb::replan"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        s.bmdb.replan().await?;
+        Ok(())
+    };
+    trimming_history, ["Bmdb::trim_history"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let retention = Retention { attempts_per_machine: 1, seconds: 1 };
+        s.bmdb.trim_history(retention).await?;
+        Ok(())
+    };
+    waiting_for_what_does_not_happen,
+    ["Bmdb::draining", "Session::lost", "Session::settled", "Work::lost"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |s: &Stage, work| -> Done {
+        tokio::time::timeout(MOMENT, s.bmdb.draining()).await.unwrap_err();
+        tokio::time::timeout(MOMENT, s.session.lost()).await.unwrap_err();
+        tokio::time::timeout(MOMENT, work.lost()).await.unwrap_err();
+        s.session.settled().await;
+        Ok(work.cancel().await?)
+    };
+    a_transaction, ["Session::transact", "Tx::touch", "Tx::touch_all"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let touched = s.session.transact(async |tx| {
+            tx.touch(s.machines[0]).await?;
+            tx.touch_all(&s.machines).await
+        });
+        Ok(touched.await?)
+    };
+    a_transaction_that_waits_for_something_else, ["Session::transact_with"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let written = s.session.transact_with(TxOptions::read_committed(), async |tx| {
+            tx.touch(s.machines[0]).await?;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let within = s.session.transact(async |tx| tx.touch(s.machines[1]).await);
+            within.await?;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tx.touch(s.machines[2]).await
+        });
+        written.await?;
+        let read = s.session.transact_with(TxOptions::read_only(), async |_| Ok(()));
+        Ok(read.await?)
+    };
+    writing_each_tag,
+    ["Tx::create_machine", "Tx::create_machine_as", "Tx::delete_machine", "Tx::set_provided",
+     "Tx::set_agent_started", "Tx::unset_agent", "Tx::set_agent_heartbeat",
+     "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
+     "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done { write_each_tag(s).await };
+    importing_a_fleet, ["Tx::import_fleet"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        // An import that was dropped in its commit may be there.
+        let name = MachineId::random();
+        let fleet = format!(r#"{{"machines": [{{"provider": "Lumen", "provider_id": "{name}"}}]}}"#);
+        let fleet = Fleet::parse(&fleet)?;
+        Ok(s.session.transact(async |tx| tx.import_fleet(&fleet).await).await?)
+    };
+    beating_for_agents, ["Session::heartbeat_agents"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let heartbeats: Vec<_> = s.machines.iter().map(|machine| (*machine, None)).collect();
+        s.session.heartbeat_agents(&heartbeats).await?;
+        Ok(())
+    };
+    closing, ["Session::close"], Orphans::No,
+    async |s: &Stage| s.leaver().await,
+    async |_: &Stage, (_bmdb, session, _work)| -> Done { Ok(session.close().await?) };
+    retrieving, ["Session::work"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let work = s.session.work(&ACCESS, async |_| Ok(s.machines.clone())).await?;
+        drop(work);
+        Ok(())
+    };
+    claiming_a_batch, ["Session::claim"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(3);
+        assert_eq!(s.session.claim(&claim).await?.len(), 3);
+        Ok(())
+    };
+    claiming_of_any_provider, ["Session::claim"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        assert_eq!(s.session.claim(&Claim::of(&START)).await?.len(), 1);
+        Ok(())
+    };
+    claiming_what_may_have_to_be_rearmed, ["Session::claim"], Orphans::No,
+    async |s: &Stage| overdue(s).await,
+    async |s: &Stage, ()| -> Done {
+        let works = s.session.claim(&Claim::of(&RECOVERY).limit(3)).await?;
+        assert_eq!(works.len(), 2);
+        Ok(())
+    };
+    polling, ["Poller::next"], Orphans::No,
+    async |s: &Stage| s.session.poller(&Claim::of(&START)),
+    async |_: &Stage, mut poller| -> Done {
+        assert_eq!(poller.next(1).await?.len(), 1);
+        Ok(())
+    };
+    polling_in_vain, ["Poller::next"], Orphans::No,
+    async |s: &Stage| s.session.poller(&Claim::of(&RECOVERY)),
+    async |_: &Stage, mut poller| -> Done {
+        tokio::time::timeout(MOMENT * 5, poller.next(1)).await.unwrap_err();
+        Ok(())
+    };
+    finishing, ["Work::finish"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |_: &Stage, work| -> Done {
+        let machine = work.machine();
+        let finished = work.finish(async |tx| {
+            tx.set_agent_started(machine, &AgentStarted::now(b"key")).await
+        });
+        Ok(finished.await?)
+    };
+    finishing_with_options, ["Work::finish_with"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |s: &Stage, work| -> Done {
+        let options = TxOptions::default();
+        let finished = work.finish_with(options, async |tx| tx.touch_all(&s.machines).await);
+        Ok(finished.await?)
+    };
+    finishing_unchanged, ["Work::finish_unchanged"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |_: &Stage, work| -> Done { Ok(work.finish_unchanged().await?) };
+    failing, ["Work::fail"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |_: &Stage, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
+    cancelling, ["Work::cancel"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |_: &Stage, work| -> Done { Ok(work.cancel().await?) };
+    finishing_all, ["Session::finish_all"], Orphans::No,
+    async |s: &Stage| s.works().await,
+    async |s: &Stage, works| -> Done { all(s.session.finish_all(works).await) };
+    failing_all, ["Session::fail_all"], Orphans::No,
+    async |s: &Stage| s.works().await,
+    async |s: &Stage, works| -> Done {
+        let failures = works.into_iter().map(|work| (work, &RETRY, "test"));
+        all(s.session.fail_all(failures).await)
+    };
+    cancelling_all, ["Session::cancel_all"], Orphans::No,
+    async |s: &Stage| s.works().await,
+    async |s: &Stage, works| -> Done { all(s.session.cancel_all(works).await) };
+}
+
+async fn write_each_tag(s: &Stage) -> Done {
+    let known = MachineId::random();
+    let written = s.session.transact(async |tx| {
+        let machine = tx.create_machine().await?;
+        tx.create_machine_as(known).await?;
+        let provided = Provided::new(Provider::LUMEN, known.to_string());
+        tx.set_provided(machine, &provided).await?;
+        let started = AgentStarted::now(b"key");
+        tx.set_agent_started(machine, &started).await?;
+        tx.set_agent_heartbeat(machine, None).await?;
+        tx.set_agent_heartbeats(&[(machine, None)]).await?;
+        tx.unset_agent(machine).await?;
+        tx.set_hardware_report(machine, b"report").await?;
+        tx.set_os_installation_request(machine, 1, b"request")
+            .await?;
+        let success = InstallationResult::Success;
+        tx.set_os_installation_report(machine, 1, success, b"report")
+            .await?;
+        tx.hold(machine, "test").await?;
+        tx.release_hold(machine).await?;
+        tx.delete_machine(machine).await?;
+        tx.delete_machine(known).await
+    });
+    Ok(written.await?)
+}
+
+/// Three machines seem due for recovery, and one of them has sent a heartbeat since.
+async fn overdue(s: &Stage) {
+    let started = s.session.transact(async |tx| {
+        for machine in &s.machines {
+            tx.set_agent_started(*machine, &AgentStarted::now(b"key"))
+                .await?;
+        }
+        Ok(())
+    });
+    started.await.unwrap();
+    s.db.advance(Duration::from_secs(31 * 60)).await.unwrap();
+    // Past the planner, as if it had moved an earlier one forward.
+    let beat = format!(
+        "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) VALUES ('{}', now())",
+        s.machines[0]
+    );
+    s.db.execute(&beat).await.unwrap();
+}
