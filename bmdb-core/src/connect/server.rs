@@ -361,15 +361,17 @@ fn tls_error(error: &io::Error) -> Option<&TlsError> {
 }
 
 /// A server that breaks the protocol is reported as an I/O error of these kinds; one that hangs up
-/// within a message as `Other`.
+/// within a message as `Other`. One that hangs up before it has said whether it encrypts, or while it
+/// begins to, is gone, and breaks nothing.
 fn is_garbled(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::Other
-    )
+    match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => true,
+        io::ErrorKind::UnexpectedEof => !matches!(
+            error.to_string().as_str(),
+            "early eof" | "tls handshake eof"
+        ),
+        _ => false,
+    }
 }
 
 fn is_supported(version: &str) -> bool {

@@ -159,14 +159,19 @@ async fn what_speaks_another_protocol_is_no_postgresql() {
 #[tokio::test]
 async fn a_server_that_hangs_up_without_a_word_is_unreachable() {
     let address = stub(b"", Then::HangsUp).await;
-    let error = refusal(&format!("postgres://u@{address}/db?sslmode=disable")).await;
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "cannot reach the database server at {address}: connection closed; is it running and \
-             reachable?"
-        )
-    );
+    for (mode, reason) in [
+        ("disable", "connection closed"),
+        ("prefer", "error communicating with the server: early eof"),
+    ] {
+        let error = refusal(&format!("postgres://u@{address}/db?sslmode={mode}")).await;
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot reach the database server at {address}: {reason}; is it running and \
+                 reachable?"
+            )
+        );
+    }
 }
 
 #[tokio::test]

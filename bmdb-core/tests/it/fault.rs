@@ -1,9 +1,12 @@
 //! Faults: connections that are cut, killed or silent, and futures that are dropped midway.
 
+#[cfg(feature = "fleet")]
 mod chores;
 mod claims;
+#[cfg(feature = "fleet")]
 mod crash;
 mod doubt;
+#[cfg(feature = "fleet")]
 mod dropped;
 mod ends;
 mod lease;

@@ -1,8 +1,8 @@
 //! A server that is killed while works end: after its restart each has come to one end.
 
 use super::ends::{End, held};
+use crate::own;
 use crate::scenario::Scenario;
-use crate::tls::installed;
 use bmdb_core::fleet::Fleet;
 use bmdb_core::{Bmdb, Claim, Config, History, SessionOptions, TxError};
 use bmdb_model::{Process, Provider};
@@ -31,8 +31,7 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
-    let boot = || Server::boot(&installed(), Profile::Durable).unwrap();
-    let server = Arc::new(tokio::task::spawn_blocking(boot).await.unwrap());
+    let server = own::server(Profile::Durable).await;
     let s = scenario(&server).await;
     let machines: Vec<String> = (0..WORKS)
         .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
