@@ -46,6 +46,8 @@ const LEGAL: &[(&str, &[Kind])] = &[
     ("the database is silent", LOST),
     ("cannot reach the database", LOST),
     ("the database system is", DIES),
+    // Within a message, while a connection is being made.
+    ("bytes remaining on stream", LOST),
     ("terminating connection", LOST),
     ("statement timeout", WAITS),
     ("lock timeout", WAITS),
