@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::TxError;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::transaction::run_unfenced;
 use bmdb_model::history::{self, Retention};
@@ -198,11 +199,14 @@ fn paced(taken: Progress, next: Next, period: Duration) -> (Progress, Duration) 
 }
 
 async fn postpone(pool: &Pool, task: Task, error: &TxError) -> Result<(), TxError> {
-    let mut conn = pool.checkout().await?;
+    let patience = Patience::of_server(pool);
+    let mut conn = patience.checkout(pool).await?;
     let pause = i64::try_from(PAUSE_AFTER_FAILURE.as_millis()).unwrap_or(i64::MAX);
-    let postponed = upkeep::postpone(&mut conn, task, pause, &note(&error.to_string())).await;
+    let note = note(&error.to_string());
+    let postponed = upkeep::postpone(&mut conn, task, pause, &note);
+    patience.answer(postponed).await?;
     conn.give_back();
-    Ok(postponed?)
+    Ok(())
 }
 
 /// Plans the next machines. The machines are locked by one statement and planned by a later one, which

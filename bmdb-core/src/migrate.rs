@@ -1,6 +1,8 @@
 //! Migrating a database on which a fleet is at work: short waits for locks, tried again.
 
 use crate::bmdb::Bmdb;
+use crate::error::TxError;
+use crate::patience::Patience;
 use crate::retry::Delays;
 use crate::upkeep::Busy;
 use bmdb_model::migration::{self, Holder, Limits, MigrationError};
@@ -199,10 +201,15 @@ impl Bmdb {
 
     /// Who keeps the migrator waiting, as far as that can be found out.
     async fn in_the_way_of(&self, pid: i32) -> Vec<Holder> {
-        let Ok(mut conn) = self.component.pool.checkout().await else {
+        let pool = &self.component.pool;
+        let patience = Patience::of_server(pool);
+        let Ok(mut conn) = patience.checkout(pool).await else {
             return Vec::new();
         };
-        let found = migration::in_the_way_of(&mut conn, pid).await;
+        let found = async { Ok::<_, TxError>(migration::in_the_way_of(&mut conn, pid).await) };
+        let Ok(found) = patience.answer(found).await else {
+            return Vec::new();
+        };
         conn.give_back();
         found.unwrap_or_default()
     }

@@ -3,6 +3,7 @@
 use crate::chunk::{MACHINES, ROWS, Upkeep};
 use crate::error::TxError;
 use crate::loss::delay;
+use crate::patience::Patience;
 use crate::pool::Pool;
 use bmdb_backoff::Seconds;
 use bmdb_model::connection::{self, Access, Isolation};
@@ -56,13 +57,18 @@ pub struct NextChunk {
 /// Reads it in a transaction that cannot write, and locks nothing. Not SERIALIZABLE: what such a one
 /// reads counts against those that write.
 pub(crate) async fn preview(pool: &Pool, upkeep: &Upkeep) -> Result<Preview, TxError> {
-    let mut conn = pool.checkout().await?;
-    connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadOnly).await?;
-    let read = read(&mut conn, upkeep).await;
-    // It has written nothing, so there is nothing to commit either.
-    connection::roll_back(&mut conn).await?;
+    let patience = Patience::of_server(pool);
+    let mut conn = patience.checkout(pool).await?;
+    let read = async {
+        connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadOnly).await?;
+        let read = read(&mut conn, upkeep).await;
+        // It has written nothing, so there is nothing to commit either.
+        connection::roll_back(&mut conn).await?;
+        read
+    };
+    let read = patience.answer(read).await?;
     conn.give_back();
-    Ok(read?)
+    Ok(read)
 }
 
 async fn read(conn: &mut AsyncPgConnection, upkeep: &Upkeep) -> Result<Preview, bmdb_model::Error> {

@@ -202,12 +202,13 @@ impl SessionInner {
 
     /// Machines are taken on by a live session only, and by nobody who is about to leave.
     pub(crate) fn refuse_new_work(&self) -> Result<(), TxError> {
-        self.refuse_if_lost()?;
-        self.component.refuse_if_draining()?;
         match self.lease().state() {
-            SessionState::Live => Ok(()),
-            SessionState::Suspect => Err(TxError::Suspect),
             SessionState::Lost => Err(TxError::SessionExpired),
+            SessionState::Live => self.component.refuse_if_draining(),
+            SessionState::Suspect => {
+                self.component.refuse_if_draining()?;
+                Err(TxError::Suspect)
+            }
         }
     }
 

@@ -15,6 +15,11 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 const AGES: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(8);
 
+/// The component's, for its closure.
+const A_TRANSACTION_WAITS: &str = "EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'idle in transaction')";
+
 const NO_SESSION: &str = "NOT EXISTS (SELECT FROM sessions)";
 
 #[tokio::test]
@@ -56,7 +61,7 @@ async fn a_transaction_that_is_under_way_may_end() {
         Ok(())
     });
     let drained = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        until(&s.db, A_TRANSACTION_WAITS).await;
         s.bmdb.drain(AGES).await
     };
     let (committed, drained) = tokio::join!(transaction, drained);
@@ -72,7 +77,7 @@ async fn a_transaction_that_goes_on_and_on_is_given_up_after_the_limit() {
         Ok(())
     });
     let drained = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        until(&s.db, A_TRANSACTION_WAITS).await;
         s.bmdb.drain(Duration::ZERO).await
     };
     let both = async { tokio::join!(endless, drained) };

@@ -65,6 +65,20 @@ impl Scenario {
             .unwrap()
     }
 
+    /// Machines of Equinix, whose ids there count from 0.
+    #[cfg(feature = "fleet")]
+    pub(crate) async fn import(&self, machines: usize) {
+        let rows: Vec<String> = (0..machines)
+            .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
+            .collect();
+        let fleet = format!(r#"{{"machines": [{}]}}"#, rows.join(","));
+        let fleet = bmdb_core::fleet::Fleet::parse(&fleet).unwrap();
+        let imported = self
+            .session
+            .transact(async |tx| tx.import_fleet(&fleet).await);
+        imported.await.unwrap();
+    }
+
     pub(crate) async fn backoff(
         &self,
         machine: MachineId,

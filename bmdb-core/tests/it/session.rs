@@ -140,32 +140,13 @@ async fn no_session_starts_on_a_database_that_is_not_migrated() {
 #[tokio::test]
 async fn options_that_cannot_work_are_refused() {
     let s = Scenario::new().await;
-    let (millis, options) = (Duration::from_millis, SessionOptions::default());
-    for (invalid, refusal) in [
-        (
-            options.interval(millis(0)),
-            "an interval of 0ns is not 1 to 86400 whole seconds",
-        ),
-        (
-            options.interval(millis(500)),
-            "an interval of 500ms is not 1 to 86400 whole seconds",
-        ),
-        (
-            options.interval(millis(1500)),
-            "an interval of 1.5s is not 1 to 86400 whole seconds",
-        ),
-        (
-            options.interval(86_401 * SECOND),
-            "an interval of 86401s is not 1 to 86400 whole seconds",
-        ),
-        (
-            options.interval(3 * SECOND).margin(SECOND),
-            "a margin of 1s is not less than a third of the interval of 3s",
-        ),
-    ] {
-        let refused = s.bmdb.start_session(invalid).await.unwrap_err();
-        assert_eq!(refused.to_string(), format!("session options: {refusal}"));
-    }
+    // Which ones cannot is tested where they are validated.
+    let invalid = SessionOptions::default().interval(SECOND / 2);
+    let refused = s.bmdb.start_session(invalid).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "session options: an interval of 500ms is not 1 to 86400 whole seconds"
+    );
     assert_eq!(
         s.rows("SELECT session_id FROM sessions").await,
         [s.session.id().to_string()]

@@ -3,7 +3,6 @@
 use super::component_trying_for;
 use crate::scenario::Scenario;
 use crate::wait::until;
-use bmdb_core::fleet::Fleet;
 use bmdb_core::{Bmdb, Claim, Session, SessionOptions, Work};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::Proxy;
@@ -26,13 +25,7 @@ struct Many {
 impl Many {
     async fn new(machines: usize) -> Self {
         let s = Scenario::new().await;
-        let rows: Vec<String> = (0..machines)
-            .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
-            .collect();
-        let fleet = format!(r#"{{"machines": [{}]}}"#, rows.join(","));
-        let fleet = Fleet::parse(&fleet).unwrap();
-        let imported = s.session.transact(async |tx| tx.import_fleet(&fleet).await);
-        imported.await.unwrap();
+        s.import(machines).await;
         let proxy = Proxy::unix(s.db.url()).await.unwrap();
         let bmdb = component_trying_for(&proxy, LONG).await;
         let session = session(&bmdb, LONG).await;

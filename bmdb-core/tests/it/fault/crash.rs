@@ -3,7 +3,6 @@
 use super::ends::{End, held};
 use crate::own;
 use crate::scenario::Scenario;
-use bmdb_core::fleet::Fleet;
 use bmdb_core::{Bmdb, Claim, Config, History, SessionOptions, TxError};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Profile, Server, TestDb};
@@ -33,13 +32,7 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
 async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
     let server = own::server(Profile::Durable).await;
     let s = scenario(&server).await;
-    let machines: Vec<String> = (0..WORKS)
-        .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
-        .collect();
-    let fleet = format!(r#"{{"machines": [{}]}}"#, machines.join(","));
-    let fleet = Fleet::parse(&fleet).unwrap();
-    let imported = s.session.transact(async |tx| tx.import_fleet(&fleet).await);
-    imported.await.unwrap();
+    s.import(WORKS as usize).await;
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
     let claim = claim.provider(&Provider::EQUINIX).limit(WORKS);
     let works = s.session.claim(&claim).await.unwrap();

@@ -308,6 +308,8 @@ async fn what_needs_no_session_is_given_up_when_the_server_would_have_given_it_u
         check_given_up(async |p| p.bmdb.history_of(p.machine).await),
         check_given_up(async |p| p.bmdb.replan().await),
         check_given_up(async |p| p.bmdb.free_lost_work().await),
+        check_given_up(async |p| p.bmdb.janitor_turn().await),
+        check_given_up(async |p| p.bmdb.preview_janitor_turn().await),
         check_given_up(async |p| p.bmdb.trim_history(retention).await),
         check_given_up(async |p| p.bmdb.define_process(definition).await),
         check_given_up(async |p| {
