@@ -71,6 +71,7 @@ mod preview;
 mod progress;
 #[cfg(test)]
 mod protocol;
+mod reader;
 mod rearm;
 mod retry;
 mod session;
@@ -99,6 +100,7 @@ pub use loss::Losses;
 pub use migrate::MigrateOptions;
 pub use poller::{PollOptions, Poller};
 pub use preview::{LostWork, NextChunk, Preview};
+pub use reader::Reader;
 pub use session::Session;
 pub use terms::SessionOptions;
 pub use transaction::{Tx, TxFn, TxOptions};

@@ -24,6 +24,7 @@ mod others;
 mod own;
 mod poller;
 mod race;
+mod reader;
 mod rearm;
 mod regressions;
 mod round_trips;

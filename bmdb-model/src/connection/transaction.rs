@@ -35,6 +35,9 @@ pub enum Isolation {
     /// As if transactions ran one after the other; some are retried for that.
     #[default]
     Serializable,
+    /// All statements see what was committed before the first of them. For reads that belong together:
+    /// unlike SERIALIZABLE ones they stand in nobody's way.
+    RepeatableRead,
     /// Each statement sees what was committed before it began.
     ReadCommitted,
 }
@@ -53,6 +56,7 @@ pub enum Access {
 fn begin_sql(isolation: Isolation, access: Access) -> String {
     let level = match isolation {
         Isolation::Serializable => "SERIALIZABLE",
+        Isolation::RepeatableRead => "REPEATABLE READ",
         Isolation::ReadCommitted => "READ COMMITTED",
     };
     let access = match access {

@@ -108,6 +108,12 @@ fn forbidden(from: &str, dependency: &Value) -> Option<String> {
         ("bmdb-model", "bmdb-core" | "bmdb-backoff") => Some(format!(
             "remove {to}: policies and sessions lie above the model"
         )),
+        ("bmdb-core", "bmdb-web" | "bmdb-cli") | ("bmdb-web", "bmdb-cli") => {
+            Some(format!("remove {to}: it lies above {from}"))
+        }
+        ("bmdb-web" | "bmdb-cli", "diesel" | "diesel-async") => Some(format!(
+            "remove {to}: statements are bmdb-model's, connections bmdb-core's"
+        )),
         ("bmdb-testkit", "bmdb-core") if !is_optional => Some(
             "make bmdb-core optional: the testkit tests it, and judges it independently".to_owned(),
         ),
@@ -219,6 +225,10 @@ mod tests {
             ("bmdb-model", "bmdb-testkit", json!("dev"), false, true),
             ("bmdb-core", "bmdb-testkit", Value::Null, true, false),
             ("bmdb-core", "bmdb-testkit", json!("build"), false, false),
+            ("bmdb-core", "bmdb-web", Value::Null, true, false),
+            ("bmdb-web", "bmdb-cli", Value::Null, false, false),
+            ("bmdb-web", "diesel-async", Value::Null, false, false),
+            ("bmdb-cli", "bmdb-web", Value::Null, false, true),
             ("bmdb-testkit", "bmdb-core", Value::Null, false, false),
             ("bmdb-testkit", "bmdb-core", Value::Null, true, true),
             ("xtask", "bmdb-testkit", Value::Null, false, true),

@@ -10,7 +10,12 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     match path.split_once("/src/") {
         Some(("bmdb-backoff", file)) => findings.extend(backoff(path, file, text, &tokens)),
         Some(("bmdb-model", _)) => findings.extend(model(path, &tokens)),
-        Some(("bmdb-core", _)) => findings.extend(core(path, &tokens)),
+        Some(("bmdb-core", _)) => findings.extend(no_sql(path, "core has no SQL text", &tokens)),
+        Some(("bmdb-cli", _)) => findings.extend(no_sql(path, "cli has no SQL text", &tokens)),
+        Some(("bmdb-web", _)) => {
+            findings.extend(no_sql(path, "web has no SQL text", &tokens));
+            findings.extend(web(path, &tokens));
+        }
         _ => {}
     }
     findings
@@ -60,8 +65,19 @@ fn model(path: &str, tokens: &[Token]) -> Vec<Finding> {
     findings
 }
 
-fn core(path: &str, tokens: &[Token]) -> Vec<Finding> {
-    let rule = "core has no SQL text";
+/// The console watches: it has a `Reader`, and nothing that could write.
+fn web(path: &str, tokens: &[Token]) -> Vec<Finding> {
+    let writes = ["Bmdb", "Session", "Tx"];
+    let writing = tokens
+        .iter()
+        .filter(|token| writes.iter().any(|name| token.is(name)));
+    let fix = "read through `bmdb_core::Reader`; what writes is a command of bmdb-cli";
+    writing
+        .map(|token| Finding::new(path, token.line, "web writes nothing", fix))
+        .collect()
+}
+
+fn no_sql(path: &str, rule: &'static str, tokens: &[Token]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for token in tokens {
         match &token.kind {
@@ -228,5 +244,19 @@ mod tests {
             assert!(found(path, text).is_empty(), "{text}");
         }
         assert!(found("bmdb-model/src/a.rs", r#"const A: &str = "SELECT 1";"#).is_empty());
+    }
+
+    #[test]
+    fn a_console_that_could_write_is_found() {
+        let found = found(
+            "bmdb-web/src/a.rs",
+            "//! a\nuse bmdb_core::{Bmdb, Reader};\n",
+        );
+        assert_eq!(found, [(2, "web writes nothing")]);
+        let statement = format!("//! a\nconst A: &str = {:?};\n", "DELETE FROM x");
+        assert_eq!(
+            self::found("bmdb-cli/src/a.rs", &statement),
+            [(2, "cli has no SQL text")]
+        );
     }
 }

@@ -3,7 +3,8 @@
 use super::stage::{Done, Orphans, RECOVERY, START, Stage, all, check, config};
 use crate::scenario::{RETRY, owner};
 use bmdb_core::fleet::Fleet;
-use bmdb_core::{Bmdb, Claim, MigrateOptions, SessionOptions, TxOptions};
+use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions};
+use bmdb_model::counts;
 use bmdb_model::history::Retention;
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider};
@@ -52,6 +53,17 @@ dropped! {
     starting_a_session, ["Bmdb::start_session"], Orphans::Sessions, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.start_session(SessionOptions::default()).await?;
+        Ok(())
+    };
+    connecting_a_reader, ["Reader::connect"], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        Reader::connect(config(&s.db)).await?;
+        Ok(())
+    };
+    reading_without_a_session, ["Reader::read"], Orphans::No,
+    async |s: &Stage| Reader::connect(config(&s.db)).await.unwrap(),
+    async |_: &Stage, reader: Reader| -> Done {
+        reader.read(async |conn| Ok(counts::fleet(conn).await?)).await?;
         Ok(())
     };
     reading_history, ["Bmdb::history_of"], Orphans::No, nothing,

@@ -1,0 +1,3 @@
+//! `bmdb`, the command line of the Bare Metal Database.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The operators' console of the Bare Metal Database, and its metrics.
