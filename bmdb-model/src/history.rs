@@ -1,5 +1,9 @@
 //! History: what was started on a machine, and how it ended.
 
+mod page;
+
+pub use page::{Entry, HistoryKey, PastAttempt, page};
+
 use crate::schema::work_history;
 use crate::statement::statement;
 use crate::text_enum::text_enum;

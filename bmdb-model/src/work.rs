@@ -4,6 +4,8 @@ mod cause;
 mod claim;
 mod end;
 mod head;
+mod held;
+mod poisoned;
 mod rearm;
 
 pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
@@ -13,6 +15,8 @@ pub use end::{
     release_all,
 };
 pub use head::Head;
+pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
+pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
 pub use rearm::{claim_planned, lock_due, seemingly_due};
 
 use crate::statement::statement;
