@@ -32,6 +32,7 @@ pub mod agent;
 pub mod backoff;
 pub mod connection;
 pub mod counts;
+pub mod gates;
 pub mod grants;
 pub mod hardware;
 pub mod history;

@@ -9,8 +9,8 @@ use bmdb_model::operator::{NewAction, Scope, Verb};
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::work::HeldFilter;
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, operator,
-    plan, provided, retrieval, session, upkeep, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, gates, loss, machine,
+    operator, plan, provided, retrieval, session, upkeep, work,
 };
 
 impl Scenario {
@@ -95,6 +95,7 @@ impl Scenario {
             operator::page(conn, scope, None, 1).await.unwrap();
         }
         history::page(conn, machine, None, None, 1).await.unwrap();
+        gates::of(conn, machine).await.unwrap();
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
