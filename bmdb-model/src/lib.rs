@@ -49,6 +49,7 @@ pub mod provided;
 pub mod retrieval;
 pub mod schema;
 pub mod session;
+pub mod tag;
 pub mod upkeep;
 pub mod work;
 
