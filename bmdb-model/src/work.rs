@@ -11,8 +11,8 @@ mod rearm;
 pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
-    Ended, FAIL, FailedAttempt, Fate, Release, cancel, cancel_for, fail, fail_all, fate, finish, finish_fenced,
-    release_all,
+    Ended, FAIL, FailedAttempt, Fate, Release, cancel, cancel_for, fail, fail_all, fate, finish,
+    finish_fenced, release_all,
 };
 pub use head::Head;
 pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
