@@ -47,6 +47,7 @@ pub mod provided;
 pub mod retrieval;
 pub mod schema;
 pub mod session;
+pub mod tally;
 pub mod upkeep;
 pub mod work;
 
