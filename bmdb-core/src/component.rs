@@ -10,6 +10,7 @@ use crate::janitor;
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::retry::Retry;
+use crate::telemetry::{self, Meters};
 use crate::wake::Wakeups;
 use bmdb_model::connection::ConnectionInfo;
 use bmdb_model::migration::{self, MigrationError};
@@ -33,6 +34,7 @@ pub(crate) struct Component {
     /// Whether what is planned is notified of.
     pub(crate) notify: Notify,
     pub(crate) upkeep: Upkeep,
+    pub(crate) meters: Arc<Meters>,
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
@@ -64,6 +66,9 @@ impl Component {
         let chores = Chores::new(chore_pool, registry.clone());
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
+        let meters = Arc::new(Meters::new(&config.component));
+        let gauges = telemetry::keep(meters.clone(), pool.clone(), registry.clone());
+        tasks.push(tokio::spawn(gauges).abort_handle());
         let notify = target.notify(&info);
         let upkeep = Upkeep::new(&config, notify);
         if let Some(interval) = config.janitor_interval {
@@ -75,6 +80,7 @@ impl Component {
             wakeups: Wakeups::new(can_listen.then(|| target.clone())),
             notify,
             upkeep,
+            meters,
             config,
             pool,
             registry,

@@ -34,6 +34,7 @@ mod servers;
 mod session;
 mod shutdown;
 mod stress;
+mod telemetry;
 mod timeouts;
 mod tls;
 mod transactions;

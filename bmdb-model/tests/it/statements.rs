@@ -7,7 +7,7 @@ use bmdb_model::notify::Notify;
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
-    provided, retrieval, session, upkeep, work,
+    process, provided, retrieval, session, upkeep, work,
 };
 
 impl Scenario {
@@ -69,6 +69,10 @@ impl Scenario {
         self.keep_up().await;
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
+        for definition in process::all(&mut self.conn).await.unwrap() {
+            let counted = counts::pending(&mut self.conn, &definition).await;
+            counted.unwrap();
+        }
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
