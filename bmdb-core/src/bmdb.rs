@@ -78,6 +78,7 @@ impl Bmdb {
         conn.give_back();
         let lease = Arc::new(Lease::new(id, terms, sent));
         self.component.registry.add(lease.clone());
+        self.component.meters.session_started.increment(1);
         let session = Session::new(self.component.clone(), lease);
         // Draining that began meanwhile has not seen it. What is dropped is closed.
         self.component.refuse_if_draining()?;

@@ -11,6 +11,7 @@ use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::retry::Retry;
 use crate::tally::{self, Tally};
+use crate::telemetry::{self, Meters};
 use crate::wake::Wakeups;
 use bmdb_model::connection::ConnectionInfo;
 use bmdb_model::migration::{self, MigrationError};
@@ -40,6 +41,7 @@ pub(crate) struct Component {
     /// Whether what is planned is notified of.
     pub(crate) notify: Notify,
     pub(crate) upkeep: Upkeep,
+    pub(crate) meters: Arc<Meters>,
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
@@ -72,6 +74,9 @@ impl Component {
         let chores = Chores::new(chore_pool, registry.clone(), tally.clone());
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
+        let meters = Arc::new(Meters::new(&config.component));
+        let gauges = telemetry::keep(meters.clone(), pool.clone(), registry.clone());
+        tasks.push(tokio::spawn(gauges).abort_handle());
         let notify = target.notify(&info);
         let upkeep = Upkeep::new(&config, notify);
         if let Some(interval) = config.janitor_interval {
@@ -89,6 +94,7 @@ impl Component {
             tally,
             notify,
             upkeep,
+            meters,
             config,
             pool,
             registry,

@@ -78,6 +78,7 @@ mod session;
 mod start;
 mod tags;
 mod tally;
+pub mod telemetry;
 mod terms;
 mod tls;
 mod together;

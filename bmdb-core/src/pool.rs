@@ -53,6 +53,13 @@ impl Manager for Connector {
     }
 }
 
+/// How busy a pool is, in connections and operations.
+pub(crate) struct Load {
+    pub(crate) size: usize,
+    pub(crate) in_use: usize,
+    pub(crate) waiting: usize,
+}
+
 /// A bounded number of connections.
 #[derive(Clone)]
 pub(crate) struct Pool {
@@ -84,6 +91,16 @@ impl Pool {
     /// How long the server works on a statement.
     pub(crate) fn statement_timeout(&self) -> Duration {
         self.statement_timeout
+    }
+
+    /// How busy it is now.
+    pub(crate) fn load(&self) -> Load {
+        let status = self.connections.status();
+        Load {
+            size: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
     }
 
     /// Closes the connections that nobody uses; whoever needs one later makes it anew.

@@ -9,12 +9,14 @@ use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::patience::Patience;
 use crate::retry::Retry;
+use crate::telemetry;
 use crate::together::{Awaited, End, Ends};
 use crate::transaction::{self, Opening, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
 use bmdb_model::work::Attempt;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or
 /// fails with [`TxError::SessionExpired`].
@@ -227,6 +229,7 @@ impl SessionInner {
         let patience = Patience::of_session(&component.pool, self.lease().clone());
         Retry::new(limit.unwrap_or(component.config.retry_for), patience)
             .in_progress(component.progress.begin())
+            .counted_by(&component.meters.retried)
     }
 
     /// Runs a transaction; an expired session is given up here as well.
@@ -241,7 +244,11 @@ impl SessionInner {
         T: Send,
     {
         let pool = &self.component.pool;
-        let ran = transaction::run(pool, self.lease().session, opening, retry, body).await;
+        let id = self.lease().session;
+        let run = transaction::run(pool, id, opening, retry, body);
+        let run = run.instrument(telemetry::transaction(id));
+        let has_failed = |ran: &Result<_, _>| !matches!(ran, Ok(Ran::Committed(_)));
+        let ran = self.component.meters.transaction(run, has_failed).await;
         if matches!(ran, Ok(Ran::Expired)) {
             self.lease().lose();
         }

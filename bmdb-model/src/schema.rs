@@ -182,6 +182,30 @@ diesel::table! {
 }
 
 diesel::table! {
+    operator_action (action_id) {
+        action_id -> Int8,
+        machine_id -> Nullable<Uuid>,
+        process -> Nullable<Text>,
+        session_id -> Nullable<Uuid>,
+        fence -> Nullable<Int8>,
+        verb -> Text,
+        operator -> Text,
+        reason -> Nullable<Text>,
+        details -> Nullable<Jsonb>,
+        acted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    work_poisoned (machine_id, process) {
+        machine_id -> Uuid,
+        process -> Text,
+        failures -> Int8,
+        losses -> Int8,
+    }
+}
+
+diesel::table! {
     schema_compatibility (singleton) {
         singleton -> Bool,
         oldest_compatible -> Text,

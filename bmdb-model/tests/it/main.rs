@@ -38,5 +38,6 @@ mod schema;
 mod snapshots;
 mod statements;
 mod tags;
+mod tally;
 mod upkeep;
 mod workflows;

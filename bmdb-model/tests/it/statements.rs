@@ -2,13 +2,15 @@
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::history::{self, Retention};
+use bmdb_model::history::{self, Event, Retention};
 use bmdb_model::notify::Notify;
+use bmdb_model::tally::{self, Count};
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
-    provided, retrieval, session, upkeep, work,
+    process, provided, retrieval, session, upkeep, work,
 };
+use uuid::Uuid;
 
 impl Scenario {
     /// Everything that a component does over and over, once.
@@ -69,6 +71,10 @@ impl Scenario {
         self.keep_up().await;
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
+        for definition in process::all(&mut self.conn).await.unwrap() {
+            let counted = counts::pending(&mut self.conn, &definition).await;
+            counted.unwrap();
+        }
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
@@ -123,6 +129,19 @@ impl Scenario {
         upkeep::take(conn, task).await.unwrap().unwrap();
         upkeep::postpone(conn, task, 0, "no reason").await.unwrap();
         upkeep::of(conn, &[task]).await.unwrap();
+        let count = Count {
+            process: START,
+            event: Event::Started,
+            count: 2,
+            waits: 1,
+            waited_ms: 250,
+        };
+        tally::add(conn, Uuid::from_u128(1), &[count])
+            .await
+            .unwrap();
+        tally::surplus(conn, 10).await.unwrap();
+        tally::trim(conn, 10).await.unwrap();
+        tally::last_minutes(conn, 60).await.unwrap();
         session::expired(conn).await.unwrap();
     }
 
