@@ -18,6 +18,7 @@ use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::notify::Notify;
 use bmdb_model::{Process, process};
 use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -131,7 +132,9 @@ impl Component {
 
     /// Tells the tally's last counts, for nobody may come any more to tell them.
     pub(crate) async fn tell_by(&self, until: Instant) {
-        let told = timeout_at(until, self.tally.tell(&self.pool)).await;
+        // Boxed, or the types of futures that contain it are too deep for the compilers of others.
+        let telling = self.tally.tell(&self.pool).boxed();
+        let told = timeout_at(until, telling).await;
         match told {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the tally's last counts are lost"),

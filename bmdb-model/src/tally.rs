@@ -101,10 +101,10 @@ pub async fn trim(conn: &mut AsyncPgConnection, rows: u32) -> Result<u64, Error>
 statement! {
     Surplus = "SELECT count(*) FROM ( \
              (SELECT minute, process, event, writer FROM attempt_tally \
-              WHERE minute < clock_timestamp() - $1 * interval '1 second' ORDER BY minute LIMIT $2) \
+              WHERE minute < now() - $1 * interval '1 second' ORDER BY minute LIMIT $2) \
              UNION (SELECT minute, process, event, writer FROM attempt_tally \
               WHERE writer <> '00000000-0000-0000-0000-000000000000' \
-                AND minute < date_trunc('minute', clock_timestamp()) - interval '1 minute' \
+                AND minute < date_trunc('minute', now()) - interval '1 minute' \
               ORDER BY minute LIMIT $2)) surplus";
     (kept_seconds: i64 => BigInt, rows: i64 => BigInt) -> BigInt
 }
@@ -123,9 +123,10 @@ pub async fn surplus(conn: &mut AsyncPgConnection, rows: u32) -> Result<u64, Err
 }
 
 statement! {
+    // Not clock_timestamp(), which is no bound for an index.
     Last = "SELECT minute, process, event, sum(count)::bigint, sum(waits)::bigint, sum(waited_ms)::bigint \
              FROM attempt_tally \
-             WHERE minute > date_trunc('minute', clock_timestamp()) - $1 * interval '1 minute' \
+             WHERE minute > date_trunc('minute', now()) - $1 * interval '1 minute' \
              GROUP BY minute, process, event ORDER BY minute, process, event";
     (minutes: i64 => BigInt) -> (Timestamptz, Text, Text, BigInt, BigInt, BigInt)
 }
