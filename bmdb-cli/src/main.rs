@@ -31,6 +31,7 @@ mod migrate;
 mod operator;
 mod output;
 mod paging;
+mod serve;
 mod stats;
 mod usage;
 mod watch;

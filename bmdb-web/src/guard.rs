@@ -8,11 +8,12 @@ mod tls;
 mod token;
 
 pub(crate) use self::stall::Impatient;
-pub use self::tls::{TlsFiles, TlsError};
+pub use self::tls::{TlsError, TlsFiles};
 pub use self::token::{Token, TokenError};
 
 use self::host::Hosts;
 use self::limit::Limits;
+use crate::metrics::server;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -20,7 +21,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer targets are nobody's filters.
 const LONGEST_TARGET: usize = 4096;
@@ -69,17 +70,38 @@ impl Guard {
         let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
         if let Err(wait) = self.limits.check(client) {
             let seconds = wait.as_secs().saturating_add(1);
-            let refused = refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a moment.");
-            return Some(with(refused, header::RETRY_AFTER, HeaderValue::from(seconds)));
+            let refused = refuse(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests: wait a moment.",
+            );
+            return Some(with(
+                refused,
+                header::RETRY_AFTER,
+                HeaderValue::from(seconds),
+            ));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "This server is for reading: GET and HEAD.");
-            return Some(with(refused, header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+            let refused = refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This server is for reading: GET and HEAD.",
+            );
+            return Some(with(
+                refused,
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD"),
+            ));
         }
         if has_body(request) {
-            return Some(refuse(StatusCode::CONTENT_TOO_LARGE, "A request with a body is not read."));
+            return Some(refuse(
+                StatusCode::CONTENT_TOO_LARGE,
+                "A request with a body is not read.",
+            ));
         }
-        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
+        if request
+            .uri()
+            .path_and_query()
+            .is_some_and(|target| target.as_str().len() > LONGEST_TARGET)
+        {
             return Some(refuse(StatusCode::URI_TOO_LONG, "The address is too long."));
         }
         if !self.hosts.allow(request.uri(), request.headers()) {
@@ -107,16 +129,21 @@ impl Guard {
 }
 
 async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
     let mut response = match guard.refusal(&request) {
         Some(refused) => refused,
         None => {
             let answered = tokio::time::timeout(guard.time, next.run(request)).await;
             answered.unwrap_or_else(|_| {
-                refuse(StatusCode::GATEWAY_TIMEOUT, "The answer took too long: try again later.")
+                refuse(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "The answer took too long: try again later.",
+                )
             })
         }
     };
     headers::add(response.headers_mut());
+    server::count(response.status(), began.elapsed());
     response
 }
 
@@ -128,7 +155,12 @@ fn has_body(request: &Request) -> bool {
 
 /// In plain text: whoever is refused may not see a page.
 fn refuse(status: StatusCode, text: &'static str) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{text}\n")).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        format!("{text}\n"),
+    )
+        .into_response()
 }
 
 fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Response {

@@ -1,5 +1,7 @@
 //! The metrics of a fleet: what the sample has counted, as Prometheus reads it.
 
+pub(crate) mod server;
+
 use crate::sample::{Latest, Sample};
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
@@ -44,11 +46,17 @@ const fn sampler(name: &'static str, help: &'static str, of: fn(&Latest) -> Opti
 
 /// The names that end in a noun of their own are those of the original system.
 const STATS: [Stat; 20] = [
-    fleet("bmdb_stats_machines", "Machines", |s| Some(s.fleet.machines)),
-    fleet("bmdb_stats_machines_provided", "Machines with the tag provided", |s| {
-        Some(s.fleet.provided)
+    fleet("bmdb_stats_machines", "Machines", |s| {
+        Some(s.fleet.machines)
     }),
-    fleet("bmdb_stats_machines_on_hold", "Machines on hold", |s| Some(s.fleet.on_hold)),
+    fleet(
+        "bmdb_stats_machines_provided",
+        "Machines with the tag provided",
+        |s| Some(s.fleet.provided),
+    ),
+    fleet("bmdb_stats_machines_on_hold", "Machines on hold", |s| {
+        Some(s.fleet.on_hold)
+    }),
     fleet(
         "bmdb_stats_machines_agent_started",
         "Machines with the tag agent_started",
@@ -79,17 +87,27 @@ const STATS: [Stat; 20] = [
         "Machines that ShepherdRecovery could be claimed on now",
         |s| waiting(s, &Process::SHEPHERD_RECOVERY),
     ),
-    fleet("bmdb_stats_live_sessions", "Sessions whose deadline has not passed", |s| {
-        Some(s.fleet.live_sessions)
-    }),
+    fleet(
+        "bmdb_stats_live_sessions",
+        "Sessions whose deadline has not passed",
+        |s| Some(s.fleet.live_sessions),
+    ),
     fleet(
         "bmdb_stats_dead_sessions",
         "Sessions whose deadline has passed and that no janitor has removed yet",
         |s| Some(s.fleet.dead_sessions),
     ),
-    processes("bmdb_stats_active_work", "Machines held", |_, p| Some(p.held)),
-    processes("bmdb_stats_active_backoffs", "Backoffs in force", |_, p| Some(p.backing_off)),
-    processes("bmdb_stats_stuck_work", "Machines held for more than an hour", |_, p| Some(p.stuck)),
+    processes("bmdb_stats_active_work", "Machines held", |_, p| {
+        Some(p.held)
+    }),
+    processes("bmdb_stats_active_backoffs", "Backoffs in force", |_, p| {
+        Some(p.backing_off)
+    }),
+    processes(
+        "bmdb_stats_stuck_work",
+        "Machines held for more than an hour",
+        |_, p| Some(p.stuck),
+    ),
     processes(
         "bmdb_stats_poisoned_work",
         "Machines on which the process is lost, or fails, again and again",
@@ -108,7 +126,13 @@ const STATS: [Stat; 20] = [
     sampler(
         "bmdb_stats_sample_success",
         "Whether the last try to count the fleet came to an end: 1 or 0",
-        |latest| Some(if latest.sample.is_some() && latest.error.is_none() { 1.0 } else { 0.0 }),
+        |latest| {
+            Some(if latest.sample.is_some() && latest.error.is_none() {
+                1.0
+            } else {
+                0.0
+            })
+        },
     ),
     sampler(
         "bmdb_stats_sample_age_seconds",
@@ -126,16 +150,17 @@ fn waiting(sample: &Sample, process: &Process) -> Option<i64> {
     Some(sample.pending_for(process)?.machines)
 }
 
-/// The gauges of the fleet that `/metrics` shows, beside the program's own metrics
-/// ([`bmdb_core::telemetry::METRICS`]).
-pub fn fleet_metrics() -> impl Iterator<Item = Metric> {
-    STATS.iter().map(|stat| {
+/// What `/metrics` shows beside the metrics of components ([`bmdb_core::telemetry::METRICS`]): the gauges
+/// of the fleet, and the server's own.
+pub fn console_metrics() -> impl Iterator<Item = Metric> {
+    let stats = STATS.iter().map(|stat| {
         let labels: &[&str] = match stat.values {
             Values::Processes(_) => &["process"],
             Values::Fleet(_) | Values::Sampler(_) => &[],
         };
         Metric::new(stat.name, Kind::Gauge, labels, stat.help)
-    })
+    });
+    stats.chain(server::METRICS)
 }
 
 /// The gauges of the fleet in Prometheus's text format. A value that is not known is left out: zero would
@@ -145,11 +170,15 @@ pub(crate) fn render(latest: &Latest) -> String {
     for stat in &STATS {
         let name = stat.name;
         let lines: Vec<String> = match (stat.values, &latest.sample) {
-            (Values::Sampler(of), _) => of(latest).map(|value| format!("{name} {value}")).into_iter().collect(),
+            (Values::Sampler(of), _) => of(latest)
+                .map(|value| format!("{name} {value}"))
+                .into_iter()
+                .collect(),
             (_, None) => Vec::new(),
-            (Values::Fleet(of), Some(sample)) => {
-                of(sample).map(|value| format!("{name} {value}")).into_iter().collect()
-            }
+            (Values::Fleet(of), Some(sample)) => of(sample)
+                .map(|value| format!("{name} {value}"))
+                .into_iter()
+                .collect(),
             // The name of a process needs no escapes: it consists of letters, digits, _ and -.
             (Values::Processes(of), Some(sample)) => {
                 let values = sample.processes.iter().filter_map(|counts| {

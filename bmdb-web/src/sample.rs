@@ -79,7 +79,9 @@ impl Sample {
     /// What waits for this process, if it could be counted.
     #[must_use]
     pub fn pending_for(&self, process: &Process) -> Option<&PendingCounts> {
-        self.pending.iter().find(|pending| pending.process == *process)
+        self.pending
+            .iter()
+            .find(|pending| pending.process == *process)
     }
 }
 
@@ -164,9 +166,15 @@ async fn run(reader: Reader, options: SampleOptions, newest: watch::Sender<Lates
 /// Each count is a read of its own: they need not be of the same moment, and none keeps old rows from
 /// being vacuumed for longer than it takes itself.
 async fn take(reader: &Reader, began: Instant) -> Result<Sample, TxError> {
-    let fleet = reader.read(async |conn| Ok(counts::fleet(conn).await?)).await?;
-    let processes = reader.read(async |conn| Ok(counts::processes(conn).await?)).await?;
-    let definitions = reader.read(async |conn| Ok(process::all(conn).await?)).await?;
+    let fleet = reader
+        .read(async |conn| Ok(counts::fleet(conn).await?))
+        .await?;
+    let processes = reader
+        .read(async |conn| Ok(counts::processes(conn).await?))
+        .await?;
+    let definitions = reader
+        .read(async |conn| Ok(process::all(conn).await?))
+        .await?;
     let mut pending = Vec::new();
     let mut uncounted = Vec::new();
     for definition in &definitions {
@@ -196,7 +204,10 @@ fn is_of_the_view(error: &TxError) -> bool {
 }
 
 /// A process without items has counts too, or its metrics would come and go.
-fn with_those_at_rest(mut counted: Vec<ProcessCounts>, defined: &[ProcessDef]) -> Vec<ProcessCounts> {
+fn with_those_at_rest(
+    mut counted: Vec<ProcessCounts>,
+    defined: &[ProcessDef],
+) -> Vec<ProcessCounts> {
     for definition in defined {
         let process = &definition.process;
         if !counted.iter().any(|counts| counts.process == *process) {

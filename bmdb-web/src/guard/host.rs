@@ -35,7 +35,9 @@ impl Hosts {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     let address: Result<IpAddr, _> = bare.unwrap_or(host).parse();
     host.eq_ignore_ascii_case("localhost")
         || address.is_ok_and(|address| address.to_canonical().is_loopback())
@@ -55,10 +57,25 @@ mod tests {
     #[test]
     fn a_server_on_this_machine_is_asked_by_this_machines_names_only() {
         let hosts = Hosts::Loopback(vec!["bmdb.example".to_owned()]);
-        for good in ["localhost", "LOCALHOST:8717", "127.0.0.1:80", "127.1.2.3", "[::1]:8717", "BMDB.example:1"] {
+        for good in [
+            "localhost",
+            "LOCALHOST:8717",
+            "127.0.0.1:80",
+            "127.1.2.3",
+            "[::1]:8717",
+            "BMDB.example:1",
+        ] {
             assert!(allowed(&hosts, good), "{good}");
         }
-        for bad in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", "", "a b"] {
+        for bad in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "",
+            "a b",
+        ] {
             assert!(!allowed(&hosts, bad), "{bad}");
         }
         assert!(!hosts.allow(&Uri::from_static("/"), &HeaderMap::new()));

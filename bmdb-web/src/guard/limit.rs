@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn all_clients_together_are_limited_too() {
         let limits = Limits::new();
-        let answered = (0..2000_u32).filter(|client| limits.check(IpAddr::V4(client.to_be().into())).is_ok());
+        let answered =
+            (0..2000_u32).filter(|client| limits.check(IpAddr::V4(client.to_be().into())).is_ok());
         let answered = answered.count();
         assert!((400..500).contains(&answered), "{answered}");
     }

@@ -69,7 +69,8 @@ impl TlsFiles {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| TlsError::new(path, error))?;
     if certificates.is_empty() {
         return Err(TlsError::new(path, "there is no certificate in it"));
@@ -83,6 +84,10 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         let problem = "everybody can read the private key: run chmod o= on it";
         return Err(TlsError::new(path, problem));
     }
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|_| TlsError::new(path, "there is no private key in it, in PEM and not encrypted"))
+    PrivateKeyDer::from_pem_file(path).map_err(|_| {
+        TlsError::new(
+            path,
+            "there is no private key in it, in PEM and not encrypted",
+        )
+    })
 }

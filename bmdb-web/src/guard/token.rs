@@ -43,7 +43,9 @@ pub enum TokenError {
     #[error("everybody can read the token file {}: run chmod o= on it, and make another token", .0.display())]
     WorldReadable(PathBuf),
     /// It has too few characters, or too many.
-    #[error("the token has {0} characters; {SHORTEST} to {LONGEST} are needed: head -c 24 /dev/urandom | base64 makes a good one")]
+    #[error(
+        "the token has {0} characters; {SHORTEST} to {LONGEST} are needed: head -c 24 /dev/urandom | base64 makes a good one"
+    )]
     Length(usize),
     /// It has a character that a header cannot have.
     #[error("the token has a blank, a line break or another character that is no visible ASCII")]
@@ -162,7 +164,16 @@ mod tests {
         let as_user = basic(&format!("{SECRET}:"));
         let digest = format!("Digest {SECRET}");
         for wrong in [
-            SECRET, "Bearer", "Bearer ", "Basic !!!", "", &longer, &padded, &shorter, &as_user, &digest,
+            SECRET,
+            "Bearer",
+            "Bearer ",
+            "Basic !!!",
+            "",
+            &longer,
+            &padded,
+            &shorter,
+            &as_user,
+            &digest,
             &basic(SECRET),
         ] {
             assert!(!shows(wrong), "{wrong:?}");
@@ -175,8 +186,14 @@ mod tests {
     #[test]
     fn a_token_is_long_enough_and_visible() {
         assert!(matches!(Token::new("short"), Err(TokenError::Length(5))));
-        assert!(matches!(Token::new(&"x".repeat(257)), Err(TokenError::Length(257))));
-        assert!(matches!(Token::new("with a blank in it"), Err(TokenError::Character)));
+        assert!(matches!(
+            Token::new(&"x".repeat(257)),
+            Err(TokenError::Length(257))
+        ));
+        assert!(matches!(
+            Token::new("with a blank in it"),
+            Err(TokenError::Character)
+        ));
         let token = Token::new(SECRET).unwrap();
         assert!(!format!("{token:?}").contains("horse"));
     }
