@@ -11,6 +11,7 @@ use deadpool::managed::{
 };
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
+use futures_util::FutureExt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ impl Manager for Connector {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Link, ConnectError> {
-        let (mut conn, info) = self.0.connect().await?;
+        // Boxed: every operation's future contains this one, whose type is so deep that what is built on
+        // top of it meets the compiler's limit.
+        let (mut conn, info) = self.0.connect().boxed().await?;
         let planned = plan_once(&mut conn).await;
         planned.map_err(|source| ConnectError::SetUp {
             target: self.0.describe(),

@@ -98,41 +98,21 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-const fn counter(
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    let kind = Kind::Counter;
-    Metric {
-        name,
-        kind,
-        labels,
-        help,
-    }
-}
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    let kind = Kind::Gauge;
-    Metric {
-        name,
-        kind,
-        labels,
-        help,
-    }
-}
-
-const fn histogram(
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    let kind = Kind::Histogram;
-    Metric {
-        name,
-        kind,
-        labels,
-        help,
+impl Metric {
+    /// A metric of one's own, to be listed beside those of this crate.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            labels,
+            help,
+        }
     }
 }
 
@@ -142,58 +122,88 @@ const RESULT: &[&str] = &["processor", "process", "result"];
 
 /// Every metric of this crate.
 pub const METRICS: [Metric; 15] = [
-    counter(SESSION_STARTED, COMPONENT, "Sessions started"),
-    counter(
+    Metric::new(
+        SESSION_STARTED,
+        Kind::Counter,
+        COMPONENT,
+        "Sessions started",
+    ),
+    Metric::new(
         TRANSACTION_EXECUTED,
+        Kind::Counter,
         COMPONENT,
         "Transactions begun: those with a closure, and claims, of which polls in vain are most",
     ),
-    counter(
+    Metric::new(
         TRANSACTION_RETRIED,
+        Kind::Counter,
         COMPONENT,
         "Further tries, after losing against a concurrent transaction or after an answer that was lost",
     ),
-    counter(
+    Metric::new(
         TRANSACTION_FAILED,
+        Kind::Counter,
         COMPONENT,
         "Transactions given up with an error; a poll that finds nothing to do is none",
     ),
-    counter(WORK_STARTED, PROCESS, "Works claimed"),
-    counter(
+    Metric::new(WORK_STARTED, Kind::Counter, PROCESS, "Works claimed"),
+    Metric::new(
         WORK_FINISHED,
+        Kind::Counter,
         RESULT,
         "Works ended; result is finished, failed, canceled or lost: the session expired, or somebody else ended the work",
     ),
-    histogram(
+    Metric::new(
         WORK_DURATION,
+        Kind::Histogram,
         RESULT,
         "How long works were held, from the claim's answer to the end's",
     ),
-    histogram(
+    Metric::new(
         TRANSACTION_DURATION,
+        Kind::Histogram,
         COMPONENT,
         "How long transactions with a closure took, all tries together",
     ),
-    histogram(
+    Metric::new(
         CLAIM_DURATION,
+        Kind::Histogram,
         PROCESS,
         "How long claims took, polls in vain included, all tries together",
     ),
-    gauge(WORK_HELD, PROCESS, "Works in the program's hands"),
-    gauge(
+    Metric::new(
+        WORK_HELD,
+        Kind::Gauge,
+        PROCESS,
+        "Works in the program's hands",
+    ),
+    Metric::new(
         WORK_LOST,
+        Kind::Gauge,
         PROCESS,
         "Works in the program's hands whose session is lost: others may be at work on their machines",
     ),
-    gauge(
+    Metric::new(
         HEARTBEAT_AGE,
+        Kind::Gauge,
         COMPONENT,
         "How long ago the last good heartbeat was sent, of the session for which that is longest; 0 without a session",
     ),
-    gauge(POOL_SIZE, COMPONENT, "Connections that the pool may have"),
-    gauge(POOL_IN_USE, COMPONENT, "Connections of the pool in use"),
-    gauge(
+    Metric::new(
+        POOL_SIZE,
+        Kind::Gauge,
+        COMPONENT,
+        "Connections that the pool may have",
+    ),
+    Metric::new(
+        POOL_IN_USE,
+        Kind::Gauge,
+        COMPONENT,
+        "Connections of the pool in use",
+    ),
+    Metric::new(
         POOL_WAITING,
+        Kind::Gauge,
         COMPONENT,
         "Operations waiting for a connection of the pool",
     ),

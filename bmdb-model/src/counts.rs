@@ -54,7 +54,7 @@ pub struct ProcessCounts {
     pub stuck: i64,
     /// Backoffs in force; one whose time has passed is not counted.
     pub backing_off: i64,
-    /// Machines on which it was lost, or has failed, so often in a row that they are called poisoned.
+    /// Machines in the view `work_poisoned`: on which it is lost, or fails, again and again.
     pub poisoned: i64,
 }
 
@@ -98,8 +98,9 @@ statement! {
              count(*) FILTER (WHERE i.session_id IS NOT NULL), \
              count(*) FILTER (WHERE i.started_at < clock_timestamp() - interval '1 hour'), \
              count(*) FILTER (WHERE i.session_id IS NULL AND i.backoff_until > clock_timestamp()), \
-             count(*) FILTER (WHERE i.losses >= 3 OR i.failures >= 10) \
+             count(p.machine_id) \
              FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
+             LEFT JOIN work_poisoned p ON p.machine_id = i.machine_id AND p.process = i.process \
              GROUP BY i.process ORDER BY i.process";
     () -> (Text, BigInt, Nullable<BigInt>, BigInt, BigInt, BigInt, BigInt)
 }

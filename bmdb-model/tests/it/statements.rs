@@ -69,6 +69,7 @@ impl Scenario {
             .await
             .unwrap();
         self.keep_up().await;
+        connection::clock(&mut self.conn).await.unwrap();
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
         for definition in process::all(&mut self.conn).await.unwrap() {
