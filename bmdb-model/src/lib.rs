@@ -40,7 +40,9 @@ pub mod loss;
 pub mod machine;
 pub mod migration;
 pub mod notify;
+pub mod operator;
 pub mod os_installation;
+pub mod overview;
 pub mod plan;
 pub mod process;
 pub mod provided;
@@ -52,14 +54,18 @@ pub mod upkeep;
 pub mod work;
 
 mod error;
+mod id_prefix;
 mod ids;
 mod names;
+mod page;
 mod statement;
 mod text_enum;
 
 pub use agent::{AgentHeartbeat, AgentStarted};
 pub use error::{Error, Failure, classify};
+pub use id_prefix::{IdPrefix, InvalidPrefix};
 pub use ids::{Fence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};
+pub use page::{InvalidKey, Page};
 pub use process::ProcessDef;
 pub use provided::{Provided, ProvidedMachine, ProviderStatus};
