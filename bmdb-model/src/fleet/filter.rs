@@ -3,8 +3,7 @@
 use super::state::ItemState;
 use crate::error::storable_non_empty;
 use crate::reflect::TagTable;
-use crate::{Error, MachineId, Process, Provider};
-use uuid::Uuid;
+use crate::{Error, IdPrefix, MachineId, Process, Provider};
 
 /// Which machines are listed: those for which all of it holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,22 +57,11 @@ impl Prefix {
 
 /// The range of ids whose text begins with `text`.
 fn ids(text: &str) -> Option<(MachineId, MachineId)> {
-    const DIGITS: usize = 32;
-    let text = text.to_ascii_lowercase();
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
-    if digits.is_empty() || digits.len() > DIGITS || !is_hex {
-        return None;
-    }
-    let filled = |with: char| {
-        let fill = std::iter::repeat_n(with, DIGITS - digits.len());
-        let whole: String = digits.chars().chain(fill).collect();
-        Uuid::parse_str(&whole).ok()
-    };
-    let (first, last) = (filled('0')?, filled('f')?);
-    // Dashes stand where ids have them, or nowhere.
-    let fits = digits == text || first.to_string().starts_with(&text);
-    fits.then(|| (first.into(), last.into()))
+    let prefix: IdPrefix = text.parse().ok()?;
+    let (first, last) = (prefix.first(), prefix.last());
+    // Hyphens stand where ids have them, or nowhere: a provider's id may look nearly so.
+    let as_written = first.to_string().starts_with(&text.to_ascii_lowercase());
+    (as_written || !text.contains('-')).then_some((first, last))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ async fn a_database_without_migrations_is_too_old_and_the_error_names_the_first_
     let missing: Vec<String> = known().into_iter().map(|(version, _)| version).collect();
     let said = format!(
         "the database is not migrated: {} of this release's migrations are missing (first \
-         20261122000100): run `Bmdb::migrate` or `cargo xtask migrate up`",
+         20261122000100): run `bmdb migrate up` (`Bmdb::migrate`)",
         missing.len()
     );
     assert_eq!(error.to_string(), said);
