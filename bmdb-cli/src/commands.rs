@@ -50,9 +50,9 @@ impl Command {
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
-            Self::Serve(serve) => serve.run(context).await,
         }
     }
 
