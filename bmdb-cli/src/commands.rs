@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, stats};
+use crate::{completions, janitor, machine, man, migrate, replan, serve, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
+    Serve(serve::Serve),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -49,6 +50,7 @@ impl Command {
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
         }
@@ -58,6 +60,7 @@ impl Command {
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -67,6 +70,7 @@ impl Command {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }

@@ -5,6 +5,7 @@ mod claim;
 mod end;
 mod head;
 mod held;
+mod longest;
 mod poisoned;
 mod rearm;
 
@@ -16,6 +17,7 @@ pub use end::{
 };
 pub use head::Head;
 pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
+pub use longest::{LongHeld, Longest, LongestFilter, LongestKey, longest_held};
 pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
 pub use rearm::{claim_planned, lock_due, seemingly_due};
 
