@@ -4,7 +4,10 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, serve, stats};
+use crate::{
+    backoff, completions, history, janitor, machine, man, migrate, replan, serve, session, stats,
+    tag, why, work,
+};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -34,6 +37,16 @@ pub(crate) enum Command {
     Migrate(migrate::Migrate),
     #[command(subcommand)]
     Machine(machine::Machine),
+    #[command(subcommand)]
+    Tag(tag::Tag),
+    #[command(subcommand)]
+    Session(session::Session),
+    #[command(subcommand)]
+    Work(work::Work),
+    #[command(subcommand)]
+    Backoff(backoff::Backoff),
+    History(history::History),
+    Why(why::Why),
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
@@ -47,6 +60,12 @@ impl Command {
         match self {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Machine(machine) => machine.run(context).await,
+            Self::Tag(tag) => tag.run(context).await,
+            Self::Session(session) => session.run(context).await,
+            Self::Work(work) => work.run(context).await,
+            Self::Backoff(backoff) => backoff.run(context).await,
+            Self::History(history) => history.run(context).await,
+            Self::Why(why) => why.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
@@ -69,6 +88,9 @@ impl Command {
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
+            Self::Session(session) => session.is_watching(),
+            Self::Work(work) => work.is_watching(),
+            Self::Backoff(backoff) => backoff.is_watching(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
             Self::Serve(_) => true,
             _ => false,
