@@ -4,6 +4,7 @@
 
 mod bmdb;
 mod exit_codes;
+mod fleet;
 mod janitor;
 mod machine;
 mod manual;
