@@ -80,15 +80,14 @@ struct Item {
 impl ListMachines {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let prefix = self.prefix.as_deref().map(Prefix::new).transpose()?;
-        self.watch
-            .show(context, async || {
-                let answer = self.read(context, prefix.clone()).await?;
-                if answer.list.next.is_some() && !self.watch.is_on() {
-                    context.output.note_next(&answer.list);
-                }
-                Ok(answer)
-            })
-            .await
+        if self.watch.is_on() {
+            let read = async || self.read(context, prefix.clone()).await;
+            return self.watch.show(context, read).await;
+        }
+        let answer = self.read(context, prefix).await?;
+        context.output.report(&answer)?;
+        context.output.note_next(&answer.list);
+        Ok(())
     }
 
     async fn read(&self, context: &Context, prefix: Option<Prefix>) -> Result<Answer, Failure> {
@@ -198,7 +197,7 @@ impl Report for Answer {
             "LOCATION",
             "PROCESSES",
         ];
-        let mut table = Table::new(header).shrinking(["LOCATION", "PROCESSES"]);
+        let mut table = Table::new(header).shrinking(["PROVIDER ID", "LOCATION", "PROCESSES"]);
         for machine in &self.list.items {
             table.row([
                 Cell::new(machine.machine_id),

@@ -1,6 +1,7 @@
 //! `bmdb machine list` and `bmdb machine show`, and how a machine is named.
 
 use crate::bmdb::bmdb;
+use crate::schemas::documented;
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::{MachineId, Process, Provider};
 use bmdb_testkit::TestDb;
@@ -143,7 +144,9 @@ async fn a_machine_is_shown_with_tags_gates_and_work() {
     let (machine, _worker, _session, _work) = busy(&db).await;
     let id = machine.to_string();
     let show = |more: &[&str]| bmdb(&db).args(["machine", "show", &id]).args(more).run();
-    insta::assert_json_snapshot!("machine_show", show(&["--json"]).redacted());
+    let shown = show(&["--json"]);
+    documented("bmdb machine show", &shown);
+    insta::assert_json_snapshot!("machine_show", shown.redacted());
     let text = show(&[]).stdout;
     for part in [
         "c0ffee (3 bytes)",
@@ -154,6 +157,7 @@ async fn a_machine_is_shown_with_tags_gates_and_work() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let list = bmdb(&db).args(["machine", "list", "--json"]).run();
+    documented("bmdb machine list", &list);
     insta::assert_json_snapshot!("machine_list", list.redacted());
 }
 

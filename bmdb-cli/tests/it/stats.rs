@@ -1,6 +1,7 @@
 //! `bmdb stats`.
 
 use crate::bmdb::bmdb;
+use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
@@ -26,6 +27,7 @@ async fn the_fleet_in_numbers_has_a_schema() {
         .await
         .unwrap();
     let ran = bmdb(&db).args(["stats", "--json"]).run();
+    documented("bmdb stats", &ran);
     insta::assert_json_snapshot!(ran.redacted());
     assert_eq!(ran.stdout.lines().count(), 1, "one object a line in a pipe");
 }
