@@ -91,6 +91,7 @@ impl Command {
             Self::Session(session) => session.is_watching(),
             Self::Work(work) => work.is_watching(),
             Self::Backoff(backoff) => backoff.is_watching(),
+            Self::Machine(machine) => machine.watches(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
             Self::Serve(_) => true,
             _ => false,

@@ -20,7 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a page's statements may take.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Serve the console and the metrics: pages for people, /metrics for Prometheus, /healthz and /readyz.
+/// Serve the console and the metrics.
+///
+/// Pages for people, /metrics for Prometheus, /healthz and /readyz for whoever watches this program.
 ///
 /// It reads and never writes, so a replica will do (--read-url). It listens on this machine only, unless
 /// there is a token (--token-file) or clients show certificates (--client-ca). Whoever is asked for the

@@ -3,9 +3,12 @@
 use super::page::Tone;
 use super::value::one_line;
 use comfy_table::{
-    Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, presets,
+    Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Width, presets,
 };
 use std::fmt::Display;
+
+/// How far columns are apart.
+const GAP: u16 = 2;
 
 /// One cell.
 #[derive(Debug, Clone)]
@@ -106,10 +109,14 @@ impl Table {
         });
         table.set_width(width.unwrap_or(u16::MAX));
         for (column, name) in table.column_iter_mut().zip(&self.header) {
-            column.set_padding((0, 2));
-            if width.is_some() && !all_shrink && !self.shrinking.contains(name) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
+            column.set_padding((0, GAP));
+            if width.is_none() {
+                continue;
             }
+            column.set_constraint(match all_shrink || self.shrinking.contains(name) {
+                false => ColumnConstraint::ContentWidth,
+                true => ColumnConstraint::LowerBoundary(Width::Fixed(least(name))),
+            });
         }
         table.trim_fmt() + "\n"
     }
@@ -127,8 +134,17 @@ impl Table {
             };
             cell.arranged()
         });
-        Row::from(names.collect::<Vec<_>>())
+        let mut row = Row::from(names.collect::<Vec<_>>());
+        row.max_height(1);
+        row
     }
+}
+
+/// A column stays as wide as its name, so that one knows what was cut.
+fn least(name: &str) -> u16 {
+    u16::try_from(name.len())
+        .unwrap_or(u16::MAX)
+        .saturating_add(GAP)
 }
 
 impl Cell {

@@ -1,6 +1,7 @@
 //! `bmdb janitor` and `bmdb replan`.
 
 use crate::bmdb::{bmdb, signal};
+use crate::schemas::documented;
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::TestDb;
@@ -44,6 +45,7 @@ async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
     let preview = bmdb(&db)
         .args(["janitor", "--dry-run", "--keep-days=30", "--json"])
         .run();
+    documented("bmdb janitor --dry-run", &preview);
     let mut preview = preview.redacted();
     preview["upkeep"]
         .as_array_mut()
@@ -55,6 +57,7 @@ async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
     assert!(text.starts_with("dead sessions: 1\n"), "{text}");
 
     let turn = bmdb(&db).args(["janitor", "--once", "--json"]).run();
+    documented("bmdb janitor --once", &turn);
     insta::assert_json_snapshot!("janitor_turn", turn.redacted());
     assert_eq!(sessions(&db).await, ["0"]);
     let text = bmdb(&db).args(["janitor", "--once"]).run().stdout;
@@ -93,8 +96,7 @@ async fn what_was_written_past_the_planner_is_repaired() {
     let ran = bmdb(&db).args(["replan"]).run();
     assert_eq!(ran.stdout, "planned 2 machines\n");
     assert_eq!(db.rows(items).await.unwrap(), ["2"]);
-    assert_eq!(
-        bmdb(&db).args(["replan", "--json"]).run().json()["planned"],
-        2
-    );
+    let again = bmdb(&db).args(["replan", "--json"]).run();
+    documented("bmdb replan", &again);
+    assert_eq!(again.json()["planned"], 2);
 }

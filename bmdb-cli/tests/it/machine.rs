@@ -1,6 +1,7 @@
 //! `bmdb machine`: bringing machines in.
 
 use crate::bmdb::bmdb;
+use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
@@ -70,6 +71,7 @@ async fn a_machine_that_is_known_already_is_a_conflict_unless_it_may_be_passed_o
     assert_eq!(machines(&db).await, ["Equinix|b"]);
 
     let dry = import(&["--skip-existing", "--dry-run", "--json"]).run();
+    documented("bmdb machine import", &dry);
     insta::assert_json_snapshot!(dry.redacted());
     assert_eq!(machines(&db).await, ["Equinix|b"]);
 
@@ -116,5 +118,7 @@ async fn one_machine_is_created_with_what_its_provider_knows() {
     equinix()
         .args(["--status=up"])
         .fails_with(2, "is none of Missing, Provisioning");
-    insta::assert_json_snapshot!(create().args(["--json"]).run().redacted());
+    let created = create().args(["--json"]).run();
+    documented("bmdb machine create", &created);
+    insta::assert_json_snapshot!(created.redacted());
 }

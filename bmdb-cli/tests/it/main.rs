@@ -4,6 +4,7 @@
 
 mod bmdb;
 mod exit_codes;
+mod fleet;
 mod janitor;
 mod machine;
 mod manual;
@@ -11,4 +12,5 @@ mod migrate;
 mod operate;
 mod output;
 mod reference;
+mod schemas;
 mod stats;

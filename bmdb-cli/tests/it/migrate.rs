@@ -1,6 +1,7 @@
 //! `bmdb migrate`.
 
 use crate::bmdb::{as_owner, at, bmdb, locked};
+use crate::schemas::documented;
 use bmdb_model::migration;
 use bmdb_testkit::{Role, TestDb};
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 #[tokio::test]
 async fn a_migrated_database_fits() {
     let db = TestDb::new().await.unwrap();
-    let status = bmdb(&db).args(["migrate", "status", "--json"]).run().json();
+    let status = bmdb(&db).args(["migrate", "status", "--json"]).run();
+    documented("bmdb migrate status", &status);
+    let status = status.json();
     assert_eq!(status["fits"], true);
     let mut states = status["migrations"]
         .as_array()
@@ -34,7 +37,9 @@ async fn an_empty_database_is_told_what_it_lacks_and_gets_it_once() {
     let problem = status["problem"].as_str().unwrap();
     assert!(problem.contains("`bmdb migrate up`"), "{problem}");
 
-    let up = as_owner(&db).args(["migrate", "up", "--json"]).run().json();
+    let up = as_owner(&db).args(["migrate", "up", "--json"]).run();
+    documented("bmdb migrate up", &up);
+    let up = up.json();
     let applied: Vec<_> = up["applied"]
         .as_array()
         .unwrap()
@@ -64,8 +69,9 @@ async fn reverting_asks_and_goes_back_by_as_many_as_are_named() {
     );
     let down = as_owner(&db)
         .args(["migrate", "down", "--yes", "--json"])
-        .run()
-        .json();
+        .run();
+    documented("bmdb migrate down", &down);
+    let down = down.json();
     assert_eq!(down["reverted"][0]["version"], newest);
     assert_eq!(down["reverted"].as_array().unwrap().len(), 1);
     as_owner(&db)
@@ -104,8 +110,8 @@ async fn who_may_not_change_the_schema_is_told_so() {
 
 #[tokio::test]
 async fn a_migration_that_somebody_is_in_the_way_of_names_them() {
-    let db = Arc::new(TestDb::new().await.unwrap());
-    as_owner(&db).args(["migrate", "down", "--yes"]).run();
+    // The migration after this version changes tables that are at work.
+    let db = Arc::new(TestDb::at_version("20261122000500").await.unwrap());
     let holder = locked(&db, "machines, sessions, work_item, work_attempt").await;
     let up = ["migrate", "up", "--give-up-after=1", "--lock-timeout=1"];
     as_owner(&db).args(up).fails_with(4, "held by pid");
@@ -126,10 +132,9 @@ async fn grants_can_be_read_before_they_are_made() {
         .run()
         .json();
     assert_eq!(as_json["ran"], false);
-    let done = as_owner(&db)
-        .args(["migrate", "grants", "--json"])
-        .run()
-        .json();
+    let done = as_owner(&db).args(["migrate", "grants", "--json"]).run();
+    documented("bmdb migrate grants", &done);
+    let done = done.json();
     assert_eq!(done["ran"], true);
     let viewer = db.url_as(Role::Viewer).await.unwrap();
     at(&viewer).args(["stats"]).run();

@@ -1,6 +1,7 @@
 //! `bmdb stats`.
 
 use crate::bmdb::bmdb;
+use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
@@ -9,7 +10,7 @@ async fn an_empty_database_has_numbers_and_a_word_on_what_to_do() {
     let db = TestDb::new().await.unwrap();
     let ran = bmdb(&db).args(["stats"]).run();
     assert!(
-        ran.stdout.starts_with("machines       0\n"),
+        ran.stdout.starts_with("machines         0\n"),
         "{}",
         ran.stdout
     );
@@ -26,6 +27,7 @@ async fn the_fleet_in_numbers_has_a_schema() {
         .await
         .unwrap();
     let ran = bmdb(&db).args(["stats", "--json"]).run();
+    documented("bmdb stats", &ran);
     insta::assert_json_snapshot!(ran.redacted());
     assert_eq!(ran.stdout.lines().count(), 1, "one object a line in a pipe");
 }
