@@ -92,7 +92,7 @@ struct Answer {
     machine_id: Text<MachineId>,
     tag: Text<TagName>,
     /// Whether it is set now.
-    set: bool,
+    is_set: bool,
 }
 
 impl Set {
@@ -118,7 +118,7 @@ impl Set {
         context.output.report(&Answer {
             machine_id: Text(machine),
             tag: Text(self.tag),
-            set: true,
+            is_set: true,
         })
     }
 }
@@ -152,14 +152,14 @@ impl Unset {
         context.output.report(&Answer {
             machine_id: Text(machine),
             tag: Text(tag),
-            set: false,
+            is_set: false,
         })
     }
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let done = if self.set { "set" } else { "unset" };
+        let done = if self.is_set { "set" } else { "unset" };
         page.line(format_args!(
             "{done} {} of machine {}",
             self.tag, self.machine_id
@@ -181,7 +181,7 @@ struct Described {
 #[derive(Serialize)]
 struct Field {
     name: &'static str,
-    required: bool,
+    is_required: bool,
     value: &'static str,
 }
 
@@ -192,7 +192,7 @@ fn all() -> All {
             .iter()
             .map(|field| Field {
                 name: field.name,
-                required: field.is_required,
+                is_required: field.is_required,
                 value: field.value,
             })
             .collect(),
@@ -210,7 +210,7 @@ impl Report for All {
                 table.row([
                     Cell::new(described.tag),
                     Cell::new(field.name),
-                    Cell::new(if field.required { "required" } else { "" }),
+                    Cell::new(if field.is_required { "required" } else { "" }),
                     Cell::new(field.value),
                 ]);
             }

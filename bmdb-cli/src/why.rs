@@ -17,7 +17,7 @@ use serde::Serialize;
 #[command(after_long_help = "\
 Examples:
   bmdb why 67e5 ShepherdRecovery
-  bmdb why Equinix/8d2b1f0c ShepherdAgentStart --json | jq .open
+  bmdb why Equinix/8d2b1f0c ShepherdAgentStart --json | jq .is_open
 
 The exit code is 0 whatever the gates are; 3 if there is no such machine.")]
 pub(crate) struct Why {
@@ -34,10 +34,10 @@ struct Answer {
     machine_id: Text<MachineId>,
     process: Text<Process>,
     /// Whether a claim that comes now takes the machine.
-    open: bool,
+    is_open: bool,
     verdict: String,
     /// Whether the work item says something else than the tags: `bmdb replan`.
-    stale: bool,
+    is_stale: bool,
     workflow: Option<String>,
     gates: ThreeGates,
     tags: Vec<Tag>,
@@ -53,7 +53,7 @@ struct ThreeGates {
 
 #[derive(Serialize)]
 struct Told {
-    open: bool,
+    is_open: bool,
     since: Option<Time>,
     opens_at: Option<Time>,
     sentences: Vec<String>,
@@ -62,7 +62,7 @@ struct Told {
 #[derive(Serialize)]
 struct Tag {
     table: String,
-    set: bool,
+    is_set: bool,
     time: Option<Time>,
     /// `keeps_out`, `is_missing`, or neither.
     effect: Option<&'static str>,
@@ -71,9 +71,9 @@ struct Tag {
 impl From<Gate> for Told {
     fn from(gate: Gate) -> Self {
         Self {
-            open: gate.is_open,
+            is_open: gate.is_open,
             since: gate.since.map(Time),
-            opens_at: gate.opens_at.map(Time),
+            opens_at: gate.is_opens_at.map(Time),
             sentences: gate.sentences,
         }
     }
@@ -83,7 +83,7 @@ impl From<TagState> for Tag {
     fn from(tag: TagState) -> Self {
         Self {
             table: tag.table,
-            set: tag.is_set,
+            is_set: tag.is_set,
             time: tag.time.map(|(_, time)| Time(time)),
             effect: match tag.effect {
                 Effect::KeepsOut => Some("keeps_out"),
@@ -109,11 +109,11 @@ impl Why {
 fn answer(gates: Gates, explained: Explanation) -> Answer {
     Answer {
         at: Time(gates.at),
-        open: gates.are_open(),
+        is_open: gates.are_open(),
         machine_id: Text(gates.machine),
         process: Text(gates.process),
         verdict: explained.verdict,
-        stale: gates.is_stale,
+        is_stale: gates.is_stale,
         workflow: gates.workflow.map(|workflow| workflow.view),
         gates: ThreeGates {
             eligible: explained.eligible.into(),
@@ -135,7 +135,7 @@ impl Report for Answer {
             ("ready", &self.gates.ready),
             ("free", &self.gates.free),
         ] {
-            let state = match gate.open {
+            let state = match gate.is_open {
                 true => page.paint(Tone::Good, "open"),
                 false => page.paint(Tone::Bad, "shut"),
             };

@@ -14,7 +14,7 @@ use serde::Serialize;
 #[command(after_long_help = "\
 Examples:
   bmdb session list
-  bmdb session list --json | jq -r '.items[] | select(.live | not).session_id'")]
+  bmdb session list --json | jq -r '.items[] | select(.is_live | not).session_id'")]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     paging: Paging,
@@ -39,7 +39,7 @@ pub(super) struct Listed {
     pub(super) interval_seconds: i64,
     pub(super) deadline: Time,
     /// Whether the deadline is ahead.
-    pub(super) live: bool,
+    pub(super) is_live: bool,
     /// How many work items it holds.
     pub(super) holds: i64,
     /// Whether it may hold more than were counted.
@@ -59,7 +59,7 @@ impl From<ListedSession> for Listed {
             created_at: Time(listed.row.created_at),
             interval_seconds: listed.row.interval_seconds,
             deadline: Time(listed.row.deadline),
-            live: listed.is_live,
+            is_live: listed.is_live,
             holds,
             holds_more,
         }
@@ -115,7 +115,7 @@ impl Report for Answer {
         ];
         let mut table = Table::new(columns).shrinking(["COMPONENT", "WHERE"]);
         for session in &self.list.items {
-            let state = match session.live {
+            let state = match session.is_live {
                 true => Cell::new("live").tone(Tone::Good),
                 false => Cell::new("expired").tone(Tone::Bad),
             };

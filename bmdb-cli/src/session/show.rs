@@ -65,7 +65,7 @@ impl Show {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         let session = &self.session;
-        let ends = if session.live {
+        let ends = if session.is_live {
             "live until"
         } else {
             "expired"

@@ -53,7 +53,7 @@ pub(crate) struct Held {
     session_id: Text<SessionId>,
     component: String,
     /// Whether the session's deadline is ahead.
-    live: bool,
+    is_live: bool,
     fence: i64,
     started_at: Time,
     held_seconds: i64,
@@ -71,7 +71,7 @@ impl From<HeldWork> for Held {
             lane: Text(work.lane),
             session_id: Text(work.session),
             component: work.component,
-            live: work.is_live,
+            is_live: work.is_live,
             fence: Fence::get(work.fence),
             started_at: Time(work.started_at),
             held_seconds: work.held_seconds,
@@ -143,7 +143,7 @@ pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
         let waited = held
             .due_since
             .map(|due| (held.started_at.0 - due.0).num_seconds());
-        let component = match held.live {
+        let component = match held.is_live {
             true => Cell::new(&held.component),
             false => Cell::new(format_args!("{} (expired)", held.component)).tone(Tone::Bad),
         };

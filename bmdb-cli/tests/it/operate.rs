@@ -1,6 +1,7 @@
 //! What operators do and look at: each verb has its effect, leaves a trace, and says what is wrong.
 
 use crate::bmdb::bmdb;
+use crate::schemas::documented;
 use bmdb_model::{MachineId, Process, Provider, SessionId, work};
 use bmdb_testkit::TestDb;
 use serde_json::json;
@@ -157,7 +158,7 @@ async fn tags_are_set_by_fields_and_unset_with_a_reason() {
     let done = bmdb(&s.db).args(unset).run().json();
     assert_eq!(
         done,
-        json!({"machine_id": id, "tag": "agent_started", "set": false})
+        json!({"machine_id": id, "tag": "agent_started", "is_set": false})
     );
     bmdb(&s.db)
         .args(unset)
@@ -180,6 +181,7 @@ async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
     let id = s.machine.to_string();
     let (session, fence) = s.hold().await;
     let list = bmdb(&s.db).args(["work", "list", "--json"]).run();
+    documented("bmdb work list", &list);
     insta::assert_json_snapshot!("work_list", without(list.redacted(), "held_seconds"));
     let table = bmdb(&s.db).args(["work", "list"]).run().stdout;
     assert!(
@@ -208,7 +210,9 @@ async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
         ])
     };
     release(fence + 1).fails_with(4, &format!("is held under fence {fence} now"));
-    insta::assert_json_snapshot!("work_release", release(fence).run().redacted());
+    let released = release(fence).run();
+    documented("bmdb work release", &released);
+    insta::assert_json_snapshot!("work_release", released.redacted());
     release(fence).fails_with(3, "nobody holds ShepherdAgentStart");
     assert_eq!(s.traces().await, ["ReleaseWork|tester|hangs"]);
     assert_eq!(
@@ -223,8 +227,10 @@ async fn sessions_are_listed_shown_and_ended() {
     let (session, _) = s.hold().await;
     let id = session.to_string();
     let list = bmdb(&s.db).args(["session", "list", "--json"]).run();
+    documented("bmdb session list", &list);
     insta::assert_json_snapshot!("session_list", list.redacted());
     let show = bmdb(&s.db).args(["session", "show", &id, "--json"]).run();
+    documented("bmdb session show", &show);
     insta::assert_json_snapshot!("session_show", without(show.redacted(), "held_seconds"));
     bmdb(&s.db).args(["session", "show", &id]).run();
     let nobody = MachineId::random().to_string();
@@ -235,6 +241,7 @@ async fn sessions_are_listed_shown_and_ended() {
     let end = ["session", "end", &id, "--reason", "hangs", "--json"];
     bmdb(&s.db).args(end).fails_with(2, "--yes");
     let ended = bmdb(&s.db).args(end).args(["--yes"]).run();
+    documented("bmdb session end", &ended);
     insta::assert_json_snapshot!("session_end", ended.redacted());
     bmdb(&s.db)
         .args(end)
@@ -253,6 +260,7 @@ async fn backoffs_are_listed_cut_short_and_cleared() {
     let id = s.machine.to_string();
     s.backoff(3).await;
     let list = bmdb(&s.db).args(["backoff", "list", "--json"]).run();
+    documented("bmdb backoff list", &list);
     insta::assert_json_snapshot!("backoff_list", list.redacted());
     let change = |verb: &str| {
         bmdb(&s.db).args([
@@ -265,7 +273,9 @@ async fn backoffs_are_listed_cut_short_and_cleared() {
             "--json",
         ])
     };
-    insta::assert_json_snapshot!("backoff_change", change("retry-now").run().redacted());
+    let changed = change("retry-now").run();
+    documented("bmdb backoff clear", &changed);
+    insta::assert_json_snapshot!("backoff_change", changed.redacted());
     change("retry-now").fails_with(3, "has passed already");
     let expired = bmdb(&s.db)
         .args(["backoff", "list", "--expired", "--json"])
@@ -306,6 +316,7 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
         .run();
     s.hold().await;
     let history = bmdb(&s.db).args(["history", &id, "--json"]).run();
+    documented("bmdb history", &history);
     insta::assert_json_snapshot!("history", history.redacted());
     let text = bmdb(&s.db).args(["history", &id]).run().stdout;
     assert!(
@@ -344,6 +355,7 @@ async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
     let open = bmdb(&s.db)
         .args(["why", &id, "ShepherdAgentStart", "--json"])
         .run();
+    documented("bmdb why", &open);
     let mut open = open.redacted();
     // They tell times.
     open["gates"]["ready"]["sentences"] = json!(["[sentence]"]);
@@ -362,7 +374,7 @@ async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
         .run()
         .json();
     assert_eq!(
-        (&rests["open"], &rests["gates"]["ready"]["open"]),
+        (&rests["is_open"], &rests["gates"]["ready"]["is_open"]),
         (&json!(false), &json!(false))
     );
     let sentence = rests["gates"]["ready"]["sentences"][0].as_str().unwrap();
