@@ -73,7 +73,7 @@ impl From<Gate> for Told {
         Self {
             is_open: gate.is_open,
             since: gate.since.map(Time),
-            opens_at: gate.is_opens_at.map(Time),
+            opens_at: gate.opens_at.map(Time),
             sentences: gate.sentences,
         }
     }
