@@ -11,9 +11,13 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub(crate) enum Backoff {
     List(list::ListArgs),
-    /// Delete a backoff: the machine is tried at once, and the next failure begins the sequence anew.
+    /// Delete a backoff, and begin its sequence anew.
+    ///
+    /// The machine may be tried at once, and its next failure is the first of a new sequence.
     Clear(change::Change),
-    /// End a backoff now: the machine is tried at once, and the next failure goes on with the sequence.
+    /// End a backoff now, and go on with its sequence.
+    ///
+    /// The machine may be tried at once; should it fail again, the next interval is longer than the last.
     RetryNow(change::Change),
 }
 

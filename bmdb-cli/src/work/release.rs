@@ -9,9 +9,9 @@ use crate::output::{Page, Report, Text, Time};
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use serde::Serialize;
 
-/// Take work from its holder: the attempt ends as canceled, and the machine can be claimed at once.
+/// Take work from its holder, so that it can be claimed at once.
 ///
-/// Only if it is still the claim with this fence (`bmdb work list` has it): else somebody else would
+/// The attempt ends as canceled. Only if it is still the claim with this fence (`bmdb work list` has it): else somebody else would
 /// lose it. The holder learns of it when it ends the work, and may act on the machine until then: hold
 /// the machine first, or end the session, unless you know that it does not.
 #[derive(clap::Args)]

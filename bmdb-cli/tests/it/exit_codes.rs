@@ -17,7 +17,7 @@ fn a_wrong_request_ends_with_2() {
         .args(["stats", "--whatever"])
         .fails_with(2, "unexpected argument '--whatever'");
     nowhere()
-        .args(["stat"])
+        .args(["statz"])
         .fails_with(2, "a similar subcommand exists: 'stats'");
     at("postgres://[")
         .args(["stats"])
