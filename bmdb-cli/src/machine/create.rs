@@ -3,9 +3,9 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::operator::Operator;
 use crate::output::{Page, Report, Text};
-use bmdb_core::TxError;
-use bmdb_model::{MachineId, Provided, Provider, ProviderStatus, machine, provided};
+use bmdb_model::{Error, MachineId, Provided, Provider, ProviderStatus, machine, provided};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -40,6 +40,8 @@ pub(crate) struct Create {
     /// Its id; without this a new one.
     #[arg(long, value_name = "UUID")]
     id: Option<MachineId>,
+    #[command(flatten)]
+    operator: Operator,
 }
 
 #[derive(Serialize)]
@@ -49,29 +51,36 @@ struct Answer {
 
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let id = self.id.unwrap_or_else(MachineId::random);
         let tag = self.tag();
+        self.refuse_known(context, tag.as_ref()).await?;
         let session = context.session().await?;
-        let created = session.transact(async |tx| {
-            if machine::find(tx, id).await?.is_some() {
-                return Err(bmdb_model::Error::MachineExists(id).into());
-            }
-            if let Some(tag) = &tag
-                && let Some(other) = provided::find(tx, &tag.provider, &tag.provider_id).await?
-            {
-                return Err(TxError::abort(known(tag, other)));
-            }
-            tx.create_machine_as(id).await?;
-            match &tag {
-                Some(tag) => tx.set_provided(id, tag).await,
-                None => Ok(()),
-            }
-        });
-        created.await?;
+        let operator = self.operator.acts();
+        let created = operator.create_machine(&session, self.id, tag.as_ref());
+        let machine_id = Text(created.await?);
         session.close().await?;
-        context.output.report(&Answer {
-            machine_id: Text(id),
-        })
+        context.output.report(&Answer { machine_id })
+    }
+
+    /// Says under which id a machine is known already, or that its id is taken: the database says neither.
+    /// Should somebody create it meanwhile, the database refuses it all the same.
+    async fn refuse_known(&self, context: &Context, tag: Option<&Provided>) -> Result<(), Failure> {
+        let reader = context.reader().await?;
+        let found = reader.read(async |conn| {
+            let of_id = match self.id {
+                Some(id) => machine::find(conn, id).await?,
+                None => None,
+            };
+            let of_provider = match tag {
+                Some(tag) => provided::find(conn, &tag.provider, &tag.provider_id).await?,
+                None => None,
+            };
+            Ok((of_id, of_provider))
+        });
+        match (found.await?, tag) {
+            ((Some(machine), _), _) => Err(Error::MachineExists(machine.id).into()),
+            ((_, Some(machine)), Some(tag)) => Err(known(tag, machine)),
+            _ => Ok(()),
+        }
     }
 
     fn tag(&self) -> Option<Provided> {

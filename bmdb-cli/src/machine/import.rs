@@ -3,9 +3,10 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::operator::Operator;
 use crate::output::{Cell, Page, Report, Table, Text};
-use bmdb_core::TxError;
 use bmdb_core::fleet::{Fleet, Imported};
+use bmdb_core::{Session, TxError};
 use bmdb_model::{MachineId, ProvidedMachine, Provider};
 use serde::Serialize;
 use std::io::Read;
@@ -35,6 +36,8 @@ pub(crate) struct Import {
     /// Check the file and the database, and import nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    operator: Operator,
 }
 
 #[derive(Serialize)]
@@ -64,30 +67,43 @@ impl Import {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let fleet = self.read().await?;
         let session = context.session().await?;
-        let imported = session.transact(async |tx| {
-            let imported = match self.skip_existing {
-                true => tx.import_unknown(&fleet).await?,
-                false => tx.import_fleet(&fleet).await?,
-            };
-            match self.dry_run {
-                true => Err(TxError::abort(DryRun(imported))),
-                false => Ok(imported),
-            }
-        });
-        let imported = match imported.await {
-            Err(TxError::Aborted(reason)) => match reason.downcast::<DryRun>() {
-                Ok(found) => Ok(found.0),
-                Err(reason) => Err(TxError::Aborted(reason)),
-            },
-            other => other,
+        let imported = match self.dry_run {
+            true => self.try_out(&session, &fleet).await,
+            false => self.import(&session, &fleet).await,
         };
         session.close().await?;
-        let imported = imported.map_err(|error| self.explain(error.into()))?;
+        let imported = imported.map_err(|failure| self.explain(failure))?;
         context.output.report(&Answer {
             dry_run: self.dry_run,
             imported: imported.created.len(),
             skipped: imported.skipped.into_iter().map(Known::from).collect(),
         })
+    }
+
+    async fn import(&self, session: &Session, fleet: &Fleet) -> Result<Imported, Failure> {
+        let operator = self.operator.acts();
+        Ok(match self.skip_existing {
+            true => operator.import_unknown(session, fleet).await?,
+            false => operator.import(session, fleet).await?,
+        })
+    }
+
+    /// The same in a transaction that is given up at its end.
+    async fn try_out(&self, session: &Session, fleet: &Fleet) -> Result<Imported, Failure> {
+        let tried = session.transact(async |tx| {
+            let imported = match self.skip_existing {
+                true => tx.import_unknown(fleet).await?,
+                false => tx.import_fleet(fleet).await?,
+            };
+            Err::<Imported, _>(TxError::abort(DryRun(imported)))
+        });
+        match tried.await {
+            Err(TxError::Aborted(reason)) => match reason.downcast::<DryRun>() {
+                Ok(found) => Ok(found.0),
+                Err(reason) => Err(TxError::Aborted(reason).into()),
+            },
+            other => Ok(other?),
+        }
     }
 
     async fn read(&self) -> Result<Fleet, Failure> {

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, relative};
-use crate::paging::{List, Paging};
+use crate::paging::{List, Paging, key};
 use crate::watch::Watch;
 use bmdb_core::TxError;
 use bmdb_model::fleet::{self, Cursor, Filter, FleetItem, FleetMachine, ItemState, Prefix};
@@ -15,7 +15,8 @@ use serde::Serialize;
 /// List machines, and what their processes are about to do.
 ///
 /// All filters that are given hold for each machine listed. In a large fleet a page of a filter that few
-/// machines fit may be short; `next` in JSON, or the note below the table, says how to go on.
+/// machines fit may be short; `next` in JSON, or the note
+/// below the table, says how to go on.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -80,14 +81,8 @@ struct Item {
 impl ListMachines {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let prefix = self.prefix.as_deref().map(Prefix::new).transpose()?;
-        if self.watch.is_on() {
-            let read = async || self.read(context, prefix.clone()).await;
-            return self.watch.show(context, read).await;
-        }
-        let answer = self.read(context, prefix).await?;
-        context.output.report(&answer)?;
-        context.output.note_next(&answer.list);
-        Ok(())
+        let read = async || self.read(context, prefix.clone()).await;
+        self.watch.show(context, read).await
     }
 
     async fn read(&self, context: &Context, prefix: Option<Prefix>) -> Result<Answer, Failure> {
@@ -111,8 +106,7 @@ impl ListMachines {
             prefix,
         };
         let list = self.paging.list(async |after, limit| {
-            let after = after.map(|text| text.parse::<Cursor>()).transpose();
-            let after = after.map_err(|error| Failure::usage(format!("--after {error}")))?;
+            let after = key::<Cursor>(after.as_deref())?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let page = reader.read(async |conn| {
                 let page = fleet::page(conn, &filter, after.as_ref(), limit).await;
@@ -187,8 +181,11 @@ impl From<FleetItem> for Item {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         if self.list.items.is_empty() {
-            page.note("No machine fits.");
-            return;
+            page.note(match self.list.next {
+                None => "No machine fits.",
+                Some(_) => "No machine fits so far.",
+            });
+            return self.list.show_rest(page);
         }
         let header = [
             "MACHINE",
@@ -208,6 +205,7 @@ impl Report for Answer {
             ]);
         }
         page.table(table);
+        self.list.show_rest(page);
     }
 }
 

@@ -122,3 +122,18 @@ async fn one_machine_is_created_with_what_its_provider_knows() {
     documented("bmdb machine create", &created);
     insta::assert_json_snapshot!(created.redacted());
 }
+
+#[tokio::test]
+async fn who_brought_machines_in_and_why_is_kept() {
+    let db = TestDb::new().await.unwrap();
+    let import = bmdb(&db).args(["machine", "import", "-", "--reason=rack 7"]);
+    import.stdin(FLEET).run();
+    let again = bmdb(&db).args(["machine", "import", "-", "--skip-existing"]);
+    again.stdin(FLEET).run();
+    let dry = bmdb(&db).args(["machine", "import", "-", "--skip-existing", "--dry-run"]);
+    dry.stdin(FLEET.replace("\"b\"", "\"new\"")).run();
+    bmdb(&db).args(["machine", "create", "--as", "ann"]).run();
+    let acts = "SELECT verb, operator, reason FROM operator_action ORDER BY action_id";
+    let kept = ["ImportMachines|tester|rack 7", "CreateMachine|ann|"];
+    assert_eq!(db.rows(acts).await.unwrap(), kept);
+}

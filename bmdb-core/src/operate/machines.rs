@@ -35,7 +35,8 @@ impl Operator {
         .await
     }
 
-    /// Makes all machines of a fleet known, or none, with one trace for all of them.
+    /// Makes all machines of a fleet known, or none, with one trace for all of them; returns what was
+    /// created.
     ///
     /// Cancellation: as [`Operator::create_machine`].
     ///
@@ -43,11 +44,11 @@ impl Operator {
     /// [`OperateError::Transaction`]: [`bmdb_model::Error::ProviderIdTaken`] or
     /// [`bmdb_model::Error::MachineExists`] for the first machine that is known already.
     #[cfg(feature = "fleet")]
-    pub async fn import(&self, session: &Session, fleet: &Fleet) -> Result<(), OperateError> {
+    pub async fn import(&self, session: &Session, fleet: &Fleet) -> Result<Imported, OperateError> {
         transact(session, async |tx| {
-            tx.import_fleet(fleet).await?;
-            let imported = fleet.machines().len();
-            record(tx, &self.imported(imported)).await
+            let imported = tx.import_fleet(fleet).await?;
+            record(tx, &self.imported(imported.created.len())).await?;
+            Ok(imported)
         })
         .await
     }
