@@ -51,6 +51,7 @@ pub mod upkeep;
 pub mod work;
 
 mod error;
+mod id_prefix;
 mod ids;
 mod names;
 mod statement;
@@ -58,6 +59,7 @@ mod text_enum;
 
 pub use agent::{AgentHeartbeat, AgentStarted};
 pub use error::{Error, Failure, classify};
+pub use id_prefix::{IdPrefix, InvalidPrefix};
 pub use ids::{Fence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};
 pub use process::ProcessDef;
