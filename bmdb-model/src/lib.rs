@@ -64,3 +64,4 @@ pub use ids::{Fence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};
 pub use process::ProcessDef;
 pub use provided::{Provided, ProvidedMachine, ProviderStatus};
+pub use text_enum::UnknownName;
