@@ -38,6 +38,7 @@ mod operator;
 mod output;
 mod paging;
 mod replan;
+mod run;
 mod stats;
 mod usage;
 mod watch;
