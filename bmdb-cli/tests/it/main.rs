@@ -6,4 +6,5 @@ mod bmdb;
 mod exit_codes;
 mod migrate;
 mod output;
+mod run;
 mod stats;
