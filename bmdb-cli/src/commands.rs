@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, run, stats};
+use crate::{completions, janitor, machine, man, migrate, replan, run, serve, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
+    Serve(serve::Serve),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -51,6 +52,7 @@ impl Command {
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
         }
@@ -60,6 +62,7 @@ impl Command {
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -70,6 +73,7 @@ impl Command {
             Self::Run(_) => true,
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }

@@ -4,7 +4,11 @@
 
 mod bmdb;
 mod exit_codes;
+mod janitor;
+mod machine;
+mod manual;
 mod migrate;
 mod output;
+mod reference;
 mod run;
 mod stats;
