@@ -76,7 +76,7 @@ impl Commit {
 
 impl std::fmt::Debug for Commit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Commit")
+        f.debug_struct(stringify!(Commit))
             .field("writes", &self.writes())
             .finish()
     }
