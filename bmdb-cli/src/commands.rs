@@ -5,7 +5,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::{
-    backoff, completions, history, janitor, machine, man, migrate, replan, serve, session, stats,
+    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session, stats,
     tag, why, work,
 };
 use clap::{Parser, Subcommand};
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Backoff(backoff::Backoff),
     History(history::History),
     Why(why::Why),
+    Run(Box<run::Run>),
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
@@ -66,6 +67,7 @@ impl Command {
             Self::Backoff(backoff) => backoff.run(context).await,
             Self::History(history) => history.run(context).await,
             Self::Why(why) => why.run(context).await,
+            Self::Run(run) => run.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
@@ -87,6 +89,7 @@ impl Command {
     /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
+            Self::Run(_) => true,
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Session(session) => session.is_watching(),
             Self::Work(work) => work.is_watching(),
@@ -113,6 +116,7 @@ fn after_help() -> String {
 Examples:
   bmdb migrate up               set up or upgrade the database
   bmdb machine import FILE      bring machines in
+  bmdb run --help               run a command for each machine that is due
   bmdb stats --watch            the fleet in numbers, again and again
   bmdb stats --json | jq .      the same for programs
 

@@ -40,6 +40,7 @@ mod operator;
 mod output;
 mod paging;
 mod replan;
+mod run;
 mod serve;
 mod session;
 mod stats;

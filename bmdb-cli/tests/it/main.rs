@@ -13,4 +13,5 @@ mod operate;
 mod output;
 mod reference;
 mod schemas;
+mod run;
 mod stats;
