@@ -10,4 +10,5 @@ mod manual;
 mod migrate;
 mod output;
 mod reference;
+mod serve;
 mod stats;
