@@ -118,7 +118,10 @@ impl Work {
                 .instrument(telemetry::end(&self.span(), WorkResult::Finished))
                 .await;
             match ran {
-                Ok(Ran::Committed(value)) => break Ok(value),
+                Ok(Ran::Committed(value)) => {
+                    self.count_end(Outcome::Finished);
+                    break Ok(value);
+                }
                 Ok(Ran::Expired) => break Err(Why::Gone(TxError::SessionExpired)),
                 Ok(Ran::CommitUnknown(value, error)) => {
                     match self.settle(Outcome::Finished, &mut retry).await {
@@ -253,6 +256,9 @@ impl Work {
                 Ok(verdicts) => {
                     conn.give_back();
                     let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
+                    if let Ended::Done(_) = verdict {
+                        self.count_end(end.outcome());
+                    }
                     return self.judge(verdict, &end, in_doubt, &mut retry).await;
                 }
                 Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),
@@ -300,6 +306,7 @@ impl Work {
             match self.fate(retry).await {
                 Ok(Fate::Held) => return Some(Settled::Held),
                 Ok(Fate::Ended(ended, until)) if ended == outcome => {
+                    self.count_end(outcome);
                     return Some(Settled::Ended(until));
                 }
                 Ok(Fate::Ended(other, _)) => return Some(Settled::Gone(self.gone_by(other))),
@@ -317,6 +324,13 @@ impl Work {
             return session.expired();
         }
         session.refuse_if_lost().err().unwrap_or(TxError::WorkLost)
+    }
+
+    fn count_end(&self, outcome: Outcome) {
+        self.session()
+            .component
+            .tally
+            .ended(self.process(), outcome);
     }
 
     async fn fate(&self, retry: &mut Retry) -> Result<Fate, TxError> {

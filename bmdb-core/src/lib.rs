@@ -77,6 +77,7 @@ mod retry;
 mod session;
 mod start;
 mod tags;
+mod tally;
 pub mod telemetry;
 mod terms;
 mod tls;

@@ -177,8 +177,16 @@ impl Session {
     /// [`TxError::SessionExpired`] when it had expired already: the janitor frees what it held. After
     /// a database error, closing is tried on in the background until the lease runs out.
     pub async fn close(self) -> Result<(), TxError> {
-        let Component { pool, registry, .. } = &*self.inner.component;
-        close::close(pool, self.inner.lease(), registry).await
+        let component = &self.inner.component;
+        let Component {
+            pool,
+            registry,
+            tally,
+            ..
+        } = &**component;
+        close::close(pool, self.inner.lease(), registry, tally).await?;
+        component.tell_if_over().await;
+        Ok(())
     }
 }
 
@@ -192,7 +200,8 @@ impl SessionInner {
         &self,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
-        self.ends.begin(&self.component.pool, self.lease(), ends)
+        let Component { pool, tally, .. } = &*self.component;
+        self.ends.begin(pool, self.lease(), tally, ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {

@@ -31,6 +31,8 @@ impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
         session.holdings.remember(claimed.fence);
         let in_progress = session.component.progress.begin();
+        let waited = claimed.ready_at.map(|ready| claimed.started_at - ready);
+        session.component.tally.started(&process, waited);
         let attempt = Attempt {
             machine: claimed.machine,
             process,

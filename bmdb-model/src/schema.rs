@@ -170,6 +170,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    attempt_tally (minute, process, event, writer) {
+        minute -> Timestamptz,
+        process -> Text,
+        event -> Text,
+        writer -> Uuid,
+        count -> Int8,
+        waits -> Int8,
+        waited_ms -> Int8,
+    }
+}
+
+diesel::table! {
     operator_action (action_id) {
         action_id -> Int8,
         machine_id -> Nullable<Uuid>,

@@ -1,5 +1,9 @@
 //! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
 
+mod list;
+
+pub use list::{Held, ListedSession, SessionKey, find, page};
+
 use crate::connection::{Access, Isolation, beginning};
 use crate::error::{storable, storable_non_empty};
 use crate::plan::{self, Definitions};
@@ -193,7 +197,7 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, E
 pub async fn expired(
     conn: &mut AsyncPgConnection,
 ) -> Result<(DateTime<Utc>, Vec<SessionRow>), Error> {
-    let now = diesel::select(clock_timestamp()).get_result(conn).await?;
+    let now = crate::connection::clock(conn).await?;
     let expired = sessions::table
         .filter(sessions::session_deadline.lt(now))
         .select(SessionRow::as_select())
@@ -248,6 +252,22 @@ pub async fn delete(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<u
             .execute(conn)
             .await?,
     )
+}
+
+/// Ends a session's lease now; whether it lived. As with any deadline that has passed, none of its
+/// claims, ends and transactions begins any more, and the janitor frees what it holds.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn end(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    let living = sessions::table
+        .filter(sessions::session_id.eq(id))
+        .filter(sessions::session_deadline.gt(clock_timestamp()));
+    let ended = diesel::update(living)
+        .set(sessions::session_deadline.eq(clock_timestamp()))
+        .execute(conn)
+        .await?;
+    Ok(ended == 1)
 }
 
 /// All sessions, oldest first.

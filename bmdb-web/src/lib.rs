@@ -28,6 +28,7 @@
 mod app;
 mod asked;
 mod assets;
+mod chart;
 mod component;
 mod console;
 mod guard;

@@ -11,7 +11,7 @@ CREATE TABLE operator_action (
     verb text NOT NULL CHECK (verb ~ '^[A-Za-z][A-Za-z0-9_-]{0,62}$'),
     operator text NOT NULL CHECK (operator <> ''),
     reason text NULL CHECK (reason <> ''),
-    details jsonb NULL,
+    details jsonb NULL CHECK (jsonb_typeof(details) = 'object'),
     -- Not now(): an act may have waited for a lock, and is listed among attempts, which end by this clock.
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
