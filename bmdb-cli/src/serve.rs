@@ -20,9 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a page's statements may take.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Serve the console and the metrics: pages for people, /metrics for Prometheus, /healthz and /readyz.
+/// Serve the console for people, and the metrics for Prometheus.
 ///
-/// It reads and never writes, so a replica will do (--read-url). It listens on this machine only, unless
+/// Pages at /, metrics at /metrics, and /healthz and /readyz for supervisors. It reads and never writes, so
+/// a replica will do (--read-url). It listens on this machine only, unless
 /// there is a token (--token-file) or clients show certificates (--client-ca). Whoever is asked for the
 /// token gives it as the password of any user, programs also in the header `Authorization: Bearer …`.
 /// /healthz and /readyz need no token and show nothing of the fleet.
