@@ -10,5 +10,6 @@ mod manual;
 mod migrate;
 mod output;
 mod reference;
+mod run;
 mod serve;
 mod stats;

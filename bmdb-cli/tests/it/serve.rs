@@ -1,6 +1,7 @@
 //! `bmdb serve`: where it listens, whom it answers, and how it ends.
 
 use crate::bmdb::{at, bmdb, nowhere};
+use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server of one's own, killed when the test is over.
 struct Serving {
@@ -48,25 +49,31 @@ impl Serving {
     }
 
     fn get(&self, target: &str, header: &str) -> String {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(self.address(), target, header)
     }
 
     /// Ends it as a supervisor does; its exit code.
     fn end(mut self) -> Option<i32> {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        end(&self.child);
         self.child.wait().unwrap().code()
     }
+}
+
+fn end(child: &Child) {
+    let pid = i32::try_from(child.id()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+}
+
+fn get(address: SocketAddr, target: &str, header: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_secs(10));
+    stream.set_read_timeout(limit).unwrap();
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -94,11 +101,12 @@ async fn the_console_and_the_metrics_are_served_until_sigterm() {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(
-        counted().contains("# TYPE bmdb_web_requests counter"),
-        "{}",
-        counted()
-    );
+    for other in [
+        "# TYPE bmdb_web_requests counter",
+        "bmdb_session_started{processor=\"bmdb-serve\"} 0",
+    ] {
+        assert!(counted().contains(other), "{other} is not in {}", counted());
+    }
     assert_eq!(server.end(), Some(0));
 }
 
@@ -172,4 +180,44 @@ async fn another_database_can_be_read_than_the_one_that_is_written() {
         &["--database-url", unreachable, "--read-url", db.url()],
     );
     assert!(server.get("/readyz", "").contains("{\"ready\":true}"));
+}
+
+#[tokio::test]
+async fn a_control_loop_shows_its_own_metrics() {
+    let db = TestDb::new().await.unwrap();
+    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
+    machine.create().await.unwrap();
+    let program = bmdb(&db)
+        .args([
+            "run",
+            "--process",
+            "ShepherdAgentStart",
+            "--exec",
+            "cat > /dev/null; exit 1",
+        ])
+        .args(["--metrics-listen", "127.0.0.1:0"]);
+    let mut command = program.command();
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = lines.find_map(|line| {
+        let line = line.unwrap();
+        Some(line.split("http://").nth(1)?.split('/').next()?.to_owned())
+    });
+    let address: SocketAddr = address.unwrap().parse().unwrap();
+    // Whatever else it tells is read, or it would have to wait.
+    std::thread::spawn(move || lines.for_each(drop));
+    let failed = "bmdb_work_finished{processor=\"bmdb-run\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !get(address, "/metrics", "").contains(failed) {
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            get(address, "/metrics", "")
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(get(address, "/healthz", "").contains("ok"));
+    end(&child);
+    assert!(child.wait().unwrap().success());
 }

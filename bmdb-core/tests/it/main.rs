@@ -8,11 +8,13 @@ mod backoff;
 mod batch;
 mod claim;
 mod connect;
+mod control_loop;
 mod drain;
 mod ends;
 mod environment;
 mod exclusion;
 mod failover;
+mod fake_provider;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
