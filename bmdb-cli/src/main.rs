@@ -35,6 +35,7 @@ mod log;
 mod machine;
 mod machine_arg;
 mod man;
+mod metrics;
 mod migrate;
 mod operator;
 mod output;

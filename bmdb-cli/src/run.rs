@@ -10,6 +10,7 @@ mod listen;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::metrics::Metrics;
 use bmdb_backoff::Backoff;
 use bmdb_core::control_loop::{LoopError, LoopOptions, Rate, Runner, Shutdown};
 use bmdb_core::{Bmdb, History, SessionOptions};
@@ -103,6 +104,8 @@ pub(crate) struct Run {
     /// The name of this component in the list of sessions.
     #[arg(long, value_name = "NAME", default_value = "bmdb-run")]
     component: String,
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 /// A tag that can be unset.
@@ -136,6 +139,7 @@ impl Run {
             // Who holds machines frees those of others that have died.
             .janitor_interval(Some(Duration::from_secs(1)))
             .history(history);
+        let _metrics = self.metrics.show(context).await?;
         let bmdb = Bmdb::connect(config)
             .await
             .map_err(|error| context.explain(error))?;

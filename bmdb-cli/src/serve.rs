@@ -8,8 +8,8 @@ use crate::watch::interval;
 use bmdb_backoff::Seconds;
 use bmdb_core::{Config, Reader};
 use bmdb_web::{
-    Console, ConsoleOptions, Monitor, SampleOptions, Sampler, ServeError, ServeOptions, Server,
-    TlsFiles, Token,
+    Console, ConsoleOptions, Monitor, RecorderInstalled, SampleOptions, Sampler, ServeError,
+    ServeOptions, Server, TlsFiles, Token, TokenError,
 };
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -20,11 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a page's statements may take.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Serve the console and the metrics.
+/// Serve the console for people, and the metrics for Prometheus.
 ///
-/// Pages for people, /metrics for Prometheus, /healthz and /readyz for whoever watches this program.
-///
-/// It reads and never writes, so a replica will do (--read-url). It listens on this machine only, unless
+/// Pages at /, metrics at /metrics, and /healthz and /readyz for supervisors. It reads and never writes, so
+/// a replica will do (--read-url). It listens on this machine only, unless
 /// there is a token (--token-file) or clients show certificates (--client-ca). Whoever is asked for the
 /// token gives it as the password of any user, programs also in the header `Authorization: Bearer …`.
 /// /healthz and /readyz need no token and show nothing of the fleet.
@@ -90,14 +89,13 @@ impl Serve {
             Some(url) => connect::config(Some(url)),
             None => context.config(),
         };
-        let monitor =
-            Monitor::of_this_program().map_err(|error| Failure::other(error.to_string()))?;
+        let monitor = Monitor::of_this_program()?;
         let sampling = SampleOptions::default().interval(self.sample_interval.into());
         let reader = reader(context, config.clone(), 4, PAGE_LIMIT).await?;
         let counter = reader_of_samples(context, config, sampling).await?;
         let sampler = Sampler::start(counter, sampling);
-        let monitor = monitor.fleet(sampler).ready_with(reader.clone());
-        let console = Console::new(reader, ConsoleOptions::default());
+        let monitor = monitor.fleet(sampler.clone()).ready_with(reader.clone());
+        let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
         context.output.report(&Listening {
             url: server.url(),
@@ -112,8 +110,7 @@ impl Serve {
         options.listen = self.listen;
         options.names.clone_from(&self.allow_host);
         if let Some(path) = &self.token_file {
-            options.token =
-                Some(Token::read(path).map_err(|error| Failure::usage(error.to_string()))?);
+            options.token = Some(Token::read(path)?);
         }
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             options.tls = Some(TlsFiles {
@@ -123,6 +120,18 @@ impl Serve {
             });
         }
         Ok(options)
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<RecorderInstalled> for Failure {
+    fn from(error: RecorderInstalled) -> Self {
+        Self::other(error.to_string())
     }
 }
 
@@ -177,7 +186,7 @@ async fn told_to_end() {
 }
 
 /// An address with a port; `localhost` is 127.0.0.1.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),

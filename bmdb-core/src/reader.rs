@@ -5,15 +5,18 @@ use crate::connect::Target;
 use crate::error::{ConnectError, TxError};
 use crate::patience::Patience;
 use crate::pool::Pool;
+use crate::telemetry::Meters;
 use crate::transaction::TxFn;
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::migration;
 use diesel_async::AsyncPgConnection;
+use std::sync::Arc;
 
 /// Reads on connections of its own, which run nothing in the background: no session, no heartbeat, no
 /// janitor. A standby will do, with `target_session_attrs=any` or `prefer-standby` in the URL.
 ///
-/// Of [`Config`], `pool_size`, `connect_timeout`, `statement_timeout` and `lock_timeout` count. The last
+/// Each read is counted as a transaction of [`Config::component`] ([`crate::telemetry`]). Of [`Config`],
+/// `pool_size`, `connect_timeout`, `statement_timeout` and `lock_timeout` count. The last
 /// is how long a read waits behind a migration.
 ///
 /// ```
@@ -33,6 +36,7 @@ use diesel_async::AsyncPgConnection;
 #[derive(Clone)]
 pub struct Reader {
     pool: Pool,
+    meters: Arc<Meters>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -55,6 +59,7 @@ impl Reader {
         migration::check(&mut conn).await?;
         Ok(Self {
             pool: Pool::new(target, config.pool_size, &config),
+            meters: Arc::new(Meters::new(&config.component)),
         })
     }
 
@@ -67,6 +72,14 @@ impl Reader {
     /// [`TxError::Unavailable`] when no connection is to be had in time, what the closure fails with, or
     /// a database error.
     pub async fn read<T, F>(&self, body: F) -> Result<T, TxError>
+    where
+        F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
+    {
+        let reading = self.read_once(&body);
+        self.meters.transaction(reading, Result::is_err).await
+    }
+
+    async fn read_once<T, F>(&self, body: &F) -> Result<T, TxError>
     where
         F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
     {

@@ -140,7 +140,7 @@ pub const METRICS: [Metric; 16] = [
         TRANSACTION_EXECUTED,
         Kind::Counter,
         COMPONENT,
-        "Transactions begun: those with a closure, and claims, of which polls in vain are most",
+        "Transactions begun: those with a closure, reads without a session, and claims, of which polls in vain are most",
     ),
     Metric::new(
         TRANSACTION_RETRIED,
@@ -171,7 +171,7 @@ pub const METRICS: [Metric; 16] = [
         TRANSACTION_DURATION,
         Kind::Histogram,
         COMPONENT,
-        "How long transactions with a closure took, all tries together",
+        "How long transactions with a closure and reads without a session took, all tries together",
     ),
     Metric::new(
         CLAIM_DURATION,

@@ -14,4 +14,5 @@ mod output;
 mod reference;
 mod schemas;
 mod run;
+mod serve;
 mod stats;

@@ -4,7 +4,7 @@ mod spans;
 
 use crate::scenario::{RETRY, Scenario, connect, work_access};
 use bmdb_core::telemetry::{self, METRICS};
-use bmdb_core::{Bmdb, Claim, Config, SessionOptions, Tx, TxError, WorkError};
+use bmdb_core::{Bmdb, Claim, Config, Reader, SessionOptions, Tx, TxError, WorkError};
 use bmdb_model::Process;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +183,22 @@ fn tries_are_retried_and_transactions_failed() {
         assert_eq!(taken[&of_component(telemetry::TRANSACTION_RETRIED)], 2.0);
         assert_eq!(taken[&of_component(telemetry::TRANSACTION_FAILED)], 1.0);
         assert_eq!(taken[&of_component(telemetry::TRANSACTION_DURATION)], 2.0);
+    });
+}
+
+#[test]
+fn reads_without_a_session_are_transactions_of_their_program() {
+    recorded(async |recorded| {
+        let db = bmdb_testkit::TestDb::new().await.unwrap();
+        let config = Config::new(db.url()).component("test");
+        let reader = Reader::connect(config).await.unwrap();
+        reader.read(async |_| Ok(())).await.unwrap();
+        let given_up = reader.read(async |_| Err::<(), _>(TxError::abort("enough")));
+        given_up.await.unwrap_err();
+        let taken = recorded.take();
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_EXECUTED)], 2.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_FAILED)], 1.0);
+        assert_eq!(taken[&of_component(telemetry::SESSION_STARTED)], 0.0);
     });
 }
 
