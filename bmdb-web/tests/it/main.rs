@@ -4,9 +4,13 @@
 
 mod frame;
 mod guard;
+mod html;
 mod http;
+mod machine;
+mod machines;
 mod metrics;
 mod monitoring;
 mod sample;
 mod scenario;
+mod seed;
 mod serve;

@@ -8,12 +8,7 @@ use bmdb_model::gates::{Gates, Holder, View, When};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-pub(super) fn show(
-    links: &Links,
-    now: DateTime<Utc>,
-    machine: MachineId,
-    all: &[Gates],
-) -> Markup {
+pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &[Gates]) -> Markup {
     if all.is_empty() {
         return empty::teach(
             "No processes.",
@@ -111,8 +106,10 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn times(count: i64) -> String {
+/// How often, in words.
+pub(super) fn times(count: i64) -> String {
     match count {
+        0 => "never".to_owned(),
         1 => "once".to_owned(),
         2 => "twice".to_owned(),
         count => format!("{count} times"),

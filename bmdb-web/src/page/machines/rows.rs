@@ -22,7 +22,14 @@ pub(super) fn table(
         let name = tables.get(*table).map_or("", |table| table.name.as_str());
         tags_of.entry(*machine).or_default().push(name);
     }
-    let heads = ["Machine", "Provider", "Location", "Status", "Tags", "Processes"];
+    let heads = [
+        "Machine",
+        "Provider",
+        "Location",
+        "Status",
+        "Tags",
+        "Processes",
+    ];
     let mut table = Table::new("Machines", &heads);
     for machine in machines {
         let mut tags = tags_of.remove(&machine.id).unwrap_or_default();
@@ -85,7 +92,7 @@ fn process(links: &Links, now: DateTime<Utc>, item: &FleetItem) -> Markup {
             }
             _ => @if let Some(at) = item.ready_at { (time::short(at, now)) }
         }
-        @if item.failures > 0 { " " span.muted { (item.failures) " failed in a row" } }
-        @if item.losses > 0 { " " span.muted { (item.losses) " lost in a row" } }
+        @if item.failures > 0 { span.muted { " · " (item.failures) " failed in a row" } }
+        @if item.losses > 0 { span.muted { " · " (item.losses) " lost in a row" } }
     }
 }
