@@ -4,6 +4,7 @@ use crate::console::ConsoleOptions;
 use crate::link::Links;
 use crate::page::{Page, layout};
 use crate::problem::Problem;
+use crate::sample::{Latest, Sampler};
 use axum::response::Response;
 use bmdb_core::{Reader, TxError, TxFn};
 use bmdb_model::connection::{self, AsyncPgConnection};
@@ -14,7 +15,10 @@ use tokio::time::Instant;
 
 /// The state of every route. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct App(Arc<Shared>);
+pub(crate) struct App {
+    shared: Arc<Shared>,
+    sampler: Option<Sampler>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -34,19 +38,34 @@ pub(crate) struct Moment {
 
 impl App {
     pub(crate) fn new(reader: Reader, options: ConsoleOptions) -> Self {
-        Self(Arc::new(Shared {
-            reader,
-            links: Links::under(&options.base_path),
-            refresh: options.refresh,
-        }))
+        Self {
+            shared: Arc::new(Shared {
+                reader,
+                links: Links::under(&options.base_path),
+                refresh: options.refresh,
+            }),
+            sampler: None,
+        }
+    }
+
+    pub(crate) fn sampled_by(self, sampler: Sampler) -> Self {
+        Self {
+            sampler: Some(sampler),
+            ..self
+        }
+    }
+
+    /// What was counted of the whole fleet last; `None` where nobody counts.
+    pub(crate) fn sampled(&self) -> Option<Latest> {
+        self.sampler.as_ref().map(Sampler::latest)
     }
 
     pub(crate) fn links(&self) -> &Links {
-        &self.0.links
+        &self.shared.links
     }
 
     pub(crate) fn refresh(&self) -> Duration {
-        self.0.refresh
+        self.shared.refresh
     }
 
     /// Everything that one page shows, as of one moment.
@@ -57,7 +76,7 @@ impl App {
     {
         let begun = Instant::now();
         let body = &body;
-        let read = self.0.reader.read(async |conn| {
+        let read = self.shared.reader.read(async |conn| {
             let at = connection::now(conn).await?;
             Ok((at, body(conn).await?))
         });

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::page::Page;
 use crate::problem::Problem;
+use crate::sample::Sampler;
 use crate::{assets, page};
 use axum::Router;
 use axum::extract::State;
@@ -48,12 +49,26 @@ impl Console {
         }
     }
 
+    /// The same, with counts of the whole fleet on the pages that have room for them: as of the last
+    /// sample, whose age they show.
+    #[must_use]
+    pub fn sampled_by(self, sampler: Sampler) -> Self {
+        Self {
+            app: self.app.sampled_by(sampler),
+        }
+    }
+
     /// The routes, to be nested under [`ConsoleOptions::base_path`] or, without one, merged.
     ///
     /// They answer GET and HEAD; any other path below is a page that says there is nothing.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/", shown(page::overview::show))
             .route("/machines", shown(page::machines::show))
+            .route("/sessions", shown(page::sessions::show))
+            .route("/sessions/{id}", shown(page::session::show))
+            .route("/work", shown(page::work::show))
+            .route("/backoffs", shown(page::backoffs::show))
             .route("/assets/{file}", get(assets::serve))
             .fallback(unknown)
             .method_not_allowed_fallback(other_method)

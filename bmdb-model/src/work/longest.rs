@@ -51,12 +51,12 @@ pub struct LongestFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LongestKey {
     started_at: DateTime<Utc>,
-    fence: Fence,
+    fence: i64,
 }
 
 impl fmt::Display for LongestKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, &[&self.started_at.timestamp_micros(), &self.fence.get()])
+        join(f, &[&self.started_at.timestamp_micros(), &self.fence])
     }
 }
 
@@ -119,7 +119,7 @@ pub async fn longest_held(
         component: filter.component.as_deref(),
         session: filter.session,
         started_at: after.map(|key| key.started_at),
-        fence: after.map_or(0, |key| key.fence.get()),
+        fence: after.map_or(0, |key| key.fence),
         limit: limit + 1,
     };
     let found: Vec<(bool, Option<LongHeld>)> = longest.load(conn).await?;
@@ -127,7 +127,7 @@ pub async fn longest_held(
     let rows = found.into_iter().filter_map(|(_, row)| row).collect();
     let page = Page::of(rows, limit, |last: &LongHeld| LongestKey {
         started_at: last.started_at,
-        fence: last.fence,
+        fence: last.fence.get(),
     });
     Ok(Longest { page, is_all })
 }
