@@ -4,6 +4,10 @@
 
 mod bmdb;
 mod exit_codes;
+mod janitor;
+mod machine;
+mod manual;
 mod migrate;
 mod output;
+mod reference;
 mod stats;

@@ -1,9 +1,17 @@
 //! What the console promises, asked over its router as a browser asks.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod backoffs;
 mod fleet;
 mod frame;
+mod guard;
+mod http;
+mod metrics;
+mod monitoring;
 mod overview;
+mod sample;
 mod scenario;
+mod serve;
 mod sessions;
 mod work;
