@@ -95,7 +95,7 @@ impl Serve {
         let counter = reader_of_samples(context, config, sampling).await?;
         let sampler = Sampler::start(counter, sampling);
         let monitor = monitor.fleet(sampler.clone()).ready_with(reader.clone());
-        let console = Console::new(reader, ConsoleOptions::default()).sampled_by(sampler);
+        let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
         context.output.report(&Listening {
             url: server.url(),

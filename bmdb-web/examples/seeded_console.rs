@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let reader = Reader::connect(config.clone()).await?;
     let counter = Reader::connect(config.pool_size(1)).await?;
     let sampler = Sampler::start(counter, SampleOptions::default());
-    let console = Console::new(reader, ConsoleOptions::default()).sampled_by(sampler);
+    let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let at = format!("http://{}", listener.local_addr()?);
     println!("{at}/");

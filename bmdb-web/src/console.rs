@@ -45,16 +45,15 @@ impl Console {
     #[must_use]
     pub fn new(reader: Reader, options: ConsoleOptions) -> Self {
         Self {
-            app: App::new(reader, options),
+            app: App::new(reader, &options),
         }
     }
 
-    /// The same, with counts of the whole fleet on the pages that have room for them: as of the last
-    /// sample, whose age they show.
+    /// The same with counts of the whole fleet, which no page could wait for.
     #[must_use]
-    pub fn sampled_by(self, sampler: Sampler) -> Self {
+    pub fn sampler(self, sampler: Sampler) -> Self {
         Self {
-            app: self.app.sampled_by(sampler),
+            app: self.app.with_sampler(sampler),
         }
     }
 
@@ -65,6 +64,7 @@ impl Console {
         Router::new()
             .route("/", shown(page::overview::show))
             .route("/machines", shown(page::machines::show))
+            .route("/machines/{id}", shown(page::machine::show))
             .route("/sessions", shown(page::sessions::show))
             .route("/sessions/{id}", shown(page::session::show))
             .route("/work", shown(page::work::show))

@@ -3,6 +3,7 @@
 mod acts;
 pub(crate) mod backoffs;
 pub(crate) mod layout;
+pub(crate) mod machine;
 pub(crate) mod machines;
 pub(crate) mod overview;
 pub(crate) mod session;

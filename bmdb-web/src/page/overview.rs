@@ -59,7 +59,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let links = app.links();
     let body = html! {
         (cards(links, &facts))
-        @if let Some(latest) = app.sampled() { (fleet(links, &latest)) }
+        @if let Some(latest) = app.counted() { (fleet(links, &latest)) }
         section {
             h2 { "Attempts in the last hour" }
             (attempts::charts(moment, MINUTES, &facts.minutes))

@@ -100,7 +100,7 @@ async fn with_a_sample_there_are_counts_of_the_fleet_and_their_age() {
     let counter = Reader::connect(config).await.unwrap();
     let sampler = Sampler::start(counter, SampleOptions::default());
     sampler.first().await;
-    let console = Console::new(reader, ConsoleOptions::default()).sampled_by(sampler);
+    let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
     let page = ask(&console.router(), Method::GET, "/").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     for part in [
