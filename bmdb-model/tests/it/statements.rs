@@ -10,8 +10,9 @@ use bmdb_model::tally::{self, Count};
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, fleet, gates, loss, machine,
-    operator, overview, plan, process, provided, reflect, retrieval, session, upkeep, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, fleet, gates, loss,
+    machine, operator, overview, plan, process, provided, reflect, retrieval, session, upkeep,
+    work,
 };
 use uuid::Uuid;
 
