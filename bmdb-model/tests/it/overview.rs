@@ -138,6 +138,7 @@ async fn what_a_session_did_is_found_on_the_machines_that_it_holds() {
     }
     let nothing = history::of_session_on_held(&mut s.conn, s.session, 10).await;
     assert_eq!(nothing.unwrap(), []);
+    s.advance(2).await;
     s.claim_machine(held, &START).await;
     let did = history::of_session_on_held(&mut s.conn, s.session, 10)
         .await
@@ -187,7 +188,7 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
         .await
         .unwrap();
     let did = s
-        .cost("What a session has done on the machines", &of_session)
+        .buffers_of("What a session has done on the machines", &of_session)
         .await;
     assert!(did <= 12_000, "{did}");
 }
