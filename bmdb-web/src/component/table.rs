@@ -46,9 +46,9 @@ impl<'a> Table<'a> {
                             tr role="row" {
                                 @for (nth, (head, cell)) in self.heads.iter().zip(row).enumerate() {
                                     @if nth == 0 {
-                                        th scope="row" role="rowheader" data-label=(head) { (cell) }
+                                        th scope="row" role="rowheader" data-label=(head) { (whole(cell)) }
                                     } @else {
-                                        td role="cell" data-label=(head) { (cell) }
+                                        td role="cell" data-label=(head) { (whole(cell)) }
                                     }
                                 }
                             }
@@ -58,4 +58,9 @@ impl<'a> Table<'a> {
             }
         }
     }
+}
+
+/// In a card a cell is laid out as two things, its label and its contents, however many parts those have.
+fn whole(cell: &Markup) -> Markup {
+    html! { @if !cell.0.is_empty() { div { (cell) } } }
 }

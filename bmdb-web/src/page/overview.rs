@@ -65,7 +65,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         }
         section {
             h2 { "What needs a look" }
-            div.panels {
+            div.panels.wide {
                 section.panel {
                     h3 { "Stuck" }
                     (stuck_work(links, moment, &facts.stuck))
@@ -74,6 +74,8 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
                     h3 { "Poisoned" }
                     (poisoned(links, &facts.poisoned))
                 }
+            }
+            div.panels {
                 section.panel {
                     h3 { "Due for longest" }
                     (oldest(links, moment, &facts.oldest))

@@ -23,7 +23,7 @@ async fn sessions_are_listed_with_their_state_and_what_they_hold() {
     let live = seeded.live.to_string();
     let row = row.clone().find(|row| row.contains(&live)).unwrap();
     assert!(
-        row.contains("data-label=\"Holds\"><span class=\"number\">3</span>"),
+        row.contains("data-label=\"Holds\"><div><span class=\"number\">3</span>"),
         "{row}"
     );
     assert!(row.contains("pod agent-starter-6d5f-x2k9, v1.14.2"));
