@@ -46,9 +46,9 @@ impl<'a> Table<'a> {
                             tr role="row" {
                                 @for (nth, (head, cell)) in self.heads.iter().zip(row).enumerate() {
                                     @if nth == 0 {
-                                        th scope="row" role="rowheader" data-label=(head) { (whole(cell)) }
+                                        th scope="row" role="rowheader" data-label=(head) { (content(cell)) }
                                     } @else {
-                                        td role="cell" data-label=(head) { (whole(cell)) }
+                                        td role="cell" data-label=(head) { (content(cell)) }
                                     }
                                 }
                             }
@@ -60,7 +60,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// In a card a cell is laid out as two things, its label and its contents, however many parts those have.
-fn whole(cell: &Markup) -> Markup {
+/// In one box, beside the label of a card; an empty cell stays empty.
+fn content(cell: &Markup) -> Markup {
     html! { @if !cell.0.is_empty() { div { (cell) } } }
 }
