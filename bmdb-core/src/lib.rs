@@ -63,6 +63,7 @@ mod janitor;
 mod lease;
 mod loss;
 mod migrate;
+pub mod operate;
 mod passfile;
 mod patience;
 mod poller;
