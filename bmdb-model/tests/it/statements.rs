@@ -3,6 +3,7 @@
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::backoff::Which;
 use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::fleet::{Filter, ItemState, Prefix};
 use bmdb_model::history::{self, Event, Retention};
 use bmdb_model::notify::Notify;
 use bmdb_model::operator::{NewAction, Scope, Verb};
@@ -106,13 +107,35 @@ impl Scenario {
         }
         history::page(conn, machine, None, None, 1).await.unwrap();
         gates::of(conn, machine).await.unwrap();
-        connection::now(conn).await.unwrap();
-        reflect::tables(conn).await.unwrap();
-        fleet::providers(conn).await.unwrap();
+        self.list_the_fleet(machine).await;
         for definition in process::all(&mut self.conn).await.unwrap() {
             let counted = counts::pending(&mut self.conn, &definition).await;
             counted.unwrap();
         }
+    }
+
+    async fn list_the_fleet(&mut self, machine: MachineId) {
+        let conn = &mut self.conn;
+        connection::now(conn).await.unwrap();
+        fleet::providers(conn).await.unwrap();
+        let tables = reflect::tables(conn).await.unwrap();
+        let (isolation, access) = (Isolation::RepeatableRead, Access::ReadOnly);
+        connection::begin(conn, isolation, access).await.unwrap();
+        reflect::tags(conn, machine, &tables).await.unwrap();
+        reflect::present(conn, &[machine], &tables).await.unwrap();
+        let due = Filter {
+            state: Some((START, ItemState::Due)),
+            ..Filter::default()
+        };
+        let named = Filter {
+            prefix: Some(Prefix::new("Equinix/a").unwrap()),
+            ..Filter::default()
+        };
+        for filter in [due, named] {
+            fleet::page(conn, &filter, None, 1).await.unwrap();
+        }
+        fleet::details(conn, &[machine]).await.unwrap();
+        connection::roll_back(conn).await.unwrap();
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
@@ -238,7 +261,7 @@ async fn every_statement_file_is_among_the_prepared_ones() {
     }
     let of_any = prepared
         .iter()
-        .filter(|statement| statement.contains("$2::text IS NULL"));
+        .filter(|statement| statement.contains("AND $2::text IS NULL"));
     assert_eq!(
         of_any.count(),
         3,

@@ -46,9 +46,9 @@ impl<'a> Table<'a> {
                             tr role="row" {
                                 @for (nth, (head, cell)) in self.heads.iter().zip(row).enumerate() {
                                     @if nth == 0 {
-                                        th scope="row" role="rowheader" data-label=(head) { (cell) }
+                                        th scope="row" role="rowheader" data-label=(head) { (content(cell)) }
                                     } @else {
-                                        td role="cell" data-label=(head) { (cell) }
+                                        td role="cell" data-label=(head) { (content(cell)) }
                                     }
                                 }
                             }
@@ -58,4 +58,9 @@ impl<'a> Table<'a> {
             }
         }
     }
+}
+
+/// In one box, beside the label of a card; an empty cell stays empty.
+fn content(cell: &Markup) -> Markup {
+    html! { @if !cell.0.is_empty() { div { (cell) } } }
 }

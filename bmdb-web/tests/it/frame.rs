@@ -133,7 +133,7 @@ async fn a_locked_table_is_a_page_that_says_so() {
     config.lock_timeout = Duration::from_millis(100);
     let reader = Reader::connect(config).await.unwrap();
     let router = Console::new(reader, ConsoleOptions::default()).router();
-    let hold = "BEGIN; LOCK TABLE machines; SELECT pg_sleep(60)";
+    let hold = "BEGIN; LOCK TABLE machines; SELECT pg_sleep(10)";
     let ask_while_locked = async {
         let locked = "SELECT count(*) FROM pg_locks \
                       WHERE relation = 'machines'::regclass AND mode = 'AccessExclusiveLock' AND granted";
@@ -141,7 +141,7 @@ async fn a_locked_table_is_a_page_that_says_so() {
         ask(&router, Method::GET, "/machines").await
     };
     let answer = tokio::select! {
-        _ = db.execute(hold) => panic!("the lock is held for a minute"),
+        _ = db.execute(hold) => panic!("the lock is held for ten seconds"),
         answer = ask_while_locked => answer,
     };
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

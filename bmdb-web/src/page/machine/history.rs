@@ -80,9 +80,9 @@ fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup>
         html! { (attempt.process) },
         id::session(links, attempt.session),
         html! {
-            @if let Some(cause) = &attempt.cause { span.cause { (cause) } " " }
-            @if let Some(seconds) = attempt.interval_seconds { "then waits " (interval::show(seconds)) " " }
+            @if let Some(cause) = &attempt.cause { div.cause { (cause) } }
             span.muted {
+                @if let Some(seconds) = attempt.interval_seconds { "then waits " (interval::show(seconds)) " · " }
                 @if attempt.repeats > 0 {
                     "from " (time::plain(attempt.started_at)) " to " (time::plain(attempt.ended_at))
                     ", fences " (attempt.fence) " to " (attempt.last_fence)
@@ -99,7 +99,7 @@ fn act(links: &Links, now: DateTime<Utc>, action: &Action) -> Vec<Markup> {
         time::relative(action.acted_at, now),
         badge(Tone::Quiet, &action.verb),
         html! { @if let Some(process) = &action.process { (process) } },
-        html! { span.cause { (action.operator) } },
+        html! { (action.operator) },
         html! {
             @if let Some(reason) = &action.reason { span.cause { (reason) } " " }
             span.muted {
