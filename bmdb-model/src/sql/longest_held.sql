@@ -6,19 +6,21 @@ WITH looked AS MATERIALIZED (
     WHERE i.session_id IS NOT NULL
     ORDER BY i.machine_id, i.lane LIMIT 10001
 ), found AS (
-    SELECT i.*, s.session_component_name, s.session_deadline
-    FROM (SELECT * FROM looked LIMIT 10000) i
-    JOIN sessions s ON s.session_id = i.session_id
+    SELECT i.* FROM (SELECT * FROM looked LIMIT 10000) i
     WHERE ($1::text IS NULL OR i.process = $1)
-      AND s.session_component_name = coalesce($2, s.session_component_name)
+      -- Looked up once, and not for each item.
+      AND (($2::text) IS NULL OR i.session_id = ANY (ARRAY(SELECT s.session_id FROM sessions s
+                                                   WHERE s.session_component_name = $2)))
       AND ($3::uuid IS NULL OR i.session_id = $3)
       AND ($4::timestamptz IS NULL OR (i.started_at, i.fence) > ($4, $5))
     ORDER BY i.started_at, i.fence LIMIT $6
 )
 SELECT (SELECT count(*) FROM looked) <= 10000,
-       f.machine_id, f.process, f.session_id, f.session_component_name,
-       f.session_deadline > clock_timestamp(), f.fence, f.started_at,
+       f.machine_id, f.process, f.session_id, s.session_component_name,
+       s.session_deadline > clock_timestamp(), f.fence, f.started_at,
        CASE WHEN isfinite(f.ready_at) THEN least(f.ready_at, f.started_at) END,
        f.failures, f.losses
-FROM (SELECT 1) one LEFT JOIN found f ON true
+FROM (SELECT 1) one
+LEFT JOIN found f ON true
+LEFT JOIN sessions s ON s.session_id = f.session_id
 ORDER BY f.started_at, f.fence

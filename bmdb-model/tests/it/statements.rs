@@ -87,6 +87,7 @@ impl Scenario {
         let all = HeldFilter::default();
         work::held(conn, &all, None, 1).await.unwrap();
         work::held_on(conn, machine).await.unwrap();
+        work::holder(conn, machine, &START).await.unwrap();
         work::poisoned(conn, None, 1).await.unwrap();
         work::longest_held(conn, &LongestFilter::default(), None, 1)
             .await
