@@ -108,5 +108,5 @@ pub use url::{DatabaseUrl, UrlError};
 pub use work::Work;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("project.md")]
 struct Readme;
