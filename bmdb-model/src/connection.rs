@@ -166,6 +166,19 @@ pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result
     Ok(signalled.is_none())
 }
 
+statement! {
+    Clock = "SELECT clock_timestamp()";
+    () -> Timestamptz
+}
+
+/// What time it is, by the database's clock, which all stored times are from.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn clock(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, Error> {
+    Ok(Clock {}.get_result(conn).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Engine;

@@ -22,7 +22,7 @@ pub enum MigrationError {
     /// The database lacks migrations that this release needs.
     #[error(
         "the database is not migrated: {} of this release's migrations are missing (first {}): \
-         run `Bmdb::migrate` or `cargo xtask migrate up`", pending.len(), pending.iter().next().map_or("none", String::as_str)
+         run `bmdb migrate up` (`Bmdb::migrate`)", pending.len(), pending.iter().next().map_or("none", String::as_str)
     )]
     DatabaseTooOld {
         /// The missing versions, oldest first.

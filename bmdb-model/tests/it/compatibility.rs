@@ -24,7 +24,7 @@ async fn a_database_without_migrations_is_too_old_and_the_error_names_the_first_
     assert_eq!(
         error.to_string(),
         "the database is not migrated: 6 of this release's migrations are missing (first \
-         20261122000100): run `Bmdb::migrate` or `cargo xtask migrate up`"
+         20261122000100): run `bmdb migrate up` (`Bmdb::migrate`)"
     );
     let missing: Vec<String> = known().into_iter().map(|(version, _)| version).collect();
     assert!(matches!(error, MigrationError::DatabaseTooOld { pending } if pending == missing));

@@ -67,6 +67,7 @@ impl Scenario {
             .await
             .unwrap();
         self.keep_up().await;
+        connection::clock(&mut self.conn).await.unwrap();
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
     }

@@ -1,0 +1,87 @@
+//! The command tree: a variant for each noun.
+
+use crate::context::Context;
+use crate::exit;
+use crate::failure::Failure;
+use crate::global::Global;
+use crate::{migrate, stats};
+use clap::{Parser, Subcommand};
+
+/// The command line of the Bare Metal Database.
+///
+/// Migrates the database, imports machines, runs control loops around commands, shows what happens to
+/// machines and why nothing does, and serves the console.
+#[derive(Parser)]
+#[command(
+    name = "bmdb",
+    version,
+    long_version = long_version(),
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_long_help = after_help(),
+    max_term_width = 100,
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
+    Stats(stats::Stats),
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Migrate(migrate) => migrate.run(context).await,
+            Self::Stats(stats) => stats.run(context).await,
+        }
+    }
+
+    /// Whether it goes on until it is told to end; such a command tells what it does on standard error.
+    pub(crate) const fn runs_for_good(&self) -> bool {
+        match self {
+            Self::Migrate(_) | Self::Stats(_) => false,
+        }
+    }
+
+    /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.
+    pub(crate) const fn handles_signals(&self) -> bool {
+        match self {
+            Self::Stats(stats) => stats.watch.is_on(),
+            Self::Migrate(_) => false,
+        }
+    }
+}
+
+fn long_version() -> String {
+    format!(
+        "{}\nschema {}, with PostgreSQL 14 or newer",
+        env!("CARGO_PKG_VERSION"),
+        bmdb_model::migration::newest_known()
+    )
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Examples:
+  bmdb migrate up               set up or upgrade the database
+  bmdb stats --watch            the fleet in numbers, again and again
+  bmdb stats --json | jq .      the same for programs
+
+Environment:
+  BMDB_DATABASE_URL   the database, as --database-url; else PGHOST, PGDATABASE, … as for psql
+  BMDB_OPERATOR       who acts, as --as; else user@host
+  RUST_LOG            what is told on standard error, such as bmdb_core=debug
+  NO_COLOR            no colours; CLICOLOR_FORCE=1: colours also into pipes
+
+{}",
+        exit::HELP
+    )
+}

@@ -1,0 +1,45 @@
+//! The arguments that every command takes.
+
+use clap::{ArgAction, Args, ValueEnum};
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set; elsewhere only if CLICOLOR_FORCE is.
+    #[default]
+    Auto,
+    /// Always, also into files and pipes.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The database, as postgres://user@host:port/database or as key=value pairs.
+    ///
+    /// What it leaves out, or all of it, is taken from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE,
+    /// PGSSLMODE, PGSSLROOTCERT and their like, from ~/.pgpass and ~/.postgresql. Other users of this
+    /// machine see command lines: leave the password to BMDB_DATABASE_URL, PGPASSWORD or ~/.pgpass.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "BMDB_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub(crate) database_url: Option<String>,
+    /// Print JSON, as docs/cli/json.md describes it; errors too, on standard error.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are heeded by `auto`.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: Colour,
+    /// Tell more on standard error; twice for details, three times for everything. RUST_LOG overrides it.
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Print results and errors only: no notes, no progress, no warnings.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}

@@ -1,0 +1,52 @@
+//! Who acts, and why: what an operator's verb leaves in the database as its trace.
+
+use crate::connect::user_at_host;
+use clap::Args;
+
+/// For verbs where a reason is welcome.
+#[derive(Args)]
+#[command(next_help_heading = "Trace")]
+pub(crate) struct Operator {
+    #[command(flatten)]
+    identity: Identity,
+    /// Why this is done; kept with it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// For verbs that need a reason.
+#[derive(Args)]
+#[command(next_help_heading = "Trace")]
+pub(crate) struct OperatorWithReason {
+    #[command(flatten)]
+    identity: Identity,
+    /// Why this is done; kept with it, for those who find the machine so later.
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) reason: String,
+}
+
+#[derive(Args)]
+struct Identity {
+    /// Who does this; the default is user@host.
+    #[arg(long = "as", value_name = "WHO", env = "BMDB_OPERATOR")]
+    who: Option<String>,
+}
+
+impl Identity {
+    fn who(&self) -> String {
+        let named = self.who.clone().filter(|who| !who.is_empty());
+        named.unwrap_or_else(user_at_host)
+    }
+}
+
+impl Operator {
+    pub(crate) fn who(&self) -> String {
+        self.identity.who()
+    }
+}
+
+impl OperatorWithReason {
+    pub(crate) fn who(&self) -> String {
+        self.identity.who()
+    }
+}

@@ -1,0 +1,111 @@
+//! Single values: times, intervals and ids, for people and in JSON.
+
+use bmdb_backoff::Seconds;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
+use std::fmt::{self, Display};
+
+/// A time: RFC 3339 in UTC in JSON, `2026-11-22 05:34:25Z` for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) DateTime<Utc>);
+
+impl Time {
+    /// With how far away it is: `2026-11-22 05:34:25Z (3 min ago)`. `now` is the database's.
+    pub(crate) fn beside(self, now: Self) -> String {
+        format!("{self} ({})", relative(self, now))
+    }
+}
+
+impl Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.format("%Y-%m-%d %H:%M:%SZ").fmt(f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// How far a time is from the database's `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
+pub(crate) fn relative(time: Time, now: Time) -> String {
+    let distance = time.0 - now.0;
+    let seconds = distance.num_seconds().unsigned_abs();
+    let (amount, unit) = match seconds {
+        0 => return "now".to_owned(),
+        1..60 => (seconds, "s"),
+        60..3600 => (seconds / 60, "min"),
+        3600..86_400 => (seconds / 3600, "h"),
+        86_400..172_800 => (1, "day"),
+        _ => (seconds / 86_400, "days"),
+    };
+    match distance > TimeDelta::zero() {
+        true => format!("in {amount} {unit}"),
+        false => format!("{amount} {unit} ago"),
+    }
+}
+
+/// An interval of whole seconds as policies write it: `1h30m`; `0s` where there is none.
+pub(crate) fn interval(seconds: i64) -> String {
+    match seconds {
+        ..=0 => "0s".to_owned(),
+        _ => Seconds::from_db(seconds).to_string(),
+    }
+}
+
+/// An id or a name: in JSON a string too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<T: Display> Display for Text<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        Time(DateTime::from_timestamp(1_795_325_665 + seconds, 0).unwrap())
+    }
+
+    #[test]
+    fn a_time_is_utc_and_says_how_far_away_it_is() {
+        assert_eq!(at(0).to_string(), "2026-11-22 05:34:25Z");
+        assert_eq!(at(0).beside(at(200)), "2026-11-22 05:34:25Z (3 min ago)");
+        assert_eq!(
+            serde_json::to_string(&at(0)).unwrap(),
+            "\"2026-11-22T05:34:25.000000Z\""
+        );
+    }
+
+    #[test]
+    fn a_distance_is_told_in_its_largest_unit() {
+        for (seconds, told) in [
+            (0, "now"),
+            (-1, "1 s ago"),
+            (59, "in 59 s"),
+            (-60, "1 min ago"),
+            (7199, "in 1 h"),
+            (-86_400, "1 day ago"),
+            (10 * 86_400, "in 10 days"),
+        ] {
+            assert_eq!(relative(at(seconds), at(0)), told);
+        }
+    }
+
+    #[test]
+    fn an_interval_is_written_as_policies_have_it() {
+        let told = [0, -5, 90, 5400, 86_401].map(interval);
+        assert_eq!(told, ["0s", "0s", "1m30s", "1h30m", "1d1s"]);
+    }
+}

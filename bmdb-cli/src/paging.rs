@@ -1,0 +1,52 @@
+//! Lists that are read page by page, each beginning behind the last item of the one before it.
+
+use crate::failure::Failure;
+use clap::Args;
+use serde::Serialize;
+
+/// How many items one page has at most.
+const LARGEST: u32 = 1000;
+
+#[derive(Args)]
+#[command(next_help_heading = "Paging")]
+pub(crate) struct Paging {
+    /// How many to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(LARGEST)))]
+    limit: u32,
+    /// List what comes behind this: the `next` of the page before.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// List all, however many there are.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub(crate) next: Option<String>,
+}
+
+impl Paging {
+    /// Reads a page, or all of them, each by a call that gets the cursor and the number of items.
+    pub(crate) async fn list<T>(
+        &self,
+        read: impl AsyncFn(Option<String>, u32) -> Result<List<T>, Failure>,
+    ) -> Result<List<T>, Failure> {
+        if !self.all {
+            return read(self.after.clone(), self.limit).await;
+        }
+        let mut items = Vec::new();
+        let mut after = self.after.clone();
+        loop {
+            let page = read(after, LARGEST).await?;
+            items.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return Ok(List { items, next: None });
+            }
+        }
+    }
+}

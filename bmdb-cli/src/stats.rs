@@ -1,0 +1,122 @@
+//! `bmdb stats`: the fleet in numbers.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Cell, Page, Report, Table, Text, Time};
+use crate::watch::Watch;
+use bmdb_model::counts::{self, FleetCounts, ProcessCounts};
+use bmdb_model::{Process, connection};
+use serde::Serialize;
+
+/// Show the fleet in numbers: machines, sessions, and what each process has to do.
+///
+/// It counts whole tables: for a large fleet leave a longer pause between two looks.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb stats
+  bmdb stats --watch=10s
+  bmdb stats --json | jq '.processes[] | select(.process == \"ShepherdRecovery\").held'")]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    at: Time,
+    fleet: Fleet,
+    processes: Vec<Work>,
+}
+
+#[derive(Serialize)]
+struct Fleet {
+    machines: i64,
+    provided: i64,
+    agent_started: i64,
+    on_hold: i64,
+    live_sessions: i64,
+}
+
+#[derive(Serialize)]
+struct Work {
+    process: Text<Process>,
+    eligible: i64,
+    due: Option<i64>,
+    held: i64,
+    backing_off: i64,
+}
+
+impl Stats {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let reader = context.reader().await?;
+        let read = async || {
+            let counted = reader.read(async |conn| {
+                let at = connection::clock(conn).await?;
+                let fleet = counts::fleet(conn).await?;
+                Ok((at, fleet, counts::processes(conn).await?))
+            });
+            let (at, fleet, processes) = counted.await?;
+            Ok(Answer {
+                at: Time(at),
+                fleet: fleet.into(),
+                processes: processes.into_iter().map(Work::from).collect(),
+            })
+        };
+        self.watch.show(context, read).await
+    }
+}
+
+impl From<FleetCounts> for Fleet {
+    fn from(counts: FleetCounts) -> Self {
+        Self {
+            machines: counts.machines,
+            provided: counts.provided,
+            agent_started: counts.agent_started,
+            on_hold: counts.on_hold,
+            live_sessions: counts.live_sessions,
+        }
+    }
+}
+
+impl From<ProcessCounts> for Work {
+    fn from(counts: ProcessCounts) -> Self {
+        Self {
+            process: Text(counts.process),
+            eligible: counts.eligible,
+            due: counts.due,
+            held: counts.held,
+            backing_off: counts.backing_off,
+        }
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        page.fields([
+            ("machines", self.fleet.machines.to_string()),
+            ("provided", self.fleet.provided.to_string()),
+            ("agent started", self.fleet.agent_started.to_string()),
+            ("on hold", self.fleet.on_hold.to_string()),
+            ("live sessions", self.fleet.live_sessions.to_string()),
+            ("as of", self.at.to_string()),
+        ]);
+        page.blank();
+        if self.processes.is_empty() {
+            page.note("No process has work yet: `bmdb machine import` brings machines in.");
+            return;
+        }
+        let mut table = Table::new(["PROCESS", "ELIGIBLE", "DUE", "HELD", "BACKING OFF"]);
+        for work in &self.processes {
+            table.row([
+                Cell::new(&work.process),
+                Cell::number(work.eligible),
+                // Of a time-driven process only a claim finds out.
+                work.due.map_or(Cell::unknown(), Cell::number),
+                Cell::number(work.held),
+                Cell::number(work.backing_off),
+            ]);
+        }
+        page.table(table);
+    }
+}

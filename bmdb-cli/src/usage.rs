@@ -1,0 +1,82 @@
+//! Reading the command line, and saying what is wrong with it.
+
+use crate::commands::Cli;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output;
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What the command line asks for; the exit code where that has been answered already.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command().color(colour(&args));
+    let parsed = command
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| refuse(&error, &args))
+}
+
+fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let is_help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if !is_help && has(args, "--json") {
+        let text = error.to_string();
+        let message = text.trim().trim_start_matches("error: ").to_owned();
+        output::fail_as_json(&Failure::usage(message));
+        return Exit::Usage.into();
+    }
+    // Help into a pipe that is closed is no failure.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Exit::Usage.into(),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// What `--color` says, which help and errors heed although they come before anything is parsed.
+fn colour(args: &[OsString]) -> ColorChoice {
+    let says =
+        |value: &str| has(args, &format!("--color={value}")) || follows(args, "--color", value);
+    match (says("always"), says("never")) {
+        (_, true) => ColorChoice::Never,
+        (true, _) => ColorChoice::Always,
+        _ => ColorChoice::Auto,
+    }
+}
+
+/// Whether the option is given; behind `--` come arguments of others.
+fn has(args: &[OsString], option: &str) -> bool {
+    args.iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == option)
+}
+
+/// Whether the option is given with this value as the next argument.
+fn follows(args: &[OsString], option: &str, value: &str) -> bool {
+    let ours: Vec<_> = args.iter().take_while(|arg| *arg != "--").collect();
+    ours.windows(2)
+        .any(|two| two[0] == option && two[1] == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn colours_are_known_before_the_rest_is_parsed() {
+        let choice = |line: &str| colour(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(choice("bmdb --color=always stats"), ColorChoice::Always);
+        assert_eq!(choice("bmdb stats --color never"), ColorChoice::Never);
+        assert_eq!(choice("bmdb run -- ls --color=always"), ColorChoice::Auto);
+    }
+}

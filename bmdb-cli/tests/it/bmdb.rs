@@ -1,0 +1,166 @@
+//! The program under test.
+//!
+//! ```ignore
+//! let ran = bmdb(&db).args(["machine", "list", "--json"]).run();
+//! insta::assert_json_snapshot!(ran.redacted());
+//! bmdb(&db).args(["machine", "show", "ffff"]).fails_with(3, "no machine");
+//! ```
+
+use bmdb_model::MachineId;
+use bmdb_testkit::TestDb;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// One run of `bmdb`. Nothing of the environment's database or colours gets to it.
+pub(crate) struct Bmdb {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The program on the test's database, with the rights that the suite runs with.
+pub(crate) fn bmdb(db: &TestDb) -> Bmdb {
+    at(db.url())
+}
+
+/// The program on the test's database, as its owner: who migrates.
+pub(crate) fn as_owner(db: &TestDb) -> Bmdb {
+    at(db.admin_url())
+}
+
+/// The program on the database at this URL.
+pub(crate) fn at(url: &str) -> Bmdb {
+    nowhere().env("BMDB_DATABASE_URL", url)
+}
+
+/// The program without a database.
+pub(crate) fn nowhere() -> Bmdb {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmdb"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        let ours = ["BMDB_", "PG"]
+            .iter()
+            .any(|prefix| name_text.starts_with(prefix));
+        if ours || ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&&*name_text) {
+            command.env_remove(&name);
+        }
+    }
+    command.env("BMDB_OPERATOR", "tester");
+    Bmdb {
+        command,
+        stdin: Vec::new(),
+    }
+}
+
+impl Bmdb {
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from standard input; nothing without this.
+    pub(crate) fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.stdin = text.into();
+        self
+    }
+
+    /// The command, for a test that deals with the process itself.
+    pub(crate) fn command(self) -> Command {
+        self.command
+    }
+
+    /// Runs it to its end, however that is.
+    pub(crate) fn output(mut self) -> Ran {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let text = self.stdin;
+        let writer = std::thread::spawn(move || {
+            // A program that fails early does not read it all.
+            let _ = stdin.write_all(&text);
+        });
+        let ended = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        ended.into()
+    }
+
+    /// Runs it, which must succeed.
+    pub(crate) fn run(self) -> Ran {
+        let ran = self.output();
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran
+    }
+
+    /// Runs it, which must fail with this exit code and say this on standard error.
+    pub(crate) fn fails_with(self, code: i32, what: &str) -> Ran {
+        let ran = self.output();
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(ran.stderr.contains(what), "{what:?} is not in {ran:?}");
+        ran
+    }
+}
+
+impl Ran {
+    /// Standard output as one JSON value.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+
+    /// The same without what differs from run to run: for snapshots.
+    pub(crate) fn redacted(&self) -> Value {
+        let mut value = self.json();
+        redact(&mut value, &mut Vec::new());
+        value
+    }
+}
+
+/// Times become `[time]`; ids `[id 1]`, `[id 2]`, … in the order in which they come up.
+fn redact(value: &mut Value, ids: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.parse::<MachineId>().is_ok() => {
+            let known = ids.iter().position(|id| id == text);
+            let number = known.unwrap_or_else(|| {
+                ids.push(text.clone());
+                ids.len() - 1
+            });
+            *text = format!("[id {}]", number + 1);
+        }
+        Value::String(text) if chrono::DateTime::parse_from_rfc3339(text).is_ok() => {
+            assert!(text.ends_with('Z'), "{text} is not in UTC");
+            *text = "[time]".to_owned();
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, ids)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| redact(value, ids)),
+        _ => {}
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}

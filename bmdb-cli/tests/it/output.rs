@@ -1,0 +1,75 @@
+//! What is the same for every command: colours, pipes, quiet and watching.
+
+use crate::bmdb::{bmdb, nowhere};
+use bmdb_testkit::TestDb;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[tokio::test]
+async fn there_are_no_colours_in_a_pipe_unless_they_are_asked_for() {
+    let db = TestDb::new().await.unwrap();
+    let status = || bmdb(&db).args(["migrate", "status"]);
+    assert!(!status().run().stdout.contains('\u{1b}'));
+    assert!(
+        !status()
+            .env("NO_COLOR", "1")
+            .run()
+            .stdout
+            .contains('\u{1b}')
+    );
+    assert!(
+        status()
+            .env("CLICOLOR_FORCE", "1")
+            .run()
+            .stdout
+            .contains('\u{1b}')
+    );
+    assert!(
+        status()
+            .args(["--color=always"])
+            .run()
+            .stdout
+            .contains("\u{1b}[")
+    );
+    let never = status()
+        .env("CLICOLOR_FORCE", "1")
+        .args(["--color", "never"]);
+    assert!(!never.run().stdout.contains('\u{1b}'));
+    let help = nowhere().args(["--color=always", "--help"]).run().stdout;
+    assert!(help.contains('\u{1b}'), "{help}");
+}
+
+#[tokio::test]
+async fn a_reader_that_has_read_enough_is_no_failure() {
+    let db = TestDb::new().await.unwrap();
+    let mut command = bmdb(&db).args(["stats", "--watch=1"]).command();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert_eq!(first, "machines       0\n");
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+}
+
+#[tokio::test]
+async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
+    let db = TestDb::new().await.unwrap();
+    let mut command = bmdb(&db).args(["stats", "--json", "--watch=1s"]).command();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = lines.next().unwrap().unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(answer["fleet"]["machines"], 0);
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
