@@ -9,12 +9,15 @@ pub use transaction::{
 };
 pub(crate) use transaction::{beginning, committing};
 
+/// What every function of this crate runs on, for those who do not depend on `diesel-async`.
+pub use diesel_async::AsyncPgConnection;
+
 use crate::Error;
 use crate::statement::statement;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 /// Which server process serves a connection. Process ids are reused, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,19 @@ impl Engine {
     pub const fn has_listen_notify(self) -> bool {
         matches!(self, Self::PostgreSql)
     }
+}
+
+statement! {
+    Now = "SELECT pg_catalog.now()";
+    () -> Timestamptz
+}
+
+/// The database's time: within a transaction that of its beginning.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, Error> {
+    Ok(Now {}.get_result(conn).await?)
 }
 
 statement! {

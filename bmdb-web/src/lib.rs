@@ -1,1 +1,37 @@
 //! The operators' console of the Bare Metal Database, and its metrics.
+//!
+//! [`Console`] is a set of server-rendered pages over a [`bmdb_core::Reader`]: they need no JavaScript,
+//! write nothing and hold no lock. Its router goes into any axum application:
+//!
+//! ```
+//! # use bmdb_testkit::TestDb;
+//! use axum::Router;
+//! use bmdb_core::{Config, Reader};
+//! use bmdb_web::{Console, ConsoleOptions};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let db = TestDb::new().await?;
+//! let reader = Reader::connect(Config::new(db.url()).pool_size(2)).await?;
+//! let options = ConsoleOptions {
+//!     base_path: "/fleet".to_owned(),
+//!     ..ConsoleOptions::default()
+//! };
+//! let app: Router = Router::new().nest("/fleet", Console::new(reader, options).router());
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Who may see the pages is the application's to decide: they show all of the database.
+
+mod app;
+mod asked;
+mod assets;
+mod component;
+mod console;
+mod link;
+mod page;
+mod problem;
+
+pub use console::{Console, ConsoleOptions};

@@ -1,0 +1,33 @@
+//! The console in an application of one's own: `DATABASE_URL=… cargo run -p bmdb-web --example console`.
+#![allow(clippy::print_stdout, reason = "an example that says where it listens")]
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use bmdb_core::{Config, Reader};
+use bmdb_web::{Console, ConsoleOptions};
+use std::time::Duration;
+
+/// Where the console is within the application.
+const PATH: &str = "/bmdb";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url = std::env::var("DATABASE_URL")?;
+    let mut config = Config::new(url).pool_size(4);
+    config.statement_timeout = Duration::from_secs(3);
+    let options = ConsoleOptions {
+        base_path: PATH.to_owned(),
+        ..ConsoleOptions::default()
+    };
+    let console = Console::new(Reader::connect(config).await?, options);
+    let app = Router::new()
+        .route("/", get(Redirect::temporary(&format!("{PATH}/machines"))))
+        .nest(PATH, console.router());
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:7878");
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("http://{}{PATH}/machines", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The parts that pages are made of.
+
+pub(crate) mod badge;
+pub(crate) mod empty;
+pub(crate) mod filter;
+pub(crate) mod id;
+pub(crate) mod interval;
+pub(crate) mod pager;
+pub(crate) mod table;
+pub(crate) mod time;

@@ -1,0 +1,88 @@
+//! Points in time: in UTC, and how long ago by the database's clock.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use maud::{Markup, html};
+
+/// A time, with how far it is from `now`, the moment the page was read.
+pub(crate) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! { (plain(at)) " " span.ago data-at=(machine(at)) { (hint(at - now)) } }
+}
+
+/// How far a time is from `now`, for narrow places; the time itself is in the title.
+pub(crate) fn short(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! { time.ago datetime=(machine(at)) data-at=(machine(at)) title=(title(at)) { (hint(at - now)) } }
+}
+
+/// A time alone, to the second.
+pub(crate) fn plain(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(machine(at)) title=(title(at)) { (at.format("%Y-%m-%d %H:%M:%S")) " UTC" } }
+}
+
+fn machine(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn title(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string()
+}
+
+/// The script has the same words.
+fn hint(from_now: TimeDelta) -> String {
+    let seconds = from_now.num_seconds();
+    match (seconds, length(seconds.unsigned_abs())) {
+        (0, _) => "now".to_owned(),
+        (..0, length) => format!("{length} ago"),
+        (_, length) => format!("in {length}"),
+    }
+}
+
+/// A length of time in its two largest units: `3 h 5 min`.
+pub(crate) fn length(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit);
+    let Some(largest) = largest else {
+        return "0 s".to_owned();
+    };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, name) in &UNITS[largest..UNITS.len().min(largest + 2)] {
+        match rest / unit {
+            0 => {}
+            count => parts.push(format!("{count} {name}")),
+        }
+        rest %= unit;
+    }
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_have_two_units_at_most() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (3_600 + 59, "1 h"),
+            (86_400 + 7_200 + 61, "1 d 2 h"),
+        ] {
+            assert_eq!(length(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_is_utc_for_people_and_for_machines() {
+        let at = DateTime::from_timestamp(1_700_000_000, 5_000_000).unwrap();
+        let now = at + TimeDelta::seconds(90);
+        assert_eq!(
+            relative(at, now).into_string(),
+            "<time datetime=\"2023-11-14T22:13:20.005Z\" title=\"2023-11-14 22:13:20.005 UTC\">\
+             2023-11-14 22:13:20 UTC</time> \
+             <span class=\"ago\" data-at=\"2023-11-14T22:13:20.005Z\">1 min 30 s ago</span>"
+        );
+        assert!(short(now, at).into_string().contains("in 1 min 30 s"));
+    }
+}

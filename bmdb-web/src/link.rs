@@ -1,0 +1,102 @@
+//! Every address of the console; no page writes one by itself.
+
+use bmdb_model::{MachineId, SessionId};
+use std::fmt::Write as _;
+
+/// Makes the addresses, under the path where the console is nested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Links {
+    base: String,
+}
+
+impl Links {
+    /// `base` with or without slashes at its ends; nothing or `/` is the root.
+    pub(crate) fn under(base: &str) -> Self {
+        let inner = base.trim_matches('/');
+        let base = match inner {
+            "" => String::new(),
+            inner => format!("/{inner}"),
+        };
+        Self { base }
+    }
+
+    pub(crate) fn overview(&self) -> String {
+        format!("{}/", self.base)
+    }
+
+    pub(crate) fn machines(&self) -> String {
+        format!("{}/machines", self.base)
+    }
+
+    pub(crate) fn machine(&self, id: MachineId) -> String {
+        format!("{}/machines/{id}", self.base)
+    }
+
+    pub(crate) fn sessions(&self) -> String {
+        format!("{}/sessions", self.base)
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> String {
+        format!("{}/sessions/{id}", self.base)
+    }
+
+    pub(crate) fn work(&self) -> String {
+        format!("{}/work", self.base)
+    }
+
+    pub(crate) fn backoffs(&self) -> String {
+        format!("{}/backoffs", self.base)
+    }
+
+    pub(crate) fn asset(&self, file: &str) -> String {
+        format!("{}/assets/{file}", self.base)
+    }
+}
+
+/// An address with parameters; those without a value are left out.
+pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let mut link = path.to_owned();
+    let given = parameters.iter().filter(|(_, value)| !value.is_empty());
+    for (nth, (name, value)) in given.enumerate() {
+        link.push(if nth == 0 { '?' } else { '&' });
+        push_encoded(&mut link, name);
+        link.push('=');
+        push_encoded(&mut link, value);
+    }
+    link
+}
+
+/// Percent-encodes all but what RFC 3986 calls unreserved.
+fn push_encoded(link: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(link, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_may_be_written_with_or_without_slashes() {
+        for base in ["fleet/x", "/fleet/x", "/fleet/x/", "fleet/x/"] {
+            assert_eq!(Links::under(base).machines(), "/fleet/x/machines");
+        }
+        for root in ["", "/"] {
+            assert_eq!(Links::under(root).overview(), "/");
+            assert_eq!(Links::under(root).machines(), "/machines");
+        }
+    }
+
+    #[test]
+    fn parameters_cannot_break_out_of_their_place() {
+        let link = with_query("/machines", &[("a", ""), ("prefix", "a b&c=ä\"<#?")]);
+        assert_eq!(link, "/machines?prefix=a%20b%26c%3D%C3%A4%22%3C%23%3F");
+        assert_eq!(with_query("/machines", &[("after", "")]), "/machines");
+    }
+}

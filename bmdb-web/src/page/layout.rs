@@ -1,0 +1,93 @@
+//! The frame of every page: head, navigation, landmarks and footer.
+
+use super::{Page, Section};
+use crate::app::{App, Moment};
+use crate::assets::{SCRIPT, STYLESHEET};
+use crate::component::time;
+use crate::link::Links;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+pub(crate) fn respond(app: &App, page: Page) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        // What a fleet looks like is neither for caches in between nor true for long.
+        (CACHE_CONTROL, "no-store"),
+    ];
+    let status = page.status;
+    (status, headers, document(app, &page).into_string()).into_response()
+}
+
+fn document(app: &App, page: &Page) -> Markup {
+    let links = app.links();
+    let refresh = page.moment.map_or(0, |_| app.refresh().as_secs());
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (page.title) " · bmdb" }
+                link rel="stylesheet" href=(links.asset(&STYLESHEET.name));
+                script src=(links.asset(&SCRIPT.name)) defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the contents" }
+                header.top {
+                    a.brand href=(links.overview()) { "bmdb" }
+                    nav aria-label="Pages" { (navigation(links, page.section)) }
+                    // The script shows it: without scripts there is nothing to pause.
+                    button #live type="button" hidden aria-pressed="false" { "Pause updates" }
+                }
+                main #main tabindex="-1" data-refresh=(refresh) {
+                    (breadcrumbs(page))
+                    h1 { (page.title) }
+                    (page.body)
+                }
+                footer.bottom {
+                    p #read { @if let Some(moment) = page.moment { (read_at(moment)) } }
+                    p #stale role="status" {}
+                }
+            }
+        }
+    }
+}
+
+fn navigation(links: &Links, current: Section) -> Markup {
+    let entries = [
+        (Section::Overview, "Overview", links.overview()),
+        (Section::Machines, "Machines", links.machines()),
+        (Section::Sessions, "Sessions", links.sessions()),
+        (Section::Work, "Work", links.work()),
+        (Section::Backoffs, "Backoffs", links.backoffs()),
+    ];
+    html! {
+        ul {
+            @for (section, name, address) in entries {
+                li { a href=(address) aria-current=[(section == current).then_some("true")] { (name) } }
+            }
+        }
+    }
+}
+
+fn breadcrumbs(page: &Page) -> Markup {
+    html! {
+        @if !page.crumbs.is_empty() {
+            nav.crumbs aria-label="Breadcrumbs" {
+                ol {
+                    @for (name, address) in &page.crumbs { li { a href=(address) { (name) } } }
+                    li aria-current="page" { (page.title) }
+                }
+            }
+        }
+    }
+}
+
+fn read_at(moment: Moment) -> Markup {
+    html! {
+        "As of " (time::plain(moment.at)) " by the database's clock, read in "
+        (moment.took.as_millis()) " ms."
+    }
+}
