@@ -1,17 +1,18 @@
 //! Ending work: finish, fail and cancel, each exactly once, whatever happens to the connection.
 
+mod within;
+
 use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
 use crate::together::{Alone, Awaited, End, Verdict, end_all};
-use crate::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
+use crate::transaction::{Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Ended, Fate, Release};
-use bmdb_model::{Failure, connection::Isolation};
+use bmdb_model::{Failure, hold};
 use chrono::{DateTime, Utc};
-use std::sync::{Mutex, PoisonError};
 
 /// Why an end failed, and the work itself if it is still held: retry, fail or cancel it.
 #[derive(Debug)]
@@ -81,11 +82,7 @@ impl Work {
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
         T: Send,
     {
-        let options = TxOptions {
-            isolation: Isolation::ReadCommitted,
-            ..TxOptions::default()
-        };
-        self.finish_with(options, body).await
+        self.finish_with(TxOptions::read_committed(), body).await
     }
 
     /// As [`Work::finish`], in another kind of transaction.
@@ -97,49 +94,9 @@ impl Work {
         F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
         T: Send,
     {
-        let (session, attempt, body) = (self.session(), self.attempt(), &body);
-        let mut retry = session.retry(options.retry_for);
-        let opening = Opening {
-            options,
-            touch: Some(attempt.machine),
-        };
-        // What the end itself found, for an error of the closure may be about another work.
-        let verdict = &Mutex::new(Ended::Done(()));
-        let finished = loop {
-            let ran = session
-                .run(opening, &mut retry, &async |tx: &mut Tx<'_>| {
-                    let ended = work::finish_fenced(tx, attempt).await?;
-                    *verdict.lock().unwrap_or_else(PoisonError::into_inner) = ended;
-                    recorded(ended)?;
-                    body(tx).await
-                })
-                .await;
-            match ran {
-                Ok(Ran::Committed(value)) => break Ok(value),
-                Ok(Ran::Expired) => break Err(Why::Gone(TxError::SessionExpired)),
-                Ok(Ran::CommitUnknown(value, error)) => {
-                    match self.settle(Outcome::Finished, &mut retry).await {
-                        Some(Settled::Ended(_)) => break Ok(value),
-                        Some(Settled::Gone(reason)) => break Err(Why::Gone(reason)),
-                        // Its lock has been waited for: nothing was committed.
-                        Some(Settled::Held) if retry.pause().await => {}
-                        Some(Settled::Held) => {
-                            let error = retry.patience().explain(error.into());
-                            break Err(Why::Failed(error));
-                        }
-                        None => break Err(Why::Failed(TxError::CommitUnknown(error))),
-                    }
-                }
-                Err(error) => {
-                    let ended = *verdict.lock().unwrap_or_else(PoisonError::into_inner);
-                    break Err(match ended {
-                        Ended::Done(()) => Why::Failed(error),
-                        Ended::SessionExpired | Ended::Lost => Why::Gone(error),
-                    });
-                }
-            }
-        };
-        self.conclude_by(finished)
+        let finish = End::Released(Release::Finished);
+        let finished = self.end_within(options, &finish, &body).await;
+        self.conclude_by(finished.map(|(value, _)| value))
     }
 
     /// Ends the work as finished without changing any tag: one statement and one round trip, as are
@@ -164,6 +121,31 @@ impl Work {
         let (interval, end) = self.failure(backoff, cause);
         let ended = self.end_by(end).await;
         self.conclude_failed(interval, ended)
+    }
+
+    /// Ends the work as failed and puts the machine on hold, both or neither: nothing starts on it any
+    /// more, whatever the process, until somebody releases it. The hold's reason is the cause; one that
+    /// an operator has put there meanwhile keeps its own. The backoff is what the machine comes out of
+    /// the hold with.
+    ///
+    /// Three round trips and two more.
+    ///
+    /// # Errors
+    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
+    pub async fn fail_and_hold(self, backoff: &Backoff, cause: &str) -> Result<Failed, EndError> {
+        let (interval, end) = self.failure(backoff, cause);
+        let machine = self.machine();
+        let hold = &async |tx: &mut Tx<'_>| {
+            if hold::of(tx, machine).await?.is_none() {
+                let reason = work::recorded_cause(cause)?;
+                tx.hold(machine, &reason).await?;
+            }
+            Ok(())
+        };
+        let ended = self
+            .end_within(TxOptions::read_committed(), &end, hold)
+            .await;
+        self.conclude_failed(interval, ended.map(|((), until)| until))
     }
 
     /// Gives the machine back without a verdict, as for a shutdown: a backoff's interval survives.
@@ -376,12 +358,4 @@ enum Settled {
     Held,
     /// The work came to another end; what that means for its holder.
     Gone(TxError),
-}
-
-fn recorded(ended: Ended<()>) -> Result<(), TxError> {
-    match ended {
-        Ended::Done(()) => Ok(()),
-        Ended::SessionExpired => Err(TxError::SessionExpired),
-        Ended::Lost => Err(TxError::WorkLost),
-    }
 }

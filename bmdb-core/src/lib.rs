@@ -51,6 +51,7 @@ mod close;
 mod component;
 mod config;
 mod connect;
+pub mod control_loop;
 mod drain;
 mod end;
 mod error;

@@ -1,9 +1,11 @@
 //! Waiting for work: polls that become rarer while there is none, and wake-ups that come before them.
 
+mod due;
 mod poll;
 
 use self::poll::Poll;
 use crate::claim::{Answer, Claim, Reach};
+use crate::control_loop::Pace;
 use crate::error::TxError;
 use crate::floors::RESET;
 use crate::retry::Delays;
@@ -130,6 +132,9 @@ pub struct Poller {
     reach: Reach,
     /// The poll that is on its way.
     poll: Option<Poll>,
+    /// How often it may poll, and how many of the turns for its next poll it has got already.
+    pace: Option<Arc<Pace>>,
+    turns: usize,
 }
 
 impl std::fmt::Debug for Poller {
@@ -161,6 +166,8 @@ impl Session {
             woken: false,
             reach: Reach::AboveFloor,
             poll: None,
+            pace: None,
+            turns: 0,
         }
     }
 }
@@ -214,24 +221,40 @@ impl Poller {
             match self.poll_once(limit).await {
                 None => {}
                 Some(Ok(answer)) if answer.works.is_empty() => self.rest_after(&answer),
-                Some(Ok(Answer { mut works, .. })) => {
-                    self.idle.restart();
-                    self.rest_for(Duration::ZERO);
-                    works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-                    return Ok(works);
-                }
-                // Until the session is live again: the next poll waits for that.
-                Some(Err(TxError::Suspect)) => self.rest_for(Duration::ZERO),
-                Some(Err(error)) => {
-                    let delay = self.idle.next();
-                    self.rest_for(delay);
-                    if !error.is_transient() {
-                        return Err(error);
+                Some(polled) => {
+                    if let Some(works) = self.settled(polled, limit)? {
+                        return Ok(works);
                     }
-                    tracing::debug!(%error, "a poll failed");
                 }
             }
         }
+    }
+
+    /// What a poll has claimed; `None` when it failed and another one may not.
+    fn settled(
+        &mut self,
+        polled: Result<Answer, TxError>,
+        limit: u32,
+    ) -> Result<Option<Vec<Work>>, TxError> {
+        match polled {
+            Ok(Answer { mut works, .. }) => {
+                self.idle.restart();
+                self.rest_for(Duration::ZERO);
+                works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                return Ok(Some(works));
+            }
+            // Until the session is live again: the next poll waits for that.
+            Err(TxError::Suspect) => self.rest_for(Duration::ZERO),
+            Err(error) => {
+                let delay = self.idle.next();
+                self.rest_for(delay);
+                if !error.is_transient() {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "a poll failed");
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for the poll that is on its way, or until it is time for one; `None` when its answer was
@@ -241,6 +264,7 @@ impl Poller {
             self.rest().await;
             // One that is lost is told by the caller.
             self.session.lease().settled().await;
+            self.take_turns().await;
             // What changes from here on wakes, for the poll may not see it.
             self.wakeups.mark_unchanged();
         }
@@ -252,6 +276,17 @@ impl Poller {
         let answer = poll.answer().await;
         self.poll = None;
         answer
+    }
+
+    /// One turn for each queue. Those that were got are kept, should the future be dropped.
+    async fn take_turns(&mut self) {
+        if let Some(pace) = &self.pace {
+            while self.turns < self.queues.len() {
+                pace.ready().await;
+                self.turns += 1;
+            }
+            self.turns = 0;
+        }
     }
 
     /// Until it is time to poll, or something wakes. What has come of it is kept at each step, should

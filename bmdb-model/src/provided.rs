@@ -245,6 +245,21 @@ pub async fn of(
         .optional()?)
 }
 
+/// The tags of many machines, in no particular order; those without one are left out.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn of_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Vec<ProvidedMachine>, Error> {
+    Ok(machine_provided::table
+        .filter(machine_provided::machine_id.eq_any(machines))
+        .select(ProvidedMachine::as_select())
+        .load(conn)
+        .await?)
+}
+
 /// A provider's machines, by the provider's id.
 ///
 /// # Errors

@@ -77,6 +77,7 @@ impl Scenario {
         machine::touch(conn, &[machine]).await.unwrap();
         let tag = Provided::new(Provider::EQUINIX, "a");
         provided::set(conn, machine, &tag).await.unwrap();
+        provided::of_all(conn, &[machine]).await.unwrap();
         agent::set_started(conn, machine, &AgentStarted::now(b"key"))
             .await
             .unwrap();

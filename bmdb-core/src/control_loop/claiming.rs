@@ -1,0 +1,176 @@
+//! Claiming for a control loop: as many machines as there are free slots, as long as a session lasts.
+
+use super::ControlLoop;
+use super::attempt::Attempt;
+use super::event::Event;
+use super::machine::Machine;
+use super::runner::{LoopError, Run};
+use crate::claim::Claim;
+use crate::error::TxError;
+use crate::poller::Poller;
+use crate::retry::Delays;
+use crate::session::Session;
+use crate::work::Work;
+use std::time::Duration;
+
+/// How many machines without a verdict are kept at once; a loop that cancels more gives the next ones
+/// back at once.
+const MOST_UNDECIDED: usize = 1000;
+
+/// How long to wait with machines that were claimed and could not be read.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// Why working under a session has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// There is a shutdown, or nothing left to do.
+    ToldToLeave,
+    SessionLost,
+}
+
+impl<L: ControlLoop> Run<L> {
+    pub(super) async fn work_in(&mut self, session: &Session) -> Result<Until, LoopError> {
+        let mut poller = self.poller(session);
+        let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
+        let draining = self.shutdown.draining().clone();
+        loop {
+            let free = self.free();
+            let once = self.options.once;
+            let claimed = async {
+                if once {
+                    poller.next_due(free).await
+                } else {
+                    poller.next(free).await
+                }
+            };
+            let claimed = tokio::select! {
+                biased;
+                () = draining.cancelled() => return Ok(Until::ToldToLeave),
+                Some(done) = self.running.join_next() => {
+                    self.count(done);
+                    continue;
+                }
+                claimed = claimed => claimed,
+            };
+            match claimed {
+                Ok(works) if works.is_empty() => return Ok(self.wait_for_the_last().await),
+                Ok(works) => {
+                    self.summary.claimed += u64::try_from(works.len()).unwrap_or(u64::MAX);
+                    match Machine::read_all(session, &works).await {
+                        Ok(machines) => {
+                            delays.restart();
+                            self.begin(works, machines);
+                        }
+                        Err(TxError::SessionExpired) => return Ok(self.lost(works)),
+                        Err(error) => {
+                            self.summary.cancelled +=
+                                u64::try_from(works.len()).unwrap_or(u64::MAX);
+                            session.cancel_all(works).await;
+                            if !error.is_transient() {
+                                return Err(error.into());
+                            }
+                            let delay = delays.next();
+                            self.control.on_event(&Event::Waiting {
+                                error: &error,
+                                delay,
+                            });
+                            if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
+                                return Ok(Until::ToldToLeave);
+                            }
+                        }
+                    }
+                }
+                Err(TxError::SessionExpired) => return Ok(Until::SessionLost),
+                Err(TxError::Draining) => return Ok(Until::ToldToLeave),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn poller(&self, session: &Session) -> Poller {
+        let due = Claim::of(&self.control.workflow());
+        let providers = self.control.providers();
+        let poller = |due: &Claim| session.poller_with(due, self.options.poll);
+        let poller = match providers.as_slice() {
+            [] => poller(&due),
+            [first, further @ ..] => further
+                .iter()
+                .fold(poller(&due.provider(first)), Poller::and_provider),
+        };
+        poller.at_pace(self.pace.clone())
+    }
+
+    fn free(&self) -> u32 {
+        let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        let free = self.options.parallelism.saturating_sub(running);
+        free.min(self.options.batch)
+    }
+
+    fn begin(&mut self, works: Vec<Work>, machines: Vec<Machine>) {
+        for (work, machine) in works.into_iter().zip(machines) {
+            if self.options.once && !self.seen.insert(machine.id) {
+                self.summary.cancelled += 1;
+                self.keep_a_while(work);
+                continue;
+            }
+            let attempt = Attempt {
+                control: self.control.clone(),
+                options: self.options.clone(),
+                hurry: self.hurry.clone(),
+                work,
+                machine,
+            };
+            self.running.spawn(attempt.run());
+        }
+    }
+
+    fn lost(&mut self, works: Vec<Work>) -> Until {
+        self.summary.lost += u64::try_from(works.len()).unwrap_or(u64::MAX);
+        Until::SessionLost
+    }
+
+    /// Where each machine is worked on once, those that are running are the last. They may take as long
+    /// as they do, for nobody has told the loop to leave.
+    async fn wait_for_the_last(&mut self) -> Until {
+        let draining = self.shutdown.draining().clone();
+        while !self.running.is_empty() {
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => break,
+                Some(done) = self.running.join_next() => self.count(done),
+            }
+        }
+        Until::ToldToLeave
+    }
+
+    /// Keeps a machine from being claimed again at once, by this loop and by others: it stays held. The
+    /// database knows of no rest without a failure, and a loop that passes over a machine at the head of
+    /// the queue would have to claim it to get to those behind.
+    pub(super) fn keep_a_while(&mut self, work: Work) {
+        while self.undecided.try_join_next().is_some() {}
+        if self.undecided.len() >= MOST_UNDECIDED {
+            // Its drop gives it back.
+            return;
+        }
+        let give_back = self.give_back.clone();
+        // In one go over the due machines none of them comes again.
+        let pause = (!self.options.once).then_some(self.options.cancel_pause);
+        self.undecided.spawn(async move {
+            let pause = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = give_back.cancelled() => {}
+                () = work.lost() => return,
+            }
+            if let Err(error) = work.cancel().await {
+                tracing::debug!(%error, "a machine is given back in the background");
+            }
+        });
+    }
+}
