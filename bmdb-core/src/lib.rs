@@ -109,5 +109,9 @@ pub use url::{DatabaseUrl, UrlError};
 pub use work::Work;
 
 #[cfg(doctest)]
+#[doc = include_str!("guide.md")]
+struct LibraryGuide;
+
+#[cfg(doctest)]
 #[doc = include_str!("project.md")]
 struct Readme;
