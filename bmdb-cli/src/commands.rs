@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{migrate, stats};
+use crate::{migrate, serve, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -33,6 +33,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Stats(stats::Stats),
+    Serve(serve::Serve),
 }
 
 impl Command {
@@ -40,6 +41,7 @@ impl Command {
         match self {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
         }
     }
 
@@ -47,6 +49,7 @@ impl Command {
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Migrate(_) | Self::Stats(_) => false,
+            Self::Serve(_) => true,
         }
     }
 
@@ -55,6 +58,7 @@ impl Command {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Migrate(_) => false,
+            Self::Serve(_) => true,
         }
     }
 }

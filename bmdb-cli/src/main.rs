@@ -6,14 +6,15 @@
 //!    variant of `Command`, a line in `Command::run`.
 //! 2. Arguments are a `clap::Args` struct. Its doc comment is the help: a first line of what it does, a
 //!    blank line, then what people should know before they run it. Examples go to
-//!    `#[command(after_long_help = …)]`. Shared arguments are flattened in: [`watch::Watch`],
-//!    [`paging::Paging`], [`confirm::Confirm`], [`operator::Operator`], `MachineArg` for machines.
-//! 3. The answer is a struct that is a [`output::Report`]: `serde::Serialize` is what `--json` prints and
+//!    `#[command(after_long_help = …)]`. Shared arguments are flattened in: `Watch`, `Paging`,
+//!    `Confirm`, `Operator`, `OperatorWithReason`; a machine is a `MachineArg`.
+//! 3. The answer is a struct that is an `output::Report`: `serde::Serialize` is what `--json` prints and
 //!    `show` is what people see. Fields are in snake_case, times are `output::Time`, ids are
-//!    `output::Text`; a list is a [`paging::List`]. Describe it in `docs/cli/json.md`.
+//!    `output::Text`; a list is a `paging::List`. Describe it in `docs/cli/json.md`.
 //! 4. Reads go through `Context::reader`, verbs through `Context::session` or `Context::bmdb`; both
 //!    connect when they are first asked. Every error becomes a `Failure`, which knows its exit code: `?`
-//!    is enough. Print with `context.output.report(&answer)`, never with `println!`.
+//!    is enough. The closure of a read or a transaction stands in the call, or the compiler cannot find
+//!    out for how long its connection lives. Print with `context.output.report(&answer)`, never with `println!`.
 //! 5. Tests run the program: `bmdb(&db).args(["stats", "--json"]).run()` in `tests/it`. Afterwards
 //!    `BMDB_UPDATE_DOCS=1 cargo nextest run -p bmdb-cli reference` writes `docs/cli/README.md` anew.
 //!
@@ -27,10 +28,12 @@ mod exit;
 mod failure;
 mod global;
 mod log;
+mod machine_arg;
 mod migrate;
 mod operator;
 mod output;
 mod paging;
+mod serve;
 mod stats;
 mod usage;
 mod watch;

@@ -66,11 +66,13 @@ impl Session {
         works: impl IntoIterator<Item = Work>,
         release: Release,
     ) -> Vec<Result<(), EndError>> {
-        let works = works.into_iter().map(|work| (work, End::Released(release)));
+        let end = End::Released(release);
+        let outcome = end.outcome();
+        let works = works.into_iter().map(|work| (work, end.clone()));
         let ends = self.begin_all(works.collect());
         join_all(ends.into_iter().map(|(work, end, awaited)| async move {
             let ended = work.end_by_group(end, awaited).await;
-            work.conclude_by(ended.map(drop))
+            work.conclude_by(outcome, ended.map(drop))
         }))
         .await
     }

@@ -78,6 +78,7 @@ impl Bmdb {
         conn.give_back();
         let lease = Arc::new(Lease::new(id, terms, sent));
         self.component.registry.add(lease.clone());
+        self.component.meters.session_started.increment(1);
         let session = Session::new(self.component.clone(), lease);
         // Draining that began meanwhile has not seen it. What is dropped is closed.
         self.component.refuse_if_draining()?;
@@ -102,7 +103,7 @@ impl Bmdb {
     /// # Errors
     /// A database error.
     pub async fn free_lost_work(&self) -> Result<Losses, TxError> {
-        loss::free(&self.component.pool).await
+        loss::free(&self.component.pool, &self.component.tally).await
     }
 
     /// Takes a turn of the janitor now, whether this component has one or not: frees the work of
@@ -114,7 +115,13 @@ impl Bmdb {
     /// # Errors
     /// A database error. The work that was freed before a chunk failed stays free.
     pub async fn janitor_turn(&self) -> Result<Turn, TxError> {
-        janitor::take_turn(&self.component.pool, &self.component.upkeep).await
+        let Component {
+            pool,
+            upkeep,
+            tally,
+            ..
+        } = &*self.component;
+        janitor::take_turn(pool, upkeep, tally).await
     }
 
     /// What a turn of the janitor would do now. Writes and locks nothing; reads all of the history

@@ -19,6 +19,7 @@ use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::progress::{InProgress, Progress};
 use crate::retry::Retry;
+use crate::tally::Tally;
 use bmdb_model::SessionId;
 use bmdb_model::connection::Backend;
 use bmdb_model::work::Attempt;
@@ -97,6 +98,7 @@ pub(crate) struct Chores {
 struct Doing {
     pool: Pool,
     registry: Arc<Registry>,
+    tally: Arc<Tally>,
     progress: Progress,
     /// Those that a task is at work for.
     sessions: Mutex<HashMap<SessionId, Todo>>,
@@ -104,11 +106,12 @@ struct Doing {
 
 impl Chores {
     /// Chores that are done over the connections of this pool, in the current runtime.
-    pub(crate) fn new(pool: Pool, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(pool: Pool, registry: Arc<Registry>, tally: Arc<Tally>) -> Self {
         Self {
             doing: Arc::new(Doing {
                 pool,
                 registry,
+                tally,
                 progress: Progress::new(),
                 sessions: Mutex::default(),
             }),
@@ -154,7 +157,7 @@ impl Doing {
                 Some(Todo::Tidy(mut tidy)) => {
                     // What a lost session held is given back when it is closed, or is the janitor's.
                     lease.state() == SessionState::Lost
-                        || tidy.try_to(&self.pool, retry.patience()).await
+                        || tidy.try_to(&self.pool, &self.tally, retry.patience()).await
                         || self.put_back(lease.session, tidy)
                 }
                 Some(Todo::Close) => self.close(&lease).await,
@@ -172,7 +175,7 @@ impl Doing {
         if lease.is_closed() {
             return true;
         }
-        let closed = close::close(&self.pool, lease, &self.registry).await;
+        let closed = close::close(&self.pool, lease, &self.registry, &self.tally).await;
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }

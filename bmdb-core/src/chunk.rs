@@ -8,7 +8,7 @@ use crate::transaction::run_unfenced;
 use bmdb_model::history::{self, Retention};
 use bmdb_model::notify::Notify;
 use bmdb_model::upkeep::{self, Progress, Task};
-use bmdb_model::{MachineId, Process, connection, plan};
+use bmdb_model::{MachineId, Process, connection, plan, tally};
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
@@ -21,6 +21,12 @@ pub(crate) const ROWS: u32 = 5000;
 
 /// How long a pass over the history takes.
 const TRIM_PERIOD: Duration = Duration::from_secs(86_400);
+
+/// The pause between additions of the tally while attempts are counted.
+const TALLY_PAUSE: Duration = Duration::from_secs(60);
+
+/// And while none are.
+const TALLY_IDLE_PAUSE: Duration = Duration::from_secs(300);
 
 /// The shortest pause between two chunks: what there is to do for the largest fleet and in the longest
 /// history must stay a small part of what the database does.
@@ -51,6 +57,11 @@ pub enum Chunk {
         /// How many rows.
         rows: u64,
     },
+    /// The tally of minutes that are over was added up, and what is not to be kept of it deleted.
+    TallyTrimmed {
+        /// How many rows are gone by that.
+        rows: u64,
+    },
 }
 
 /// Which upkeep a component does, and how.
@@ -68,6 +79,7 @@ impl Upkeep {
         let tasks = [
             config.replan_period.map(|_| Task::Plan),
             config.retention.map(|_| Task::TrimHistory),
+            config.tally_interval.map(|_| Task::TrimTally),
         ];
         Self {
             replan_period: config.replan_period,
@@ -90,6 +102,9 @@ impl Upkeep {
             Ok(None) => {}
             Ok(Some(Chunk::Trimmed { rows })) => {
                 tracing::debug!(rows, "trimmed a chunk of history");
+            }
+            Ok(Some(Chunk::TallyTrimmed { rows })) => {
+                tracing::debug!(rows, "trimmed the tally");
             }
             Ok(Some(Chunk::Planned { machines, broken })) => {
                 tracing::debug!(machines, "planned a chunk of the fleet anew");
@@ -121,6 +136,9 @@ impl Upkeep {
         task: Task,
         progress: Progress,
     ) -> Result<Option<Chunk>, TxError> {
+        if task == Task::TrimTally {
+            return trim_tally(conn, progress).await.map(Some);
+        }
         let after = progress.after_machine;
         let (chunk, next, period) = match (task, self.replan_period, self.retention) {
             (Task::Plan, Some(period), _) => {
@@ -159,6 +177,19 @@ impl Chunk {
             _ => None,
         }
     }
+}
+
+/// Not by passes: its rows are few, and become ready to be added up by the minute.
+async fn trim_tally(conn: &mut AsyncPgConnection, progress: Progress) -> Result<Chunk, TxError> {
+    let rows = tally::trim(conn, ROWS).await?;
+    let pause = match rows {
+        0 => TALLY_IDLE_PAUSE,
+        rows if rows >= ROWS.into() => SHORTEST_PAUSE,
+        _ => TALLY_PAUSE,
+    };
+    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    upkeep::move_on(conn, Task::TrimTally, progress, pause, None).await?;
+    Ok(Chunk::TallyTrimmed { rows })
 }
 
 fn note(failure: &str) -> String {

@@ -6,6 +6,7 @@ use crate::patience::Patience;
 use crate::pool::Checkout;
 use crate::retry::Retry;
 use crate::session::{Session, SessionInner};
+use crate::telemetry;
 use crate::transaction::{self, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_model::connection::Backend;
@@ -13,6 +14,7 @@ use bmdb_model::work::{self, Batch, Claimed, Head};
 use bmdb_model::{Failure, Process, Provider};
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument;
 
 /// What to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +102,17 @@ pub(crate) struct Answer {
 impl SessionInner {
     /// See [`Session::claim`].
     pub(crate) async fn claim(
+        self: &Arc<Self>,
+        claim: &Claim,
+        reach: Reach,
+    ) -> Result<Answer, TxError> {
+        self.refuse_new_work()?;
+        let span = telemetry::claim(self.lease().session, &claim.process, claim.limit);
+        let claiming = self.claim_if_allowed(claim, reach).instrument(span);
+        self.component.meters.claim(&claim.process, claiming).await
+    }
+
+    async fn claim_if_allowed(
         self: &Arc<Self>,
         claim: &Claim,
         reach: Reach,

@@ -6,9 +6,11 @@ use crate::lease::Lease;
 use crate::patience::Patience;
 use crate::pool::Pool;
 use crate::retry::Retry;
+use crate::tally::Tally;
 use crate::together::MOST;
 use crate::transaction::run_unfenced_by;
-use bmdb_model::work::{self, Ended, Release};
+use bmdb_model::history::Outcome;
+use bmdb_model::work::{self, Attempt, Ended, Release};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 
@@ -20,24 +22,34 @@ pub(crate) fn give_up(lease: &Lease, registry: &Registry) {
 }
 
 /// Closes a session, for as long as its lease would have lasted.
-pub(crate) async fn close(pool: &Pool, lease: &Lease, registry: &Registry) -> Result<(), TxError> {
+pub(crate) async fn close(
+    pool: &Pool,
+    lease: &Lease,
+    registry: &Registry,
+    tally: &Tally,
+) -> Result<(), TxError> {
     give_up(lease, registry);
     let id = lease.session;
     let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
     let retry = Retry::new(lease.terms.interval(), Patience::of_closing(pool, lease));
     let closed = run_unfenced_by(pool, retry, &body).await;
-    if matches!(closed, Ok(()) | Err(TxError::SessionExpired)) {
+    if matches!(closed, Ok(_) | Err(TxError::SessionExpired)) {
         lease.mark_closed();
     }
-    closed
+    for attempt in closed? {
+        tally.ended(&attempt.process, Outcome::Canceled);
+    }
+    Ok(())
 }
 
-/// The session's row is locked first, so that no claim or end of it can be under way.
-async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxError> {
+/// The session's row is locked first, so that no claim or end of it can be under way. Returns what was
+/// still held.
+async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attempt>, TxError> {
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
-    for group in work::held_by(conn, id).await?.chunks(MOST) {
+    let held = work::held_by(conn, id).await?;
+    for group in held.chunks(MOST) {
         let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
         let ended = work::release_all(conn, id, &releases).await?;
         if ended.iter().any(|ended| *ended != Ended::Done(())) {
@@ -45,5 +57,5 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<(), TxErr
         }
     }
     session::delete(conn, &[id]).await?;
-    Ok(())
+    Ok(held)
 }

@@ -10,17 +10,25 @@ use crate::janitor;
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::retry::Retry;
+use crate::tally::{self, Tally};
+use crate::telemetry::{self, Meters};
 use crate::wake::Wakeups;
 use bmdb_model::connection::ConnectionInfo;
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::notify::Notify;
 use bmdb_model::{Process, process};
 use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a session's end waits until the tally has been told.
+const LAST_COUNTS: Duration = Duration::from_secs(1);
 
 pub(crate) struct Component {
     pub(crate) config: Config,
@@ -30,9 +38,11 @@ pub(crate) struct Component {
     /// The works, and the operations of sessions.
     pub(crate) progress: Progress,
     pub(crate) wakeups: Wakeups,
+    pub(crate) tally: Arc<Tally>,
     /// Whether what is planned is notified of.
     pub(crate) notify: Notify,
     pub(crate) upkeep: Upkeep,
+    pub(crate) meters: Arc<Meters>,
     target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
@@ -61,20 +71,31 @@ impl Component {
         // A connection of their own: giving work back must not wait for the work of others.
         let chore_target = target.for_chores(chores::LOCK_LIMIT);
         let chore_pool = Pool::new(chore_target, 1, &config);
-        let chores = Chores::new(chore_pool, registry.clone());
+        let tally = Arc::new(Tally::new(config.tally_interval.is_some()));
+        let chores = Chores::new(chore_pool, registry.clone(), tally.clone());
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
+        let meters = Arc::new(Meters::new(&config.component));
+        let gauges = telemetry::keep(meters.clone(), pool.clone(), registry.clone());
+        tasks.push(tokio::spawn(gauges).abort_handle());
         let notify = target.notify(&info);
         let upkeep = Upkeep::new(&config, notify);
         if let Some(interval) = config.janitor_interval {
-            let janitor = janitor::run(pool.clone(), registry.clone(), upkeep.clone(), interval);
+            let shared = (pool.clone(), registry.clone(), tally.clone());
+            let janitor = janitor::run(shared, upkeep.clone(), interval);
             tasks.push(tokio::spawn(janitor).abort_handle());
+        }
+        if let Some(interval) = config.tally_interval {
+            let telling = tally::run(pool.clone(), tally.clone(), interval);
+            tasks.push(tokio::spawn(telling).abort_handle());
         }
         let can_listen = info.engine.has_listen_notify();
         Ok(Self {
             wakeups: Wakeups::new(can_listen.then(|| target.clone())),
+            tally,
             notify,
             upkeep,
+            meters,
             config,
             pool,
             registry,
@@ -107,6 +128,25 @@ impl Component {
         migration::check(conn).await?;
         self.schema_checked.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tells the tally's last counts, for nobody may come any more to tell them.
+    pub(crate) async fn tell_by(&self, until: Instant) {
+        // Boxed, or the types of futures that contain it are too deep for the compilers of others.
+        let telling = self.tally.tell(&self.pool).boxed();
+        let told = timeout_at(until, telling).await;
+        match told {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the tally's last counts are lost"),
+            Err(_) => tracing::debug!("no time was left for the tally's last counts"),
+        }
+    }
+
+    /// The same when no session is left: a short program may end now.
+    pub(crate) async fn tell_if_over(&self) {
+        if self.registry.all().is_empty() {
+            self.tell_by(Instant::now() + LAST_COUNTS).await;
+        }
     }
 
     pub(crate) fn start_draining(&self) {

@@ -83,6 +83,14 @@ pub struct Config {
     /// A pass over the history takes a day, in chunks as above. Each janitor goes by its own setting,
     /// so give all components of a database the same: it goes by the one that keeps least.
     pub retention: Option<Retention>,
+    /// How often this component adds to the database's tally of attempts
+    /// ([`bmdb_model::tally`]) what it has counted of starts and ends, which consoles draw: one small
+    /// statement, and none when nothing happened. Default: 10 s. `None`: what it does is not counted,
+    /// and its janitor takes no part in adding up.
+    ///
+    /// [`Bmdb::drain`](crate::Bmdb::drain) and [`Session::close`](crate::Session::close) of the last
+    /// session tell what is left. A component that dies takes what it has not told along.
+    pub tally_interval: Option<Duration>,
     /// Whether transactions that make machines due notify waiting pollers ([`Poller`](crate::Poller)),
     /// once for each process. Default: yes; on engines without `LISTEN` and `NOTIFY` never.
     ///
@@ -112,6 +120,7 @@ impl Config {
             janitor_interval: Some(Duration::from_secs(1)),
             replan_period: Some(Duration::from_secs(3600)),
             retention: Some(Retention::default()),
+            tally_interval: Some(Duration::from_secs(10)),
             notify: true,
             environment: None,
         }
@@ -214,6 +223,15 @@ impl Config {
     #[must_use]
     pub fn retention(self, retention: Option<Retention>) -> Self {
         Self { retention, ..self }
+    }
+
+    /// The same with another interval of the tally, or without one: see [`Config::tally_interval`].
+    #[must_use]
+    pub fn tally_interval(self, interval: Option<Duration>) -> Self {
+        Self {
+            tally_interval: interval,
+            ..self
+        }
     }
 }
 

@@ -16,7 +16,7 @@ impl Bmdb {
     /// 2. Works, and other operations that are under way, get up to `limit` to end by themselves.
     /// 3. All sessions are closed: what is still held is given back without a verdict, and whoever holds
     ///    it is told by [`Work::lost`](crate::Work::lost).
-    /// 4. What runs in the background is done, and connections that nobody uses are closed.
+    /// 4. What runs in the background is done, the tally is told, and connections that nobody uses are closed.
     ///
     /// Comes back at the latest [`Config::connect_timeout`](crate::Config::connect_timeout) after the
     /// limit, whatever the database does. Returns whether everything ended by itself.
@@ -43,6 +43,7 @@ impl Bmdb {
             component.chores.add(Chore::Close(lease.clone()));
         }
         let idle = timeout_at(until, component.chores.idle()).await;
+        component.tell_by(until).await;
         component.pool.close_idle();
         component.chores.close_idle_connection();
         if idle.is_ok() && leases.iter().all(|lease| lease.is_closed()) {

@@ -5,6 +5,7 @@ mod within;
 use crate::config::History;
 use crate::error::TxError;
 use crate::retry::Retry;
+use crate::telemetry::{self, WorkResult};
 use crate::together::{Alone, Awaited, End, Verdict, end_all};
 use crate::transaction::{Tx, TxFn, TxOptions};
 use crate::work::Work;
@@ -13,6 +14,7 @@ use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Ended, Fate, Release};
 use bmdb_model::{Failure, hold};
 use chrono::{DateTime, Utc};
+use tracing::Instrument;
 
 /// Why an end failed, and the work itself if it is still held: retry, fail or cancel it.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl Work {
     {
         let finish = End::Released(Release::Finished);
         let finished = self.end_within(options, &finish, &body).await;
-        self.conclude_by(finished.map(|(value, _)| value))
+        self.conclude_by(Outcome::Finished, finished.map(|(value, _)| value))
     }
 
     /// Ends the work as finished without changing any tag: one statement and one round trip, as are
@@ -107,7 +109,7 @@ impl Work {
     /// As [`Work::finish`].
     pub async fn finish_unchanged(self) -> Result<(), EndError> {
         let ended = self.end_by(End::Released(Release::Finished)).await;
-        self.conclude_by(ended.map(drop))
+        self.conclude_by(Outcome::Finished, ended.map(drop))
     }
 
     /// Ends the work as failed: the machine rests for the next interval of `backoff`, which is
@@ -155,7 +157,7 @@ impl Work {
     /// As [`Work::finish`].
     pub async fn cancel(self) -> Result<(), EndError> {
         let ended = self.end_by(End::Released(Release::Canceled)).await;
-        self.conclude_by(ended.map(drop))
+        self.conclude_by(Outcome::Canceled, ended.map(drop))
     }
 
     /// The next interval of a backoff, and the end that makes the machine rest for it.
@@ -185,6 +187,15 @@ impl Work {
     /// Waits for an end that is on its way together with others; what comes to no verdict there
     /// ends alone.
     pub(crate) async fn end_by_group(
+        &self,
+        end: End,
+        awaited: Option<Awaited>,
+    ) -> Result<Option<DateTime<Utc>>, Why> {
+        let span = telemetry::end(&self.span(), end.outcome().into());
+        self.await_end(end, awaited).instrument(span).await
+    }
+
+    async fn await_end(
         &self,
         end: End,
         awaited: Option<Awaited>,
@@ -223,6 +234,9 @@ impl Work {
                 Ok(verdicts) => {
                     conn.give_back();
                     let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
+                    if let Ended::Done(_) = verdict {
+                        self.count_end(end.outcome());
+                    }
                     return self.judge(verdict, &end, in_doubt, &mut retry).await;
                 }
                 Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),
@@ -270,6 +284,7 @@ impl Work {
             match self.fate(retry).await {
                 Ok(Fate::Held) => return Some(Settled::Held),
                 Ok(Fate::Ended(ended, until)) if ended == outcome => {
+                    self.count_end(outcome);
                     return Some(Settled::Ended(until));
                 }
                 Ok(Fate::Ended(other, _)) => return Some(Settled::Gone(self.gone_by(other))),
@@ -289,6 +304,13 @@ impl Work {
         session.refuse_if_lost().err().unwrap_or(TxError::WorkLost)
     }
 
+    fn count_end(&self, outcome: Outcome) {
+        self.session()
+            .component
+            .tally
+            .ended(self.process(), outcome);
+    }
+
     async fn fate(&self, retry: &mut Retry) -> Result<Fate, TxError> {
         let mut conn = retry.checkout(&self.session().component.pool).await?;
         let fate = work::fate(&mut conn, self.attempt());
@@ -306,18 +328,26 @@ impl Work {
             let until = until.ok_or(Why::Gone(TxError::WorkLost))?;
             Ok(Failed { interval, until })
         });
-        self.conclude_by(failed)
+        self.conclude_by(Outcome::Failed, failed)
     }
 
     /// Work that is gone needs no end, and is cancelled all the same when it is dropped: that costs a
     /// statement in the background, and errs on the side of a free machine.
-    pub(crate) fn conclude_by<T>(self, ended: Result<T, Why>) -> Result<T, EndError> {
+    pub(crate) fn conclude_by<T>(
+        mut self,
+        outcome: Outcome,
+        ended: Result<T, Why>,
+    ) -> Result<T, EndError> {
         match ended {
             Ok(value) => {
+                self.count(outcome.into());
                 self.conclude();
                 Ok(value)
             }
-            Err(Why::Gone(reason)) => Err(EndError { reason, work: None }),
+            Err(Why::Gone(reason)) => {
+                self.count(WorkResult::Lost);
+                Err(EndError { reason, work: None })
+            }
             // No later end could change anything: the machine is freed by others, or has been.
             Err(Why::Failed(reason)) if self.session().refuse_if_lost().is_err() => {
                 Err(EndError { reason, work: None })

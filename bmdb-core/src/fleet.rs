@@ -14,7 +14,9 @@ mod parse;
 
 use crate::error::TxError;
 use crate::transaction::Tx;
-use bmdb_model::{MachineId, ProvidedMachine, machine, provided};
+use bmdb_model::provided::{self, KnownMachine};
+use bmdb_model::{MachineId, ProvidedMachine, machine};
+use std::collections::HashSet;
 
 /// How many machines one statement inserts; a statement has at most 65,535 binds.
 const CHUNK: usize = 5000;
@@ -23,6 +25,16 @@ const CHUNK: usize = 5000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fleet {
     machines: Vec<ProvidedMachine>,
+}
+
+/// What became of a fleet of which some machines were known already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The machines that were created, in the order of the file.
+    pub created: Vec<MachineId>,
+    /// Those that were passed over, under the ids by which they are known.
+    pub skipped: Vec<ProvidedMachine>,
 }
 
 /// What is wrong with a fleet file, and where.
@@ -79,12 +91,57 @@ impl Tx<'_> {
     pub async fn import_fleet(&mut self, fleet: &Fleet) -> Result<(), TxError> {
         for machines in fleet.machines.chunks(CHUNK) {
             provided::refuse_known(self, machines).await?;
-            let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
-            machine::create(self, &ids).await?;
-            provided::insert_all(self, machines).await?;
-            self.made(ids);
+            self.import(machines).await?;
         }
         Ok(())
+    }
+
+    /// Creates the machines of a fleet that are not known yet, with their tag `provided`. Known is a
+    /// machine whose provider and provider's id are in the database; it stays as it is, also where the
+    /// file has it otherwise.
+    ///
+    /// # Errors
+    /// [`bmdb_model::Error::MachineExists`] for a machine id of the file that belongs to another
+    /// machine; the database's.
+    pub async fn import_unknown(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
+        let mut imported = Imported::default();
+        for machines in fleet.machines.chunks(CHUNK) {
+            let known = provided::known(self, machines).await?;
+            let passed_over: HashSet<MachineId> =
+                known.iter().map(|known| known.listed.machine_id).collect();
+            for known in known {
+                imported.skipped.push(under_its_id(known)?);
+            }
+            let new = machines
+                .iter()
+                .filter(|m| !passed_over.contains(&m.machine_id));
+            let new: Vec<ProvidedMachine> = new.cloned().collect();
+            self.import(&new).await?;
+            imported.created.extend(new.iter().map(|m| m.machine_id));
+        }
+        Ok(imported)
+    }
+
+    async fn import(&mut self, machines: &[ProvidedMachine]) -> Result<(), TxError> {
+        let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
+        machine::create(self, &ids).await?;
+        provided::insert_all(self, machines).await?;
+        self.made(ids);
+        Ok(())
+    }
+}
+
+/// The machine as it is known, if it is the one that the file means.
+fn under_its_id(known: KnownMachine) -> Result<ProvidedMachine, bmdb_model::Error> {
+    let listed = known.listed;
+    match known.provided {
+        Some(machine) if machine == listed.machine_id || !known.id_is_taken => {
+            Ok(ProvidedMachine {
+                machine_id: machine,
+                ..listed
+            })
+        }
+        _ => Err(bmdb_model::Error::MachineExists(listed.machine_id)),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::connect::Target;
 use crate::lease::{Lease, SessionState};
 use crate::retry::{Delays, jittered};
+use crate::telemetry;
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// The longest time in which an answer is expected, and for which the server works on one: a statement
 /// this short that takes so long will not do better later. A shorter limit is the client's; the server
@@ -80,7 +82,9 @@ pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registr
             continue;
         };
         let began = Instant::now();
-        let pause = match beat_once(&target, &mut conn, &leases, period).await {
+        let beating = beat_once(&target, &mut conn, &leases, period);
+        let span = telemetry::heartbeat(leases.len());
+        let pause = match beating.instrument(span).await {
             Ok(()) => {
                 failing = None;
                 let pause = period.saturating_sub(began.elapsed());

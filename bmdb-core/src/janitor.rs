@@ -6,6 +6,7 @@ use crate::heartbeat::Registry;
 use crate::loss::{self, Losses};
 use crate::pool::Pool;
 use crate::retry::jittered;
+use crate::tally::Tally;
 use bmdb_model::upkeep::{self, Look, Task};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,11 @@ pub struct Turn {
 
 /// Takes turns until it is aborted, at least once in an interval. Many janitors do not hurt: they skip
 /// what others have locked.
-pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, upkeep: Upkeep, interval: Duration) {
+pub(crate) async fn run(
+    (pool, registry, tally): (Pool, Arc<Registry>, Arc<Tally>),
+    upkeep: Upkeep,
+    interval: Duration,
+) {
     let entropy = uuid::Uuid::new_v4().as_u128();
     let mut standing = Standing::default();
     // Beside the loop, so that lost work never waits for a chunk. They end with it.
@@ -42,7 +47,7 @@ pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, upkeep: Upkeep, int
             continue;
         };
         if expired {
-            free(&pool).await;
+            free(&pool, &tally).await;
         }
         if !due.is_empty() && chunks.is_empty() {
             let (pool, upkeep) = (pool.clone(), upkeep.clone());
@@ -56,8 +61,12 @@ pub(crate) async fn run(pool: Pool, registry: Arc<Registry>, upkeep: Upkeep, int
 }
 
 /// One turn, now.
-pub(crate) async fn take_turn(pool: &Pool, upkeep: &Upkeep) -> Result<Turn, TxError> {
-    let losses = loss::free(pool).await?;
+pub(crate) async fn take_turn(
+    pool: &Pool,
+    upkeep: &Upkeep,
+    tally: &Tally,
+) -> Result<Turn, TxError> {
+    let losses = loss::free(pool, tally).await?;
     let mut turn = Turn {
         losses,
         ..Turn::default()
@@ -106,8 +115,8 @@ async fn look(pool: &Pool, tasks: &[Task]) -> Option<Look> {
     })
 }
 
-async fn free(pool: &Pool) {
-    match loss::free(pool).await {
+async fn free(pool: &Pool, tally: &Tally) {
+    match loss::free(pool, tally).await {
         Ok(losses) => {
             for lost in &losses.attempts {
                 tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "freed lost work");

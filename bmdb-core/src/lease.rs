@@ -4,6 +4,7 @@
 use crate::terms::Terms;
 use bmdb_model::SessionId;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -82,6 +83,11 @@ impl Lease {
     /// How long the lease may be trusted if no further heartbeat goes through.
     pub(crate) fn trusted_until(&self) -> Instant {
         self.trust.borrow().until(self.terms)
+    }
+
+    /// How long ago the last heartbeat that was answered had been sent.
+    pub(crate) fn unconfirmed_for(&self) -> Duration {
+        self.trust.borrow().confirmed.elapsed()
     }
 
     /// Since when the lease is lost, if it is.
@@ -164,7 +170,6 @@ impl Trust {
 mod tests {
     use super::*;
     use crate::terms::SessionOptions;
-    use std::time::Duration;
 
     /// Suspect ten thirds of a second after a beat, lost after four seconds.
     fn lease() -> Lease {

@@ -78,6 +78,8 @@ mod retry;
 mod session;
 mod start;
 mod tags;
+mod tally;
+pub mod telemetry;
 mod terms;
 mod tls;
 mod together;

@@ -2,8 +2,10 @@
 
 use crate::error::TxError;
 use crate::pool::Pool;
+use crate::tally::Tally;
 use crate::transaction::run_unfenced;
 use bmdb_backoff::{Backoff, Factor, Seconds};
+use bmdb_model::history::Outcome;
 use bmdb_model::loss::{self, LostAttempt, LostItem};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
@@ -40,12 +42,15 @@ struct Batch {
 }
 
 /// Frees the work of all sessions that have expired, in bounded batches.
-pub(crate) async fn free(pool: &Pool) -> Result<Losses, TxError> {
+pub(crate) async fn free(pool: &Pool, tally: &Tally) -> Result<Losses, TxError> {
     let mut all = Losses::default();
     loop {
         let free = async |conn: &mut AsyncPgConnection| Ok(free_batch(conn).await?);
         let Batch { losses, is_more } = run_unfenced(pool, RETRY_FOR, &free).await?;
         let is_last = losses.sessions.is_empty() && !is_more;
+        for lost in &losses.attempts {
+            tally.ended(&lost.process, Outcome::Expired);
+        }
         all.sessions.extend(losses.sessions);
         all.attempts.extend(losses.attempts);
         if is_last {

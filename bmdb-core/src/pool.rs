@@ -11,6 +11,7 @@ use deadpool::managed::{
 };
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
+use futures_util::FutureExt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ impl Manager for Connector {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Link, ConnectError> {
-        let (mut conn, info) = self.0.connect().await?;
+        // Boxed: every operation's future contains this one, whose type is so deep that what is built on
+        // top of it meets the compiler's limit.
+        let (mut conn, info) = self.0.connect().boxed().await?;
         let planned = plan_once(&mut conn).await;
         planned.map_err(|source| ConnectError::SetUp {
             target: self.0.describe(),
@@ -51,6 +54,13 @@ impl Manager for Connector {
         }
         Ok(())
     }
+}
+
+/// How busy a pool is, in connections and operations.
+pub(crate) struct Load {
+    pub(crate) size: usize,
+    pub(crate) in_use: usize,
+    pub(crate) waiting: usize,
 }
 
 /// A bounded number of connections.
@@ -84,6 +94,16 @@ impl Pool {
     /// How long the server works on a statement.
     pub(crate) fn statement_timeout(&self) -> Duration {
         self.statement_timeout
+    }
+
+    /// How busy it is now.
+    pub(crate) fn load(&self) -> Load {
+        let status = self.connections.status();
+        Load {
+            size: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
     }
 
     /// Closes the connections that nobody uses; whoever needs one later makes it anew.

@@ -10,7 +10,7 @@ use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::loss::{self, LostItem};
 use bmdb_model::session::{self, SessionRow};
 use bmdb_model::upkeep::{self, Task, UpkeepRow};
-use bmdb_model::{SessionId, history, machine};
+use bmdb_model::{SessionId, history, machine, tally};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 
@@ -115,5 +115,6 @@ async fn size(
             history::surplus(conn, retention, after, Some(ROWS)).await
         }
         (Task::TrimHistory, None) => Ok(0),
+        (Task::TrimTally, _) => tally::surplus(conn, ROWS).await,
     }
 }

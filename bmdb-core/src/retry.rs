@@ -5,6 +5,7 @@ use crate::patience::Patience;
 use crate::pool::{Checkout, Pool};
 use crate::progress::InProgress;
 use bmdb_model::Failure;
+use metrics::Counter;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ pub(crate) struct Retry {
     /// Whether errors that cannot be told apart are tried again, a few times.
     unclassified: bool,
     patience: Patience,
+    retried: Counter,
     /// Kept for as long as there may be another try.
     _in_progress: Option<InProgress>,
 }
@@ -34,6 +36,7 @@ impl Retry {
             delays: Delays::new(Self::FIRST_DELAY, Self::LONGEST_DELAY),
             unclassified: false,
             patience,
+            retried: Counter::noop(),
             _in_progress: None,
         }
     }
@@ -42,6 +45,14 @@ impl Retry {
     pub(crate) fn in_progress(self, in_progress: InProgress) -> Self {
         Self {
             _in_progress: Some(in_progress),
+            ..self
+        }
+    }
+
+    /// The same, with each further try counted.
+    pub(crate) fn counted_by(self, retried: &Counter) -> Self {
+        Self {
+            retried: retried.clone(),
             ..self
         }
     }
@@ -83,6 +94,7 @@ impl Retry {
                 .deadline
                 .is_none_or(|deadline| Instant::now() + delay <= deadline);
         if in_time {
+            self.retried.increment(1);
             tokio::time::sleep(delay).await;
         }
         in_time

@@ -9,12 +9,14 @@ use crate::holdings::Holdings;
 use crate::lease::{Lease, SessionState};
 use crate::patience::Patience;
 use crate::retry::Retry;
+use crate::telemetry;
 use crate::together::{Awaited, End, Ends};
 use crate::transaction::{self, Opening, Ran, Tx, TxFn, TxOptions};
 use bmdb_model::SessionId;
 use bmdb_model::work::Attempt;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or
 /// fails with [`TxError::SessionExpired`].
@@ -175,8 +177,16 @@ impl Session {
     /// [`TxError::SessionExpired`] when it had expired already: the janitor frees what it held. After
     /// a database error, closing is tried on in the background until the lease runs out.
     pub async fn close(self) -> Result<(), TxError> {
-        let Component { pool, registry, .. } = &*self.inner.component;
-        close::close(pool, self.inner.lease(), registry).await
+        let component = &self.inner.component;
+        let Component {
+            pool,
+            registry,
+            tally,
+            ..
+        } = &**component;
+        close::close(pool, self.inner.lease(), registry, tally).await?;
+        component.tell_if_over().await;
+        Ok(())
     }
 }
 
@@ -190,7 +200,8 @@ impl SessionInner {
         &self,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
-        self.ends.begin(&self.component.pool, self.lease(), ends)
+        let Component { pool, tally, .. } = &*self.component;
+        self.ends.begin(pool, self.lease(), tally, ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {
@@ -218,6 +229,7 @@ impl SessionInner {
         let patience = Patience::of_session(&component.pool, self.lease().clone());
         Retry::new(limit.unwrap_or(component.config.retry_for), patience)
             .in_progress(component.progress.begin())
+            .counted_by(&component.meters.retried)
     }
 
     /// Runs a transaction; an expired session is given up here as well.
@@ -232,7 +244,11 @@ impl SessionInner {
         T: Send,
     {
         let pool = &self.component.pool;
-        let ran = transaction::run(pool, self.lease().session, opening, retry, body).await;
+        let id = self.lease().session;
+        let run = transaction::run(pool, id, opening, retry, body);
+        let run = run.instrument(telemetry::transaction(id));
+        let has_failed = |ran: &Result<_, _>| !matches!(ran, Ok(Ran::Committed(_)));
+        let ran = self.component.meters.transaction(run, has_failed).await;
         if matches!(ran, Ok(Ran::Expired)) {
             self.lease().lose();
         }

@@ -3,11 +3,13 @@
 use crate::error::{TxError, WorkError};
 use crate::retry::Retry;
 use crate::session::Session;
+use crate::telemetry;
 use crate::transaction::{Tx, TxFn};
 use crate::work::Work;
 use bmdb_model::work::{self, Claimed, Gate};
 use bmdb_model::{Failure, MachineId, Process, machine};
 use std::sync::{Mutex, PoisonError};
+use tracing::Instrument;
 
 /// What one try found.
 enum Found {
@@ -42,8 +44,31 @@ impl Session {
             + Send
             + Sync,
     {
+        self.inner.refuse_new_work()?;
+        let span = telemetry::claim(self.id(), process, 1);
+        let starting = self.start(process, &retrieve).instrument(span);
+        let has_failed = |started: &Result<_, WorkError>| {
+            use WorkError::{BackedOff, Conflict, Held, NothingToDo};
+            let is_reason = |error| {
+                matches!(
+                    error,
+                    &NothingToDo | &Conflict { .. } | &BackedOff { .. } | &Held { .. }
+                )
+            };
+            !started.as_ref().err().is_none_or(is_reason)
+        };
+        let meters = &self.inner.component.meters;
+        meters.transaction(starting, has_failed).await
+    }
+
+    async fn start<F>(&self, process: &Process, retrieve: &F) -> Result<Work, WorkError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<Vec<MachineId>, TxError>, Fut: Send>
+            + Send
+            + Sync,
+    {
         let session = &self.inner;
-        let (id, retrieve) = (session.lease().session, &retrieve);
+        let id = session.lease().session;
         let mut retry = session.retry(None);
         let tried = &Mutex::new(None);
         loop {

@@ -8,6 +8,7 @@
 use crate::lease::Lease;
 use crate::patience::Patience;
 use crate::pool::Pool;
+use crate::tally::Tally;
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{Failure, SessionId};
@@ -120,6 +121,7 @@ impl Ends {
         self: &Arc<Self>,
         pool: &Pool,
         lease: &Arc<Lease>,
+        tally: &Arc<Tally>,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
         let mut queue = self.lock();
@@ -140,6 +142,7 @@ impl Ends {
         if is_neglected {
             let served = Served {
                 ends: self.clone(),
+                tally: tally.clone(),
                 is_done: false,
             };
             let patience = Patience::of_session(pool, lease.clone());
@@ -158,6 +161,7 @@ impl Ends {
 /// whoever waits is told so by the drop of the answer's sender.
 struct Served {
     ends: Arc<Ends>,
+    tally: Arc<Tally>,
     is_done: bool,
 }
 
@@ -196,7 +200,7 @@ impl Served {
             for group in [failed, released] {
                 if !group.is_empty() {
                     let verdicts = end(&pool, &patience, session, &group).await;
-                    tell(group, verdicts);
+                    tell(group, verdicts, &self.tally);
                 }
             }
         }
@@ -229,12 +233,15 @@ async fn end(
     }
 }
 
-fn tell(group: Vec<Waiting>, verdicts: Result<Vec<Verdict>, Alone>) {
+fn tell(group: Vec<Waiting>, verdicts: Result<Vec<Verdict>, Alone>, tally: &Tally) {
     let verdicts: Vec<Result<Verdict, Alone>> = match verdicts {
         Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
         Err(alone) => vec![Err(alone); group.len()],
     };
     for (waiting, verdict) in group.into_iter().zip(verdicts) {
+        if let Ok(Ended::Done(_)) = verdict {
+            tally.ended(&waiting.attempt.process, waiting.end.outcome());
+        }
         // Whoever has dropped its work is not waiting any more.
         let _ = waiting.answer.send(verdict);
     }

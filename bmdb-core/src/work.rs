@@ -1,13 +1,16 @@
 //! Work: an exclusive hold on (machine, process) that outlives transactions.
 
 use crate::chores::Chore;
+use crate::lease::SessionState;
 use crate::progress::InProgress;
 use crate::session::SessionInner;
+use crate::telemetry::{self, Held, WorkResult};
 use bmdb_backoff::Seconds;
 use bmdb_model::work::{Attempt, Claimed};
 use bmdb_model::{Fence, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
+use tracing::Span;
 
 /// A work item held by a session. It ends exactly once: with [`Work::finish`], [`Work::fail`] or
 /// [`Work::cancel`]; one that is dropped is cancelled in the background.
@@ -18,6 +21,8 @@ pub struct Work {
     previous_interval: Option<Seconds>,
     failures: i64,
     ended: bool,
+    held: Held,
+    span: Span,
     /// Draining waits for it.
     _in_progress: InProgress,
 }
@@ -26,6 +31,8 @@ impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
         session.holdings.remember(claimed.fence);
         let in_progress = session.component.progress.begin();
+        let waited = claimed.ready_at.map(|ready| claimed.started_at - ready);
+        session.component.tally.started(&process, waited);
         let attempt = Attempt {
             machine: claimed.machine,
             process,
@@ -33,6 +40,11 @@ impl Work {
             fence: claimed.fence,
             started_at: claimed.started_at,
         };
+        let held = session
+            .component
+            .meters
+            .begin(&attempt.process, attempt.fence, session.lease());
+        let span = telemetry::work(&attempt, claimed.failures.saturating_add(1));
         let previous_interval = claimed.previous_interval.map(Seconds::from_db);
         Self {
             session,
@@ -40,6 +52,8 @@ impl Work {
             previous_interval,
             failures: claimed.failures,
             ended: false,
+            held,
+            span,
             _in_progress: in_progress,
         }
     }
@@ -80,6 +94,21 @@ impl Work {
         self.failures
     }
 
+    /// The span to act on the machine in: it has the session, process, machine, fence, and how many
+    /// attempts in a row this is. It is at level info, and the ends of the work are inside.
+    ///
+    /// ```
+    /// use tracing::Instrument;
+    ///
+    /// async fn reboot(work: &bmdb_core::Work) {
+    ///     async { tracing::info!("rebooting") }.instrument(work.span()).await;
+    /// }
+    /// ```
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
     /// Resolves when the session's lease is lost: from then on somebody else may get the machine, so
     /// stop acting on it. See [`Session::lost`](crate::Session::lost).
     pub async fn lost(&self) {
@@ -92,6 +121,11 @@ impl Work {
 
     pub(crate) fn attempt(&self) -> &Attempt {
         &self.attempt
+    }
+
+    /// How it ended is known, whatever becomes of this.
+    pub(crate) fn count(&mut self, result: WorkResult) {
+        self.held.end(result);
     }
 
     /// The attempt has ended, or is somebody else's: there is nothing to give back.
@@ -107,6 +141,10 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if !self.ended {
+            self.count(match self.session.lease().state() {
+                SessionState::Lost => WorkResult::Lost,
+                SessionState::Live | SessionState::Suspect => WorkResult::Canceled,
+            });
             let holdings = self.session.holdings.clone();
             let chore = Chore::GiveBack(self.attempt.clone(), holdings);
             self.session.component.chores.add(chore);

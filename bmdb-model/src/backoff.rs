@@ -1,5 +1,9 @@
 //! Backoffs: which process rests on which machine, until when, and why.
 
+mod list;
+
+pub use list::{BackoffKey, ListedBackoff, Which, page};
+
 use crate::schema::work_backoff;
 use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};

@@ -3,7 +3,7 @@
 //! | role | may | for |
 //! |---|---|---|
 //! | [`OWNER`] | everything in the schema: it owns what is in there | migrations, definitions of processes |
-//! | [`COMPONENT`] | read all, write rows; no definition, no version, no table | control loops |
+//! | [`COMPONENT`] | read all, write rows; no definition, no version, no table; of what people did it adds rows and changes none | control loops, operators |
 //! | [`VIEWER`] | read all | consoles, people at a psql prompt |
 //!
 //! They are roles to be a member of; nobody logs in as one. The server's administrator makes the
@@ -43,6 +43,9 @@ const GUARDED: [&str; 3] = [
     "schema_compatibility",
     "__diesel_schema_migrations",
 ];
+
+/// What components add to and never change: the traces of what people did.
+const APPENDED: [&str; 1] = ["operator_action"];
 
 /// Why roles and privileges could not be set up. Nothing but roles was made then.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,11 @@
 //! History: what was started on a machine, and how it ended.
 
+mod of_session;
+mod page;
+
+pub use of_session::of_session_on_held;
+pub use page::{Entry, HistoryKey, PastAttempt, page};
+
 use crate::schema::work_history;
 use crate::statement::statement;
 use crate::text_enum::text_enum;

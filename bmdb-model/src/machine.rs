@@ -6,7 +6,7 @@ use crate::schema::{
     work_item,
 };
 use crate::statement::statement;
-use crate::{Error, MachineId};
+use crate::{Error, IdPrefix, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Uuid as SqlUuid};
@@ -109,6 +109,24 @@ pub async fn page(
         page = page.filter(machines::machine_id.gt(after));
     }
     Ok(page.load(conn).await?)
+}
+
+/// The first `limit` machines whose id begins so, in id order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn with_prefix(
+    conn: &mut AsyncPgConnection,
+    prefix: &IdPrefix,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    Ok(machines::table
+        .filter(machines::machine_id.between(prefix.first(), prefix.last()))
+        .order(machines::machine_id)
+        .limit(limit)
+        .select(machines::machine_id)
+        .load(conn)
+        .await?)
 }
 
 statement! {

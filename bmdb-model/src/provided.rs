@@ -8,7 +8,7 @@ use crate::{Error, MachineId, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -123,17 +123,61 @@ pub async fn insert_all(
     Ok(())
 }
 
+/// A machine of a list that is known already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMachine {
+    /// As it is in the list.
+    pub listed: ProvidedMachine,
+    /// Whether there is a machine with its id.
+    pub id_is_taken: bool,
+    /// Which machine has its provider's id.
+    pub provided: Option<MachineId>,
+}
+
 statement! {
-    /// The position of the first machine whose id, or whose provider's id, is taken.
-    Known<'a> = "SELECT n.position, m.machine_id IS NOT NULL \
+    /// Positions in the list, from 1, of machines of which the id or the provider's id is taken.
+    Known<'a> = "SELECT n.position, m.machine_id IS NOT NULL, p.machine_id \
          FROM unnest($1::uuid[], $2::text[], $3::text[]) \
               WITH ORDINALITY n (machine_id, provider, provider_id, position) \
          LEFT JOIN machines m ON m.machine_id = n.machine_id \
          LEFT JOIN machine_provided p ON (p.provider, p.provider_id) = (n.provider, n.provider_id) \
          WHERE m.machine_id IS NOT NULL OR p.machine_id IS NOT NULL \
-         ORDER BY n.position LIMIT 1";
+         ORDER BY n.position";
     (machines: &'a [MachineId] => Array<SqlUuid>, providers: &'a [&'a Provider] => Array<Text>, provider_ids: &'a [&'a str] => Array<Text>)
-    -> (BigInt, Bool)
+    -> (BigInt, Bool, Nullable<SqlUuid>)
+}
+
+/// Which machines of the list are known already, by their id or by their provider's; in its order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn known(
+    conn: &mut AsyncPgConnection,
+    listed: &[ProvidedMachine],
+) -> Result<Vec<KnownMachine>, Error> {
+    let machines: Vec<MachineId> = listed.iter().map(|m| m.machine_id).collect();
+    let providers: Vec<&Provider> = listed.iter().map(|m| &m.provided.provider).collect();
+    let provider_ids: Vec<&str> = listed
+        .iter()
+        .map(|m| m.provided.provider_id.as_str())
+        .collect();
+    let query = Known {
+        machines: &machines,
+        providers: &providers,
+        provider_ids: &provider_ids,
+    };
+    let rows: Vec<(i64, bool, Option<MachineId>)> = query.load(conn).await?;
+    let known = rows
+        .into_iter()
+        .filter_map(|(position, id_is_taken, provided)| {
+            let position = usize::try_from(position).ok()?.checked_sub(1)?;
+            Some(KnownMachine {
+                listed: listed.get(position)?.clone(),
+                id_is_taken,
+                provided,
+            })
+        });
+    Ok(known.collect())
 }
 
 /// Refuses a list of new machines of which one is known already, by its id or by its provider's.
@@ -144,32 +188,39 @@ pub async fn refuse_known(
     conn: &mut AsyncPgConnection,
     new: &[ProvidedMachine],
 ) -> Result<(), Error> {
-    let machines: Vec<MachineId> = new.iter().map(|m| m.machine_id).collect();
-    let providers: Vec<&Provider> = new.iter().map(|m| &m.provided.provider).collect();
-    let provider_ids: Vec<&str> = new
-        .iter()
-        .map(|m| m.provided.provider_id.as_str())
-        .collect();
-    let query = Known {
-        machines: &machines,
-        providers: &providers,
-        provider_ids: &provider_ids,
-    };
-    let first: Option<(i64, bool)> = query.get_result(conn).await.optional()?;
-    let Some((position, id_taken)) = first else {
-        return Ok(());
-    };
-    let known = usize::try_from(position - 1)
-        .ok()
-        .and_then(|position| new.get(position));
-    match known {
-        Some(known) if id_taken => Err(Error::MachineExists(known.machine_id)),
-        Some(known) => Err(Error::ProviderIdTaken {
-            provider: known.provided.provider.clone(),
-            provider_id: known.provided.provider_id.clone(),
-        }),
+    match known(conn, new).await?.into_iter().next() {
         None => Ok(()),
+        Some(KnownMachine {
+            listed,
+            id_is_taken: true,
+            ..
+        }) => Err(Error::MachineExists(listed.machine_id)),
+        Some(KnownMachine { listed, .. }) => Err(Error::ProviderIdTaken {
+            provider: listed.provided.provider,
+            provider_id: listed.provided.provider_id,
+        }),
     }
+}
+
+/// The machine that the provider knows by this id.
+///
+/// # Errors
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    provider: &Provider,
+    provider_id: &str,
+) -> Result<Option<MachineId>, Error> {
+    storable_non_empty("provider_id", provider_id)?;
+    let of_provider = machine_provided::provider
+        .eq(provider)
+        .and(machine_provided::provider_id.eq(provider_id));
+    Ok(machine_provided::table
+        .filter(of_provider)
+        .select(machine_provided::machine_id)
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 fn taken(result: QueryResult<usize>, provided: &Provided) -> Result<(), Error> {

@@ -57,6 +57,28 @@ pub async fn for_workflow(
     .await?)
 }
 
+/// The condition under which `process`, which is bound first in the statement, may work on the machines
+/// of a workflow's view `w` now.
+pub(crate) fn push_claimable<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    process: &'b Process,
+) -> QueryResult<()> {
+    out.push_sql(
+        " WHERE (w.ready_at IS NULL OR w.ready_at <= clock_timestamp()) \
+         AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = w.machine_id) \
+         AND NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = w.machine_id \
+         AND i.process = ",
+    );
+    out.push_bind_param::<Text, _>(process)?;
+    out.push_sql(
+        " AND i.backoff_until > clock_timestamp()) \
+         AND NOT EXISTS (SELECT 1 FROM work_item l WHERE l.machine_id = w.machine_id \
+         AND l.session_id IS NOT NULL AND l.lane = \
+         coalesce((SELECT d.lane FROM process_def d WHERE d.process = $1), $1))",
+    );
+    Ok(())
+}
+
 struct Retrieval<'a> {
     workflow: &'a str,
     process: &'a Process,
@@ -80,20 +102,8 @@ impl QueryFragment<Pg> for Retrieval<'_> {
              p.provider_ip_address, p.provider_location, p.provider_status FROM ",
         );
         out.push_identifier(self.workflow)?;
-        out.push_sql(
-            " w JOIN machine_provided p ON p.machine_id = w.machine_id \
-             WHERE (w.ready_at IS NULL OR w.ready_at <= clock_timestamp()) \
-             AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = w.machine_id) \
-             AND NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = w.machine_id \
-             AND i.process = ",
-        );
-        out.push_bind_param::<Text, _>(&self.process)?;
-        out.push_sql(
-            " AND i.backoff_until > clock_timestamp()) \
-             AND NOT EXISTS (SELECT 1 FROM work_item l WHERE l.machine_id = w.machine_id \
-             AND l.session_id IS NOT NULL AND l.lane = \
-             coalesce((SELECT d.lane FROM process_def d WHERE d.process = $1), $1))",
-        );
+        out.push_sql(" w JOIN machine_provided p ON p.machine_id = w.machine_id");
+        push_claimable(&mut out, self.process)?;
         if let Some(provider) = &self.provider {
             out.push_sql(" AND w.provider = ");
             out.push_bind_param::<Text, _>(provider)?;

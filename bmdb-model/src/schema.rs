@@ -170,6 +170,42 @@ diesel::table! {
 }
 
 diesel::table! {
+    attempt_tally (minute, process, event, writer) {
+        minute -> Timestamptz,
+        process -> Text,
+        event -> Text,
+        writer -> Uuid,
+        count -> Int8,
+        waits -> Int8,
+        waited_ms -> Int8,
+    }
+}
+
+diesel::table! {
+    operator_action (action_id) {
+        action_id -> Int8,
+        machine_id -> Nullable<Uuid>,
+        process -> Nullable<Text>,
+        session_id -> Nullable<Uuid>,
+        fence -> Nullable<Int8>,
+        verb -> Text,
+        operator -> Text,
+        reason -> Nullable<Text>,
+        details -> Nullable<Jsonb>,
+        acted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    work_poisoned (machine_id, process) {
+        machine_id -> Uuid,
+        process -> Text,
+        failures -> Int8,
+        losses -> Int8,
+    }
+}
+
+diesel::table! {
     schema_compatibility (singleton) {
         singleton -> Bool,
         oldest_compatible -> Text,

@@ -1,5 +1,9 @@
 //! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
 
+mod list;
+
+pub use list::{Held, ListedSession, SessionKey, find, page};
+
 use crate::connection::{Access, Isolation, beginning};
 use crate::error::{storable, storable_non_empty};
 use crate::plan::{self, Definitions};

@@ -16,6 +16,8 @@ text_enum! {
         Plan,
         /// Deleting the history that is not to be kept.
         TrimHistory,
+        /// Adding up the tally of attempts, and deleting the part of it that is not to be kept.
+        TrimTally,
     }
 }
 

@@ -4,6 +4,9 @@ mod cause;
 mod claim;
 mod end;
 mod head;
+mod held;
+mod longest;
+mod poisoned;
 mod rearm;
 
 pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
@@ -13,6 +16,9 @@ pub use end::{
     release_all,
 };
 pub use head::Head;
+pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
+pub use longest::{LongHeld, Longest, LongestFilter, LongestKey, longest_held};
+pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
 pub use rearm::{claim_planned, lock_due, seemingly_due};
 
 use crate::statement::statement;

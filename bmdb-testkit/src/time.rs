@@ -13,13 +13,19 @@ use tokio_postgres::SimpleQueryMessage;
 /// The tables come in the order in which bmdb locks them (machine, work item, the rest), which
 /// keeps the table locks below free of deadlocks with running components.
 const MOMENTS: &str = "
-    SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ',')
+    SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ','),
+           bool_or(EXISTS (SELECT 1 FROM pg_index i
+                           WHERE i.indrelid = c.oid AND i.indisunique AND a.attnum = ANY (i.indkey)))
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
       AND NOT c.relispartition AND c.relname <> 'sessions'
       AND a.atttypid = 'timestamptz'::regtype AND a.attgenerated = '' AND NOT a.attisdropped
     GROUP BY c.oid, c.relname
     ORDER BY c.relname <> 'machines', c.relname <> 'work_item', c.relname";
+
+/// Further than anybody moves time, and without a calendar.
+const FAR: &str = "+ interval '9000000 hours'";
+const BACK: &str = "- interval '9000000 hours'";
 
 impl TestDb {
     /// Lets this much time pass, as far as the database's records tell: backoffs, plans, tags,
@@ -41,17 +47,20 @@ impl TestDb {
             let (Some(table), Some(columns)) = (row.get(0), row.get(1)) else {
                 continue;
             };
+            let moved = |by: &str| {
+                let columns = columns.split(',');
+                let moved: Vec<String> = columns.map(|c| format!("{c} = {c} {by}")).collect();
+                format!("UPDATE {table} SET {};", moved.join(", "))
+            };
             let time = interval(time);
-            let moved: Vec<String> = columns
-                .split(',')
-                .map(|column| format!("{column} = {column} - {time}"))
-                .collect();
-            let moved = moved.join(", ");
+            // Where a moment is part of a key, a row would meet the one that is to move next: all move
+            // far away first.
+            let moved = match row.get(2) {
+                Some("t") => moved(FAR) + &moved(&format!("{BACK} - {time}")),
+                _ => moved(&format!("- {time}")),
+            };
             // Writing to a String does not fail.
-            let _ = writeln!(
-                sql,
-                "LOCK TABLE {table} IN EXCLUSIVE MODE; UPDATE {table} SET {moved};"
-            );
+            let _ = writeln!(sql, "LOCK TABLE {table} IN EXCLUSIVE MODE; {moved}");
         }
         sql.push_str("COMMIT;");
         Ok(client.batch_execute(&sql).await?)

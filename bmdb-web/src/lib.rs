@@ -28,10 +28,22 @@
 mod app;
 mod asked;
 mod assets;
+mod chart;
 mod component;
 mod console;
+mod guard;
+mod health;
 mod link;
+mod metrics;
+mod monitor;
 mod page;
 mod problem;
+mod sample;
+mod serve;
 
 pub use console::{Console, ConsoleOptions};
+pub use guard::{TlsError, TlsFiles, Token, TokenError};
+pub use metrics::console_metrics;
+pub use monitor::{Monitor, RecorderInstalled};
+pub use sample::{Latest, Sample, SampleOptions, Sampler};
+pub use serve::{ServeError, ServeOptions, Server};

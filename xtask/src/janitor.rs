@@ -170,6 +170,7 @@ fn turn_as_json(turn: &Turn) -> Value {
             json!({"planned": machines, "broken": broken.collect::<Vec<_>>()})
         }
         Chunk::Trimmed { rows } => json!({"trimmed": rows}),
+        Chunk::TallyTrimmed { rows } => json!({"tally_trimmed": rows}),
         _ => Value::Null,
     });
     let sessions = turn.losses.sessions.iter().map(ToString::to_string);
@@ -204,6 +205,7 @@ fn turn_as_text(turn: &Turn) -> String {
                 })
             }
             Chunk::Trimmed { rows } => writeln!(text, "rows of history deleted: {rows}"),
+            Chunk::TallyTrimmed { rows } => writeln!(text, "rows of the tally gone: {rows}"),
             _ => Ok(()),
         };
     }

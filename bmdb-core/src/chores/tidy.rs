@@ -4,10 +4,12 @@ use crate::error::TxError;
 use crate::holdings::Holdings;
 use crate::patience::Patience;
 use crate::pool::Pool;
+use crate::tally::Tally;
 use crate::together::MOST;
 use bmdb_model::Failure;
 use bmdb_model::connection::{self, Backend};
-use bmdb_model::work::{self, Attempt, Release};
+use bmdb_model::history::Outcome;
+use bmdb_model::work::{self, Attempt, Ended, Release};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +53,7 @@ impl Tidy {
     }
 
     /// Whether all of it is done; what is not is left.
-    pub(super) async fn try_to(&mut self, pool: &Pool, patience: &Patience) -> bool {
+    pub(super) async fn try_to(&mut self, pool: &Pool, tally: &Tally, patience: &Patience) -> bool {
         self.is_suspect |= !self.suspects.is_empty();
         let session = self.holdings.lease.session;
         if self.is_suspect {
@@ -60,29 +62,42 @@ impl Tidy {
                 Err(error) => tracing::debug!(%session, %error, "unknown claims not found yet"),
             }
         }
-        if let Err(error) = self.give_back(pool, patience).await {
+        if let Err(error) = self.give_back(pool, tally, patience).await {
             tracing::debug!(%session, %error, "dropped works not given back yet");
         }
         self.dropped.is_empty() && !self.is_suspect
     }
 
     /// Those that fail are left, behind the others; with the last error.
-    async fn give_back(&mut self, pool: &Pool, patience: &Patience) -> Result<(), TxError> {
+    async fn give_back(
+        &mut self,
+        pool: &Pool,
+        tally: &Tally,
+        patience: &Patience,
+    ) -> Result<(), TxError> {
         let most = if self.one_by_one { 1 } else { MOST };
         self.one_by_one = false;
         let (mut failed, mut failures, mut last) = (Vec::new(), 0, Ok(()));
         while !self.dropped.is_empty() && failures < FAILURES {
             let length = self.dropped.len().min(most);
             let group: Vec<Attempt> = self.dropped.drain(..length).collect();
-            if let Err(error) = cancel(pool, patience, &self.holdings, &group).await {
-                let is_away = is_away(&error);
-                failed.extend(group);
-                failures += 1;
-                last = Err(error);
-                if is_away {
-                    break;
+            match cancel(pool, patience, &self.holdings, &group).await {
+                Ok(ended) => {
+                    let ended = group.iter().zip(ended);
+                    for (attempt, _) in ended.filter(|(_, ended)| *ended == Ended::Done(())) {
+                        tally.ended(&attempt.process, Outcome::Canceled);
+                    }
                 }
-                self.one_by_one = true;
+                Err(error) => {
+                    let is_away = is_away(&error);
+                    failed.extend(group);
+                    failures += 1;
+                    last = Err(error);
+                    if is_away {
+                        break;
+                    }
+                    self.one_by_one = true;
+                }
             }
         }
         self.dropped.append(&mut failed);
@@ -131,13 +146,13 @@ fn is_away(error: &TxError) -> bool {
     error.is_transient() && error.failure() != Some(Failure::LockTimeout)
 }
 
-/// Those that have come to another end meanwhile need none.
+/// What became of each; those that have come to another end meanwhile need none.
 async fn cancel(
     pool: &Pool,
     patience: &Patience,
     holdings: &Holdings,
     group: &[Attempt],
-) -> Result<(), TxError> {
+) -> Result<Vec<Ended<()>>, TxError> {
     let mut conn = patience.checkout(pool).await?;
     let releases: Vec<_> = group
         .iter()
@@ -145,12 +160,12 @@ async fn cancel(
         .collect();
     let canceled = work::release_all(&mut conn, holdings.lease.session, &releases);
     match patience.answer(canceled).await.map_err(TxError::from) {
-        Ok(_) => {
+        Ok(ended) => {
             conn.give_back();
             for attempt in group {
                 holdings.forget(attempt.fence);
             }
-            Ok(())
+            Ok(ended)
         }
         Err(error) => {
             conn.give_back_after(&error);

@@ -2,12 +2,14 @@
 
 use super::{Settled, Why};
 use crate::error::TxError;
+use crate::telemetry;
 use crate::together::{End, Verdict, end_all};
 use crate::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
 use crate::work::Work;
 use bmdb_model::work::{self, Attempt, Ended, Release};
 use chrono::{DateTime, Utc};
 use std::sync::{Mutex, PoisonError};
+use tracing::Instrument;
 
 impl Work {
     /// Ends the work within a transaction that touches the machine first and runs `body` last; returns
@@ -38,9 +40,13 @@ impl Work {
                     let until = recorded(ended)?;
                     Ok((body(tx).await?, until))
                 })
+                .instrument(telemetry::end(&self.span(), end.outcome().into()))
                 .await;
             match ran {
-                Ok(Ran::Committed(ended)) => return Ok(ended),
+                Ok(Ran::Committed(ended)) => {
+                    self.count_end(end.outcome());
+                    return Ok(ended);
+                }
                 Ok(Ran::Expired) => return Err(Why::Gone(TxError::SessionExpired)),
                 Ok(Ran::CommitUnknown((value, _), error)) => {
                     match self.settle(end.outcome(), &mut retry).await {

@@ -3,7 +3,7 @@
 use crate::scenario::{Scenario, connect};
 use bmdb_core::fleet::Fleet;
 use bmdb_core::{Claim, TxError};
-use bmdb_model::{Error, Process, Provider};
+use bmdb_model::{Error, MachineId, Process, Provider};
 
 const FLEET: &str = include_str!("../../../examples/fleet.json");
 
@@ -51,6 +51,55 @@ async fn a_fleet_with_one_machine_that_is_known_already_is_refused_as_a_whole() 
     let taken = matches!(refused, TxError::Database(Error::MachineExists(id)) if id == known);
     assert!(taken, "{refused}");
     assert_eq!(machines(&s).await, ["1|1"]);
+}
+
+#[tokio::test]
+async fn machines_that_are_known_already_can_be_passed_over_and_stay_as_they_are() {
+    let s = Scenario::new().await;
+    let known = s.provided("b").await;
+    let fleet = Fleet::parse(
+        r#"{"machines": [{"provider": "Equinix", "provider_id": "a"},
+                         {"provider": "Equinix", "provider_id": "b", "location": "elsewhere"},
+                         {"provider": "Lumen", "provider_id": "b"}]}"#,
+    );
+    let fleet = fleet.unwrap();
+    let import = || {
+        s.session
+            .transact(async |tx| tx.import_unknown(&fleet).await)
+    };
+
+    let imported = import().await.unwrap();
+    let of_file: Vec<MachineId> = fleet.machines().iter().map(|m| m.machine_id).collect();
+    assert_eq!(imported.created, [of_file[0], of_file[2]]);
+    assert_eq!(imported.skipped.len(), 1);
+    assert_eq!(imported.skipped[0].machine_id, known);
+    assert_eq!(machines(&s).await, ["3|3"]);
+    let moved =
+        s.db.rows("SELECT count(*) FROM machine_provided WHERE provider_location IS NOT NULL");
+    assert_eq!(moved.await.unwrap(), ["0"]);
+
+    let again = import().await.unwrap();
+    assert_eq!((again.created.len(), again.skipped.len()), (0, 3));
+    assert_eq!(machines(&s).await, ["3|3"]);
+}
+
+#[tokio::test]
+async fn an_id_of_the_file_that_another_machine_has_is_no_machine_to_pass_over() {
+    let s = Scenario::new().await;
+    let (known, _) = (s.provided("b").await, s.provided("c").await);
+    for provider_id in ["new", "c"] {
+        let fleet = format!(
+            r#"{{"machines": [{{"provider": "Equinix", "provider_id": "{provider_id}", "machine_id": "{known}"}}]}}"#
+        );
+        let fleet = Fleet::parse(&fleet).unwrap();
+        let refused = s
+            .session
+            .transact(async |tx| tx.import_unknown(&fleet).await);
+        let refused = refused.await.unwrap_err();
+        let taken = matches!(refused, TxError::Database(Error::MachineExists(id)) if id == known);
+        assert!(taken, "{refused}");
+    }
+    assert_eq!(machines(&s).await, ["2|2"]);
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ mod servers;
 mod session;
 mod shutdown;
 mod stress;
+mod tally;
+mod telemetry;
 mod timeouts;
 mod tls;
 mod transactions;

@@ -1,6 +1,6 @@
 //! What a database has: roles, its schema, and what is in it.
 
-use super::{COMPONENT, GUARDED, GrantError, OWNER, VIEWER};
+use super::{APPENDED, COMPONENT, GUARDED, GrantError, OWNER, VIEWER};
 use crate::Error;
 use crate::statement::statement;
 use diesel::OptionalExtension;
@@ -27,8 +27,15 @@ pub(super) struct Object {
     pub(super) name: String,
     /// Whether it belongs to the owner already; else it belongs to who has migrated so far.
     pub(super) is_owners: bool,
-    /// Whether components may only read it.
-    pub(super) is_guarded: bool,
+    pub(super) writes: Writes,
+}
+
+/// What components may do to its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    All,
+    Added,
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,19 +103,21 @@ statement! {
                     WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
                                  AND d.objid = c.oid AND d.deptype IN ('a', 'i')) THEN 'columns sequence' \
                     ELSE 'sequence' END, \
-               format('%s.%I', $2, c.relname), mine.is_owners, c.relname = ANY ($3) \
+               format('%s.%I', $2, c.relname), mine.is_owners, c.relname = ANY ($3), c.relname = ANY ($4) \
         FROM pg_class c JOIN mine ON mine.oid = c.relowner \
         WHERE c.relnamespace = $2::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
           AND NOT EXISTS (SELECT FROM brought b WHERE b.classid = 'pg_class'::regclass AND b.objid = c.oid) \
         UNION ALL \
         SELECT 'routine', format('%s.%I(%s)', $2, r.proname, pg_get_function_identity_arguments(r.oid)), \
-               mine.is_owners, false \
+               mine.is_owners, false, false \
         FROM pg_proc r JOIN mine ON mine.oid = r.proowner \
         WHERE r.pronamespace = $2::regnamespace \
           AND NOT EXISTS (SELECT FROM brought b WHERE b.classid = 'pg_proc'::regclass AND b.objid = r.oid) \
         ORDER BY 1 DESC, 2";
-    (owner: &'a str => Text, schema: &'a str => Text, guarded: &'a [&'a str] => Array<Text>)
-        -> (Text, Text, Bool, Bool)
+    (
+        owner: &'a str => Text, schema: &'a str => Text,
+        guarded: &'a [&'a str] => Array<Text>, appended: &'a [&'a str] => Array<Text>,
+    ) -> (Text, Text, Bool, Bool, Bool)
 }
 
 /// `schema` is quoted where it has to be.
@@ -120,13 +129,14 @@ pub(super) async fn objects(
         schema,
         owner: OWNER,
         guarded: &GUARDED,
+        appended: &APPENDED,
     };
     let mut objects: Vec<Object> = find
         .load(conn)
         .await?
         .into_iter()
         .map(
-            |(kind, name, is_owners, is_guarded): (String, _, _, _)| Object {
+            |(kind, name, is_owners, is_guarded, is_appended): (String, _, _, _, _)| Object {
                 kind: match kind.as_str() {
                     "table" => Kind::Table,
                     "view" => Kind::View,
@@ -136,7 +146,14 @@ pub(super) async fn objects(
                 },
                 name,
                 is_owners,
-                is_guarded,
+                // Writing to a simple view writes to the table below it, whoever may write to that.
+                writes: if is_guarded || kind == "view" {
+                    Writes::Nothing
+                } else if is_appended {
+                    Writes::Added
+                } else {
+                    Writes::All
+                },
             },
         )
         .collect();

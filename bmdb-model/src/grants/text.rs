@@ -1,6 +1,6 @@
 //! The statements that set up roles and privileges.
 
-use super::found::{Kind, Object, Place};
+use super::found::{Kind, Object, Place, Writes};
 use super::{COMPONENT, OWNER, VIEWER};
 
 pub(super) fn create_role(role: &str) -> String {
@@ -50,10 +50,10 @@ fn grant(object: &Object) -> Vec<String> {
     let name = &object.name;
     match object.kind {
         Kind::Table | Kind::View => {
-            let privileges = if is_read_only(object) {
-                "SELECT"
-            } else {
-                "SELECT, INSERT, UPDATE, DELETE"
+            let privileges = match object.writes {
+                Writes::All => "SELECT, INSERT, UPDATE, DELETE",
+                Writes::Added => "SELECT, INSERT",
+                Writes::Nothing => "SELECT",
             };
             vec![
                 format!("REVOKE ALL ON TABLE {name} FROM PUBLIC"),
@@ -73,16 +73,16 @@ fn grant(object: &Object) -> Vec<String> {
     }
 }
 
-/// For components. Writing to a simple view writes to the table below it, whoever may write to that.
-fn is_read_only(object: &Object) -> bool {
-    object.kind == Kind::View || object.is_guarded
-}
-
-/// What default privileges, which do not tell a view from a table, have given too much.
+/// What default privileges, which do not tell one table from another nor a view from a table, have given
+/// components too much.
 pub(super) fn restrictions(objects: &[Object]) -> impl Iterator<Item = String> {
-    let restricted = objects.iter().filter(|object| is_read_only(object));
-    restricted.map(|Object { name, .. }| {
-        format!("REVOKE INSERT, UPDATE, DELETE ON TABLE {name} FROM {COMPONENT}")
+    objects.iter().filter_map(|Object { name, writes, .. }| {
+        let refused = match writes {
+            Writes::All => return None,
+            Writes::Added => "UPDATE, DELETE",
+            Writes::Nothing => "INSERT, UPDATE, DELETE",
+        };
+        Some(format!("REVOKE {refused} ON TABLE {name} FROM {COMPONENT}"))
     })
 }
 

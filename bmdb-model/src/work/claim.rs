@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::sync::LazyLock;
 
 /// What a claim got.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
     /// The machine.
     pub machine: MachineId,
@@ -22,6 +22,25 @@ pub struct Claimed {
     pub failures: i64,
     /// The interval of the backoff it is coming out of, in seconds.
     pub previous_interval: Option<i64>,
+    /// Since when it was due, where the claim went by that: from the queue of a process that is not
+    /// time-driven.
+    pub ready_at: Option<DateTime<Utc>>,
+}
+
+/// What the claims return that do not go by the queue's order alone.
+pub(super) type ClaimedRow = (MachineId, Fence, DateTime<Utc>, i64, Option<i64>);
+
+impl From<ClaimedRow> for Claimed {
+    fn from((machine, fence, started_at, failures, previous_interval): ClaimedRow) -> Self {
+        Self {
+            machine,
+            fence,
+            started_at,
+            failures,
+            previous_interval,
+            ready_at: None,
+        }
+    }
 }
 
 /// What one claim got of the queue.
@@ -145,13 +164,14 @@ pub async fn claim_above(
     let claimed: Vec<Claimed> = rows
         .iter()
         .filter_map(
-            |(_, _, (machine, fence, started_at, _, failures, previous_interval))| {
+            |(_, _, (machine, fence, started_at, ready_at, failures, previous_interval))| {
                 Some(Claimed {
                     machine: (*machine)?,
                     fence: (*fence)?,
                     started_at: (*started_at)?,
                     failures: (*failures)?,
                     previous_interval: *previous_interval,
+                    ready_at: *ready_at,
                 })
             },
         )
@@ -185,14 +205,13 @@ pub async fn claim_machine(
     process: &Process,
     session: SessionId,
 ) -> Result<Option<Claimed>, Error> {
-    Ok(ClaimMachine {
+    let claim = ClaimMachine {
         machine,
         process,
         session,
-    }
-    .get_result(conn)
-    .await
-    .optional()?)
+    };
+    let claimed: Option<ClaimedRow> = claim.get_result(conn).await.optional()?;
+    Ok(claimed.map(Claimed::from))
 }
 
 /// What stands between a process and a machine.

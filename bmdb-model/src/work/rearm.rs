@@ -4,6 +4,7 @@
 //! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
 //! of what is not, and claims the rest.
 
+use super::claim::ClaimedRow;
 use super::head::{Head, at_the_head, at_the_head_of_any};
 use crate::plan::{self, Definitions};
 use crate::statement::statement;
@@ -151,15 +152,15 @@ pub async fn claim_planned(
     session: SessionId,
     limit: i64,
 ) -> Result<Vec<Claimed>, Error> {
-    Ok(ClaimPlanned {
+    let claim = ClaimPlanned {
         machines,
         process,
         provider,
         limit,
         session,
-    }
-    .load(conn)
-    .await?)
+    };
+    let claimed: Vec<ClaimedRow> = claim.load(conn).await?;
+    Ok(claimed.into_iter().map(Claimed::from).collect())
 }
 
 #[cfg(test)]

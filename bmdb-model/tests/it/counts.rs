@@ -1,8 +1,8 @@
 //! The counts behind the metrics.
 
-use crate::scenario::{MINUTE, RECOVERY, START, Scenario};
-use bmdb_model::counts::{self, FleetCounts, ProcessCounts};
-use bmdb_model::{Process, Provider};
+use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario};
+use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
+use bmdb_model::{Process, Provider, process};
 
 async fn agent_starts(s: &mut Scenario) -> ProcessCounts {
     let mut counted = counts::processes(&mut s.conn).await.unwrap();
@@ -22,8 +22,22 @@ fn expected(
         eligible,
         due: Some(due),
         held,
+        stuck: 0,
         backing_off,
+        poisoned: 0,
     }
+}
+
+/// What waits for a process: how many machines, and for how many seconds the longest.
+async fn pending(s: &mut Scenario, process: &Process) -> (i64, Option<i64>) {
+    let definition = process::of(&mut s.conn, process).await.unwrap();
+    let pending = counts::pending(&mut s.conn, &definition).await.unwrap();
+    let PendingCounts {
+        machines,
+        oldest_due_seconds,
+        ..
+    } = pending.expect("it has a workflow");
+    (machines, oldest_due_seconds)
 }
 
 #[tokio::test]
@@ -84,6 +98,120 @@ async fn what_is_due_for_a_time_driven_process_is_not_told_from_its_items() {
 }
 
 #[tokio::test]
+async fn what_is_counted_as_pending_is_what_claims_return() {
+    let mut s = Scenario::new().await;
+    for id in ["free", "held", "failed", "lane", "cancelled"] {
+        s.provided(id).await;
+    }
+    let on_hold = s.db.machine().provided(&Provider::EQUINIX, "on hold");
+    on_hold.hold("disk").planned().create().await.unwrap();
+    let installed = s.db.machine().provided(&Provider::EQUINIX, "installed");
+    let installed = installed.os_installation_request(1, b"");
+    let installed = installed.os_installation_report(1, "Success").planned();
+    installed.create().await.unwrap();
+    s.db.machine().create().await.unwrap();
+    let attempts = s.claim(&START).await;
+    assert_eq!(attempts.len(), 5);
+    s.fail(&attempts[1], 60, "no answer").await;
+    for free in [&attempts[2], &attempts[3], &attempts[4]] {
+        s.cancel(free).await;
+    }
+    s.claim_machine(attempts[2].machine, &ACCESS).await;
+    let (counted, _) = pending(&mut s, &START).await;
+    assert_eq!(counted, 2);
+    assert_eq!(s.claim(&START).await.len(), 2);
+    assert_eq!(pending(&mut s, &START).await, (0, None));
+}
+
+#[tokio::test]
+async fn silent_agents_are_pending_though_their_heartbeats_were_not_planned() {
+    let mut s = Scenario::new().await;
+    for (id, silent_for) in [("silent", 25), ("alive", 5)] {
+        let machine = s.db.machine().provided(&Provider::EQUINIX, id);
+        let machine = machine.agent_started(60 * MINUTE);
+        let machine = machine.agent_heartbeat(silent_for * MINUTE).planned();
+        machine.create().await.unwrap();
+    }
+    let never = s.db.machine().provided(&Provider::EQUINIX, "never");
+    let never = never.agent_started(40 * MINUTE).planned();
+    never.create().await.unwrap();
+    let (counted, oldest) = pending(&mut s, &RECOVERY).await;
+    assert_eq!(counted, 2);
+    // Due ten minutes after its last heartbeat.
+    assert!((900..910).contains(&oldest.unwrap()), "{oldest:?}");
+    assert_eq!(s.claim(&RECOVERY).await.len(), 2);
+    let fleet = counts::fleet(&mut s.conn).await.unwrap();
+    assert_eq!(fleet.heartbeating, 1);
+}
+
+#[tokio::test]
+async fn the_oldest_due_machine_waits_since_its_plan_or_the_end_of_its_backoff() {
+    let mut s = Scenario::new().await;
+    s.provided("a").await;
+    s.advance(100).await;
+    let (_, oldest) = pending(&mut s, &START).await;
+    assert!((100..110).contains(&oldest.unwrap()), "{oldest:?}");
+    let attempt = s.claim_one(&START).await;
+    s.fail(&attempt, 50, "no answer").await;
+    assert_eq!(pending(&mut s, &START).await, (0, None));
+    s.advance(70).await;
+    let (_, oldest) = pending(&mut s, &START).await;
+    assert!((20..30).contains(&oldest.unwrap()), "{oldest:?}");
+}
+
+#[tokio::test]
+async fn a_process_without_a_workflow_has_nothing_pending_and_one_without_a_view_is_an_error() {
+    let mut s = Scenario::new().await;
+    let access = process::of(&mut s.conn, &ACCESS).await.unwrap();
+    assert_eq!(counts::pending(&mut s.conn, &access).await.unwrap(), None);
+    let gone = access.workflow("gone\"; DROP TABLE machines; --");
+    let error = counts::pending(&mut s.conn, &gone).await.unwrap_err();
+    assert!(error.to_string().contains("does not exist"), "{error}");
+}
+
+#[tokio::test]
+async fn what_never_comes_to_an_end_and_what_always_goes_wrong_is_counted() {
+    let mut s = Scenario::new().await;
+    for id in ["stuck", "lost", "failing", "well"] {
+        s.provided(id).await;
+    }
+    let attempts = s.claim(&START).await;
+    s.advance(3700).await;
+    for (attempt, set) in [
+        (&attempts[1], "losses = 3"),
+        (&attempts[2], "failures = 10"),
+    ] {
+        s.cancel(attempt).await;
+        let machine = attempt.machine;
+        let set = format!("UPDATE work_item SET {set} WHERE machine_id = '{machine}'");
+        s.db.execute(&set).await.unwrap();
+    }
+    s.cancel(&attempts[3]).await;
+    let counted = agent_starts(&mut s).await;
+    assert_eq!((counted.held, counted.stuck, counted.poisoned), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn installations_are_pending_until_any_report_of_their_generation() {
+    let mut s = Scenario::new().await;
+    for (id, reported) in [
+        ("a", None),
+        ("b", Some((1, "Success"))),
+        ("c", Some((2, "Error"))),
+        ("d", Some((2, "Success"))),
+    ] {
+        let machine = s.db.machine().provided(&Provider::EQUINIX, id);
+        let mut machine = machine.os_installation_request(2, b"");
+        if let Some((generation, result)) = reported {
+            machine = machine.os_installation_report(generation, result);
+        }
+        machine.create().await.unwrap();
+    }
+    let fleet = counts::fleet(&mut s.conn).await.unwrap();
+    assert_eq!((fleet.installation_pending, fleet.installed), (2, 1));
+}
+
+#[tokio::test]
 async fn the_fleet_is_counted_by_tags_and_sessions_by_their_deadlines() {
     let mut s = Scenario::new().await;
     s.db.machine().create().await.unwrap();
@@ -102,6 +230,8 @@ async fn the_fleet_is_counted_by_tags_and_sessions_by_their_deadlines() {
         agent_started: 1,
         on_hold: 1,
         live_sessions: 1,
+        dead_sessions: 1,
+        ..FleetCounts::default()
     };
     assert_eq!(fleet, expected);
 }

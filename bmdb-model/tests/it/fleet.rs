@@ -26,7 +26,7 @@ impl Situation {
         let one_of = |machines: u32| {
             format!(
                 "UPDATE work_item SET eligible = true
-                 WHERE process = 'ShepherdAgentStart' AND failures % {machines} = 0;"
+                 WHERE process = 'ShepherdAgentStart' AND fence % {machines} = 0;"
             )
         };
         let few = one_of(1000);
@@ -36,13 +36,13 @@ impl Situation {
             Self::ManyBackingOff => format!(
                 "{few} UPDATE work_item
                  SET eligible = true, backoff_until = now() + interval '1 day'
-                 WHERE failures % 20 = 1"
+                 WHERE fence % 20 = 1"
             ),
             Self::ManyHeld => format!(
                 "{few} UPDATE work_item
                  SET eligible = true, started_at = now(),
                      session_id = (SELECT session_id FROM sessions LIMIT 1)
-                 WHERE failures % 10 = 1"
+                 WHERE fence % 10 = 1"
             ),
             Self::OnePercentEligible => one_of(100),
             Self::AllEligible => one_of(1),
@@ -54,14 +54,14 @@ impl Situation {
 pub(crate) struct Fleet(Template);
 
 impl Fleet {
-    /// `failures` holds a machine's number, for want of a better place.
+    /// `fence` holds a machine's number, for want of a better place.
     pub(crate) fn of(machines: u32) -> Self {
         Self(Template::new().sql(format!(
             "INSERT INTO machines (machine_id)
              SELECT md5(n::text)::uuid FROM generate_series(1, {machines}) n;
              INSERT INTO machine_provided (machine_id, provider, provider_id)
              SELECT md5(n::text)::uuid, 'Equinix', n FROM generate_series(1, {machines}) n;
-             INSERT INTO work_item (machine_id, process, lane, provider, plan_at, failures)
+             INSERT INTO work_item (machine_id, process, lane, provider, plan_at, fence)
              SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', 'Equinix',
                     now() - n * interval '1 second', n
              FROM generate_series(1, {machines}) n"

@@ -1,7 +1,9 @@
 //! The tag that says which provider a machine comes from, and as what.
 
 use crate::scenario::Scenario;
-use bmdb_model::{Error, MachineId, Provided, ProvidedMachine, Provider, ProviderStatus, provided};
+use bmdb_model::{
+    Error, MachineId, Provided, ProvidedMachine, Provider, ProviderStatus, machine, provided,
+};
 
 const STATUS: &str =
     "SELECT provider_status, provider_ip_address, provider_location FROM machine_provided";
@@ -176,5 +178,52 @@ async fn of_many_new_machines_the_first_that_is_known_is_named() {
     ] {
         let result = provided::refuse_known(&mut s.conn, &machines).await;
         assert_eq!(result.err().map(|error| error.to_string()), refusal);
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_found_by_what_its_provider_calls_it() {
+    let mut s = Scenario::new().await;
+    let machine = s.bare().await;
+    s.set(machine, &Provided::new(Provider::EQUINIX, "a/b"))
+        .await
+        .unwrap();
+    for (provider, id, found) in [
+        (&Provider::EQUINIX, "a/b", Some(machine)),
+        (&Provider::EQUINIX, "a", None),
+        (&Provider::LUMEN, "a/b", None),
+    ] {
+        assert_eq!(
+            provided::find(&mut s.conn, provider, id).await.unwrap(),
+            found
+        );
+    }
+    let nul = provided::find(&mut s.conn, &Provider::EQUINIX, "a\0").await;
+    assert!(matches!(nul, Err(Error::NulByte { .. })), "{nul:?}");
+}
+
+#[tokio::test]
+async fn machines_are_found_by_the_beginning_of_their_ids_in_order_and_not_more_than_asked_for() {
+    let mut s = Scenario::new().await;
+    let ids = [
+        "67e55044-10b1-426f-9247-bb680e5fe0c8",
+        "67e55044-10b1-426f-9247-bb680e5fe0c9",
+        "67e55045-0000-4000-8000-000000000000",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ];
+    let ids = ids.map(|id| id.parse::<MachineId>().unwrap());
+    machine::create(&mut s.conn, &ids).await.unwrap();
+    for (prefix, limit, found) in [
+        ("67e5", 10, &ids[..3]),
+        ("67e5504", 2, &ids[..2]),
+        ("67E55044-10B1-426f-9247-bb680e5fe0c9", 2, &ids[1..2]),
+        ("67e55046", 10, &[]),
+        ("f", 10, &ids[3..]),
+    ] {
+        let prefix = prefix.parse().unwrap();
+        let machines = machine::with_prefix(&mut s.conn, &prefix, limit)
+            .await
+            .unwrap();
+        assert_eq!(machines, found);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// Tables and views with their columns, by name. Operators' queries and other releases use them:
 /// a name may join, none may change or go.
 const NAMES: &str = "\
+attempt_tally: count event minute process waited_ms waits writer
 machine_agent_heartbeat: agent_heartbeat_at machine_id
 machine_agent_started: agent_public_key agent_started_at machine_id
 machine_hardware_report: hardware_report_raw machine_id
@@ -16,6 +17,7 @@ machine_os_installation_report: generation machine_id os_installation_report_raw
 machine_os_installation_request: generation machine_id os_installation_request_raw
 machine_provided: machine_id provider provider_id provider_ip_address provider_location provider_reservation_id provider_status
 machines: machine_created_at machine_id machine_version
+operator_action: acted_at action_id details fence machine_id operator process reason session_id verb
 os_installation_settled: generation machine_id os_installation_result
 process_def: lane loss_initial_seconds loss_maximum_seconds process time_driven workflow
 schema_compatibility: oldest_compatible singleton
@@ -26,6 +28,7 @@ work_attempt: cause ended_at fence interval_seconds last_fence machine_id outcom
 work_backoff: cause last_interval_seconds machine_id process until
 work_history: event failed_cause machine_id process session_id timestamp
 work_item: backoff_until cause eligible failures fence lane last_interval_seconds losses machine_id plan_at process provider ready_at session_id started_at
+work_poisoned: failures losses machine_id process
 workflow_agent_recovery: machine_id provider ready_at
 workflow_agent_start: machine_id provider ready_at";
 
@@ -46,9 +49,11 @@ async fn tables_views_and_columns_have_the_names_that_others_rely_on() {
 async fn no_index_contains_the_deadline_that_every_heartbeat_moves() {
     let db = TestDb::new().await.unwrap();
     let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'sessions' ORDER BY 1";
-    let primary_key =
-        "CREATE UNIQUE INDEX sessions_pkey ON public.sessions USING btree (session_id)";
-    assert_eq!(db.rows(indexes).await.unwrap(), [primary_key]);
+    let all = [
+        "CREATE INDEX sessions_created ON public.sessions USING btree (session_created_at)",
+        "CREATE UNIQUE INDEX sessions_pkey ON public.sessions USING btree (session_id)",
+    ];
+    assert_eq!(db.rows(indexes).await.unwrap(), all);
 }
 
 #[tokio::test]

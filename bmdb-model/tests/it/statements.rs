@@ -1,14 +1,19 @@
 //! Every statement runs, and every one that runs often is prepared once per connection.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
+use bmdb_model::backoff::Which;
 use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::history::{self, Retention};
+use bmdb_model::history::{self, Event, Retention};
 use bmdb_model::notify::Notify;
+use bmdb_model::operator::{NewAction, Scope, Verb};
+use bmdb_model::tally::{self, Count};
 use bmdb_model::upkeep::{Progress, Task};
+use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, plan,
-    provided, retrieval, session, upkeep, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, operator,
+    overview, plan, process, provided, retrieval, session, upkeep, work,
 };
+use uuid::Uuid;
 
 impl Scenario {
     /// Everything that a component does over and over, once.
@@ -70,6 +75,39 @@ impl Scenario {
         connection::clock(&mut self.conn).await.unwrap();
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
+        self.read_lists(machine).await;
+    }
+
+    async fn read_lists(&mut self, machine: MachineId) {
+        let (conn, session) = (&mut self.conn, self.session);
+        session::page(conn, None, 1).await.unwrap();
+        session::find(conn, session).await.unwrap();
+        let all = HeldFilter::default();
+        work::held(conn, &all, None, 1).await.unwrap();
+        work::held_on(conn, machine).await.unwrap();
+        work::poisoned(conn, None, 1).await.unwrap();
+        work::longest_held(conn, &LongestFilter::default(), None, 1)
+            .await
+            .unwrap();
+        history::of_session_on_held(conn, session, 1).await.unwrap();
+        overview::oldest_due(conn).await.unwrap();
+        overview::held(conn).await.unwrap();
+        overview::sessions(conn).await.unwrap();
+        for which in [Which::Active, Which::Expired] {
+            for process in [Some(&START), None] {
+                backoff::page(conn, which, process, None, 1).await.unwrap();
+            }
+        }
+        let action = NewAction::new(Verb::SetTag, "ann", None);
+        operator::record(conn, &action).await.unwrap();
+        for scope in [Scope::All, Scope::Session(session)] {
+            operator::page(conn, scope, None, 1).await.unwrap();
+        }
+        history::page(conn, machine, None, None, 1).await.unwrap();
+        for definition in process::all(&mut self.conn).await.unwrap() {
+            let counted = counts::pending(&mut self.conn, &definition).await;
+            counted.unwrap();
+        }
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
@@ -125,6 +163,19 @@ impl Scenario {
         upkeep::take(conn, task).await.unwrap().unwrap();
         upkeep::postpone(conn, task, 0, "no reason").await.unwrap();
         upkeep::of(conn, &[task]).await.unwrap();
+        let count = Count {
+            process: START,
+            event: Event::Started,
+            count: 2,
+            waits: 1,
+            waited_ms: 250,
+        };
+        tally::add(conn, Uuid::from_u128(1), &[count])
+            .await
+            .unwrap();
+        tally::surplus(conn, 10).await.unwrap();
+        tally::trim(conn, 10).await.unwrap();
+        tally::last_minutes(conn, 60).await.unwrap();
         session::expired(conn).await.unwrap();
     }
 

@@ -27,6 +27,14 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
     s.unplanned(700).await;
     bmdb.replan().await.unwrap();
     s.history(20).await;
+    s.db.execute(
+        "INSERT INTO attempt_tally
+         SELECT date_trunc('minute', clock_timestamp()) - make_interval(hours => hours),
+                'Acme', 'Started', gen_random_uuid(), 1, 0, 0
+         FROM generate_series(0, 40, 10) AS hours",
+    )
+    .await
+    .unwrap();
     let (dead, idle) = (
         s.db.session(Duration::from_secs(60)).await.unwrap(),
         s.db.session(Duration::from_secs(60)).await.unwrap(),
@@ -88,6 +96,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
     let done = turn.upkeep.iter().map(|chunk| match chunk {
         Chunk::Planned { machines, .. } => (Task::Plan, u64::try_from(*machines).unwrap()),
         Chunk::Trimmed { rows } => (Task::TrimHistory, *rows),
+        Chunk::TallyTrimmed { rows } => (Task::TrimTally, *rows),
         other => panic!("{other:?}"),
     });
     assert_eq!(announced, done.collect::<Vec<_>>());
@@ -104,7 +113,8 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
 async fn a_component_announces_only_the_upkeep_that_it_does() {
     let s = Scenario::new().await;
     let config = Config::new(s.db.url()).retention(None).replan_period(None);
-    let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
+    let config = config.tally_interval(None).janitor_interval(None);
+    let bmdb = Bmdb::connect(config).await.unwrap();
     let preview = bmdb.preview_janitor_turn().await.unwrap();
     assert_eq!((preview.upkeep, preview.surplus), (vec![], None));
 }

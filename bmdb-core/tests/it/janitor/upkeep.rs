@@ -20,6 +20,7 @@ async fn turn(bmdb: &Bmdb) -> (Option<usize>, Option<u64>) {
                 planned = Some(machines);
             }
             Chunk::Trimmed { rows } => trimmed = Some(rows),
+            Chunk::TallyTrimmed { .. } => {}
             other => panic!("{other:?}"),
         }
     }

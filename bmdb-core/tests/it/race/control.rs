@@ -54,6 +54,7 @@ async fn claim_by_lookup(
             started_at: row.started_at?,
             failures: 0,
             previous_interval: None,
+            ready_at: None,
         })
     });
     Ok(Some(claimed.collect()))

@@ -1,0 +1,61 @@
+//! Gauges of what nobody is told of as it changes: looked at once a second.
+
+use super::{HEARTBEAT_AGE, Meters, POOL_IN_USE, POOL_SIZE, POOL_WAITING};
+use crate::heartbeat::Registry;
+use crate::pool::Pool;
+use metrics::{Gauge, gauge};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+struct Gauges {
+    heartbeat_age: Gauge,
+    pool_size: Gauge,
+    pool_in_use: Gauge,
+    pool_waiting: Gauge,
+}
+
+/// Sets the gauges of a component until it is aborted; asks the database nothing.
+pub(crate) async fn keep(meters: Arc<Meters>, pool: Pool, registry: Arc<Registry>) {
+    let processor = &meters.processor;
+    let of_component = |name: &'static str| gauge!(name, "processor" => processor.clone());
+    let gauges = Gauges {
+        heartbeat_age: of_component(HEARTBEAT_AGE),
+        pool_size: of_component(POOL_SIZE),
+        pool_in_use: of_component(POOL_IN_USE),
+        pool_waiting: of_component(POOL_WAITING),
+    };
+    loop {
+        let load = pool.load();
+        gauges.pool_size.set(precise(load.size));
+        gauges.pool_in_use.set(precise(load.in_use));
+        gauges.pool_waiting.set(precise(load.waiting));
+        let age = registry
+            .all()
+            .iter()
+            .map(|lease| lease.unconfirmed_for())
+            .max();
+        gauges.heartbeat_age.set(age.unwrap_or_default());
+        meters.set_lost_works();
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// A component that is gone has nothing in use, and no heartbeat that is late.
+impl Drop for Gauges {
+    fn drop(&mut self) {
+        for gauge in [
+            &self.heartbeat_age,
+            &self.pool_size,
+            &self.pool_in_use,
+            &self.pool_waiting,
+        ] {
+            gauge.set(0);
+        }
+    }
+}
+
+fn precise(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,35 @@
+//! The spans, and what they carry: ids only.
+
+use super::WorkResult;
+use bmdb_model::work::Attempt;
+use bmdb_model::{Process, SessionId};
+use tracing::{Span, debug_span, info_span};
+
+/// What is done with a machine under one claim. It outlives the claim, so it is no child of it.
+pub(crate) fn work(attempt: &Attempt, number: i64) -> Span {
+    info_span!(
+        parent: None,
+        "work",
+        session = %attempt.session,
+        process = %attempt.process,
+        machine = %attempt.machine,
+        fence = %attempt.fence,
+        attempt = number,
+    )
+}
+
+pub(crate) fn end(work: &Span, result: WorkResult) -> Span {
+    debug_span!(parent: work, "end", result = result.label())
+}
+
+pub(crate) fn claim(session: SessionId, process: &Process, limit: u32) -> Span {
+    debug_span!("claim", %session, %process, limit)
+}
+
+pub(crate) fn transaction(session: SessionId) -> Span {
+    debug_span!("transaction", %session)
+}
+
+pub(crate) fn heartbeat(sessions: usize) -> Span {
+    debug_span!("heartbeat", sessions)
+}

@@ -1,0 +1,302 @@
+//! What is counted and measured, under which names, and what the spans say.
+
+mod spans;
+
+use crate::scenario::{RETRY, Scenario, connect, work_access};
+use bmdb_core::telemetry::{self, METRICS};
+use bmdb_core::{Bmdb, Claim, Config, SessionOptions, Tx, TxError, WorkError};
+use bmdb_model::Process;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+
+/// What was recorded so far.
+struct Recorded(Snapshotter);
+
+impl Recorded {
+    /// By name and labels, as Prometheus writes them; of a histogram the number of values. Taking it
+    /// begins anew.
+    fn take(&self) -> BTreeMap<String, f64> {
+        let mut taken = BTreeMap::new();
+        for (key, _, _, value) in self.0.snapshot().into_vec() {
+            let key = key.key();
+            let labels: Vec<String> = key
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            let value = match value {
+                #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+                DebugValue::Histogram(values) => values.len() as f64,
+            };
+            taken.insert(format!("{}{{{}}}", key.name(), labels.join(",")), value);
+        }
+        taken
+    }
+}
+
+/// Runs a test with a recorder of its own, on one thread: whatever it spawns is recorded there too.
+fn recorded(test: impl AsyncFnOnce(&Recorded)) {
+    let recorder = DebuggingRecorder::new();
+    let recorded = Recorded(recorder.snapshotter());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(test(&recorded)));
+}
+
+/// A scenario's component is called `test`.
+fn of_component(name: &str) -> String {
+    format!("{name}{{processor=test}}")
+}
+
+fn of_process(name: &str, process: &Process) -> String {
+    format!("{name}{{processor=test,process={process}}}")
+}
+
+fn of_result(name: &str, result: &str) -> String {
+    format!("{name}{{processor=test,process={START},result={result}}}")
+}
+
+#[test]
+fn an_idle_poll_is_a_transaction_and_no_failed_one() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        let idle = s.session.claim(&Claim::of(&START)).await.unwrap();
+        assert!(idle.is_empty());
+        let recovery = Claim::of(&Process::SHEPHERD_RECOVERY);
+        assert!(s.session.claim(&recovery).await.unwrap().is_empty());
+        let nothing = work_access(&s.session).await.unwrap_err();
+        assert!(matches!(nothing, WorkError::NothingToDo));
+        let taken = recorded.take();
+        assert_eq!(taken[&of_component(telemetry::SESSION_STARTED)], 1.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_EXECUTED)], 3.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_FAILED)], 0.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_RETRIED)], 0.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_DURATION)], 1.0);
+        for process in [START, Process::SHEPHERD_RECOVERY] {
+            assert_eq!(taken[&of_process(telemetry::CLAIM_DURATION, &process)], 1.0);
+            assert_eq!(taken[&of_process(telemetry::WORK_STARTED, &process)], 0.0);
+        }
+    });
+}
+
+#[test]
+fn each_work_is_counted_once_by_how_it_ended() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        for id in 0..7 {
+            s.provided(&id.to_string()).await;
+        }
+        let claim = Claim::of(&START).limit(7);
+        let mut works = s.session.claim(&claim).await.unwrap();
+        assert_eq!(works.len(), 7);
+        let mut next = || works.pop().unwrap();
+        next().finish(async |_| Ok(())).await.unwrap();
+        next().finish_unchanged().await.unwrap();
+        next().fail(&RETRY, "no answer").await.unwrap();
+        next().cancel().await.unwrap();
+        for ended in s.session.cancel_all([next()]).await {
+            ended.unwrap();
+        }
+        drop(next());
+        let (left, machine) = (
+            next(),
+            "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL",
+        );
+        s.db.expire(s.session.id()).await.unwrap();
+        s.bmdb.free_lost_work().await.unwrap();
+        assert_eq!(s.rows(machine).await, ["0"]);
+        left.fail(&RETRY, "too late").await.unwrap_err();
+        let taken = recorded.take();
+        assert_eq!(taken[&of_process(telemetry::WORK_STARTED, &START)], 7.0);
+        assert_eq!(taken[&of_process(telemetry::WORK_HELD, &START)], 0.0);
+        for (result, works) in [
+            ("finished", 2.0),
+            ("failed", 1.0),
+            ("canceled", 3.0),
+            ("lost", 1.0),
+        ] {
+            assert_eq!(
+                taken[&of_result(telemetry::WORK_FINISHED, result)],
+                works,
+                "{result}"
+            );
+            assert_eq!(
+                taken[&of_result(telemetry::WORK_DURATION, result)],
+                works,
+                "{result}"
+            );
+        }
+    });
+}
+
+#[test]
+fn an_end_that_gives_the_work_back_is_no_end() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        s.provided("1").await;
+        let refused = s
+            .claim_one()
+            .await
+            .fail(&RETRY, "a \0 byte")
+            .await
+            .unwrap_err();
+        refused
+            .into_work()
+            .unwrap()
+            .fail(&RETRY, "no answer")
+            .await
+            .unwrap();
+        let taken = recorded.take();
+        assert_eq!(taken[&of_result(telemetry::WORK_FINISHED, "failed")], 1.0);
+        assert_eq!(taken[&of_result(telemetry::WORK_FINISHED, "canceled")], 0.0);
+        assert_eq!(taken[&of_process(telemetry::WORK_HELD, &START)], 0.0);
+    });
+}
+
+#[test]
+fn tries_are_retried_and_transactions_failed() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        let runs = AtomicU32::new(0);
+        let conflicts = s.session.transact(async |tx: &mut Tx<'_>| {
+            if runs.fetch_add(1, Ordering::Relaxed) < 2 {
+                let conflict = diesel::sql_query("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$");
+                diesel_async::RunQueryDsl::execute(conflict, &mut **tx).await?;
+            }
+            Ok(())
+        });
+        conflicts.await.unwrap();
+        let given_up = s
+            .session
+            .transact(async |_| Err::<(), _>(TxError::abort("enough")));
+        given_up.await.unwrap_err();
+        let taken = recorded.take();
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_EXECUTED)], 2.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_RETRIED)], 2.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_FAILED)], 1.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_DURATION)], 2.0);
+    });
+}
+
+#[test]
+fn what_is_refused_before_it_begins_is_no_transaction() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        s.bmdb.drain(Duration::from_secs(1)).await.unwrap();
+        s.session.claim(&Claim::of(&START)).await.unwrap_err();
+        work_access(&s.session).await.unwrap_err();
+        let taken = recorded.take();
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_EXECUTED)], 0.0);
+        assert_eq!(taken[&of_component(telemetry::TRANSACTION_FAILED)], 0.0);
+    });
+}
+
+#[test]
+fn components_of_one_program_are_told_apart() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        let config = Config::new(s.db.url())
+            .component("other")
+            .janitor_interval(None);
+        let other = Bmdb::connect(config).await.unwrap();
+        let session = other
+            .start_session(SessionOptions::default())
+            .await
+            .unwrap();
+        session.claim(&Claim::of(&START)).await.unwrap();
+        let taken = recorded.take();
+        let executed = |processor: &str| {
+            taken[&format!(
+                "{}{{processor={processor}}}",
+                telemetry::TRANSACTION_EXECUTED
+            )]
+        };
+        assert_eq!((executed("test"), executed("other")), (0.0, 1.0));
+    });
+}
+
+#[test]
+fn gauges_show_the_pool_the_heartbeat_and_what_is_lost_though_still_in_hand() {
+    recorded(async |recorded| {
+        let s = Scenario::new().await;
+        s.provided("1").await;
+        let work = s.claim_one().await;
+        s.db.expire(s.session.id()).await.unwrap();
+        work.lost().await;
+        let in_a_transaction = s.another_session().await;
+        let mut taken = BTreeMap::new();
+        let seen = in_a_transaction.transact(async |_| {
+            // Two looks of the gauges, so that one of them has seen this.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            Ok(recorded.take())
+        });
+        taken.append(&mut seen.await.unwrap());
+        assert_eq!(taken[&of_process(telemetry::WORK_LOST, &START)], 1.0);
+        assert_eq!(taken[&of_process(telemetry::WORK_HELD, &START)], 1.0);
+        assert_eq!(taken[&of_component(telemetry::POOL_SIZE)], 10.0);
+        assert_eq!(taken[&of_component(telemetry::POOL_IN_USE)], 1.0);
+        assert_eq!(taken[&of_component(telemetry::POOL_WAITING)], 0.0);
+        let age = taken[&of_component(telemetry::HEARTBEAT_AGE)];
+        assert!(age > 0.0 && age < 3.0, "{age}");
+    });
+}
+
+#[test]
+fn a_component_that_is_gone_has_nothing_in_use() {
+    recorded(async |recorded| {
+        let db = bmdb_testkit::TestDb::new().await.unwrap();
+        let bmdb = connect(&db).await;
+        tokio::task::yield_now().await;
+        drop(bmdb);
+        tokio::task::yield_now().await;
+        assert_eq!(recorded.take()[&of_component(telemetry::POOL_SIZE)], 0.0);
+    });
+}
+
+#[test]
+fn what_is_recorded_is_what_is_described_with_its_labels() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        telemetry::describe_metrics();
+        runtime.block_on(async {
+            let s = Scenario::new().await;
+            s.provided("1").await;
+            s.claim_one().await.cancel().await.unwrap();
+        });
+    });
+    let mut recorded = BTreeMap::<String, BTreeSet<Vec<String>>>::new();
+    for (key, _, description, _) in snapshotter.snapshot().into_vec() {
+        let key = key.key();
+        assert!(description.is_some(), "{} is not described", key.name());
+        let labels = key.labels().map(|label| label.key().to_owned()).collect();
+        recorded
+            .entry(key.name().to_owned())
+            .or_default()
+            .insert(labels);
+    }
+    let described: BTreeMap<String, BTreeSet<Vec<String>>> = METRICS
+        .iter()
+        .map(|metric| {
+            let labels = metric
+                .labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect();
+            (metric.name.to_owned(), BTreeSet::from([labels]))
+        })
+        .collect();
+    assert_eq!(recorded, described);
+}

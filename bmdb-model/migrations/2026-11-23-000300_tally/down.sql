@@ -1,0 +1,2 @@
+DELETE FROM upkeep WHERE task = 'TrimTally';
+DROP TABLE attempt_tally;

@@ -1,0 +1,324 @@
+//! What people have done by hand: who, what and why, kept for good.
+//!
+//! The table has no foreign keys, for it outlives machines and sessions. Components add rows and cannot
+//! change or delete any ([`crate::grants`]).
+
+use crate::error::{optional_storable, storable_non_empty};
+use crate::page::{InvalidKey, Page, Parts, join};
+use crate::statement::statement;
+use crate::text_enum::text_enum;
+use crate::{Error, Fence, MachineId, Process, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::fmt;
+use std::str::FromStr;
+
+text_enum! {
+    /// What can be done by hand.
+    Verb {
+        /// A machine was made known.
+        CreateMachine,
+        /// A list of machines was.
+        ImportMachines,
+        /// A machine was deleted.
+        DeleteMachine,
+        /// A machine was put on hold, or its hold got another reason.
+        HoldMachine,
+        /// A machine was released from its hold.
+        ReleaseMachine,
+        /// A tag was set.
+        SetTag,
+        /// A tag was unset.
+        UnsetTag,
+        /// A session was ended.
+        EndSession,
+        /// Work was taken from its holder.
+        ReleaseWork,
+        /// A backoff was cleared, and its sequence begins anew.
+        ClearBackoff,
+        /// A backoff was cut short, and its sequence goes on.
+        RetryNow,
+    }
+}
+
+/// What is to be recorded: only what the act is about is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAction<'a> {
+    /// What is done.
+    pub verb: Verb,
+    /// Who does it.
+    pub operator: &'a str,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// On which machine.
+    pub machine: Option<MachineId>,
+    /// To which process there.
+    pub process: Option<&'a Process>,
+    /// To which session.
+    pub session: Option<SessionId>,
+    /// To which claim.
+    pub fence: Option<Fence>,
+    /// What else there is to say, by name: the tag, what it was before.
+    pub details: Vec<(&'static str, String)>,
+}
+
+impl<'a> NewAction<'a> {
+    /// An act that is about nothing yet.
+    #[must_use]
+    pub const fn new(verb: Verb, operator: &'a str, reason: Option<&'a str>) -> Self {
+        Self {
+            verb,
+            operator,
+            reason,
+            machine: None,
+            process: None,
+            session: None,
+            fence: None,
+            details: Vec::new(),
+        }
+    }
+}
+
+/// A row of `operator_action`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// Its number, ever growing.
+    pub id: i64,
+    /// On which machine.
+    pub machine: Option<MachineId>,
+    /// To which process there.
+    pub process: Option<Process>,
+    /// To which session.
+    pub session: Option<SessionId>,
+    /// To which claim.
+    pub fence: Option<Fence>,
+    /// What was done: the name of a [`Verb`], or of one that a later release knows.
+    pub verb: String,
+    /// Who did it.
+    pub operator: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// What else there is to say, by name.
+    pub details: Vec<(String, String)>,
+    /// When.
+    pub acted_at: DateTime<Utc>,
+}
+
+statement! {
+    Record<'a> = "INSERT INTO operator_action \
+             (verb, operator, reason, machine_id, process, session_id, fence, details) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN cardinality($8::text[]) > 0 \
+                                                 THEN jsonb_object($8::text[], $9::text[]) END) \
+         RETURNING action_id";
+    (
+        verb: Verb => Text, operator: &'a str => Text, reason: Option<&'a str> => Nullable<Text>,
+        machine: Option<MachineId> => Nullable<SqlUuid>, process: Option<&'a Process> => Nullable<Text>,
+        session: Option<SessionId> => Nullable<SqlUuid>, fence: Option<Fence> => Nullable<BigInt>,
+        names: &'a [&'a str] => Array<Text>, values: &'a [&'a str] => Array<Text>
+    ) -> BigInt
+}
+
+/// Records an act, in the transaction that does it; its number.
+///
+/// # Errors
+/// [`Error::Empty`] for who, or for a reason that says nothing; [`Error::NulByte`]; [`Error::Database`].
+pub async fn record(conn: &mut AsyncPgConnection, action: &NewAction<'_>) -> Result<i64, Error> {
+    storable_non_empty("operator", action.operator)?;
+    if let Some(reason) = action.reason {
+        storable_non_empty("reason", reason)?;
+    }
+    for (name, value) in &action.details {
+        optional_storable(name, Some(value))?;
+    }
+    let names: Vec<&str> = action.details.iter().map(|(name, _)| *name).collect();
+    let values: Vec<&str> = action.details.iter().map(|(_, value)| &**value).collect();
+    let record = Record {
+        verb: action.verb,
+        operator: action.operator,
+        reason: action.reason,
+        machine: action.machine,
+        process: action.process,
+        session: action.session,
+        fence: action.fence,
+        names: &names,
+        values: &values,
+    };
+    Ok(record.get_result(conn).await?)
+}
+
+/// Where a page of [`page`] begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionKey {
+    pub(crate) acted_at: DateTime<Utc>,
+    pub(crate) id: i64,
+}
+
+impl ActionKey {
+    pub(crate) fn of(action: &Action) -> Self {
+        Self {
+            acted_at: action.acted_at,
+            id: action.id,
+        }
+    }
+}
+
+impl fmt::Display for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, &[&self.acted_at.timestamp_micros(), &self.id])
+    }
+}
+
+impl FromStr for ActionKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let mut parts = Parts::of(text);
+        let (acted_at, id) = (parts.time()?, parts.parse()?);
+        parts.end()?;
+        Ok(Self { acted_at, id })
+    }
+}
+
+/// Which acts are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// All.
+    All,
+    /// Those on a machine; with a process, those to it and those to the machine as a whole.
+    Machine(MachineId, Option<&'a Process>),
+    /// Those to a session.
+    Session(SessionId),
+}
+
+type Columns = (
+    BigInt,
+    Nullable<SqlUuid>,
+    Nullable<Text>,
+    Nullable<SqlUuid>,
+    Nullable<BigInt>,
+    Text,
+    Text,
+    Nullable<Text>,
+    (Array<Text>, Array<Nullable<Text>>),
+    Timestamptz,
+);
+
+type Row = (
+    i64,
+    Option<MachineId>,
+    Option<Process>,
+    Option<SessionId>,
+    Option<Fence>,
+    String,
+    String,
+    Option<String>,
+    (Vec<String>, Vec<Option<String>>),
+    DateTime<Utc>,
+);
+
+fn action(row: Row) -> Action {
+    let (id, machine, process, session, fence, verb, operator, reason, details, acted_at) = row;
+    let (names, values) = details;
+    let values = values.into_iter().map(Option::unwrap_or_default);
+    Action {
+        id,
+        machine,
+        process,
+        session,
+        fence,
+        verb,
+        operator,
+        reason,
+        details: names.into_iter().zip(values).collect(),
+        acted_at,
+    }
+}
+
+macro_rules! actions {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            "SELECT a.action_id, a.machine_id, a.process, a.session_id, a.fence, a.verb, a.operator, a.reason, \
+                    ARRAY(SELECT d.key FROM jsonb_each_text(a.details) d ORDER BY d.key), \
+                    ARRAY(SELECT d.value FROM jsonb_each_text(a.details) d ORDER BY d.key), a.acted_at \
+             FROM operator_action a WHERE ",
+            $condition,
+            " ORDER BY ",
+            $order
+        )
+    };
+}
+
+statement! {
+    OfAll = actions!("a.action_id < coalesce($1::bigint, 9223372036854775807)", "a.action_id DESC LIMIT $2");
+    (before: Option<i64> => Nullable<BigInt>, limit: i64 => BigInt) -> Columns
+}
+
+statement! {
+    OfMachine<'a> = actions!(
+        "a.machine_id = $1 AND (a.process IS NULL OR a.process = coalesce($2::text, a.process)) \
+         AND (a.acted_at, a.action_id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::bigint, 0))",
+        "a.acted_at DESC, a.action_id DESC LIMIT $5"
+    );
+    (
+        machine: MachineId => SqlUuid, process: Option<&'a Process> => Nullable<Text>,
+        acted_at: Option<DateTime<Utc>> => Nullable<Timestamptz>, id: Option<i64> => Nullable<BigInt>,
+        limit: i64 => BigInt
+    ) -> Columns
+}
+
+statement! {
+    OfSession = actions!(
+        "a.session_id = $1 \
+         AND (a.acted_at, a.action_id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::bigint, 0))",
+        "a.acted_at DESC, a.action_id DESC LIMIT $4"
+    );
+    (
+        session: SessionId => SqlUuid, acted_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        id: Option<i64> => Nullable<BigInt>, limit: i64 => BigInt
+    ) -> Columns
+}
+
+/// Up to `limit` acts, the last first.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn page(
+    conn: &mut AsyncPgConnection,
+    scope: Scope<'_>,
+    after: Option<&ActionKey>,
+    limit: i64,
+) -> Result<Page<Action, ActionKey>, Error> {
+    let (acted_at, id) = (after.map(|key| key.acted_at), after.map(|key| key.id));
+    let one_more = limit + 1;
+    let rows: Vec<Row> = match scope {
+        Scope::All => {
+            let page = OfAll {
+                before: id,
+                limit: one_more,
+            };
+            page.load(conn).await?
+        }
+        Scope::Machine(machine, process) => {
+            let page = OfMachine {
+                machine,
+                process,
+                acted_at,
+                id,
+                limit: one_more,
+            };
+            page.load(conn).await?
+        }
+        Scope::Session(session) => {
+            let page = OfSession {
+                session,
+                acted_at,
+                id,
+                limit: one_more,
+            };
+            page.load(conn).await?
+        }
+    };
+    let rows = rows.into_iter().map(action).collect();
+    Ok(Page::of(rows, limit, ActionKey::of))
+}

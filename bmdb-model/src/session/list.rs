@@ -1,0 +1,131 @@
+//! Lists of sessions, with what they hold.
+
+use super::SessionRow;
+use crate::page::{InvalidKey, Page, Parts, join};
+use crate::statement::statement;
+use crate::{Error, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::fmt;
+use std::str::FromStr;
+
+/// A session, and how it is with it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Its row.
+    pub row: SessionRow,
+    /// Whether its deadline is still ahead, by the database's clock. The janitor removes what is not
+    /// live any more.
+    pub is_live: bool,
+    /// How many work items it holds.
+    pub holds: Held,
+}
+
+/// How many work items a session holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// So many.
+    Exactly(i64),
+    /// So many at least: more than 10,000 are held in the whole database, and not all were counted.
+    AtLeast(i64),
+}
+
+/// Where a page of [`page`] begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey {
+    created_at: DateTime<Utc>,
+    id: SessionId,
+}
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        join(f, &[&self.created_at.timestamp_micros(), &self.id])
+    }
+}
+
+impl FromStr for SessionKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let mut parts = Parts::of(text);
+        let (created_at, id) = (parts.time()?, parts.parse()?);
+        parts.end()?;
+        Ok(Self { created_at, id })
+    }
+}
+
+type Columns = (
+    (SqlUuid, Text, Text, Timestamptz, BigInt, Timestamptz),
+    Bool,
+    BigInt,
+    Bool,
+);
+
+type Row = (SessionRow, bool, i64, bool);
+
+fn listed((row, is_live, held, all_counted): Row) -> ListedSession {
+    let holds = if all_counted {
+        Held::Exactly(held)
+    } else {
+        Held::AtLeast(held)
+    };
+    ListedSession {
+        row,
+        is_live,
+        holds,
+    }
+}
+
+statement! {
+    PageOf = concat!(include_str!("../sql/sessions_page.sql"), include_str!("../sql/sessions_held.sql"));
+    (
+        created_at: Option<DateTime<Utc>> => Nullable<Timestamptz>, id: Option<SessionId> => Nullable<SqlUuid>,
+        limit: i64 => BigInt
+    ) -> Columns
+}
+
+/// Up to `limit` sessions, the newest first.
+///
+/// Costs the buffers of a page, and of what is held in the database, up to 10,000 items.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn page(
+    conn: &mut AsyncPgConnection,
+    after: Option<&SessionKey>,
+    limit: i64,
+) -> Result<Page<ListedSession, SessionKey>, Error> {
+    let page = PageOf {
+        created_at: after.map(|key| key.created_at),
+        id: after.map(|key| key.id),
+        limit: limit + 1,
+    };
+    let rows: Vec<Row> = page.load(conn).await?;
+    let rows = rows.into_iter().map(listed).collect();
+    Ok(Page::of(rows, limit, |last: &ListedSession| SessionKey {
+        created_at: last.row.created_at,
+        id: last.row.id,
+    }))
+}
+
+statement! {
+    Find = concat!(
+        "WITH page AS MATERIALIZED (SELECT * FROM sessions WHERE session_id = $1)",
+        include_str!("../sql/sessions_held.sql")
+    );
+    (id: SessionId => SqlUuid) -> Columns
+}
+
+/// The session, if it is there still: what has expired or was closed is removed.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    id: SessionId,
+) -> Result<Option<ListedSession>, Error> {
+    let row: Option<Row> = Find { id }.get_result(conn).await.optional()?;
+    Ok(row.map(listed))
+}

@@ -1,0 +1,10 @@
+-- What is being done on a machine, the last begun first.
+SELECT i.machine_id, i.process, i.lane, i.session_id, s.session_component_name,
+       s.session_deadline > clock_timestamp(), i.fence, i.started_at,
+       floor(extract(epoch FROM clock_timestamp() - i.started_at))::bigint,
+       CASE WHEN isfinite(i.ready_at) THEN least(i.ready_at, i.started_at) END,
+       i.failures, i.losses
+FROM work_item i
+JOIN sessions s ON s.session_id = i.session_id
+WHERE i.machine_id = $1
+ORDER BY i.started_at DESC, i.fence DESC

@@ -1,0 +1,15 @@
+-- How it is with what is held, of $1 items at most: as many as there are mostly, and otherwise those with
+-- the smallest ids, which are drawn at random.
+WITH looked AS MATERIALIZED (
+    SELECT started_at, ready_at FROM work_item
+    WHERE session_id IS NOT NULL
+    ORDER BY machine_id, lane LIMIT $1
+), waits AS (
+    SELECT greatest(0, floor(1000 * extract(epoch FROM started_at - ready_at)))::bigint AS ms FROM looked
+    WHERE isfinite(ready_at)
+)
+SELECT (SELECT count(*) FROM looked),
+       (SELECT count(*) FROM looked WHERE started_at < clock_timestamp() - $2 * interval '1 second'),
+       count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY ms),
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY ms), max(ms)
+FROM waits

@@ -1,0 +1,32 @@
+//! The server's own metrics: what it was asked, and how it answered.
+
+use axum::http::StatusCode;
+use bmdb_core::telemetry::{Kind, Metric};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use std::time::Duration;
+
+const REQUESTS: Metric = Metric::new(
+    "bmdb_web_requests",
+    Kind::Counter,
+    &["code"],
+    "Requests to the console and the metrics, by the answer's status; refused ones included",
+);
+
+const DURATION: Metric = Metric::new(
+    "bmdb_web_request_duration_seconds",
+    Kind::Histogram,
+    &[],
+    "How long answers of the console and the metrics took to be made",
+);
+
+pub(super) const METRICS: [Metric; 2] = [REQUESTS, DURATION];
+
+pub(crate) fn describe() {
+    describe_counter!(REQUESTS.name, REQUESTS.help);
+    describe_histogram!(DURATION.name, Unit::Seconds, DURATION.help);
+}
+
+pub(crate) fn count(status: StatusCode, took: Duration) {
+    counter!(REQUESTS.name, "code" => status.as_str().to_owned()).increment(1);
+    histogram!(DURATION.name).record(took);
+}
