@@ -75,7 +75,7 @@ struct Listening {
 
 impl Report for Listening {
     fn show(&self, page: &mut Page) {
-        page.note(&format!("Listening on {}", self.url));
+        page.note(format!("Listening on {}", self.url));
     }
 }
 

@@ -67,7 +67,8 @@ impl Component {
         let (mut conn, info) = beat.connect().await?;
         migration::check_not_too_old(&mut conn).await?;
         let pool = Pool::new(target.clone(), config.pool_size, &config);
-        let registry = Arc::new(Registry::default());
+        let meters = Arc::new(Meters::new(&config.component));
+        let registry = Arc::new(Registry::new(meters.session_lost.clone()));
         // A connection of their own: giving work back must not wait for the work of others.
         let chore_target = target.for_chores(chores::LOCK_LIMIT);
         let chore_pool = Pool::new(chore_target, 1, &config);
@@ -75,7 +76,6 @@ impl Component {
         let chores = Chores::new(chore_pool, registry.clone(), tally.clone());
         let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
         let mut tasks = vec![beat.abort_handle()];
-        let meters = Arc::new(Meters::new(&config.component));
         let gauges = telemetry::keep(meters.clone(), pool.clone(), registry.clone());
         tasks.push(tokio::spawn(gauges).abort_handle());
         let notify = target.notify(&info);

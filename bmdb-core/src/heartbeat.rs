@@ -7,6 +7,7 @@ use crate::telemetry;
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
+use metrics::Counter;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,13 +30,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The sessions to be kept alive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     leases: Mutex<HashMap<SessionId, Arc<Lease>>>,
     changed: Notify,
+    lost: Counter,
 }
 
 impl Registry {
+    /// Sessions that are lost are counted by `lost`, those that are closed are not.
+    pub(crate) fn new(lost: Counter) -> Self {
+        Self {
+            leases: Mutex::default(),
+            changed: Notify::new(),
+            lost,
+        }
+    }
+
     pub(crate) fn add(&self, lease: Arc<Lease>) {
         self.lock().insert(lease.session, lease);
         self.changed.notify_one();
@@ -60,7 +71,11 @@ impl Registry {
     /// The sessions still worth a beat; those that are lost are dropped.
     fn current(&self) -> Vec<Arc<Lease>> {
         let mut leases = self.lock();
-        leases.retain(|_, lease| lease.state() != SessionState::Lost);
+        leases.retain(|_, lease| {
+            let is_lost = lease.state() == SessionState::Lost;
+            self.lost.increment(u64::from(is_lost));
+            !is_lost
+        });
         leases.values().cloned().collect()
     }
 

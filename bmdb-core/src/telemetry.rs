@@ -36,6 +36,8 @@ use metrics::Unit;
 
 /// Counter: sessions started.
 pub const SESSION_STARTED: &str = "bmdb_session_started";
+/// Counter: sessions lost.
+pub const SESSION_LOST: &str = "bmdb_session_lost";
 /// Counter: transactions begun.
 pub const TRANSACTION_EXECUTED: &str = "bmdb_transaction_executed";
 /// Counter: further tries.
@@ -121,12 +123,18 @@ const PROCESS: &[&str] = &["processor", "process"];
 const RESULT: &[&str] = &["processor", "process", "result"];
 
 /// Every metric of this crate.
-pub const METRICS: [Metric; 15] = [
+pub const METRICS: [Metric; 16] = [
     Metric::new(
         SESSION_STARTED,
         Kind::Counter,
         COMPONENT,
         "Sessions started",
+    ),
+    Metric::new(
+        SESSION_LOST,
+        Kind::Counter,
+        COMPONENT,
+        "Sessions lost: they were found expired, or no heartbeat went through in time",
     ),
     Metric::new(
         TRANSACTION_EXECUTED,

@@ -93,7 +93,7 @@ impl Guard {
         }
         if has_body(request) {
             return Some(refuse(
-                StatusCode::CONTENT_TOO_LARGE,
+                StatusCode::PAYLOAD_TOO_LARGE,
                 "A request with a body is not read.",
             ));
         }

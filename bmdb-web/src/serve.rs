@@ -23,9 +23,6 @@ const MOST_HEADERS: usize = 64;
 /// How long a connection may last; then it ends after the request that is under way.
 const LIFE: Duration = Duration::from_secs(300);
 
-/// How long requests under way are waited for at the end.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// How a server listens, and whom it answers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -48,6 +45,8 @@ pub struct ServeOptions {
     /// How long a client may take to send its request's head, to read a part of the answer, and to send
     /// its next request. Default: 10 s.
     pub patience: Duration,
+    /// How long requests that are under way are waited for at the end. Default: 5 s.
+    pub farewell: Duration,
 }
 
 impl Default for ServeOptions {
@@ -60,6 +59,7 @@ impl Default for ServeOptions {
             connections: 256,
             answer_time: Duration::from_secs(15),
             patience: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
         }
     }
 }
@@ -163,8 +163,8 @@ impl Server {
         format!("{scheme}://{}/", self.address)
     }
 
-    /// Serves these routes until `end` resolves. Then nothing new is taken, and requests under way get up
-    /// to five seconds.
+    /// Serves these routes until `end` resolves. Then nothing new is taken, and requests under way get
+    /// [`ServeOptions::farewell`].
     ///
     /// Cancellation: connections are closed as they are.
     pub async fn run(self, routes: Router, end: impl Future<Output = ()>) {
@@ -174,6 +174,7 @@ impl Server {
             connections,
             answer_time,
             patience,
+            farewell,
             ..
         } = self.options;
         let mut guard = Guard::new(token, answer_time);
@@ -185,6 +186,7 @@ impl Server {
             routes: guard.protect(routes),
             acceptor: self.acceptor,
             patience,
+            farewell,
             ended,
         });
         let places = Arc::new(Semaphore::new(connections));
@@ -219,7 +221,7 @@ impl Server {
         drop(self.listener);
         ending.send_replace(true);
         let all = async { while served.join_next().await.is_some() {} };
-        if timeout(FAREWELL, all).await.is_err() {
+        if timeout(farewell, all).await.is_err() {
             tracing::debug!("connections are closed though requests are under way");
         }
     }
@@ -234,6 +236,7 @@ struct Serving {
     routes: Router,
     acceptor: Option<TlsAcceptor>,
     patience: Duration,
+    farewell: Duration,
     ended: watch::Receiver<bool>,
 }
 
@@ -278,7 +281,7 @@ impl Serving {
             result = &mut connection => result,
             () = over => {
                 connection.as_mut().graceful_shutdown();
-                match timeout(FAREWELL, connection).await {
+                match timeout(self.farewell, connection).await {
                     Ok(result) => result,
                     Err(_) => return,
                 }

@@ -1,7 +1,7 @@
 //! The metrics of a component, looked up once and counted without allocating.
 
 use super::{
-    CLAIM_DURATION, SESSION_STARTED, TRANSACTION_DURATION, TRANSACTION_EXECUTED,
+    CLAIM_DURATION, SESSION_LOST, SESSION_STARTED, TRANSACTION_DURATION, TRANSACTION_EXECUTED,
     TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD, WORK_LOST,
     WORK_STARTED,
 };
@@ -50,6 +50,7 @@ impl From<Outcome> for WorkResult {
 pub(crate) struct Meters {
     pub(super) processor: SharedString,
     pub(crate) session_started: Counter,
+    pub(crate) session_lost: Counter,
     pub(crate) retried: Counter,
     executed: Counter,
     failed: Counter,
@@ -78,6 +79,7 @@ impl Meters {
         let by = |name: &'static str| counter!(name, "processor" => processor.clone());
         Self {
             session_started: by(SESSION_STARTED),
+            session_lost: by(SESSION_LOST),
             retried: by(TRANSACTION_RETRIED),
             executed: by(TRANSACTION_EXECUTED),
             failed: by(TRANSACTION_FAILED),

@@ -244,6 +244,7 @@ fn gauges_show_the_pool_the_heartbeat_and_what_is_lost_though_still_in_hand() {
         assert_eq!(taken[&of_component(telemetry::POOL_SIZE)], 10.0);
         assert_eq!(taken[&of_component(telemetry::POOL_IN_USE)], 1.0);
         assert_eq!(taken[&of_component(telemetry::POOL_WAITING)], 0.0);
+        assert_eq!(taken[&of_component(telemetry::SESSION_LOST)], 1.0);
         let age = taken[&of_component(telemetry::HEARTBEAT_AGE)];
         assert!(age > 0.0 && age < 3.0, "{age}");
     });

@@ -1,0 +1,262 @@
+//! What `/metrics`, `/healthz` and `/readyz` say.
+
+use crate::http::{Answer, Running, options, serve};
+use bmdb_core::telemetry::{Kind, METRICS};
+use bmdb_core::{Bmdb, Claim, Config, Reader, SessionOptions};
+use bmdb_model::{Process, Provider};
+use bmdb_testkit::{Proxy, TestDb};
+use bmdb_web::{Monitor, SampleOptions, Sampler, console_metrics};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn reader(url: &str) -> Reader {
+    let mut config = Config::new(url).pool_size(1);
+    config.connect_timeout = Duration::from_millis(300);
+    Reader::connect(config).await.unwrap()
+}
+
+/// Shows the fleet once it has been counted.
+async fn fleet(db: &TestDb) -> Running {
+    let sampler = Sampler::start(reader(db.url()).await, SampleOptions::default());
+    sampler.first().await;
+    serve(options(), Monitor::new().fleet(sampler).router()).await
+}
+
+fn value(answer: &Answer, series: &str) -> f64 {
+    let line = answer.body.lines().find_map(|line| {
+        let (found, value) = line.rsplit_once(' ')?;
+        (found == series).then_some(value)
+    });
+    line.unwrap_or_else(|| panic!("no {series} in {}", answer.body))
+        .parse()
+        .unwrap()
+}
+
+/// Whether promtool finds it well written; `None` where it is not installed.
+fn promtool_accepts(text: &str) -> Option<bool> {
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn();
+    let mut child = child.ok()?;
+    child.stdin.take()?.write_all(text.as_bytes()).ok()?;
+    // 3: well written, and it would have named something otherwise.
+    Some(matches!(child.wait().ok()?.code(), Some(0 | 3)))
+}
+
+#[tokio::test]
+async fn the_fleet_is_shown_as_it_was_counted() {
+    let db = TestDb::new().await.unwrap();
+    let equinix = |id| db.machine().provided(&Provider::EQUINIX, id);
+    equinix("needs an agent").planned().create().await.unwrap();
+    let held = equinix("held").planned().create().await.unwrap();
+    let failed = equinix("failed").planned().create().await.unwrap();
+    for (id, silent_for) in [("silent", 15), ("alive", 1)] {
+        let machine = equinix(id).agent_started(60 * MINUTE);
+        machine
+            .agent_heartbeat(silent_for * MINUTE)
+            .planned()
+            .create()
+            .await
+            .unwrap();
+    }
+    let installed = equinix("installed").os_installation_request(1, b"");
+    installed
+        .os_installation_report(1, "Success")
+        .create()
+        .await
+        .unwrap();
+    equinix("to install")
+        .hold("wait")
+        .os_installation_request(1, b"")
+        .create()
+        .await
+        .unwrap();
+    let dead = db.session(MINUTE).await.unwrap();
+    db.expire(dead).await.unwrap();
+    let session = db.session(MINUTE).await.unwrap();
+    db.execute(&format!(
+        "UPDATE work_item SET session_id = '{session}', started_at = now() WHERE machine_id = '{held}';
+         UPDATE work_item SET backoff_until = now() + interval '1 h', failures = 10
+         WHERE machine_id = '{failed}'"
+    ))
+    .await
+    .unwrap();
+    let server = fleet(&db).await;
+    let answer = server.get("/metrics").await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    for (series, expected) in [
+        ("bmdb_stats_machines", 7.0),
+        ("bmdb_stats_machines_provided", 7.0),
+        ("bmdb_stats_machines_on_hold", 1.0),
+        ("bmdb_stats_machines_agent_started", 2.0),
+        ("bmdb_stats_machines_heartbeating", 1.0),
+        ("bmdb_stats_machines_pending_installation", 1.0),
+        ("bmdb_stats_machines_installed", 1.0),
+        ("bmdb_stats_machines_pending_agent_start", 1.0),
+        ("bmdb_stats_machines_pending_agent_recovery", 1.0),
+        ("bmdb_stats_live_sessions", 1.0),
+        ("bmdb_stats_dead_sessions", 1.0),
+        (
+            r#"bmdb_stats_active_work{process="ShepherdAgentStart"}"#,
+            1.0,
+        ),
+        (
+            r#"bmdb_stats_active_backoffs{process="ShepherdAgentStart"}"#,
+            1.0,
+        ),
+        (
+            r#"bmdb_stats_active_backoffs{process="ShepherdRecovery"}"#,
+            0.0,
+        ),
+        (
+            r#"bmdb_stats_poisoned_work{process="ShepherdAgentStart"}"#,
+            1.0,
+        ),
+        (
+            r#"bmdb_stats_stuck_work{process="ShepherdAgentStart"}"#,
+            0.0,
+        ),
+        (
+            r#"bmdb_stats_pending_work{process="ShepherdRecovery"}"#,
+            1.0,
+        ),
+        ("bmdb_stats_sample_success", 1.0),
+    ] {
+        assert_eq!(value(&answer, series), expected, "{series}");
+    }
+    let oldest = r#"bmdb_stats_oldest_due_age_seconds{process="ShepherdRecovery"}"#;
+    assert!((300.0..330.0).contains(&value(&answer, oldest)));
+    assert!(value(&answer, "bmdb_stats_sample_age_seconds") < 60.0);
+    assert_ne!(
+        promtool_accepts(&answer.body),
+        Some(false),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn what_was_never_counted_is_left_out_and_the_failure_shown() {
+    let db = TestDb::new().await.unwrap();
+    let proxy = Proxy::unix(db.url()).await.unwrap();
+    let reader = reader(proxy.url()).await;
+    proxy.refuse();
+    let sampler = Sampler::start(reader, SampleOptions::default());
+    assert!(sampler.first().await.error.is_some());
+    let server = serve(options(), Monitor::new().fleet(sampler).router()).await;
+    let answer = server.get("/metrics").await;
+    assert_eq!(value(&answer, "bmdb_stats_sample_success"), 0.0);
+    assert!(
+        !answer.body.contains("bmdb_stats_machines"),
+        "{}",
+        answer.body
+    );
+}
+
+/// In this process only one recorder can be installed, so all that needs it is one test.
+#[tokio::test]
+async fn a_program_shows_its_own_metrics_under_the_names_that_are_described() {
+    let monitor = Monitor::of_this_program().unwrap();
+    Monitor::of_this_program().unwrap_err();
+    let db = TestDb::new().await.unwrap();
+    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
+    machine.create().await.unwrap();
+    let config = Config::new(db.url())
+        .component("starter")
+        .janitor_interval(None);
+    let bmdb = Bmdb::connect(config).await.unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
+    for work in session.claim(&claim).await.unwrap() {
+        work.finish(async |_| Ok(())).await.unwrap();
+    }
+    let sampler = Sampler::start(reader(db.url()).await, SampleOptions::default());
+    sampler.first().await;
+    let server = serve(options(), monitor.fleet(sampler).router()).await;
+    server.get("/no/such/page").await;
+    let answer = server.get("/metrics").await;
+    let of = |process: &str| format!(r#"processor="starter",process="{process}""#);
+    let finished = format!(
+        r#"bmdb_work_finished{{{},result="finished"}}"#,
+        of("ShepherdAgentStart")
+    );
+    assert_eq!(value(&answer, &finished), 1.0);
+    assert_eq!(
+        value(&answer, r#"bmdb_session_started{processor="starter"}"#),
+        1.0
+    );
+    let bucket = r#"bmdb_transaction_duration_seconds_bucket{processor="starter",le="+Inf"}"#;
+    assert_eq!(value(&answer, bucket), 1.0);
+    assert!(value(&answer, r#"bmdb_web_requests{code="404"}"#) >= 1.0);
+    let described: BTreeSet<String> = METRICS
+        .into_iter()
+        .chain(console_metrics())
+        .map(|metric| {
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            format!("{} {kind}", metric.name)
+        })
+        .collect();
+    let typed = answer
+        .body
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let shown: BTreeSet<String> = typed.map(str::to_owned).collect();
+    assert_eq!(shown, described);
+    assert_ne!(
+        promtool_accepts(&answer.body),
+        Some(false),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn ready_is_who_reaches_a_database_whose_schema_fits() {
+    let db = TestDb::new().await.unwrap();
+    let proxy = Proxy::unix(db.url()).await.unwrap();
+    let monitor = Monitor::new().ready_with(reader(proxy.url()).await);
+    let server = serve(options(), monitor.router()).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(
+        (ready.status, ready.body.as_str()),
+        (200, "{\"ready\":true}\n")
+    );
+    proxy.refuse();
+    until(&server, 503, "cannot be reached").await;
+    let alive = server.get("/healthz").await;
+    assert_eq!((alive.status, alive.body.as_str()), (200, "ok\n"));
+    proxy.heal().unwrap();
+    until(&server, 200, "true").await;
+    let newer = "UPDATE schema_compatibility SET oldest_compatible = '99990101000000'";
+    db.execute(newer).await.unwrap();
+    until(&server, 503, "moved past this program").await;
+    proxy.black_hole();
+    until(&server, 503, "did not answer").await;
+}
+
+/// An answer is good for a second.
+async fn until(server: &Running, status: u16, text: &str) {
+    for _ in 0..40 {
+        let answer = server.get("/readyz").await;
+        let reason: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(reason["ready"], answer.status == 200);
+        if answer.status == status && answer.body.contains(text) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("never {status} with {text:?}");
+}

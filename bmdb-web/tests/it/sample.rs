@@ -1,0 +1,159 @@
+//! The sample: taken in the background, kept while no newer one is to be had.
+
+use bmdb_core::{Config, Reader};
+use bmdb_model::{Process, ProcessDef, Provider};
+use bmdb_testkit::{Proxy, Role, TestDb};
+use bmdb_web::{Latest, SampleOptions, Sampler};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// As often as can be.
+fn often() -> SampleOptions {
+    SampleOptions::default().interval(Duration::from_secs(1))
+}
+
+async fn reader(url: &str) -> Reader {
+    let mut config = Config::new(url).pool_size(1);
+    config.connect_timeout = Duration::from_millis(500);
+    Reader::connect(config).await.unwrap()
+}
+
+async fn until(sampler: &Sampler, what: impl Fn(&Latest) -> bool) -> Latest {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let latest = sampler.latest();
+        if what(&latest) {
+            return latest;
+        }
+        assert!(Instant::now() < deadline, "never: {latest:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_fleet_is_counted_with_processes_that_have_nothing_to_do() {
+    let db = TestDb::new().await.unwrap();
+    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
+    machine.create().await.unwrap();
+    let sampler = Sampler::start(reader(db.url()).await, often());
+    let sample = sampler.first().await.sample.unwrap();
+    assert_eq!((sample.fleet.machines, sample.fleet.provided), (1, 1));
+    let names: Vec<&str> = sample
+        .processes
+        .iter()
+        .map(|counts| counts.process.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["ShepherdAccess", "ShepherdAgentStart", "ShepherdRecovery"]
+    );
+    let pending = |process| sample.pending_for(process).map(|pending| pending.machines);
+    assert_eq!(pending(&Process::SHEPHERD_AGENT_START), Some(1));
+    assert_eq!(pending(&Process::SHEPHERD_RECOVERY), Some(0));
+    assert_eq!(pending(&Process::SHEPHERD_ACCESS), None);
+    assert_eq!(sample.uncounted, []);
+}
+
+#[tokio::test]
+async fn the_last_good_sample_is_kept_with_its_age_while_the_database_is_gone() {
+    let db = TestDb::new().await.unwrap();
+    let proxy = Proxy::unix(db.url()).await.unwrap();
+    let sampler = Sampler::start(reader(proxy.url()).await, often());
+    let first = sampler.first().await.sample.unwrap();
+    db.machine().create().await.unwrap();
+    let second = until(&sampler, |latest| {
+        latest
+            .sample
+            .as_ref()
+            .is_some_and(|sample| sample.fleet.machines == 1)
+    });
+    assert!(second.await.sample.unwrap().age() < first.age());
+    proxy.refuse();
+    let failed = until(&sampler, |latest| latest.error.is_some()).await;
+    assert_eq!(failed.sample.as_ref().unwrap().fleet.machines, 1);
+    let age = failed.sample.unwrap().age();
+    proxy.heal().unwrap();
+    let healed = until(&sampler, |latest| latest.error.is_none()).await;
+    assert!(healed.sample.unwrap().age() < age);
+}
+
+#[tokio::test]
+async fn a_sample_that_takes_too_long_is_given_up_and_leaves_nothing_running() {
+    let db = TestDb::new().await.unwrap();
+    let proxy = Proxy::unix(db.url()).await.unwrap();
+    let reader = reader(proxy.url()).await;
+    proxy.black_hole();
+    let options = often().limit(Duration::from_millis(200));
+    let sampler = Sampler::start(reader, options);
+    let first = sampler.first().await;
+    assert!(first.sample.is_none());
+    assert!(first.error.is_some(), "{first:?}");
+    proxy.heal().unwrap();
+    until(&sampler, |latest| latest.sample.is_some()).await;
+    assert!(proxy.connections() <= 1, "{}", proxy.connections());
+}
+
+#[tokio::test]
+async fn a_view_that_is_gone_costs_only_its_own_process() {
+    let db = TestDb::new().await.unwrap();
+    let url = db.url_as(Role::Owner).await.unwrap();
+    let owner = bmdb_core::Bmdb::connect(Config::new(url).janitor_interval(None))
+        .await
+        .unwrap();
+    db.execute(
+        "SET ROLE bmdb_owner;
+         CREATE VIEW workflow_paint AS SELECT machine_id, provider, NULL::timestamptz AS ready_at
+         FROM machine_provided",
+    )
+    .await
+    .unwrap();
+    let paint = Process::new("Paint").unwrap();
+    let definition = ProcessDef::new(paint.clone()).workflow("workflow_paint");
+    owner.define_process(&definition).await.unwrap();
+    let sampler = Sampler::start(reader(db.url()).await, often());
+    let sample = sampler.first().await.sample.unwrap();
+    assert_eq!(
+        sample.pending_for(&paint).map(|pending| pending.machines),
+        Some(0)
+    );
+    db.execute("SET ROLE bmdb_owner; DROP VIEW workflow_paint")
+        .await
+        .unwrap();
+    let is_uncounted = |latest: &Latest| {
+        latest
+            .sample
+            .as_ref()
+            .is_some_and(|sample| !sample.uncounted.is_empty())
+    };
+    let sample = until(&sampler, is_uncounted).await.sample.unwrap();
+    assert_eq!(sample.uncounted[0].0, paint);
+    assert!(sample.pending_for(&Process::SHEPHERD_AGENT_START).is_some());
+    assert_eq!(sample.pending_for(&paint), None);
+}
+
+#[tokio::test]
+async fn a_sampler_ends_with_its_last_clone_and_a_sample_holds_no_lock() {
+    let db = TestDb::new().await.unwrap();
+    let sampler = Sampler::start(reader(db.url()).await, often());
+    let clone = sampler.clone();
+    sampler.first().await;
+    drop(sampler);
+    let count = |latest: &Latest| latest.sample.as_ref().unwrap().fleet.machines;
+    db.machine().create().await.unwrap();
+    until(&clone, |latest| count(latest) == 1).await;
+    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+                   AND l.mode NOT IN ('AccessShareLock', 'ExclusiveLock')";
+    assert_eq!(db.rows(locks).await.unwrap(), ["0"]);
+    let weak = clone
+        .latest()
+        .sample
+        .map(|sample| std::sync::Arc::downgrade(&sample))
+        .unwrap();
+    drop(clone);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while weak.upgrade().is_some() {
+        assert!(Instant::now() < deadline, "the task goes on");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

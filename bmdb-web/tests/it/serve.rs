@@ -1,0 +1,228 @@
+//! How the server ends, and what it does with TLS.
+
+use crate::http::{exchange, options, read, read_one, serve};
+use axum::Router;
+use axum::routing::get;
+use bmdb_web::{Server, TlsFiles};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
+
+#[tokio::test]
+async fn an_end_waits_for_what_is_under_way_and_takes_nothing_new() {
+    let asked = Arc::new(Notify::new());
+    let go_on = Arc::new(Notify::new());
+    let slow = {
+        let (asked, go_on) = (asked.clone(), go_on.clone());
+        get(async move || {
+            asked.notify_one();
+            go_on.notified().await;
+            "done"
+        })
+    };
+    let server = serve(options(), Router::new().route("/", slow)).await;
+    let address = server.address;
+    let mut idle = server.connect().await;
+    let mut busy = server.connect().await;
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    busy.write_all(request).await.unwrap();
+    asked.notified().await;
+    let ending = tokio::spawn(server.end());
+    // The idle one is closed at once.
+    assert_eq!(read(&mut idle).await.status, 0);
+    TcpStream::connect(address).await.unwrap_err();
+    assert!(!ending.is_finished());
+    go_on.notify_one();
+    let answer = read_one(&mut busy).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+    ending.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_does_not_wait_for_ever() {
+    let slow = get(async || std::future::pending::<&str>().await);
+    let mut options = options();
+    options.farewell = Duration::from_millis(100);
+    let server = serve(options, Router::new().route("/", slow)).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(4), server.end());
+    ended.await.expect("before the answer would be given up");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let first = Server::bind(options()).await.unwrap();
+    let mut same = options();
+    same.listen = first.address();
+    let error = Server::bind(same).await.unwrap_err().to_string();
+    assert!(error.contains(&first.address().to_string()), "{error}");
+}
+
+/// An authority, and files of what it has signed.
+struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("bmdb-web-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.join("ca.crt"), certificate).unwrap();
+        let issuer = Issuer::new(params, key);
+        Self { folder, issuer }
+    }
+
+    /// A certificate for this name, and its key.
+    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let (certificate_file, key_file) = (
+            self.file(&format!("{name}.crt")),
+            self.file(&format!("{name}.key")),
+        );
+        std::fs::write(&certificate_file, certificate).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        set_mode(&key_file, 0o600);
+        (certificate_file, key_file)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Who trusts this authority, and shows this certificate.
+    fn client(&self, identity: Option<(PathBuf, PathBuf)>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.file("ca.crt")).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let certificates = CertificateDer::pem_file_iter(certificate).unwrap();
+                let certificates = certificates.map(Result::unwrap).collect();
+                let key = PrivateKeyDer::from_pem_file(key).unwrap();
+                config.with_client_auth_cert(certificates, key).unwrap()
+            }
+        };
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// The status of an answer over TLS; none where there is no connection.
+async fn status(address: std::net::SocketAddr, client: &TlsConnector) -> Option<u16> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = client.connect(name, stream).await.ok()?;
+    let answer = exchange(&mut stream, REQUEST).await;
+    (answer.status != 0).then_some(answer.status)
+}
+
+fn page() -> Router {
+    Router::new().route("/", get(async || "page"))
+}
+
+#[tokio::test]
+async fn with_tls_nothing_is_said_in_the_clear() {
+    let authority = Authority::new("tls");
+    let (certificate, key) = authority.sign("localhost");
+    let mut options = options();
+    options.tls = Some(TlsFiles {
+        certificate,
+        key,
+        client_authorities: None,
+    });
+    let server = serve(options, page()).await;
+    assert_eq!(
+        status(server.address, &authority.client(None)).await,
+        Some(200)
+    );
+    let mut clear = server.connect().await;
+    assert_eq!(exchange(&mut clear, REQUEST).await.status, 0);
+}
+
+#[tokio::test]
+async fn where_certificates_are_asked_for_nobody_else_is_answered() {
+    let authority = Authority::new("clients");
+    let stranger = Authority::new("strangers");
+    let (certificate, key) = authority.sign("localhost");
+    let mut options = options();
+    options.tls = Some(TlsFiles {
+        certificate,
+        key,
+        client_authorities: Some(authority.file("ca.crt")),
+    });
+    // Reached by everybody, which certificates make safe.
+    options.listen.set_ip([0, 0, 0, 0].into());
+    let server = serve(options, page()).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    let known = authority.client(Some(authority.sign("me")));
+    assert_eq!(status(address, &known).await, Some(200));
+    let unknown = authority.client(Some(stranger.sign("me")));
+    for stranger in [authority.client(None), unknown] {
+        assert_eq!(status(address, &stranger).await, None);
+    }
+}
+
+#[tokio::test]
+async fn files_that_will_not_do_are_named() {
+    let authority = Authority::new("files");
+    let (certificate, key) = authority.sign("localhost");
+    let open = authority.file("open.key");
+    std::fs::copy(&key, &open).unwrap();
+    set_mode(&open, 0o644);
+    let missing = authority.file("missing");
+    for (certificate, key, named, said) in [
+        (&missing, &key, &missing, ""),
+        (&certificate, &missing, &missing, ""),
+        (&key, &key, &key, "no certificate"),
+        (&certificate, &open, &open, "chmod"),
+    ] {
+        let mut options = options();
+        options.tls = Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: None,
+        });
+        let error = Server::bind(options).await.unwrap_err().to_string();
+        assert!(
+            error.contains(&named.display().to_string()) && error.contains(said),
+            "{error}"
+        );
+    }
+}
