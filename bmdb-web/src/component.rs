@@ -6,5 +6,7 @@ pub(crate) mod filter;
 pub(crate) mod id;
 pub(crate) mod interval;
 pub(crate) mod pager;
+pub(crate) mod state;
 pub(crate) mod table;
+pub(crate) mod tag;
 pub(crate) mod time;

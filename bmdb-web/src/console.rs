@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::page::Page;
 use crate::problem::Problem;
+use crate::sample::Sampler;
 use crate::{assets, page};
 use axum::Router;
 use axum::extract::State;
@@ -44,7 +45,15 @@ impl Console {
     #[must_use]
     pub fn new(reader: Reader, options: ConsoleOptions) -> Self {
         Self {
-            app: App::new(reader, options),
+            app: App::new(reader, &options),
+        }
+    }
+
+    /// The same with counts of the whole fleet, which no page could wait for.
+    #[must_use]
+    pub fn sampler(self, sampler: Sampler) -> Self {
+        Self {
+            app: self.app.with_sampler(sampler),
         }
     }
 
@@ -54,6 +63,7 @@ impl Console {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/machines", shown(page::machines::show))
+            .route("/machines/{id}", shown(page::machine::show))
             .route("/assets/{file}", get(assets::serve))
             .fallback(unknown)
             .method_not_allowed_fallback(other_method)

@@ -1,6 +1,7 @@
 //! The pages, and what each of them consists of.
 
 pub(crate) mod layout;
+pub(crate) mod machine;
 pub(crate) mod machines;
 
 use crate::app::Moment;

@@ -1,0 +1,122 @@
+//! What a list shows of each machine.
+
+use super::state::ItemState;
+use crate::hold::Hold;
+use crate::schema::{machine_hold, machine_provided, machines, work_item};
+use crate::{Error, MachineId, Process, Provided, SessionId, connection};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::HashMap;
+
+/// A machine of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetMachine {
+    /// The machine.
+    pub id: MachineId,
+    /// Where it comes from, if it has that tag.
+    pub provided: Option<Provided>,
+    /// The hold on it.
+    pub hold: Option<Hold>,
+    /// What its processes are about to do, by name.
+    pub items: Vec<FleetItem>,
+}
+
+/// A process on a machine of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetItem {
+    /// The process.
+    pub process: Process,
+    /// The state that its gates make.
+    pub state: ItemState,
+    /// Until when it waits or backs off, or since when it is due.
+    pub ready_at: Option<DateTime<Utc>>,
+    /// Who holds it.
+    pub session: Option<SessionId>,
+    /// Since when.
+    pub started_at: Option<DateTime<Utc>>,
+    /// How often it has failed in a row.
+    pub failures: i64,
+    /// How often its session was lost in a row.
+    pub losses: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = work_item, check_for_backend(diesel::pg::Pg))]
+struct ItemRow {
+    machine_id: MachineId,
+    process: Process,
+    eligible: bool,
+    plan_at: Option<DateTime<Utc>>,
+    backoff_until: Option<DateTime<Utc>>,
+    ready_at: Option<DateTime<Utc>>,
+    session_id: Option<SessionId>,
+    started_at: Option<DateTime<Utc>>,
+    failures: i64,
+    losses: i64,
+}
+
+/// The machines' rows, in the order of `ids`, in an open transaction; three statements. Machines that
+/// are not there are left out.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn details(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<Vec<FleetMachine>, Error> {
+    let now = connection::now(conn).await?;
+    let (provided_id, held_id) = (machine_provided::machine_id, machine_hold::machine_id);
+    let rows: Vec<(MachineId, Option<Provided>, Option<Hold>)> = machines::table
+        .left_join(machine_provided::table.on(provided_id.eq(machines::machine_id)))
+        .left_join(machine_hold::table.on(held_id.eq(machines::machine_id)))
+        .filter(machines::machine_id.eq_any(ids))
+        .select((
+            machines::machine_id,
+            Option::<Provided>::as_select(),
+            Option::<Hold>::as_select(),
+        ))
+        .load(conn)
+        .await?;
+    let items: Vec<ItemRow> = work_item::table
+        .filter(work_item::machine_id.eq_any(ids))
+        .order((work_item::machine_id, work_item::process))
+        .select(ItemRow::as_select())
+        .load(conn)
+        .await?;
+    let mut items_of: HashMap<MachineId, Vec<FleetItem>> = HashMap::new();
+    for row in items {
+        let of_machine = items_of.entry(row.machine_id).or_default();
+        of_machine.push(row.item(now));
+    }
+    let mut found: HashMap<MachineId, FleetMachine> = rows
+        .into_iter()
+        .map(|(id, provided, hold)| {
+            let items = items_of.remove(&id).unwrap_or_default();
+            let machine = FleetMachine {
+                id,
+                provided,
+                hold,
+                items,
+            };
+            (id, machine)
+        })
+        .collect();
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+impl ItemRow {
+    fn item(self, now: DateTime<Utc>) -> FleetItem {
+        let held = self.session_id.is_some();
+        let (plan_at, until) = (self.plan_at, self.backoff_until);
+        FleetItem {
+            state: ItemState::of(self.eligible, held, plan_at, until, now),
+            process: self.process,
+            ready_at: self.ready_at,
+            session: self.session_id,
+            started_at: self.started_at,
+            failures: self.failures,
+            losses: self.losses,
+        }
+    }
+}

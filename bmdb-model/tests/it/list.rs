@@ -1,0 +1,448 @@
+//! The fleet as a list: what fits each filter, page by page, and what a page costs.
+
+use crate::fleet::{Fleet, Situation};
+use crate::scenario::{RECOVERY, START, Scenario};
+use bmdb_model::fleet::{self, Cursor, Filter, FleetPage, ItemState, PageError, Prefix};
+use bmdb_model::reflect::{self, TagTable};
+use bmdb_model::{MachineId, Provider, connection};
+use diesel_async::AsyncPgConnection;
+use std::collections::BTreeSet;
+
+/// All pages of a list, each with what it says of itself.
+async fn pages(conn: &mut AsyncPgConnection, filter: &Filter<'_>, limit: usize) -> Vec<FleetPage> {
+    let mut pages: Vec<FleetPage> = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = fleet::page(conn, filter, after.as_ref(), limit)
+            .await
+            .unwrap();
+        after = page.next.clone();
+        assert!(page.machines.len() <= limit);
+        // What an address says is what the list said.
+        assert_eq!(
+            after,
+            after.as_ref().map(|next| next.to_string().parse().unwrap())
+        );
+        pages.push(page);
+        assert!(
+            pages.len() < 10_000,
+            "the list does not end: {:?}",
+            pages.last()
+        );
+        if after.is_none() {
+            return pages;
+        }
+    }
+}
+
+async fn listed(conn: &mut AsyncPgConnection, filter: &Filter<'_>) -> Vec<MachineId> {
+    let whole: Vec<MachineId> = pages(conn, filter, 1_000)
+        .await
+        .into_iter()
+        .flat_map(|page| page.machines)
+        .collect();
+    let piecewise = pages(conn, filter, 3).await;
+    let piecewise: Vec<MachineId> = piecewise
+        .into_iter()
+        .flat_map(|page| page.machines)
+        .collect();
+    assert_eq!(whole, piecewise, "{filter:?}");
+    let distinct: BTreeSet<_> = whole.iter().collect();
+    assert_eq!(distinct.len(), whole.len(), "{filter:?}");
+    whole
+}
+
+fn state(state: ItemState) -> Filter<'static> {
+    Filter {
+        state: Some((START, state)),
+        ..Filter::default()
+    }
+}
+
+fn prefix(text: &str) -> Filter<'static> {
+    Filter {
+        prefix: Some(Prefix::new(text).unwrap()),
+        ..Filter::default()
+    }
+}
+
+/// What the database says, by a condition over machines `m`, their provided `p` and their item `i`.
+async fn expected(s: &Scenario, condition: &str) -> BTreeSet<MachineId> {
+    let sql = format!(
+        "SELECT m.machine_id FROM machines m \
+         LEFT JOIN machine_provided p ON p.machine_id = m.machine_id \
+         LEFT JOIN work_item i ON i.machine_id = m.machine_id AND i.process = '{START}' \
+         WHERE {condition}"
+    );
+    s.rows(&sql)
+        .await
+        .iter()
+        .map(|id| id.parse().unwrap())
+        .collect()
+}
+
+/// Forty machines of two providers and of none, in every state there is.
+const MIXED: &str = "
+    INSERT INTO machines (machine_id) SELECT md5(n::text)::uuid FROM generate_series(1, 40) n;
+    INSERT INTO machine_provided (machine_id, provider, provider_id)
+    SELECT md5(n::text)::uuid, CASE n % 3 WHEN 0 THEN 'Equinix' ELSE 'Lumen' END,
+           CASE WHEN n % 2 = 0 THEN 'ab-' ELSE 'aB' END || n
+    FROM generate_series(1, 36) n;
+    INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at, backoff_until,
+                           session_id, started_at)
+    SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd',
+           CASE WHEN n > 33 THEN NULL WHEN n % 3 = 0 THEN 'Equinix' ELSE 'Lumen' END,
+           n % 7 <> 0, now() + (n % 5 - 3) * interval '1 hour',
+           CASE WHEN n % 4 = 0 THEN now() + (n % 8 - 3) * interval '1 hour' END,
+           CASE WHEN n % 11 = 0 THEN (SELECT session_id FROM sessions LIMIT 1) END,
+           CASE WHEN n % 11 = 0 THEN now() END
+    FROM generate_series(1, 38) n;
+    INSERT INTO machine_hold (machine_id, reason)
+    SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 40, 6) n;
+    INSERT INTO work_item (machine_id, process, lane, session_id, started_at)
+    SELECT md5(n::text)::uuid, 'Other', 'other', (SELECT session_id FROM sessions LIMIT 1), now()
+    FROM generate_series(1, 40, 2) n;";
+
+#[tokio::test]
+async fn every_state_lists_just_the_machines_that_are_in_it() {
+    let mut s = Scenario::new().await;
+    s.db.execute(MIXED).await.unwrap();
+    let all = expected(&s, "true").await;
+    let mut seen = BTreeSet::new();
+    for (which, condition) in [
+        (ItemState::Held, "i.session_id IS NOT NULL"),
+        (
+            ItemState::BackingOff,
+            "i.session_id IS NULL AND i.backoff_until > now()",
+        ),
+        (
+            ItemState::Due,
+            "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()",
+        ),
+        (
+            ItemState::Waiting,
+            "i.session_id IS NULL AND i.eligible AND i.ready_at > now() \
+             AND coalesce(i.backoff_until, '-infinity') <= now()",
+        ),
+        (
+            ItemState::NotEligible,
+            "i.machine_id IS NULL OR i.session_id IS NULL AND NOT i.eligible \
+             AND coalesce(i.backoff_until, '-infinity') <= now()",
+        ),
+    ] {
+        let machines = listed(&mut s.conn, &state(which)).await;
+        let found: BTreeSet<_> = machines.iter().copied().collect();
+        assert!(!found.is_empty(), "{which} is nobody's state");
+        assert_eq!(found, expected(&s, condition).await, "{which}");
+        let details = fleet::details(&mut s.conn, &machines).await.unwrap();
+        assert_eq!(details.len(), machines.len());
+        for machine in details {
+            let item = machine.items.iter().find(|item| item.process == START);
+            let told = item.map_or(ItemState::NotEligible, |item| item.state);
+            assert_eq!(told, which, "{machine:?}");
+        }
+        seen.extend(found);
+    }
+    assert_eq!(seen, all, "the states are all there is");
+}
+
+#[tokio::test]
+async fn filters_narrow_each_other() {
+    let mut s = Scenario::new().await;
+    s.db.execute(MIXED).await.unwrap();
+    let tables = reflect::tables(&mut s.conn).await.unwrap();
+    let hold = tables
+        .iter()
+        .find(|table| table.name == "machine_hold")
+        .unwrap();
+    let held = "EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = m.machine_id)";
+    let due = "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()";
+    let lumen = || Some(Provider::LUMEN);
+    for (filter, condition) in [
+        (
+            Filter {
+                provider: lumen(),
+                ..Filter::default()
+            },
+            "p.provider = 'Lumen'".to_owned(),
+        ),
+        (
+            Filter {
+                tag: Some(hold),
+                ..Filter::default()
+            },
+            held.to_owned(),
+        ),
+        (
+            Filter {
+                tag: Some(hold),
+                provider: lumen(),
+                ..Filter::default()
+            },
+            format!("{held} AND p.provider = 'Lumen'"),
+        ),
+        (
+            Filter {
+                tag: Some(hold),
+                ..state(ItemState::Due)
+            },
+            format!("{held} AND {due}"),
+        ),
+        (
+            Filter {
+                provider: lumen(),
+                ..state(ItemState::Due)
+            },
+            format!("i.provider = 'Lumen' AND p.provider = 'Lumen' AND {due}"),
+        ),
+        (
+            Filter {
+                provider: lumen(),
+                ..state(ItemState::NotEligible)
+            },
+            "p.provider = 'Lumen' AND i.session_id IS NULL AND NOT i.eligible \
+             AND coalesce(i.backoff_until, '-infinity') <= now()"
+                .to_owned(),
+        ),
+        (
+            Filter {
+                provider: lumen(),
+                ..state(ItemState::Held)
+            },
+            "p.provider = 'Lumen' AND i.session_id IS NOT NULL".to_owned(),
+        ),
+        (
+            Filter {
+                tag: Some(hold),
+                ..prefix("ab-")
+            },
+            format!("{held} AND starts_with(p.provider_id, 'ab-')"),
+        ),
+        (
+            Filter {
+                prefix: Some(Prefix::new("aB").unwrap()),
+                ..state(ItemState::Due)
+            },
+            format!("starts_with(p.provider_id, 'aB') AND {due}"),
+        ),
+        (
+            prefix("Lumen/ab-"),
+            "p.provider = 'Lumen' AND starts_with(p.provider_id, 'ab-')".to_owned(),
+        ),
+        (
+            Filter {
+                provider: lumen(),
+                ..prefix("Equinix/ab-")
+            },
+            "false".to_owned(),
+        ),
+    ] {
+        let found: BTreeSet<_> = listed(&mut s.conn, &filter).await.into_iter().collect();
+        assert_eq!(found, expected(&s, &condition).await, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_finds_machines_by_their_id_and_by_that_of_their_provider() {
+    let mut s = Scenario::new().await;
+    s.db.execute(MIXED).await.unwrap();
+    for text in ["c", "c4", "c4ca4238-a", "a", "ab", "zz", "C4CA"] {
+        let condition = format!(
+            "starts_with(m.machine_id::text, lower('{text}')) OR starts_with(p.provider_id, '{text}')"
+        );
+        let found: BTreeSet<_> = listed(&mut s.conn, &prefix(text))
+            .await
+            .into_iter()
+            .collect();
+        assert_eq!(found, expected(&s, &condition).await, "{text}");
+    }
+}
+
+// Under a language's rules what begins alike need not stand together: "ab1" < "a-b2" < "ab3".
+#[tokio::test]
+async fn a_prefix_is_found_however_the_database_sorts() {
+    for collation in ["\"C\"", "\"en-x-icu\"", "\"cs-x-icu\""] {
+        let mut s = Scenario::new().await;
+        let ids = [
+            "ab1",
+            "a-b2",
+            "ab3",
+            "A-b",
+            "a",
+            "a-",
+            "b",
+            "ch",
+            "c",
+            "cz",
+            "č",
+            "a\u{10FFFF}",
+        ];
+        for id in ids {
+            s.provided(id).await;
+        }
+        let collate = format!(
+            "ALTER TABLE machine_provided ALTER COLUMN provider_id TYPE text COLLATE {collation}"
+        );
+        s.db.execute(&collate).await.unwrap();
+        for text in ["a", "a-", "ab", "c", "ch", "A", "č", "x", "a\u{10FFFF}"] {
+            let condition = format!("starts_with(p.provider_id, '{text}')");
+            let filter = prefix(&format!("Equinix/{text}"));
+            let found: BTreeSet<_> = listed(&mut s.conn, &filter).await.into_iter().collect();
+            assert_eq!(found, expected(&s, &condition).await, "{collation} {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_other_filters_is_refused() {
+    let mut s = Scenario::new().await;
+    s.db.execute(MIXED).await.unwrap();
+    let first = fleet::page(&mut s.conn, &Filter::default(), None, 1)
+        .await
+        .unwrap();
+    let other = fleet::page(&mut s.conn, &state(ItemState::Held), first.next.as_ref(), 1).await;
+    assert!(matches!(other, Err(PageError::OtherList(_))), "{other:?}");
+}
+
+#[tokio::test]
+async fn what_became_due_at_the_same_moment_is_told_apart_as_far_as_a_page_may_look() {
+    let mut s = Scenario::new().await;
+    let many = "INSERT INTO machines (machine_id) SELECT md5(n::text)::uuid FROM generate_series(1, 4500) n;
+        INSERT INTO work_item (machine_id, process, lane, eligible, plan_at)
+        SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', true,
+               CASE WHEN n <= 1500 THEN timestamptz '2020-01-01'
+                    WHEN n <= 4000 THEN timestamptz '2020-01-02' ELSE timestamptz '2020-01-03' END
+        FROM generate_series(1, 4500) n; ANALYZE";
+    s.db.execute(many).await.unwrap();
+    let pages = pages(&mut s.conn, &state(ItemState::Due), 100).await;
+    assert!(
+        pages.iter().any(|page| page.left_out),
+        "2,500 of one moment are more than 2,000"
+    );
+    let listed: Vec<MachineId> = pages.into_iter().flat_map(|page| page.machines).collect();
+    assert_eq!(listed.len(), 1500 + fleet::CANDIDATES + 500);
+    let distinct: BTreeSet<_> = listed.iter().collect();
+    assert_eq!(distinct.len(), listed.len());
+}
+
+/// How many buffers of this database were asked for, once those who asked have told it.
+async fn buffers(s: &Scenario) -> i64 {
+    let told =
+        "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()";
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'measured'";
+    while s.rows(gone).await != ["0"] {}
+    s.rows(told).await[0].parse().unwrap()
+}
+
+impl Scenario {
+    /// What a page costs in buffers, in the mean. Whoever asks tells what it asked for when it ends.
+    async fn cost_of_page(&self, filter: &Filter<'_>) -> i64 {
+        let mut told = Vec::new();
+        for times in [1, 11] {
+            let before = buffers(self).await;
+            let mut conn = self.db.connect().await.unwrap();
+            diesel_async::SimpleAsyncConnection::batch_execute(
+                &mut conn,
+                "SET application_name = 'measured'",
+            )
+            .await
+            .unwrap();
+            for _ in 0..times {
+                let (isolation, access) = (
+                    connection::Isolation::RepeatableRead,
+                    connection::Access::ReadOnly,
+                );
+                connection::begin(&mut conn, isolation, access)
+                    .await
+                    .unwrap();
+                let page = fleet::page(&mut conn, filter, None, 50).await.unwrap();
+                fleet::details(&mut conn, &page.machines).await.unwrap();
+                connection::roll_back(&mut conn).await.unwrap();
+            }
+            drop(conn);
+            told.push(buffers(self).await - before);
+        }
+        (told[1] - told[0]) / 10
+    }
+}
+
+#[tokio::test]
+async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thousand() {
+    let mut s = Fleet::of(100_000).scenario(Situation::ManyBackingOff).await;
+    let more = "
+        INSERT INTO machine_hold (machine_id, reason)
+        SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 100000, 20000) n;
+        UPDATE work_item SET eligible = true, started_at = now(), session_id = (SELECT session_id FROM sessions)
+        WHERE failures % 5000 = 1;
+        VACUUM ANALYZE";
+    s.db.execute(more).await.unwrap();
+    let tables = reflect::tables(&mut s.conn).await.unwrap();
+    let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
+    let equinix = || Some(Provider::EQUINIX);
+    // A full window of candidates is two thousand rows, each with its way down an index or two.
+    let (page, window) = (1_000, 12_000);
+    for (filter, most) in [
+        (Filter::default(), page),
+        (
+            Filter {
+                provider: equinix(),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                tag: tag("machine_hold"),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                tag: tag("machine_hold"),
+                provider: equinix(),
+                ..Filter::default()
+            },
+            window,
+        ),
+        (state(ItemState::Held), page),
+        (state(ItemState::BackingOff), page),
+        (state(ItemState::Due), window),
+        (state(ItemState::Waiting), window),
+        (state(ItemState::NotEligible), page),
+        (
+            Filter {
+                state: Some((RECOVERY, ItemState::Due)),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                provider: equinix(),
+                ..state(ItemState::Due)
+            },
+            window,
+        ),
+        (prefix("c4ca"), page),
+        (prefix("Equinix/777"), page),
+        (prefix("777"), page),
+        (
+            Filter {
+                tag: tag("machine_agent_started"),
+                ..prefix("7")
+            },
+            window,
+        ),
+        (
+            Filter {
+                provider: Some(Provider::LUMEN),
+                ..Filter::default()
+            },
+            page,
+        ),
+    ] {
+        let cost = s.cost_of_page(&filter).await;
+        assert!(cost > 0 && cost <= most, "{cost} buffers: {filter:?}");
+    }
+}

@@ -1,0 +1,38 @@
+//! The states of work items and machines, in words and badges.
+
+use super::badge::{Tone, badge};
+use bmdb_model::ProviderStatus;
+use bmdb_model::fleet::ItemState;
+use maud::Markup;
+
+/// The state in words.
+pub(crate) const fn words(state: ItemState) -> &'static str {
+    match state {
+        ItemState::Due => "due",
+        ItemState::Waiting => "waiting",
+        ItemState::BackingOff => "backing off",
+        ItemState::Held => "held",
+        ItemState::NotEligible => "not eligible",
+    }
+}
+
+pub(crate) fn item(state: ItemState) -> Markup {
+    let tone = match state {
+        ItemState::Due => Tone::Good,
+        ItemState::Waiting | ItemState::NotEligible => Tone::Quiet,
+        ItemState::BackingOff => Tone::Waiting,
+        ItemState::Held => Tone::Busy,
+    };
+    badge(tone, words(state))
+}
+
+/// What the provider says, in its words.
+pub(crate) fn provider(status: ProviderStatus) -> Markup {
+    let tone = match status {
+        ProviderStatus::Running => Tone::Good,
+        ProviderStatus::Provisioning => Tone::Busy,
+        ProviderStatus::Stopped | ProviderStatus::Unknown => Tone::Quiet,
+        ProviderStatus::Missing | ProviderStatus::ProvisioningFailedPermanent => Tone::Bad,
+    };
+    badge(tone, status.as_str())
+}
