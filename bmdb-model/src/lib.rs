@@ -33,6 +33,7 @@ pub mod backoff;
 pub mod connection;
 pub mod counts;
 pub mod fleet;
+pub mod gates;
 pub mod grants;
 pub mod hardware;
 pub mod history;

@@ -197,7 +197,7 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, E
 pub async fn expired(
     conn: &mut AsyncPgConnection,
 ) -> Result<(DateTime<Utc>, Vec<SessionRow>), Error> {
-    let now = diesel::select(clock_timestamp()).get_result(conn).await?;
+    let now = crate::connection::clock(conn).await?;
     let expired = sessions::table
         .filter(sessions::session_deadline.lt(now))
         .select(SessionRow::as_select())

@@ -17,6 +17,7 @@ mod fleet;
 mod frozen;
 mod further;
 mod fuzzed;
+mod gates;
 mod head;
 mod history;
 mod hostile_names;

@@ -12,6 +12,8 @@ use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, operator,
     overview, plan, process, provided, retrieval, session, upkeep, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, gates, loss, machine,
+    operator, plan, provided, retrieval, session, upkeep, work,
 };
 use uuid::Uuid;
 
@@ -108,6 +110,7 @@ impl Scenario {
             let counted = counts::pending(&mut self.conn, &definition).await;
             counted.unwrap();
         }
+        gates::of(conn, machine).await.unwrap();
     }
 
     async fn write_tags(&mut self, machine: MachineId) {

@@ -1,0 +1,469 @@
+//! Why nothing happens: the three gates of a process on a machine, and what shuts them.
+//!
+//! A claim takes an item whose three gates are open: it is eligible, it is ready, and nobody holds it or
+//! another process of its lane. Here each gate says whether it is open, since when, by what it is shut,
+//! and what will open it and when. All of it is read, nothing is written or locked; read it in a snapshot
+//! of its own, such as a transaction of `bmdb_core::Reader`.
+
+mod reflect;
+mod view;
+
+use crate::history::{Outcome, PastAttempt};
+use crate::hold::{self, Hold};
+use crate::statement::statement;
+use crate::{Error, Fence, Lane, MachineId, Process, Provider, SessionId, machine};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// A process on a machine, whether it has a work item, a workflow or a definition or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gates {
+    /// The machine.
+    pub machine: MachineId,
+    /// The process.
+    pub process: Process,
+    /// When this was read, by the database's clock: what all other times are to be compared with.
+    pub at: DateTime<Utc>,
+    /// Whether the process has a definition. One without is its own lane and has no workflow.
+    pub is_defined: bool,
+    /// What says which machines need the process, if anything does.
+    pub workflow: Option<Workflow>,
+    /// Whether it has a work item: where it has none, the machine has never needed it.
+    pub has_item: bool,
+    /// Processes of one lane exclude each other on a machine.
+    pub lane: Lane,
+    /// The first gate.
+    pub eligible: Eligible,
+    /// The second gate.
+    pub ready: Ready,
+    /// The third gate: it is shut while there is a holder.
+    pub holder: Option<Holder>,
+    /// Whether the item says something else than the tags do: then the fleet has to be planned anew.
+    pub is_stale: bool,
+    /// How the process's last attempt on the machine ended, as far as history is kept.
+    pub last: Option<PastAttempt>,
+}
+
+impl Gates {
+    /// Whether a claim that comes now takes the machine.
+    #[must_use]
+    pub const fn are_open(&self) -> bool {
+        self.eligible.is_open && self.ready.is_open && self.holder.is_none()
+    }
+}
+
+/// What says which machines need a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workflow {
+    /// The view.
+    pub view: String,
+    /// Whether its times move by writes that are not planned, such as heartbeats.
+    pub is_time_driven: bool,
+}
+
+/// The first gate: whether the tags say that the machine needs the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eligible {
+    /// Whether the item says so, which is what claims look at.
+    pub is_open: bool,
+    /// The hold that shuts it for every process of the machine.
+    pub hold: Option<Hold>,
+    /// What the workflow's view says now.
+    pub view: View,
+    /// The tags that the view looks at, by name; none where there is no view.
+    pub tags: Vec<TagState>,
+    /// Whose queue the item is in.
+    pub provider: Option<Provider>,
+}
+
+/// What a workflow's view says of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// The process has no workflow: it is worked on through explicit retrievals only.
+    None,
+    /// The machine needs the process, from this time on.
+    Lists(When),
+    /// The machine does not need it.
+    DoesNotList,
+    /// Nothing can be planned by the view, for this reason.
+    Unusable(String),
+}
+
+/// A tag that a workflow looks at, and whether the machine has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagState {
+    /// The tag's table.
+    pub table: String,
+    /// Whether the machine has a row there.
+    pub is_set: bool,
+    /// The row's first column that is a time, and what it says.
+    pub time: Option<(String, DateTime<Utc>)>,
+    /// What it has to do with the machine not being listed.
+    pub effect: Effect,
+}
+
+/// What a tag has to do with a machine not being listed by a view: found out by asking the view as if
+/// the machine had the tag, or had it not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Without this tag the machine would be listed.
+    KeepsOut,
+    /// With this tag it would be listed.
+    IsMissing,
+    /// This tag alone would change nothing, or that was not asked.
+    NoneAlone,
+}
+
+/// A time that may be no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At once.
+    AtOnce,
+    /// Then.
+    At(DateTime<Utc>),
+    /// Never, unless something changes.
+    Never,
+}
+
+impl When {
+    fn of(time: Option<DateTime<Utc>>, is_never: bool) -> Self {
+        match time {
+            _ if is_never => Self::Never,
+            Some(time) => Self::At(time),
+            None => Self::AtOnce,
+        }
+    }
+
+    /// The later one.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::AtOnce, when) | (when, Self::AtOnce) => when,
+            (Self::At(one), Self::At(other)) => Self::At(one.max(other)),
+        }
+    }
+
+    fn has_come(self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::AtOnce => true,
+            Self::At(time) => time <= now,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The second gate: the deadline that the workflow sets, and the backoff.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Whether both have passed.
+    pub is_open: bool,
+    /// From when on the workflow has the machine worked on; `None` while it does not.
+    pub due: Option<When>,
+    /// The backoff on record, in force or passed.
+    pub backoff: Option<Backoff>,
+    /// When the gate opens, or opened.
+    pub opens: When,
+}
+
+/// A backoff that is on record, from a failure or a loss until the next finish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    /// When it ends, or ended.
+    pub until: DateTime<Utc>,
+    /// Whether that is ahead.
+    pub is_in_force: bool,
+    /// Why the last attempt failed; none after a loss without a failure before it.
+    pub cause: Option<String>,
+    /// How many times in a row it has failed.
+    pub failures: i64,
+    /// How many times in a row it was lost.
+    pub losses: i64,
+    /// The interval the next one grows from, in seconds.
+    pub last_interval_seconds: Option<i64>,
+}
+
+/// Who shuts the third gate.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Holder {
+    /// What it does: this process, or another one of its lane.
+    pub process: Process,
+    /// Its session.
+    pub session: SessionId,
+    /// Which program that is.
+    pub component: String,
+    /// Where and how that runs.
+    pub runtime_info: String,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// Since when.
+    pub started_at: DateTime<Utc>,
+    /// When the session's lease ends if no further heartbeat comes; the janitor frees what it held then.
+    pub deadline: DateTime<Utc>,
+    /// Whether that is ahead.
+    pub is_live: bool,
+}
+
+type Definition = (Text, Text, Text, Bool, Nullable<Text>, Bool);
+type Item = (
+    Bool,
+    Bool,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    Bool,
+    BigInt,
+    BigInt,
+    Nullable<Text>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+);
+type HolderColumns = (
+    Text,
+    SqlUuid,
+    Text,
+    Text,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Bool,
+);
+type LastColumns = (
+    SqlUuid,
+    BigInt,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Text,
+    Nullable<Text>,
+    BigInt,
+    Nullable<BigInt>,
+);
+
+type DefinitionRow = (Process, Lane, Lane, bool, Option<String>, bool);
+type ItemRow = (
+    bool,
+    bool,
+    Option<Provider>,
+    Option<DateTime<Utc>>,
+    bool,
+    i64,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<DateTime<Utc>>,
+);
+type LastRow = (
+    SessionId,
+    Fence,
+    Fence,
+    DateTime<Utc>,
+    DateTime<Utc>,
+    Outcome,
+    Option<String>,
+    i64,
+    Option<i64>,
+);
+
+statement! {
+    Items<'a> = include_str!("sql/gates_of.sql");
+    (machine: MachineId => SqlUuid, process: Option<&'a Process> => Nullable<Text>)
+    -> (Timestamptz, Definition, Item, Nullable<HolderColumns>, Nullable<LastColumns>)
+}
+
+type Row = (
+    DateTime<Utc>,
+    DefinitionRow,
+    ItemRow,
+    Option<Holder>,
+    Option<LastRow>,
+);
+
+/// The gates of every process that is defined or has an item on the machine, by name.
+///
+/// What a tag has to do with it is not asked ([`Effect::NoneAlone`]): [`one`] does.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`], [`Error::Database`].
+pub async fn of(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<Vec<Gates>, Error> {
+    read(conn, machine, None).await
+}
+
+/// The gates of one process on a machine, whether anybody has defined it or not.
+///
+/// Where the view does not list the machine, it is asked once more for each tag that it looks at, as if
+/// the machine had that tag, or had it not.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`], [`Error::Database`].
+pub async fn one(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+) -> Result<Gates, Error> {
+    let mut gates = read(conn, machine, Some(process)).await?;
+    // There is a row for each process that is asked for.
+    let mut gates = gates.pop().ok_or(Error::NoSuchMachine(machine))?;
+    if let (Some(workflow), View::DoesNotList) = (&gates.workflow, &gates.eligible.view) {
+        view::find_effects(conn, machine, &workflow.view, &mut gates.eligible.tags).await?;
+    }
+    Ok(gates)
+}
+
+async fn read(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: Option<&Process>,
+) -> Result<Vec<Gates>, Error> {
+    if machine::find(conn, machine).await?.is_none() {
+        return Err(Error::NoSuchMachine(machine));
+    }
+    let hold = hold::of(conn, machine).await?;
+    let rows: Vec<Row> = Items { machine, process }.load(conn).await?;
+    let mut all = Vec::new();
+    for row in rows {
+        let (view, tags) = match &row.1.4 {
+            None => (Said::default(), Vec::new()),
+            Some(view) => (
+                view::ask(conn, machine, view).await?,
+                reflect::tags(conn, machine, view).await?,
+            ),
+        };
+        all.push(gates(machine, hold.clone(), row, view, tags));
+    }
+    Ok(all)
+}
+
+/// What a view said of a machine.
+struct Said {
+    view: View,
+    provider: Option<Provider>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            view: View::None,
+            provider: None,
+        }
+    }
+}
+
+fn gates(
+    machine: MachineId,
+    hold: Option<Hold>,
+    (at, definition, item, holder, last): Row,
+    said: Said,
+    tags: Vec<TagState>,
+) -> Gates {
+    let (process, lane, defined_lane, is_defined, workflow, is_time_driven) = definition;
+    let (has_item, is_eligible, provider, plan_at, never, failures, losses, cause, interval, until) =
+        item;
+    let planned = is_eligible.then(|| When::of(plan_at, never));
+    // Whoever claims for a time-driven process plans before it does, so the view has the last word.
+    let due = match &said.view {
+        View::Lists(when) if is_time_driven && is_eligible => Some(*when),
+        _ => planned,
+    };
+    let backoff = until.map(|until| Backoff {
+        until,
+        is_in_force: until > at,
+        cause,
+        failures,
+        losses,
+        last_interval_seconds: interval,
+    });
+    let rest = backoff.as_ref().map_or(When::AtOnce, |b| When::At(b.until));
+    let opens = due.unwrap_or(When::AtOnce).max(rest);
+    let item = Planned {
+        is_eligible,
+        planned,
+        provider: provider.as_ref(),
+        is_time_driven,
+        // What is held keeps the lane that it was claimed in.
+        moves_lane: has_item && lane != defined_lane && holder.is_none(),
+    };
+    Gates {
+        machine,
+        at,
+        is_defined,
+        has_item,
+        is_stale: item.differs_from(&said, hold.is_some(), at),
+        eligible: Eligible {
+            is_open: is_eligible,
+            hold,
+            view: said.view,
+            tags,
+            provider,
+        },
+        ready: Ready {
+            is_open: opens.has_come(at),
+            due,
+            backoff,
+            opens,
+        },
+        holder,
+        last: last.map(|last| past(machine, process.clone(), last)),
+        workflow: workflow.map(|view| Workflow {
+            view,
+            is_time_driven,
+        }),
+        process,
+        lane,
+    }
+}
+
+fn past(machine: MachineId, process: Process, last: LastRow) -> PastAttempt {
+    let (session, fence, last_fence, started_at, ended_at, outcome, cause, repeats, interval) =
+        last;
+    PastAttempt {
+        machine,
+        process,
+        session,
+        fence,
+        last_fence,
+        started_at,
+        ended_at,
+        outcome,
+        cause,
+        repeats,
+        interval_seconds: interval,
+    }
+}
+
+/// What an item says, for comparing it with what the view says.
+struct Planned<'a> {
+    is_eligible: bool,
+    planned: Option<When>,
+    provider: Option<&'a Provider>,
+    is_time_driven: bool,
+    moves_lane: bool,
+}
+
+impl Planned<'_> {
+    /// Whether planning the machine now would change the item.
+    fn differs_from(&self, said: &Said, on_hold: bool, now: DateTime<Utc>) -> bool {
+        let listed = match said.view {
+            View::Unusable(_) => return false,
+            View::Lists(when) => Some(when),
+            View::None | View::DoesNotList => None,
+        };
+        if self.is_eligible != (listed.is_some() && !on_hold) || self.moves_lane {
+            return true;
+        }
+        let (Some(listed), Some(planned)) = (listed, self.planned) else {
+            return false;
+        };
+        if said.provider.is_some() && said.provider.as_ref() != self.provider {
+            return true;
+        }
+        match (listed, planned) {
+            // Ready at once keeps an item's place in the queue.
+            (When::AtOnce, planned) => !planned.has_come(now),
+            // Heartbeats move the deadline and are not planned: too early is as it should be.
+            (When::At(listed), When::At(planned)) if self.is_time_driven => planned > listed,
+            (listed, planned) => listed != planned,
+        }
+    }
+}

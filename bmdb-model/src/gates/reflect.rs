@@ -1,0 +1,112 @@
+//! Which tags a workflow's view looks at, by what the catalog says it depends on.
+
+use super::{Effect, TagState};
+use crate::statement::statement;
+use crate::{Error, MachineId};
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// A table or view that a view is made of, or the view itself.
+#[derive(Debug, Queryable)]
+pub(super) struct Relation {
+    pub(super) name: String,
+    /// With its schema, quoted where that is needed.
+    pub(super) qualified: String,
+    /// A view's.
+    pub(super) definition: Option<String>,
+    /// Whether it is found by its name alone.
+    pub(super) is_visible: bool,
+    /// Whether it is a table with a column `machine_id`: a tag.
+    is_tag: bool,
+    /// The table's first column that is a time.
+    time: Option<String>,
+    /// A row of the table for `this` machine, with nothing but nulls beside its id.
+    pub(super) nulls: String,
+}
+
+statement! {
+    Relations<'a> = include_str!("../sql/view_relations.sql");
+    (view: &'a str => Text) -> (Text, Text, Nullable<Text>, Bool, Bool, Nullable<Text>, Text)
+}
+
+/// What the view is made of, each before what is made of it, and the view last.
+pub(super) async fn relations(
+    conn: &mut AsyncPgConnection,
+    view: &str,
+) -> Result<Vec<Relation>, Error> {
+    Ok(Relations { view }.load(conn).await?)
+}
+
+/// The tags that the view looks at, by name, and whether the machine has them.
+pub(super) async fn tags(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    view: &str,
+) -> Result<Vec<TagState>, Error> {
+    let mut tables = relations(conn, view).await?;
+    tables.retain(|relation| relation.is_tag);
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    let rows = Rows {
+        machine,
+        tables: &tables,
+    };
+    let rows: Vec<(bool, Option<DateTime<Utc>>)> = rows.load(conn).await?;
+    let state = |(table, (is_set, time)): (Relation, (bool, Option<DateTime<Utc>>))| TagState {
+        table: table.name,
+        is_set,
+        time: table.time.zip(time),
+        effect: Effect::NoneAlone,
+    };
+    Ok(tables.into_iter().zip(rows).map(state).collect())
+}
+
+/// One row for each table, in their order.
+struct Rows<'a> {
+    machine: MachineId,
+    tables: &'a [Relation],
+}
+
+impl QueryId for Rows<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl diesel::query_builder::Query for Rows<'_> {
+    type SqlType = (Bool, Nullable<Timestamptz>);
+}
+
+impl QueryFragment<Pg> for Rows<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH this AS MATERIALIZED (SELECT ");
+        out.push_bind_param::<SqlUuid, _>(&self.machine)?;
+        out.push_sql("::uuid AS machine_id) ");
+        for (at, table) in self.tables.iter().enumerate() {
+            if at > 0 {
+                out.push_sql(" UNION ALL ");
+            }
+            // A tag of a user's own may have several rows for a machine.
+            out.push_sql("SELECT r.is_set IS NOT NULL, r.time FROM this LEFT JOIN LATERAL (SELECT true AS is_set, ");
+            match &table.time {
+                Some(column) => {
+                    out.push_sql("CASE WHEN isfinite(t.");
+                    out.push_identifier(column)?;
+                    out.push_sql(") THEN t.");
+                    out.push_identifier(column)?;
+                    out.push_sql(" END");
+                }
+                None => out.push_sql("NULL::timestamptz"),
+            }
+            out.push_sql(" AS time FROM ");
+            out.push_sql(&table.qualified);
+            out.push_sql(" t WHERE t.machine_id = this.machine_id LIMIT 1) r ON true");
+        }
+        Ok(())
+    }
+}

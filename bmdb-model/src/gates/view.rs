@@ -1,0 +1,174 @@
+//! Asking a workflow's view about one machine: as it is, and as if it had another tag.
+
+use super::reflect::{self, Relation};
+use super::{Effect, Said, TagState, View, When};
+use crate::{Error, MachineId, Provider, connection, plan};
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What the view says of the machine. A view that fails is nobody's failure but its own.
+pub(super) async fn ask(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    view: &str,
+) -> Result<Said, Error> {
+    let unusable = |reason| Said {
+        view: View::Unusable(reason),
+        provider: None,
+    };
+    if let Err(reason) = plan::check_workflow(conn, view).await? {
+        return Ok(unusable(reason));
+    }
+    let question = Question {
+        machine,
+        view,
+        relations: &[],
+        changed: None,
+    };
+    Ok(match ask_safely(conn, question).await? {
+        Ok(rows) => match rows.as_slice() {
+            [] => Said {
+                view: View::DoesNotList,
+                provider: None,
+            },
+            [(provider, ready_at, is_never)] => Said {
+                view: View::Lists(When::of(*ready_at, *is_never)),
+                provider: provider.clone(),
+            },
+            _ => unusable(format!(
+                "the view {view:?} lists the machine {} times, and nothing can be planned by it",
+                rows.len()
+            )),
+        },
+        Err(error) => unusable(error.to_string()),
+    })
+}
+
+/// Finds out what each tag has to do with the view not listing the machine.
+pub(super) async fn find_effects(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    view: &str,
+    tags: &mut [TagState],
+) -> Result<(), Error> {
+    let relations = reflect::relations(conn, view).await?;
+    // The definitions name what is not on the search path with its schema, and that cannot be replaced.
+    if relations.iter().any(|relation| !relation.is_visible) {
+        return Ok(());
+    }
+    for tag in tags {
+        let Some(changed) = relations.iter().find(|r| r.name == tag.table) else {
+            continue;
+        };
+        let question = Question {
+            machine,
+            view,
+            relations: &relations,
+            changed: Some((changed, tag.is_set)),
+        };
+        let listed = matches!(ask_safely(conn, question).await?, Ok(rows) if !rows.is_empty());
+        tag.effect = match (listed, tag.is_set) {
+            (false, _) => Effect::NoneAlone,
+            (true, true) => Effect::KeepsOut,
+            (true, false) => Effect::IsMissing,
+        };
+    }
+    Ok(())
+}
+
+type Listed = (Option<Provider>, Option<DateTime<Utc>>, bool);
+
+/// Runs it behind a savepoint: an error of the view's is the answer, and not the transaction's end.
+async fn ask_safely(
+    conn: &mut AsyncPgConnection,
+    question: Question<'_>,
+) -> Result<Result<Vec<Listed>, Error>, Error> {
+    connection::save(conn).await?;
+    match question.load(conn).await {
+        Ok(rows) => {
+            connection::commit(conn).await?;
+            Ok(Ok(rows))
+        }
+        Err(error) => {
+            let error = Error::from(error);
+            if error.failure() == crate::Failure::ConnectionLost {
+                return Err(error);
+            }
+            connection::roll_back(conn).await?;
+            Ok(Err(error))
+        }
+    }
+}
+
+/// The view for one machine. Where a tag is changed, the view's definition is asked instead, and those of
+/// the views that it is made of, with that tag's table hidden by one in which the machine has no row, or
+/// has one of nothing but nulls.
+struct Question<'a> {
+    machine: MachineId,
+    view: &'a str,
+    relations: &'a [Relation],
+    /// The tag's table, and whether the machine has it.
+    changed: Option<(&'a Relation, bool)>,
+}
+
+impl QueryId for Question<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl diesel::query_builder::Query for Question<'_> {
+    type SqlType = (Nullable<Text>, Nullable<Timestamptz>, Bool);
+}
+
+/// The query's name for the machine that is asked about.
+const THIS: &str = "(SELECT t.machine_id FROM \"bmdb: this machine\" t)";
+
+impl QueryFragment<Pg> for Question<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH \"bmdb: this machine\" AS (SELECT ");
+        out.push_bind_param::<SqlUuid, _>(&self.machine)?;
+        out.push_sql("::uuid AS machine_id)");
+        if let Some((table, is_set)) = self.changed {
+            out.unsafe_to_cache_prepared();
+            out.push_sql(", ");
+            out.push_identifier(&table.name)?;
+            out.push_sql(" AS NOT MATERIALIZED (SELECT * FROM ");
+            out.push_sql(&table.qualified);
+            out.push_sql(" WHERE machine_id <> ");
+            out.push_sql(THIS);
+            if !is_set {
+                out.push_sql(" UNION ALL SELECT ");
+                out.push_sql(&table.nulls);
+                out.push_sql(" FROM \"bmdb: this machine\" this");
+            }
+            out.push_sql(")");
+            let views = self.relations.iter().filter_map(|relation| {
+                relation
+                    .definition
+                    .as_ref()
+                    .map(|definition| (relation, definition))
+            });
+            // What a view is made of comes before it.
+            for (relation, definition) in views {
+                out.push_sql(", ");
+                out.push_identifier(&relation.name)?;
+                out.push_sql(" AS NOT MATERIALIZED (");
+                out.push_sql(definition);
+                out.push_sql(")");
+            }
+        }
+        out.push_sql(
+            " SELECT v.provider, CASE WHEN isfinite(v.ready_at) THEN v.ready_at END, \
+             coalesce(v.ready_at = 'infinity', false) FROM ",
+        );
+        out.push_identifier(self.view)?;
+        out.push_sql(" v WHERE v.machine_id = ");
+        out.push_sql(THIS);
+        out.push_sql(" LIMIT 10");
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+-- What the gates of a machine's processes are made of: of one process, or of all that are defined or have
+-- an item there. Infinity is no time that a client could read.
+WITH asked AS MATERIALIZED (SELECT $1::uuid AS machine_id, $2::text AS process)
+SELECT clock_timestamp(),
+       n.process, coalesce(i.lane, d.lane, n.process), coalesce(d.lane, n.process),
+       d.process IS NOT NULL, d.workflow, coalesce(d.time_driven, false),
+       i.process IS NOT NULL, coalesce(i.eligible, false), i.provider,
+       CASE WHEN isfinite(i.plan_at) THEN i.plan_at END, coalesce(i.plan_at = 'infinity', false),
+       coalesce(i.failures, 0), coalesce(i.losses, 0), i.cause, i.last_interval_seconds,
+       CASE WHEN i.backoff_until = 'infinity' THEN '9999-12-31 00:00:00Z' ELSE i.backoff_until END,
+       h.process, h.session_id, s.session_component_name, s.session_runtime_info, h.fence, h.started_at,
+       s.session_deadline, s.session_deadline > clock_timestamp(),
+       a.session_id, a.fence, a.last_fence, a.started_at, a.ended_at, a.outcome, a.cause, a.repeats,
+       a.interval_seconds
+FROM asked
+CROSS JOIN LATERAL (
+    SELECT d.process FROM process_def d WHERE asked.process IS NULL
+    UNION SELECT i.process FROM work_item i WHERE i.machine_id = asked.machine_id AND asked.process IS NULL
+    UNION SELECT asked.process WHERE asked.process IS NOT NULL
+) n
+LEFT JOIN process_def d ON d.process = n.process
+LEFT JOIN work_item i ON i.machine_id = asked.machine_id AND i.process = n.process
+LEFT JOIN work_item h ON h.machine_id = asked.machine_id AND h.lane = coalesce(i.lane, d.lane, n.process)
+                     AND h.session_id IS NOT NULL
+LEFT JOIN sessions s ON s.session_id = h.session_id
+LEFT JOIN LATERAL (
+    SELECT a.* FROM work_attempt a
+    WHERE a.machine_id = asked.machine_id AND a.process = n.process
+    ORDER BY a.fence DESC LIMIT 1
+) a ON true
+ORDER BY n.process
