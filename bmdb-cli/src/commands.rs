@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{migrate, serve, stats};
+use crate::{completions, janitor, machine, man, migrate, replan, serve, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -32,24 +32,36 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    #[command(subcommand)]
+    Machine(machine::Machine),
     Stats(stats::Stats),
     Serve(serve::Serve),
+    Janitor(janitor::Janitor),
+    Replan(replan::Replan),
+    Completions(completions::Completions),
+    Man(man::Manual),
 }
 
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Migrate(migrate) => migrate.run(context).await,
+            Self::Machine(machine) => machine.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Serve(serve) => serve.run(context).await,
+            Self::Janitor(janitor) => janitor.run(context).await,
+            Self::Replan(replan) => replan.run(context).await,
+            Self::Completions(completions) => completions.run(context),
+            Self::Man(manual) => manual.run(context),
         }
     }
 
     /// Whether it goes on until it is told to end; such a command tells what it does on standard error.
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
-            Self::Migrate(_) | Self::Stats(_) => false,
             Self::Serve(_) => true,
+            Self::Janitor(janitor) => janitor.runs_for_good(),
+            _ => false,
         }
     }
 
@@ -57,8 +69,9 @@ impl Command {
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
-            Self::Migrate(_) => false,
             Self::Serve(_) => true,
+            Self::Janitor(janitor) => janitor.runs_for_good(),
+            _ => false,
         }
     }
 }
@@ -76,6 +89,7 @@ fn after_help() -> String {
         "\
 Examples:
   bmdb migrate up               set up or upgrade the database
+  bmdb machine import FILE      bring machines in
   bmdb stats --watch            the fleet in numbers, again and again
   bmdb stats --json | jq .      the same for programs
 

@@ -21,19 +21,24 @@
 //! No statement and no rule is at home here: what a command knows, a library user must be able to know.
 
 mod commands;
+mod completions;
 mod confirm;
 mod connect;
 mod context;
 mod exit;
 mod failure;
 mod global;
+mod janitor;
 mod log;
+mod machine;
 mod machine_arg;
+mod man;
 mod migrate;
 mod operator;
 mod output;
 mod paging;
 mod serve;
+mod replan;
 mod stats;
 mod usage;
 mod watch;

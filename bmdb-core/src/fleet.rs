@@ -27,7 +27,7 @@ pub struct Fleet {
     machines: Vec<ProvidedMachine>,
 }
 
-/// What became of a fleet of which some machines were known already.
+/// What became of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Imported {
@@ -83,17 +83,18 @@ impl Fleet {
 }
 
 impl Tx<'_> {
-    /// Creates all machines of a fleet with their tag `provided`, or none.
+    /// Creates all machines of a fleet with their tag `provided`, or none; returns what was created.
     ///
     /// # Errors
     /// [`bmdb_model::Error::ProviderIdTaken`] or [`bmdb_model::Error::MachineExists`] for the first
     /// machine that is known already; the database's.
-    pub async fn import_fleet(&mut self, fleet: &Fleet) -> Result<(), TxError> {
+    pub async fn import_fleet(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
+        let mut imported = Imported::default();
         for machines in fleet.machines.chunks(CHUNK) {
             provided::refuse_known(self, machines).await?;
-            self.import(machines).await?;
+            imported.created.extend(self.import(machines).await?);
         }
-        Ok(())
+        Ok(imported)
     }
 
     /// Creates the machines of a fleet that are not known yet, with their tag `provided`. Known is a
@@ -116,18 +117,17 @@ impl Tx<'_> {
                 .iter()
                 .filter(|m| !passed_over.contains(&m.machine_id));
             let new: Vec<ProvidedMachine> = new.cloned().collect();
-            self.import(&new).await?;
-            imported.created.extend(new.iter().map(|m| m.machine_id));
+            imported.created.extend(self.import(&new).await?);
         }
         Ok(imported)
     }
 
-    async fn import(&mut self, machines: &[ProvidedMachine]) -> Result<(), TxError> {
+    async fn import(&mut self, machines: &[ProvidedMachine]) -> Result<Vec<MachineId>, TxError> {
         let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
         machine::create(self, &ids).await?;
         provided::insert_all(self, machines).await?;
-        self.made(ids);
-        Ok(())
+        self.made(ids.iter().copied());
+        Ok(ids)
     }
 }
 

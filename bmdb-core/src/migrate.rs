@@ -103,7 +103,7 @@ impl Bmdb {
         let applied = applied.await?;
         if !applied.is_empty() {
             // Those who are just writing may plan by definitions from before.
-            let planned = self.plan_fleet(Busy::Wait).await;
+            let planned = self.plan_fleet(Busy::Wait, |_| {}).await;
             planned.map_err(|error| MigrationError::Failed(error.into()))?;
         }
         Ok(applied)

@@ -38,7 +38,7 @@ impl Bmdb {
         let component = &self.component;
         run_unfenced(&component.pool, component.config.retry_for, &define).await?;
         component.forget_process(&definition.process);
-        self.plan_fleet(Busy::Wait).await.map(drop)
+        self.plan_fleet(Busy::Wait, |_| {}).await.map(drop)
     }
 
     /// Plans every machine anew, in chunks; returns how many were looked at. Repairs whatever was
@@ -50,10 +50,22 @@ impl Bmdb {
     /// # Errors
     /// The database's.
     pub async fn replan(&self) -> Result<u64, TxError> {
-        self.plan_fleet(Busy::Skip).await
+        self.replan_with(|_| {}).await
     }
 
-    pub(crate) async fn plan_fleet(&self, busy: Busy) -> Result<u64, TxError> {
+    /// As [`Bmdb::replan`], telling after each chunk how many machines have been looked at so far.
+    ///
+    /// # Errors
+    /// As [`Bmdb::replan`].
+    pub async fn replan_with(&self, told: impl FnMut(u64) + Send) -> Result<u64, TxError> {
+        self.plan_fleet(Busy::Skip, told).await
+    }
+
+    pub(crate) async fn plan_fleet(
+        &self,
+        busy: Busy,
+        mut told: impl FnMut(u64) + Send,
+    ) -> Result<u64, TxError> {
         let component = &self.component;
         let mut planned = 0;
         let mut after = None;
@@ -67,6 +79,7 @@ impl Bmdb {
             };
             after = Some(*last);
             planned += u64::try_from(chunk.len()).unwrap_or(0);
+            told(planned);
         }
     }
 

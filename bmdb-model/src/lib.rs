@@ -72,3 +72,4 @@ pub use names::{InvalidName, Lane, Process, Provider};
 pub use page::{InvalidKey, Page};
 pub use process::ProcessDef;
 pub use provided::{Provided, ProvidedMachine, ProviderStatus};
+pub use text_enum::UnknownName;

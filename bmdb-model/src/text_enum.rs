@@ -10,10 +10,25 @@ macro_rules! text_enum {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
+            /// All there are.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
             /// The name the database has.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant),)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::text_enum::UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let named = Self::ALL.iter().find(|value| value.as_str() == text);
+                named.copied().ok_or_else(|| {
+                    let names = Self::ALL.iter().map(|value| value.as_str());
+                    $crate::text_enum::UnknownName::new(text, names)
+                })
             }
         }
 
@@ -43,3 +58,37 @@ macro_rules! text_enum {
     };
 }
 pub(crate) use text_enum;
+
+/// A text that is none of the names there are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is none of {}", names.join(", "))]
+pub struct UnknownName {
+    text: String,
+    names: Vec<&'static str>,
+}
+
+impl UnknownName {
+    pub(crate) fn new(text: &str, names: impl Iterator<Item = &'static str>) -> Self {
+        Self {
+            text: text.chars().take(64).collect(),
+            names: names.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ProviderStatus;
+
+    #[test]
+    fn a_value_is_read_by_its_name_and_what_is_none_is_told_the_names() {
+        for status in ProviderStatus::ALL {
+            assert_eq!(status.as_str().parse(), Ok(*status));
+        }
+        let refused = "running".parse::<ProviderStatus>().unwrap_err().to_string();
+        assert!(
+            refused.starts_with("\"running\" is none of Missing, Provisioning, "),
+            "{refused}"
+        );
+    }
+}

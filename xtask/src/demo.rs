@@ -145,7 +145,7 @@ async fn import(fleet: &Fleet, url: &str) -> Done {
         .await
         .map_err(Failure::check)?;
     let imported = session
-        .transact(async |tx| tx.import_fleet(fleet).await)
+        .transact(async |tx| tx.import_fleet(fleet).await.map(drop))
         .await;
     imported.map_err(|error| Failure::check(format!("importing the fleet: {error}")))?;
     eprintln!("imported: {} machines", fleet.machines().len());

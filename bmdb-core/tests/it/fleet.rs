@@ -9,7 +9,7 @@ const FLEET: &str = include_str!("../../../examples/fleet.json");
 
 async fn import(s: &Scenario, fleet: &Fleet) -> Result<(), TxError> {
     s.session
-        .transact(async |tx| tx.import_fleet(fleet).await)
+        .transact(async |tx| tx.import_fleet(fleet).await.map(drop))
         .await
 }
 

@@ -75,7 +75,7 @@ impl Scenario {
         let fleet = bmdb_core::fleet::Fleet::parse(&fleet).unwrap();
         let imported = self
             .session
-            .transact(async |tx| tx.import_fleet(&fleet).await);
+            .transact(async |tx| tx.import_fleet(&fleet).await.map(drop));
         imported.await.unwrap();
     }
 

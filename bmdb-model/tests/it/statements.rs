@@ -10,10 +10,8 @@ use bmdb_model::tally::{self, Count};
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, loss, machine, operator,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, gates, loss, machine, operator,
     overview, plan, process, provided, retrieval, session, upkeep, work,
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, gates, loss, machine,
-    operator, plan, provided, retrieval, session, upkeep, work,
 };
 use uuid::Uuid;
 

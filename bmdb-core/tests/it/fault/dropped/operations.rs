@@ -102,7 +102,8 @@ dropped! {
         owner.define_process(&ProcessDef::new(ACCESS)).await?;
         Ok(())
     };
-    replanning, ["Bmdb::replan"], Orphans::No, nothing,
+    // The one is the other, and tells nothing.
+    replanning, ["Bmdb::replan", "Bmdb::replan_with"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.replan().await?;
         Ok(())
@@ -151,13 +152,14 @@ dropped! {
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
      "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done { write_each_tag(s).await };
-    importing_a_fleet, ["Tx::import_fleet"], Orphans::No, nothing,
+    // What is known already makes no difference to what it waits for.
+    importing_a_fleet, ["Tx::import_fleet", "Tx::import_unknown"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         // An import that was dropped in its commit may be there.
         let name = MachineId::random();
         let fleet = format!(r#"{{"machines": [{{"provider": "Lumen", "provider_id": "{name}"}}]}}"#);
         let fleet = Fleet::parse(&fleet)?;
-        Ok(s.session.transact(async |tx| tx.import_fleet(&fleet).await).await?)
+        Ok(s.session.transact(async |tx| tx.import_fleet(&fleet).await.map(drop)).await?)
     };
     beating_for_agents, ["Session::heartbeat_agents"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {

@@ -1,0 +1,61 @@
+//! `bmdb migrate down`: reverting the newest migrations.
+
+use super::{Named, named};
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Page, Report};
+use bmdb_model::migration;
+use serde::Serialize;
+
+/// Revert the newest migrations, and drop what their tables contain.
+///
+/// For going back to the release before, after its components have been stopped or replaced; make a
+/// backup first.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb migrate down            asks, and reverts the newest migration
+  bmdb migrate down 2 --yes    the newest two, without a question")]
+pub(crate) struct Down {
+    /// How many.
+    #[arg(default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    count: u16,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    reverted: Vec<Named>,
+}
+
+impl Down {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let connected = context.config().connect().await;
+        let mut conn = connected.map_err(|error| context.explain(error))?;
+        let applied = migration::status(&mut conn).await?.into_iter();
+        let applied = applied.filter(|migration| migration.applied).rev();
+        let names: Vec<String> = applied.map(|m| m.name).take(self.count.into()).collect();
+        if names.is_empty() {
+            return Err(Failure::usage("the database has no migration to revert"));
+        }
+        let question = format!(
+            "Revert {}, with what their tables contain",
+            names.join(", ")
+        );
+        self.confirm.ask(&question).await?;
+        let reverted = migration::revert_last(conn, self.count.into()).await?;
+        context.output.report(&Answer {
+            reverted: named(reverted),
+        })
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        for migration in &self.reverted {
+            page.line(format_args!("reverted {}", migration.name));
+        }
+    }
+}
