@@ -16,7 +16,7 @@ use crate::wake::Wakeups;
 use bmdb_model::connection::ConnectionInfo;
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::notify::Notify;
-use bmdb_model::{Process, process};
+use bmdb_model::{Process, ProcessDef, process};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use std::collections::HashMap;
@@ -183,18 +183,27 @@ impl Component {
         if let Some(time_driven) = known {
             return Ok(time_driven);
         }
-        let mut conn = retry.checkout(&self.pool).await?;
-        let definition = retry.patience().answer(process::of(&mut conn, process));
-        let definition = match definition.await {
-            Ok(definition) => definition,
-            Err(error) => return Err(retry.patience().explain(error.into())),
-        };
-        conn.give_back();
+        let definition = self.definition(process, retry).await?;
         if definition.workflow.is_some() {
             self.time_driven()
                 .insert(process.clone(), definition.time_driven);
         }
         Ok(definition.time_driven)
+    }
+
+    /// The definition in force.
+    pub(crate) async fn definition(
+        &self,
+        process: &Process,
+        retry: &mut Retry,
+    ) -> Result<ProcessDef, TxError> {
+        let mut conn = retry.checkout(&self.pool).await?;
+        let definition = retry.patience().answer(process::of(&mut conn, process));
+        let definition = definition
+            .await
+            .map_err(|error| retry.patience().explain(error.into()))?;
+        conn.give_back();
+        Ok(definition)
     }
 
     fn time_driven(&self) -> MutexGuard<'_, HashMap<Process, bool>> {

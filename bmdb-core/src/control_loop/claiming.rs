@@ -31,6 +31,12 @@ pub(super) enum Until {
 
 impl<L: ControlLoop> Run<L> {
     pub(super) async fn work_in(&mut self, session: &Session) -> Result<Until, LoopError> {
+        match self.refuse_without_workflow(session).await {
+            Ok(()) => {}
+            // The poller will find out.
+            Err(LoopError::Claim(error)) => tracing::debug!(%error, "the process is not looked up"),
+            Err(error) => return Err(error),
+        }
         let mut poller = self.poller(session);
         let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
@@ -85,6 +91,17 @@ impl<L: ControlLoop> Run<L> {
                 Err(TxError::Draining) => return Ok(Until::ToldToLeave),
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// A loop that would wait for ever says so.
+    async fn refuse_without_workflow(&self, session: &Session) -> Result<(), LoopError> {
+        let process = self.control.workflow();
+        let mut retry = session.inner.retry(None);
+        let definition = self.bmdb.component.definition(&process, &mut retry);
+        match definition.await?.workflow {
+            Some(_) => Ok(()),
+            None => Err(LoopError::NoWorkflow { process }),
         }
     }
 

@@ -11,7 +11,9 @@ impl<L: ControlLoop> Run<L> {
     pub(super) async fn leave(&mut self, session: Option<Session>) {
         let limit = self.options.drain_limit;
         let (running, grace) = (self.running.len(), self.options.grace);
-        self.control.on_event(&Event::Draining { running, limit });
+        if running > 0 {
+            self.control.on_event(&Event::Draining { running, limit });
+        }
         self.give_back.cancel();
         let hurrying = self.shutdown.hurrying().clone();
         tokio::select! {

@@ -11,7 +11,7 @@ use crate::bmdb::Bmdb;
 use crate::error::{SessionError, TxError};
 use crate::retry::Delays;
 use crate::session::Session;
-use bmdb_model::MachineId;
+use bmdb_model::{MachineId, Process};
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -40,6 +40,16 @@ pub enum LoopError {
     /// No session can be started, and not only for now.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// No machine is ever due for a process that nobody has given a workflow: is it misspelt, or its
+    /// migration missing?
+    #[error(
+        "the process {process} has no workflow, so no machine is ever due for it: is it misspelt, or \
+         not defined in this database yet?"
+    )]
+    NoWorkflow {
+        /// The process.
+        process: Process,
+    },
     /// No machine can be claimed, and not only for now.
     #[error("claiming machines: {0}")]
     Claim(#[from] TxError),

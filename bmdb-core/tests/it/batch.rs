@@ -13,7 +13,7 @@ pub(crate) struct Fleet {
     s: Scenario,
     pub(crate) proxy: Proxy,
     pub(crate) session: Session,
-    _bmdb: Bmdb,
+    pub(crate) bmdb: Bmdb,
 }
 
 impl Fleet {
@@ -33,7 +33,7 @@ impl Fleet {
             s,
             proxy,
             session,
-            _bmdb: bmdb,
+            bmdb,
         }
     }
 

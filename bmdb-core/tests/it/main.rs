@@ -8,6 +8,7 @@ mod backoff;
 mod batch;
 mod claim;
 mod connect;
+mod control_loop;
 mod drain;
 mod ends;
 mod environment;

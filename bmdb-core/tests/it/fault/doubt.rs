@@ -54,6 +54,11 @@ async fn a_fail_that_is_lost_twice_takes_effect_once() {
 }
 
 #[tokio::test]
+async fn a_failure_with_a_hold_that_is_lost_twice_takes_effect_once() {
+    check_second_loss(End::FailAndHold).await;
+}
+
+#[tokio::test]
 async fn a_cancel_that_is_lost_twice_takes_effect_once() {
     check_second_loss(End::Cancel).await;
 }

@@ -58,14 +58,16 @@ pub(super) enum End {
     Finish,
     FinishUnchanged,
     Fail,
+    FailAndHold,
     Cancel,
 }
 
 impl End {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Finish,
         Self::FinishUnchanged,
         Self::Fail,
+        Self::FailAndHold,
         Self::Cancel,
     ];
 
@@ -74,15 +76,16 @@ impl End {
             Self::Finish => finish(work).await,
             Self::FinishUnchanged => work.finish_unchanged().await,
             Self::Fail => work.fail(&RETRY, "test").await.map(drop),
+            Self::FailAndHold => work.fail_and_hold(&RETRY, "test").await.map(drop),
             Self::Cancel => work.cancel().await,
         }
     }
 
-    /// What only the request that decides contains: a finish with a closure ends by its commit,
+    /// What only the request that decides contains: ends with a closure end by their commit,
     /// the others are one statement that is bound to the process's name.
     pub(super) fn needle(self) -> &'static str {
         match self {
-            Self::Finish => COMMIT,
+            Self::Finish | Self::FailAndHold => COMMIT,
             _ => "ShepherdAccess",
         }
     }
@@ -90,7 +93,7 @@ impl End {
     pub(super) fn outcome(self) -> &'static str {
         match self {
             Self::Finish | Self::FinishUnchanged => "Finished",
-            Self::Fail => "Failed",
+            Self::Fail | Self::FailAndHold => "Failed",
             Self::Cancel => "Canceled",
         }
     }
@@ -143,6 +146,11 @@ async fn a_finish_without_closure_that_is_lost_on_the_way_takes_effect_once() {
 #[tokio::test]
 async fn a_fail_that_is_lost_on_the_way_takes_effect_once() {
     check_end_that_meets(End::Fail).await;
+}
+
+#[tokio::test]
+async fn a_failure_with_a_hold_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::FailAndHold).await;
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use super::stage::{Done, Orphans, RECOVERY, START, Stage, all, check, config};
 use crate::scenario::{RETRY, owner};
+use bmdb_core::control_loop::{
+    Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
+};
 use bmdb_core::fleet::Fleet;
-use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions};
+use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, Work};
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
 use bmdb_model::os_installation::InstallationResult;
@@ -228,6 +231,16 @@ dropped! {
     failing, ["Work::fail"], Orphans::No,
     async |s: &Stage| s.work().await,
     async |_: &Stage, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
+    failing_and_holding, ["Work::fail_and_hold"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |_: &Stage, work| -> Done { Ok(work.fail_and_hold(&RETRY, "test").await.map(drop)?) };
+    running_a_control_loop, ["Runner::run"], Orphans::Sessions, nothing,
+    async |s: &Stage, ()| -> Done {
+        let once = LoopOptions::default().once(true);
+        let summary = Runner::new(&s.bmdb, Nothing).options(once).run(Shutdown::new()).await?;
+        assert_eq!((summary.claimed, summary.lost), (summary.finished + summary.cancelled, 0));
+        Ok(())
+    };
     cancelling, ["Work::cancel"], Orphans::No,
     async |s: &Stage| s.work().await,
     async |_: &Stage, work| -> Done { Ok(work.cancel().await?) };
@@ -243,6 +256,19 @@ dropped! {
     cancelling_all, ["Session::cancel_all"], Orphans::No,
     async |s: &Stage| s.works().await,
     async |s: &Stage, works| -> Done { all(s.session.cancel_all(works).await) };
+}
+
+/// A control loop that does nothing.
+struct Nothing;
+
+impl ControlLoop for Nothing {
+    fn workflow(&self) -> Process {
+        START
+    }
+
+    async fn process(&self, _: &Work, _: &Machine) -> Result<Commit, Failure> {
+        Ok(Commit::unchanged())
+    }
 }
 
 async fn write_each_tag(s: &Stage) -> Done {

@@ -135,7 +135,8 @@ impl Stage {
         self.bmdb.free_lost_work().await.unwrap();
         self.db
             .execute(
-                "DELETE FROM machine_agent_heartbeat;
+                "DELETE FROM machine_hold;
+                 DELETE FROM machine_agent_heartbeat;
                  DELETE FROM machine_agent_started;
                  UPDATE work_item SET backoff_until = NULL, losses = 0",
             )

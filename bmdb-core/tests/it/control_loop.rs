@@ -1,0 +1,148 @@
+//! The runner of control loops: what becomes of machines, sessions and the database's patience.
+
+mod ends;
+mod leaving;
+mod limits;
+mod lost;
+
+use crate::scenario::{RETRY, Scenario};
+use bmdb_backoff::Backoff;
+use bmdb_core::control_loop::{
+    Commit, ControlLoop, Event, Failure, LoopError, LoopOptions, Machine, Outcome, Runner,
+    Shutdown, Summary,
+};
+use bmdb_core::{Bmdb, Work};
+use bmdb_model::{Process, Provider};
+use futures_util::future::BoxFuture;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Processed = Result<Commit, Failure>;
+type Act = Box<dyn for<'a> Fn(&'a Work, &'a Machine) -> BoxFuture<'a, Processed> + Send + Sync>;
+
+/// Longer than any test takes.
+const AGES: Duration = Duration::from_secs(3600);
+
+/// A control loop that does what it is told, and keeps a log of its events.
+pub(crate) struct Does {
+    process: Process,
+    act: Act,
+    log: Log,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Does {
+    pub(crate) fn new(
+        act: impl for<'a> Fn(&'a Work, &'a Machine) -> BoxFuture<'a, Processed> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            process: Process::SHEPHERD_AGENT_START,
+            act: Box::new(act),
+            log: Log::default(),
+        }
+    }
+}
+
+impl ControlLoop for Does {
+    fn workflow(&self) -> Process {
+        self.process.clone()
+    }
+
+    fn providers(&self) -> Vec<Provider> {
+        vec![Provider::EQUINIX, Provider::LUMEN]
+    }
+
+    fn backoff(&self) -> Backoff {
+        RETRY
+    }
+
+    async fn process(&self, work: &Work, machine: &Machine) -> Processed {
+        (self.act)(work, machine).await
+    }
+
+    fn on_event(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::SessionStarted { .. } => "session started".to_owned(),
+            Event::SessionLost { .. } => "session lost".to_owned(),
+            Event::Waiting { .. } => "waiting".to_owned(),
+            Event::Started { machine, .. } => format!("started attempt {}", machine.attempt),
+            Event::Ended { outcome, .. } => match outcome {
+                Outcome::Failed { cause, held, .. } => format!("failed: {cause}, held: {held}"),
+                other => format!("{other:?}"),
+            },
+            Event::Draining { running, .. } => format!("draining {running}"),
+            other => format!("{other:?}"),
+        };
+        self.log.0.lock().unwrap().push(line);
+    }
+}
+
+/// Options under which tests end soon.
+pub(crate) fn options() -> LoopOptions {
+    let grace = Duration::from_millis(50);
+    LoopOptions::default().grace(grace).drain_limit(AGES)
+}
+
+/// Works once on what is due.
+async fn once(bmdb: &Bmdb, does: Does) -> Result<Summary, LoopError> {
+    let runner = Runner::new(bmdb, does).options(options().once(true));
+    runner.run(Shutdown::new()).await
+}
+
+/// A loop that runs until it is told to leave.
+struct Running {
+    shutdown: Shutdown,
+    log: Log,
+    ran: tokio::task::JoinHandle<Result<Summary, LoopError>>,
+}
+
+impl Running {
+    fn new(bmdb: &Bmdb, does: Does, options: LoopOptions) -> Self {
+        let shutdown = Shutdown::new();
+        let log = does.log.clone();
+        let runner = Runner::new(bmdb, does).options(options);
+        Self {
+            ran: tokio::spawn(runner.run(shutdown.clone())),
+            shutdown,
+            log,
+        }
+    }
+
+    /// Waits until it has said this so many times.
+    async fn says(&self, line: &str, times: usize) {
+        let said = || self.log.lines().iter().filter(|said| *said == line).count();
+        while said() < times {
+            assert!(!self.ran.is_finished(), "{:?}", self.log.lines());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn started(&self, machines: usize) {
+        self.says("started attempt 1", machines).await;
+    }
+
+    async fn leave(self) -> Summary {
+        self.shutdown.begin();
+        self.ended().await
+    }
+
+    async fn ended(self) -> Summary {
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.ran).await;
+        ended.expect("it goes on").unwrap().unwrap()
+    }
+}
+
+impl Scenario {
+    async fn attempts(&self) -> Vec<String> {
+        self.rows("SELECT outcome, cause, interval_seconds FROM work_attempt ORDER BY fence")
+            .await
+    }
+}
