@@ -47,10 +47,12 @@ impl Driver {
             browser: None,
         };
         let port = port(BufReader::new(said.ok_or("no output")?))?;
-        let driven = ClientBuilder::new(HttpConnector::new())
+        let chromedriver = format!("http://127.0.0.1:{port}");
+        let browser = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities(&chromium.to_string_lossy()))
-            .connect(&format!("http://127.0.0.1:{port}"));
-        driver.browser = Some(driven.await?);
+            .connect(&chromedriver)
+            .await?;
+        driver.browser = Some(browser);
         Ok(Some(driver))
     }
 

@@ -83,8 +83,9 @@ async fn failures(db: &TestDb, session: &Session) -> Result<(), Box<dyn Error>> 
         }
         db.advance(20 * MINUTE).await?;
     }
-    let work = session.claim(&due).await?;
-    session.fail_all(work, &retry, "no answer on port 22 within 30 s").await;
+    for work in session.claim(&due).await? {
+        work.fail(&retry, "no answer on port 22 within 30 s").await?;
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ impl Site {
             refresh,
             ..ConsoleOptions::default()
         };
-        let console = Console::new(reader.clone(), options);
+        let console = Console::new(reader.clone(), options).sampler(sampler.clone());
         let monitor = Monitor::new().fleet(sampler).ready_with(reader);
         let mut options = ServeOptions::default();
         options.listen.set_port(0);
