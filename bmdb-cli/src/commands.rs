@@ -35,9 +35,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Machine(machine::Machine),
     Stats(stats::Stats),
-    Serve(serve::Serve),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
+    Serve(serve::Serve),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -48,9 +48,9 @@ impl Command {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Machine(machine) => machine.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
-            Self::Serve(serve) => serve.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
         }
@@ -59,8 +59,8 @@ impl Command {
     /// Whether it goes on until it is told to end; such a command tells what it does on standard error.
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
-            Self::Serve(_) => true,
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -69,8 +69,8 @@ impl Command {
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
-            Self::Serve(_) => true,
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }

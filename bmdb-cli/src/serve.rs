@@ -94,8 +94,8 @@ impl Serve {
         let reader = reader(context, config.clone(), 4, PAGE_LIMIT).await?;
         let counter = reader_of_samples(context, config, sampling).await?;
         let sampler = Sampler::start(counter, sampling);
-        let monitor = monitor.fleet(sampler).ready_with(reader.clone());
-        let console = Console::new(reader, ConsoleOptions::default());
+        let monitor = monitor.fleet(sampler.clone()).ready_with(reader.clone());
+        let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
         context.output.report(&Listening {
             url: server.url(),

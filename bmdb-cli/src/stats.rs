@@ -8,7 +8,7 @@ use bmdb_model::counts::{self, FleetCounts, ProcessCounts};
 use bmdb_model::{Process, connection};
 use serde::Serialize;
 
-/// Show the fleet in numbers: machines, sessions, and what each process has to do.
+/// Show the fleet in numbers: machines, sessions, what each process has to do.
 ///
 /// It counts whole tables: for a large fleet leave a longer pause between two looks.
 #[derive(clap::Args)]

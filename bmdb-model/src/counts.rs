@@ -2,7 +2,8 @@
 //!
 //! All of them read whole tables, so sample them and do not poll them; they lock nothing. What is
 //! counted as pending is counted through the workflows' views and the condition that live retrievals
-//! have, so it is what could be claimed.
+//! have, so it is what could be claimed. The clock is the statement's beginning: one that goes on ticking
+//! keeps the planner from joining, and then each machine is looked up by itself, a million times.
 
 use crate::retrieval::push_claimable;
 use crate::statement::statement;
@@ -73,13 +74,13 @@ statement! {
     Fleet = "SELECT (SELECT count(*) FROM machines), (SELECT count(*) FROM machine_provided), \
              (SELECT count(*) FROM machine_agent_started), \
              (SELECT count(*) FROM workflow_agent_recovery \
-              JOIN machine_agent_heartbeat USING (machine_id) WHERE ready_at > clock_timestamp()), \
+              JOIN machine_agent_heartbeat USING (machine_id) WHERE ready_at > statement_timestamp()), \
              (SELECT count(*) FROM machine_os_installation_request r WHERE NOT EXISTS \
               (SELECT 1 FROM os_installation_settled o WHERE o.machine_id = r.machine_id)), \
              (SELECT count(*) FROM os_installation_settled WHERE os_installation_result = 'Success'), \
              (SELECT count(*) FROM machine_hold), \
-             (SELECT count(*) FROM sessions WHERE session_deadline > clock_timestamp()), \
-             (SELECT count(*) FROM sessions WHERE session_deadline <= clock_timestamp())";
+             (SELECT count(*) FROM sessions WHERE session_deadline > statement_timestamp()), \
+             (SELECT count(*) FROM sessions WHERE session_deadline <= statement_timestamp())";
     () -> (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt)
 }
 
@@ -94,10 +95,10 @@ pub async fn fleet(conn: &mut AsyncPgConnection) -> Result<FleetCounts, Error> {
 statement! {
     Processes = "SELECT i.process, count(*) FILTER (WHERE i.eligible), \
              CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER \
-                 (WHERE i.eligible AND i.session_id IS NULL AND i.ready_at <= clock_timestamp()) END, \
+                 (WHERE i.eligible AND i.session_id IS NULL AND i.ready_at <= statement_timestamp()) END, \
              count(*) FILTER (WHERE i.session_id IS NOT NULL), \
-             count(*) FILTER (WHERE i.started_at < clock_timestamp() - interval '1 hour'), \
-             count(*) FILTER (WHERE i.session_id IS NULL AND i.backoff_until > clock_timestamp()), \
+             count(*) FILTER (WHERE i.started_at < statement_timestamp() - interval '1 hour'), \
+             count(*) FILTER (WHERE i.session_id IS NULL AND i.backoff_until > statement_timestamp()), \
              count(p.machine_id) \
              FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
              LEFT JOIN work_poisoned p ON p.machine_id = i.machine_id AND p.process = i.process \
@@ -154,13 +155,13 @@ impl QueryFragment<Pg> for Pending<'_> {
         // What is ready at once has waited since it was planned. A century is long enough, and infinity
         // cannot be subtracted from.
         out.push_sql(
-            "SELECT count(*), extract(epoch FROM clock_timestamp() - min(greatest( \
-             coalesce(w.ready_at, q.plan_at, clock_timestamp()), q.backoff_until, \
-             clock_timestamp() - interval '100 years')))::bigint FROM ",
+            "SELECT count(*), extract(epoch FROM statement_timestamp() - min(greatest( \
+             coalesce(w.ready_at, q.plan_at, statement_timestamp()), q.backoff_until, \
+             statement_timestamp() - interval '100 years')))::bigint FROM ",
         );
         out.push_identifier(self.workflow)?;
         out.push_sql(" w LEFT JOIN work_item q ON q.machine_id = w.machine_id AND q.process = ");
         out.push_bind_param::<Text, _>(self.process)?;
-        push_claimable(&mut out, self.process)
+        push_claimable(&mut out, self.process, "statement_timestamp()")
     }
 }

@@ -58,21 +58,24 @@ pub async fn for_workflow(
 }
 
 /// The condition under which `process`, which is bound first in the statement, may work on the machines
-/// of a workflow's view `w` now.
+/// of a workflow's view `w`, at the time that `clock` tells.
 pub(crate) fn push_claimable<'b>(
     out: &mut AstPass<'_, 'b, Pg>,
     process: &'b Process,
+    clock: &'static str,
 ) -> QueryResult<()> {
+    out.push_sql(" WHERE (w.ready_at IS NULL OR w.ready_at <= ");
+    out.push_sql(clock);
     out.push_sql(
-        " WHERE (w.ready_at IS NULL OR w.ready_at <= clock_timestamp()) \
-         AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = w.machine_id) \
+        ") AND NOT EXISTS (SELECT 1 FROM machine_hold h WHERE h.machine_id = w.machine_id) \
          AND NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = w.machine_id \
          AND i.process = ",
     );
     out.push_bind_param::<Text, _>(process)?;
+    out.push_sql(" AND i.backoff_until > ");
+    out.push_sql(clock);
     out.push_sql(
-        " AND i.backoff_until > clock_timestamp()) \
-         AND NOT EXISTS (SELECT 1 FROM work_item l WHERE l.machine_id = w.machine_id \
+        ") AND NOT EXISTS (SELECT 1 FROM work_item l WHERE l.machine_id = w.machine_id \
          AND l.session_id IS NOT NULL AND l.lane = \
          coalesce((SELECT d.lane FROM process_def d WHERE d.process = $1), $1))",
     );
@@ -103,7 +106,7 @@ impl QueryFragment<Pg> for Retrieval<'_> {
         );
         out.push_identifier(self.workflow)?;
         out.push_sql(" w JOIN machine_provided p ON p.machine_id = w.machine_id");
-        push_claimable(&mut out, self.process)?;
+        push_claimable(&mut out, self.process, "clock_timestamp()")?;
         if let Some(provider) = &self.provider {
             out.push_sql(" AND w.provider = ");
             out.push_bind_param::<Text, _>(provider)?;

@@ -62,8 +62,13 @@ impl Console {
     /// They answer GET and HEAD; any other path below is a page that says there is nothing.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/", shown(page::overview::show))
             .route("/machines", shown(page::machines::show))
             .route("/machines/{id}", shown(page::machine::show))
+            .route("/sessions", shown(page::sessions::show))
+            .route("/sessions/{id}", shown(page::session::show))
+            .route("/work", shown(page::work::show))
+            .route("/backoffs", shown(page::backoffs::show))
             .route("/assets/{file}", get(assets::serve))
             .fallback(unknown)
             .method_not_allowed_fallback(other_method)

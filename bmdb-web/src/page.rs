@@ -1,8 +1,14 @@
 //! The pages, and what each of them consists of.
 
+mod acts;
+pub(crate) mod backoffs;
 pub(crate) mod layout;
 pub(crate) mod machine;
 pub(crate) mod machines;
+pub(crate) mod overview;
+pub(crate) mod session;
+pub(crate) mod sessions;
+pub(crate) mod work;
 
 use crate::app::Moment;
 use axum::http::StatusCode;

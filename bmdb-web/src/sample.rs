@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A sampler rests for this many times as long as its last sample took, so that it costs the database
-/// no more than a tenth of one processor in however large a fleet.
+/// A sampler rests for this many times as long as its last sample took: the database is at work for it
+/// during a tenth of the time at most, in however large a fleet.
 const REST: u32 = 9;
 
 /// How samples are taken.
@@ -22,7 +22,7 @@ const REST: u32 = 9;
 pub struct SampleOptions {
     /// The pause after a sample; longer after one that took more than a ninth of it. Default: 15 s.
     pub interval: Duration,
-    /// How long a sample may take before it is given up. Default: 30 s.
+    /// How long a sample may take before it is given up. Default: 60 s.
     pub limit: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Default for SampleOptions {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(15),
-            limit: Duration::from_secs(30),
+            limit: Duration::from_secs(60),
         }
     }
 }

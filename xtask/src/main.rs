@@ -8,7 +8,6 @@
 mod bench;
 mod ci;
 mod demo;
-mod janitor;
 mod migrate;
 mod pg;
 mod schema;
@@ -38,7 +37,6 @@ enum Task {
     Test(test::Args),
     Ci(ci::Args),
     Bench(bench::Bench),
-    Janitor(janitor::Args),
     Soak(soak::Args),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
@@ -54,7 +52,6 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Pg(args) => pg::run(&args),
-        Task::Janitor(args) => janitor::run(&args),
         Task::Migrate(args) => migrate::run(&args),
         Task::Schema(args) => schema::run(&args),
         Task::Tidy(tidy::Args {}) => tidy::run(),

@@ -1,7 +1,6 @@
 //! `cargo xtask migrate`: new migrations, and applying, reverting, listing and checking them.
 
 mod check;
-mod grants;
 mod redo;
 
 use crate::server::{self, Network};
@@ -53,7 +52,6 @@ enum Action {
     Redo(redo::Redo),
     /// List the migrations, and which of them are applied.
     Status(Target),
-    Grants(grants::Grants),
     /// Judge the migrations on a throw-away database; of one that is given, say whether it has what
     /// its version should have.
     Check(Target),
@@ -93,7 +91,6 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
         }),
         Action::Redo(action) => redo::run(action),
         Action::Status(target) => on(target, show),
-        Action::Grants(grants) => grants::run(grants),
         Action::Check(target) => check::run(target),
     }
 }

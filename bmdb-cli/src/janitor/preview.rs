@@ -42,7 +42,7 @@ struct Held {
 
 #[derive(Serialize)]
 struct Upkeep {
-    task: Text<Task>,
+    task: &'static str,
     is_due: bool,
     due_at: Time,
     /// How many machines or rows the next chunk has.
@@ -95,7 +95,11 @@ impl From<NextChunk> for Upkeep {
     fn from(chunk: NextChunk) -> Self {
         let row = chunk.row;
         Self {
-            task: Text(row.task),
+            task: match row.task {
+                Task::Plan => "plan",
+                Task::TrimHistory => "trim_history",
+                Task::TrimTally => "trim_tally",
+            },
             is_due: chunk.is_due,
             due_at: Time(row.due_at),
             size: chunk.size,

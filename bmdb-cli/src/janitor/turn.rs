@@ -35,6 +35,9 @@ enum Upkeep {
     TrimHistory {
         rows: u64,
     },
+    TrimTally {
+        rows: u64,
+    },
 }
 
 #[derive(Serialize)]
@@ -78,6 +81,7 @@ fn upkeep(chunk: Chunk) -> Option<Upkeep> {
             })
         }
         Chunk::Trimmed { rows } => Some(Upkeep::TrimHistory { rows }),
+        Chunk::TallyTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
         _ => None,
     }
 }
@@ -101,6 +105,9 @@ impl Report for Answer {
                 }
                 Upkeep::TrimHistory { rows } => {
                     page.line(format_args!("rows of history deleted: {rows}"));
+                }
+                Upkeep::TrimTally { rows } => {
+                    page.line(format_args!("rows of the tally added up or deleted: {rows}"));
                 }
             }
         }

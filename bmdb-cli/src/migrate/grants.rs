@@ -6,7 +6,7 @@ use crate::output::{Page, Report};
 use bmdb_model::grants;
 use serde::Serialize;
 
-/// Set up the roles bmdb_owner, bmdb_component and bmdb_viewer, and what each may do in this database.
+/// Set up the roles bmdb_owner, bmdb_component and bmdb_viewer in this database.
 ///
 /// As often as you like: a second time changes nothing. Tables and views become bmdb_owner's, and nobody
 /// but members of the three roles may connect any more. Needs a superuser, or the owner of the database,

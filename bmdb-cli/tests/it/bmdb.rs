@@ -8,10 +8,14 @@
 
 use bmdb_model::MachineId;
 use bmdb_testkit::TestDb;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// One run of `bmdb`. Nothing of the environment's database or colours gets to it.
 pub(crate) struct Bmdb {
@@ -59,6 +63,30 @@ pub(crate) fn nowhere() -> Bmdb {
         command,
         stdin: Vec::new(),
     }
+}
+
+/// Sends the program a signal.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
+/// Waits until the query has rows.
+pub(crate) async fn until(db: &TestDb, query: &str) {
+    while db.rows(query).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Keeps these tables, `machines` among them, locked against everybody until the task is aborted.
+pub(crate) async fn locked(db: &Arc<TestDb>, tables: &str) -> JoinHandle<()> {
+    let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)");
+    let holder = db.clone();
+    let holder = tokio::spawn(async move { holder.execute(&lock).await.unwrap() });
+    let granted = "SELECT 1 FROM pg_locks WHERE relation = 'machines'::regclass \
+                   AND mode = 'AccessExclusiveLock' AND granted";
+    until(db, granted).await;
+    holder
 }
 
 impl Bmdb {

@@ -5,6 +5,10 @@
 mod bmdb;
 mod docs;
 mod exit_codes;
+mod janitor;
+mod machine;
+mod manual;
 mod migrate;
 mod output;
+mod reference;
 mod stats;

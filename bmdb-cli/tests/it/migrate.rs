@@ -1,26 +1,30 @@
 //! `bmdb migrate`.
 
-use crate::bmdb::{as_owner, bmdb};
-use bmdb_testkit::TestDb;
+use crate::bmdb::{as_owner, at, bmdb, locked};
+use bmdb_model::migration;
+use bmdb_testkit::{Role, TestDb};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_migrated_database_fits() {
     let db = TestDb::new().await.unwrap();
     let status = bmdb(&db).args(["migrate", "status", "--json"]).run().json();
     assert_eq!(status["fits"], true);
-    let states = status["migrations"]
+    let mut states = status["migrations"]
         .as_array()
         .unwrap()
         .iter()
         .map(|m| &m["state"]);
+    assert!(states.all(|state| state == "applied"), "{status}");
+    let text = bmdb(&db).args(["migrate", "status"]).run().stdout;
     assert!(
-        states.into_iter().all(|state| state == "applied"),
-        "{status}"
+        text.ends_with("This program can work with the database.\n"),
+        "{text}"
     );
 }
 
 #[tokio::test]
-async fn an_empty_database_is_told_what_it_lacks() {
+async fn an_empty_database_is_told_what_it_lacks_and_gets_it_once() {
     let db = TestDb::empty().await.unwrap();
     let status = as_owner(&db)
         .args(["migrate", "status", "--json"])
@@ -29,4 +33,107 @@ async fn an_empty_database_is_told_what_it_lacks() {
     assert_eq!(status["fits"], false);
     let problem = status["problem"].as_str().unwrap();
     assert!(problem.contains("`bmdb migrate up`"), "{problem}");
+
+    let up = as_owner(&db).args(["migrate", "up", "--json"]).run().json();
+    let applied: Vec<_> = up["applied"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["version"].clone())
+        .collect();
+    let known: Vec<_> = migration::known()
+        .into_iter()
+        .map(|(version, _)| version)
+        .collect();
+    assert_eq!(applied, known);
+    let again = as_owner(&db).args(["migrate", "up"]).run().stdout;
+    assert!(again.starts_with("Nothing to do"), "{again}");
+    as_owner(&db).args(["stats"]).run();
+}
+
+#[tokio::test]
+async fn reverting_asks_and_goes_back_by_as_many_as_are_named() {
+    let db = TestDb::new().await.unwrap();
+    let newest = migration::newest_known();
+    let asked = as_owner(&db)
+        .args(["migrate", "down"])
+        .fails_with(2, "add --yes if that is meant");
+    assert!(
+        asked.stderr.contains(&newest.replace('-', "")[8..]),
+        "{asked:?}"
+    );
+    let down = as_owner(&db)
+        .args(["migrate", "down", "--yes", "--json"])
+        .run()
+        .json();
+    assert_eq!(down["reverted"][0]["version"], newest);
+    assert_eq!(down["reverted"].as_array().unwrap().len(), 1);
+    as_owner(&db)
+        .args(["stats"])
+        .fails_with(6, "1 of this release's migrations are missing");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_release_needs_a_newer_program() {
+    let db = TestDb::new().await.unwrap();
+    db.execute("UPDATE schema_compatibility SET oldest_compatible = '29990101000000'")
+        .await
+        .unwrap();
+    as_owner(&db)
+        .args(["stats"])
+        .fails_with(6, "upgrade this component");
+    as_owner(&db)
+        .args(["migrate", "up"])
+        .fails_with(6, "upgrade this component");
+    let status = as_owner(&db)
+        .args(["migrate", "status", "--json"])
+        .run()
+        .json();
+    assert_eq!(status["fits"], false);
+}
+
+#[tokio::test]
+async fn who_may_not_change_the_schema_is_told_so() {
+    let db = TestDb::new().await.unwrap();
+    as_owner(&db).args(["migrate", "down", "--yes"]).run();
+    let component = db.url_as(Role::Component).await.unwrap();
+    at(&component)
+        .args(["migrate", "up"])
+        .fails_with(7, "bmdb_owner");
+}
+
+#[tokio::test]
+async fn a_migration_that_somebody_is_in_the_way_of_names_them() {
+    let db = Arc::new(TestDb::new().await.unwrap());
+    as_owner(&db).args(["migrate", "down", "--yes"]).run();
+    let holder = locked(&db, "machines, sessions, work_item, work_attempt").await;
+    let up = ["migrate", "up", "--give-up-after=1", "--lock-timeout=1"];
+    as_owner(&db).args(up).fails_with(4, "held by pid");
+    holder.abort();
+}
+
+#[tokio::test]
+async fn grants_can_be_read_before_they_are_made() {
+    let db = TestDb::new().await.unwrap();
+    let printed = as_owner(&db)
+        .args(["migrate", "grants", "--print"])
+        .run()
+        .stdout;
+    assert!(printed.contains("GRANT SELECT"), "{printed}");
+    assert!(printed.lines().all(|line| line.ends_with(';')), "{printed}");
+    let as_json = as_owner(&db)
+        .args(["migrate", "grants", "--print", "--json"])
+        .run()
+        .json();
+    assert_eq!(as_json["ran"], false);
+    let done = as_owner(&db)
+        .args(["migrate", "grants", "--json"])
+        .run()
+        .json();
+    assert_eq!(done["ran"], true);
+    let viewer = db.url_as(Role::Viewer).await.unwrap();
+    at(&viewer).args(["stats"]).run();
+    at(&viewer)
+        .args(["machine", "create"])
+        .fails_with(7, "permission denied");
 }

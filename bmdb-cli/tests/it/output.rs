@@ -1,9 +1,11 @@
 //! What is the same for every command: colours, pipes, quiet and watching.
 
-use crate::bmdb::{bmdb, nowhere};
+use crate::bmdb::{bmdb, locked, nowhere, signal, until};
 use bmdb_testkit::TestDb;
+use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn there_are_no_colours_in_a_pipe_unless_they_are_asked_for() {
@@ -59,6 +61,24 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
 }
 
 #[tokio::test]
+async fn ctrl_c_ends_a_command_with_130_and_leaves_no_session_behind() {
+    let db = Arc::new(TestDb::new().await.unwrap());
+    let holder = locked(&db, "machines").await;
+    let session = "SELECT 1 FROM sessions";
+    let mut command = bmdb(&db).args(["machine", "create"]).command();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until(&db, session).await;
+    signal(&child, Signal::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(db.rows(session).await.unwrap(), [""; 0]);
+    holder.abort();
+}
+
+#[tokio::test]
 async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
     let db = TestDb::new().await.unwrap();
     let mut command = bmdb(&db).args(["stats", "--json", "--watch=1s"]).command();
@@ -69,7 +89,6 @@ async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
         let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(answer["fleet"]["machines"], 0);
     }
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    signal(&child, Signal::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -21,6 +21,7 @@ async fn the_fleet_in_numbers_has_a_schema() {
     let db = TestDb::new().await.unwrap();
     db.machine()
         .provided(&Provider::EQUINIX, "a")
+        .planned()
         .create()
         .await
         .unwrap();
@@ -34,6 +35,7 @@ async fn the_table_names_every_process_that_has_work() {
     let db = TestDb::new().await.unwrap();
     db.machine()
         .provided(&Provider::EQUINIX, "a")
+        .planned()
         .create()
         .await
         .unwrap();

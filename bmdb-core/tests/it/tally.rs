@@ -98,7 +98,7 @@ async fn the_work_of_a_worker_that_died_is_counted_by_whoever_frees_it() {
     janitor.drain(Duration::ZERO).await.unwrap();
     assert_eq!(told(&s.db).await, [(Event::Expired, 1)]);
     assert!(work.finish_unchanged().await.is_err());
-    s.bmdb.drain(Duration::ZERO).await.unwrap_err();
+    s.bmdb.drain(Duration::ZERO).await.unwrap();
     let both = [(Event::Expired, 1), (Event::Started, 1)];
     assert_eq!(told(&s.db).await, both);
 }

@@ -10,7 +10,7 @@ WITH looked AS MATERIALIZED (
     FROM (SELECT * FROM looked LIMIT 10000) i
     JOIN sessions s ON s.session_id = i.session_id
     WHERE ($1::text IS NULL OR i.process = $1)
-      AND ($2::text IS NULL OR s.session_component_name = $2)
+      AND s.session_component_name = coalesce($2, s.session_component_name)
       AND ($3::uuid IS NULL OR i.session_id = $3)
       AND ($4::timestamptz IS NULL OR (i.started_at, i.fence) > ($4, $5))
     ORDER BY i.started_at, i.fence LIMIT $6

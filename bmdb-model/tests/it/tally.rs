@@ -137,7 +137,7 @@ async fn neither_the_last_hour_nor_a_turn_reads_all_of_it() {
         (
             "SELECT minute, process, event, sum(count)",
             "EXECUTE tally (60)",
-            60,
+            100,
         ),
         (
             "-- What the tally has too much of",

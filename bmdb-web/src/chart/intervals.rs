@@ -1,7 +1,9 @@
 //! Intervals as steps: how long a machine was left alone after each failure.
 
 use super::scale::{self, Scale};
-use super::{BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis};
+use super::{
+    BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis,
+};
 use crate::component::table::Table;
 use crate::component::{interval, time};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -129,7 +131,13 @@ mod tests {
     #[test]
     fn an_interval_is_in_force_until_the_next_one() {
         let svg = intervals("x", "Intervals", &doubling(), after(500)).into_string();
-        let path = svg.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let path = svg
+            .split(" d=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         assert_eq!(path.matches('V').count(), 3, "{path}");
         assert_eq!(path.matches('H').count(), 4, "{path}");
         assert!(path.starts_with(&format!("M{LEFT} ")), "{path}");
@@ -141,7 +149,10 @@ mod tests {
     #[test]
     fn words_and_a_table_say_what_is_drawn() {
         let svg = intervals("x", "Intervals", &doubling(), after(500)).into_string();
-        assert!(svg.contains("4 intervals, the first of 1m, the last of 4m."), "{svg}");
+        assert!(
+            svg.contains("4 intervals, the first of 1m, the last of 4m."),
+            "{svg}"
+        );
         assert!(svg.contains("<span class=\"interval\">2m</span>"), "{svg}");
         assert!(!svg.contains("style="), "forbidden by the policy");
     }

@@ -1,7 +1,9 @@
 //! Stacked bars: how many of each kind in each minute.
 
 use super::scale::{self, Scale};
-use super::{BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis};
+use super::{
+    BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis,
+};
 use crate::component::table::Table;
 use crate::component::time;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -90,13 +92,16 @@ struct Part {
 
 fn parts(vertical: &Scale, bar: &Bar) -> impl Iterator<Item = Part> {
     let mut below = 0.0;
-    bar.counts.iter().enumerate().filter_map(move |(nth, count)| {
-        let from = below;
-        below += *count as f64;
-        let y = vertical.place(below);
-        let height = vertical.place(from) - y;
-        (*count > 0).then_some(Part { nth, y, height })
-    })
+    bar.counts
+        .iter()
+        .enumerate()
+        .filter_map(move |(nth, count)| {
+            let from = below;
+            below += *count as f64;
+            let y = vertical.place(below);
+            let height = vertical.place(from) - y;
+            (*count > 0).then_some(Part { nth, y, height })
+        })
 }
 
 /// Such as `3 Finished, 1 Failed`.

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod backoffs;
+mod fleet;
 mod frame;
 mod guard;
 mod http;
 mod metrics;
 mod monitoring;
+mod overview;
 mod sample;
 mod scenario;
 mod serve;
+mod sessions;
+mod work;

@@ -1,0 +1,100 @@
+//! `bmdb janitor` and `bmdb replan`.
+
+use crate::bmdb::{bmdb, signal};
+use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_model::{Process, Provider};
+use bmdb_testkit::TestDb;
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+/// A database with one machine, which a session holds that has expired.
+async fn with_lost_work() -> (TestDb, Bmdb) {
+    let db = TestDb::new().await.unwrap();
+    db.machine()
+        .provided(&Provider::EQUINIX, "a")
+        .planned()
+        .create()
+        .await
+        .unwrap();
+    let config = Config::new(db.url())
+        .component("worker")
+        .janitor_interval(None);
+    let worker = Bmdb::connect(config).await.unwrap();
+    let session = worker
+        .start_session(SessionOptions::default())
+        .await
+        .unwrap();
+    let due = Claim::of(&Process::SHEPHERD_AGENT_START);
+    let works = session.claim(&due).await.unwrap();
+    assert_eq!(works.len(), 1);
+    db.expire(session.id()).await.unwrap();
+    // They are told that they are lost, and give nothing back.
+    (db, worker)
+}
+
+async fn sessions(db: &TestDb) -> Vec<String> {
+    let query = "SELECT count(*) FROM sessions WHERE session_component_name = 'worker'";
+    db.rows(query).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
+    let (db, _worker) = with_lost_work().await;
+    let preview = bmdb(&db)
+        .args(["janitor", "--dry-run", "--keep-days=30", "--json"])
+        .run();
+    let mut preview = preview.redacted();
+    preview["upkeep"]
+        .as_array_mut()
+        .unwrap()
+        .sort_by_key(|task| task["task"].to_string());
+    insta::assert_json_snapshot!("janitor_dry_run", preview);
+    assert_eq!(sessions(&db).await, ["1"]);
+    let text = bmdb(&db).args(["janitor", "--dry-run"]).run().stdout;
+    assert!(text.starts_with("dead sessions: 1\n"), "{text}");
+
+    let turn = bmdb(&db).args(["janitor", "--once", "--json"]).run();
+    insta::assert_json_snapshot!("janitor_turn", turn.redacted());
+    assert_eq!(sessions(&db).await, ["0"]);
+    let text = bmdb(&db).args(["janitor", "--once"]).run().stdout;
+    assert!(
+        text.starts_with("dead sessions removed: 0\nworks freed: 0\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_janitor_that_runs_for_good_frees_lost_work_and_ends_in_order_at_sigterm() {
+    let (db, _worker) = with_lost_work().await;
+    let mut command = bmdb(&db).args(["janitor", "--json"]).command();
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(|line| line.unwrap());
+    assert!(lines.any(|line| line.contains("freed lost work")));
+    signal(&child, Signal::SIGTERM);
+    assert!(lines.any(|line| line.contains("ending")));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(sessions(&db).await, ["0"]);
+}
+
+#[tokio::test]
+async fn what_was_written_past_the_planner_is_repaired() {
+    let db = TestDb::new().await.unwrap();
+    for id in ["a", "b"] {
+        db.machine()
+            .provided(&Provider::EQUINIX, id)
+            .create()
+            .await
+            .unwrap();
+    }
+    let items = "SELECT count(*) FROM work_item WHERE process = 'ShepherdAgentStart' AND eligible";
+    db.execute("DELETE FROM work_item").await.unwrap();
+    let ran = bmdb(&db).args(["replan"]).run();
+    assert_eq!(ran.stdout, "planned 2 machines\n");
+    assert_eq!(db.rows(items).await.unwrap(), ["2"]);
+    assert_eq!(
+        bmdb(&db).args(["replan", "--json"]).run().json()["planned"],
+        2
+    );
+}

@@ -1,0 +1,43 @@
+//! A console over a fleet that has everything there is to see, on a server of its own: for looking at
+//! pages while they are made.
+//!
+//! ```sh
+//! cargo run -p bmdb-web --example seeded_console -- 8080
+//! ```
+
+#![allow(
+    clippy::print_stdout,
+    reason = "an example tells where it listens and what is worth looking at"
+)]
+
+#[allow(dead_code, missing_docs, reason = "what the tests need of it besides")]
+#[path = "../tests/it/fleet.rs"]
+mod fleet;
+
+use bmdb_core::{Config, Reader};
+use bmdb_testkit::TestDb;
+use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
+use std::error::Error;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port: u16 = match std::env::args().nth(1) {
+        Some(port) => port.parse()?,
+        None => 0,
+    };
+    let db = TestDb::new().await?;
+    let seeded = fleet::seed(&db).await?;
+    let config = Config::new(db.url()).pool_size(2);
+    let reader = Reader::connect(config.clone()).await?;
+    let counter = Reader::connect(config.pool_size(1)).await?;
+    let sampler = Sampler::start(counter, SampleOptions::default());
+    let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    let at = format!("http://{}", listener.local_addr()?);
+    println!("{at}/");
+    println!("{at}/machines/{}", seeded.worst);
+    println!("{at}/sessions/{}", seeded.live);
+    println!("{at}/sessions/{}", seeded.expired);
+    println!("{at}/sessions/{}", seeded.ended);
+    Ok(axum::serve(listener, console.router()).await?)
+}

@@ -1,0 +1,139 @@
+//! One machine: what it is, what shuts its gates, and what has happened to it.
+
+mod backoffs;
+mod gates;
+mod history;
+mod tags;
+
+use super::{Page, Section};
+use crate::app::{App, Moment, TagTables};
+use crate::asked::Asked;
+use crate::component::{id, time};
+use crate::problem::Problem;
+use bmdb_core::TxError;
+use bmdb_model::connection::AsyncPgConnection;
+use bmdb_model::gates::Gates;
+use bmdb_model::history::{Entry, HistoryKey};
+use bmdb_model::hold::Hold;
+use bmdb_model::machine::{self, Machine};
+use bmdb_model::reflect::{self, Tag};
+use bmdb_model::{MachineId, hold};
+use maud::{Markup, html};
+
+/// How many entries of history a page has.
+const PAGE: i64 = 50;
+
+/// What is shown.
+struct Facts {
+    /// `None` where there is no such machine; its history may be there nevertheless.
+    machine: Option<Known>,
+    history: bmdb_model::Page<Entry, HistoryKey>,
+}
+
+/// A machine that there is.
+struct Known {
+    machine: Machine,
+    hold: Option<Hold>,
+    tables: TagTables,
+    tags: Vec<Tag>,
+    gates: Vec<Gates>,
+}
+
+pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
+    let machine = asked.machine()?;
+    let parameters = asked.parameters(&["after"])?;
+    let after: Option<HistoryKey> = parameters.get("after")?;
+    let (moment, facts) = app
+        .read(async |conn| facts(&app, conn, machine, after.as_ref()).await)
+        .await?;
+    let past = history::show(app.links(), moment.at, machine, after.is_some(), &facts.history);
+    let Some(known) = facts.machine else {
+        return Err(unknown(machine, &facts.history, past));
+    };
+    let body = html! {
+        // Whoever turns the pages of history wants to see history.
+        @if after.is_none() { (present(&app, moment, &known, &facts.history)) }
+        @else { p { a href=(app.links().machine(machine)) { "What the machine is now" } } }
+        (past)
+    };
+    let links = app.links();
+    let page = Page::new(title(machine, &known), Section::Machines, body);
+    Ok(page.of(moment).below("Machines", links.machines()))
+}
+
+async fn facts(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    id: MachineId,
+    after: Option<&HistoryKey>,
+) -> Result<Facts, TxError> {
+    let machine = match machine::find(conn, id).await? {
+        None => None,
+        Some(machine) => {
+            let tables = app.tag_tables(conn).await?;
+            Some(Known {
+                machine,
+                hold: hold::of(conn, id).await?,
+                tags: reflect::tags(conn, id, &tables).await?,
+                tables,
+                gates: bmdb_model::gates::of(conn, id).await?,
+            })
+        }
+    };
+    Ok(Facts {
+        machine,
+        history: bmdb_model::history::page(conn, id, None, after, PAGE).await?,
+    })
+}
+
+/// The provider's name for it, for people know machines by that; else the first digits of its id.
+fn title(machine: MachineId, known: &Known) -> String {
+    let provided = tags::provided(&known.tables, &known.tags);
+    let id = machine.to_string();
+    provided.unwrap_or_else(|| format!("Machine {}", id.get(..8).unwrap_or(&id)))
+}
+
+fn unknown(
+    machine: MachineId,
+    history: &bmdb_model::Page<Entry, HistoryKey>,
+    past: Markup,
+) -> Problem {
+    let reason = format!("There is no machine {machine}.");
+    if history.rows.is_empty() {
+        let advice = "It may have been deleted, and its history with time. See the list of machines.";
+        return Problem::not_found(reason, advice);
+    }
+    let advice = "It has been deleted. What happened to it is kept for a while, and shown below.";
+    Problem::not_found(reason, advice).with(past)
+}
+
+fn present(
+    app: &App,
+    moment: Moment,
+    known: &Known,
+    history: &bmdb_model::Page<Entry, HistoryKey>,
+) -> Markup {
+    let (links, now, machine) = (app.links(), moment.at, &known.machine);
+    html! {
+        @if let Some(hold) = &known.hold {
+            div.notice.bad {
+                p.lead { "On hold: " (hold.reason) }
+                p {
+                    "Since " (time::relative(hold.since, now)) ". Nothing new starts on it until "
+                    code { "bmdb machine release " (machine.id) } "."
+                }
+            }
+        }
+        dl.facts.panel {
+            dt { "Machine" } dd { (id::whole(machine.id)) }
+            dt { "Known since" } dd { (time::relative(machine.created_at, now)) }
+            dt { "Tags written" } dd { span.number { (machine.version) } " times" }
+        }
+        h2 #processes { "Processes" }
+        (gates::show(links, now, machine.id, &known.gates))
+        h2 #backoffs { "Backoffs" }
+        (backoffs::show(now, &known.gates, &history.rows))
+        h2 #tags { "Tags" }
+        (tags::show(links, now, &known.tables, &known.tags))
+    }
+}

@@ -1,0 +1,100 @@
+//! A machine's tags: every table that holds some, with the values as text.
+
+use crate::app::TagTables;
+use crate::component::{tag, time};
+use crate::link::{Links, with_query};
+use bmdb_model::reflect::{Tag, TagTable, Value};
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+pub(super) fn show(links: &Links, now: DateTime<Utc>, tables: &TagTables, tags: &[Tag]) -> Markup {
+    let all = || tables.iter().zip(tags);
+    let unset: Vec<&str> = all()
+        .filter(|(_, tag)| **tag == Tag::Unset)
+        .map(|(table, _)| tag::name(&table.name))
+        .collect();
+    html! {
+        div.panels {
+            @for (table, tag) in all() {
+                @match tag {
+                    Tag::Set(values) => { (set(links, now, table, values)) }
+                    Tag::Unreadable(reason) => {
+                        section.panel {
+                            (heading(links, table))
+                            p.muted { "Not readable: " (reason) }
+                        }
+                    }
+                    Tag::Unset => {}
+                }
+            }
+        }
+        @if !unset.is_empty() { p.muted.unset { "Not set: " (unset.join(", ")) } }
+    }
+}
+
+fn heading(links: &Links, table: &TagTable) -> Markup {
+    let same = with_query(&links.machines(), &[("tag", &table.name)]);
+    html! { h3 title=(table.name) { a href=(same) { (tag::name(&table.name)) } } }
+}
+
+fn set(links: &Links, now: DateTime<Utc>, table: &TagTable, values: &[Value]) -> Markup {
+    html! {
+        section.panel {
+            (heading(links, table))
+            @if table.columns.is_empty() { p.muted { "Set; it has no values." } }
+            dl.facts {
+                @for (column, value) in table.columns.iter().zip(values) {
+                    dt title=(column.sql_type) { (name(table, &column.name)) }
+                    dd { (show_value(now, value)) }
+                }
+            }
+        }
+    }
+}
+
+/// The column's name without the tag's before it, which the heading says already.
+fn name<'a>(table: &TagTable, column: &'a str) -> &'a str {
+    let rest = column.strip_prefix(tag::name(&table.name));
+    let rest = rest.and_then(|rest| rest.strip_prefix('_'));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(column)
+}
+
+fn show_value(now: DateTime<Utc>, value: &Value) -> Markup {
+    html! {
+        @match value {
+            Value::Null => span.muted { "NULL" },
+            Value::Time(at) => (time::relative(*at, now)),
+            Value::Bytes { hex, length } => {
+                code.bytes { (hex) @if value.is_cut() { "…" } }
+                " " span.muted { (length) @if *length == 1 { " byte" } @else { " bytes" } }
+            }
+            Value::Text { text, .. } if text.contains('\n') => { pre { (text) } (cut(value)) }
+            Value::Text { text, .. } if text.is_empty() => span.muted { "empty text" },
+            Value::Text { text, .. } => { span.cause { (text) } (cut(value)) }
+        }
+    }
+}
+
+fn cut(value: &Value) -> Markup {
+    html! {
+        @if let (true, Value::Text { length, .. }) = (value.is_cut(), value) {
+            "… " span.muted { "cut; " (length) " characters in all" }
+        }
+    }
+}
+
+/// Where the machine comes from, as `Provider/id`.
+pub(super) fn provided(tables: &TagTables, tags: &[Tag]) -> Option<String> {
+    let at = tables.iter().position(|table| table.name == "machine_provided")?;
+    let Some(Tag::Set(values)) = tags.get(at) else {
+        return None;
+    };
+    let text = |name: &str| {
+        let column = tables[at].columns.iter().position(|column| column.name == name)?;
+        match values.get(column)? {
+            Value::Text { text, .. } => Some(text),
+            _ => None,
+        }
+    };
+    Some(format!("{}/{}", text("provider")?, text("provider_id")?))
+}

@@ -1,0 +1,114 @@
+//! The overview: the numbers, what needs somebody, and what it says when there is nothing.
+
+use crate::fleet::{self, HOSTILE};
+use crate::scenario::{Scenario, ask};
+use axum::http::{Method, StatusCode};
+use bmdb_core::{Config, Reader};
+use bmdb_testkit::{Role, TestDb};
+use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
+
+#[tokio::test]
+async fn an_empty_database_has_an_overview_that_teaches() {
+    let s = Scenario::new().await;
+    let page = s.page("/").await;
+    for part in [
+        "<title>Overview · bmdb</title>",
+        "No attempt has ended.",
+        "bmdb run --process",
+        "Nothing waits",
+        "Nothing is held now",
+        "Nothing has been held for more than an hour.",
+        "No process has failed ten times in a row",
+        "Nobody has done anything by hand yet.",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(!page.contains("<svg"), "there is nothing to be drawn");
+}
+
+#[tokio::test]
+async fn what_needs_somebody_is_listed_with_links() {
+    let s = Scenario::new().await;
+    let seeded = fleet::seed(&s.db).await.unwrap();
+    let page = s.page("/").await;
+    for (label, value) in [
+        ("Stuck", "2"),
+        ("Held now", "13"),
+        ("Poisoned", "4"),
+        ("Live sessions", "5"),
+    ] {
+        let card = page
+            .split("<li class=\"card")
+            .find(|card| card.contains(label));
+        let card = card.unwrap_or_else(|| panic!("no card {label}"));
+        let shown = format!("<span class=\"value\">{value}</span>");
+        assert!(card.contains(&shown), "{label}: {card:.300}");
+    }
+    assert!(page.contains("1 expired and not removed yet"));
+    for machine in [seeded.worst, seeded.stuck] {
+        assert!(page.contains(&format!("href=\"/machines/{machine}\"")));
+    }
+    assert!(page.contains(&format!("href=\"/sessions/{}\"", seeded.live)));
+    assert!(page.contains("hold machine"), "what was done by hand");
+    assert!(page.contains("<h2>From due to claimed</h2>"));
+    assert!(page.contains("on average, of "), "from the tally");
+}
+
+#[tokio::test]
+async fn attempts_are_drawn_for_all_processes_and_for_each() {
+    let s = Scenario::new().await;
+    fleet::seed(&s.db).await.unwrap();
+    let page = s.page("/").await;
+    assert_eq!(page.matches("<svg class=\"chart\"").count(), 4);
+    let first = page
+        .find("id=\"attempts-1-title\">ShepherdAgentStart")
+        .unwrap();
+    let second = page
+        .find("id=\"attempts-2-title\">ShepherdRecovery")
+        .unwrap();
+    assert!(first < second, "the busiest first");
+    assert!(page.contains("The same as a table"));
+    // What is older than an hour is not among the bars.
+    let bars = page.split("attempts-0-title").nth(1).unwrap();
+    let bars = bars.split("</svg>").next().unwrap();
+    assert!(bars.matches("<g><title>").count() <= 60);
+}
+
+#[tokio::test]
+async fn hostile_values_are_text() {
+    let s = Scenario::new().await;
+    fleet::seed(&s.db).await.unwrap();
+    let page = s.page("/").await;
+    assert!(!page.contains(HOSTILE));
+    assert!(page.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"));
+}
+
+#[tokio::test]
+async fn a_parameter_that_it_does_not_have_is_refused() {
+    let s = Scenario::new().await;
+    let answer = s.get("/?process=x").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text.contains("this page has no parameters"));
+}
+
+#[tokio::test]
+async fn with_a_sample_there_are_counts_of_the_fleet_and_their_age() {
+    let db = TestDb::new().await.unwrap();
+    fleet::seed(&db).await.unwrap();
+    let config = Config::new(db.url_as(Role::Viewer).await.unwrap()).pool_size(1);
+    let reader = Reader::connect(config.clone()).await.unwrap();
+    let counter = Reader::connect(config).await.unwrap();
+    let sampler = Sampler::start(counter, SampleOptions::default());
+    sampler.first().await;
+    let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
+    let page = ask(&console.router(), Method::GET, "/").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    for part in [
+        "<span class=\"value\">64</span><span class=\"note\">62 of a provider</span>",
+        "href=\"/work?process=ShepherdAgentStart\"",
+        "href=\"/backoffs?process=ShepherdRecovery\"",
+        " ago.</p>",
+    ] {
+        assert!(page.text.contains(part), "no {part} in {}", page.text);
+    }
+}
