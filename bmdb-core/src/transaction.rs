@@ -136,6 +136,11 @@ impl<'c> Tx<'c> {
         self.touched.remove(&machine);
     }
 
+    /// Whether planning notifies here.
+    pub(crate) const fn notify(&self) -> Notify {
+        self.notify
+    }
+
     /// Reads what the machines are to be planned by, unless that is known already.
     async fn know_definitions(&mut self) -> Result<(), TxError> {
         if self.definitions.is_none() && !self.touched.is_empty() {

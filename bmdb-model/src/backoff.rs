@@ -1,7 +1,9 @@
 //! Backoffs: which process rests on which machine, until when, and why.
 
+mod change;
 mod list;
 
+pub use change::{LockedBackoff, clear, end_now, lock};
 pub use list::{BackoffKey, ListedBackoff, Which, page};
 
 use crate::schema::work_backoff;

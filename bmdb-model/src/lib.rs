@@ -52,6 +52,7 @@ pub mod reflect;
 pub mod retrieval;
 pub mod schema;
 pub mod session;
+pub mod tag;
 pub mod tally;
 pub mod upkeep;
 pub mod work;

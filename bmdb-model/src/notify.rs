@@ -3,8 +3,10 @@
 //! They only make polling quicker: a notification may get lost, and none is sent for what becomes due
 //! by the passing of time or is given back.
 
-use crate::Error;
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use crate::statement::statement;
+use crate::{Error, MachineId, Process};
+use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 /// Whether planning notifies of what it makes due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,4 +43,30 @@ pub(crate) const NOTIFYING: &str = concat!(
 /// [`Error::Database`].
 pub async fn listen(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     Ok(conn.batch_execute(concat!("LISTEN ", channel!())).await?)
+}
+
+statement! {
+    Due<'a> = concat!(
+        "SELECT pg_notify('", channel!(), "', i.process) FROM work_item i \
+         WHERE i.machine_id = $1 AND i.process = $2 AND i.eligible AND i.session_id IS NULL \
+           AND i.ready_at <= clock_timestamp()"
+    );
+    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> ()
+}
+
+/// Notifies of an item, once the transaction commits, if it is due and free: for what is made due by
+/// something else than planning.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn if_due(
+    conn: &mut AsyncPgConnection,
+    notify: Notify,
+    machine: MachineId,
+    process: &Process,
+) -> Result<(), Error> {
+    if notify == Notify::Listeners {
+        Due { machine, process }.execute(conn).await?;
+    }
+    Ok(())
 }

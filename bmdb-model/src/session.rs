@@ -254,6 +254,22 @@ pub async fn delete(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<u
     )
 }
 
+/// Ends a session's lease now; whether it lived. As with any deadline that has passed, none of its
+/// claims, ends and transactions begins any more, and the janitor frees what it holds.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn end(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    let living = sessions::table
+        .filter(sessions::session_id.eq(id))
+        .filter(sessions::session_deadline.gt(clock_timestamp()));
+    let ended = diesel::update(living)
+        .set(sessions::session_deadline.eq(clock_timestamp()))
+        .execute(conn)
+        .await?;
+    Ok(ended == 1)
+}
+
 /// All sessions, oldest first.
 ///
 /// # Errors

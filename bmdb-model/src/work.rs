@@ -12,8 +12,8 @@ mod rearm;
 pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
-    Ended, FAIL, FailedAttempt, Fate, Release, cancel, fail, fail_all, fate, finish, finish_fenced,
-    release_all,
+    Ended, FAIL, FailedAttempt, Fate, Release, cancel, cancel_for, fail, fail_all, fate, finish,
+    finish_fenced, release_all,
 };
 pub use head::Head;
 pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
@@ -24,6 +24,7 @@ pub use rearm::{claim_planned, lock_due, seemingly_due};
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
+use diesel::OptionalExtension;
 use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -67,4 +68,31 @@ pub async fn held_by(
             started_at,
         })
         .collect())
+}
+
+statement! {
+    HolderOf<'a> = include_str!("sql/holder.sql");
+    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (SqlUuid, BigInt, Timestamptz)
+}
+
+/// The attempt that is being made on a machine, if one is.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn holder(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+) -> Result<Option<Attempt>, Error> {
+    let row: Option<(SessionId, Fence, DateTime<Utc>)> = HolderOf { machine, process }
+        .get_result(conn)
+        .await
+        .optional()?;
+    Ok(row.map(|(session, fence, started_at)| Attempt {
+        machine,
+        process: process.clone(),
+        session,
+        fence,
+        started_at,
+    }))
 }

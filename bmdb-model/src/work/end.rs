@@ -208,7 +208,22 @@ pub async fn cancel(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
     Ok(only(release_all(conn, attempt.session, &canceled).await?))
 }
 
-/// Whether the transaction has found the session alive and holds its row.
+/// Ends somebody else's attempt without a verdict, in a transaction of one's own: also where the holder's
+/// deadline has passed and the janitor has not come yet. Its session is locked before the item, and an end
+/// that is under way is waited for; [`Ended::Lost`] when that was faster.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn cancel_for(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+) -> Result<Ended<()>, Error> {
+    let canceled = [(attempt, Release::Canceled)];
+    let ended = release(conn, attempt.session, &canceled, Fenced::Yes).await?;
+    Ok(only(ended))
+}
+
+/// Whether the transaction has found the session alive and holds its row, or needs not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fenced {
     Yes,
