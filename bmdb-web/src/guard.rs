@@ -8,6 +8,7 @@ mod tls;
 mod token;
 
 pub(crate) use self::stall::Impatient;
+pub(crate) use self::tls::Tls;
 pub use self::tls::{TlsError, TlsFiles};
 pub use self::token::{Token, TokenError};
 

@@ -23,7 +23,12 @@
 //! # }
 //! ```
 //!
-//! Who may see the pages is the application's to decide: they show all of the database.
+//! Who may see the pages is the application's to decide: they show all of the database. [`Server`] has
+//! decided: it listens on this machine only, or asks for a token or certificates, and limits what a client
+//! may do. `bmdb serve` runs it.
+//!
+//! [`Sampler`] counts the fleet in the background, [`Monitor`] has the routes that other programs ask:
+//! `/metrics`, `/healthz`, `/readyz`.
 
 mod app;
 mod asked;

@@ -1,6 +1,6 @@
 //! The server: where it listens, whom it lets in, and how it ends.
 
-use crate::guard::{Client, Guard, Impatient, TlsError, TlsFiles, Token};
+use crate::guard::{Client, Guard, Impatient, Tls, TlsError, TlsFiles, Token};
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower::Layer;
 
 /// A request's head, its target and its headers, in bytes and lines.
@@ -109,7 +108,7 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     options: ServeOptions,
 }
 
@@ -128,20 +127,20 @@ impl Server {
     /// Every variant of [`ServeError`].
     pub async fn bind(options: ServeOptions) -> Result<Self, ServeError> {
         options.check()?;
-        let acceptor = options.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+        let tls = options.tls.clone().map(Tls::read).transpose()?;
         let failed = |reason| ServeError::Listen {
             address: options.listen,
             reason,
         };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        if !is_loopback(address.ip()) && acceptor.is_none() {
+        if !is_loopback(address.ip()) && tls.is_none() {
             tracing::warn!(%address, "what is sent is not encrypted, the token included: use TLS");
         }
         Ok(Self {
             listener,
             address,
-            acceptor,
+            tls,
             options,
         })
     }
@@ -155,11 +154,7 @@ impl Server {
     /// The same for browsers.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.acceptor.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/", self.address)
     }
 
@@ -184,7 +179,7 @@ impl Server {
         let (ending, ended) = watch::channel(false);
         let serving = Arc::new(Serving {
             routes: guard.protect(routes),
-            acceptor: self.acceptor,
+            tls: self.tls,
             patience,
             farewell,
             ended,
@@ -234,7 +229,7 @@ fn is_loopback(address: IpAddr) -> bool {
 /// What all connections share.
 struct Serving {
     routes: Router,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     patience: Duration,
     farewell: Duration,
     ended: watch::Receiver<bool>,
@@ -245,7 +240,7 @@ impl Serving {
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
         let stream = Impatient::new(stream, self.patience);
-        match &self.acceptor {
+        match self.tls.as_ref().map(Tls::acceptor) {
             None => self.talk(stream, client).await,
             Some(acceptor) => match timeout(self.patience, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => self.talk(stream, client).await,

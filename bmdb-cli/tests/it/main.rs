@@ -11,4 +11,5 @@ mod manual;
 mod migrate;
 mod output;
 mod reference;
+mod serve;
 mod stats;

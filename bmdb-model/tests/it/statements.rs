@@ -10,8 +10,9 @@ use bmdb_model::tally::{self, Count};
 use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, gates, loss, machine,
-    operator, overview, plan, process, provided, retrieval, session, upkeep, work,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, fleet, gates, loss,
+    machine, operator, overview, plan, process, provided, reflect, retrieval, session, upkeep,
+    work,
 };
 use uuid::Uuid;
 
@@ -105,6 +106,9 @@ impl Scenario {
         }
         history::page(conn, machine, None, None, 1).await.unwrap();
         gates::of(conn, machine).await.unwrap();
+        connection::now(conn).await.unwrap();
+        reflect::tables(conn).await.unwrap();
+        fleet::providers(conn).await.unwrap();
         for definition in process::all(&mut self.conn).await.unwrap() {
             let counted = counts::pending(&mut self.conn, &definition).await;
             counted.unwrap();

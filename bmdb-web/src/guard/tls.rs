@@ -7,10 +7,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio_rustls::TlsAcceptor;
 
-/// Files in PEM, read when the server is bound.
+/// Files in PEM. They are read when the server is bound, and again when they have changed: certificates are
+/// renewed while servers run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The server's certificate, and those between it and its authority.
@@ -38,8 +40,66 @@ impl TlsError {
     }
 }
 
+/// TLS by the newest files that were good.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    files: TlsFiles,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    stamps: Stamps,
+}
+
+impl std::fmt::Debug for Current {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Current").finish_non_exhaustive()
+    }
+}
+
+/// When each file was written, and its length; none where they cannot be told.
+type Stamps = [Option<(SystemTime, u64)>; 3];
+
+impl Tls {
+    pub(crate) fn read(files: TlsFiles) -> Result<Self, TlsError> {
+        let stamps = files.stamps();
+        let acceptor = files.acceptor()?;
+        Ok(Self {
+            files,
+            current: Mutex::new(Current { acceptor, stamps }),
+        })
+    }
+
+    /// For the next connection. Files that have become bad are told of once, and not gone by.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = self.files.stamps();
+        if current.stamps != stamps {
+            current.stamps = stamps;
+            match self.files.acceptor() {
+                Ok(acceptor) => current.acceptor = acceptor,
+                Err(error) => tracing::warn!(%error, "the certificates stay as they were"),
+            }
+        }
+        current.acceptor.clone()
+    }
+}
+
 impl TlsFiles {
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+    fn stamps(&self) -> Stamps {
+        let files = [
+            Some(&self.certificate),
+            Some(&self.key),
+            self.client_authorities.as_ref(),
+        ];
+        files.map(|file| {
+            let file = std::fs::metadata(file?).ok()?;
+            Some((file.modified().ok()?, file.len()))
+        })
+    }
+
+    fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         // Named, for with two providers in a program rustls would not know which to take.
         let provider = Arc::new(ring::default_provider());
         let versions = ServerConfig::builder_with_provider(provider.clone())

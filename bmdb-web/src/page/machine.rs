@@ -46,7 +46,13 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let (moment, facts) = app
         .read(async |conn| facts(&app, conn, machine, after.as_ref()).await)
         .await?;
-    let past = history::show(app.links(), moment.at, machine, after.is_some(), &facts.history);
+    let past = history::show(
+        app.links(),
+        moment.at,
+        machine,
+        after.is_some(),
+        &facts.history,
+    );
     let Some(known) = facts.machine else {
         return Err(unknown(machine, &facts.history, past));
     };
@@ -100,7 +106,8 @@ fn unknown(
 ) -> Problem {
     let reason = format!("There is no machine {machine}.");
     if history.rows.is_empty() {
-        let advice = "It may have been deleted, and its history with time. See the list of machines.";
+        let advice =
+            "It may have been deleted, and its history with time. See the list of machines.";
         return Problem::not_found(reason, advice);
     }
     let advice = "It has been deleted. What happened to it is kept for a while, and shown below.";

@@ -11,9 +11,7 @@ use crate::link::with_query;
 use crate::problem::Problem;
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
-use bmdb_model::fleet::{
-    self, Cursor, FleetMachine, FleetPage, ItemState, PageError, Prefix,
-};
+use bmdb_model::fleet::{self, Cursor, FleetMachine, FleetPage, ItemState, PageError, Prefix};
 use bmdb_model::{MachineId, Process, Provider, process, reflect};
 use maud::{Markup, html};
 
@@ -44,7 +42,9 @@ struct Facts {
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let wanted = Wanted::of(&asked.parameters(&PARAMETERS)?)?;
-    let (moment, facts) = app.read(async |conn| facts(&app, conn, &wanted).await).await?;
+    let (moment, facts) = app
+        .read(async |conn| facts(&app, conn, &wanted).await)
+        .await?;
     let facts = facts?;
     let links = app.links();
     let all = links.machines();
@@ -101,7 +101,10 @@ async fn facts(
         Ok(page) => page,
         Err(PageError::Database(error)) => return Err(error.into()),
         Err(other) => {
-            return Ok(Err(Problem::bad_input("parameter \"after\"", other.to_string())));
+            return Ok(Err(Problem::bad_input(
+                "parameter \"after\"",
+                other.to_string(),
+            )));
         }
     };
     let machines = fleet::details(conn, &page.machines).await?;
@@ -109,7 +112,10 @@ async fn facts(
     let defined = process::all(conn).await?;
     Ok(Ok(Facts {
         providers: fleet::providers(conn).await?,
-        processes: defined.into_iter().map(|definition| definition.process).collect(),
+        processes: defined
+            .into_iter()
+            .map(|definition| definition.process)
+            .collect(),
         tables,
         page,
         machines,
@@ -143,9 +149,9 @@ impl Wanted {
             let prefix = Prefix::new(text);
             prefix.map(|prefix| (text.to_owned(), prefix))
         });
-        let prefix = prefix.transpose().map_err(|error| {
-            Problem::bad_input("parameter \"prefix\"", error.to_string())
-        })?;
+        let prefix = prefix
+            .transpose()
+            .map_err(|error| Problem::bad_input("parameter \"prefix\"", error.to_string()))?;
         Ok(Self {
             provider: parameters.get("provider")?,
             tag: parameters.text("tag").map(str::to_owned),
@@ -199,16 +205,22 @@ impl Wanted {
 }
 
 fn form(app: &App, wanted: &Wanted, facts: &Facts) -> Markup {
-    let providers: Vec<(&str, &str)> =
-        facts.providers.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    let providers: Vec<(&str, &str)> = facts
+        .providers
+        .iter()
+        .map(|name| (name.as_str(), name.as_str()))
+        .collect();
     let tags: Vec<(&str, &str)> = facts
         .tables
         .iter()
         .filter(|table| table.readable)
         .map(|table| (table.name.as_str(), tag::name(&table.name)))
         .collect();
-    let processes: Vec<(&str, &str)> =
-        facts.processes.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    let processes: Vec<(&str, &str)> = facts
+        .processes
+        .iter()
+        .map(|name| (name.as_str(), name.as_str()))
+        .collect();
     let states = ItemState::ALL.map(|state| (state.as_str(), state::words(state)));
     let fields = [
         filter::text(
@@ -247,7 +259,11 @@ fn remarks(page: &FleetPage) -> Markup {
 fn pages(wanted: &Wanted, all: &str, narrowed: &str, page: &FleetPage) -> Markup {
     let next = page.next.as_ref();
     let next = next.map(|next| wanted.link(all, &next.to_string()));
-    let name = if page.looked_at.is_some() { "Go on" } else { "Next page" };
+    let name = if page.looked_at.is_some() {
+        "Go on"
+    } else {
+        "Next page"
+    };
     let first = wanted.after.as_ref().map(|_| narrowed);
     pager::pager(first, next.as_deref().map(|next| (next, name)))
 }

@@ -200,6 +200,28 @@ async fn where_certificates_are_asked_for_nobody_else_is_answered() {
 }
 
 #[tokio::test]
+async fn renewed_certificates_are_shown_without_a_restart_and_bad_ones_are_not() {
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
+    let (certificate, key) = first.sign("localhost");
+    let mut options = options();
+    options.tls = Some(TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_authorities: None,
+    });
+    let server = serve(options, page()).await;
+    let (old, new) = (first.client(None), second.client(None));
+    assert_eq!(status(server.address, &old).await, Some(200));
+    std::fs::write(&certificate, "half of a fi").unwrap();
+    assert_eq!(status(server.address, &old).await, Some(200));
+    let (renewed, its_key) = second.sign("localhost");
+    std::fs::copy(its_key, &key).unwrap();
+    std::fs::copy(renewed, &certificate).unwrap();
+    assert_eq!(status(server.address, &new).await, Some(200));
+    assert_eq!(status(server.address, &old).await, None);
+}
+
+#[tokio::test]
 async fn files_that_will_not_do_are_named() {
     let authority = Authority::new("files");
     let (certificate, key) = authority.sign("localhost");

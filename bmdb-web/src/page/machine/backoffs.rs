@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 pub(super) fn show(now: DateTime<Utc>, all: &[Gates], history: &[Entry]) -> Markup {
-    let heads = ["Process", "Backoff", "Until", "Interval", "In a row", "Cause"];
+    let heads = [
+        "Process", "Backoff", "Until", "Interval", "In a row", "Cause",
+    ];
     let mut table = Table::new("Backoffs of the machine", &heads);
     let mut plots: Vec<(&Process, Vec<Interval>)> = Vec::new();
     for gates in all {

@@ -8,12 +8,7 @@ use bmdb_model::gates::{Gates, Holder, View, When};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-pub(super) fn show(
-    links: &Links,
-    now: DateTime<Utc>,
-    machine: MachineId,
-    all: &[Gates],
-) -> Markup {
+pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &[Gates]) -> Markup {
     if all.is_empty() {
         return empty::teach(
             "No processes.",

@@ -28,7 +28,9 @@ pub(super) fn show(
         });
     }
     let first = links.machine(machine);
-    let next = page.next.map(|next| with_query(&first, &[("after", &next.to_string())]));
+    let next = page
+        .next
+        .map(|next| with_query(&first, &[("after", &next.to_string())]));
     html! {
         h2 #history { "History" }
         @if !table.is_empty() { (table.render()) }

@@ -22,7 +22,14 @@ pub(super) fn table(
         let name = tables.get(*table).map_or("", |table| table.name.as_str());
         tags_of.entry(*machine).or_default().push(name);
     }
-    let heads = ["Machine", "Provider", "Location", "Status", "Tags", "Processes"];
+    let heads = [
+        "Machine",
+        "Provider",
+        "Location",
+        "Status",
+        "Tags",
+        "Processes",
+    ];
     let mut table = Table::new("Machines", &heads);
     for machine in machines {
         let mut tags = tags_of.remove(&machine.id).unwrap_or_default();

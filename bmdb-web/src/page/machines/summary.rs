@@ -33,8 +33,16 @@ fn cards(app: &App, sample: &Sample) -> Markup {
     let cards = [
         ("Machines", fleet.machines, None),
         ("Provided", fleet.provided, Some(tagged("machine_provided"))),
-        ("Agent started", fleet.agent_started, Some(tagged("machine_agent_started"))),
-        ("Heartbeating", fleet.heartbeating, Some(tagged("machine_agent_heartbeat"))),
+        (
+            "Agent started",
+            fleet.agent_started,
+            Some(tagged("machine_agent_started")),
+        ),
+        (
+            "Heartbeating",
+            fleet.heartbeating,
+            Some(tagged("machine_agent_heartbeat")),
+        ),
         ("Installed", fleet.installed, None),
         ("On hold", fleet.on_hold, Some(tagged("machine_hold"))),
     ];
@@ -53,7 +61,15 @@ fn cards(app: &App, sample: &Sample) -> Markup {
 }
 
 fn processes(app: &App, processes: &[ProcessCounts]) -> Markup {
-    let heads = ["Process", "Eligible", "Due", "Held", "Stuck", "Backing off", "Poisoned"];
+    let heads = [
+        "Process",
+        "Eligible",
+        "Due",
+        "Held",
+        "Stuck",
+        "Backing off",
+        "Poisoned",
+    ];
     let mut table = Table::new("Processes of the whole fleet", &heads);
     for counts in processes {
         let name = counts.process.as_str();
@@ -96,7 +112,11 @@ fn grouped(count: i64) -> String {
 mod tests {
     #[test]
     fn large_numbers_can_be_read() {
-        for (count, expected) in [(0, "0"), (999, "999"), (1_234_567, "1\u{202F}234\u{202F}567")] {
+        for (count, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_234_567, "1\u{202F}234\u{202F}567"),
+        ] {
             assert_eq!(super::grouped(count), expected);
         }
     }

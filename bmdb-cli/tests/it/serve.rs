@@ -1,0 +1,175 @@
+//! `bmdb serve`: where it listens, whom it answers, and how it ends.
+
+use crate::bmdb::{at, bmdb, nowhere};
+use bmdb_testkit::TestDb;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// A server of one's own, killed when the test is over.
+struct Serving {
+    child: Child,
+    line: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Serving {
+    /// Starts it on a free port, and waits until it says where.
+    fn start(db: &TestDb, args: &[&str]) -> Self {
+        let program = bmdb(db)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(args);
+        let mut command = program.command();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self { child, line }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let after = self.line.split("http://").nth(1).expect(&self.line);
+        after.split('/').next().unwrap().parse().unwrap()
+    }
+
+    fn get(&self, target: &str, header: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Ends it as a supervisor does; its exit code.
+    fn end(mut self) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn the_console_and_the_metrics_are_served_until_sigterm() {
+    let db = TestDb::new().await.unwrap();
+    db.machine().create().await.unwrap();
+    let server = Serving::start(&db, &[]);
+    assert!(
+        server.line.starts_with("Listening on http://127.0.0.1:"),
+        "{}",
+        server.line
+    );
+    assert!(server.get("/healthz", "").starts_with("HTTP/1.1 200"));
+    assert!(server.get("/readyz", "").contains("{\"ready\":true}"));
+    let page = server.get("/machines", "");
+    assert!(
+        page.contains("<title>") && page.contains("content-security-policy"),
+        "{page}"
+    );
+    let counted = || server.get("/metrics", "");
+    while !counted().contains("bmdb_stats_machines 1\n") {
+        assert!(
+            !counted().contains("bmdb_stats_machines 0\n"),
+            "counted after the machine was made"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        counted().contains("# TYPE bmdb_web_requests counter"),
+        "{}",
+        counted()
+    );
+    assert_eq!(server.end(), Some(0));
+}
+
+#[tokio::test]
+async fn as_json_it_says_in_one_line_where_it_listens() {
+    let db = TestDb::new().await.unwrap();
+    let server = Serving::start(&db, &["--json"]);
+    let said: Value = serde_json::from_str(&server.line).unwrap();
+    assert_eq!(
+        said["url"],
+        format!("http://{}/", said["address"].as_str().unwrap())
+    );
+    assert_eq!(server.address().to_string(), said["address"]);
+}
+
+#[tokio::test]
+async fn with_a_token_file_the_token_is_asked_for_and_told_nowhere() {
+    let db = TestDb::new().await.unwrap();
+    let secret = "correct-horse-battery-staple";
+    let path = std::env::temp_dir().join(format!("bmdb-cli-token-{}", std::process::id()));
+    std::fs::write(&path, format!("{secret}\n")).unwrap();
+    set_mode(&path, 0o600);
+    let server = Serving::start(&db, &["--token-file", path.to_str().unwrap()]);
+    assert!(server.get("/machines", "").starts_with("HTTP/1.1 401"));
+    let shown = format!("Authorization: Bearer {secret}\r\n");
+    assert!(server.get("/machines", &shown).starts_with("HTTP/1.1 200"));
+    assert!(!server.line.contains(secret));
+    set_mode(&path, 0o644);
+    let refused = bmdb(&db).args(["serve", "--token-file", path.to_str().unwrap()]);
+    let refused = refused.fails_with(2, "chmod");
+    assert!(!refused.stderr.contains(secret));
+    std::fs::remove_file(&path).unwrap();
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_others_reach_is_not_served_without_a_token_or_certificates() {
+    let open = nowhere().args(["serve", "--listen", "0.0.0.0:0"]);
+    let open = open.fails_with(2, "--token-file");
+    assert!(open.stdout.is_empty());
+    nowhere()
+        .args(["serve", "--listen", "everywhere"])
+        .fails_with(2, "127.0.0.1:8717");
+    nowhere()
+        .args(["serve", "--tls-cert", "a.crt"])
+        .fails_with(2, "--tls-key");
+    nowhere()
+        .args(["serve", "--client-ca", "a.crt"])
+        .fails_with(2, "--tls-cert");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_told_before_anything_is_served() {
+    let gone = at("postgres://postgres@127.0.0.1:1/postgres?sslmode=disable");
+    let gone = gone
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .fails_with(5, "127.0.0.1");
+    assert!(gone.stdout.is_empty(), "{gone:?}");
+}
+
+#[tokio::test]
+async fn another_database_can_be_read_than_the_one_that_is_written() {
+    let db = TestDb::new().await.unwrap();
+    let unreachable = "postgres://postgres@127.0.0.1:1/postgres?sslmode=disable";
+    let server = Serving::start(
+        &db,
+        &["--database-url", unreachable, "--read-url", db.url()],
+    );
+    assert!(server.get("/readyz", "").contains("{\"ready\":true}"));
+}
