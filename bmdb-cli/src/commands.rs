@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, serve, stats};
+use crate::{completions, janitor, machine, man, migrate, replan, run, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -34,10 +34,10 @@ pub(crate) enum Command {
     Migrate(migrate::Migrate),
     #[command(subcommand)]
     Machine(machine::Machine),
+    Run(Box<run::Run>),
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
-    Serve(serve::Serve),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -47,10 +47,10 @@ impl Command {
         match self {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Machine(machine) => machine.run(context).await,
+            Self::Run(run) => run.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
-            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
         }
@@ -60,7 +60,6 @@ impl Command {
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Janitor(janitor) => janitor.runs_for_good(),
-            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -68,9 +67,9 @@ impl Command {
     /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
+            Self::Run(_) => true,
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
-            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -90,6 +89,7 @@ fn after_help() -> String {
 Examples:
   bmdb migrate up               set up or upgrade the database
   bmdb machine import FILE      bring machines in
+  bmdb run --help               run a command for each machine that is due
   bmdb stats --watch            the fleet in numbers, again and again
   bmdb stats --json | jq .      the same for programs
 

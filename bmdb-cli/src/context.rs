@@ -10,6 +10,8 @@ use tokio::sync::OnceCell;
 
 pub(crate) struct Context {
     pub(crate) output: Output,
+    /// How much is to be told on standard error.
+    pub(crate) verbose: u8,
     database_url: Option<String>,
     bmdb: OnceCell<Bmdb>,
     reader: OnceCell<Reader>,
@@ -19,6 +21,7 @@ impl Context {
     pub(crate) fn new(global: &Global) -> Self {
         Self {
             output: Output::new(global),
+            verbose: global.verbose,
             database_url: global.database_url.clone(),
             bmdb: OnceCell::new(),
             reader: OnceCell::new(),

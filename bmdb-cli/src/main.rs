@@ -38,7 +38,7 @@ mod operator;
 mod output;
 mod paging;
 mod replan;
-mod serve;
+mod run;
 mod stats;
 mod usage;
 mod watch;

@@ -74,6 +74,23 @@ impl Output {
         })
     }
 
+    /// One line of an answer that goes on and on; whether somebody may still read it.
+    pub(crate) fn line(&self, text: &str) -> bool {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        written.is_ok()
+    }
+
+    /// The text in the colour of its tone, where standard output is coloured.
+    pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
+        page::Tones::new(self.coloured).paint(tone, text)
+    }
+
+    /// Something that was asked for and is no part of the answer: a line on standard error.
+    pub(crate) fn remark(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
     /// A remark for people, which is no part of the answer.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {

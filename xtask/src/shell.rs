@@ -77,10 +77,16 @@ pub(crate) fn run(command: &mut Command) -> Done {
 /// Builds an example of bmdb-core, with further options of cargo's; returns the program, wherever cargo
 /// keeps it.
 pub(crate) fn example(name: &str, options: &[&str]) -> Result<PathBuf, Failure> {
-    let mut build = cargo(["build", "--quiet", "--package", "bmdb-core"]);
+    let mut target = vec!["--package", "bmdb-core", "--example", name];
+    target.extend(options);
+    built(name, &target)
+}
+
+/// Builds the program of this name, and says where it is.
+pub(crate) fn built(name: &str, target: &[&str]) -> Result<PathBuf, Failure> {
+    let mut build = cargo(["build", "--quiet"]);
     build
-        .args(options)
-        .args(["--example", name])
+        .args(target)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
     eprintln!("$ {}", as_typed(&build));

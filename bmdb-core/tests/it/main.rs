@@ -14,6 +14,7 @@ mod ends;
 mod environment;
 mod exclusion;
 mod failover;
+mod fake_provider;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;

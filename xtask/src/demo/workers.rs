@@ -1,7 +1,8 @@
-//! The worker processes: starting them, killing one, and what they say they claimed.
+//! The worker processes, each a `bmdb run`: starting them, killing one, and what they say they claimed.
 
+use super::BACKOFF;
 use crate::shell::{self, Failure, root};
-use bmdb_model::{Fence, MachineId, Provider};
+use bmdb_model::{Fence, MachineId, Process, Provider};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,9 +22,9 @@ struct Worker {
     claims: JoinHandle<Claims>,
 }
 
-/// Builds the worker.
+/// Builds the command line.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
-    shell::example("demo_worker", &[])
+    shell::built("bmdb", &["--package", "bmdb-cli", "--bin", "bmdb"])
 }
 
 impl Workers {
@@ -36,8 +37,16 @@ impl Workers {
         let mut workers = Vec::new();
         for number in 0..count {
             let mut command = Command::new(program);
-            command.env("DATABASE_URL", url).arg("--command");
-            command.arg(root().join("examples/start-agent.sh"));
+            command
+                .env("BMDB_DATABASE_URL", url)
+                .current_dir(root())
+                .args(["run", "--json", "--history", "full"])
+                .args(["--process", Process::SHEPHERD_AGENT_START.as_str()])
+                .args(["--exec", "exec examples/start-agent.sh"])
+                .arg("--set-agent-started-from-stdout")
+                .args(["--backoff", &BACKOFF.to_string()])
+                .args(["--parallelism", "4", "--interval", "2s"])
+                .args(["--drain-timeout", "10s"]);
             for provider in providers {
                 command.args(["--provider", provider.as_str()]);
             }

@@ -1,0 +1,139 @@
+//! `bmdb run`: what a command is told, what its exit means, and that nothing of it is left behind.
+
+mod exits;
+mod groups;
+
+use crate::bmdb::{Bmdb, Ran, bmdb};
+use bmdb_model::{MachineId, Provider};
+use bmdb_testkit::TestDb;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A database with one machine that is due for its agent's start, and a folder for commands.
+struct Stage {
+    db: TestDb,
+    machine: MachineId,
+    folder: PathBuf,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let db = TestDb::new().await.unwrap();
+        let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
+        let machine = machine.create().await.unwrap();
+        let folder = std::env::temp_dir().join(format!("bmdb-run-{machine}"));
+        std::fs::create_dir(&folder).unwrap();
+        Self {
+            db,
+            machine,
+            folder,
+        }
+    }
+
+    /// The program, which works on that machine.
+    fn bmdb(&self, exec: &str) -> Bmdb {
+        bmdb(&self.db)
+            .args(["run", "--process", "ShepherdAgentStart"])
+            .args(["--provider", "Equinix", "--exec", exec])
+            .args(["--backoff", "initial=1s,max=5s,factor=2"])
+            .env("FOLDER", &self.folder)
+    }
+
+    fn once(&self, exec: &str) -> Bmdb {
+        self.bmdb(exec).args(["--once"])
+    }
+
+    /// The program in the background.
+    fn start(&self, exec: &str, args: &[&str]) -> Running {
+        let mut command = self.bmdb(exec).args(args).command();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = child.stderr(Stdio::inherit()).spawn().unwrap();
+        Running(Some(child))
+    }
+
+    async fn attempts(&self) -> Vec<String> {
+        let attempts = "SELECT outcome, cause, interval_seconds FROM work_attempt ORDER BY fence";
+        self.db.rows(attempts).await.unwrap()
+    }
+
+    /// What a command has written into a file of the folder, once it has.
+    fn written(&self, file: &str) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            match std::fs::read_to_string(self.folder.join(file)) {
+                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                _ => assert!(Instant::now() < deadline, "nothing is written to {file}"),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The program while it runs.
+struct Running(Option<Child>);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        let id = self.0.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    fn ended(mut self) -> Ran {
+        let mut child = self.0.take().unwrap();
+        let deadline = Instant::now() + SOON;
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("it goes on");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait_with_output().unwrap().into()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How many processes of a group live; those that only wait to be reaped do not.
+fn living(group: &str) -> usize {
+    let lives = |stat: &str| {
+        // pid (name) state ppid pgrp …; the name may hold anything.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?;
+        let pgrp = fields.nth(1)?;
+        Some(pgrp == group && !matches!(state, "Z" | "X"))
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| lives(stat) == Some(true))
+        .count()
+}
+
+/// Waits until nothing of a group lives any more.
+fn dies(group: &str) {
+    let deadline = Instant::now() + SOON;
+    while living(group) > 0 {
+        assert!(Instant::now() < deadline, "group {group} lives on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

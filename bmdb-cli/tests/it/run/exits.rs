@@ -1,0 +1,168 @@
+//! What a command is told, and what its exit means.
+
+use super::Stage;
+use crate::bmdb::{Ran, bmdb};
+use bmdb_model::Provider;
+use bmdb_testkit::TestDb;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The events of a run as one JSON array, without what differs from run to run.
+fn events(ran: &Ran) -> Value {
+    let lines: Vec<Value> = ran
+        .stdout
+        .lines()
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            if let Some(seconds) = event.get_mut("seconds") {
+                assert!(seconds.is_f64(), "{line}");
+                *seconds = json!("[seconds]");
+            }
+            event
+        })
+        .collect();
+    let all = Ran {
+        code: ran.code,
+        stdout: serde_json::to_string(&lines).unwrap(),
+        stderr: ran.stderr.clone(),
+    };
+    all.redacted()
+}
+
+#[tokio::test]
+async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() {
+    let s = Stage::new().await;
+    s.db.execute("UPDATE machine_provided SET provider_ip_address = '192.0.2.7'")
+        .await
+        .unwrap();
+    s.once("cat > $FOLDER/stdin; env | grep ^BMDB_ | sort > $FOLDER/env")
+        .run();
+    let id = s.machine;
+    let environment = std::fs::read_to_string(s.folder.join("env")).unwrap();
+    assert_eq!(
+        environment,
+        format!(
+            "BMDB_ADDRESS=192.0.2.7\nBMDB_ATTEMPT=1\nBMDB_FENCE=1\nBMDB_MACHINE_ID={id}\n\
+             BMDB_OPERATOR=tester\nBMDB_PROCESS=ShepherdAgentStart\nBMDB_PROVIDER=Equinix\n\
+             BMDB_PROVIDER_ID=a\n"
+        ),
+        "and not the database's URL"
+    );
+    let job: Value = serde_json::from_str(&s.written("stdin")).unwrap();
+    let expected = json!({
+        "process": "ShepherdAgentStart", "machine_id": id.to_string(), "provider": "Equinix",
+        "provider_id": "a", "address": "192.0.2.7", "location": null, "status": null,
+        "fence": 1, "attempt": 1, "previous_interval_seconds": null,
+    });
+    assert_eq!(job, expected);
+    assert_eq!(s.attempts().await, ["Finished||"]);
+}
+
+#[tokio::test]
+async fn standard_output_becomes_the_agents_key() {
+    let s = Stage::new().await;
+    let key = "--set-agent-started-from-stdout";
+    s.once("true").args([key]).run();
+    let no_key = "it printed no public key on standard output";
+    assert_eq!(s.attempts().await, [format!("Failed|{no_key}|1")]);
+    s.db.advance(Duration::from_secs(2)).await.unwrap();
+    s.once("echo '  the key '").args([key]).run();
+    let keys = "SELECT convert_from(agent_public_key, 'UTF8') FROM machine_agent_started";
+    assert_eq!(s.db.rows(keys).await.unwrap(), ["the key"]);
+}
+
+#[tokio::test]
+async fn a_success_may_unset_tags() {
+    let db = TestDb::new().await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let machine = db.machine().provided(&Provider::EQUINIX, "a");
+    let machine = machine.agent_started(hour).agent_heartbeat(hour).planned();
+    machine.create().await.unwrap();
+    bmdb(&db)
+        .args(["run", "--process", "ShepherdRecovery", "--exec", "true"])
+        .args(["--on-success-unset", "agent", "--once"])
+        .run();
+    let left = "SELECT count(*) FROM machine_agent_started";
+    assert_eq!(db.rows(left).await.unwrap(), ["0"]);
+}
+
+#[tokio::test]
+async fn a_failure_has_the_last_line_of_standard_error_as_cause() {
+    let s = Stage::new().await;
+    let fails = "echo first >&2; printf 'no \\033[31mpower\\033[0m\\n\\n' >&2; exit 3";
+    let ran = s.once(fails).run();
+    let cause = "no \\u{1b}[31mpower\\u{1b}[0m";
+    assert_eq!(s.attempts().await, [format!("Failed|{cause}|1")]);
+    let line = ran.stdout.lines().find(|line| line.starts_with("failed"));
+    let line = line.unwrap();
+    assert!(line.contains("Equinix/a  fence 1  attempt 1"), "{line}");
+    assert!(
+        line.ends_with(&format!("rests for up to 1s: {cause}")),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_signal_is_named() {
+    let s = Stage::new().await;
+    s.once("kill -SEGV $$").run();
+    assert_eq!(s.attempts().await, ["Failed|killed by SIGSEGV|1"]);
+}
+
+#[tokio::test]
+async fn exit_75_gives_the_machine_back_without_a_penalty_and_is_not_tried_again_at_once() {
+    let s = Stage::new().await;
+    let running = s.start("echo x >> $FOLDER/runs; exit 75", &[]);
+    s.written("runs");
+    // Many a poll later it is still one run.
+    std::thread::sleep(Duration::from_millis(400));
+    running.signal(super::Signal::SIGTERM);
+    assert_eq!(running.ended().code, Some(0));
+    assert_eq!(s.written("runs"), "x");
+    assert_eq!(s.attempts().await, ["Canceled||"]);
+    let backoffs = "SELECT count(*) FROM work_item WHERE backoff_until IS NOT NULL";
+    assert_eq!(s.db.rows(backoffs).await.unwrap(), ["0"]);
+}
+
+#[tokio::test]
+async fn what_commands_print_is_passed_on_if_asked_for() {
+    let s = Stage::new().await;
+    let ran = s.once("echo out; echo err >&2").args(["-v"]).run();
+    let id = s.machine.to_string();
+    let short = &id[..8];
+    for line in [format!("{short}: out\n"), format!("{short}: err\n")] {
+        assert!(ran.stderr.contains(&line), "{}", ran.stderr);
+    }
+    let quiet = s.once("echo err >&2").run();
+    assert!(!quiet.stderr.contains("err"), "{}", quiet.stderr);
+}
+
+#[tokio::test]
+async fn events_have_a_schema() {
+    let s = Stage::new().await;
+    let failed = s.once("echo no >&2; exit 1").args(["--json"]).run();
+    insta::assert_json_snapshot!("run_failed", events(&failed));
+    s.db.advance(Duration::from_secs(2)).await.unwrap();
+    let finished = s.once("true").args(["--json"]).run();
+    let told: Vec<Value> = events(&finished)
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event"].clone())
+        .collect();
+    assert_eq!(told, ["session_started", "started", "finished", "summary"]);
+}
+
+#[tokio::test]
+async fn a_process_without_a_workflow_is_refused() {
+    let s = Stage::new().await;
+    bmdb(&s.db)
+        .args(["run", "--process", "Unknown", "--exec", "true"])
+        .fails_with(3, "the process Unknown has no workflow");
+    s.once("true")
+        .args(["--rate", "0/s"])
+        .fails_with(2, "no rate");
+    s.once("true")
+        .args(["--interval", "250ms"])
+        .fails_with(2, "whole seconds");
+}
