@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, run, stats};
+use crate::{completions, janitor, machine, man, migrate, replan, run, serve, stats};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
+    Serve(serve::Serve),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -51,6 +52,7 @@ impl Command {
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
             Self::Completions(completions) => completions.run(context),
             Self::Man(manual) => manual.run(context),
         }
@@ -60,6 +62,7 @@ impl Command {
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -67,9 +70,9 @@ impl Command {
     /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
-            Self::Run(_) => true,
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
+            Self::Run(_) | Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -89,7 +92,6 @@ fn after_help() -> String {
 Examples:
   bmdb migrate up               set up or upgrade the database
   bmdb machine import FILE      bring machines in
-  bmdb run --help               run a command for each machine that is due
   bmdb stats --watch            the fleet in numbers, again and again
   bmdb stats --json | jq .      the same for programs
 

@@ -39,6 +39,7 @@ mod output;
 mod paging;
 mod replan;
 mod run;
+mod serve;
 mod stats;
 mod usage;
 mod watch;

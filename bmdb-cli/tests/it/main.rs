@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod bmdb;
+mod docs;
 mod exit_codes;
+mod janitor;
+mod machine;
+mod manual;
 mod migrate;
 mod output;
+mod reference;
 mod run;
+mod serve;
 mod stats;
