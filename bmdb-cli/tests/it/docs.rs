@@ -43,14 +43,25 @@ documents! {
 }
 
 /// Where documents are looked for that nobody has listed. Generated ones have no commands of their own.
-const FOLDERS: &[&str] = &["", "docs", "docs/monitoring", "bmdb-backoff", "bmdb-cli", "bmdb-core",
-    "bmdb-model", "bmdb-testkit", "bmdb-web"];
+const FOLDERS: &[&str] = &[
+    "",
+    "docs",
+    "docs/monitoring",
+    "bmdb-backoff",
+    "bmdb-cli",
+    "bmdb-core",
+    "bmdb-model",
+    "bmdb-testkit",
+    "bmdb-web",
+];
 
 #[test]
 fn every_document_with_commands_is_followed() -> Result<(), Box<dyn Error>> {
     let mut forgotten = Vec::new();
     for folder in FOLDERS {
-        let Ok(entries) = fs::read_dir(root().join(folder)) else { continue };
+        let Ok(entries) = fs::read_dir(root().join(folder)) else {
+            continue;
+        };
         for entry in entries {
             let path = entry?.path();
             let name = path.strip_prefix(root())?.to_string_lossy().into_owned();
@@ -61,7 +72,10 @@ fn every_document_with_commands_is_followed() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    assert!(forgotten.is_empty(), "list them in DOCUMENTS: {forgotten:?}");
+    assert!(
+        forgotten.is_empty(),
+        "list them in DOCUMENTS: {forgotten:?}"
+    );
     Ok(())
 }
 
@@ -104,11 +118,17 @@ fn shell(folder: &Path, db: &TestDb) -> Result<Shell, Box<dyn Error>> {
     shell.set("BMDB_OPERATOR", "ada@example");
     shell.set("COLUMNS", "100");
     shell.set("LC_ALL", "C.UTF-8");
-    shell.replace("127.0.0.1:8080", TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
+    shell.replace(
+        "127.0.0.1:8717",
+        TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string(),
+    );
     let examples = shell.home().join("examples");
     fs::create_dir(&examples)?;
     for example in ["fleet.json", "start-agent.sh"] {
-        fs::copy(root().join("examples").join(example), examples.join(example))?;
+        fs::copy(
+            root().join("examples").join(example),
+            examples.join(example),
+        )?;
     }
     Ok(shell)
 }
@@ -137,14 +157,18 @@ fn missing(block: &Block, server: u32) -> Result<Option<String>, Box<dyn Error>>
     };
     // `pg_dump (PostgreSQL) 15.18 (Debian …)`; it refuses servers that are newer than itself.
     let said = String::from_utf8_lossy(&output.stdout);
-    let version = said.split_once("(PostgreSQL) ").map(|(_, version)| major(version));
+    let version = said
+        .split_once("(PostgreSQL) ")
+        .map(|(_, version)| major(version));
     let older = version.filter(|version| *version < server);
     Ok(older.map(|version| format!("{program} {version} is older than the server, {server}")))
 }
 
 fn major(version: &str) -> u32 {
     let digits = version.find(|c: char| !c.is_ascii_digit());
-    version[..digits.unwrap_or(version.len())].parse().unwrap_or(0)
+    version[..digits.unwrap_or(version.len())]
+        .parse()
+        .unwrap_or(0)
 }
 
 fn root() -> PathBuf {

@@ -1,10 +1,10 @@
 //! A headless Chromium, by way of chromedriver.
 
 use axum::http::Method;
+use fantoccini::ClientBuilder;
 use fantoccini::client::Client;
 use fantoccini::error::CmdError;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
-use fantoccini::ClientBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -61,7 +61,11 @@ impl Driver {
     }
 
     /// A command of Chromium's own protocol.
-    pub(crate) async fn chromium(&self, command: &str, parameters: Value) -> Result<Value, CmdError> {
+    pub(crate) async fn chromium(
+        &self,
+        command: &str,
+        parameters: Value,
+    ) -> Result<Value, CmdError> {
         let body = json!({ "cmd": command, "params": parameters });
         self.vendor("goog/cdp/execute", body).await
     }
@@ -76,8 +80,10 @@ impl Driver {
 
     /// How many pixels a page has to itself, which may be fewer than a window must have.
     pub(crate) async fn size(&self, width: u32, height: u32) -> Result<(), CmdError> {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.chromium("Emulation.setDeviceMetricsOverride", size).await?;
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.chromium("Emulation.setDeviceMetricsOverride", size)
+            .await?;
         Ok(())
     }
 
@@ -93,7 +99,8 @@ impl Driver {
     /// Whether pages may run scripts.
     pub(crate) async fn scripts(&self, allowed: bool) -> Result<(), CmdError> {
         let switch = json!({ "value": !allowed });
-        self.chromium("Emulation.setScriptExecutionDisabled", switch).await?;
+        self.chromium("Emulation.setScriptExecutionDisabled", switch)
+            .await?;
         Ok(())
     }
 
@@ -147,7 +154,12 @@ fn port(said: impl BufRead) -> Result<u16, Box<dyn Error>> {
 }
 
 fn capabilities(chromium: &str) -> Capabilities {
-    let mut arguments = vec!["--headless=new", "--hide-scrollbars", "--disable-gpu", "--lang=en-US"];
+    let mut arguments = vec![
+        "--headless=new",
+        "--hide-scrollbars",
+        "--disable-gpu",
+        "--lang=en-US",
+    ];
     // Its sandbox refuses root, and the pages are our own.
     if geteuid().is_root() {
         arguments.push("--no-sandbox");
@@ -168,7 +180,11 @@ struct Vendor {
 
 impl WebDriverCompatibleCommand for Vendor {
     fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+        base.join(&format!(
+            "session/{}/{}",
+            session.unwrap_or_default(),
+            self.path
+        ))
     }
 
     fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {

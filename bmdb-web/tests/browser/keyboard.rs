@@ -31,7 +31,10 @@ pub(crate) async fn walk(
         };
         places.insert(place.to_owned());
         if focus["visible"] != true {
-            wrong.push(format!("/machines: one cannot see that {} has the focus", focus["what"]));
+            wrong.push(format!(
+                "/machines: one cannot see that {} has the focus",
+                focus["what"]
+            ));
         }
         if place == "table" {
             break;

@@ -20,7 +20,10 @@ use std::time::Duration;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
     let Some(driver) = Driver::start().await? else {
-        assert!(env::var_os("CI").is_none(), "no browser to test with: {INSTALL}");
+        assert!(
+            env::var_os("CI").is_none(),
+            "no browser to test with: {INSTALL}"
+        );
         println!("NOT TESTED: there is no chromium or no chromedriver; {INSTALL}");
         return Ok(());
     };
@@ -30,7 +33,11 @@ async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
 
     let mut wrong = Vec::new();
     let pages = walk::everywhere(&driver, &site, &mut wrong).await?;
-    println!("{} pages, {} of them looked at", pages.links, pages.looked_at.len());
+    println!(
+        "{} pages, {} of them looked at",
+        pages.links,
+        pages.looked_at.len()
+    );
     keyboard::walk(&driver, &site, &mut wrong).await?;
     walk::live(&driver, &site, &fleet.session, &mut wrong).await?;
     walk::without_scripts(&driver, &site, &pages.looked_at, &mut wrong).await?;

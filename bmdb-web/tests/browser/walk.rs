@@ -78,7 +78,12 @@ async fn sound(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(
         wrong.push(format!("{path}: answers {status}"));
     }
     let title = driver.browser().title().await?;
-    let heading = driver.browser().find(Locator::Css("h1")).await?.text().await?;
+    let heading = driver
+        .browser()
+        .find(Locator::Css("h1"))
+        .await?
+        .text()
+        .await?;
     if title.is_empty() || heading.is_empty() {
         wrong.push(format!("{path}: no title or no heading"));
     }
@@ -93,7 +98,10 @@ async fn looks(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(
         driver.dark(dark).await?;
         for width in [360, 1280, 2560] {
             driver.size(width, 900).await?;
-            let seen = driver.browser().execute(LOOK, vec![json!(SMALLEST_TEXT)]).await?;
+            let seen = driver
+                .browser()
+                .execute(LOOK, vec![json!(SMALLEST_TEXT)])
+                .await?;
             let scheme = if dark { "dark" } else { "light" };
             for sentence in seen.as_array().into_iter().flatten() {
                 let sentence = sentence.as_str().unwrap_or("?");
@@ -121,9 +129,17 @@ async fn links(driver: &Driver, site: &Site) -> Result<Vec<String>, CmdError> {
 fn kind(path: &str) -> String {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let is_id = |part: &str| part.len() == 36 && part.split('-').count() == 5;
-    let parts = path.split('/').map(|part| if is_id(part) { "…" } else { part });
-    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(""));
-    format!("{}?{}", parts.collect::<Vec<_>>().join("/"), names.collect::<Vec<_>>().join("&"))
+    let parts = path
+        .split('/')
+        .map(|part| if is_id(part) { "…" } else { part });
+    let names = query
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or(""));
+    format!(
+        "{}?{}",
+        parts.collect::<Vec<_>>().join("/"),
+        names.collect::<Vec<_>>().join("&")
+    )
 }
 
 /// An open page shows what has come since, and is the same page still.
@@ -139,16 +155,24 @@ pub(crate) async fn live(
     let machine = session
         .transact(async |tx| {
             let machine = tx.create_machine().await?;
-            tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "brand-new")).await?;
+            tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "brand-new"))
+                .await?;
             Ok(machine)
         })
         .await?;
     let fresh = format!("a[href$='{machine}']");
-    let shown = browser.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css(&fresh));
+    let shown = browser
+        .wait()
+        .at_most(Duration::from_secs(10))
+        .for_element(Locator::Css(&fresh));
     if shown.await.is_err() {
         wrong.push("/machines: a new machine does not appear on an open page".to_owned());
     }
-    if browser.execute("return window.stays === true", vec![]).await? != json!(true) {
+    if browser
+        .execute("return window.stays === true", vec![])
+        .await?
+        != json!(true)
+    {
         wrong.push("/machines: the page was loaded anew to be brought up to date".to_owned());
     }
     Ok(())
@@ -163,8 +187,14 @@ pub(crate) async fn without_scripts(
 ) -> Result<(), Box<dyn Error>> {
     let browser = driver.browser();
     driver.scripts(false).await?;
-    browser.goto("data:text/html,<title>still</title><script>document.title='moved'</script>").await?;
-    assert_eq!(browser.title().await?, "still", "scripts are not switched off");
+    browser
+        .goto("data:text/html,<title>still</title><script>document.title='moved'</script>")
+        .await?;
+    assert_eq!(
+        browser.title().await?,
+        "still",
+        "scripts are not switched off"
+    );
     for path in paths {
         browser.goto(&site.url(path)).await?;
         let main = browser.find(Locator::Css("main")).await?.text().await?;
@@ -174,11 +204,20 @@ pub(crate) async fn without_scripts(
     }
     // A form that works: the list of machines, filtered.
     browser.goto(&site.url("/machines")).await?;
-    let form = browser.find(Locator::Css("main form select[name=provider]")).await?;
+    let form = browser
+        .find(Locator::Css("main form select[name=provider]"))
+        .await?;
     form.select_by_value("Lumen").await?;
-    browser.find(Locator::Css("main form button")).await?.click().await?;
+    browser
+        .find(Locator::Css("main form button"))
+        .await?
+        .click()
+        .await?;
     let address = browser.current_url().await?;
-    if !address.query().is_some_and(|query| query.contains("provider=Lumen")) {
+    if !address
+        .query()
+        .is_some_and(|query| query.contains("provider=Lumen"))
+    {
         wrong.push(format!("the filter leads to {address}"));
     }
     driver.scripts(true).await?;
@@ -193,7 +232,10 @@ mod tests {
     fn pages_that_differ_in_ids_and_values_only_are_alike() {
         let machine = "/machines/0b9a3c9e-4d2f-4f51-9a3c-1d2e3f4a5b6c";
         assert_eq!(kind(machine), "/machines/…?");
-        assert_eq!(kind("/machines?provider=A&tag=b"), kind("/machines?provider=C&tag=d"));
+        assert_eq!(
+            kind("/machines?provider=A&tag=b"),
+            kind("/machines?provider=C&tag=d")
+        );
         assert_ne!(kind("/machines?provider=A"), kind("/machines?tag=b"));
         assert_ne!(kind("/work"), kind("/machines"));
     }

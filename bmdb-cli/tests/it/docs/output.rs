@@ -83,8 +83,14 @@ mod tests {
 
     #[test]
     fn an_ellipsis_stands_for_any_part_of_a_line() {
-        assert!(fits("imported … machines in … ms", "imported 40 machines in 12 ms"));
-        assert!(!fits("imported … machines in … ms", "imported 40 machines in 12 s"));
+        assert!(fits(
+            "imported … machines in … ms",
+            "imported 40 machines in 12 ms"
+        ));
+        assert!(!fits(
+            "imported … machines in … ms",
+            "imported 40 machines in 12 s"
+        ));
         assert!(fits("…", "anything"));
         assert!(fits("until …", "until 2026-11-23 10:00"));
         assert!(!fits("ab…ba", "aba"));

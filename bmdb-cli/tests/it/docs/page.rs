@@ -7,7 +7,10 @@ use std::fmt;
 const SKIPS: &[(&str, &str)] = &[
     ("ci", "`cargo xtask ci` runs it, or what it stands for"),
     ("database", "the test has a database of its own"),
-    ("install", "it changes the machine: the programs that it installs are the ones under test"),
+    (
+        "install",
+        "it changes the machine: the programs that it installs are the ones under test",
+    ),
     ("servers", "it needs servers, files or accounts of your own"),
 ];
 
@@ -66,7 +69,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, Mistake> {
             (info.trim(), "```")
         } else if let Some(info) = trimmed.strip_prefix("<!-- sh") {
             if info.contains("-->") {
-                return Err(mistake("put the commands of the comment on lines of their own".into()));
+                return Err(mistake(
+                    "put the commands of the comment on lines of their own".into(),
+                ));
             }
             (trimmed.trim_start_matches("<!--").trim(), "-->")
         } else {
@@ -118,6 +123,11 @@ fn block<'a>(
         prints: None,
         needs: None,
     };
+    // Those of this repository, which the gate runs and which build for minutes.
+    let mut lines = block.commands.lines().map(str::trim);
+    if lines.all(|line| line.is_empty() || line.starts_with('#') || line.starts_with("cargo ")) {
+        block.how = How::Skip(SKIPS[0].1);
+    }
     for attribute in attributes {
         match attribute.split_once('=').unwrap_or((attribute, "")) {
             ("exit", code) => {
@@ -173,23 +183,44 @@ mod tests {
 
     #[test]
     fn other_blocks_are_left_alone_and_so_is_what_looks_like_commands_in_them() {
-        assert!(parse("```text\n$ rm -r\n<!-- sh\n```\n<!-- a remark -->\n").expect("none").is_empty());
+        assert!(
+            parse("```text\n$ rm -r\n<!-- sh\n```\n<!-- a remark -->\n")
+                .expect("none")
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_reason_to_skip_is_one_of_the_listed() {
         let blocks = parse("```sh skip=install\ncargo install x\n```").expect("blocks");
         assert!(matches!(blocks[0].how, How::Skip(_)));
-        assert_eq!(mistake("\n```sh skip=lazy\nx\n```"), (2, "no reason to skip: lazy".into()));
+        assert_eq!(
+            mistake("\n```sh skip=lazy\nx\n```"),
+            (2, "no reason to skip: lazy".into())
+        );
+    }
+
+    #[test]
+    fn what_only_cargo_runs_is_left_to_the_gate() {
+        let blocks = parse("```sh\ncargo xtask ci # all\n\ncargo test\n```").expect("blocks");
+        assert!(matches!(blocks[0].how, How::Skip(_)));
+        let blocks = parse("```sh\ncargo xtask ci\nbmdb stats\n```").expect("blocks");
+        assert_eq!(blocks[0].how, How::Exit(0));
     }
 
     #[test]
     fn mistakes_are_told_with_their_line() {
         assert_eq!(mistake("a\n```sh\nx"), (2, "no ``` closes this".into()));
-        assert_eq!(mistake("```sh until=x\n```"), (1, "unknown attribute: until=x".into()));
+        assert_eq!(
+            mistake("```sh until=x\n```"),
+            (1, "unknown attribute: until=x".into())
+        );
         assert_eq!(mistake("```bash\nx\n```").0, 1);
         assert_eq!(mistake("```console\nx\n```").0, 1);
-        assert_eq!(mistake("```sh\nx\n```\nIt prints:\n```console\nx\n```").0, 5);
+        assert_eq!(
+            mistake("```sh\nx\n```\nIt prints:\n```console\nx\n```").0,
+            5
+        );
         assert_eq!(mistake("<!-- sh true -->\n").0, 1);
     }
 }

@@ -38,7 +38,10 @@ impl Shell {
     /// One that begins in this empty folder.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("home"))?;
-        fs::write(folder.join("folder"), folder.join("home").to_string_lossy().as_bytes())?;
+        fs::write(
+            folder.join("folder"),
+            folder.join("home").to_string_lossy().as_bytes(),
+        )?;
         fs::write(folder.join("exports"), "")?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -85,7 +88,9 @@ impl Shell {
         let output = self.folder.join(format!("{}.out", self.started));
         let meant = |text: &str| {
             let replaced = self.replaced.iter();
-            replaced.fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
+            replaced.fold(text.to_owned(), |text, (written, meant)| {
+                text.replace(written, meant)
+            })
         };
         // `set -e`: a document promises that each of its commands works, not only the last.
         let state = self.folder.display();
@@ -117,7 +122,9 @@ impl Running {
         let status = self.end(LIMIT)?;
         let printed = self.printed();
         if status.code() != Some(code) {
-            return Err(format!("{status} instead of exit status {code}, after\n{printed}"));
+            return Err(format!(
+                "{status} instead of exit status {code}, after\n{printed}"
+            ));
         }
         match expected {
             Some(expected) if !fits(expected, &printed) => Err(differs(expected, &printed)),
@@ -150,7 +157,10 @@ impl Running {
         if by_signal || matches!(status.code(), Some(0 | 130)) {
             return Ok(());
         }
-        Err(format!("{status} when interrupted, after\n{}", self.printed()))
+        Err(format!(
+            "{status} when interrupted, after\n{}",
+            self.printed()
+        ))
     }
 
     fn end(&mut self, limit: Duration) -> Result<ExitStatus, String> {
@@ -160,7 +170,10 @@ impl Running {
                 return Ok(status);
             }
             if since.elapsed() > limit {
-                return Err(format!("it runs for longer than {limit:?}, after\n{}", self.printed()));
+                return Err(format!(
+                    "it runs for longer than {limit:?}, after\n{}",
+                    self.printed()
+                ));
             }
             thread::sleep(LOOK);
         }
