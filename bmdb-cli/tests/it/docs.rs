@@ -37,6 +37,7 @@ documents! {
     failover: "docs/failover.md";
     scaling: "docs/scaling.md";
     the_index: "docs/README.md";
+    bmdb_run: "docs/cli/run.md";
     the_readme_of_the_command_line: "bmdb-cli/README.md";
     the_readme_of_the_console: "bmdb-web/README.md";
     the_readme_of_the_testkit: "bmdb-testkit/README.md";
@@ -46,6 +47,7 @@ documents! {
 const FOLDERS: &[&str] = &[
     "",
     "docs",
+    "docs/cli",
     "docs/monitoring",
     "bmdb-backoff",
     "bmdb-cli",
