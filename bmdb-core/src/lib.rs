@@ -64,6 +64,7 @@ mod janitor;
 mod lease;
 mod loss;
 mod migrate;
+pub mod operate;
 mod passfile;
 mod patience;
 mod poller;

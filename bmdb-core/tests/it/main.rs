@@ -22,6 +22,7 @@ mod fuzzed;
 mod janitor;
 mod lookalikes;
 mod migrate;
+mod operate;
 mod others;
 mod own;
 mod poller;

@@ -6,6 +6,7 @@ use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
 };
 use bmdb_core::fleet::Fleet;
+use bmdb_core::operate::{OperateError, Operator, Tag};
 use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, Work};
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
@@ -90,6 +91,44 @@ dropped! {
     previewing_a_turn, ["Bmdb::preview_janitor_turn"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.preview_janitor_turn().await?;
+        Ok(())
+    };
+    operating_on_a_machine,
+    [
+        "Operator::create_machine", "Operator::hold", "Operator::release_hold", "Operator::set_tag",
+        "Operator::unset_tag", "Operator::delete_machine", "Operator::import", "Operator::import_unknown"
+    ], Orphans::No, nothing,
+    async |s: &Stage, ()| -> Done {
+        let (ann, session) = (Operator::new("ann").because("test"), &s.session);
+        let machine = ann.create_machine(session, None, None).await?;
+        ann.hold(session, machine).await?;
+        ann.release_hold(session, machine).await?;
+        let beat = Tag::AgentHeartbeat(None);
+        ann.set_tag(session, machine, &beat).await?;
+        ann.unset_tag(session, machine, beat.name()).await?;
+        ann.delete_machine(session, machine).await?;
+        let fleet = Fleet::parse(r#"{"machines": []}"#)?;
+        ann.import(session, &fleet).await?;
+        ann.import_unknown(session, &fleet).await?;
+        Ok(())
+    };
+    operating_on_work,
+    ["Operator::release_work", "Operator::clear_backoff", "Operator::retry_now"], Orphans::No,
+    async |s: &Stage| s.work().await,
+    async |s: &Stage, work: Work| -> Done {
+        let (ann, session) = (Operator::new("ann").because("test"), &s.session);
+        let (machine, process) = (work.machine(), work.process().clone());
+        // Whether an earlier try has done it is not known.
+        let done = ann.release_work(session, machine, &process, work.fence()).await;
+        assert!(matches!(done, Ok(_) | Err(OperateError::NotHeld { .. })), "{done:?}");
+        ann.clear_backoff(session, machine, &process).await.unwrap_err();
+        ann.retry_now(session, machine, &process).await.unwrap_err();
+        Ok(())
+    };
+    ending_a_session, ["Operator::end_session"], Orphans::Sessions, nothing,
+    async |s: &Stage, ()| -> Done {
+        let other = s.db.session(Duration::from_secs(60)).await?;
+        Operator::new("ann").end_session(&s.session, other).await?;
         Ok(())
     };
     draining, ["Bmdb::drain"], Orphans::No,
