@@ -35,9 +35,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let at = format!("http://{}", listener.local_addr()?);
     println!("{at}/");
-    println!("{at}/machines/{}", seeded.worst);
-    println!("{at}/sessions/{}", seeded.live);
-    println!("{at}/sessions/{}", seeded.expired);
-    println!("{at}/sessions/{}", seeded.ended);
+    for machine in [seeded.worst, seeded.stuck, seeded.on_hold, seeded.bare] {
+        println!("{at}/machines/{machine}");
+    }
+    for session in [seeded.live, seeded.expired, seeded.ended] {
+        println!("{at}/sessions/{session}");
+    }
     Ok(axum::serve(listener, console.router()).await?)
 }

@@ -15,10 +15,10 @@ use scale::{Scale, Tick};
 
 /// The drawing's own units; it is as wide as the page has room.
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 220.0;
 /// Room for the labels of the axes, also where the text is large because the screen is small.
 const LEFT: f64 = 92.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 40.0;
 

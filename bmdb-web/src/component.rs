@@ -1,6 +1,7 @@
 //! The parts that pages are made of.
 
 pub(crate) mod badge;
+pub(crate) mod cause;
 pub(crate) mod empty;
 pub(crate) mod filter;
 pub(crate) mod id;

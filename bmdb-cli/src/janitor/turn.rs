@@ -107,7 +107,9 @@ impl Report for Answer {
                     page.line(format_args!("rows of history deleted: {rows}"));
                 }
                 Upkeep::TrimTally { rows } => {
-                    page.line(format_args!("rows of the tally deleted: {rows}"));
+                    page.line(format_args!(
+                        "rows of the tally added up or deleted: {rows}"
+                    ));
                 }
             }
         }

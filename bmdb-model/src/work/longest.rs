@@ -1,5 +1,6 @@
 //! Work now, the longest held first: what a person looks at, a page at a time.
 
+use crate::error::optional_storable;
 use crate::page::{InvalidKey, Page, Parts, join};
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
@@ -114,6 +115,7 @@ pub async fn longest_held(
     after: Option<&LongestKey>,
     limit: i64,
 ) -> Result<Longest, Error> {
+    optional_storable("component", filter.component.as_deref())?;
     let longest = LongestHeld {
         process: filter.process.as_ref(),
         component: filter.component.as_deref(),

@@ -29,6 +29,7 @@ mod migrations;
 mod notify;
 mod older_writers;
 mod operator;
+mod overview;
 mod planning;
 mod plans;
 mod prepared;

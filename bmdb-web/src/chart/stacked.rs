@@ -97,7 +97,8 @@ fn parts(vertical: &Scale, bar: &Bar) -> impl Iterator<Item = Part> {
         .enumerate()
         .filter_map(move |(nth, count)| {
             let from = below;
-            below += *count as f64;
+            // No higher than the bar, whose total saturates.
+            below = (below + *count as f64).min(u64::MAX as f64);
             let y = vertical.place(below);
             let height = vertical.place(from) - y;
             (*count > 0).then_some(Part { nth, y, height })

@@ -2,7 +2,7 @@
 
 use crate::app::Moment;
 use crate::component::badge::{Tone, badge};
-use crate::component::{id, table::Table, time};
+use crate::component::{cause, id, table::Table, time};
 use crate::link::Links;
 use bmdb_model::history::{Outcome, PastAttempt};
 use bmdb_model::operator::Action;
@@ -26,7 +26,7 @@ pub(super) fn table(links: &Links, moment: Moment, caption: &str, actions: &[Act
                 @if let Some(process) = &action.process { " " (process) }
                 @if let Some(session) = action.session { " " (id::session(links, session)) }
             },
-            html! { @if let Some(reason) = &action.reason { span.cause { (reason) } } },
+            html! { @if let Some(reason) = &action.reason { (cause::cause(reason)) } },
         ]);
     }
     table.render()
@@ -54,7 +54,7 @@ pub(super) fn attempts(
             },
             time::short(attempt.ended_at, moment.at),
             html! { @if attempt.repeats == 0 { (super::work::milliseconds(took.num_milliseconds())) } },
-            html! { @if let Some(cause) = &attempt.cause { span.cause { (cause) } } },
+            html! { @if let Some(cause) = &attempt.cause { (cause::cause(cause)) } },
         ]);
     }
     table.render()

@@ -4,7 +4,7 @@ use super::{Page, Section};
 use crate::app::{App, Moment};
 use crate::asked::Asked;
 use crate::component::badge::{Tone, badge};
-use crate::component::{empty, filter, id, interval, pager, table::Table, time};
+use crate::component::{cause, empty, filter, id, interval, pager, table::Table, time};
 use crate::link::{Links, with_query};
 use crate::problem::Problem;
 use bmdb_model::backoff::{self, BackoffKey, ListedBackoff, Which};
@@ -123,7 +123,7 @@ fn table(links: &Links, moment: Moment, which: Which, rows: &[ListedBackoff]) ->
                 span.number { (row.failures) }
                 @if row.losses > 0 { " " (badge(Tone::Waiting, &format!("lost {} times", row.losses))) }
             },
-            html! { @if let Some(cause) = &row.cause { span.cause { (cause) } } },
+            html! { @if let Some(cause) = &row.cause { (cause::cause(cause)) } },
         ]);
     }
     table.render()

@@ -7,7 +7,7 @@ use super::{Page, Section, acts};
 use crate::app::{App, Moment};
 use crate::asked::Asked;
 use crate::component::badge::{Tone, badge};
-use crate::component::{id, table::Table, time};
+use crate::component::{cause, id, table::Table, time};
 use crate::link::{Links, with_query};
 use crate::problem::Problem;
 use crate::sample::Latest;
@@ -59,29 +59,32 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let links = app.links();
     let body = html! {
         (cards(links, &facts))
-        @if let Some(latest) = app.counted() { (fleet(links, &latest)) }
         section {
             h2 { "Attempts in the last hour" }
             (attempts::charts(moment, MINUTES, &facts.minutes))
         }
-        div.panels {
-            section.panel {
-                h2 { "Due for longest" }
-                (oldest(links, moment, &facts.oldest))
-            }
-            section.panel {
-                h2 { "From due to claimed" }
-                (latency(&facts.held, &facts.minutes))
-            }
-            section.panel {
-                h2 { "Stuck" }
-                (stuck_work(links, moment, &facts.stuck))
-            }
-            section.panel {
-                h2 { "Poisoned" }
-                (poisoned(links, &facts.poisoned))
+        section {
+            h2 { "What needs a look" }
+            div.panels {
+                section.panel {
+                    h3 { "Stuck" }
+                    (stuck_work(links, moment, &facts.stuck))
+                }
+                section.panel {
+                    h3 { "Poisoned" }
+                    (poisoned(links, &facts.poisoned))
+                }
+                section.panel {
+                    h3 { "Due for longest" }
+                    (oldest(links, moment, &facts.oldest))
+                }
+                section.panel {
+                    h3 { "From due to claimed" }
+                    (latency(&facts.held, &facts.minutes))
+                }
             }
         }
+        @if let Some(latest) = app.counted() { (fleet(links, &latest)) }
         section {
             h2 { "Done by hand" }
             @if facts.actions.is_empty() {
@@ -264,7 +267,7 @@ fn poisoned(links: &Links, poisoned: &Listed<PoisonedWork, PoisonedKey>) -> Mark
             html! { (work.process) @if work.session.is_some() { " " (badge(Tone::Busy, "held")) } },
             html! { span.number { (work.failures) } },
             html! { span.number { (work.losses) } },
-            html! { @if let Some(cause) = &work.cause { span.cause { (cause) } } },
+            html! { @if let Some(cause) = &work.cause { (cause::cause(cause)) } },
         ]);
     }
     html! {

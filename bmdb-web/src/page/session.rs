@@ -107,7 +107,7 @@ fn ended(
             p.lead { "This session has ended." }
             p {
                 "A session is removed when its program closes it, or when its deadline has passed and \
-                 its work is freed. No session has ever the id of another, so "
+                 its work is freed. No session ever gets the id of another, so "
                 (id::whole(id)) " will not come back."
             }
             p {

@@ -85,7 +85,13 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
 /// What is held, as a table; also of one session, and what is stuck.
 pub(super) fn table(links: &Links, moment: Moment, caption: &str, rows: &[LongHeld]) -> Markup {
     let heads = [
-        "Machine", "Process", "Held for", "Session", "Waited", "Attempt", "Fence",
+        "Machine",
+        "Process",
+        "Held since",
+        "Session",
+        "Waited",
+        "Attempt",
+        "Fence",
     ];
     let mut table = Table::new(caption, &heads);
     for row in rows {
@@ -116,7 +122,9 @@ fn held_for(moment: Moment, row: &LongHeld) -> Markup {
 /// From when it was due to when it was claimed.
 fn waited(row: &LongHeld) -> Markup {
     match row.due_since {
-        Some(due) => html! { (milliseconds((row.started_at - due).num_milliseconds())) },
+        Some(due) => {
+            html! { span.length { (milliseconds((row.started_at - due).num_milliseconds())) } }
+        }
         None => {
             html! { span.muted title="It was claimed without a look at the queue." { "unknown" } }
         }

@@ -9,35 +9,35 @@ use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;
 
 /// A value that breaks out of its place in any page that does not escape it.
-pub const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever";
+pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever";
 
 /// How many machines there are.
-pub const MACHINES: u32 = 64;
+pub(crate) const MACHINES: u32 = 64;
 
 /// What is worth going to.
 #[derive(Debug, Clone, Copy)]
-pub struct Seeded {
+pub(crate) struct Seeded {
     /// A machine that has failed in many ways: backoffs, poison, a long history, all tags.
-    pub worst: MachineId,
+    pub(crate) worst: MachineId,
     /// A machine that somebody works on, for more than an hour.
-    pub stuck: MachineId,
+    pub(crate) stuck: MachineId,
     /// A machine on hold.
-    pub on_hold: MachineId,
+    pub(crate) on_hold: MachineId,
     /// A machine without any tag.
-    pub bare: MachineId,
+    pub(crate) bare: MachineId,
     /// A session that lives and holds work.
-    pub live: SessionId,
+    pub(crate) live: SessionId,
     /// A session whose deadline has passed.
-    pub expired: SessionId,
+    pub(crate) expired: SessionId,
     /// A session that has ended: only what was done to it by hand is known.
-    pub ended: SessionId,
+    pub(crate) ended: SessionId,
 }
 
 /// Writes the fleet; needs the owner's rights, for it makes a table and a process.
 ///
 /// # Errors
 /// [`TestkitError`].
-pub async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
+pub(crate) async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
     db.execute(TAGS).await?;
     plan_all(db).await?;
     let hostile = HOSTILE.replace('\'', "''");
@@ -216,7 +216,7 @@ FROM (VALUES
 INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at,
                           outcome, cause, interval_seconds)
 SELECT pg_temp.id(n), 200000 + 10 * n + k, 200000 + 10 * n + k,
-       CASE WHEN n > 20 THEN 'ShepherdRecovery' ELSE 'ShepherdAgentStart' END, pg_temp.session(1 + n % 3),
+       CASE WHEN n > 20 THEN 'ShepherdRecovery' ELSE 'ShepherdAgentStart' END, pg_temp.session(1 + (n + 2) % 3),
        clock_timestamp() - (k + 1) * interval '55 min' - interval '8 s',
        clock_timestamp() - (k + 1) * interval '55 min',
        CASE WHEN (n + k) % 4 = 0 THEN 'Failed' ELSE 'Finished' END,

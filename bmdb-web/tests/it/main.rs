@@ -7,6 +7,7 @@ mod fleet;
 mod frame;
 mod guard;
 mod http;
+mod links;
 mod metrics;
 mod monitoring;
 mod overview;

@@ -50,7 +50,7 @@ async fn what_needs_somebody_is_listed_with_links() {
     }
     assert!(page.contains(&format!("href=\"/sessions/{}\"", seeded.live)));
     assert!(page.contains("hold machine"), "what was done by hand");
-    assert!(page.contains("<h2>From due to claimed</h2>"));
+    assert!(page.contains("<h3>From due to claimed</h3>"));
     assert!(page.contains("on average, of "), "from the tally");
 }
 

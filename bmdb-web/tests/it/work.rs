@@ -35,7 +35,7 @@ async fn the_longest_held_comes_first_and_says_what_is_the_matter() {
     assert_eq!(page.matches(">stuck</span>").count(), 2);
     for part in [
         "3 h 12 min ago",
-        "<td role=\"cell\" data-label=\"Waited\">4.0 s</td>",
+        "data-label=\"Waited\"><span class=\"length\">4.0 s</span>",
         "320 ms",
         ">expired</span>",
         "lost 2 times",

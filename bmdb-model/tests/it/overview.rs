@@ -1,0 +1,193 @@
+//! The overview's reads: what they say, and that they cost the same in every fleet.
+
+use crate::fleet::{Fleet, Situation};
+use crate::scenario::{RECOVERY, START, Scenario};
+use crate::snapshots::buffers;
+use bmdb_model::connection::plan_once_sql;
+use bmdb_model::history;
+use bmdb_model::overview::{self, Latency, SessionSummary};
+use bmdb_model::work::{self, Longest, LongestFilter, LongestKey};
+use bmdb_model::{Error, MachineId};
+use std::time::Duration;
+
+impl Scenario {
+    async fn longest(&mut self, filter: &LongestFilter) -> Vec<MachineId> {
+        let longest = work::longest_held(&mut self.conn, filter, None, 10).await;
+        let Longest { page, is_all } = longest.unwrap();
+        assert!(is_all);
+        page.rows.into_iter().map(|row| row.machine).collect()
+    }
+
+    /// The buffers that a statement touches which this connection has prepared, the third time it runs.
+    async fn buffers_of(&mut self, part: &str, arguments: &str) -> u64 {
+        let statement = self.text(part).await;
+        let execute = format!("EXECUTE read {arguments}");
+        let sql = format!(
+            "{} PREPARE read AS {statement}; {execute}; {execute};
+             EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) {execute}",
+            plan_once_sql()
+        );
+        let rows = self.rows(&sql).await;
+        buffers(&rows)
+    }
+}
+
+#[tokio::test]
+async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_providers() {
+    let mut s = Scenario::new().await;
+    let old = s.provided("old").await;
+    s.advance(100).await;
+    s.db.execute(
+        "INSERT INTO machines SELECT gen_random_uuid() FROM generate_series(1, 3);
+         INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
+         SELECT machine_id, 'ShepherdRecovery', 'shepherd', NULL, true, clock_timestamp() - interval '1 min'
+         FROM machines m WHERE NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = m.machine_id) LIMIT 1;
+         INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
+         SELECT machine_id, 'ShepherdAgentStart', 'shepherd', 'Lumen', true, clock_timestamp() - interval '50 s'
+         FROM machines m WHERE NOT EXISTS (SELECT 1 FROM work_item i WHERE i.machine_id = m.machine_id) LIMIT 1",
+    )
+    .await
+    .unwrap();
+    let oldest = overview::oldest_due(&mut s.conn).await.unwrap();
+    let found: Vec<_> = oldest
+        .iter()
+        .map(|due| (&due.process, due.only_seems))
+        .collect();
+    assert_eq!(found, [(&START, false), (&RECOVERY, true)]);
+    assert_eq!(oldest[0].machine, old);
+    // What is held, or rests, does not wait.
+    s.claim_machine(old, &START).await;
+    let oldest = overview::oldest_due(&mut s.conn).await.unwrap();
+    assert_eq!(oldest[0].provider.as_ref().unwrap().as_str(), "Lumen");
+    s.db.execute("UPDATE work_item SET backoff_until = now() + interval '1 h'")
+        .await
+        .unwrap();
+    assert_eq!(overview::oldest_due(&mut s.conn).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
+    let mut s = Scenario::new().await;
+    let none = overview::held(&mut s.conn).await.unwrap();
+    assert_eq!((none.held, none.stuck, none.latency), (0, 0, None));
+    let (first, second) = (s.provided("a").await, s.provided("b").await);
+    s.advance(10).await;
+    s.claim_machine(first, &START).await;
+    s.advance(3601).await;
+    s.claim_machine(second, &START).await;
+    let held = overview::held(&mut s.conn).await.unwrap();
+    assert_eq!((held.held, held.stuck, held.is_all), (2, 1, true));
+    let Latency {
+        of,
+        p50_ms,
+        p95_ms,
+        max_ms,
+    } = held.latency.unwrap();
+    assert_eq!(of, 2);
+    assert!((10_000..20_000).contains(&p50_ms), "{p50_ms}");
+    assert_eq!(p95_ms, max_ms);
+    assert!((3_611_000..3_700_000).contains(&max_ms), "{max_ms}");
+
+    assert_eq!(s.longest(&LongestFilter::default()).await, [first, second]);
+    let of_nobody = LongestFilter {
+        component: Some("nobody".to_owned()),
+        ..LongestFilter::default()
+    };
+    assert_eq!(s.longest(&of_nobody).await, []);
+    let of_this = LongestFilter {
+        process: Some(START),
+        component: Some("fixture".to_owned()),
+        session: Some(s.session),
+    };
+    assert_eq!(s.longest(&of_this).await, [first, second]);
+    let all = LongestFilter::default();
+    let page = work::longest_held(&mut s.conn, &all, None, 1)
+        .await
+        .unwrap()
+        .page;
+    let key: LongestKey = page.next.unwrap().to_string().parse().unwrap();
+    let page = work::longest_held(&mut s.conn, &all, Some(&key), 1)
+        .await
+        .unwrap()
+        .page;
+    assert_eq!((page.rows[0].machine, page.next), (second, None));
+    let nul = LongestFilter {
+        component: Some("a\0".to_owned()),
+        ..LongestFilter::default()
+    };
+    let refused = work::longest_held(&mut s.conn, &nul, None, 1).await;
+    assert!(matches!(refused, Err(Error::NulByte { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn sessions_are_counted_by_whether_they_live() {
+    let mut s = Scenario::new().await;
+    let dead = s.db.session(Duration::from_secs(60)).await.unwrap();
+    s.db.expire(dead).await.unwrap();
+    let counted = overview::sessions(&mut s.conn).await.unwrap();
+    assert_eq!(counted, SessionSummary { live: 1, dead: 1 });
+}
+
+#[tokio::test]
+async fn what_a_session_did_is_found_on_the_machines_that_it_holds() {
+    let mut s = Scenario::new().await;
+    let (held, other) = (s.provided("a").await, s.provided("b").await);
+    for machine in [held, other] {
+        let attempt = s.claim_machine(machine, &START).await;
+        s.fail(&attempt, 1, "x").await;
+    }
+    let nothing = history::of_session_on_held(&mut s.conn, s.session, 10).await;
+    assert_eq!(nothing.unwrap(), []);
+    s.claim_machine(held, &START).await;
+    let did = history::of_session_on_held(&mut s.conn, s.session, 10)
+        .await
+        .unwrap();
+    let did: Vec<_> = did
+        .iter()
+        .map(|a| (a.machine, a.cause.as_deref()))
+        .collect();
+    assert_eq!(did, [(held, Some("x"))]);
+    let another = s.another_session().await;
+    let nothing = history::of_session_on_held(&mut s.conn, another, 10).await;
+    assert_eq!(nothing.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
+    let mut s = Fleet::of(100_000).scenario(Situation::ManyHeld).await;
+    s.db.execute(
+        "UPDATE work_item SET eligible = true, backoff_until = now() + interval '1 day', failures = 12
+         WHERE fence % 20 = 2",
+    )
+    .await
+    .unwrap();
+    s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+    let session = s.session;
+    overview::oldest_due(&mut s.conn).await.unwrap();
+    overview::sessions(&mut s.conn).await.unwrap();
+    work::poisoned(&mut s.conn, None, 100).await.unwrap();
+    let held = overview::held(&mut s.conn).await.unwrap();
+    assert!((9_000..=10_000).contains(&held.held), "{held:?}");
+    let longest = work::longest_held(&mut s.conn, &LongestFilter::default(), None, 50).await;
+    assert_eq!(longest.unwrap().page.rows.len(), 50);
+    let oldest = s.buffers_of("What has been due for longest of each", "").await;
+    assert!(oldest <= 30, "{oldest}");
+    let sessions = s.buffers_of("FILTER (WHERE NOT is_live)", "(10000)").await;
+    assert!(sessions <= 5, "{sessions}");
+    let poisoned = s.buffers_of("FROM work_poisoned p JOIN", "(NULL, '', 101)").await;
+    assert!(poisoned <= 1_000, "{poisoned}");
+    // A visit of the index and of a page for each of the 10,000 items that are looked at.
+    let held = s.buffers_of("How it is with what is held", "(10001, 3600)").await;
+    assert!(held <= 11_000, "{held}");
+    let all = "(NULL, NULL, NULL, NULL, 0, 51)";
+    let longest = s.buffers_of("What is held, the longest first.", all).await;
+    assert!(longest <= 12_000, "{longest}");
+    let of_session = format!("('{session}', 50)");
+    history::of_session_on_held(&mut s.conn, session, 50)
+        .await
+        .unwrap();
+    let did = s
+        .cost("What a session has done on the machines", &of_session)
+        .await;
+    assert!(did <= 12_000, "{did}");
+}

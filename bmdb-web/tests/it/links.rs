@@ -1,0 +1,48 @@
+//! From the overview one gets everywhere, and every link leads somewhere.
+
+use crate::fleet::{self, HOSTILE};
+use crate::scenario::Scenario;
+use axum::http::StatusCode;
+use std::collections::{BTreeSet, VecDeque};
+
+/// The addresses within the console that a page links to.
+fn links(page: &str) -> impl Iterator<Item = String> {
+    let addresses = page.split("href=\"").skip(1);
+    let addresses = addresses.filter_map(|rest| rest.split('"').next());
+    let within = addresses.filter(|address| address.starts_with('/'));
+    within.map(|address| address.replace("&amp;", "&"))
+}
+
+#[tokio::test]
+async fn every_page_of_a_fleet_that_has_everything_is_sound_and_none_is_out_of_reach() {
+    let s = Scenario::new().await;
+    let seeded = fleet::seed(&s.db).await.unwrap();
+    let mut known = BTreeSet::from(["/".to_owned()]);
+    let mut next: VecDeque<String> = known.iter().cloned().collect();
+    while let Some(address) = next.pop_front() {
+        let answer = s.get(&address).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "{address}: {}",
+            answer.heading()
+        );
+        assert!(!answer.text.contains(HOSTILE), "{address} is not escaped");
+        for link in links(&answer.text) {
+            if known.insert(link.clone()) {
+                next.push_back(link);
+            }
+        }
+        assert!(
+            known.len() < 3_000,
+            "addresses do not come to an end: {known:?}"
+        );
+    }
+    let machines = [seeded.worst, seeded.stuck, seeded.on_hold, seeded.bare];
+    let machines = machines.map(|machine| format!("/machines/{machine}"));
+    let sessions = [seeded.live, seeded.expired, seeded.ended];
+    let sessions = sessions.map(|session| format!("/sessions/{session}"));
+    for address in machines.iter().chain(&sessions) {
+        assert!(known.contains(address), "{address} is out of reach");
+    }
+}
