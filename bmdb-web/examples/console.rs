@@ -5,7 +5,7 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use bmdb_core::{Config, Reader};
-use bmdb_web::{Console, ConsoleOptions};
+use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
 use std::time::Duration;
 
 /// Where the console is within the application.
@@ -20,7 +20,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         base_path: PATH.to_owned(),
         ..ConsoleOptions::default()
     };
-    let console = Console::new(Reader::connect(config).await?, options);
+    let counter = Reader::connect(config.clone().pool_size(1)).await?;
+    let sampler = Sampler::start(counter, SampleOptions::default());
+    let console = Console::new(Reader::connect(config).await?, options).sampler(sampler);
     let app = Router::new()
         .route("/", get(Redirect::temporary(&format!("{PATH}/machines"))))
         .nest(PATH, console.router());

@@ -373,9 +373,9 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
         INSERT INTO machine_hold (machine_id, reason)
         SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 100000, 20000) n;
         UPDATE work_item SET eligible = true, started_at = now(), session_id = (SELECT session_id FROM sessions)
-        WHERE failures % 5000 = 1;
-        VACUUM ANALYZE";
+        WHERE failures % 5000 = 1";
     s.db.execute(more).await.unwrap();
+    s.db.execute("VACUUM ANALYZE").await.unwrap();
     let tables = reflect::tables(&mut s.conn).await.unwrap();
     let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
     let equinix = || Some(Provider::EQUINIX);

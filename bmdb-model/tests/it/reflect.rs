@@ -39,7 +39,7 @@ async fn the_tables_of_bmdb_are_tags_and_those_of_others_with_the_same_shape() {
         CREATE TABLE no_reference (machine_id uuid PRIMARY KEY);
         CREATE TABLE two_keys (machine_id uuid REFERENCES machines, n int, PRIMARY KEY (machine_id, n));
         CREATE TABLE other_type (machine_id text PRIMARY KEY);
-        ALTER TABLE rack ADD COLUMN gone int, DROP COLUMN gone";
+        ALTER TABLE rack ADD COLUMN gone int; ALTER TABLE rack DROP COLUMN gone";
     s.db.execute(more).await.unwrap();
     let tables = reflect::tables(&mut s.conn).await.unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();

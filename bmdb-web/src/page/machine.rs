@@ -134,7 +134,7 @@ fn present(
         dl.facts.panel {
             dt { "Machine" } dd { (id::whole(machine.id)) }
             dt { "Known since" } dd { (time::relative(machine.created_at, now)) }
-            dt { "Tags written" } dd { span.number { (machine.version) } " times" }
+            dt { "Tags written" } dd { (gates::times(machine.version)) }
         }
         h2 #processes { "Processes" }
         (gates::show(links, now, machine.id, &known.gates))

@@ -106,8 +106,10 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn times(count: i64) -> String {
+/// How often, in words.
+pub(super) fn times(count: i64) -> String {
     match count {
+        0 => "never".to_owned(),
         1 => "once".to_owned(),
         2 => "twice".to_owned(),
         count => format!("{count} times"),

@@ -7,6 +7,11 @@ use bmdb_model::reflect::{Tag, TagTable, Value};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+/// How many hexadecimal digits of a value are shown at once.
+const BYTES_AT_ONCE: usize = 128;
+/// How many characters of one are.
+const TEXT_AT_ONCE: usize = 300;
+
 pub(super) fn show(links: &Links, now: DateTime<Utc>, tables: &TagTables, tags: &[Tag]) -> Markup {
     let all = || tables.iter().zip(tags);
     let unset: Vec<&str> = all()
@@ -65,13 +70,29 @@ fn show_value(now: DateTime<Utc>, value: &Value) -> Markup {
             Value::Null => span.muted { "NULL" },
             Value::Time(at) => (time::relative(*at, now)),
             Value::Bytes { hex, length } => {
-                code.bytes { (hex) @if value.is_cut() { "…" } }
-                " " span.muted { (length) @if *length == 1 { " byte" } @else { " bytes" } }
+                (folded(hex, BYTES_AT_ONCE, |hex| html! { code.bytes { (hex) } }))
+                " " span.muted {
+                    (length) @if *length == 1 { " byte" } @else { " bytes" }
+                    @if value.is_cut() { ", of which the first are shown" }
+                }
             }
             Value::Text { text, .. } if text.contains('\n') => { pre { (text) } (cut(value)) }
             Value::Text { text, .. } if text.is_empty() => span.muted { "empty text" },
-            Value::Text { text, .. } => { span.cause { (text) } (cut(value)) }
+            Value::Text { text, .. } => {
+                (folded(text, TEXT_AT_ONCE, |text| html! { span.cause { (text) } }))
+                (cut(value))
+            }
         }
+    }
+}
+
+/// The beginning of a long value, which opens to the whole of it.
+fn folded(text: &str, at_once: usize, show: impl Fn(&str) -> Markup) -> Markup {
+    match text.char_indices().nth(at_once) {
+        None => show(text),
+        Some((end, _)) => html! {
+            details { summary { (show(&text[..end])) "…" } (show(text)) }
+        },
     }
 }
 

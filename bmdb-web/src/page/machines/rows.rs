@@ -92,7 +92,7 @@ fn process(links: &Links, now: DateTime<Utc>, item: &FleetItem) -> Markup {
             }
             _ => @if let Some(at) = item.ready_at { (time::short(at, now)) }
         }
-        @if item.failures > 0 { " " span.muted { (item.failures) " failed in a row" } }
-        @if item.losses > 0 { " " span.muted { (item.losses) " lost in a row" } }
+        @if item.failures > 0 { span.muted { " · " (item.failures) " failed in a row" } }
+        @if item.losses > 0 { span.muted { " · " (item.losses) " lost in a row" } }
     }
 }

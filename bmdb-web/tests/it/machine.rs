@@ -1,0 +1,160 @@
+//! The page of one machine: everything about it, at each of its states.
+
+use crate::scenario::{Scenario, links};
+use crate::seed::{self, BUSY, GONE, SESSION};
+use axum::http::StatusCode;
+use bmdb_model::Provider;
+use bmdb_testkit::TestDb;
+
+async fn seeded() -> Scenario {
+    let db = TestDb::new().await.unwrap();
+    seed::everything(&db).await;
+    Scenario::on(db).await
+}
+
+#[tokio::test]
+async fn a_new_machine_says_that_nothing_has_happened_yet() {
+    let s = Scenario::new().await;
+    let machine = s.db.machine().create().await.unwrap();
+    let page = s.page(&format!("/machines/{machine}")).await;
+    for part in [
+        "Nothing has happened yet.",
+        "Nothing is backing off.",
+        "Not set: agent_heartbeat, agent_started",
+        "The tags do not call for it.",
+        &machine.to_string(),
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_called_what_its_provider_calls_it() {
+    let s = Scenario::new().await;
+    let machine =
+        s.db.machine()
+            .provided(&Provider::EQUINIX, "8d2b1f0c")
+            .planned();
+    let machine = machine.create().await.unwrap();
+    let page = s.page(&format!("/machines/{machine}")).await;
+    assert!(page.contains("<title>Equinix/8d2b1f0c · bmdb</title>"));
+    assert!(page.contains("<nav class=\"crumbs\" aria-label=\"Breadcrumbs\">"));
+    assert!(page.contains("The tags call for it."));
+    assert!(page.contains("badge good\">due</span>"));
+}
+
+#[tokio::test]
+async fn everything_about_a_busy_machine_is_there() {
+    let s = seeded().await;
+    let page = s.page(&format!("/machines/{BUSY}")).await;
+    for part in [
+        "On hold: &lt;script&gt;",
+        "bmdb machine release",
+        // Tags of bmdb and of others, each value as what it is.
+        "deadbeef",
+        "5000 bytes",
+        "&lt;b&gt;rack&amp;",
+        "&lt;i&gt;&quot;place'",
+        "infinity",
+        // Gates.
+        "The machine is on hold.",
+        "backing off",
+        "held",
+        "for <span class=\"interval\">5m</span>",
+        // Backoffs with their plot.
+        "in force",
+        "how long it waited after each failure",
+        "<svg class=\"chart\"",
+        // History, folded and by hand.
+        "×17",
+        "MachineHold",
+        "then waits",
+        "finished",
+        "canceled",
+        "lost",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(links(&page).contains(&format!("/sessions/{SESSION}")));
+}
+
+#[tokio::test]
+async fn history_goes_on_over_pages_that_begin_with_it() {
+    let s = seeded().await;
+    let page = s.page(&format!("/machines/{BUSY}")).await;
+    let older = links(&page)
+        .into_iter()
+        .find(|link| link.contains("after="))
+        .unwrap();
+    let page = s.page(&older).await;
+    assert!(page.contains("What the machine is now"));
+    assert!(!page.contains("<svg"));
+    assert!(page.contains("rel=\"first\""));
+    assert!(page.contains("failed"));
+}
+
+#[tokio::test]
+async fn a_machine_that_is_gone_is_not_found_and_its_history_is_shown() {
+    let s = seeded().await;
+    let answer = s.get(&format!("/machines/{GONE}")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.text.contains("It has been deleted."));
+    assert!(answer.text.contains("failed"));
+    let nobody = s
+        .get("/machines/00000000-0000-4000-8000-000000000000")
+        .await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND);
+    assert!(nobody.text.contains("There is no machine"));
+}
+
+#[tokio::test]
+async fn an_address_that_names_no_machine_says_what_an_id_looks_like() {
+    let s = Scenario::new().await;
+    for id in [
+        "x",
+        "%00",
+        "c4ca4238",
+        "..%2f..%2fetc",
+        "%F0%9F%92%A9",
+        "%FF",
+    ] {
+        let answer = s.get(&format!("/machines/{id}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{id}");
+        assert!(
+            answer.text.contains("expected a UUID such as"),
+            "{id}: {}",
+            answer.text
+        );
+    }
+    let bad = s.get(&format!("/machines/{BUSY}?after=1.2")).await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_tag_table_that_is_dropped_or_made_under_the_console_is_no_error() {
+    let s = seeded().await;
+    let address = format!("/machines/{BUSY}");
+    s.page(&address).await;
+    s.db.execute("DROP TABLE \"<b>rack&\"").await.unwrap();
+    let page = s.page(&address).await;
+    assert!(page.contains("Not readable: "), "{page}");
+    s.page("/machines").await;
+}
+
+#[tokio::test]
+async fn every_link_to_a_machine_a_list_or_a_place_on_the_page_leads_somewhere() {
+    let s = seeded().await;
+    let mut addresses = vec!["/machines".to_owned(), format!("/machines/{BUSY}")];
+    let mut followed = 0;
+    while followed < addresses.len().min(200) {
+        let address = addresses[followed].clone();
+        followed += 1;
+        let page = s.page(&address).await;
+        for link in links(&page) {
+            if link.starts_with("/machines") && !addresses.contains(&link) {
+                addresses.push(link);
+            }
+        }
+    }
+    assert!(followed > 60, "{followed}");
+}

@@ -1,0 +1,178 @@
+//! The fleet's page: filters, pages, and what each row says.
+
+use crate::scenario::{Scenario, links};
+use crate::seed::{self, BUSY, SESSION};
+use axum::http::StatusCode;
+use bmdb_testkit::TestDb;
+
+async fn seeded() -> Scenario {
+    let db = TestDb::new().await.unwrap();
+    seed::everything(&db).await;
+    Scenario::on(db).await
+}
+
+fn rows(page: &str) -> usize {
+    page.split("<th scope=\"row\"").count() - 1
+}
+
+#[tokio::test]
+async fn an_empty_fleet_says_what_the_page_is_for_and_how_to_fill_it() {
+    let s = Scenario::new().await;
+    let page = s.page("/machines").await;
+    assert!(page.contains("No machines yet."));
+    assert!(page.contains("bmdb machine import fleet.json"));
+}
+
+#[tokio::test]
+async fn a_row_says_where_a_machine_comes_from_what_it_has_and_what_it_waits_for() {
+    let s = seeded().await;
+    let page = s.page(&format!("/machines?prefix={BUSY}")).await;
+    assert_eq!(rows(&page), 1);
+    for part in [
+        "title=\"c4ca4238-a0b9-2382-0dcc-509a6f75849b\"><code>c4ca4238</code>",
+        ">Lumen</a>",
+        ">Missing</span>",
+        "on hold",
+        "backing off",
+        ">hardware_report</a>",
+        "&lt;b&gt;rack&amp;",
+        "1 failed in a row",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(
+        page.contains(&format!("/sessions/{SESSION}")),
+        "who holds it"
+    );
+}
+
+#[tokio::test]
+async fn all_machines_are_listed_once_over_the_pages() {
+    let s = seeded().await;
+    let mut address = "/machines".to_owned();
+    let mut machines = Vec::new();
+    loop {
+        let page = s.page(&address).await;
+        let listed = links(&page)
+            .into_iter()
+            .filter(|link| link.starts_with("/machines/"));
+        machines.extend(listed);
+        match page.split("rel=\"next\"").count() {
+            1 => break,
+            _ => {
+                let next = links(&page)
+                    .into_iter()
+                    .find(|link| link.contains("after="));
+                address = next.unwrap();
+            }
+        }
+    }
+    assert_eq!(machines.len(), 60);
+    machines.sort();
+    machines.dedup();
+    assert_eq!(machines.len(), 60);
+}
+
+#[tokio::test]
+async fn each_filter_narrows_the_list_and_stays_in_the_form() {
+    let s = seeded().await;
+    for (query, chosen, least) in [
+        ("provider=Equinix", "value=\"Equinix\" selected", 25),
+        ("tag=machine_hold", "value=\"machine_hold\" selected", 1),
+        (
+            "tag=%3Cb%3Erack%26",
+            "value=\"&lt;b&gt;rack&amp;\" selected",
+            1,
+        ),
+        (
+            "process=ShepherdAgentStart&state=held",
+            "value=\"held\" selected",
+            5,
+        ),
+        (
+            "process=ShepherdAgentStart&state=backing-off",
+            "value=\"backing-off\" selected",
+            8,
+        ),
+        (
+            "process=Unknown&state=held",
+            "value=\"Unknown\" selected",
+            1,
+        ),
+        (
+            "process=ShepherdAgentStart&state=not-eligible&provider=Lumen",
+            "value=\"not-eligible\" selected",
+            5,
+        ),
+        ("prefix=c4", "value=\"c4\"", 1),
+        ("prefix=Lumen/1", "value=\"Lumen/1\"", 6),
+    ] {
+        let page = s.page(&format!("/machines?{query}")).await;
+        assert!(page.contains(chosen), "{query}: {page}");
+        assert!(
+            (least..50).contains(&rows(&page)),
+            "{query}: {}",
+            rows(&page)
+        );
+    }
+    let page = s.page("/machines?prefix=nobody").await;
+    assert!(page.contains("No machine fits these filters."));
+    // What a browser sends for a form in which nothing was chosen.
+    let page = s
+        .page("/machines?prefix=&provider=&tag=&process=&state=")
+        .await;
+    assert_eq!(rows(&page), 50);
+}
+
+#[tokio::test]
+async fn a_hostile_query_is_refused_with_a_reason_and_harms_nothing() {
+    let s = seeded().await;
+    let long = "x".repeat(600);
+    for (query, reason) in [
+        ("provider=a%20b", "provider name"),
+        ("provider=Equinix&provider=Lumen", "given twice"),
+        ("tag=machines", "is no tag; there are"),
+        ("tag=pg_authid%22;--", "is no tag; there are"),
+        ("process=ShepherdAgentStart", "goes with a state"),
+        ("state=due", "choose the process"),
+        (
+            "process=ShepherdAgentStart&state=asleep",
+            "is no state; expected due",
+        ),
+        ("process=%3Cscript%3E&state=due", "process name"),
+        ("prefix=a%00b", "control character"),
+        ("prefix=a%0Ab", "control character"),
+        (&format!("prefix={long}"), "longer than 500 bytes"),
+        ("after=xyz", "no place in this list"),
+        (
+            "after=m.00000000-0000-0000-0000-00000000000g",
+            "no place in this list",
+        ),
+        (
+            "after=b.9223372036854775807.00000000-0000-0000-0000-000000000000",
+            "no place in this list",
+        ),
+        (
+            "after=h.00000000-0000-0000-0000-000000000000.x",
+            "other filters",
+        ),
+        ("page=2", "is unknown; this page has provider"),
+        ("%FF%FE=1", "is unknown"),
+        ("<script>=1", "is unknown"),
+    ] {
+        let uri = query.replace('<', "%3C").replace('>', "%3E");
+        let answer = s.get(&format!("/machines?{uri}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer.text.contains(reason), "{query}: {}", answer.text);
+    }
+    // These are strange, and mean something.
+    for query in [
+        "prefix=%25",
+        "prefix=%27%3B%20DROP%20TABLE%20machines",
+        "prefix=%F0%9F%92%A9",
+        "&&&",
+        "prefix=%E2%80%AE",
+    ] {
+        s.page(&format!("/machines?{query}")).await;
+    }
+}
