@@ -71,6 +71,7 @@ impl Command {
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
+            Self::Machine(machine) => machine.watches(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
             Self::Run(_) | Self::Serve(_) => true,
             _ => false,

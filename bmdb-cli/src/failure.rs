@@ -78,15 +78,25 @@ impl From<MigrationError> for Failure {
             | MigrationError::BuiltUpon { .. } => Exit::Schema,
             MigrationError::Busy { .. } | MigrationError::Locked { .. } => Exit::Conflict,
             MigrationError::MayNotMigrate { .. } => Exit::Denied,
-            MigrationError::Failed(source) => match source.downcast::<ConnectError>() {
-                Ok(error) => return (*error).into(),
-                Err(source) => return Self::other(MigrationError::Failed(source).to_string()),
-            },
+            MigrationError::Failed(source) => return migration_failed(source),
             MigrationError::Database(error) => return bmdb_model::Error::from(error).into(),
             _ => Exit::Other,
         };
         Self::new(exit, error.to_string())
     }
+}
+
+/// What it failed by decides, where that is known.
+fn migration_failed(source: Box<dyn std::error::Error + Send + Sync>) -> Failure {
+    let source = match source.downcast::<ConnectError>() {
+        Ok(error) => return (*error).into(),
+        Err(source) => source,
+    };
+    let source = match source.downcast::<TxError>() {
+        Ok(error) => return (*error).into(),
+        Err(source) => source,
+    };
+    Failure::other(MigrationError::Failed(source).to_string())
 }
 
 impl From<bmdb_model::Error> for Failure {

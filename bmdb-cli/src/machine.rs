@@ -2,16 +2,23 @@
 
 mod create;
 mod import;
+mod list;
+mod show;
+mod tags;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Time;
 use clap::Subcommand;
+use serde::Serialize;
 
 /// Bring machines in, list them, look at one of them.
 #[derive(Subcommand)]
 pub(crate) enum Machine {
     Import(import::Import),
     Create(create::Create),
+    List(list::ListMachines),
+    Show(show::Show),
 }
 
 impl Machine {
@@ -19,6 +26,32 @@ impl Machine {
         match self {
             Self::Import(import) => import.run(context).await,
             Self::Create(create) => create.run(context).await,
+            Self::List(list) => list.run(context).await,
+            Self::Show(show) => show.run(context).await,
+        }
+    }
+
+    pub(crate) const fn watches(&self) -> bool {
+        match self {
+            Self::List(list) => list.watch.is_on(),
+            Self::Show(show) => show.watch.is_on(),
+            _ => false,
+        }
+    }
+}
+
+/// A hold on a machine.
+#[derive(Serialize)]
+struct Hold {
+    reason: String,
+    since: Time,
+}
+
+impl From<bmdb_model::hold::Hold> for Hold {
+    fn from(hold: bmdb_model::hold::Hold) -> Self {
+        Self {
+            reason: hold.reason,
+            since: Time(hold.since),
         }
     }
 }

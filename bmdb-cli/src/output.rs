@@ -15,6 +15,7 @@ pub(crate) use value::{Text, Time, interval, relative};
 
 use crate::failure::Failure;
 use crate::global::{Colour, Global};
+use crate::paging::List;
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -96,6 +97,13 @@ impl Output {
         if !self.quiet && !self.json {
             // Nobody is left to tell.
             let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// How to go on in a list that has more.
+    pub(crate) fn note_next<T>(&self, list: &List<T>) {
+        if let Some(next) = &list.next {
+            self.note(&format!("there are more: --after {next}, or --all"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone};
 use crate::watch::Watch;
 use bmdb_model::counts::{self, FleetCounts, ProcessCounts};
 use bmdb_model::{Process, connection};
@@ -34,8 +34,12 @@ struct Fleet {
     machines: i64,
     provided: i64,
     agent_started: i64,
+    heartbeating: i64,
+    installation_pending: i64,
+    installed: i64,
     on_hold: i64,
     live_sessions: i64,
+    dead_sessions: i64,
 }
 
 #[derive(Serialize)]
@@ -44,7 +48,9 @@ struct Work {
     eligible: i64,
     due: Option<i64>,
     held: i64,
+    stuck: i64,
     backing_off: i64,
+    poisoned: i64,
 }
 
 impl Stats {
@@ -73,8 +79,12 @@ impl From<FleetCounts> for Fleet {
             machines: counts.machines,
             provided: counts.provided,
             agent_started: counts.agent_started,
+            heartbeating: counts.heartbeating,
+            installation_pending: counts.installation_pending,
+            installed: counts.installed,
             on_hold: counts.on_hold,
             live_sessions: counts.live_sessions,
+            dead_sessions: counts.dead_sessions,
         }
     }
 }
@@ -86,19 +96,26 @@ impl From<ProcessCounts> for Work {
             eligible: counts.eligible,
             due: counts.due,
             held: counts.held,
+            stuck: counts.stuck,
             backing_off: counts.backing_off,
+            poisoned: counts.poisoned,
         }
     }
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
+        let fleet = &self.fleet;
         page.fields([
-            ("machines", self.fleet.machines.to_string()),
-            ("provided", self.fleet.provided.to_string()),
-            ("agent started", self.fleet.agent_started.to_string()),
-            ("on hold", self.fleet.on_hold.to_string()),
-            ("live sessions", self.fleet.live_sessions.to_string()),
+            ("machines", fleet.machines.to_string()),
+            ("provided", fleet.provided.to_string()),
+            ("agent started", fleet.agent_started.to_string()),
+            ("heartbeating", fleet.heartbeating.to_string()),
+            ("to be installed", fleet.installation_pending.to_string()),
+            ("installed", fleet.installed.to_string()),
+            ("on hold", fleet.on_hold.to_string()),
+            ("live sessions", fleet.live_sessions.to_string()),
+            ("dead sessions", fleet.dead_sessions.to_string()),
             ("as of", self.at.to_string()),
         ]);
         page.blank();
@@ -106,7 +123,18 @@ impl Report for Answer {
             page.note("No process has work yet: `bmdb machine import` brings machines in.");
             return;
         }
-        let mut table = Table::new(["PROCESS", "ELIGIBLE", "DUE", "HELD", "BACKING OFF"]);
+        let header = [
+            "PROCESS",
+            "ELIGIBLE",
+            "DUE",
+            "HELD",
+            "STUCK",
+            "BACKING OFF",
+            "POISONED",
+        ];
+        let mut table = Table::new(header);
+        let alarming =
+            |count: i64| Cell::number(count).tone(if count > 0 { Tone::Bad } else { Tone::Plain });
         for work in &self.processes {
             table.row([
                 Cell::new(&work.process),
@@ -114,7 +142,9 @@ impl Report for Answer {
                 // Of a time-driven process only a claim finds out.
                 work.due.map_or(Cell::unknown(), Cell::number),
                 Cell::number(work.held),
+                alarming(work.stuck),
                 Cell::number(work.backing_off),
+                alarming(work.poisoned),
             ]);
         }
         page.table(table);

@@ -5,6 +5,7 @@
 mod bmdb;
 mod docs;
 mod exit_codes;
+mod fleet;
 mod janitor;
 mod machine;
 mod manual;

@@ -9,7 +9,7 @@ async fn an_empty_database_has_numbers_and_a_word_on_what_to_do() {
     let db = TestDb::new().await.unwrap();
     let ran = bmdb(&db).args(["stats"]).run();
     assert!(
-        ran.stdout.starts_with("machines       0\n"),
+        ran.stdout.starts_with("machines         0\n"),
         "{}",
         ran.stdout
     );

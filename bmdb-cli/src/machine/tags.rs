@@ -1,0 +1,99 @@
+//! A tag of a machine as it is printed: the values of its row, whatever table it is.
+
+use crate::output::{Page, Time, Tone};
+use bmdb_model::reflect::{self, TagTable, Value};
+use serde::Serialize;
+
+/// Values by column, in the table's order for people.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Tag {
+    Set(Columns),
+    Unreadable { unreadable: String },
+}
+
+/// Serialized as an object.
+pub(super) struct Columns(Vec<(String, Shown)>);
+
+impl Serialize for Columns {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// A value: null, a time, or text; what is more than can be shown, or no text, is an object.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Null,
+    Time(Time),
+    Text(String),
+    Cut { text: String, length: u64 },
+    Bytes { hex: String, length: u64 },
+}
+
+impl Tag {
+    /// The tag under its name; `None` where the machine does not have it.
+    pub(super) fn of(table: TagTable, tag: reflect::Tag) -> Option<(String, Self)> {
+        let tag = match tag {
+            reflect::Tag::Unset => return None,
+            reflect::Tag::Unreadable(reason) => Self::Unreadable { unreadable: reason },
+            reflect::Tag::Set(values) => {
+                let names = table.columns.into_iter().map(|column| column.name);
+                Self::Set(Columns(
+                    names.zip(values.into_iter().map(Shown::from)).collect(),
+                ))
+            }
+        };
+        Some((table.name, tag))
+    }
+
+    pub(super) fn show(&self, name: &str, now: Time, page: &mut Page) {
+        page.line(name);
+        match self {
+            Self::Unreadable { unreadable } => {
+                let text = page.paint(Tone::Warn, format_args!("  {unreadable}"));
+                page.line(text);
+            }
+            Self::Set(Columns(values)) => {
+                let set = values
+                    .iter()
+                    .filter(|(_, value)| !matches!(value, Shown::Null));
+                page.fields(set.map(|(name, value)| (format!("  {name}"), value.text(now))));
+            }
+        }
+    }
+}
+
+impl From<Value> for Shown {
+    fn from(value: Value) -> Self {
+        let is_cut = value.is_cut();
+        match value {
+            Value::Null => Self::Null,
+            Value::Time(time) => Self::Time(Time(time)),
+            Value::Bytes { hex, length } => Self::Bytes { hex, length },
+            Value::Text { text, length } if is_cut => Self::Cut { text, length },
+            Value::Text { text, .. } => Self::Text(text),
+        }
+    }
+}
+
+impl Shown {
+    fn text(&self, now: Time) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Time(time) => time.beside(now),
+            Self::Text(text) => text.replace('\n', " "),
+            Self::Cut { text, length } => format!("{} … ({length} characters)", first(text)),
+            Self::Bytes { hex, length } if hex.len() <= LINE => format!("{hex} ({length} bytes)"),
+            Self::Bytes { hex, length } => format!("{}… ({length} bytes)", first(hex)),
+        }
+    }
+}
+
+/// How much of a long value people are shown.
+const LINE: usize = 64;
+
+fn first(text: &str) -> String {
+    text.replace('\n', " ").chars().take(LINE).collect()
+}
