@@ -56,7 +56,11 @@ impl Operator {
         })
         .await?;
         // It has expired like any other; what fails here is the next janitor's.
-        let freed = loss::free(&session.inner.component.pool, &session.inner.component.tally).await;
+        let freed = loss::free(
+            &session.inner.component.pool,
+            &session.inner.component.tally,
+        )
+        .await;
         let of_session = |lost: &LostAttempt| lost.session == id;
         Ok(match freed {
             Ok(losses) => EndedSession {

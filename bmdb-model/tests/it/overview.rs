@@ -170,14 +170,20 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
     assert!((9_000..=10_000).contains(&held.held), "{held:?}");
     let longest = work::longest_held(&mut s.conn, &LongestFilter::default(), None, 50).await;
     assert_eq!(longest.unwrap().page.rows.len(), 50);
-    let oldest = s.buffers_of("What has been due for longest of each", "").await;
+    let oldest = s
+        .buffers_of("What has been due for longest of each", "")
+        .await;
     assert!(oldest <= 30, "{oldest}");
     let sessions = s.buffers_of("FILTER (WHERE NOT is_live)", "(10000)").await;
     assert!(sessions <= 5, "{sessions}");
-    let poisoned = s.buffers_of("FROM work_poisoned p JOIN", "(NULL, '', 101)").await;
+    let poisoned = s
+        .buffers_of("FROM work_poisoned p JOIN", "(NULL, '', 101)")
+        .await;
     assert!(poisoned <= 1_000, "{poisoned}");
     // A visit of the index and of a page for each of the 10,000 items that are looked at.
-    let held = s.buffers_of("How it is with what is held", "(10001, 3600)").await;
+    let held = s
+        .buffers_of("How it is with what is held", "(10001, 3600)")
+        .await;
     assert!(held <= 11_000, "{held}");
     let all = "(NULL, NULL, NULL, NULL, 0, 51)";
     let longest = s.buffers_of("What is held, the longest first.", all).await;

@@ -7,5 +7,6 @@ const place = at.closest("nav") ? "nav" : at.closest("table") ? "table" : at.clo
 return {
   place,
   what: `<${at.tagName.toLowerCase()}> ${(at.textContent || at.name || at.id || "").trim().slice(0, 40)}`,
+  leads: at.pathname || "",
   visible: isOutlined || style.boxShadow !== "none",
 };

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 const FOCUS: &str = include_str!("focus.js");
-/// More than lie before the first link of a table.
-const STEPS: usize = 60;
+/// More than lie before the first machine in the list.
+const STEPS: usize = 100;
 
 /// From the top of the list of machines by Tab, to the navigation, the filter and the table; what has
 /// the focus can be seen, and Enter follows a link.
@@ -23,6 +23,7 @@ pub(crate) async fn walk(
     driver.size(1280, 900).await?;
     browser.goto(&site.url("/machines")).await?;
     let mut places = BTreeSet::new();
+    let mut machine = String::new();
     for _ in 0..STEPS {
         press(driver, Key::Tab).await?;
         let focus = browser.execute(FOCUS, vec![]).await?;
@@ -36,7 +37,9 @@ pub(crate) async fn walk(
                 focus["what"]
             ));
         }
-        if place == "table" {
+        let leads = focus["leads"].as_str().unwrap_or_default();
+        if place == "table" && leads.starts_with("/machines/") {
+            machine = leads.to_owned();
             break;
         }
     }
@@ -46,8 +49,8 @@ pub(crate) async fn walk(
         }
     }
     press(driver, Key::Enter).await?;
-    if browser.current_url().await?.path() == "/machines" {
-        wrong.push("/machines: Enter does not follow the link in the table".to_owned());
+    if browser.current_url().await?.path() != machine {
+        wrong.push("/machines: Enter does not follow the link to a machine".to_owned());
     }
     Ok(())
 }

@@ -2,6 +2,9 @@
 // hands over: the smallest size of text in pixels.
 const smallest = arguments[0];
 const wrong = [];
+// What is on its way from one colour to the next arrives now.
+for (const element of document.querySelectorAll("*")) getComputedStyle(element).color;
+for (const animation of document.getAnimations()) animation.finish();
 const canvas = document.createElement("canvas");
 canvas.width = canvas.height = 1;
 const pen = canvas.getContext("2d", { willReadFrequently: true });

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod driver;
+#[path = "../it/fleet.rs"]
+#[allow(dead_code, reason = "other tests look at more of it")]
+mod fleet;
 mod keyboard;
 mod picture;
-mod seed;
 mod site;
 mod walk;
 
@@ -28,7 +30,7 @@ async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let db = TestDb::new().await?;
-    let fleet = seed::fleet(&db).await?;
+    let seeded = fleet::seed(&db).await?;
     let site = Site::start(&db, Duration::from_secs(1)).await?;
 
     let mut wrong = Vec::new();
@@ -39,15 +41,14 @@ async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
         pages.looked_at.len()
     );
     keyboard::walk(&driver, &site, &mut wrong).await?;
-    walk::live(&driver, &site, &fleet.session, &mut wrong).await?;
+    walk::live(&driver, &site, &db, &mut wrong).await?;
     walk::without_scripts(&driver, &site, &pages.looked_at, &mut wrong).await?;
-    if env::var_os("BMDB_SCREENSHOTS").is_some() {
-        picture::take_all(&driver, &site, &pages.looked_at).await?;
-    }
 
+    if env::var_os("BMDB_SCREENSHOTS").is_some() && wrong.is_empty() {
+        picture::take_all(&driver, &site, seeded.worst).await?;
+    }
     driver.end().await?;
     site.end().await;
-    fleet.bmdb.drain(Duration::from_secs(1)).await?;
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     Ok(())
 }

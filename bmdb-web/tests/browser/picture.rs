@@ -2,15 +2,18 @@
 
 use crate::driver::Driver;
 use crate::site::Site;
+use bmdb_model::MachineId;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-/// Name, beginning of the address, width, height, and whether it is dark.
+/// What stands for a machine's id in an address.
+const MACHINE: &str = "/machines/…";
+/// Name, address, width, height, and whether it is dark.
 const PICTURES: [(&str, &str, u32, u32, bool); 5] = [
     ("overview", "/", 1280, 860, false),
     ("fleet", "/machines", 1280, 860, false),
-    ("machine", "/machines/", 1280, 1200, false),
+    ("machine", MACHINE, 1120, 760, false),
     ("dark", "/", 1280, 860, true),
     ("phone", "/machines", 360, 720, false),
 ];
@@ -20,21 +23,24 @@ const LARGEST: usize = 150 * 1024;
 pub(crate) async fn take_all(
     driver: &Driver,
     site: &Site,
-    pages: &[String],
+    machine: MachineId,
 ) -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/console");
     fs::create_dir_all(&folder)?;
-    for (name, begins, width, height, dark) in PICTURES {
-        let is_it = |page: &&String| match begins.strip_suffix('/') {
-            Some(parent) if !parent.is_empty() => page.starts_with(begins),
-            _ => page.as_str() == begins,
+    for (name, address, width, height, dark) in PICTURES {
+        let page = match address {
+            MACHINE => format!("/machines/{machine}"),
+            address => address.to_owned(),
         };
-        let page = pages.iter().find(is_it).ok_or("no such page")?;
         driver.size(width, height).await?;
         driver.dark(dark).await?;
-        driver.browser().goto(&site.url(page)).await?;
+        driver.browser().goto(&site.url(&page)).await?;
         let png = driver.browser().screenshot().await?;
-        assert!(png.len() <= LARGEST, "{name}.png has {} bytes", png.len());
+        let size = png.len();
+        assert!(
+            size <= LARGEST,
+            "{name}.png has {size} bytes: make it smaller"
+        );
         fs::write(folder.join(format!("{name}.png")), png)?;
     }
     driver.dark(false).await?;

@@ -2,8 +2,8 @@
 
 use crate::driver::Driver;
 use crate::site::Site;
-use bmdb_core::Session;
-use bmdb_model::{Provided, Provider};
+use bmdb_model::Provider;
+use bmdb_testkit::TestDb;
 use fantoccini::Locator;
 use fantoccini::error::CmdError;
 use serde_json::json;
@@ -146,20 +146,19 @@ fn kind(path: &str) -> String {
 pub(crate) async fn live(
     driver: &Driver,
     site: &Site,
-    session: &Session,
+    db: &TestDb,
     wrong: &mut Vec<String>,
 ) -> Result<(), Box<dyn Error>> {
     let browser = driver.browser();
-    browser.goto(&site.url("/machines")).await?;
-    browser.execute("window.stays = true", vec![]).await?;
-    let machine = session
-        .transact(async |tx| {
-            let machine = tx.create_machine().await?;
-            tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "brand-new"))
-                .await?;
-            Ok(machine)
-        })
+    browser
+        .goto(&site.url("/machines?prefix=Equinix/brand"))
         .await?;
+    browser.execute("window.stays = true", vec![]).await?;
+    let machine = db
+        .machine()
+        .provided(&Provider::EQUINIX, "brand-new")
+        .planned();
+    let machine = machine.create().await?;
     let fresh = format!("a[href$='{machine}']");
     let shown = browser
         .wait()
