@@ -4,7 +4,10 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
-use crate::{completions, janitor, machine, man, migrate, replan, run, serve, stats};
+use crate::{
+    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session, stats,
+    tag, why, work,
+};
 use clap::{Parser, Subcommand};
 
 /// The command line of the Bare Metal Database.
@@ -35,6 +38,16 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Machine(machine::Machine),
     Run(Box<run::Run>),
+    #[command(subcommand)]
+    Tag(tag::Tag),
+    #[command(subcommand)]
+    Session(session::Session),
+    #[command(subcommand)]
+    Work(work::Work),
+    #[command(subcommand)]
+    Backoff(backoff::Backoff),
+    History(history::History),
+    Why(why::Why),
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
@@ -49,6 +62,12 @@ impl Command {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Machine(machine) => machine.run(context).await,
             Self::Run(run) => run.run(context).await,
+            Self::Tag(tag) => tag.run(context).await,
+            Self::Session(session) => session.run(context).await,
+            Self::Work(work) => work.run(context).await,
+            Self::Backoff(backoff) => backoff.run(context).await,
+            Self::History(history) => history.run(context).await,
+            Self::Why(why) => why.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
@@ -72,6 +91,9 @@ impl Command {
         match self {
             Self::Stats(stats) => stats.watch.is_on(),
             Self::Machine(machine) => machine.watches(),
+            Self::Session(session) => session.is_watching(),
+            Self::Work(work) => work.is_watching(),
+            Self::Backoff(backoff) => backoff.is_watching(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
             Self::Run(_) | Self::Serve(_) => true,
             _ => false,

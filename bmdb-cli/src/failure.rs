@@ -1,6 +1,7 @@
 //! Why a command failed, and with which exit code: every error of the libraries ends up here.
 
 use crate::exit::Exit;
+use bmdb_core::operate::OperateError;
 use bmdb_core::{ConnectError, SessionError, TxError, WorkError};
 use bmdb_model::grants::GrantError;
 use bmdb_model::migration::MigrationError;
@@ -146,6 +147,29 @@ impl From<TxError> for Failure {
             },
             other => Self::other(other.to_string()),
         }
+    }
+}
+
+impl From<OperateError> for Failure {
+    fn from(error: OperateError) -> Self {
+        let exit = match &error {
+            OperateError::NoSuchSession(_)
+            | OperateError::NotHeld { .. }
+            | OperateError::NoBackoff { .. }
+            | OperateError::BackoffPassed { .. } => Exit::NotFound,
+            OperateError::SessionEnded(_)
+            | OperateError::OtherFence { .. }
+            | OperateError::AtWork { .. } => Exit::Conflict,
+            OperateError::Tag(_) => Exit::Usage,
+            OperateError::Transaction(_) => {
+                return match error {
+                    OperateError::Transaction(error) => error.into(),
+                    other => Self::other(other.to_string()),
+                };
+            }
+            _ => Exit::Other,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

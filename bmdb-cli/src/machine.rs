@@ -1,6 +1,7 @@
 //! `bmdb machine`: the fleet, and one machine of it.
 
 mod create;
+mod hold;
 mod import;
 mod list;
 mod show;
@@ -12,13 +13,16 @@ use crate::output::Time;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Bring machines in, list them, look at one of them.
+/// Bring machines in, look at them, put them on hold, delete them.
 #[derive(Subcommand)]
 pub(crate) enum Machine {
     Import(import::Import),
     Create(create::Create),
     List(list::ListMachines),
     Show(show::Show),
+    Hold(hold::Hold),
+    Release(hold::Release),
+    Delete(hold::Delete),
 }
 
 impl Machine {
@@ -28,6 +32,9 @@ impl Machine {
             Self::Create(create) => create.run(context).await,
             Self::List(list) => list.run(context).await,
             Self::Show(show) => show.run(context).await,
+            Self::Hold(hold) => hold.run(context).await,
+            Self::Release(release) => release.run(context).await,
+            Self::Delete(delete) => delete.run(context).await,
         }
     }
 

@@ -20,6 +20,7 @@
 //!
 //! No statement and no rule is at home here: what a command knows, a library user must be able to know.
 
+mod backoff;
 mod commands;
 mod completions;
 mod confirm;
@@ -28,6 +29,7 @@ mod context;
 mod exit;
 mod failure;
 mod global;
+mod history;
 mod janitor;
 mod log;
 mod machine;
@@ -40,9 +42,13 @@ mod paging;
 mod replan;
 mod run;
 mod serve;
+mod session;
 mod stats;
+mod tag;
 mod usage;
 mod watch;
+mod why;
+mod work;
 
 use commands::Cli;
 use context::Context;

@@ -1,6 +1,7 @@
 //! Who acts, and why: what an operator's verb leaves in the database as its trace.
 
 use crate::connect::user_at_host;
+use bmdb_core::operate;
 use clap::Args;
 
 /// For verbs where a reason is welcome.
@@ -11,7 +12,7 @@ pub(crate) struct Operator {
     identity: Identity,
     /// Why this is done; kept with it.
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    reason: Option<String>,
 }
 
 /// For verbs that need a reason.
@@ -22,7 +23,7 @@ pub(crate) struct OperatorWithReason {
     identity: Identity,
     /// Why this is done; kept with it, for those who find the machine so later.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) reason: String,
+    reason: String,
 }
 
 #[derive(Args)]
@@ -40,13 +41,19 @@ impl Identity {
 }
 
 impl Operator {
-    pub(crate) fn who(&self) -> String {
-        self.identity.who()
+    /// Who acts on the database.
+    pub(crate) fn acts(&self) -> operate::Operator {
+        let operator = operate::Operator::new(self.identity.who());
+        match self.reason.clone().filter(|reason| !reason.is_empty()) {
+            Some(reason) => operator.because(reason),
+            None => operator,
+        }
     }
 }
 
 impl OperatorWithReason {
-    pub(crate) fn who(&self) -> String {
-        self.identity.who()
+    /// Who acts on the database.
+    pub(crate) fn acts(&self) -> operate::Operator {
+        operate::Operator::new(self.identity.who()).because(&self.reason)
     }
 }

@@ -11,7 +11,7 @@ pub(crate) use page::{Page, Tone};
 pub(crate) use progress::Progress;
 pub(crate) use screen::Screen;
 pub(crate) use table::{Cell, Table};
-pub(crate) use value::{Text, Time, interval, relative};
+pub(crate) use value::{Text, Time, interval, one_line, relative};
 
 use crate::failure::Failure;
 use crate::global::{Colour, Global};

@@ -1,8 +1,11 @@
 //! Lists that are read page by page, each beginning behind the last item of the one before it.
 
 use crate::failure::Failure;
+use crate::output::Page;
 use clap::Args;
 use serde::Serialize;
+use std::fmt::Display;
+use std::str::FromStr;
 
 /// How many items one page has at most.
 const LARGEST: u32 = 1000;
@@ -27,6 +30,29 @@ pub(crate) struct List<T> {
     pub(crate) items: Vec<T>,
     /// Where the next page begins; `None` on the last one.
     pub(crate) next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page of the model's.
+    pub(crate) fn of<U: Into<T>, K: Display>(page: bmdb_model::Page<U, K>) -> Self {
+        Self {
+            items: page.rows.into_iter().map(U::into).collect(),
+            next: page.next.map(|next| next.to_string()),
+        }
+    }
+
+    /// Says where the list goes on, if it does.
+    pub(crate) fn show_rest(&self, page: &mut Page) {
+        if let Some(next) = &self.next {
+            page.note(format_args!("There is more: --after {next}, or --all."));
+        }
+    }
+}
+
+/// The place in a list that `--after` names.
+pub(crate) fn key<K: FromStr<Err: Display>>(after: Option<&str>) -> Result<Option<K>, Failure> {
+    let parsed = after.map(str::parse).transpose();
+    parsed.map_err(|error| Failure::usage(format!("--after: {error}")))
 }
 
 impl Paging {

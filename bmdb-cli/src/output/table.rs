@@ -1,6 +1,7 @@
 //! Tables: full in a pipe, fitted to the terminal on one.
 
 use super::page::Tone;
+use super::value::one_line;
 use comfy_table::{
     Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, presets,
 };
@@ -18,7 +19,7 @@ impl Cell {
     pub(crate) fn new(text: impl Display) -> Self {
         Self {
             // A line break in a cause would break the table.
-            text: text.to_string().replace(['\n', '\r', '\t'], " "),
+            text: one_line(&text.to_string()),
             tone: Tone::Plain,
             right: false,
         }

@@ -1,7 +1,7 @@
 //! Single values: times, intervals and ids, for people and in JSON.
 
 use bmdb_backoff::Seconds;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display};
 
@@ -30,20 +30,7 @@ impl Serialize for Time {
 
 /// How far a time is from the database's `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
 pub(crate) fn relative(time: Time, now: Time) -> String {
-    let distance = time.0 - now.0;
-    let seconds = distance.num_seconds().unsigned_abs();
-    let (amount, unit) = match seconds {
-        0 => return "now".to_owned(),
-        1..60 => (seconds, "s"),
-        60..3600 => (seconds / 60, "min"),
-        3600..86_400 => (seconds / 3600, "h"),
-        86_400..172_800 => (1, "day"),
-        _ => (seconds / 86_400, "days"),
-    };
-    match distance > TimeDelta::zero() {
-        true => format!("in {amount} {unit}"),
-        false => format!("{amount} {unit} ago"),
-    }
+    bmdb_core::operate::explain::relative(time.0, now.0)
 }
 
 /// An interval of whole seconds as policies write it: `1h30m`; `0s` where there is none.
@@ -52,6 +39,12 @@ pub(crate) fn interval(seconds: i64) -> String {
         ..=0 => "0s".to_owned(),
         _ => Seconds::from_db(seconds).to_string(),
     }
+}
+
+/// A text on one line, without what a terminal would obey: causes are whatever a command has printed.
+pub(crate) fn one_line(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(harmless).collect()
 }
 
 /// An id or a name: in JSON a string too.

@@ -10,6 +10,7 @@ mod janitor;
 mod machine;
 mod manual;
 mod migrate;
+mod operate;
 mod output;
 mod reference;
 mod run;

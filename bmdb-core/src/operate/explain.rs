@@ -264,7 +264,7 @@ fn held(holder: &Holder, gates: &Gates) -> Vec<String> {
         "it".to_owned()
     } else {
         format!(
-            "{}, which shares the lane {} with it",
+            "{}, which shares the lane {} with it,",
             holder.process, gates.lane
         )
     };

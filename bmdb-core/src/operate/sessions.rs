@@ -4,6 +4,7 @@ use super::{OperateError, Operator, record, transact};
 use crate::error::TxError;
 use crate::loss;
 use crate::session::Session;
+use bmdb_model::history::Outcome;
 use bmdb_model::loss::LostAttempt;
 use bmdb_model::operator::{NewAction, Verb};
 use bmdb_model::work::{self, Attempt, Ended};
@@ -55,12 +56,9 @@ impl Operator {
             record(tx, &act).await
         })
         .await?;
+        let component = &session.inner.component;
         // It has expired like any other; what fails here is the next janitor's.
-        let freed = loss::free(
-            &session.inner.component.pool,
-            &session.inner.component.tally,
-        )
-        .await;
+        let freed = loss::free(&component.pool, &component.tally).await;
         let of_session = |lost: &LostAttempt| lost.session == id;
         Ok(match freed {
             Ok(losses) => EndedSession {
@@ -97,7 +95,7 @@ impl Operator {
             let process = process.clone();
             OperateError::NotHeld { machine, process }.into()
         };
-        transact(session, async |tx| {
+        let released = transact(session, async |tx| {
             let Some(attempt) = work::holder(tx, machine, process).await? else {
                 return Err(not_held());
             };
@@ -125,6 +123,9 @@ impl Operator {
             record(tx, &act).await?;
             Ok(attempt)
         })
-        .await
+        .await?;
+        let tally = &session.inner.component.tally;
+        tally.ended(process, Outcome::Canceled);
+        Ok(released)
     }
 }

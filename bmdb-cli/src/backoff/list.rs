@@ -1,0 +1,124 @@
+//! `bmdb backoff list`: backoffs by when they end.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Cell, Page, Report, Table, Text, Time, interval, relative};
+use crate::paging::{List, Paging, key};
+use crate::watch::Watch;
+use bmdb_model::backoff::{self, ListedBackoff, Which};
+use bmdb_model::{MachineId, Process, Provider, connection};
+use serde::Serialize;
+
+/// List backoffs in force, the one that ends first first.
+///
+/// Work that is being done is no backoff: `bmdb work list`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb backoff list
+  bmdb backoff list --expired --process ShepherdRecovery")]
+pub(crate) struct ListArgs {
+    /// Those whose time has passed and whose work nobody has claimed since, the one that ended last first.
+    #[arg(long)]
+    expired: bool,
+    /// Only of this process.
+    #[arg(long, value_name = "PROCESS")]
+    process: Option<Process>,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    at: Time,
+    #[serde(flatten)]
+    list: List<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    machine_id: Text<MachineId>,
+    process: Text<Process>,
+    provider: Option<Text<Provider>>,
+    until: Time,
+    cause: Option<String>,
+    failures: i64,
+    losses: i64,
+    last_interval_seconds: Option<i64>,
+    /// Whether the machine still needs the process.
+    eligible: bool,
+}
+
+impl From<ListedBackoff> for Listed {
+    fn from(backoff: ListedBackoff) -> Self {
+        Self {
+            machine_id: Text(backoff.machine),
+            process: Text(backoff.process),
+            provider: backoff.provider.map(Text),
+            until: Time(backoff.until),
+            cause: backoff.cause,
+            failures: backoff.failures,
+            losses: backoff.losses,
+            last_interval_seconds: backoff.last_interval_seconds,
+            eligible: backoff.is_eligible,
+        }
+    }
+}
+
+impl ListArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let reader = context.reader().await?;
+        let which = if self.expired {
+            Which::Expired
+        } else {
+            Which::Active
+        };
+        let process = self.process.as_ref();
+        let read = async || {
+            let at = reader
+                .read(async |conn| Ok(connection::clock(conn).await?))
+                .await?;
+            let list = self.paging.list(async |after, limit| {
+                let after = key(after.as_deref())?;
+                let page = reader.read(async |conn| {
+                    Ok(backoff::page(conn, which, process, after.as_ref(), limit.into()).await?)
+                });
+                Ok(List::of(page.await?))
+            });
+            Ok(Answer {
+                at: Time(at),
+                list: list.await?,
+            })
+        };
+        self.watch.show(context, read).await
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        if self.list.items.is_empty() {
+            page.note("No such backoff.");
+            return;
+        }
+        let columns = [
+            "MACHINE", "PROCESS", "UNTIL", "", "FAILURES", "LOSSES", "INTERVAL", "CAUSE",
+        ];
+        let mut table = Table::new(columns).shrinking(["CAUSE"]);
+        for backoff in &self.list.items {
+            table.row([
+                Cell::new(backoff.machine_id),
+                Cell::new(&backoff.process),
+                Cell::new(backoff.until),
+                Cell::new(relative(backoff.until, self.at)),
+                Cell::number(backoff.failures),
+                Cell::number(backoff.losses),
+                Cell::optional(backoff.last_interval_seconds.map(interval)),
+                Cell::optional(backoff.cause.as_ref()),
+            ]);
+        }
+        page.table(table);
+        self.list.show_rest(page);
+    }
+}

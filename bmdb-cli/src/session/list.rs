@@ -1,0 +1,135 @@
+//! `bmdb session list`: all sessions, the newest first.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
+use crate::paging::{List, Paging, key};
+use crate::watch::Watch;
+use bmdb_model::session::{self, Held, ListedSession};
+use bmdb_model::{SessionId, connection};
+use serde::Serialize;
+
+/// List sessions, the newest first.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb session list
+  bmdb session list --json | jq -r '.items[] | select(.live | not).session_id'")]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    at: Time,
+    #[serde(flatten)]
+    list: List<Listed>,
+}
+
+/// A session, as `list` and `show` tell of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    pub(super) session_id: Text<SessionId>,
+    pub(super) component: String,
+    pub(super) runtime_info: String,
+    pub(super) created_at: Time,
+    pub(super) interval_seconds: i64,
+    pub(super) deadline: Time,
+    /// Whether the deadline is ahead.
+    pub(super) live: bool,
+    /// How many work items it holds.
+    pub(super) holds: i64,
+    /// Whether it may hold more than were counted.
+    pub(super) holds_more: bool,
+}
+
+impl From<ListedSession> for Listed {
+    fn from(listed: ListedSession) -> Self {
+        let (holds, holds_more) = match listed.holds {
+            Held::Exactly(items) => (items, false),
+            Held::AtLeast(items) => (items, true),
+        };
+        Self {
+            session_id: Text(listed.row.id),
+            component: listed.row.component_name,
+            runtime_info: listed.row.runtime_info,
+            created_at: Time(listed.row.created_at),
+            interval_seconds: listed.row.interval_seconds,
+            deadline: Time(listed.row.deadline),
+            live: listed.is_live,
+            holds,
+            holds_more,
+        }
+    }
+}
+
+impl Listed {
+    pub(super) fn held(&self) -> String {
+        let more = if self.holds_more { "+" } else { "" };
+        format!("{}{more}", self.holds)
+    }
+}
+
+impl ListArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let reader = context.reader().await?;
+        let read = async || {
+            let at = reader
+                .read(async |conn| Ok(connection::clock(conn).await?))
+                .await?;
+            let list = self.paging.list(async |after, limit| {
+                let after = key(after.as_deref())?;
+                let page = reader.read(async |conn| {
+                    Ok(session::page(conn, after.as_ref(), limit.into()).await?)
+                });
+                Ok(List::of(page.await?))
+            });
+            Ok(Answer {
+                at: Time(at),
+                list: list.await?,
+            })
+        };
+        self.watch.show(context, read).await
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        if self.list.items.is_empty() {
+            page.note(
+                "No session: no component is running. `bmdb run --help` tells how to start one.",
+            );
+            return;
+        }
+        let columns = [
+            "SESSION",
+            "COMPONENT",
+            "STATE",
+            "HOLDS",
+            "STARTED",
+            "INTERVAL",
+            "WHERE",
+        ];
+        let mut table = Table::new(columns).shrinking(["COMPONENT", "WHERE"]);
+        for session in &self.list.items {
+            let state = match session.live {
+                true => Cell::new("live").tone(Tone::Good),
+                false => Cell::new("expired").tone(Tone::Bad),
+            };
+            table.row([
+                Cell::new(session.session_id),
+                Cell::new(&session.component),
+                state,
+                Cell::number(session.held()),
+                Cell::new(session.created_at.beside(self.at)),
+                Cell::new(interval(session.interval_seconds)),
+                Cell::new(&session.runtime_info),
+            ]);
+        }
+        page.table(table);
+        self.list.show_rest(page);
+    }
+}

@@ -1,0 +1,220 @@
+//! `bmdb tag`: setting and unsetting tags by hand.
+
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::machine_arg::MachineArg;
+use crate::operator::{Operator, OperatorWithReason};
+use crate::output::{Cell, Page, Report, Table, Text};
+use bmdb_core::operate;
+use bmdb_model::MachineId;
+use bmdb_model::tag::TagName;
+use clap::Subcommand;
+use serde::Serialize;
+
+/// Set and unset tags: what is known of a machine, by which workflows decide.
+#[derive(Subcommand)]
+pub(crate) enum Tag {
+    Set(Set),
+    Unset(Unset),
+    List(ListArgs),
+}
+
+/// Set a tag of a machine.
+///
+/// Of the tag provided, fields that are not named stay as they are. A value that begins with @ is read
+/// from the file of that name.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb tag set 67e5 provided ip_address=10.0.0.7 status=Running
+  bmdb tag set 67e5 agent_started public_key=@agent.pub
+  bmdb tag set 67e5 os_installation_request generation=2 request=@image.json
+
+`bmdb tag list` has all tags with their fields.")]
+pub(crate) struct Set {
+    #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
+    machine: MachineArg,
+    /// The tag's name.
+    #[arg(value_name = "TAG")]
+    tag: TagName,
+    /// The tag's fields.
+    #[arg(value_name = "FIELD=VALUE", value_parser = field)]
+    fields: Vec<(String, String)>,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+/// Take a tag from a machine.
+///
+/// The heartbeat of an agent goes with agent_started.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb tag unset 67e5 agent_started --reason 'reinstalled by hand' --yes
+
+Exit codes: 3 the machine does not have the tag")]
+pub(crate) struct Unset {
+    #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
+    machine: MachineArg,
+    /// The tag's name.
+    #[arg(value_name = "TAG")]
+    tag: TagName,
+    #[command(flatten)]
+    operator: OperatorWithReason,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+/// List the tags there are, with their fields.
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let (name, value) = parts.ok_or("a field is given as FIELD=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Tag {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Set(set) => set.run(context).await,
+            Self::Unset(unset) => unset.run(context).await,
+            Self::List(ListArgs {}) => context.output.report(&all()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    machine_id: Text<MachineId>,
+    tag: Text<TagName>,
+    /// Whether it is set now.
+    set: bool,
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let mut fields = Vec::new();
+        for (name, value) in self.fields {
+            let value = match value.strip_prefix('@') {
+                Some(path) => contents(path)?,
+                None => value,
+            };
+            fields.push((name, value));
+        }
+        let given = fields.iter().map(|(name, value)| (&**name, &**value));
+        let tag = operate::Tag::parse(self.tag, given);
+        let tag = tag.map_err(|error| Failure::usage(error.to_string()))?;
+        let machine = self.machine.resolve(context).await?;
+        let session = context.session().await?;
+        self.operator
+            .acts()
+            .set_tag(&session, machine, &tag)
+            .await?;
+        session.close().await?;
+        context.output.report(&Answer {
+            machine_id: Text(machine),
+            tag: Text(self.tag),
+            set: true,
+        })
+    }
+}
+
+/// A file's contents, in a way that any bytes get through.
+fn contents(path: &str) -> Result<String, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    Ok(String::from_utf8(bytes.clone())
+        .unwrap_or_else(|_| format!("hex:{}", digits.collect::<String>())))
+}
+
+impl Unset {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let machine = self.machine.resolve(context).await?;
+        let tag = self.tag;
+        self.confirm
+            .ask(&format!("Take the tag {tag} from machine {machine}"))
+            .await?;
+        let session = context.session().await?;
+        let was_set = self
+            .operator
+            .acts()
+            .unset_tag(&session, machine, tag)
+            .await?;
+        session.close().await?;
+        if !was_set {
+            let message = format!("machine {machine} does not have the tag {tag}");
+            return Err(Failure::new(Exit::NotFound, message));
+        }
+        context.output.report(&Answer {
+            machine_id: Text(machine),
+            tag: Text(tag),
+            set: false,
+        })
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        let done = if self.set { "set" } else { "unset" };
+        page.line(format_args!(
+            "{done} {} of machine {}",
+            self.tag, self.machine_id
+        ));
+    }
+}
+
+#[derive(Serialize)]
+struct All {
+    items: Vec<Described>,
+}
+
+#[derive(Serialize)]
+struct Described {
+    tag: Text<TagName>,
+    fields: Vec<Field>,
+}
+
+#[derive(Serialize)]
+struct Field {
+    name: &'static str,
+    required: bool,
+    value: &'static str,
+}
+
+fn all() -> All {
+    let described = |tag| Described {
+        tag: Text(tag),
+        fields: operate::fields(tag)
+            .iter()
+            .map(|field| Field {
+                name: field.name,
+                required: field.is_required,
+                value: field.value,
+            })
+            .collect(),
+    };
+    All {
+        items: TagName::ALL.into_iter().map(described).collect(),
+    }
+}
+
+impl Report for All {
+    fn show(&self, page: &mut Page) {
+        let mut table = Table::new(["TAG", "FIELD", "", "VALUE"]).shrinking(["VALUE"]);
+        for described in &self.items {
+            for field in &described.fields {
+                table.row([
+                    Cell::new(described.tag),
+                    Cell::new(field.name),
+                    Cell::new(if field.required { "required" } else { "" }),
+                    Cell::new(field.value),
+                ]);
+            }
+        }
+        page.table(table);
+    }
+}

@@ -1,0 +1,163 @@
+//! `bmdb work list`: what is held, by whom, since when.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
+use crate::paging::{List, Paging, key};
+use crate::watch::{Watch, interval as parse_interval};
+use bmdb_backoff::Seconds;
+use bmdb_model::work::{self, HeldFilter, HeldWork, STUCK_AFTER};
+use bmdb_model::{Fence, Lane, MachineId, Process, SessionId, connection};
+use serde::Serialize;
+use std::time::Duration;
+
+/// List what is being done now, by machine.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bmdb work list --watch
+  bmdb work list --stuck
+  bmdb work list --process ShepherdRecovery --held-for 10m")]
+pub(crate) struct ListArgs {
+    /// Only of this process.
+    #[arg(long, value_name = "PROCESS")]
+    process: Option<Process>,
+    /// Only by this session.
+    #[arg(long, value_name = "SESSION")]
+    session: Option<SessionId>,
+    /// Only what has been held for so long.
+    #[arg(long, value_name = "INTERVAL", value_parser = parse_interval)]
+    held_for: Option<Seconds>,
+    /// Only what is stuck: held for an hour.
+    #[arg(long, conflicts_with = "held_for")]
+    stuck: bool,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    at: Time,
+    #[serde(flatten)]
+    list: List<Held>,
+}
+
+/// Work that is held.
+#[derive(Debug, Serialize)]
+pub(crate) struct Held {
+    machine_id: Text<MachineId>,
+    process: Text<Process>,
+    lane: Text<Lane>,
+    session_id: Text<SessionId>,
+    component: String,
+    /// Whether the session's deadline is ahead.
+    live: bool,
+    fence: i64,
+    started_at: Time,
+    held_seconds: i64,
+    /// Since when it was due before it was claimed.
+    due_since: Option<Time>,
+    /// Which attempt in a row it is.
+    attempt: i64,
+}
+
+impl From<HeldWork> for Held {
+    fn from(work: HeldWork) -> Self {
+        Self {
+            machine_id: Text(work.machine),
+            process: Text(work.process),
+            lane: Text(work.lane),
+            session_id: Text(work.session),
+            component: work.component,
+            live: work.is_live,
+            fence: Fence::get(work.fence),
+            started_at: Time(work.started_at),
+            held_seconds: work.held_seconds,
+            due_since: work.due_since.map(Time),
+            attempt: work.failures + work.losses + 1,
+        }
+    }
+}
+
+impl ListArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let reader = context.reader().await?;
+        let filter = HeldFilter {
+            process: self.process.clone(),
+            session: self.session,
+            held_for: match self.stuck {
+                true => Some(STUCK_AFTER),
+                false => self.held_for.map(Duration::from),
+            },
+        };
+        let read = async || {
+            let at = reader
+                .read(async |conn| Ok(connection::clock(conn).await?))
+                .await?;
+            let list = self.paging.list(async |after, limit| {
+                let after = key(after.as_deref())?;
+                let page = reader.read(async |conn| {
+                    Ok(work::held(conn, &filter, after.as_ref(), limit.into()).await?)
+                });
+                Ok(List::of(page.await?))
+            });
+            Ok(Answer {
+                at: Time(at),
+                list: list.await?,
+            })
+        };
+        self.watch.show(context, read).await
+    }
+}
+
+impl Report for Answer {
+    fn show(&self, page: &mut Page) {
+        show_held(page, &self.list.items, self.at);
+        self.list.show_rest(page);
+    }
+}
+
+/// A table of held work, or that there is none.
+pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
+    if work.is_empty() {
+        page.note("Nothing is being done.");
+        return;
+    }
+    let columns = [
+        "MACHINE",
+        "PROCESS",
+        "FENCE",
+        "HELD",
+        "SINCE",
+        "WAITED",
+        "ATTEMPT",
+        "COMPONENT",
+        "SESSION",
+    ];
+    let mut table = Table::new(columns).shrinking(["COMPONENT"]);
+    for held in work {
+        let stuck = held.held_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
+        let time = Cell::number(interval(held.held_seconds));
+        let waited = held
+            .due_since
+            .map(|due| (held.started_at.0 - due.0).num_seconds());
+        let component = match held.live {
+            true => Cell::new(&held.component),
+            false => Cell::new(format_args!("{} (expired)", held.component)).tone(Tone::Bad),
+        };
+        table.row([
+            Cell::new(held.machine_id),
+            Cell::new(&held.process),
+            Cell::number(held.fence),
+            if stuck { time.tone(Tone::Bad) } else { time },
+            Cell::new(held.started_at.beside(now)),
+            waited.map_or(Cell::unknown(), |waited| Cell::number(interval(waited))),
+            Cell::number(held.attempt),
+            component,
+            Cell::new(held.session_id),
+        ]);
+    }
+    page.table(table);
+}

@@ -1,0 +1,396 @@
+//! What operators do and look at: each verb has its effect, leaves a trace, and says what is wrong.
+
+use crate::bmdb::bmdb;
+use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_testkit::TestDb;
+use serde_json::json;
+use std::time::Duration;
+
+const START: Process = Process::SHEPHERD_AGENT_START;
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Stage {
+    db: TestDb,
+    machine: MachineId,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let db = TestDb::new().await.unwrap();
+        let machine = db.machine().provided(&Provider::EQUINIX, "8d2b").planned();
+        let machine = machine.create().await.unwrap();
+        Self { db, machine }
+    }
+
+    /// Somebody holds the machine; the claim's fence.
+    async fn hold(&self) -> (SessionId, i64) {
+        let session = self.db.session(HOUR).await.unwrap();
+        let mut conn = self.db.connect().await.unwrap();
+        let claimed = work::claim_machine(&mut conn, self.machine, &START, session).await;
+        (session, claimed.unwrap().unwrap().fence.get())
+    }
+
+    async fn backoff(&self, failures: u32) {
+        let rest = format!(
+            "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
+                 failures = {failures}, last_interval_seconds = 600"
+        );
+        self.db.execute(&rest).await.unwrap();
+    }
+
+    async fn traces(&self) -> Vec<String> {
+        let traces =
+            "SELECT concat_ws('|', verb, operator, reason) FROM operator_action ORDER BY action_id";
+        self.db.rows(traces).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    let (prefix, name) = (&id[..8], "Equinix/8d2b");
+    bmdb(&s.db)
+        .args(["machine", "hold", prefix])
+        .fails_with(2, "--reason");
+    let held = bmdb(&s.db)
+        .args([
+            "machine", "hold", name, "--reason", "fan", "--as", "ann@desk", "--json",
+        ])
+        .run();
+    assert_eq!(held.json(), json!({"machine_id": id}));
+    let reasons = s.db.rows("SELECT reason FROM machine_hold").await.unwrap();
+    assert_eq!(reasons, ["fan"]);
+    bmdb(&s.db).args(["machine", "release", prefix]).run();
+    bmdb(&s.db)
+        .args(["machine", "release", &id])
+        .fails_with(4, "is not on hold");
+
+    let delete = ["machine", "delete", name, "--reason", "scrapped"];
+    bmdb(&s.db).args(delete).fails_with(2, "--yes");
+    let (_, fence) = s.hold().await;
+    bmdb(&s.db)
+        .args(delete)
+        .args(["--yes"])
+        .fails_with(4, "has work in progress");
+    let fence = fence.to_string();
+    bmdb(&s.db)
+        .args([
+            "work",
+            "release",
+            &id,
+            "ShepherdAgentStart",
+            "--if-fence",
+            &fence,
+            "--reason",
+            "gone",
+            "--yes",
+        ])
+        .run();
+    bmdb(&s.db).args(delete).args(["--yes"]).run();
+    bmdb(&s.db)
+        .args(delete)
+        .args(["--yes"])
+        .fails_with(3, "Equinix has no machine");
+    assert_eq!(
+        s.traces().await,
+        [
+            "HoldMachine|ann@desk|fan",
+            "ReleaseMachine|tester",
+            "ReleaseWork|tester|gone",
+            "DeleteMachine|tester|scrapped",
+        ]
+    );
+    let history = bmdb(&s.db).args(["history", &id]).run().stdout;
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines.len(), 5, "{history}");
+    assert!(
+        lines[0].contains("DeleteMachine by tester: scrapped"),
+        "{history}"
+    );
+}
+
+#[tokio::test]
+async fn tags_are_set_by_fields_and_unset_with_a_reason() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    let set = |args: &[&str]| bmdb(&s.db).args(["tag", "set", &id]).args(args);
+    set(&["provided", "location=fra2", "status=Running"]).run();
+    set(&["agent_started", "public_key=hex:00ff"]).run();
+    let tags = "SELECT provider_location, provider_status, agent_public_key
+                FROM machine_provided JOIN machine_agent_started USING (machine_id)";
+    assert_eq!(s.db.rows(tags).await.unwrap(), ["fra2|Running|\\x00ff"]);
+    for (args, why) in [
+        (
+            &["colour", "a=b"][..],
+            "the tags are provided, agent_started",
+        ),
+        (
+            &["provided", "rack=7"],
+            "no field \"rack\"; its fields are provider, provider_id",
+        ),
+        (&["provided", "rack"], "FIELD=VALUE"),
+        (&["provided"], "nothing to set"),
+        (&["hardware_report", "report=@/nowhere"], "/nowhere"),
+    ] {
+        set(args).fails_with(2, why);
+    }
+    let unset = ["tag", "unset", &id, "agent_started"];
+    bmdb(&s.db)
+        .args(unset)
+        .args(["--yes"])
+        .fails_with(2, "--reason");
+    bmdb(&s.db)
+        .args(unset)
+        .args(["--reason", "r"])
+        .fails_with(2, "--yes");
+    let unset = [
+        "tag",
+        "unset",
+        &id,
+        "agent_started",
+        "--reason",
+        "reinstalled",
+        "--yes",
+        "--json",
+    ];
+    let done = bmdb(&s.db).args(unset).run().json();
+    assert_eq!(
+        done,
+        json!({"machine_id": id, "tag": "agent_started", "set": false})
+    );
+    bmdb(&s.db)
+        .args(unset)
+        .fails_with(3, "does not have the tag");
+    assert_eq!(
+        s.traces().await,
+        [
+            "SetTag|tester",
+            "SetTag|tester",
+            "UnsetTag|tester|reinstalled"
+        ]
+    );
+    let listed = bmdb(&s.db).args(["tag", "list", "--json"]).run().json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    let (session, fence) = s.hold().await;
+    let list = bmdb(&s.db).args(["work", "list", "--json"]).run();
+    insta::assert_json_snapshot!("work_list", without(list.redacted(), "held_seconds"));
+    let table = bmdb(&s.db).args(["work", "list"]).run().stdout;
+    assert!(
+        table.contains(&id) && table.contains(&session.to_string()),
+        "{table}"
+    );
+    let stuck = bmdb(&s.db)
+        .args(["work", "list", "--stuck", "--json"])
+        .run()
+        .json();
+    assert_eq!(stuck["items"], json!([]));
+
+    let release = |fence: i64| {
+        let fence = fence.to_string();
+        bmdb(&s.db).args([
+            "work",
+            "release",
+            &id,
+            "ShepherdAgentStart",
+            "--reason",
+            "hangs",
+            "--yes",
+            "--json",
+            "--if-fence",
+            &fence,
+        ])
+    };
+    release(fence + 1).fails_with(4, &format!("is held under fence {fence} now"));
+    insta::assert_json_snapshot!("work_release", release(fence).run().redacted());
+    release(fence).fails_with(3, "nobody holds ShepherdAgentStart");
+    assert_eq!(s.traces().await, ["ReleaseWork|tester|hangs"]);
+    assert_eq!(
+        s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
+        ["Canceled"]
+    );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_shown_and_ended() {
+    let s = Stage::new().await;
+    let (session, _) = s.hold().await;
+    let id = session.to_string();
+    let list = bmdb(&s.db).args(["session", "list", "--json"]).run();
+    insta::assert_json_snapshot!("session_list", list.redacted());
+    let show = bmdb(&s.db).args(["session", "show", &id, "--json"]).run();
+    insta::assert_json_snapshot!("session_show", without(show.redacted(), "held_seconds"));
+    bmdb(&s.db).args(["session", "show", &id]).run();
+    let nobody = MachineId::random().to_string();
+    bmdb(&s.db)
+        .args(["session", "show", &nobody])
+        .fails_with(3, "there is no session");
+
+    let end = ["session", "end", &id, "--reason", "hangs", "--json"];
+    bmdb(&s.db).args(end).fails_with(2, "--yes");
+    let ended = bmdb(&s.db).args(end).args(["--yes"]).run();
+    insta::assert_json_snapshot!("session_end", ended.redacted());
+    bmdb(&s.db)
+        .args(end)
+        .args(["--yes"])
+        .fails_with(3, "there is no session");
+    assert_eq!(
+        s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
+        ["Expired"]
+    );
+    assert_eq!(s.traces().await, ["EndSession|tester|hangs"]);
+}
+
+#[tokio::test]
+async fn backoffs_are_listed_cut_short_and_cleared() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    s.backoff(3).await;
+    let list = bmdb(&s.db).args(["backoff", "list", "--json"]).run();
+    insta::assert_json_snapshot!("backoff_list", list.redacted());
+    let change = |verb: &str| {
+        bmdb(&s.db).args([
+            "backoff",
+            verb,
+            &id,
+            "ShepherdAgentStart",
+            "--reason",
+            "mended",
+            "--json",
+        ])
+    };
+    insta::assert_json_snapshot!("backoff_change", change("retry-now").run().redacted());
+    change("retry-now").fails_with(3, "has passed already");
+    let expired = bmdb(&s.db)
+        .args(["backoff", "list", "--expired", "--json"])
+        .run()
+        .json();
+    assert_eq!(expired["items"][0]["failures"], 3);
+    change("clear").fails_with(2, "--yes");
+    change("clear").args(["--yes"]).run();
+    change("clear")
+        .args(["--yes"])
+        .fails_with(3, "has no backoff");
+    s.hold().await;
+    s.backoff(1).await;
+    change("clear")
+        .args(["--yes"])
+        .fails_with(4, "is at work on");
+    assert_eq!(
+        s.traces().await,
+        ["RetryNow|tester|mended", "ClearBackoff|tester|mended"]
+    );
+}
+
+#[tokio::test]
+async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    let attempts = format!(
+        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at,
+                                   outcome, cause, repeats, interval_seconds)
+         VALUES ('{id}', 1, 3, 'ShepherdAgentStart', gen_random_uuid(), now() - interval '3 h', now() - interval '1 h',
+                 'Failed', E'no\\nanswer\\x1b[31m', 2, 600),
+                ('{id}', 4, 4, 'ShepherdAgentStart', gen_random_uuid(), now() - interval '50 min', now() - interval '40 min',
+                 'Finished', NULL, 0, NULL)"
+    );
+    s.db.execute(&attempts).await.unwrap();
+    bmdb(&s.db)
+        .args(["machine", "hold", &id, "--reason", "fan"])
+        .run();
+    s.hold().await;
+    let history = bmdb(&s.db).args(["history", &id, "--json"]).run();
+    insta::assert_json_snapshot!("history", history.redacted());
+    let text = bmdb(&s.db).args(["history", &id]).run().stdout;
+    assert!(
+        text.contains("Failed ×3") && text.contains(": no answer [31m"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text}");
+
+    let first = bmdb(&s.db)
+        .args(["history", &id, "--limit", "1", "--json"])
+        .run()
+        .json();
+    assert_eq!(
+        first["items"].as_array().unwrap().len(),
+        2,
+        "what goes on comes on top"
+    );
+    let next = first["next"].as_str().unwrap();
+    let second = bmdb(&s.db)
+        .args(["history", &id, "--limit", "1", "--json", "--after", next])
+        .run()
+        .json();
+    assert_eq!(second["items"][0]["outcome"], "Finished");
+    bmdb(&s.db)
+        .args(["history", &id, "--after", "x"])
+        .fails_with(2, "is no place in this list");
+    bmdb(&s.db)
+        .args(["history", "ffff"])
+        .fails_with(3, "no machine's id begins with");
+}
+
+#[tokio::test]
+async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
+    let s = Stage::new().await;
+    let id = s.machine.to_string();
+    let open = bmdb(&s.db)
+        .args(["why", &id, "ShepherdAgentStart", "--json"])
+        .run();
+    insta::assert_json_snapshot!("why_open", open.redacted());
+    let tag = bmdb(&s.db)
+        .args(["why", "Equinix/8d2b", "ShepherdRecovery"])
+        .run()
+        .stdout;
+    assert!(
+        tag.contains("it lacks the tag machine_agent_started"),
+        "{tag}"
+    );
+    s.backoff(4).await;
+    let rests = bmdb(&s.db)
+        .args(["why", &id, "ShepherdAgentStart", "--json"])
+        .run()
+        .json();
+    assert_eq!(
+        (&rests["open"], &rests["gates"]["ready"]["open"]),
+        (&json!(false), &json!(false))
+    );
+    let sentence = rests["gates"]["ready"]["sentences"][0].as_str().unwrap();
+    assert!(
+        sentence.contains("after 4 failures in a row, last because of \"no answer\""),
+        "{sentence}"
+    );
+    bmdb(&s.db)
+        .args(["why", "ffff", "ShepherdAgentStart"])
+        .fails_with(3, "no machine");
+    bmdb(&s.db)
+        .args(["why", &id, "no process"])
+        .fails_with(2, "no valid process name");
+}
+
+/// The same with `[seconds]` in the place of what differs from run to run.
+fn without(mut value: serde_json::Value, field: &str) -> serde_json::Value {
+    fn visit(value: &mut serde_json::Value, field: &str) {
+        match value {
+            serde_json::Value::Object(object) => {
+                for (name, value) in object {
+                    match name == field {
+                        true => *value = "[seconds]".into(),
+                        false => visit(value, field),
+                    }
+                }
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| visit(item, field)),
+            _ => {}
+        }
+    }
+    visit(&mut value, field);
+    value
+}
