@@ -59,7 +59,7 @@ mod tests {
         let text = "const A: &str = include_str!(\"../migrations/a.sql\");";
         assert!(lines("bmdb-model/src/lib.rs", text).is_empty());
         let text = "const A: &str = include_str!(\"../sql/a.sql\");";
-        assert!(lines("bmdb-model/src/work/claim.rs", text).is_empty());
+        assert!(lines("bmdb-model/src/migration/change.rs", text).is_empty());
         let text = "const A: &str = include_str!(\"../../x\");";
         assert!(lines("xtask/src/main.rs", text).is_empty());
         assert!(lines("bmdb-core/tests/it/main.rs", text).is_empty());
