@@ -5,8 +5,8 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::{
-    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session, stats,
-    tag, why, work,
+    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session,
+    stats, tag, why, work,
 };
 use clap::{Parser, Subcommand};
 
