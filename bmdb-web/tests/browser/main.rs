@@ -1,5 +1,6 @@
 //! The console as people meet it: in a real browser, every page, by mouse and by keyboard.
 
+#![allow(clippy::print_stdout, reason = "what is not tested is told")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod driver;
