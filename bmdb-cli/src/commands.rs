@@ -5,8 +5,8 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::{
-    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session, stats,
-    tag, why, work,
+    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session,
+    stats, tag, why, work,
 };
 use clap::{Parser, Subcommand};
 
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Migrate(migrate::Migrate),
     #[command(subcommand)]
     Machine(machine::Machine),
+    Run(Box<run::Run>),
     #[command(subcommand)]
     Tag(tag::Tag),
     #[command(subcommand)]
@@ -47,7 +48,6 @@ pub(crate) enum Command {
     Backoff(backoff::Backoff),
     History(history::History),
     Why(why::Why),
-    Run(Box<run::Run>),
     Stats(stats::Stats),
     Janitor(janitor::Janitor),
     Replan(replan::Replan),
@@ -61,13 +61,13 @@ impl Command {
         match self {
             Self::Migrate(migrate) => migrate.run(context).await,
             Self::Machine(machine) => machine.run(context).await,
+            Self::Run(run) => run.run(context).await,
             Self::Tag(tag) => tag.run(context).await,
             Self::Session(session) => session.run(context).await,
             Self::Work(work) => work.run(context).await,
             Self::Backoff(backoff) => backoff.run(context).await,
             Self::History(history) => history.run(context).await,
             Self::Why(why) => why.run(context).await,
-            Self::Run(run) => run.run(context).await,
             Self::Stats(stats) => stats.run(context).await,
             Self::Janitor(janitor) => janitor.run(context).await,
             Self::Replan(replan) => replan.run(context).await,
@@ -89,14 +89,13 @@ impl Command {
     /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.
     pub(crate) const fn handles_signals(&self) -> bool {
         match self {
-            Self::Run(_) => true,
             Self::Stats(stats) => stats.watch.is_on(),
+            Self::Machine(machine) => machine.watches(),
             Self::Session(session) => session.is_watching(),
             Self::Work(work) => work.is_watching(),
             Self::Backoff(backoff) => backoff.is_watching(),
-            Self::Machine(machine) => machine.watches(),
             Self::Janitor(janitor) => janitor.runs_for_good(),
-            Self::Serve(_) => true,
+            Self::Run(_) | Self::Serve(_) => true,
             _ => false,
         }
     }
@@ -116,7 +115,6 @@ fn after_help() -> String {
 Examples:
   bmdb migrate up               set up or upgrade the database
   bmdb machine import FILE      bring machines in
-  bmdb run --help               run a command for each machine that is due
   bmdb stats --watch            the fleet in numbers, again and again
   bmdb stats --json | jq .      the same for programs
 

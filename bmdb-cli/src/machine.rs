@@ -18,11 +18,11 @@ use serde::Serialize;
 pub(crate) enum Machine {
     Import(import::Import),
     Create(create::Create),
+    List(list::ListMachines),
+    Show(show::Show),
     Hold(hold::Hold),
     Release(hold::Release),
     Delete(hold::Delete),
-    List(list::ListMachines),
-    Show(show::Show),
 }
 
 impl Machine {
@@ -30,11 +30,11 @@ impl Machine {
         match self {
             Self::Import(import) => import.run(context).await,
             Self::Create(create) => create.run(context).await,
+            Self::List(list) => list.run(context).await,
+            Self::Show(show) => show.run(context).await,
             Self::Hold(hold) => hold.run(context).await,
             Self::Release(release) => release.run(context).await,
             Self::Delete(delete) => delete.run(context).await,
-            Self::List(list) => list.run(context).await,
-            Self::Show(show) => show.run(context).await,
         }
     }
 

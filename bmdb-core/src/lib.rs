@@ -112,5 +112,9 @@ pub use url::{DatabaseUrl, UrlError};
 pub use work::Work;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("guide.md")]
+struct LibraryGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("project.md")]
 struct Readme;

@@ -2,7 +2,9 @@
 
 mod claims;
 mod files;
+mod links;
 mod manifests;
+mod packaged;
 mod source;
 mod text;
 mod tokens;
@@ -54,10 +56,12 @@ pub(crate) fn run() -> Done {
     let files = files::read_all(&root).map_err(Failure::check)?;
     let mut findings = manifests::check(&files)?;
     findings.extend(claims::check(&files));
+    findings.extend(links::check(&root, &files));
     for (path, text) in &files {
         findings.extend(text::check(path, text));
         if path.ends_with(".rs") {
             findings.extend(source::check(path, text));
+            findings.extend(packaged::check(path, text));
         }
     }
     findings.extend(text::stale_exceptions(&files));

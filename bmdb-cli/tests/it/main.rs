@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod bmdb;
+mod docs;
 mod exit_codes;
 mod fleet;
 mod janitor;

@@ -30,6 +30,8 @@ fn document(app: &App, page: &Page) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (page.title) " · bmdb" }
+                // None, or browsers ask for one.
+                link rel="icon" href="data:,";
                 link rel="stylesheet" href=(links.asset(&STYLESHEET.name));
                 script src=(links.asset(&SCRIPT.name)) defer {}
             }

@@ -1,0 +1,204 @@
+//! The shell of a person who follows a document from its top: what was exported and where one went
+//! stays from block to block, and what runs in the background ends with it.
+
+use super::output::fits;
+use super::page::{Block, How};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nobody who tries a document waits for longer.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How often a program is looked at that runs on.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Shell {
+    folder: PathBuf,
+    environment: Vec<(String, OsString)>,
+    /// What stands in a document, and what is meant here: an address that is free.
+    replaced: Vec<(String, String)>,
+    background: Vec<Running>,
+    started: usize,
+}
+
+/// A shell in a process group of its own, and where its output goes.
+struct Running {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Shell {
+    /// One that begins in this empty folder.
+    pub(super) fn new(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder.join("home"))?;
+        fs::write(
+            folder.join("folder"),
+            folder.join("home").to_string_lossy().as_bytes(),
+        )?;
+        fs::write(folder.join("exports"), "")?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            environment: Vec::new(),
+            replaced: Vec::new(),
+            background: Vec::new(),
+            started: 0,
+        })
+    }
+
+    pub(super) fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    pub(super) fn replace(&mut self, written: &str, meant: String) {
+        self.replaced.push((written.to_owned(), meant));
+    }
+
+    /// Runs a block as it says, and compares what it prints and how it ends with what is written.
+    pub(super) fn run(&mut self, block: &Block) -> Result<(), String> {
+        let mut running = self.start(&block.commands).map_err(|e| e.to_string())?;
+        match block.how {
+            How::Skip(_) => Err("it was to be skipped".into()),
+            How::Exit(code) => running.ends_with(code, block.prints.as_deref()),
+            How::Watch => {
+                running.until_printed(block.prints.as_deref())?;
+                running.interrupted()
+            }
+            How::Background => {
+                let printed = running.until_printed(block.prints.as_deref());
+                self.background.push(running);
+                printed
+            }
+        }
+    }
+
+    fn start(&mut self, commands: &str) -> io::Result<Running> {
+        self.started += 1;
+        let script = self.folder.join(format!("{}.sh", self.started));
+        let output = self.folder.join(format!("{}.out", self.started));
+        let meant = |text: &str| {
+            let replaced = self.replaced.iter();
+            replaced.fold(text.to_owned(), |text, (written, meant)| {
+                text.replace(written, meant)
+            })
+        };
+        // `set -e`: a document promises that each of its commands works, not only the last.
+        let state = self.folder.display();
+        let before = format!(
+            ". {state}/exports\ncd \"$(cat {state}/folder)\"\n\
+             trap 'code=$?; export -p >{state}/exports; pwd >{state}/folder; exit $code' EXIT\nset -eu\n"
+        );
+        fs::write(&script, before + &meant(commands))?;
+        let mut command = Command::new("sh");
+        command
+            .arg(&script)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(&output)?)
+            .stderr(File::options().append(true).open(&output)?)
+            .process_group(0);
+        let child = command.spawn()?;
+        Ok(Running { child, output })
+    }
+}
+
+impl Running {
+    fn printed(&self) -> String {
+        let bytes = fs::read(&self.output).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn ends_with(&mut self, code: i32, expected: Option<&str>) -> Result<(), String> {
+        let status = self.end(LIMIT)?;
+        let printed = self.printed();
+        if status.code() != Some(code) {
+            return Err(format!(
+                "{status} instead of exit status {code}, after\n{printed}"
+            ));
+        }
+        match expected {
+            Some(expected) if !fits(expected, &printed) => Err(differs(expected, &printed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until what is printed begins as it should.
+    fn until_printed(&mut self, expected: Option<&str>) -> Result<(), String> {
+        let expected = expected.ok_or("write behind it, as `console`, what it prints")?;
+        let begins = format!("{expected}\n…");
+        let since = Instant::now();
+        loop {
+            let ended = self.child.try_wait().map_err(|e| e.to_string())?;
+            let printed = self.printed();
+            match ended {
+                Some(status) => return Err(format!("it ended, {status}, after\n{printed}")),
+                None if fits(&begins, &printed) => return Ok(()),
+                None if since.elapsed() > LIMIT => return Err(differs(expected, &printed)),
+                None => thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// Ends it as Control-C does, which is no failure of a program that runs until then.
+    fn interrupted(&mut self) -> Result<(), String> {
+        self.signal(Signal::SIGINT);
+        let status = self.end(LIMIT)?;
+        let by_signal = status.signal() == Some(Signal::SIGINT as i32);
+        if by_signal || matches!(status.code(), Some(0 | 130)) {
+            return Ok(());
+        }
+        Err(format!(
+            "{status} when interrupted, after\n{}",
+            self.printed()
+        ))
+    }
+
+    fn end(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
+                return Ok(status);
+            }
+            if since.elapsed() > limit {
+                return Err(format!(
+                    "it runs for longer than {limit:?}, after\n{}",
+                    self.printed()
+                ));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            // A group that is gone needs no signal.
+            let _ = killpg(Pid::from_raw(group), signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.signal(Signal::SIGTERM);
+            if self.end(Duration::from_secs(5)).is_err() {
+                self.signal(Signal::SIGKILL);
+                let _ = self.child.wait();
+            }
+        }
+    }
+}
+
+fn differs(expected: &str, printed: &str) -> String {
+    format!("what is printed does not fit; expected\n{expected}\nprinted\n{printed}")
+}

@@ -1,0 +1,193 @@
+//! A headless Chromium, by way of chromedriver.
+
+use axum::http::Method;
+use fantoccini::ClientBuilder;
+use fantoccini::client::Client;
+use fantoccini::error::CmdError;
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use hyper_util::client::legacy::connect::HttpConnector;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::{Value, json};
+use std::env;
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use url::{ParseError, Url};
+
+/// What has to be installed for these tests, and how.
+pub(crate) const INSTALL: &str = "apt-get install chromium chromium-driver";
+
+/// A running chromedriver, and the browser that it drives.
+pub(crate) struct Driver {
+    process: Child,
+    browser: Option<Client>,
+}
+
+impl Driver {
+    /// Starts both; `None` where they are not installed.
+    pub(crate) async fn start() -> Result<Option<Self>, Box<dyn Error>> {
+        let browsers = ["chromium", "chromium-browser", "google-chrome"];
+        let browser = browsers.iter().find_map(|name| installed(name));
+        let (Some(chromium), Some(chromedriver)) = (browser, installed("chromedriver")) else {
+            return Ok(None);
+        };
+        let mut process = Command::new(chromedriver)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let said = process.stdout.take();
+        let mut driver = Self {
+            process,
+            browser: None,
+        };
+        let port = port(BufReader::new(said.ok_or("no output")?))?;
+        let chromedriver = format!("http://127.0.0.1:{port}");
+        let browser = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities(&chromium.to_string_lossy()))
+            .connect(&chromedriver)
+            .await?;
+        driver.browser = Some(browser);
+        Ok(Some(driver))
+    }
+
+    pub(crate) fn browser(&self) -> &Client {
+        self.browser.as_ref().expect("it is there until the end")
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(crate) async fn chromium(
+        &self,
+        command: &str,
+        parameters: Value,
+    ) -> Result<Value, CmdError> {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.vendor("goog/cdp/execute", body).await
+    }
+
+    /// What the browser complained about since it was last asked, a page's scripts and policies included.
+    pub(crate) async fn complaints(&self) -> Result<Vec<String>, CmdError> {
+        let log = self.vendor("se/log", json!({ "type": "browser" })).await?;
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let message = |entry: &Value| entry["message"].as_str().unwrap_or("?").to_owned();
+        Ok(entries.iter().map(message).collect())
+    }
+
+    /// How many pixels a page has to itself, which may be fewer than a window must have.
+    pub(crate) async fn size(&self, width: u32, height: u32) -> Result<(), CmdError> {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.chromium("Emulation.setDeviceMetricsOverride", size)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether the reader likes it dark.
+    pub(crate) async fn dark(&self, dark: bool) -> Result<(), CmdError> {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let media = json!({ "media": "", "features": features });
+        self.chromium("Emulation.setEmulatedMedia", media).await?;
+        Ok(())
+    }
+
+    /// Whether pages may run scripts.
+    pub(crate) async fn scripts(&self, allowed: bool) -> Result<(), CmdError> {
+        let switch = json!({ "value": !allowed });
+        self.chromium("Emulation.setScriptExecutionDisabled", switch)
+            .await?;
+        Ok(())
+    }
+
+    async fn vendor(&self, path: &'static str, body: Value) -> Result<Value, CmdError> {
+        self.browser().issue_cmd(Vendor { path, body }).await
+    }
+
+    /// Ends the browser, then chromedriver.
+    pub(crate) async fn end(mut self) -> Result<(), CmdError> {
+        match self.browser.take() {
+            Some(browser) => browser.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// A browser that is still there, as in a panic, is ended by chromedriver when that is asked to end.
+    fn drop(&mut self) {
+        if let Ok(id) = i32::try_from(self.process.id()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        let since = Instant::now();
+        while !matches!(self.process.try_wait(), Ok(Some(_))) {
+            if since.elapsed() > Duration::from_secs(5) {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                break;
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Where `PATH` has the program.
+fn installed(name: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    let mut programs = env::split_paths(&folders).map(|folder| folder.join(name));
+    programs.find(|program| program.is_file())
+}
+
+/// The port that chromedriver has found, from what it prints when it is ready.
+fn port(said: impl BufRead) -> Result<u16, Box<dyn Error>> {
+    for line in said.lines() {
+        let line = line?;
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return Ok(port.trim_end_matches('.').parse()?);
+        }
+    }
+    Err("chromedriver ended before it was ready".into())
+}
+
+fn capabilities(chromium: &str) -> Capabilities {
+    let mut arguments = vec![
+        "--headless=new",
+        "--hide-scrollbars",
+        "--disable-gpu",
+        "--lang=en-US",
+    ];
+    // Its sandbox refuses root, and the pages are our own.
+    if geteuid().is_root() {
+        arguments.push("--no-sandbox");
+    }
+    let mut capabilities = Capabilities::new();
+    let options = json!({ "binary": chromium, "args": arguments });
+    capabilities.insert("goog:chromeOptions".to_owned(), options);
+    capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
+    capabilities
+}
+
+/// A command that only this driver knows.
+#[derive(Debug)]
+struct Vendor {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Vendor {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!(
+            "session/{}/{}",
+            session.unwrap_or_default(),
+            self.path
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
+}

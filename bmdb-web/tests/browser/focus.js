@@ -1,0 +1,12 @@
+// What has the keyboard's focus: what it is, and whether one can see that it has.
+const at = document.activeElement;
+if (!at || at === document.body) return null;
+const style = getComputedStyle(at);
+const isOutlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+const place = at.closest("nav") ? "nav" : at.closest("table") ? "table" : at.closest("form") ? "form" : "page";
+return {
+  place,
+  what: `<${at.tagName.toLowerCase()}> ${(at.textContent || at.name || at.id || "").trim().slice(0, 40)}`,
+  leads: at.pathname || "",
+  visible: isOutlined || style.boxShadow !== "none",
+};
