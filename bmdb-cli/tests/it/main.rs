@@ -13,7 +13,7 @@ mod migrate;
 mod operate;
 mod output;
 mod reference;
-mod schemas;
 mod run;
+mod schemas;
 mod serve;
 mod stats;
