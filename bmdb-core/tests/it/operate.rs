@@ -443,7 +443,10 @@ async fn the_explanation_names_what_shuts_each_gate_and_what_opens_it() {
     let work = s.claim_one().await;
     let mate = why(&ACCESS).await;
     assert!(!mate.free.is_open && mate.free.since.is_some());
-    assert_eq!(mate.verdict, "ShepherdAccess is not begun: somebody is at work.");
+    assert_eq!(
+        mate.verdict,
+        "ShepherdAccess is not begun: somebody is at work."
+    );
     let at_work = format!(
         "test has been at work on ShepherdAgentStart, which shares the lane shepherd with it, since "
     );
