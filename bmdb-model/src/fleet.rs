@@ -2,7 +2,7 @@
 //!
 //! A page reads a bounded number of rows whatever the size of the fleet. It goes down the index that
 //! fits the filters best, in that index's order, and looks at [`CANDIDATES`] entries at most; where too
-//! few of them fit, it says where to go on. Which index that is, is [`source`]'s.
+//! few of them fit, it says where to go on. Which index that is, `source.rs` says.
 
 mod cursor;
 mod filter;

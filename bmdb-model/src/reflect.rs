@@ -1,7 +1,7 @@
 //! Tag tables found in the database itself: bmdb's own and those of whoever builds on it.
 //!
 //! What is read through them is text, made by the server: this crate knows neither the tables nor the
-//! types of their columns. Their names become part of statements, so these are no [`statement!`]s but
+//! types of their columns. Their names become part of statements, so these are no texts that are fixed, but
 //! put together from names that the server has quoted.
 
 use crate::statement::statement;
