@@ -25,6 +25,8 @@ pub(crate) const INSTALL: &str = "apt-get install chromium chromium-driver";
 pub(crate) struct Driver {
     process: Child,
     browser: Option<Client>,
+    /// The browser's process, which outlives chromedriver where nobody has ended it.
+    chromium: Option<i32>,
 }
 
 impl Driver {
@@ -45,6 +47,7 @@ impl Driver {
         let mut driver = Self {
             process,
             browser: None,
+            chromium: None,
         };
         let port = port(BufReader::new(said.ok_or("no output")?))?;
         let chromedriver = format!("http://127.0.0.1:{port}");
@@ -52,6 +55,11 @@ impl Driver {
             .capabilities(capabilities(&chromium.to_string_lossy()))
             .connect(&chromedriver)
             .await?;
+        let id = browser
+            .capabilities()
+            .and_then(|told| told.get("goog:processID"));
+        let id = id.and_then(Value::as_i64);
+        driver.chromium = id.and_then(|id| i32::try_from(id).ok());
         driver.browser = Some(browser);
         Ok(Some(driver))
     }
@@ -118,8 +126,11 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// A browser that is still there, as in a panic, is ended by chromedriver when that is asked to end.
+    /// After a panic the browser is still there.
     fn drop(&mut self) {
+        if let (Some(_), Some(id)) = (&self.browser, self.chromium) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
         if let Ok(id) = i32::try_from(self.process.id()) {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }

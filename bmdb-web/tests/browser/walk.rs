@@ -212,11 +212,10 @@ pub(crate) async fn without_scripts(
         .await?
         .click()
         .await?;
-    let address = browser.current_url().await?;
-    if !address
-        .query()
-        .is_some_and(|query| query.contains("provider=Lumen"))
-    {
+    let filtered = Locator::Css("main form select[name=provider] option[value=Lumen][selected]");
+    let shown = browser.wait().at_most(Duration::from_secs(10));
+    if shown.for_element(filtered).await.is_err() {
+        let address = browser.current_url().await?;
         wrong.push(format!("the filter leads to {address}"));
     }
     driver.scripts(true).await?;
