@@ -5,6 +5,7 @@
 //! and what will open it and when. All of it is read, nothing is written or locked; read it in a snapshot
 //! of its own, such as a transaction of `bmdb_core::Reader`.
 
+mod planned;
 mod reflect;
 mod view;
 
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use planned::Planned;
 
 /// A process on a machine, whether it has a work item, a workflow or a definition or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -429,41 +431,5 @@ fn past(machine: MachineId, process: Process, last: LastRow) -> PastAttempt {
         cause,
         repeats,
         interval_seconds: interval,
-    }
-}
-
-/// What an item says, for comparing it with what the view says.
-struct Planned<'a> {
-    is_eligible: bool,
-    planned: Option<When>,
-    provider: Option<&'a Provider>,
-    is_time_driven: bool,
-    moves_lane: bool,
-}
-
-impl Planned<'_> {
-    /// Whether planning the machine now would change the item.
-    fn differs_from(&self, said: &Said, on_hold: bool, now: DateTime<Utc>) -> bool {
-        let listed = match said.view {
-            View::Unusable(_) => return false,
-            View::Lists(when) => Some(when),
-            View::None | View::DoesNotList => None,
-        };
-        if self.is_eligible != (listed.is_some() && !on_hold) || self.moves_lane {
-            return true;
-        }
-        let (Some(listed), Some(planned)) = (listed, self.planned) else {
-            return false;
-        };
-        if said.provider.is_some() && said.provider.as_ref() != self.provider {
-            return true;
-        }
-        match (listed, planned) {
-            // Ready at once keeps an item's place in the queue.
-            (When::AtOnce, planned) => !planned.has_come(now),
-            // Heartbeats move the deadline and are not planned: too early is as it should be.
-            (When::At(listed), When::At(planned)) if self.is_time_driven => planned > listed,
-            (listed, planned) => listed != planned,
-        }
     }
 }

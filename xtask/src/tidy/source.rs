@@ -67,13 +67,12 @@ fn model(path: &str, tokens: &[Token]) -> Vec<Finding> {
 
 /// The console watches: it has a `Reader`, and nothing that could write.
 fn web(path: &str, tokens: &[Token]) -> Vec<Finding> {
-    let writes = ["Bmdb", "Session", "Tx"];
-    let writing = tokens
-        .iter()
-        .filter(|token| writes.iter().any(|name| token.is(name)));
     let fix = "read through `bmdb_core::Reader`; what writes is a command of bmdb-cli";
+    let writing = ["Bmdb", "Session", "Tx"]
+        .into_iter()
+        .flat_map(|name| items_of(tokens, "bmdb_core", name));
     writing
-        .map(|token| Finding::new(path, token.line, "web writes nothing", fix))
+        .map(|line| Finding::new(path, line, "web writes nothing", fix))
         .collect()
 }
 
