@@ -11,7 +11,7 @@ use bmdb_model::{MachineId, Process, SessionId, connection, operator};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Show what happened on a machine, newest first: attempts, and what was done by hand.
+/// Show what happened on a machine, newest first: attempts, and acts of people.
 ///
 /// Equal failures in a row are one entry. The history of a deleted machine is there under its whole id.
 #[derive(clap::Args)]

@@ -29,7 +29,12 @@ pub(crate) struct OperatorWithReason {
 #[derive(Args)]
 struct Identity {
     /// Who does this; the default is user@host.
-    #[arg(long = "as", value_name = "WHO", env = "BMDB_OPERATOR")]
+    #[arg(
+        long = "as",
+        value_name = "WHO",
+        env = "BMDB_OPERATOR",
+        hide_env_values = true
+    )]
     who: Option<String>,
 }
 

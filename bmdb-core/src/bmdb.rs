@@ -121,7 +121,10 @@ impl Bmdb {
             tally,
             ..
         } = &*self.component;
-        janitor::take_turn(pool, upkeep, tally).await
+        let turn = janitor::take_turn(pool, upkeep, tally).await;
+        // Whoever takes one turn may end right after it.
+        self.component.tell_if_over().await;
+        turn
     }
 
     /// What a turn of the janitor would do now. Writes and locks nothing; reads all of the history

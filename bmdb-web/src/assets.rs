@@ -1,4 +1,4 @@
-//! The stylesheet and the script: compiled in, and named by what is in them.
+//! The stylesheet, the script and the icon: compiled in, and named by what is in them.
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -21,6 +21,9 @@ pub(crate) static STYLESHEET: LazyLock<Asset> =
 pub(crate) static SCRIPT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("js", "text/javascript", include_str!("assets/console.js")));
 
+pub(crate) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("svg", "image/svg+xml", include_str!("assets/icon.svg")));
+
 impl Asset {
     fn new(extension: &str, content_type: &'static str, text: &'static str) -> Self {
         Self {
@@ -40,7 +43,7 @@ fn fnv(text: &str) -> u64 {
 
 /// A file by its name, that of another version excepted.
 pub(crate) async fn serve(State(app): State<App>, Path(file): Path<String>) -> Response {
-    let found = [&*STYLESHEET, &*SCRIPT]
+    let found = [&*STYLESHEET, &*SCRIPT, &*ICON]
         .into_iter()
         .find(|asset| asset.name == file);
     let Some(asset) = found else {

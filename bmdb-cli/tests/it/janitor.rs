@@ -60,6 +60,8 @@ async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
     documented("bmdb janitor --once", &turn);
     insta::assert_json_snapshot!("janitor_turn", turn.redacted());
     assert_eq!(sessions(&db).await, ["0"]);
+    let counted = "SELECT event, sum(count) FROM attempt_tally WHERE event = 'Expired' GROUP BY 1";
+    assert_eq!(db.rows(counted).await.unwrap(), ["Expired|1"]);
     let text = bmdb(&db).args(["janitor", "--once"]).run().stdout;
     assert!(
         text.starts_with("dead sessions removed: 0\nworks freed: 0\n"),

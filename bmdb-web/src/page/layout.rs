@@ -2,7 +2,7 @@
 
 use super::{Page, Section};
 use crate::app::{App, Moment};
-use crate::assets::{SCRIPT, STYLESHEET};
+use crate::assets::{ICON, SCRIPT, STYLESHEET};
 use crate::component::time;
 use crate::link::Links;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -30,8 +30,7 @@ fn document(app: &App, page: &Page) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (page.title) " · bmdb" }
-                // None, or browsers ask for one.
-                link rel="icon" href="data:,";
+                link rel="icon" type="image/svg+xml" href=(links.asset(&ICON.name));
                 link rel="stylesheet" href=(links.asset(&STYLESHEET.name));
                 script src=(links.asset(&SCRIPT.name)) defer {}
             }

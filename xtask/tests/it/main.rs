@@ -1,6 +1,5 @@
 //! Tests of the tasks from the outside: the program is run as a person runs it.
 
-mod janitor;
 mod machine;
 mod without_postgres;
 
