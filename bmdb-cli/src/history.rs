@@ -1,4 +1,4 @@
-//! `bmdb history`: what happened on a machine, newest first.
+//! `bmdb history`: what happened on a machine, and what people did anywhere, newest first.
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -6,6 +6,7 @@ use crate::machine_arg::MachineArg;
 use crate::output::{Page, Report, Text, Time, Tone, interval};
 use crate::paging::{List, Paging, key};
 use bmdb_model::history::{self, Entry, Outcome, PastAttempt};
+use bmdb_model::operator::Scope;
 use bmdb_model::work::HeldWork;
 use bmdb_model::{MachineId, Process, SessionId, connection, operator};
 use serde::Serialize;
@@ -14,17 +15,19 @@ use std::collections::BTreeMap;
 /// Show what happened on a machine, newest first: attempts, and acts of people.
 ///
 /// Equal failures in a row are one entry. The history of a deleted machine is there under its whole id.
+/// Without a machine: what people did to all of them, who and why.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb history Equinix/8d2b1f0c
   bmdb history 67e5 --process ShepherdRecovery --limit 5
+  bmdb history
   bmdb history 67e5 --all --json | jq '.items[] | select(.kind == \"action\")'")]
 pub(crate) struct History {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
-    machine: MachineArg,
+    machine: Option<MachineArg>,
     /// Only this process, and what was done to the machine as a whole.
-    #[arg(long, value_name = "PROCESS")]
+    #[arg(long, value_name = "PROCESS", requires = "machine")]
     process: Option<Process>,
     #[command(flatten)]
     paging: Paging,
@@ -33,7 +36,8 @@ pub(crate) struct History {
 #[derive(Serialize)]
 struct Answer {
     at: Time,
-    machine_id: Text<MachineId>,
+    /// `None` where it is what people did to all machines.
+    machine_id: Option<Text<MachineId>>,
     #[serde(flatten)]
     list: List<Told>,
 }
@@ -115,6 +119,12 @@ impl From<PastAttempt> for Attempt {
     }
 }
 
+impl From<operator::Action> for Told {
+    fn from(action: operator::Action) -> Self {
+        Self::Action(action.into())
+    }
+}
+
 impl From<HeldWork> for Told {
     fn from(work: HeldWork) -> Self {
         Self::Ongoing {
@@ -132,30 +142,44 @@ impl From<Entry> for Told {
         match entry {
             Entry::Ongoing(work) => work.into(),
             Entry::Past(past) => Self::Attempt(past.into()),
-            Entry::Action(action) => Self::Action(action.into()),
+            Entry::Action(action) => action.into(),
         }
     }
 }
 
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let machine = self.machine.resolve_also_deleted(context).await?;
+        let machine = match &self.machine {
+            Some(machine) => Some(machine.resolve_also_deleted(context).await?),
+            None => None,
+        };
         let reader = context.reader().await?;
         let at = reader
             .read(async |conn| Ok(connection::clock(conn).await?))
             .await?;
         let process = self.process.as_ref();
-        let list = self.paging.list(async |after, limit| {
+        let of_machine = async |machine, after: Option<String>, limit: u32| {
             let after = key(after.as_deref())?;
             let page = reader.read(async |conn| {
                 let after = after.as_ref();
                 Ok(history::page(conn, machine, process, after, limit.into()).await?)
             });
             Ok(List::of(page.await?))
+        };
+        let of_people = async |after: Option<String>, limit: u32| {
+            let after = key(after.as_deref())?;
+            let page = reader.read(async |conn| {
+                Ok(operator::page(conn, Scope::All, after.as_ref(), limit.into()).await?)
+            });
+            Ok(List::of(page.await?))
+        };
+        let list = self.paging.list(async |after, limit| match machine {
+            Some(machine) => of_machine(machine, after, limit).await,
+            None => of_people(after, limit).await,
         });
         context.output.report(&Answer {
             at: Time(at),
-            machine_id: Text(machine),
+            machine_id: machine.map(Text),
             list: list.await?,
         })
     }
@@ -164,10 +188,12 @@ impl History {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         if self.list.items.is_empty() {
-            page.note(format_args!(
-                "Nothing is known to have happened on machine {}.",
-                self.machine_id
-            ));
+            match &self.machine_id {
+                Some(machine) => page.note(format_args!(
+                    "Nothing is known to have happened on machine {machine}."
+                )),
+                None => page.note("Nobody has done anything by hand."),
+            }
             return;
         }
         for told in &self.list.items {
@@ -189,7 +215,10 @@ impl Report for Answer {
                     let line = attempt.told(page, self.at);
                     page.line(line);
                 }
-                Told::Action(action) => page.line(action.told(self.at)),
+                Told::Action(action) if self.machine_id.is_some() => {
+                    page.line(action.told(self.at));
+                }
+                Told::Action(action) => page.line(action.told_with_object(self.at)),
             }
         }
         self.list.show_rest(page);
@@ -225,6 +254,20 @@ impl Attempt {
 impl Action {
     /// A line about it.
     pub(crate) fn told(&self, now: Time) -> String {
+        self.told_of("", now)
+    }
+
+    /// A line about it that says to what it was done.
+    fn told_with_object(&self, now: Time) -> String {
+        let object = match (&self.machine_id, &self.session_id) {
+            (Some(machine), _) => format!(" {machine}"),
+            (None, Some(session)) => format!(" {session}"),
+            (None, None) => String::new(),
+        };
+        self.told_of(&object, now)
+    }
+
+    fn told_of(&self, object: &str, now: Time) -> String {
         let process = self
             .process
             .as_ref()
@@ -246,7 +289,7 @@ impl Action {
             false => format!("  [{}]", details.join(", ")),
         };
         let line = format!(
-            "{}  {}{process}{fence} by {}{reason}{details}",
+            "{}  {}{object}{process}{fence} by {}{reason}{details}",
             self.at.beside(now),
             self.verb,
             self.operator

@@ -109,6 +109,12 @@ async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
         lines[0].contains("DeleteMachine by tester: scrapped"),
         "{history}"
     );
+    let all = bmdb(&s.db).args(["history", "--json"]).run();
+    documented("bmdb history", &all);
+    assert_eq!(all.json()["items"].as_array().map(Vec::len), Some(4));
+    let last = bmdb(&s.db).args(["history", "--limit", "1"]).run().stdout;
+    let by_whom = format!("DeleteMachine {id} by tester: scrapped");
+    assert!(last.contains(&by_whom), "{last}");
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ fn table(links: &Links, moment: Moment, which: Which, rows: &[ListedBackoff]) ->
             html! { (row.process) },
             html! {
                 (time::relative(row.until, moment.at))
-                @if !row.is_eligible { " " (badge(Tone::Quiet, "not needed any more")) }
+                @if !row.is_eligible { " " (badge(Tone::Quiet, "not eligible")) }
             },
             html! { @if let Some(seconds) = row.last_interval_seconds { (interval::show(seconds)) } },
             html! {

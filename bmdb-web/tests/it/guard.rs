@@ -100,7 +100,7 @@ async fn every_answer_tells_browsers_to_trust_nothing_else() {
         [200, 404, 401, 200, 405, 421]
     );
     for answer in asked {
-        let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+        let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
         for (name, value) in [
             ("content-security-policy", policy),
