@@ -14,11 +14,13 @@ use crate::metrics::Metrics;
 use bmdb_backoff::Backoff;
 use bmdb_core::control_loop::{LoopError, LoopOptions, Rate, Runner, Shutdown};
 use bmdb_core::{Bmdb, History, SessionOptions};
+use bmdb_model::tag::{TagName, UnknownTag};
 use bmdb_model::{Process, Provider};
 use clap::{Args, ValueEnum};
 use command::Commands;
 use duration::duration;
 use events::Events;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +49,7 @@ Examples:
   bmdb run --process ShepherdAgentStart --provider Equinix \\
       --exec './start-agent.sh' --set-agent-started-from-stdout \\
       --backoff initial=5m,max=4h,factor=1.2,jitter=full --timeout 10m
-  bmdb run --process ShepherdRecovery --exec './reboot.sh' --on-success-unset agent --once")]
+  bmdb run --process ShepherdRecovery --exec './reboot.sh' --on-success-unset agent_started --once")]
 pub(crate) struct Run {
     /// The process whose due machines are worked on.
     #[arg(long, value_name = "PROCESS")]
@@ -95,8 +97,9 @@ pub(crate) struct Run {
     /// Store standard output, trimmed, as the public key of the agent that the command has started.
     #[arg(long)]
     set_agent_started_from_stdout: bool,
-    /// Unset a tag of the machine when the command has succeeded; may be given several times.
-    #[arg(long, value_name = "TAG", value_enum)]
+    /// Unset a tag of the machine when the command has succeeded, or release its `hold`; may be given
+    /// several times. `bmdb tag list` has the tags.
+    #[arg(long, value_name = "TAG")]
     on_success_unset: Vec<Unset>,
     /// What the history keeps: repeated failures folded into one row, or every attempt.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Keep::Folded)]
@@ -108,13 +111,23 @@ pub(crate) struct Run {
     metrics: Metrics,
 }
 
-/// A tag that can be unset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// What a success takes from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unset {
-    /// The agent's start and its heartbeat.
-    Agent,
-    /// The hold.
+    Tag(TagName),
     Hold,
+}
+
+impl FromStr for Unset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "hold" {
+            return Ok(Self::Hold);
+        }
+        let tag = text.parse().map(Self::Tag);
+        tag.map_err(|unknown: UnknownTag| format!("{unknown}, and hold"))
+    }
 }
 
 /// What the history keeps.

@@ -4,6 +4,7 @@ use crate::agents::only;
 use crate::error::TxError;
 use crate::transaction::Tx;
 use bmdb_model::os_installation::InstallationResult;
+use bmdb_model::tag::{self, TagName};
 use bmdb_model::{
     AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, hold, machine,
     os_installation, provided,
@@ -76,6 +77,16 @@ impl Tx<'_> {
     pub async fn unset_agent(&mut self, machine: MachineId) -> Result<(), TxError> {
         self.touch(machine).await?;
         Ok(agent::unset(self, machine).await?)
+    }
+
+    /// Takes any of the tags that come with bmdb from a machine; whether it had it. The agent's heartbeat
+    /// goes with its start. A hold is no such tag: see [`Tx::release_hold`].
+    ///
+    /// # Errors
+    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    pub async fn unset_tag(&mut self, machine: MachineId, tag: TagName) -> Result<bool, TxError> {
+        self.touch(machine).await?;
+        Ok(tag::unset(self, machine, tag).await?)
     }
 
     /// Says that the agent was heard from, now or at a known time.

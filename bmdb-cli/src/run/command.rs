@@ -164,9 +164,9 @@ impl Commands {
         Ok(Commit::tags(async move |tx| {
             for tag in unset {
                 match tag {
-                    Unset::Agent => tx.unset_agent(id).await?,
-                    Unset::Hold => drop(tx.release_hold(id).await?),
-                }
+                    Unset::Tag(tag) => tx.unset_tag(id, tag).await?,
+                    Unset::Hold => tx.release_hold(id).await?,
+                };
             }
             match &started {
                 Some(started) => tx.set_agent_started(id, started).await,

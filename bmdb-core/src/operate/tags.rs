@@ -3,7 +3,7 @@
 use super::{OperateError, Operator, Tag, record, transact};
 use crate::session::Session;
 use bmdb_model::operator::{NewAction, Verb};
-use bmdb_model::tag::{self, TagName};
+use bmdb_model::tag::TagName;
 use bmdb_model::{MachineId, Provided, provided};
 use chrono::SecondsFormat;
 
@@ -92,7 +92,7 @@ impl Operator {
                 TagName::Provided => provided::of(tx, machine).await?,
                 _ => None,
             };
-            if !tag::unset(tx, machine, tag).await? {
+            if !tx.unset_tag(machine, tag).await? {
                 return Ok(false);
             }
             let mut details = vec![("tag", tag.to_string())];

@@ -80,10 +80,16 @@ async fn a_success_may_unset_tags() {
     machine.create().await.unwrap();
     bmdb(&db)
         .args(["run", "--process", "ShepherdRecovery", "--exec", "true"])
-        .args(["--on-success-unset", "agent", "--once"])
+        .args(["--on-success-unset", "agent_started"])
+        .args(["--on-success-unset", "hold", "--once"])
         .run();
-    let left = "SELECT count(*) FROM machine_agent_started";
-    assert_eq!(db.rows(left).await.unwrap(), ["0"]);
+    let left = "SELECT (SELECT count(*) FROM machine_agent_started),
+                       (SELECT count(*) FROM machine_agent_heartbeat)";
+    assert_eq!(db.rows(left).await.unwrap(), ["0|0"]);
+    bmdb(&db)
+        .args(["run", "--process", "ShepherdRecovery", "--exec", "true"])
+        .args(["--on-success-unset", "agent"])
+        .fails_with(2, "the tags are provided, agent_started");
 }
 
 #[tokio::test]

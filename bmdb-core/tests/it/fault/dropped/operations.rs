@@ -11,6 +11,7 @@ use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, 
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
 use bmdb_model::os_installation::InstallationResult;
+use bmdb_model::tag::TagName;
 use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider};
 use std::time::Duration;
 
@@ -190,7 +191,7 @@ dropped! {
     };
     writing_each_tag,
     ["Tx::create_machine", "Tx::create_machine_as", "Tx::delete_machine", "Tx::set_provided",
-     "Tx::set_agent_started", "Tx::unset_agent", "Tx::set_agent_heartbeat",
+     "Tx::set_agent_started", "Tx::unset_agent", "Tx::unset_tag", "Tx::set_agent_heartbeat",
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
      "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done { write_each_tag(s).await };
@@ -322,6 +323,7 @@ async fn write_each_tag(s: &Stage) -> Done {
         tx.set_agent_heartbeat(machine, None).await?;
         tx.set_agent_heartbeats(&[(machine, None)]).await?;
         tx.unset_agent(machine).await?;
+        tx.unset_tag(machine, TagName::HardwareReport).await?;
         tx.set_hardware_report(machine, b"report").await?;
         tx.set_os_installation_request(machine, 1, b"request")
             .await?;
