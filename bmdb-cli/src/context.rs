@@ -59,6 +59,14 @@ impl Context {
         Ok(session.await?)
     }
 
+    /// Closes a session whose work is done. That it could not be closed does not make what was committed
+    /// a failure: it expires.
+    pub(crate) async fn close_session(&self, session: Session) {
+        if let Err(error) = session.close().await {
+            tracing::debug!(%error, "closing the session");
+        }
+    }
+
     /// Closes what was opened, however the command ended.
     pub(crate) async fn close(&self) {
         if let Some(bmdb) = self.bmdb.get()

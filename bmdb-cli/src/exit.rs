@@ -66,7 +66,7 @@ Exit codes:
     2  the request is wrong: an argument, a file, a database URL, a missing --yes
     3  there is no such machine, session or work
     4  conflict: held by somebody, taken, known already, or changed meanwhile
-    5  the database cannot be reached, or refuses the connection
+    5  the database cannot be reached, or has no room for another connection
     6  the database's schema does not fit this program: see `bmdb migrate status`
-    7  the database user has no privilege for that
+    7  the database user may not log in, or has no privilege for that
   130  interrupted by Ctrl-C";

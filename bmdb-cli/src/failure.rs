@@ -77,7 +77,9 @@ impl From<MigrationError> for Failure {
             MigrationError::ComponentTooOld { .. }
             | MigrationError::DatabaseTooOld { .. }
             | MigrationError::BuiltUpon { .. } => Exit::Schema,
-            MigrationError::Busy { .. } | MigrationError::Locked { .. } => Exit::Conflict,
+            MigrationError::Busy { .. }
+            | MigrationError::Locked { .. }
+            | MigrationError::NotTheNewest { .. } => Exit::Conflict,
             MigrationError::MayNotMigrate { .. } => Exit::Denied,
             MigrationError::Failed(source) => return migration_failed(source),
             MigrationError::Database(error) => return bmdb_model::Error::from(error).into(),

@@ -187,14 +187,15 @@ impl History {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        if self.list.items.is_empty() {
+        if self.list.items.is_empty() && self.list.next.is_some() {
+            page.note("Nothing so far, and not all has been looked at.");
+        } else if self.list.items.is_empty() {
             match &self.machine_id {
                 Some(machine) => page.note(format_args!(
                     "Nothing is known to have happened on machine {machine}."
                 )),
                 None => page.note("Nobody has done anything by hand."),
             }
-            return;
         }
         for told in &self.list.items {
             match told {

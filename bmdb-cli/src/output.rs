@@ -119,7 +119,7 @@ impl Output {
         if let Some(hint) = failure.what_to_do() {
             text += &format!("{} {hint}\n", tones.paint(Tone::Good, "hint:"));
         }
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(page::harmless(&text).as_bytes());
     }
 
     fn text_of<R: Report>(&self, report: &R) -> Result<String, Failure> {

@@ -6,6 +6,7 @@ mod events;
 mod group;
 mod job;
 mod listen;
+mod printer;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -18,7 +19,7 @@ use bmdb_model::tag::{TagName, UnknownTag};
 use bmdb_model::{Process, Provider};
 use clap::{Args, ValueEnum};
 use command::Commands;
-use duration::duration;
+use duration::{duration, limit};
 use events::Events;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -40,9 +41,10 @@ const BURIAL: Duration = Duration::from_secs(2);
 /// and then killed when its time is up, when the lease is lost, and when this program has to leave.
 /// What a command leaves running in its group when it exits is killed too.
 ///
-/// SIGTERM and Ctrl-C: nothing more is claimed, commands that run may end within --drain-timeout. A
-/// second one ends them at once. Should this program itself be killed (SIGKILL), its commands go on:
-/// run it under a supervisor that ends the whole control group, as systemd does.
+/// SIGTERM, SIGINT (Ctrl-C), SIGQUIT and SIGHUP (unless it was started with that ignored, as by nohup):
+/// nothing more is claimed, commands that run may end within --drain-timeout. A second one ends them at
+/// once. Should this program itself be killed (SIGKILL), its commands go on: run it under a supervisor
+/// that ends the whole control group, as systemd does.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -72,9 +74,11 @@ pub(crate) struct Run {
     )]
     backoff: Backoff,
     /// How long a command may run before it has failed; as long as it does without this.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
     timeout: Option<Duration>,
-    /// How long a command has to end after SIGTERM, before SIGKILL.
+    /// How long a command, with all it has started in its group, has to end after SIGTERM, before
+    /// SIGKILL. Keep it well below the loss delay of the process, 15 s unless defined otherwise: once the
+    /// lease is lost, somebody else may act on the machine after that, and at most 10 s are granted.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     grace: Duration,
     /// How long commands may take to end when this program is told to.
@@ -152,6 +156,10 @@ impl Run {
             // Who holds machines frees those of others that have died.
             .janitor_interval(Some(Duration::from_secs(1)))
             .history(history);
+        let events = Events::start(context.output, self.process.clone(), shutdown.clone());
+        let events =
+            events.map_err(|error| Failure::other(format!("the program cannot start: {error}")))?;
+        let events = Arc::new(events);
         let _metrics = self.metrics.show(context).await?;
         let bmdb = Bmdb::connect(config)
             .await
@@ -165,11 +173,6 @@ impl Run {
             .cancel_pause(self.cancel_pause)
             .session(SessionOptions::default().interval(self.interval))
             .once(self.once);
-        let events = Arc::new(Events::new(
-            context.output,
-            self.process.clone(),
-            shutdown.clone(),
-        ));
         let commands = Commands::new(self, events.clone(), context.verbose);
         let ran = Runner::new(&bmdb, commands)
             .options(options)
@@ -178,8 +181,8 @@ impl Run {
         if let Err(error) = bmdb.drain(Duration::ZERO).await {
             tracing::debug!(%error, "closing");
         }
-        events.summary(&ran?);
-        Ok(())
+        events.close(ran.as_ref().ok()).await;
+        ran.map(|_| ()).map_err(Failure::from)
     }
 }
 

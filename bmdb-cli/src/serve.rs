@@ -91,10 +91,12 @@ impl Serve {
         };
         let monitor = Monitor::of_this_program()?;
         let sampling = SampleOptions::default().interval(self.sample_interval.into());
+        // Whether the database answers is not to be judged by how many pages wait for it.
+        let probe = reader(context, config.clone(), 1, PAGE_LIMIT).await?;
         let reader = reader(context, config.clone(), 4, PAGE_LIMIT).await?;
         let counter = reader_of_samples(context, config, sampling).await?;
         let sampler = Sampler::start(counter, sampling);
-        let monitor = monitor.fleet(sampler.clone()).ready_with(reader.clone());
+        let monitor = monitor.fleet(sampler.clone()).ready_with(probe);
         let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
         context.output.report(&Listening {

@@ -114,7 +114,7 @@ impl Set {
             .acts()
             .set_tag(&session, machine, &tag)
             .await?;
-        session.close().await?;
+        context.close_session(session).await;
         context.output.report(&Answer {
             machine_id: Text(machine),
             tag: Text(self.tag),
@@ -144,7 +144,7 @@ impl Unset {
             .acts()
             .unset_tag(&session, machine, tag)
             .await?;
-        session.close().await?;
+        context.close_session(session).await;
         if !was_set {
             let message = format!("machine {machine} does not have the tag {tag}");
             return Err(Failure::new(Exit::NotFound, message));

@@ -13,6 +13,7 @@ use crate::session::Session;
 use crate::terms::SessionOptions;
 use bmdb_model::MachineId;
 use bmdb_model::history::{self, HistoryEvent};
+use bmdb_model::migration::MigrationError;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -65,7 +66,11 @@ impl Bmdb {
         let patience = Patience::of_server(pool);
         let mut conn = patience.checkout(pool).await?;
         let checked = async { Ok::<_, TxError>(self.component.check_schema(&mut conn).await) };
-        patience.answer(checked).await??;
+        match patience.answer(checked).await? {
+            // The connection's fault, and no word about the schema.
+            Err(MigrationError::Database(error)) => return Err(TxError::from(error).into()),
+            checked => checked?,
+        }
         let Config {
             component,
             runtime_info,

@@ -97,6 +97,10 @@ pub(crate) struct Answer {
     pub(crate) head: Option<Head>,
     /// How much of the queue was looked at.
     pub(crate) reach: Reach,
+    /// Whether what seemed due was planned anew, so that the next look sees others.
+    pub(crate) has_rearmed: bool,
+    /// Whether something that seems due is left, in whichever of the queues was asked.
+    pub(crate) is_due_left: bool,
 }
 
 impl SessionInner {
@@ -175,6 +179,8 @@ impl SessionInner {
                     self.floors.raise(process, provider, latest);
                     Answer {
                         works: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
+                        has_rearmed: false,
+                        is_due_left: head == Head::Due,
                         head: Some(head),
                         reach: floor.map_or(Reach::Whole, |_| Reach::AboveFloor),
                     }

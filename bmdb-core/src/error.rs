@@ -208,6 +208,14 @@ impl TxError {
 }
 
 impl TxError {
+    /// Whether it may pass by itself, for those who have all the time there is.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_transient()
+            || self.failure().is_some_and(|failure| {
+                failure.is_retryable() || failure == Failure::StatementTimeout
+            })
+    }
+
     /// Whether the database may answer if it is asked again.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))

@@ -248,7 +248,7 @@ impl Poller {
             Err(error) => {
                 let delay = self.idle.next();
                 self.rest_for(delay);
-                if !error.is_transient() {
+                if !error.may_pass() {
                     return Err(error);
                 }
                 tracing::debug!(%error, "a poll failed");

@@ -69,6 +69,8 @@ impl SessionInner {
         }
         Ok(Answer {
             works,
+            has_rearmed: head.is_none(),
+            is_due_left: head == Some(Head::Due),
             head,
             reach: Reach::Whole,
         })

@@ -195,6 +195,10 @@ pub(crate) async fn run(pool: Pool, tally: Arc<Tally>, interval: Duration) {
         tokio::time::sleep(interval - early).await;
         if let Err(error) = tally.tell(&pool).await {
             tracing::debug!(%error, "the tally could not be told");
+            // What was not even taken is told next time, though nobody announces it again.
+            if tally.lock().is_any {
+                tally.counted_first.notify_one();
+            }
         }
     }
 }

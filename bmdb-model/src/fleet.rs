@@ -65,7 +65,7 @@ pub async fn page(
     after: Option<&Cursor>,
     limit: usize,
 ) -> Result<FleetPage, PageError> {
-    let sources = source::of(conn, filter).await?;
+    let sources = source::of(conn, filter, after).await?;
     let first = match after {
         None => 0,
         Some(after) => {

@@ -7,7 +7,7 @@ mod holder;
 mod rights;
 
 pub(crate) use change::MIGRATION_LOCK;
-pub use change::{Limits, revert_last, run_pending, run_pending_within, run_up_to};
+pub use change::{Limits, revert_last, revert_these, run_pending, run_pending_within, run_up_to};
 pub use error::MigrationError;
 pub use further::{revert_last_of, run_all_of, run_all_of_within};
 pub use holder::{Holder, in_the_way_of};

@@ -37,6 +37,12 @@ impl InvalidKey {
     }
 }
 
+/// The year 1, before which nothing was planned and nothing happened.
+pub(crate) const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(-62_135_596_800, 0) {
+    Some(time) => time,
+    None => DateTime::UNIX_EPOCH,
+};
+
 /// The parts of a key, as it stands in a URL or on a command line: digits, letters, hyphens and
 /// underscores, with a dot between them.
 pub(crate) struct Parts<'a> {
@@ -59,9 +65,11 @@ impl<'a> Parts<'a> {
         part.ok_or_else(|| self.invalid())
     }
 
+    /// A time that PostgreSQL has too: its last one is later than Chrono's, its first one is not earlier.
     pub(crate) fn time(&mut self) -> Result<DateTime<Utc>, InvalidKey> {
         let micros = self.parse()?;
-        DateTime::from_timestamp_micros(micros).ok_or_else(|| self.invalid())
+        let time = DateTime::from_timestamp_micros(micros).filter(|time| *time >= EARLIEST);
+        time.ok_or_else(|| self.invalid())
     }
 
     pub(crate) fn end(mut self) -> Result<(), InvalidKey> {
@@ -113,7 +121,8 @@ pub(crate) use machine_and_name;
 
 #[cfg(test)]
 mod tests {
-    use super::Parts;
+    use super::{EARLIEST, Parts};
+    use chrono::{DateTime, Utc};
 
     #[test]
     fn a_key_of_the_wrong_shape_is_refused_with_its_text() {
@@ -129,6 +138,19 @@ mod tests {
                 error.starts_with(&format!("{bad:?} is no place")),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_time_that_only_chrono_has_is_refused() {
+        let read = |micros: i64| Parts::of(&micros.to_string()).time().ok();
+        let first = EARLIEST.timestamp_micros();
+        assert_eq!(read(first), Some(EARLIEST));
+        // What stands before everything in the keys of histories.
+        let last = DateTime::<Utc>::MAX_UTC.timestamp_micros();
+        assert_eq!(read(last), DateTime::from_timestamp_micros(last));
+        for bad in [first - 1, -3_000_000_000_000_000_000, i64::MIN, i64::MAX] {
+            assert_eq!(read(bad), None, "{bad}");
         }
     }
 }

@@ -99,10 +99,7 @@ pub async fn unset(
     }
     let deleted = match tag {
         TagName::Provided => delete!(machine_provided),
-        TagName::AgentStarted => {
-            delete!(machine_agent_heartbeat);
-            delete!(machine_agent_started)
-        }
+        TagName::AgentStarted => delete!(machine_agent_heartbeat) + delete!(machine_agent_started),
         TagName::AgentHeartbeat => delete!(machine_agent_heartbeat),
         TagName::HardwareReport => delete!(machine_hardware_report),
         TagName::OsInstallationRequest => delete!(machine_os_installation_request),

@@ -154,11 +154,14 @@ fn has_body(request: &Request) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// In plain text: whoever is refused may not see a page.
+/// In plain text: whoever is refused may not see a page, and does not keep a connection.
 fn refuse(status: StatusCode, text: &'static str) -> Response {
     (
         status,
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::CONNECTION, "close"),
+        ],
         format!("{text}\n"),
     )
         .into_response()

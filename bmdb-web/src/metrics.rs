@@ -125,9 +125,13 @@ const STATS: [Stat; 20] = [
     ),
     sampler(
         "bmdb_stats_sample_success",
-        "Whether the last try to count the fleet came to an end: 1 or 0",
+        "Whether the last try to count the fleet came to an end, with every process: 1 or 0",
         |latest| {
-            Some(if latest.sample.is_some() && latest.error.is_none() {
+            let is_whole = latest
+                .sample
+                .as_ref()
+                .is_some_and(|s| s.uncounted.is_empty());
+            Some(if is_whole && latest.error.is_none() {
                 1.0
             } else {
                 0.0

@@ -94,17 +94,21 @@ impl Monitor {
 
     /// The routes. In a tokio runtime, what histograms record is also sorted while nobody asks for it.
     ///
-    /// `/healthz` asks nobody; `/readyz` asks the database once a second at most, and takes
+    /// `/healthz` asks nobody; `/readyz`, which there is with [`Monitor::ready_with`], asks the database once a second at most, and takes
     /// two seconds at most.
     pub fn router(self) -> Router {
         if let (Some(recorded), Ok(runtime)) = (&self.program, Handle::try_current()) {
             runtime.spawn(keep_up(recorded.clone(), Arc::downgrade(&self.routes)));
         }
-        Router::new()
+        let routes = Router::new()
             .route("/metrics", get(show))
-            .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(ready))
-            .with_state(self)
+            .route("/healthz", get(async || "ok\n"));
+        // Whoever does not know says nothing.
+        let routes = match self.readiness {
+            Some(_) => routes.route("/readyz", get(ready)),
+            None => routes,
+        };
+        routes.with_state(self)
     }
 }
 

@@ -183,6 +183,7 @@ async fn take(reader: &Reader, began: Instant) -> Result<Sample, TxError> {
             Ok(counted) => pending.extend(counted),
             // Somebody else's view, which the other processes must not suffer from.
             Err(error) if is_of_the_view(&error) => {
+                tracing::warn!(process = %definition.process, %error, "its workflow cannot be counted");
                 uncounted.push((definition.process.clone(), error.to_string()));
             }
             Err(error) => return Err(error),

@@ -46,7 +46,7 @@ impl Change {
         let was = operator
             .clear_backoff(&session, machine, &self.process)
             .await?;
-        session.close().await?;
+        context.close_session(session).await;
         context.output.report(&answer(machine, self.process, was))
     }
 
@@ -56,7 +56,7 @@ impl Change {
         let session = context.session().await?;
         let operator = self.operator.acts();
         let was = operator.retry_now(&session, machine, &self.process).await?;
-        session.close().await?;
+        context.close_session(session).await;
         context.output.report(&answer(machine, self.process, was))
     }
 }

@@ -57,7 +57,7 @@ impl Create {
         let operator = self.operator.acts();
         let created = operator.create_machine(&session, self.id, tag.as_ref());
         let machine_id = Text(created.await?);
-        session.close().await?;
+        context.close_session(session).await;
         context.output.report(&Answer { machine_id })
     }
 

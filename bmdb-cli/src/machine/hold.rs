@@ -60,7 +60,7 @@ impl Hold {
         let machine = self.machine.resolve(context).await?;
         let session = context.session().await?;
         self.operator.acts().hold(&session, machine).await?;
-        session.close().await?;
+        context.close_session(session).await;
         report(context, machine, "put on hold")
     }
 }
@@ -70,7 +70,7 @@ impl Release {
         let machine = self.machine.resolve(context).await?;
         let session = context.session().await?;
         let was_held = self.operator.acts().release_hold(&session, machine).await?;
-        session.close().await?;
+        context.close_session(session).await;
         if !was_held {
             let message = format!("machine {machine} is not on hold");
             return Err(Failure::new(Exit::Conflict, message));
@@ -90,7 +90,7 @@ impl Delete {
             .acts()
             .delete_machine(&session, machine)
             .await?;
-        session.close().await?;
+        context.close_session(session).await;
         report(context, machine, "deleted")
     }
 }

@@ -71,7 +71,7 @@ impl Import {
             true => self.try_out(&session, &fleet).await,
             false => self.import(&session, &fleet).await,
         };
-        session.close().await?;
+        context.close_session(session).await;
         let imported = imported.map_err(|failure| self.explain(failure))?;
         context.output.report(&Answer {
             dry_run: self.dry_run,

@@ -36,7 +36,9 @@ impl Down {
         let mut conn = connected.map_err(|error| context.explain(error))?;
         let applied = migration::status(&mut conn).await?.into_iter();
         let applied = applied.filter(|migration| migration.applied).rev();
-        let names: Vec<String> = applied.map(|m| m.name).take(self.count.into()).collect();
+        let newest = applied.take(self.count.into());
+        let (names, versions): (Vec<String>, Vec<String>) =
+            newest.map(|m| (m.name, m.version)).unzip();
         if names.is_empty() {
             return Err(Failure::usage("the database has no migration to revert"));
         }
@@ -45,7 +47,7 @@ impl Down {
             names.join(", ")
         );
         self.confirm.ask(&question).await?;
-        let reverted = migration::revert_last(conn, self.count.into()).await?;
+        let reverted = migration::revert_these(conn, versions).await?;
         context.output.report(&Answer {
             reverted: named(reverted),
         })

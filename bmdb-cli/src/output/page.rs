@@ -2,7 +2,7 @@
 
 use super::table::Table;
 use anstyle::{AnsiColor, Style};
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 /// What a piece of text is about, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +42,32 @@ impl Tones {
     }
 }
 
+/// The text without control characters; line breaks stay, and so do sequences that change colours.
+pub(super) fn harmless(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = match colour(rest) {
+            Some(length) => length,
+            None => c.len_utf8(),
+        };
+        let (piece, behind) = rest.split_at(length);
+        match c.is_control() && c != '\n' && length == c.len_utf8() {
+            true => kept.push(' '),
+            false => kept.push_str(piece),
+        }
+        rest = behind;
+    }
+    kept
+}
+
+/// How long the sequence is that the text begins with, if that changes a colour.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    numbers[end..].starts_with('m').then_some(end + 3)
+}
+
 /// A page that is being written.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -69,9 +95,10 @@ impl Page {
         self.tones.paint(tone, text)
     }
 
+    /// What a terminal would obey does not get into it, whoever has written it, but for colours.
     pub(crate) fn line(&mut self, text: impl Display) {
-        // Writing to a String does not fail.
-        let _ = writeln!(self.text, "{text}");
+        self.text.push_str(&harmless(&text.to_string()));
+        self.blank();
     }
 
     pub(crate) fn blank(&mut self) {
@@ -124,6 +151,18 @@ mod tests {
         page.heading("b");
         page.fields([("id", "1"), ("longer", "2")]);
         assert_eq!(page.into_text(), "a\n\nb\nid      1\nlonger  2\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_left_out_but_for_colours() {
+        let mut page = Page::new(None, true);
+        let red = page.paint(Tone::Bad, "a\u{1b}]52;c;x\u{7}b\u{9b}2J\tc");
+        page.line(&red);
+        page.line("\u{1b}[2Jd\u{1b}[31");
+        assert_eq!(
+            page.into_text(),
+            "\u{1b}[1m\u{1b}[31ma ]52;c;x b 2J c\u{1b}[0m\n [2Jd [31\n"
+        );
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Commands {
         })
     }
 
-    /// Tells the group to end, and hears it out for as long as it may take.
+    /// Tells the group to end, and hears it out for as long as it may take, though not beyond the grace.
     async fn end(&self, group: &Group, child: &mut Child, hearing: impl FusedFuture) {
         let hearing = async {
             if !hearing.is_terminated() {
@@ -127,9 +127,14 @@ impl Commands {
             }
             std::future::pending::<()>().await;
         };
+        let gone = async {
+            drop(child.wait().await);
+            // The grace is for all of it: a shell without a trap ends before what it runs.
+            group.gone().await;
+        };
         tokio::select! {
             () = group.end(self.run.grace) => {}
-            _ = child.wait() => {}
+            () = gone => {}
             () = hearing => {}
         }
     }

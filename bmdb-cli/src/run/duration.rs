@@ -20,6 +20,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same for a limit: with none left, everything would have failed before it began.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit.is_zero() {
+        return Err("nothing ends in no time; leave the option out for no limit".to_owned());
+    }
+    Ok(limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +45,14 @@ mod tests {
         }
         for text in ["", "x", "-1s", "ms", "1.5s", "5 m"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_not_zero() {
+        assert_eq!(limit("1ms"), Ok(Duration::from_millis(1)));
+        for text in ["0", "0s", "0ms", "x"] {
+            assert!(limit(text).is_err(), "{text}");
         }
     }
 }

@@ -1,42 +1,66 @@
 //! What `bmdb run` prints: a line for each event, for people or as JSON.
 
+use super::printer::{Line, Printer};
 use crate::output::{Output, Tone, interval};
 use bmdb_core::control_loop::{Event, Machine, Outcome, Shutdown, Summary};
 use bmdb_model::{Fence, Process};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
+use std::io;
 use std::time::Duration;
 
 /// Where events go. Once nobody reads them any more, the loop is told to leave.
 pub(super) struct Events {
     output: Output,
     process: Process,
-    shutdown: Shutdown,
+    printer: Printer,
 }
 
 impl Events {
-    pub(super) const fn new(output: Output, process: Process, shutdown: Shutdown) -> Self {
-        Self {
+    /// Starts the thread that prints them: nothing here ever waits for a reader.
+    pub(super) fn start(output: Output, process: Process, shutdown: Shutdown) -> io::Result<Self> {
+        let name = process.clone();
+        let printer = Printer::start(move |line| {
+            let event = match line {
+                Line::Event(line) => line,
+                Line::LeftOut(lines) => left_out(output, &name, lines),
+                Line::Remark(line) => return output.remark(&line),
+                Line::Note(line) => return output.note(&line),
+            };
+            if !output.line(&event) {
+                shutdown.begin();
+            }
+        })?;
+        Ok(Self {
             output,
             process,
-            shutdown,
-        }
+            printer,
+        })
     }
 
     pub(super) fn show(&self, event: &Event<'_>) {
         if self.output.is_json() {
-            self.print(&self.in_json(event).to_string());
+            let line = self.in_json(event).to_string();
+            self.printer.put(Line::Event(line));
         } else if let Some((tone, line)) = for_people(event) {
-            self.print(&self.output.paint(tone, &line));
+            let line = self.output.paint(tone, &line);
+            self.printer.put(Line::Event(line));
         }
     }
 
     /// A line that a command has printed, on standard error.
     pub(super) fn pass_on(&self, machine: &str, line: &str) {
-        self.output.remark(&format!("{}: {line}", short(machine)));
+        let line = format!("{}: {line}", short(machine));
+        self.printer.put(Line::Remark(line));
     }
 
-    pub(super) fn summary(&self, summary: &Summary) {
+    /// Prints what is left to print, and what it all came to.
+    pub(super) async fn close(&self, summary: Option<&Summary>) {
+        let last = summary.map(|summary| self.summary(summary));
+        self.printer.close(last).await;
+    }
+
+    fn summary(&self, summary: &Summary) -> Line {
         if self.output.is_json() {
             let Summary {
                 sessions,
@@ -53,15 +77,9 @@ impl Events {
                 "claimed": claimed, "finished": finished, "failed": failed, "held": held,
                 "cancelled": cancelled, "lost": lost,
             });
-            self.print(&summary.to_string());
+            Line::Event(summary.to_string())
         } else {
-            self.output.note(&summary.to_string());
-        }
-    }
-
-    fn print(&self, line: &str) {
-        if !self.output.line(line) {
-            self.shutdown.begin();
+            Line::Note(summary.to_string())
         }
     }
 
@@ -100,6 +118,16 @@ impl Events {
         put(&mut line, "process", json!(self.process.as_str()));
         line
     }
+}
+
+/// The line in the place of those for which there was no room.
+fn left_out(output: Output, process: &Process, lines: usize) -> String {
+    if output.is_json() {
+        let line = json!({"event": "left_out", "lines": lines, "process": process.as_str()});
+        return line.to_string();
+    }
+    let line = format!("left out  {lines} lines, which nobody has read in time");
+    output.paint(Tone::Warn, &line)
 }
 
 fn put(line: &mut Value, name: &str, value: Value) {

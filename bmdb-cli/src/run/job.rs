@@ -47,8 +47,9 @@ impl<'a> Job<'a> {
             .env("BMDB_ADDRESS", self.address.unwrap_or_default())
             .env("BMDB_FENCE", self.fence.to_string())
             .env("BMDB_ATTEMPT", self.attempt.to_string())
-            // Nobody's business: it may hold a password.
+            // Nobody's business: each may hold a password.
             .env_remove("BMDB_DATABASE_URL")
+            .env_remove("BMDB_READ_URL")
             .env_remove("PGPASSWORD");
     }
 

@@ -46,7 +46,7 @@ impl End {
         self.confirm.ask(&format!("End session {id}")).await?;
         let session = context.session().await?;
         let ended = self.operator.acts().end_session(&session, id).await?;
-        session.close().await?;
+        context.close_session(session).await;
         if let Some(failure) = &ended.failure {
             let note = format!("its work is left to the janitors: {failure}");
             context.output.note(&note);

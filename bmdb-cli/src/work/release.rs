@@ -56,7 +56,7 @@ impl Release {
         let released = operator
             .release_work(&session, machine, &process, fence)
             .await?;
-        session.close().await?;
+        context.close_session(session).await;
         context.output.report(&Answer {
             machine_id: Text(machine),
             process: Text(process),

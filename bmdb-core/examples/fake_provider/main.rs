@@ -17,7 +17,9 @@ mod recovery;
 mod register;
 mod start;
 
-use bmdb_core::control_loop::{Event, LoopOptions, Outcome, Runner, Shutdown, Summary};
+use bmdb_core::control_loop::{
+    ControlLoop, Event, LoopError, LoopOptions, Outcome, Runner, Shutdown, Summary,
+};
 use bmdb_core::{Bmdb, Config};
 use provider::FakeProvider;
 use recovery::Recovery;
@@ -53,11 +55,25 @@ pub(crate) async fn run(url: &str) -> Result<(Summary, Summary), Error> {
     let options = LoopOptions::default().parallelism(4);
     let starting = Runner::new(&bmdb, AgentStart::new(provider.clone())).options(options.clone());
     let recovering = Runner::new(&bmdb, Recovery::new(provider)).options(options);
-    let (started, recovered) =
-        tokio::join!(starting.run(shutdown.clone()), recovering.run(shutdown));
+    let (started, recovered) = tokio::join!(
+        in_company(starting, &shutdown),
+        in_company(recovering, &shutdown)
+    );
     let (started, recovered) = (started?, recovered?);
     println!("agent start: {started}\nrecovery: {recovered}");
     Ok((started, recovered))
+}
+
+/// A loop that cannot go on tells the other one to leave.
+async fn in_company<L: ControlLoop>(
+    runner: Runner<L>,
+    shutdown: &Shutdown,
+) -> Result<Summary, LoopError> {
+    let ran = runner.run(shutdown.clone()).await;
+    if ran.is_err() {
+        shutdown.begin();
+    }
+    ran
 }
 
 /// Says what happens, in a line for each machine's turn.

@@ -17,6 +17,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The longest grace of a machine whose lease is lost: less than the shortest loss delay that is the
+/// default, after which the machine may be claimed by others.
+const GRACE_WHEN_LOST: Duration = Duration::from_secs(10);
+
 /// A machine that is being worked on.
 pub(super) struct Attempt<L> {
     pub(super) control: Arc<L>,
@@ -83,13 +87,25 @@ impl<L: ControlLoop> Attempt<L> {
             limit = time_up(self.options.timeout) => Stopped::TimeUp(limit),
         };
         self.machine.stop().cancel();
-        let last = tokio::time::timeout(self.options.grace, processing).await;
+        // Without the lease somebody else may soon act on the machine.
+        let lost = async {
+            self.work.lost().await;
+            tokio::time::sleep(GRACE_WHEN_LOST).await;
+        };
+        let last = tokio::select! {
+            biased;
+            processed = &mut processing => Ok(processed),
+            () = tokio::time::sleep(self.options.grace) => Err(()),
+            () = lost => Err(()),
+        };
         match stopped {
             Stopped::Lost => Processed::Lost,
             Stopped::TimeUp(limit) => {
                 Processed::Failed(Failure::new(format!("timed out after {limit:?}")))
             }
-            Stopped::Hurried => last.map_or_else(|_| Processed::Failed(Failure::cancel()), settled),
+            Stopped::Hurried => {
+                last.map_or_else(|()| Processed::Failed(Failure::cancel()), settled)
+            }
         }
     }
 }

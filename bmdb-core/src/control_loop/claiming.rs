@@ -13,8 +13,8 @@ use crate::session::Session;
 use crate::work::Work;
 use std::time::Duration;
 
-/// How many machines without a verdict are kept at once; a loop that cancels more gives the next ones
-/// back at once.
+/// How many machines without a verdict are kept at once; a loop that cancels more claims no others until
+/// some of them are given back.
 const MOST_UNDECIDED: usize = 1000;
 
 /// How long to wait with machines that were claimed and could not be read.
@@ -57,6 +57,7 @@ impl<L: ControlLoop> Run<L> {
                     self.count(done);
                     continue;
                 }
+                Some(_) = self.undecided.join_next() => continue,
                 claimed = claimed => claimed,
             };
             match claimed {
@@ -73,7 +74,7 @@ impl<L: ControlLoop> Run<L> {
                             self.summary.cancelled +=
                                 u64::try_from(works.len()).unwrap_or(u64::MAX);
                             session.cancel_all(works).await;
-                            if !error.is_transient() {
+                            if !error.may_pass() {
                                 return Err(error.into());
                             }
                             let delay = delays.next();
@@ -119,6 +120,10 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn free(&self) -> u32 {
+        // In one go over the due machines all are kept to its end: what is given back comes again.
+        if !self.options.once && self.undecided.len() >= MOST_UNDECIDED {
+            return 0;
+        }
         let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
         let free = self.options.parallelism.saturating_sub(running);
         free.min(self.options.batch)
@@ -165,11 +170,6 @@ impl<L: ControlLoop> Run<L> {
     /// database knows of no rest without a failure, and a loop that passes over a machine at the head of
     /// the queue would have to claim it to get to those behind.
     pub(super) fn keep_a_while(&mut self, work: Work) {
-        while self.undecided.try_join_next().is_some() {}
-        if self.undecided.len() >= MOST_UNDECIDED {
-            // Its drop gives it back.
-            return;
-        }
         let give_back = self.give_back.clone();
         // In one go over the due machines none of them comes again.
         let pause = (!self.options.once).then_some(self.options.cancel_pause);

@@ -97,7 +97,7 @@ where
             Err(error) => error,
         };
         match error.into_parts() {
-            (reason, Some(held)) if may_pass(&reason) => {
+            (reason, Some(held)) if reason.may_pass() => {
                 tracing::debug!(%reason, "an end is tried again");
                 work = held;
                 if matches!(reason, TxError::CommitUnknown(_)) {
@@ -110,11 +110,6 @@ where
             (reason, held) => return Err((reason, held)),
         }
     }
-}
-
-fn may_pass(reason: &TxError) -> bool {
-    let is_retryable = |failure: bmdb_model::Failure| failure.is_retryable();
-    reason.is_transient() || reason.failure().is_some_and(is_retryable)
 }
 
 fn not_recorded(reason: TxError) -> Outcome {

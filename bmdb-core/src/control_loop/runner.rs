@@ -197,7 +197,7 @@ impl<L: ControlLoop> Run<L> {
                 Some(Err(error)) => error,
             };
             match &error {
-                SessionError::Transaction(reason) if reason.is_transient() => {}
+                SessionError::Transaction(reason) if reason.may_pass() => {}
                 _ => return Err(error.into()),
             }
             let delay = delays.next();

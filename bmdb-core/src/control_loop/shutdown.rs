@@ -2,6 +2,18 @@
 
 use tokio_util::sync::CancellationToken;
 
+/// Whether SIGHUP is ignored; `false` where that cannot be found out, which only Linux tells without
+/// unsafe code.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|mask| {
+        // The lowest bit is the first signal, SIGHUP.
+        u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1)
+    })
+}
+
 /// Tells loops to leave: first in order, then at once. Clones are one and the same.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
@@ -16,8 +28,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// One that SIGTERM and SIGINT ask for, which end the program no more from here on; a second one
-    /// hurries it.
+    /// One that SIGTERM, SIGINT, SIGQUIT and SIGHUP ask for, which end the program no more from here on;
+    /// a second one hurries it. SIGHUP stays ignored where it was when the program started, as by `nohup`.
     ///
     /// # Errors
     /// The operating system's, when the signals cannot be listened for.
@@ -29,6 +41,11 @@ impl Shutdown {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut quit = signal(SignalKind::quit())?;
+        let mut hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         let shutdown = Self::new();
         let told = shutdown.clone();
         tokio::spawn(async move {
@@ -36,6 +53,13 @@ impl Shutdown {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    _ = quit.recv() => {}
+                    () = async {
+                        match &mut hangup {
+                            Some(hangup) => drop(hangup.recv().await),
+                            None => std::future::pending().await,
+                        }
+                    } => {}
                 }
                 tell(&told);
             }

@@ -4,6 +4,7 @@ use super::{OperateError, Operator, record, transact};
 use crate::error::TxError;
 use crate::loss;
 use crate::session::Session;
+use crate::transaction::TxOptions;
 use bmdb_model::history::Outcome;
 use bmdb_model::loss::LostAttempt;
 use bmdb_model::operator::{NewAction, Verb};
@@ -19,6 +20,22 @@ pub struct EndedSession {
     pub freed: Vec<LostAttempt>,
     /// What kept the rest from being freed at once; janitors go on with it.
     pub failure: Option<String>,
+}
+
+/// Its own transactions lock it until they end.
+const LEFT: &str = "a transaction of the session is still under way; a janitor frees what it holds as soon \
+                    as that has ended";
+
+/// Why a session that was ended is still there, if it is.
+async fn left(session: &Session, id: SessionId) -> Option<String> {
+    let found = session.transact_with(TxOptions::read_only(), async |tx| {
+        Ok(session::find(tx, id).await?.is_some())
+    });
+    match found.await {
+        Ok(false) => None,
+        Ok(true) => Some(LEFT.to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 impl Operator {
@@ -62,8 +79,12 @@ impl Operator {
         let of_session = |lost: &LostAttempt| lost.session == id;
         Ok(match freed {
             Ok(losses) => EndedSession {
+                failure: match losses.sessions.contains(&id) {
+                    true => None,
+                    // Or another janitor was faster.
+                    false => left(session, id).await,
+                },
                 freed: losses.attempts.into_iter().filter(of_session).collect(),
-                failure: None,
             },
             Err(error) => EndedSession {
                 freed: Vec::new(),

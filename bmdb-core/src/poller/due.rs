@@ -5,8 +5,8 @@ use crate::claim::Reach;
 use crate::control_loop::Pace;
 use crate::error::TxError;
 use crate::work::Work;
-use bmdb_model::work::Head;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often is looked again while something seems due that cannot be claimed: somebody else is just
 /// claiming it, or a heartbeat has moved it since it was planned.
@@ -40,10 +40,17 @@ impl Poller {
             self.reach = Reach::Whole;
             match self.poll_once(limit).await {
                 None => {}
+                // A look that planned anew what only seemed due has come further, however often that is.
+                Some(Ok(answer)) if answer.works.is_empty() && answer.has_rearmed => {
+                    self.rest_for(Duration::ZERO);
+                    if !answer.is_due_left {
+                        return Ok(Vec::new());
+                    }
+                }
                 Some(Ok(answer)) if answer.works.is_empty() => {
                     looks += 1;
                     self.rest_after(&answer);
-                    if answer.head != Some(Head::Due) || looks == LOOKS {
+                    if !answer.is_due_left || looks == LOOKS {
                         return Ok(Vec::new());
                     }
                 }

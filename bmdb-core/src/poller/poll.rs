@@ -87,6 +87,8 @@ async fn poll(
         works: Vec::new(),
         head: None,
         reach: Reach::Whole,
+        has_rearmed: false,
+        is_due_left: false,
     };
     for claim in queues {
         let got = u32::try_from(all.works.len()).unwrap_or(u32::MAX);
@@ -98,6 +100,8 @@ async fn poll(
             Ok(answer) => {
                 all.works.extend(answer.works);
                 all.head = earlier(all.head, answer.head);
+                all.has_rearmed |= answer.has_rearmed;
+                all.is_due_left |= answer.is_due_left;
                 if answer.reach == Reach::AboveFloor {
                     all.reach = Reach::AboveFloor;
                 }
@@ -116,7 +120,9 @@ async fn poll(
 async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, reach: Reach) -> Answered {
     let mut answer = session.claim(&claim, reach).await?;
     if answer.works.is_empty() && answer.head.is_none() {
-        answer.head = Some(session.head(&claim).await?);
+        let head = session.head(&claim).await?;
+        answer.is_due_left = head == Head::Due;
+        answer.head = Some(head);
     }
     Ok(answer)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 const PERIOD: Duration = Duration::from_secs(1);
 
 struct Gauges {
+    meters: Arc<Meters>,
     heartbeat_age: Gauge,
     pool_size: Gauge,
     pool_in_use: Gauge,
@@ -21,6 +22,7 @@ pub(crate) async fn keep(meters: Arc<Meters>, pool: Pool, registry: Arc<Registry
     let processor = &meters.processor;
     let of_component = |name: &'static str| gauge!(name, "processor" => processor.clone());
     let gauges = Gauges {
+        meters: meters.clone(),
         heartbeat_age: of_component(HEARTBEAT_AGE),
         pool_size: of_component(POOL_SIZE),
         pool_in_use: of_component(POOL_IN_USE),
@@ -53,6 +55,7 @@ impl Drop for Gauges {
         ] {
             gauge.set(0);
         }
+        self.meters.set_no_lost_works();
     }
 }
 

@@ -158,6 +158,13 @@ impl Meters {
         }
     }
 
+    /// For a component that is gone.
+    pub(super) fn set_no_lost_works(&self) {
+        for of_process in self.processes().values() {
+            of_process.lost.set(0);
+        }
+    }
+
     fn process(&self, process: &Process) -> Arc<ProcessMeters> {
         if let Some(known) = self.processes().get(process) {
             return known.clone();

@@ -300,6 +300,8 @@ async fn an_end_that_is_under_way_when_its_session_is_ended_is_waited_for() {
         crate::wait::until(&s.db, crate::wait::SOMEBODY_WAITS_FOR_A_ROW).await;
         let ended = ann().end_session(&s.session, other.id()).await.unwrap();
         assert_eq!(ended.freed, [], "its session's row is locked by the end");
+        let why = ended.failure.unwrap();
+        assert!(why.contains("is still under way"), "{why}");
         blocker.batch_execute("COMMIT").await.unwrap();
     };
     let (finished, ()) = tokio::join!(work.finish(async |_| Ok(())), end);

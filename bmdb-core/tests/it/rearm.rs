@@ -26,7 +26,12 @@ impl Scenario {
     /// Machines that were due by their last plan, the first of them for longest, and were last heard
     /// from a minute ago, but for the last `silent` of them: eleven minutes ago.
     async fn armed(&self, machines: u32, silent: u32) {
-        let (provider, heard) = (Provider::EQUINIX, machines - silent);
+        self.armed_of(&Provider::EQUINIX, machines, silent).await;
+    }
+
+    /// The same of any provider.
+    pub(crate) async fn armed_of(&self, provider: &Provider, machines: u32, silent: u32) {
+        let heard = machines - silent;
         let fleet = format!(
             "CREATE TEMP TABLE f AS SELECT gen_random_uuid() AS id, i FROM generate_series(1, {machines}) i;
              INSERT INTO machines (machine_id) SELECT id FROM f;
@@ -38,7 +43,7 @@ impl Scenario {
              INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
                  SELECT id, '{RECOVERY}', 'shepherd', '{provider}', true,
                         now() - (1 + {machines} - i) * interval '1 millisecond' FROM f;
-             ANALYZE;"
+             ANALYZE; DROP TABLE f;"
         );
         self.db.execute(&fleet).await.unwrap();
     }

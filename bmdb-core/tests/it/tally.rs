@@ -7,7 +7,7 @@ use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::Provider;
 use bmdb_model::history::Event;
 use bmdb_model::tally;
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Proxy, TestDb};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -210,6 +210,27 @@ async fn what_could_not_be_told_is_told_later() {
     until(&s.db, "sum(count) = 1 FROM attempt_tally").await;
     work.cancel().await.unwrap();
     until(&s.db, "sum(count) = 2 FROM attempt_tally").await;
+}
+
+/// A component whose first try found no database told nothing any more: nobody announced again what had
+/// not even been taken.
+#[tokio::test]
+async fn what_was_counted_while_the_database_was_away_is_told_when_it_is_back() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let proxy = Proxy::unix(s.db.url()).await.unwrap();
+    let config = Config::new(proxy.url()).janitor_interval(None);
+    let interval = Some(Duration::from_millis(200));
+    let bmdb = Bmdb::connect(config.tally_interval(interval))
+        .await
+        .unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let _work = session.claim(&Claim::of(&START)).await.unwrap();
+    proxy.refuse();
+    proxy.cut();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.heal().unwrap();
+    until(&s.db, "sum(count) = 1 FROM attempt_tally").await;
 }
 
 #[tokio::test]

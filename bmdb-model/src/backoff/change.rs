@@ -1,24 +1,20 @@
 //! Changing backoffs by hand.
 
-use crate::schema::work_item;
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What a backoff that is to be changed was.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = work_item, check_for_backend(diesel::pg::Pg))]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct LockedBackoff {
     /// Who is at work on it now, and decides with its end.
-    #[diesel(column_name = session_id)]
     pub session: Option<SessionId>,
     /// Under this fence.
     pub fence: Fence,
-    /// When the backoff ends, or ended; `None` where there is none.
-    #[diesel(column_name = backoff_until)]
+    /// When the backoff ends, or ended, in the year 9999 where it never does; `None` where there is none.
     pub until: Option<DateTime<Utc>>,
     /// How many times in a row the process has failed.
     pub failures: i64,
@@ -30,6 +26,17 @@ pub struct LockedBackoff {
     pub last_interval_seconds: Option<i64>,
 }
 
+statement! {
+    /// Infinity is no time that a client could read.
+    Lock<'a> = "SELECT session_id, fence, \
+             CASE WHEN backoff_until = 'infinity' THEN '9999-12-31 00:00:00Z' \
+                  WHEN isfinite(backoff_until) THEN backoff_until END, \
+             failures, losses, cause, last_interval_seconds \
+         FROM work_item WHERE machine_id = $1 AND process = $2 FOR NO KEY UPDATE";
+    (machine: MachineId => SqlUuid, process: &'a Process => Text)
+    -> (Nullable<SqlUuid>, BigInt, Nullable<Timestamptz>, BigInt, BigInt, Nullable<Text>, Nullable<BigInt>)
+}
+
 /// Locks an item for a change of its backoff, waiting for whoever has it locked; `None` without an item.
 ///
 /// # Errors
@@ -39,14 +46,11 @@ pub async fn lock(
     machine: MachineId,
     process: &Process,
 ) -> Result<Option<LockedBackoff>, Error> {
-    Ok(work_item::table
-        .filter(work_item::machine_id.eq(machine))
-        .filter(work_item::process.eq(process))
-        .select(LockedBackoff::as_select())
-        .for_no_key_update()
-        .first(conn)
+    let locked: Option<LockedBackoff> = Lock { machine, process }
+        .get_result(conn)
         .await
-        .optional()?)
+        .optional()?;
+    Ok(locked)
 }
 
 statement! {

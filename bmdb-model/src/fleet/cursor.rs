@@ -1,5 +1,6 @@
 //! Where a list goes on: the key of the last entry of an index that was looked at.
 
+use crate::page::EARLIEST;
 use crate::{MachineId, Provider};
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -95,14 +96,9 @@ fn time(micros: &str) -> Option<DateTime<Utc>> {
     (EARLIEST..=LATEST).contains(&time).then_some(time)
 }
 
-/// The year 1, before which nothing was planned.
-pub(super) const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(-62_135_596_800, 0) {
-    Some(time) => time,
-    None => DateTime::UNIX_EPOCH,
-};
-
-/// The year 200 000.
-const LATEST: DateTime<Utc> = match DateTime::from_timestamp(6_249_223_382_400, 0) {
+/// The year 200 000: as late as an entry can be. What never comes has this time in a key, and what has
+/// been due for ever has [`EARLIEST`], for infinity is no time that can be read.
+pub(super) const LATEST: DateTime<Utc> = match DateTime::from_timestamp(6_249_223_382_400, 0) {
     Some(time) => time,
     None => DateTime::<Utc>::MAX_UTC,
 };

@@ -4,7 +4,7 @@
 //! is good for all of them; so these are no statements of fixed text.
 
 use super::CANDIDATES;
-use super::cursor::{Cursor, Key};
+use super::cursor::{Cursor, Key, LATEST};
 use super::filter::Filter;
 use super::source::Source;
 use super::state::ItemState;
@@ -240,7 +240,8 @@ async fn seen_of_queue(
     let go_on = Key::Queued(provider.cloned(), next, MachineId::from(Uuid::nil()));
     Ok(Seen {
         entries,
-        go_on: full.then_some(Cursor(go_on)),
+        // Nothing is later than what never comes.
+        go_on: (full && next <= LATEST).then_some(Cursor(go_on)),
         left_out: full && one_moment,
     })
 }

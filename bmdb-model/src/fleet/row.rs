@@ -2,10 +2,12 @@
 
 use super::state::ItemState;
 use crate::hold::Hold;
-use crate::schema::{machine_hold, machine_provided, machines, work_item};
+use crate::schema::{machine_hold, machine_provided, machines};
+use crate::statement::statement;
 use crate::{Error, MachineId, Process, Provided, SessionId, connection};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashMap;
 
@@ -29,7 +31,7 @@ pub struct FleetItem {
     pub process: Process,
     /// The state that its gates make.
     pub state: ItemState,
-    /// Until when it waits or backs off, or since when it is due.
+    /// Until when it waits or backs off, or since when it is due; `None` where that is for ever.
     pub ready_at: Option<DateTime<Utc>>,
     /// Who holds it.
     pub session: Option<SessionId>,
@@ -41,8 +43,7 @@ pub struct FleetItem {
     pub losses: i64,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = work_item, check_for_backend(diesel::pg::Pg))]
+#[derive(Queryable)]
 struct ItemRow {
     machine_id: MachineId,
     process: Process,
@@ -54,6 +55,30 @@ struct ItemRow {
     started_at: Option<DateTime<Utc>>,
     failures: i64,
     losses: i64,
+}
+
+statement! {
+    /// Infinity is no time that a client could read. A gate that never opens is shut until the year 9999,
+    /// so that it is not taken for an open one; a gate without a time is open.
+    Items<'a> = "SELECT machine_id, process, eligible, \
+             CASE WHEN plan_at > '-infinity' THEN least(plan_at, '9999-12-31 00:00:00Z') END, \
+             CASE WHEN backoff_until > '-infinity' THEN least(backoff_until, '9999-12-31 00:00:00Z') END, \
+             CASE WHEN isfinite(ready_at) THEN ready_at END, \
+             session_id, started_at, failures, losses \
+         FROM work_item WHERE machine_id = ANY ($1) ORDER BY machine_id, process";
+    (machines: &'a [MachineId] => Array<SqlUuid>)
+    -> (
+        SqlUuid,
+        Text,
+        Bool,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+        Nullable<SqlUuid>,
+        Nullable<Timestamptz>,
+        BigInt,
+        BigInt,
+    )
 }
 
 /// The machines' rows, in the order of `ids`, in an open transaction; three statements. Machines that
@@ -78,12 +103,7 @@ pub async fn details(
         ))
         .load(conn)
         .await?;
-    let items: Vec<ItemRow> = work_item::table
-        .filter(work_item::machine_id.eq_any(ids))
-        .order((work_item::machine_id, work_item::process))
-        .select(ItemRow::as_select())
-        .load(conn)
-        .await?;
+    let items: Vec<ItemRow> = Items { machines: ids }.load(conn).await?;
     let mut items_of: HashMap<MachineId, Vec<FleetItem>> = HashMap::new();
     for row in items {
         let of_machine = items_of.entry(row.machine_id).or_default();

@@ -1,10 +1,11 @@
 //! Which index a list goes down, and how its entries are read.
 
 use super::CANDIDATES;
-use super::cursor::{Cursor, EARLIEST, Key};
+use super::cursor::{Cursor, Key, LATEST};
 use super::filter::{Filter, Prefix};
 use super::query::{Bind, Sql};
 use super::state::ItemState;
+use crate::page::EARLIEST;
 use crate::statement::statement;
 use crate::{Error, MachineId, Process, Provider};
 use diesel::sql_types::{Bool, Nullable, Text};
@@ -48,13 +49,16 @@ pub(super) enum Collation {
 }
 
 /// The sources of a list, one after the other: several where ids of machines and of providers may
-/// begin alike, or where an index begins with the provider and no filter names one.
+/// begin alike, or where an index begins with the provider and no filter names one. The provider that
+/// `after` is in is among them in its place although the last of its entries may be gone by now: the
+/// list goes on with the providers behind it.
 pub(super) async fn of(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
+    after: Option<&Cursor>,
 ) -> Result<Vec<Source>, Error> {
     if let Some(prefix) = &filter.prefix {
-        return of_prefix(conn, filter, prefix).await;
+        return of_prefix(conn, filter, prefix, after).await;
     }
     Ok(match (&filter.state, &filter.provider) {
         (Some((_, ItemState::Held)), _) => vec![Source::Held],
@@ -68,8 +72,16 @@ pub(super) async fn of(
             match provider {
                 Some(provider) => vec![queue(Some(provider.clone()))],
                 None => {
-                    let process = process.as_str();
-                    let queues = QueuesOf { process }.load(conn).await?;
+                    let at = match after {
+                        Some(Cursor(Key::Queued(provider, ..))) => Some(provider.as_ref()),
+                        _ => None,
+                    };
+                    let queues = QueuesOf {
+                        process: process.as_str(),
+                        provider: at.flatten(),
+                        goes_on: at.is_some(),
+                    };
+                    let queues: Vec<Option<Provider>> = queues.load(conn).await?;
                     queues.into_iter().map(queue).collect()
                 }
             }
@@ -88,11 +100,16 @@ async fn of_prefix(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
     prefix: &Prefix,
+    after: Option<&Cursor>,
 ) -> Result<Vec<Source>, Error> {
+    let provider = match after {
+        Some(Cursor(Key::Provided(provider, _))) => Some(provider),
+        _ => None,
+    };
     let providers: Vec<Provider> = match (&filter.provider, &prefix.provider) {
         (Some(one), Some(other)) if one != other => Vec::new(),
         (Some(one), _) | (None, Some(one)) => vec![one.clone()],
-        (None, None) => Providers {}.load(conn).await?,
+        (None, None) => Providers { provider }.load(conn).await?,
     };
     let sorted: bool = SortedByBytes {}.get_result(conn).await?;
     let collation = if sorted {
@@ -110,15 +127,17 @@ async fn of_prefix(
 }
 
 statement! {
-    /// One step down the index for each provider there is.
-    Providers = "WITH RECURSIVE p AS ( \
+    /// One step down the index for each provider there is, and one provider that may be gone.
+    Providers<'a> = "WITH RECURSIVE p AS ( \
              (SELECT provider FROM machine_provided ORDER BY provider LIMIT 1) \
              UNION ALL \
              SELECT (SELECT m.provider FROM machine_provided m WHERE m.provider > p.provider \
                      ORDER BY m.provider LIMIT 1) \
              FROM p WHERE p.provider IS NOT NULL) \
-         SELECT provider FROM p WHERE provider IS NOT NULL";
-    () -> Text
+         SELECT provider FROM p WHERE provider IS NOT NULL \
+         UNION SELECT $1::text WHERE $1::text IS NOT NULL \
+         ORDER BY provider";
+    (provider: Option<&'a Provider> => Nullable<Text>) -> Text
 }
 
 /// The providers that machines come from, in the order of the index.
@@ -126,11 +145,11 @@ statement! {
 /// # Errors
 /// [`Error::Database`].
 pub async fn providers(conn: &mut AsyncPgConnection) -> Result<Vec<Provider>, Error> {
-    Ok(Providers {}.load(conn).await?)
+    Ok(Providers { provider: None }.load(conn).await?)
 }
 
 statement! {
-    /// The same of a process's queue, in which there may be machines without a provider.
+    /// The same of a process's queue, in which there may be machines without a provider: they are last.
     QueuesOf<'a> = "WITH RECURSIVE p AS ( \
              (SELECT provider FROM work_item \
               WHERE process = $1 AND eligible AND session_id IS NULL AND provider IS NOT NULL \
@@ -142,10 +161,12 @@ statement! {
                      ORDER BY i.provider LIMIT 1) \
              FROM p WHERE p.provider IS NOT NULL) \
          SELECT provider FROM p WHERE provider IS NOT NULL \
-         UNION ALL \
-         SELECT NULL WHERE EXISTS (SELECT FROM work_item i \
-             WHERE i.process = $1 AND i.eligible AND i.session_id IS NULL AND i.provider IS NULL)";
-    (process: &'a str => Text) -> Nullable<Text>
+         UNION SELECT $2::text WHERE $3::boolean \
+         UNION SELECT NULL::text WHERE EXISTS (SELECT FROM work_item i \
+             WHERE i.process = $1 AND i.eligible AND i.session_id IS NULL AND i.provider IS NULL) \
+         ORDER BY provider";
+    (process: &'a str => Text, provider: Option<&'a Provider> => Nullable<Text>, goes_on: bool => Bool)
+    -> Nullable<Text>
 }
 
 statement! {
@@ -253,12 +274,18 @@ impl Source {
                 let process = sql.bind(Bind::Text(process.to_string()));
                 let mut later = "true".to_owned();
                 if let Some(Cursor(Key::BackingOff(until, id))) = after {
-                    let until = sql.bind(Bind::Time(*until));
+                    let until = if *until == LATEST {
+                        "timestamptz 'infinity'".to_owned()
+                    } else {
+                        sql.bind(Bind::Time(*until))
+                    };
                     let id = sql.bind(Bind::Machine(*id));
                     later = format!("(backoff_until, machine_id) > ({until}, {id})");
                 }
+                let latest = sql.bind(Bind::Time(LATEST));
                 format!(
-                    "SELECT machine_id, NULL::text AS key_text, backoff_until AS key_time \
+                    "SELECT machine_id, NULL::text AS key_text, \
+                         least(backoff_until, {latest}) AS key_time \
                      FROM work_item WHERE process = {process} AND session_id IS NULL \
                      AND backoff_until > now() AND {later} \
                      ORDER BY backoff_until, machine_id LIMIT {budget}"
@@ -324,7 +351,8 @@ impl Source {
     }
 
     /// The entries of a queue from the cursor's moment on. An index by time alone does not tell the
-    /// entries of one moment apart, so they are all read, as far as the window reaches.
+    /// entries of one moment apart, so they are all read, as far as the window reaches. Infinity is of the
+    /// moment that stands for it in keys.
     pub(super) fn window(&self, sql: &mut Sql, after: Option<&Cursor>) -> String {
         let Self::Queue {
             process,
@@ -340,17 +368,24 @@ impl Source {
             None => "IS NULL".to_owned(),
         };
         let mut from = "true".to_owned();
-        if let Some(Cursor(Key::Queued(_, at, _))) = after {
-            from = format!("ready_at >= {}", sql.bind(Bind::Time(*at)));
+        if let Some(Cursor(Key::Queued(_, at, _))) = after
+            && *at > EARLIEST
+        {
+            from = format!("i.ready_at >= {}", sql.bind(Bind::Time(*at)));
         }
+        let earliest = sql.bind(Bind::Time(EARLIEST));
+        let latest = sql.bind(Bind::Time(LATEST));
         let until = match state {
             ItemState::Due => "<=",
             _ => ">",
         };
+        // In the order of the column, which is the index's, and not of the moments made of it.
         format!(
-            "SELECT machine_id, ready_at FROM work_item \
-             WHERE process = {process} AND provider {provider} AND eligible AND session_id IS NULL \
-             AND {from} AND ready_at {until} now() ORDER BY ready_at LIMIT {CANDIDATES}"
+            "SELECT i.machine_id, greatest({earliest}, least(i.ready_at, {latest})) AS ready_at \
+             FROM work_item i \
+             WHERE i.process = {process} AND i.provider {provider} AND i.eligible \
+             AND i.session_id IS NULL AND {from} AND i.ready_at {until} now() \
+             ORDER BY i.ready_at LIMIT {CANDIDATES}"
         )
     }
 }

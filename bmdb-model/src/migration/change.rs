@@ -105,6 +105,26 @@ pub async fn revert_last(
     conn: AsyncPgConnection,
     count: usize,
 ) -> Result<Vec<String>, MigrationError> {
+    revert_newest(conn, count, None).await
+}
+
+/// As [`revert_last`], if these are still the newest, the newest first: what somebody has agreed to lose
+/// is what is dropped, however long that took.
+///
+/// # Errors
+/// [`MigrationError::NotTheNewest`], and then nothing was reverted; otherwise as [`revert_last`].
+pub async fn revert_these(
+    conn: AsyncPgConnection,
+    versions: Vec<String>,
+) -> Result<Vec<String>, MigrationError> {
+    revert_newest(conn, versions.len(), Some(versions)).await
+}
+
+async fn revert_newest(
+    conn: AsyncPgConnection,
+    count: usize,
+    wanted: Option<Vec<String>>,
+) -> Result<Vec<String>, MigrationError> {
     with_harness(conn, Limits::default(), move |harness| {
         let applied = harness.applied_migrations()?;
         let ours = newest_first(&MIGRATIONS, &applied)?;
@@ -118,6 +138,19 @@ pub async fn revert_last(
             return Err(Stopped::From(MigrationError::BuiltUpon {
                 version: version.to_string(),
                 newer: newer.to_string(),
+            }));
+        }
+        let newest: Vec<String> = versions
+            .iter()
+            .take(count)
+            .map(ToString::to_string)
+            .collect();
+        if let Some(wanted) = wanted
+            && wanted != newest
+        {
+            return Err(Stopped::From(MigrationError::NotTheNewest {
+                wanted: wanted.join(", "),
+                newest: newest.join(", "),
             }));
         }
         revert(harness, &ours, count)

@@ -75,6 +75,17 @@ pub enum MigrationError {
         /// The oldest one on top of it.
         newer: String,
     },
+    /// Somebody else has migrated or reverted meanwhile.
+    #[error(
+        "{wanted} cannot be reverted: the newest is {newest:?} by now; look at what there is, and begin \
+         again"
+    )]
+    NotTheNewest {
+        /// What was to be reverted.
+        wanted: String,
+        /// What is the newest now.
+        newest: String,
+    },
     /// The user may not make or change tables.
     #[error(
         "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner, and \

@@ -32,8 +32,10 @@
     RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.ready_at, i.failures,
         CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
 )
+-- Minus infinity is due like any other time, and none that a client could read.
 SELECT s.lives, s.due_in,
-       c.machine_id, c.fence, c.started_at, c.ready_at, c.failures, c.previous_interval
+       c.machine_id, c.fence, c.started_at, CASE WHEN isfinite(c.ready_at) THEN c.ready_at END AS ready_at,
+       c.failures, c.previous_interval
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
                      WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
              (SELECT due_in FROM head) AS due_in) s

@@ -1,5 +1,6 @@
 -- What is held, in the order of the index of held lanes. No more than 10,000 items are looked at, whatever
--- is asked for among them; where there are more, how far was looked comes with every row.
+-- is asked for among them; where there are more, how far was looked comes with every row. Nothing has been
+-- held for a hundred years, and the database's times do not go back much further than some thousands.
 WITH looked AS MATERIALIZED (
     SELECT i.* FROM work_item i
     WHERE i.session_id IS NOT NULL
@@ -13,7 +14,7 @@ WITH looked AS MATERIALIZED (
     SELECT i.* FROM looked i
     WHERE ($3::text IS NULL OR i.process = $3)
       AND ($4::uuid IS NULL OR i.session_id = $4)
-      AND i.started_at <= clock_timestamp() - $5 * interval '1 second'
+      AND i.started_at <= clock_timestamp() - least($5::bigint, 3155760000) * interval '1 second'
     ORDER BY i.machine_id, i.lane LIMIT $6
 )
 SELECT l.machine_id, l.lane,

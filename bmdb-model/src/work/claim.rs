@@ -23,7 +23,7 @@ pub struct Claimed {
     /// The interval of the backoff it is coming out of, in seconds.
     pub previous_interval: Option<i64>,
     /// Since when it was due, where the claim went by that: from the queue of a process that is not
-    /// time-driven.
+    /// time-driven. `None` also where its workflow says that it has been due for ever.
     pub ready_at: Option<DateTime<Utc>>,
 }
 

@@ -75,6 +75,22 @@ async fn every_claim_gets_a_greater_fence() {
     }
 }
 
+// It is no time that a client could read, and what is claimed and not read is held by nobody who knows.
+#[tokio::test]
+async fn what_has_been_due_for_ever_is_claimed_like_anything_else() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    for provider in [Some(&Provider::EQUINIX), None] {
+        let for_ever = "UPDATE work_item SET plan_at = '-infinity'";
+        s.db.execute(for_ever).await.unwrap();
+        let claimed = s.claim_of(provider, 10).await;
+        assert_eq!(machines(&claimed), [machine]);
+        assert_eq!(claimed[0].ready_at, None);
+        let attempt = attempt(&claimed[0], &START, s.session);
+        s.cancel(&attempt).await;
+    }
+}
+
 #[tokio::test]
 async fn each_of_the_three_gates_keeps_a_machine_from_being_claimed() {
     let mut s = Scenario::new().await;

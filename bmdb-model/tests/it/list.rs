@@ -1,17 +1,29 @@
 //! The fleet as a list: what fits each filter, page by page, and what a page costs.
 
+mod cost;
+mod endless;
+
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{RECOVERY, START, Scenario};
+use bmdb_model::backoff::{self, Which};
 use bmdb_model::fleet::{self, Cursor, Filter, FleetPage, ItemState, PageError, Prefix};
 use bmdb_model::reflect::{self, TagTable};
-use bmdb_model::{MachineId, Provider, connection};
+use bmdb_model::{MachineId, Provider, connection, work};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 
 /// All pages of a list, each with what it says of itself.
 async fn pages(conn: &mut AsyncPgConnection, filter: &Filter<'_>, limit: usize) -> Vec<FleetPage> {
+    pages_after(conn, filter, None, limit).await
+}
+
+async fn pages_after(
+    conn: &mut AsyncPgConnection,
+    filter: &Filter<'_>,
+    mut after: Option<Cursor>,
+    limit: usize,
+) -> Vec<FleetPage> {
     let mut pages: Vec<FleetPage> = Vec::new();
-    let mut after: Option<Cursor> = None;
     loop {
         let page = fleet::page(conn, filter, after.as_ref(), limit)
             .await
@@ -107,7 +119,11 @@ const MIXED: &str = "
 async fn every_state_lists_just_the_machines_that_are_in_it() {
     let mut s = Scenario::new().await;
     s.db.execute(MIXED).await.unwrap();
-    let all = expected(&s, "true").await;
+    each_state_lists_its_own(&mut s).await;
+}
+
+async fn each_state_lists_its_own(s: &mut Scenario) {
+    let all = expected(s, "true").await;
     let mut seen = BTreeSet::new();
     for (which, condition) in [
         (ItemState::Held, "i.session_id IS NOT NULL"),
@@ -133,7 +149,7 @@ async fn every_state_lists_just_the_machines_that_are_in_it() {
         let machines = listed(&mut s.conn, &state(which)).await;
         let found: BTreeSet<_> = machines.iter().copied().collect();
         assert!(!found.is_empty(), "{which} is nobody's state");
-        assert_eq!(found, expected(&s, condition).await, "{which}");
+        assert_eq!(found, expected(s, condition).await, "{which}");
         let details = fleet::details(&mut s.conn, &machines).await.unwrap();
         assert_eq!(details.len(), machines.len());
         for machine in details {
@@ -260,9 +276,15 @@ async fn a_prefix_finds_machines_by_their_id_and_by_that_of_their_provider() {
 
 // Under a language's rules what begins alike need not stand together: "ab1" < "a-b2" < "ab3".
 #[tokio::test]
+#[allow(clippy::print_stdout, reason = "what is not tested is told")]
 async fn a_prefix_is_found_however_the_database_sorts() {
     for collation in ["\"C\"", "\"en-x-icu\"", "\"cs-x-icu\""] {
         let mut s = Scenario::new().await;
+        let there = format!("SELECT to_regcollation('{collation}') IS NOT NULL");
+        if s.db.rows(&there).await.unwrap() != ["t"] {
+            println!("NOT TESTED with {collation}: this server was built without ICU");
+            continue;
+        }
         let ids = [
             "ab1",
             "a-b2",
@@ -323,126 +345,4 @@ async fn what_became_due_at_the_same_moment_is_told_apart_as_far_as_a_page_may_l
     assert_eq!(listed.len(), 1500 + fleet::CANDIDATES + 500);
     let distinct: BTreeSet<_> = listed.iter().collect();
     assert_eq!(distinct.len(), listed.len());
-}
-
-/// How many buffers of this database were asked for, once those who asked have told it.
-async fn buffers(s: &Scenario) -> i64 {
-    let told =
-        "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()";
-    let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'measured'";
-    while s.rows(gone).await != ["0"] {}
-    s.rows(told).await[0].parse().unwrap()
-}
-
-impl Scenario {
-    /// What a page costs in buffers, in the mean. Whoever asks tells what it asked for when it ends.
-    async fn cost_of_page(&self, filter: &Filter<'_>) -> i64 {
-        let mut told = Vec::new();
-        for times in [1, 11] {
-            let before = buffers(self).await;
-            let mut conn = self.db.connect().await.unwrap();
-            diesel_async::SimpleAsyncConnection::batch_execute(
-                &mut conn,
-                "SET application_name = 'measured'",
-            )
-            .await
-            .unwrap();
-            for _ in 0..times {
-                let (isolation, access) = (
-                    connection::Isolation::RepeatableRead,
-                    connection::Access::ReadOnly,
-                );
-                connection::begin(&mut conn, isolation, access)
-                    .await
-                    .unwrap();
-                let page = fleet::page(&mut conn, filter, None, 50).await.unwrap();
-                fleet::details(&mut conn, &page.machines).await.unwrap();
-                connection::roll_back(&mut conn).await.unwrap();
-            }
-            drop(conn);
-            told.push(buffers(self).await - before);
-        }
-        (told[1] - told[0]) / 10
-    }
-}
-
-#[tokio::test]
-async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thousand() {
-    let mut s = Fleet::of(100_000).scenario(Situation::ManyBackingOff).await;
-    let more = "
-        INSERT INTO machine_hold (machine_id, reason)
-        SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 100000, 20000) n;
-        UPDATE work_item SET eligible = true, started_at = now(), session_id = (SELECT session_id FROM sessions)
-        WHERE failures % 5000 = 1";
-    s.db.execute(more).await.unwrap();
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
-    let tables = reflect::tables(&mut s.conn).await.unwrap();
-    let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
-    let equinix = || Some(Provider::EQUINIX);
-    // A full window of candidates is two thousand rows, each with its way down an index or two.
-    let (page, window) = (1_000, 12_000);
-    for (filter, most) in [
-        (Filter::default(), page),
-        (
-            Filter {
-                provider: equinix(),
-                ..Filter::default()
-            },
-            page,
-        ),
-        (
-            Filter {
-                tag: tag("machine_hold"),
-                ..Filter::default()
-            },
-            page,
-        ),
-        (
-            Filter {
-                tag: tag("machine_hold"),
-                provider: equinix(),
-                ..Filter::default()
-            },
-            window,
-        ),
-        (state(ItemState::Held), page),
-        (state(ItemState::BackingOff), page),
-        (state(ItemState::Due), window),
-        (state(ItemState::Waiting), window),
-        (state(ItemState::NotEligible), page),
-        (
-            Filter {
-                state: Some((RECOVERY, ItemState::Due)),
-                ..Filter::default()
-            },
-            page,
-        ),
-        (
-            Filter {
-                provider: equinix(),
-                ..state(ItemState::Due)
-            },
-            window,
-        ),
-        (prefix("c4ca"), page),
-        (prefix("Equinix/777"), page),
-        (prefix("777"), page),
-        (
-            Filter {
-                tag: tag("machine_agent_started"),
-                ..prefix("7")
-            },
-            window,
-        ),
-        (
-            Filter {
-                provider: Some(Provider::LUMEN),
-                ..Filter::default()
-            },
-            page,
-        ),
-    ] {
-        let cost = s.cost_of_page(&filter).await;
-        assert!(cost > 0 && cost <= most, "{cost} buffers: {filter:?}");
-    }
 }

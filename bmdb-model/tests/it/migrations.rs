@@ -1,7 +1,9 @@
 //! Migrating: there and back, twice, and by several at once.
 
 use crate::frozen::versions;
-use bmdb_model::migration::{self, newest_known, revert_last, run_pending, run_up_to};
+use bmdb_model::migration::{
+    self, MigrationError, newest_known, revert_last, revert_these, run_pending, run_up_to,
+};
 use bmdb_testkit::TestDb;
 
 const INSERTED: &str = "
@@ -32,6 +34,23 @@ async fn down(db: &TestDb, count: usize) -> Vec<String> {
     revert_last(db.connect().await.unwrap(), count)
         .await
         .unwrap()
+}
+
+#[tokio::test]
+async fn what_somebody_has_agreed_to_lose_is_what_is_reverted_or_nothing() {
+    let db = TestDb::new().await.unwrap();
+    let newest = newest_known();
+    let revert = async || {
+        let conn = db.connect().await.unwrap();
+        revert_these(conn, vec![newest.clone()]).await
+    };
+    assert_eq!(revert().await.unwrap(), std::slice::from_ref(&newest));
+    let again = revert().await.unwrap_err();
+    assert!(
+        matches!(again, MigrationError::NotTheNewest { .. }),
+        "{again}"
+    );
+    assert_eq!(up(&db).await, [newest]);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() 
         .await
         .unwrap();
     s.once("cat > $FOLDER/stdin; env | grep ^BMDB_ | sort > $FOLDER/env")
+        .env("BMDB_READ_URL", "postgres://reader:secret@localhost/bmdb")
         .run();
     let id = s.machine;
     let environment = std::fs::read_to_string(s.folder.join("env")).unwrap();
@@ -46,7 +47,7 @@ async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() 
              BMDB_OPERATOR=tester\nBMDB_PROCESS=ShepherdAgentStart\nBMDB_PROVIDER=Equinix\n\
              BMDB_PROVIDER_ID=a\n"
         ),
-        "and not the database's URL"
+        "and not the database's URLs"
     );
     let job: Value = serde_json::from_str(&s.written("stdin")).unwrap();
     let expected = json!({
@@ -171,4 +172,7 @@ async fn a_process_without_a_workflow_is_refused() {
     s.once("true")
         .args(["--interval", "250ms"])
         .fails_with(2, "whole seconds");
+    s.once("true")
+        .args(["--timeout", "0"])
+        .fails_with(2, "leave the option out for no limit");
 }

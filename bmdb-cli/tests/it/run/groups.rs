@@ -1,7 +1,9 @@
 //! Process groups: told to end, killed, and never left behind.
 
-use super::{Stage, dies, living};
+use super::{Running, Stage, dies, living};
 use nix::sys::signal::Signal;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A shell that does not heed SIGTERM, with a child of its own; the group's number is in a file.
@@ -28,6 +30,51 @@ async fn a_command_that_heeds_sigterm_may_clean_up() {
     assert_eq!(s.written("end"), "clean");
     // Its exit code came too late.
     assert_eq!(s.attempts().await, ["Failed|timed out after 300ms|1"]);
+}
+
+/// The shell has no trap and ends at once; the grace is its child's too.
+#[tokio::test]
+async fn what_a_command_runs_may_clean_up_after_its_shell_has_ended() {
+    let s = Stage::new().await;
+    let child = "trap 'sleep 0.3; echo clean > $FOLDER/end; exit 0' TERM; \
+                 while :; do sleep 0.01; done";
+    std::fs::write(s.folder.join("child"), child).unwrap();
+    let began = Instant::now();
+    // What follows keeps the shell from becoming its child.
+    s.once("echo $$ > $FOLDER/group; sh $FOLDER/child; true")
+        .args(["--timeout", "1s", "--grace", "5s"])
+        .run();
+    // It has been there by the time that the program ends, and nothing waits longer than it takes.
+    assert!(s.folder.join("end").exists());
+    assert_eq!(s.written("end"), "clean");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(s.attempts().await, ["Failed|timed out after 1s|1"]);
+    dies(&s.written("group"));
+}
+
+/// As under `less`, or after Ctrl-S.
+#[tokio::test]
+async fn a_standard_output_that_nobody_reads_costs_no_lease() {
+    let s = Stage::new().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut full = writer.try_clone().unwrap();
+    // Fills the pipe, then waits until the reader is gone.
+    let filler = std::thread::spawn(move || while full.write_all(&[b'\n'; 4096]).is_ok() {});
+    std::thread::sleep(Duration::from_millis(100));
+    let gate = "echo x > $FOLDER/begun; until test -e $FOLDER/gate; do sleep 0.01; done";
+    let mut command = s.bmdb(gate).args(["--interval", "1s"]).command();
+    let child = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
+    let running = Running(Some(child));
+    s.written("begun");
+    // Several leases.
+    std::thread::sleep(Duration::from_secs(3));
+    running.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(50));
+    std::fs::write(s.folder.join("gate"), "").unwrap();
+    assert_eq!(running.ended().code, Some(0));
+    assert_eq!(s.attempts().await, ["Finished||"]);
+    drop(reader);
+    filler.join().unwrap();
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use crate::batch::Fleet;
 use crate::scenario::Scenario;
 use crate::wait::until;
 use bmdb_core::control_loop::{Commit, LoopError, LoopOptions, Rate, Runner, Shutdown};
-use bmdb_core::{Bmdb, Config, PollOptions, SessionOptions};
-use bmdb_model::Process;
+use bmdb_core::{Bmdb, Claim, Config, PollOptions, SessionOptions};
+use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Proxy, TestDb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -170,6 +170,22 @@ async fn in_one_go_each_machine_is_worked_on_once() {
     let once_each = "SELECT DISTINCT count(*) FROM work_attempt WHERE outcome = 'Finished'
                      GROUP BY machine_id";
     assert_eq!(s.rows(once_each).await, ["1"]);
+}
+
+/// It ended after the first look, for which one provider's next deadline hid what was due of the other.
+#[tokio::test]
+async fn in_one_go_what_is_due_is_found_behind_any_number_that_only_seem_due() {
+    let s = Scenario::new().await;
+    s.armed_of(&Provider::EQUINIX, 1, 0).await;
+    s.armed_of(&Provider::LUMEN, 5050, 1).await;
+    let mut does = Does::new(|_, _| Box::pin(async { Ok(Commit::unchanged()) }));
+    does.process = Process::SHEPHERD_RECOVERY;
+    // Re-armed, it has a deadline ahead.
+    let claim = Claim::of(&does.process).provider(&Provider::EQUINIX);
+    assert!(s.session.claim(&claim).await.unwrap().is_empty());
+    let runner = Runner::new(&s.bmdb, does).options(options().once(true));
+    let summary = runner.run(Shutdown::new()).await.unwrap();
+    assert_eq!(summary.finished, 1, "{summary}");
 }
 
 #[tokio::test]

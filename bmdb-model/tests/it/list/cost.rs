@@ -1,0 +1,125 @@
+//! What a page of the list costs.
+
+use super::*;
+
+/// How many buffers of this database were asked for, once those who asked have told it.
+async fn buffers(s: &Scenario) -> i64 {
+    let told =
+        "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()";
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'measured'";
+    while s.rows(gone).await != ["0"] {}
+    s.rows(told).await[0].parse().unwrap()
+}
+
+impl Scenario {
+    /// What a page costs in buffers, in the mean. Whoever asks tells what it asked for when it ends.
+    async fn cost_of_page(&self, filter: &Filter<'_>) -> i64 {
+        let mut told = Vec::new();
+        for times in [1, 11] {
+            let before = buffers(self).await;
+            let mut conn = self.db.connect().await.unwrap();
+            diesel_async::SimpleAsyncConnection::batch_execute(
+                &mut conn,
+                "SET application_name = 'measured'",
+            )
+            .await
+            .unwrap();
+            for _ in 0..times {
+                let (isolation, access) = (
+                    connection::Isolation::RepeatableRead,
+                    connection::Access::ReadOnly,
+                );
+                connection::begin(&mut conn, isolation, access)
+                    .await
+                    .unwrap();
+                let page = fleet::page(&mut conn, filter, None, 50).await.unwrap();
+                fleet::details(&mut conn, &page.machines).await.unwrap();
+                connection::roll_back(&mut conn).await.unwrap();
+            }
+            drop(conn);
+            told.push(buffers(self).await - before);
+        }
+        (told[1] - told[0]) / 10
+    }
+}
+
+#[tokio::test]
+async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thousand() {
+    let mut s = Fleet::of(100_000).scenario(Situation::ManyBackingOff).await;
+    let more = "
+        INSERT INTO machine_hold (machine_id, reason)
+        SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 100000, 20000) n;
+        UPDATE work_item SET eligible = true, started_at = now(), session_id = (SELECT session_id FROM sessions)
+        WHERE failures % 5000 = 1";
+    s.db.execute(more).await.unwrap();
+    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    let tables = reflect::tables(&mut s.conn).await.unwrap();
+    let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
+    let equinix = || Some(Provider::EQUINIX);
+    // A full window of candidates is two thousand rows, each with its way down an index or two.
+    let (page, window) = (1_000, 12_000);
+    for (filter, most) in [
+        (Filter::default(), page),
+        (
+            Filter {
+                provider: equinix(),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                tag: tag("machine_hold"),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                tag: tag("machine_hold"),
+                provider: equinix(),
+                ..Filter::default()
+            },
+            window,
+        ),
+        (state(ItemState::Held), page),
+        (state(ItemState::BackingOff), page),
+        (state(ItemState::Due), window),
+        (state(ItemState::Waiting), window),
+        (state(ItemState::NotEligible), page),
+        (
+            Filter {
+                state: Some((RECOVERY, ItemState::Due)),
+                ..Filter::default()
+            },
+            page,
+        ),
+        (
+            Filter {
+                provider: equinix(),
+                ..state(ItemState::Due)
+            },
+            window,
+        ),
+        (prefix("c4ca"), page),
+        (prefix("Equinix/777"), page),
+        (prefix("777"), page),
+        (
+            Filter {
+                tag: tag("machine_agent_started"),
+                ..prefix("7")
+            },
+            window,
+        ),
+        (
+            Filter {
+                provider: Some(Provider::LUMEN),
+                ..Filter::default()
+            },
+            page,
+        ),
+    ] {
+        let cost = s.cost_of_page(&filter).await;
+        assert!(cost > 0 && cost <= most, "{cost} buffers: {filter:?}");
+    }
+}
