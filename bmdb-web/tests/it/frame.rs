@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use bmdb_core::{Config, Reader};
 use bmdb_testkit::{Proxy, TestDb};
 use bmdb_web::{Console, ConsoleOptions};
+use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 
 fn attribute<'a>(text: &'a str, before: &str) -> &'a str {
@@ -133,17 +134,10 @@ async fn a_locked_table_is_a_page_that_says_so() {
     config.lock_timeout = Duration::from_millis(100);
     let reader = Reader::connect(config).await.unwrap();
     let router = Console::new(reader, ConsoleOptions::default()).router();
-    let hold = "BEGIN; LOCK TABLE machines; SELECT pg_sleep(10)";
-    let ask_while_locked = async {
-        let locked = "SELECT count(*) FROM pg_locks \
-                      WHERE relation = 'machines'::regclass AND mode = 'AccessExclusiveLock' AND granted";
-        while db.rows(locked).await.unwrap() != ["1"] {}
-        ask(&router, Method::GET, "/machines").await
-    };
-    let answer = tokio::select! {
-        _ = db.execute(hold) => panic!("the lock is held for ten seconds"),
-        answer = ask_while_locked => answer,
-    };
+    let mut migrator = db.connect().await.unwrap();
+    let lock = "BEGIN; LOCK TABLE machines";
+    migrator.batch_execute(lock).await.unwrap();
+    let answer = ask(&router, Method::GET, "/machines").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         answer.text.contains("migration may be running"),
