@@ -110,6 +110,8 @@ impl SessionInner {
         claim: &Claim,
         reach: Reach,
     ) -> Result<Answer, TxError> {
+        // Here so that what is refused is not measured as a claim; below once more, for draining has to
+        // see the operation before it is judged whether that has begun.
         self.refuse_new_work()?;
         let span = telemetry::claim(self.lease().session, &claim.process, claim.limit);
         let claiming = self.claim_if_allowed(claim, reach).instrument(span);
