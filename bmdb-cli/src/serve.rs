@@ -36,7 +36,13 @@ Examples:
   bmdb serve --listen 0.0.0.0:8717 --token-file token --tls-cert server.crt --tls-key server.key")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 is any free one, and is printed.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8717", value_parser = address)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "BMDB_LISTEN",
+        default_value = "127.0.0.1:8717",
+        value_parser = address
+    )]
     listen: SocketAddr,
     /// A file with the token that whoever asks has to show: at least 16 characters, not readable by
     /// everybody.

@@ -39,5 +39,7 @@ impl Session {
 
 fn no_session(id: bmdb_model::SessionId) -> Failure {
     let message = format!("there is no session {id}: it was closed, or has expired");
-    Failure::new(Exit::NotFound, message).hint("`bmdb session list` has all there are")
+    Failure::new(Exit::NotFound, message).hint(format!(
+        "`bmdb session list` has all there are; `bmdb history --session {id}` tells what it did"
+    ))
 }

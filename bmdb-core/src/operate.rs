@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! What is asked for and is so already changes nothing, and leaves no trace.
+//! What is asked for and is so already changes nothing, and leaves no trace: a hold for the same reason, a
+//! release of what is not on hold. Setting a tag always writes it.
 
 pub mod explain;
 

@@ -3,7 +3,7 @@
 mod of_session;
 mod page;
 
-pub use of_session::of_session_on_held;
+pub use of_session::{SessionPastKey, of_session};
 pub use page::{Entry, HistoryKey, PastAttempt, page};
 
 use crate::schema::work_history;

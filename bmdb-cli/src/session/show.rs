@@ -16,7 +16,7 @@ const MOST: i64 = 1000;
 
 /// Show a session and what it holds.
 ///
-/// What it has done is in the histories of the machines: `bmdb history`.
+/// What it did: `bmdb history --session`.
 #[derive(clap::Args)]
 pub(crate) struct Show {
     /// The session's id.

@@ -122,10 +122,9 @@ fn shell(folder: &Path, db: &TestDb) -> Result<Shell, Box<dyn Error>> {
     shell.set("BMDB_OPERATOR", "ada@example");
     shell.set("COLUMNS", "100");
     shell.set("LC_ALL", "C.UTF-8");
-    shell.replace(
-        "127.0.0.1:8717",
-        TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string(),
-    );
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    shell.set("BMDB_LISTEN", &free);
+    shell.replace("127.0.0.1:8717", free);
     let examples = shell.home().join("examples");
     fs::create_dir(&examples)?;
     for example in ["fleet.json", "start-agent.sh"] {

@@ -355,6 +355,50 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
 }
 
 #[tokio::test]
+async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
+    let s = Stage::new().await;
+    let (id, session) = (
+        s.machine.to_string(),
+        "4e0f9c51-6a2b-4c1d-9c3e-0a7d5b2f8e61",
+    );
+    let attempts = format!(
+        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome)
+         SELECT CASE n WHEN 1 THEN '{id}' ELSE gen_random_uuid() END, n, n, 'ShepherdAgentStart',
+                CASE WHEN n < 3 THEN '{session}' ELSE gen_random_uuid() END, now(), now(), 'Finished'
+         FROM generate_series(1, 4) n"
+    );
+    s.db.execute(&attempts).await.unwrap();
+    let history = ["history", "--session", session];
+    let first = bmdb(&s.db)
+        .args(history)
+        .args(["--limit", "1", "--json"])
+        .run();
+    documented("bmdb history", &first);
+    let first = first.json();
+    assert_eq!(first["session_id"], session);
+    assert_eq!(first["items"][0]["fence"], 2);
+    let next = first["next"].as_str().unwrap();
+    let second = bmdb(&s.db).args(history).args(["--after", next]).run();
+    let line = format!("{id}  ShepherdAgentStart  Finished  (fence 1)");
+    assert!(second.stdout.contains(&line), "{}", second.stdout);
+    assert_eq!(second.stdout.lines().count(), 1);
+
+    let other = "00000000-0000-4000-8000-000000000000";
+    let nothing = bmdb(&s.db).args(["history", "--session", other]).run();
+    assert!(
+        nothing
+            .stdout
+            .contains("is not known to have ended any attempt"),
+        "{}",
+        nothing.stdout
+    );
+    bmdb(&s.db)
+        .args(history)
+        .arg(&id)
+        .fails_with(2, "cannot be used with");
+}
+
+#[tokio::test]
 async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
     let s = Stage::new().await;
     let id = s.machine.to_string();

@@ -86,7 +86,8 @@ impl Operator {
     }
 
     /// Puts a machine on hold, or gives its hold this reason: nothing new starts on it until it is
-    /// released; work that is being done goes on. The reason of the hold is the operator's.
+    /// released; work that is being done goes on. The reason of the hold is the operator's; a machine that
+    /// is on hold for it already is left as it is.
     ///
     /// Cancellation: as [`Operator::create_machine`].
     ///
@@ -97,8 +98,14 @@ impl Operator {
         transact(session, async |tx| {
             tx.touch(machine).await?;
             let before = hold::of(tx, machine).await?;
-            tx.hold(machine, self.reason.as_deref().unwrap_or_default())
-                .await?;
+            let reason = self.reason.as_deref().unwrap_or_default();
+            if before
+                .as_ref()
+                .is_some_and(|before| before.reason == reason)
+            {
+                return Ok(());
+            }
+            tx.hold(machine, reason).await?;
             let before = before.map(|hold| ("reason before", hold.reason));
             let act = NewAction {
                 details: before.into_iter().collect(),

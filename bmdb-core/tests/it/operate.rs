@@ -50,7 +50,10 @@ async fn machines_and_tags_are_written_with_one_trace_each() {
         .await
         .unwrap();
     ann.hold(session, machine).await.unwrap();
+    // For the same reason it is left as it is.
     ann.hold(session, machine).await.unwrap();
+    let fan = ann.clone().because("a fan");
+    fan.hold(session, machine).await.unwrap();
     assert!(ann.release_hold(session, machine).await.unwrap());
     assert!(!ann.release_hold(session, machine).await.unwrap());
     for (tag, fields) in [
@@ -116,9 +119,9 @@ async fn machines_and_tags_are_written_with_one_trace_each() {
         .await;
     assert_eq!(details, [r#"{"provider": "Equinix", "provider_id": "a"}"#]);
     let whose = s
-        .rows("SELECT DISTINCT operator || ' ' || reason FROM operator_action")
+        .rows("SELECT DISTINCT operator || ' ' || reason FROM operator_action ORDER BY 1")
         .await;
-    assert_eq!(whose, ["ann@desk because"]);
+    assert_eq!(whose, ["ann@desk a fan", "ann@desk because"]);
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ CREATE TABLE operator_action (
     -- Not now(): an act may have waited for a lock, and is listed among attempts, which end by this clock.
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+-- Default privileges give components more (bmdb-model, grants.rs): not even for a moment.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bmdb_component') THEN
+        REVOKE UPDATE, DELETE ON operator_action FROM bmdb_component;
+    END IF;
+END $$;
 CREATE INDEX operator_action_machine ON operator_action (machine_id, acted_at, action_id)
     WHERE machine_id IS NOT NULL;
 CREATE INDEX operator_action_session ON operator_action (session_id, acted_at, action_id)

@@ -14,7 +14,7 @@ pub struct LockedBackoff {
     pub session: Option<SessionId>,
     /// Under this fence.
     pub fence: Fence,
-    /// When the backoff ends, or ended, in the year 9999 where it never does; `None` where there is none.
+    /// When the backoff ends, or ended; `None` where there is none.
     pub until: Option<DateTime<Utc>>,
     /// How many times in a row the process has failed.
     pub failures: i64,
@@ -27,11 +27,7 @@ pub struct LockedBackoff {
 }
 
 statement! {
-    /// Infinity is no time that a client could read.
-    Lock<'a> = "SELECT session_id, fence, \
-             CASE WHEN backoff_until = 'infinity' THEN '9999-12-31 00:00:00Z' \
-                  WHEN isfinite(backoff_until) THEN backoff_until END, \
-             failures, losses, cause, last_interval_seconds \
+    Lock<'a> = "SELECT session_id, fence, backoff_until, failures, losses, cause, last_interval_seconds \
          FROM work_item WHERE machine_id = $1 AND process = $2 FOR NO KEY UPDATE";
     (machine: MachineId => SqlUuid, process: &'a Process => Text)
     -> (Nullable<SqlUuid>, BigInt, Nullable<Timestamptz>, BigInt, BigInt, Nullable<Text>, Nullable<BigInt>)

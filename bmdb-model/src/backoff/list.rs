@@ -19,7 +19,7 @@ pub struct ListedBackoff {
     pub process: Process,
     /// Where the machine comes from, as planned.
     pub provider: Option<Provider>,
-    /// When it ends, or ended; in the year 9999 where it never does.
+    /// When it ends, or ended.
     pub until: DateTime<Utc>,
     /// Why the last attempt failed; none after a loss without a failure before it.
     pub cause: Option<String>,

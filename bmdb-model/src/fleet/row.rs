@@ -62,7 +62,7 @@ statement! {
     /// so that it is not taken for an open one; a gate without a time is open.
     Items<'a> = "SELECT machine_id, process, eligible, \
              CASE WHEN plan_at > '-infinity' THEN least(plan_at, '9999-12-31 00:00:00Z') END, \
-             CASE WHEN backoff_until > '-infinity' THEN least(backoff_until, '9999-12-31 00:00:00Z') END, \
+             backoff_until, \
              CASE WHEN isfinite(ready_at) THEN ready_at END, \
              session_id, started_at, failures, losses \
          FROM work_item WHERE machine_id = ANY ($1) ORDER BY machine_id, process";

@@ -1,26 +1,64 @@
-//! What a session did, as far as that can be found: history is kept by machine.
+//! What a session did, on whatever machine.
 
 use super::PastAttempt;
+use crate::page::{InvalidKey, Page, Parts};
 use crate::statement::statement;
 use crate::{Error, SessionId};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a page of [`of_session`] begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPastKey {
+    fence: i64,
+}
+
+impl fmt::Display for SessionPastKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fence.fmt(f)
+    }
+}
+
+impl FromStr for SessionPastKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let mut parts = Parts::of(text);
+        let fence = parts.parse()?;
+        parts.end()?;
+        Ok(Self { fence })
+    }
+}
 
 statement! {
     OfSession = include_str!("../sql/session_past.sql");
-    (session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (session: SessionId => SqlUuid, below: i64 => BigInt, limit: i64 => BigInt)
     -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, Timestamptz, Timestamptz, Text, Nullable<Text>, BigInt, Nullable<BigInt>)
 }
 
-/// Up to `limit` attempts of a session on machines that it holds now, the last first: among the last 20
-/// attempts of each of `limit` machines.
+/// Up to `limit` attempts of a session that have ended, the one that was claimed last first; also of one
+/// that is gone, for as long as history is kept.
+///
+/// A streak of failures belongs to the session that failed last, and stands where its first failure was
+/// claimed.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn of_session_on_held(
+pub async fn of_session(
     conn: &mut AsyncPgConnection,
     session: SessionId,
+    after: Option<&SessionPastKey>,
     limit: i64,
-) -> Result<Vec<PastAttempt>, Error> {
-    Ok(OfSession { session, limit }.load(conn).await?)
+) -> Result<Page<PastAttempt, SessionPastKey>, Error> {
+    let attempts = OfSession {
+        session,
+        below: after.map_or(i64::MAX, |key| key.fence),
+        limit: limit + 1,
+    };
+    let rows: Vec<PastAttempt> = attempts.load(conn).await?;
+    Ok(Page::of(rows, limit, |last| SessionPastKey {
+        fence: last.fence.get(),
+    }))
 }

@@ -21,7 +21,7 @@ pub struct PoisonedWork {
     pub losses: i64,
     /// Why it failed last.
     pub cause: Option<String>,
-    /// Until when it rests, or rested; the year 9999 where that has no end.
+    /// Until when it rests, or rested.
     pub backoff_until: Option<DateTime<Utc>>,
     /// Who is at work on it now.
     pub session: Option<SessionId>,
@@ -33,10 +33,8 @@ machine_and_name! {
 }
 
 statement! {
-    /// Infinity is no time that a client could read.
-    PoisonedPage<'a> = "SELECT p.machine_id, p.process, p.failures, p.losses, i.cause, \
-             CASE WHEN i.backoff_until = 'infinity' THEN '9999-12-31 00:00:00Z' \
-                  WHEN isfinite(i.backoff_until) THEN i.backoff_until END, i.session_id \
+    PoisonedPage<'a> = "SELECT p.machine_id, p.process, p.failures, p.losses, i.cause, i.backoff_until, \
+             i.session_id \
          FROM work_poisoned p JOIN work_item i ON i.machine_id = p.machine_id AND i.process = p.process \
          WHERE (p.machine_id, p.process) > (coalesce($1::uuid, '00000000-0000-0000-0000-000000000000'), $2::text) \
          ORDER BY p.machine_id, p.process LIMIT $3";

@@ -121,6 +121,14 @@ async fn values_outside_their_range_are_refused() {
         ),
         ("work_item_losses_check", "UPDATE work_item SET losses = -1"),
         (
+            "work_item_backoff_ends",
+            "UPDATE work_item SET backoff_until = 'infinity'",
+        ),
+        (
+            "work_item_backoff_ends",
+            "UPDATE work_item SET backoff_until = '-infinity'",
+        ),
+        (
             "process_def_loss_initial_seconds_check",
             "UPDATE process_def SET loss_initial_seconds = 0",
         ),

@@ -129,28 +129,52 @@ async fn sessions_are_counted_by_whether_they_live() {
 }
 
 #[tokio::test]
-async fn what_a_session_did_is_found_on_the_machines_that_it_holds() {
+async fn what_a_session_did_is_found_a_page_at_a_time_also_when_it_is_gone() {
     let mut s = Scenario::new().await;
-    let (held, other) = (s.provided("a").await, s.provided("b").await);
-    for machine in [held, other] {
-        let attempt = s.claim_machine(machine, &START).await;
+    let machines = s.machines(5).await;
+    let mut fences = Vec::new();
+    for machine in &machines {
+        let attempt = s.claim_machine(*machine, &START).await;
+        fences.push(attempt.fence);
         s.fail(&attempt, 1, "x").await;
     }
-    let nothing = history::of_session_on_held(&mut s.conn, s.session, 10).await;
-    assert_eq!(nothing.unwrap(), []);
-    s.advance(2).await;
-    s.claim_machine(held, &START).await;
-    let did = history::of_session_on_held(&mut s.conn, s.session, 10)
-        .await
-        .unwrap();
-    let did: Vec<_> = did
-        .iter()
-        .map(|a| (a.machine, a.cause.as_deref()))
-        .collect();
-    assert_eq!(did, [(held, Some("x"))]);
+    let first = s.session;
     let another = s.another_session().await;
-    let nothing = history::of_session_on_held(&mut s.conn, another, 10).await;
-    assert_eq!(nothing.unwrap(), []);
+    let nothing = history::of_session(&mut s.conn, another, None, 10).await;
+    assert_eq!(nothing.unwrap().rows, []);
+    // A streak belongs to the session that failed last.
+    s.advance(2).await;
+    s.session = another;
+    let attempt = s.claim_machine(machines[0], &START).await;
+    s.fail(&attempt, 1, "x").await;
+    let taken_over = history::of_session(&mut s.conn, another, None, 10).await;
+    let taken_over: Vec<_> = taken_over
+        .unwrap()
+        .rows
+        .iter()
+        .map(|a| (a.machine, a.fence, a.last_fence, a.repeats))
+        .collect();
+    assert_eq!(
+        taken_over,
+        [(machines[0], fences[0], attempt.fence, 1)],
+        "the attempts"
+    );
+
+    let delete = format!("DELETE FROM sessions WHERE session_id = '{first}'");
+    s.db.execute(&delete).await.unwrap();
+    let (mut after, mut pages) = (None, Vec::new());
+    loop {
+        let page = history::of_session(&mut s.conn, first, after.as_ref(), 2).await;
+        let page = page.unwrap();
+        pages.push(page.rows.iter().map(|a| a.fence).collect::<Vec<_>>());
+        let Some(next) = page.next else { break };
+        after = Some(next.to_string().parse().unwrap());
+    }
+    assert_eq!(
+        pages,
+        [vec![fences[4], fences[3]], vec![fences[2], fences[1]]],
+        "the last claimed first"
+    );
 }
 
 #[tokio::test]
@@ -189,12 +213,17 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
     let all = "(NULL, NULL, NULL, NULL, 0, 51)";
     let longest = s.buffers_of("What is held, the longest first.", all).await;
     assert!(longest <= 12_000, "{longest}");
-    let of_session = format!("('{session}', 50)");
-    history::of_session_on_held(&mut s.conn, session, 50)
-        .await
-        .unwrap();
+    let attempts = format!(
+        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome)
+         SELECT md5(n::text)::uuid, n, n, 'ShepherdAgentStart', '{session}', now(), now(), 'Canceled'
+         FROM generate_series(1, 100000) n; ANALYZE work_attempt"
+    );
+    s.db.execute(&attempts).await.unwrap();
+    let page = history::of_session(&mut s.conn, session, None, 50).await;
+    assert_eq!(page.unwrap().rows.len(), 50);
+    let of_session = format!("('{session}', 50000, 51)");
     let did = s
-        .buffers_of("What a session has done on the machines", &of_session)
+        .buffers_of("What a session did: the attempts", &of_session)
         .await;
-    assert!(did <= 12_000, "{did}");
+    assert!(did <= 60, "{did}");
 }

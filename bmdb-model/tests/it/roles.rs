@@ -1,7 +1,7 @@
 //! What each role may do: read from the catalog, so that tables of later migrations are covered.
 
 use bmdb_model::grants::{self, GrantError};
-use bmdb_model::migration::{self, MigrationError, revert_last, run_pending};
+use bmdb_model::migration::{self, MigrationError, revert_last, run_pending, run_up_to};
 use bmdb_model::{Failure, classify};
 use bmdb_testkit::{Role, TestDb};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
@@ -266,6 +266,27 @@ async fn what_a_member_of_the_owner_migrates_belongs_to_the_owner_and_components
             .await
             .unwrap();
         revert_last(owner().await, usize::MAX).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn components_may_not_change_traces_from_the_moment_that_these_are_kept() {
+    let db = TestDb::empty().await.unwrap();
+    let owner = as_role(&db, Role::Owner).await;
+    run_up_to(owner, "20261123000100").await.unwrap();
+    // Without what a migrator does afterwards, who may be killed before.
+    let made = include_str!("../../migrations/2026-11-23-000200_operators/up.sql");
+    let mut owner = as_role(&db, Role::Owner).await;
+    owner.batch_execute("SET ROLE bmdb_owner").await.unwrap();
+    owner.batch_execute(made).await.unwrap();
+    let mut component = as_role(&db, Role::Component).await;
+    let add = "INSERT INTO operator_action (verb, operator) VALUES ('SetTag', 'ann')";
+    assert!(!is_denied(&mut component, add).await);
+    for change in [
+        "UPDATE operator_action SET operator = 'bob'",
+        "DELETE FROM operator_action",
+    ] {
+        assert!(is_denied(&mut component, change).await, "{change}");
     }
 }
 

@@ -92,7 +92,7 @@ impl Scenario {
         work::longest_held(conn, &LongestFilter::default(), None, 1)
             .await
             .unwrap();
-        history::of_session_on_held(conn, session, 1).await.unwrap();
+        history::of_session(conn, session, None, 1).await.unwrap();
         overview::oldest_due(conn).await.unwrap();
         overview::held(conn).await.unwrap();
         overview::sessions(conn).await.unwrap();

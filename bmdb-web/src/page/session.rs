@@ -4,61 +4,86 @@ use super::sessions::{holds, state};
 use super::{Page, Section, acts, work as held};
 use crate::app::{App, Moment};
 use crate::asked::Asked;
-use crate::component::{id, time};
-use crate::link::Links;
+use crate::component::{id, pager, time};
+use crate::link::{Links, with_query};
 use crate::problem::Problem;
-use bmdb_model::history::{self, PastAttempt};
+use bmdb_model::history::{self, PastAttempt, SessionPastKey};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::session::{self, ListedSession};
-use bmdb_model::work::{self, LongestFilter};
+use bmdb_model::work::{self, LongHeld, LongestFilter, LongestKey};
 use bmdb_model::{Page as Listed, SessionId};
 use maud::{Markup, html};
 
 /// How many held items, past attempts and acts are shown.
 const MOST: i64 = 50;
 
+/// What is shown of a session, which need not be there any more.
+struct Facts {
+    session: Option<ListedSession>,
+    held: Listed<LongHeld, LongestKey>,
+    did: Listed<PastAttempt, SessionPastKey>,
+    acts: Listed<Action, operator::ActionKey>,
+}
+
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
-    asked.parameters(&[])?;
+    let after: Option<SessionPastKey> = asked.parameters(&["after"])?.get("after")?;
     let id = asked.session()?;
     let filter = LongestFilter {
         session: Some(id),
         ..LongestFilter::default()
     };
     let read = app.read(async |conn| {
-        let found = session::find(conn, id).await?;
-        let held = work::longest_held(conn, &filter, None, MOST).await?;
-        let did = history::of_session_on_held(conn, id, MOST).await?;
-        let acts = operator::page(conn, Scope::Session(id), None, MOST).await?;
-        Ok((found, held.page, did, acts))
+        Ok(Facts {
+            session: session::find(conn, id).await?,
+            held: work::longest_held(conn, &filter, None, MOST).await?.page,
+            did: history::of_session(conn, id, after.as_ref(), MOST).await?,
+            acts: operator::page(conn, Scope::Session(id), None, MOST).await?,
+        })
     });
-    let (moment, (found, held, did, acts)) = read.await?;
+    let (moment, facts) = read.await?;
     let links = app.links();
-    let title = format!("Session {}", short(id));
-    let body = match found {
-        None => ended(links, moment, id, &acts),
-        Some(session) => html! {
-            (facts(moment, &session))
-            section {
-                h2 { "Holds now" }
-                @if held.rows.is_empty() {
-                    p.muted { "Nothing: it waits for machines that are due." }
-                } @else {
-                    (held::table(links, moment, "What the session holds, the longest first", &held.rows))
-                    @if held.next.is_some() { p.muted { "And more: the longest " (MOST) " are shown." } }
-                }
-            }
-            section {
-                h2 { "Did before" }
-                (past(links, moment, &did))
-            }
+    let body = html! {
+        // Whoever turns the pages of what it did wants to see what it did.
+        @if after.is_some() {
+            p { a href=(links.session(id)) { "What the session is now" } }
+        } @else {
+            (present(links, moment, id, &facts))
+        }
+        section {
+            h2 { "Did before" }
+            (past(links, moment, id, after.is_some(), &facts.did))
+        }
+        @if after.is_none() {
             section {
                 h2 { "Done to it by hand" }
-                (by_hand(links, moment, &acts))
+                (by_hand(links, moment, &facts.acts))
             }
-        },
+        }
     };
+    let title = format!("Session {}", short(id));
     let page = Page::new(title, Section::Sessions, body).of(moment);
     Ok(page.below("Sessions", links.sessions()))
+}
+
+/// What it is, and what it holds.
+fn present(links: &Links, moment: Moment, id: SessionId, known: &Facts) -> Markup {
+    let Some(session) = &known.session else {
+        return ended(id, !known.did.rows.is_empty());
+    };
+    html! {
+        (facts(moment, session))
+        section {
+            h2 { "Holds now" }
+            @if known.held.rows.is_empty() {
+                p.muted { "Nothing: it waits for machines that are due." }
+            } @else {
+                (held::table(links, moment, "What the session holds, the longest first", &known.held.rows))
+                @if known.held.next.is_some() {
+                    p.muted { "And more: the longest " (MOST) " are shown." }
+                }
+            }
+        }
+    }
 }
 
 fn short(id: SessionId) -> String {
@@ -96,12 +121,7 @@ fn facts(moment: Moment, session: &ListedSession) -> Markup {
 }
 
 /// There is no such session any more, or there never was.
-fn ended(
-    links: &Links,
-    moment: Moment,
-    id: SessionId,
-    acts: &Listed<Action, operator::ActionKey>,
-) -> Markup {
+fn ended(id: SessionId, is_known: bool) -> Markup {
     html! {
         div.notice {
             p.lead { "This session has ended." }
@@ -110,15 +130,12 @@ fn ended(
                  its work is freed. No session ever gets the id of another, so "
                 (id::whole(id)) " will not come back."
             }
-            p {
-                "What it did is in the histories of its machines, which are kept by machine: "
-                a href=(links.machines()) { "look at a machine" } ", or "
-                a href=(links.sessions()) { "at the sessions that live" } "."
+            @if !is_known {
+                p {
+                    "Nothing is known of what it did: it ended no attempt, or so long ago that the \
+                     history of it is deleted, or there never was such a session."
+                }
             }
-        }
-        section {
-            h2 { "Done to it by hand" }
-            (by_hand(links, moment, acts))
         }
     }
 }
@@ -134,19 +151,33 @@ fn by_hand(links: &Links, moment: Moment, acts: &Listed<Action, operator::Action
     }
 }
 
-fn past(links: &Links, moment: Moment, did: &[PastAttempt]) -> Markup {
+fn past(
+    links: &Links,
+    moment: Moment,
+    id: SessionId,
+    is_later: bool,
+    did: &Listed<PastAttempt, SessionPastKey>,
+) -> Markup {
+    let first = links.session(id);
+    let next = did.next.as_ref().map(|key| {
+        let after = key.to_string();
+        with_query(&first, &[("after", &after)])
+    });
     html! {
-        @if did.is_empty() {
+        @if !did.rows.is_empty() {
+            (acts::attempts(links, moment, "Attempts that the session ended, the last claimed first", &did.rows))
             p.muted {
-                "Nothing on the machines that it holds now. History is kept by machine: what it did on \
-                 others is on their pages."
+                "Failures in a row with the same cause and interval are one line, of the session that \
+                 failed last."
             }
+        } @else if is_later {
+            p { "This was the last page." }
         } @else {
-            (acts::attempts(links, moment, "Attempts of the session that have ended", did))
-            p.muted {
-                "On the machines that it holds now: the last " (MOST) ". What it did on others is on \
-                 their pages."
-            }
+            p.muted { "No attempt of it has ended yet." }
         }
+        (pager::pager(
+            is_later.then_some(first.as_str()),
+            next.as_deref().map(|next| (next, "Earlier attempts")),
+        ))
     }
 }

@@ -41,7 +41,8 @@ async fn a_session_shows_what_it_holds_what_it_did_and_that_it_lives() {
         "moved 1 min ahead by every heartbeat",
         "<h2>Holds now</h2>",
         &format!("href=\"/machines/{}\"", seeded.stuck),
-        "On the machines that it holds now",
+        "<h2>Did before</h2>",
+        "Attempts that the session ended",
         "Nothing was.",
     ] {
         assert!(page.contains(part), "no {part} in {page}");
@@ -59,6 +60,32 @@ async fn a_session_that_has_ended_is_explained() {
     assert!(ended.contains("end session") && ended.contains("It hung after the upgrade"));
     let never = s.page(&format!("/sessions/{}", SessionId::random())).await;
     assert!(never.contains("This session has ended.") && never.contains("Nothing was."));
+    assert!(never.contains("Nothing is known of what it did"));
+}
+
+#[tokio::test]
+async fn what_an_ended_session_did_is_listed_a_page_at_a_time() {
+    let s = Scenario::new().await;
+    let session = SessionId::random();
+    let attempts = format!(
+        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome)
+         SELECT gen_random_uuid(), n, n, 'ShepherdAgentStart', '{session}', now(), now(), 'Finished'
+         FROM generate_series(1, 51) n"
+    );
+    s.db.execute(&attempts).await.unwrap();
+    let address = format!("/sessions/{session}");
+    let first = s.page(&address).await;
+    assert!(first.contains("This session has ended."));
+    assert!(!first.contains("Nothing is known of what it did"));
+    assert_eq!(first.matches("href=\"/machines/").count(), 50);
+    assert!(first.contains(&format!("href=\"{address}?after=2\"")));
+    let second = s.page(&format!("{address}?after=2")).await;
+    assert_eq!(second.matches("href=\"/machines/").count(), 1);
+    assert!(second.contains("What the session is now") && !second.contains("has ended."));
+    let end = s.page(&format!("{address}?after=1")).await;
+    assert!(end.contains("This was the last page."));
+    let bad = s.get(&format!("{address}?after=x")).await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -67,38 +67,42 @@ impl Shell {
     /// Runs a block as it says, and compares what it prints and how it ends with what is written.
     pub(super) fn run(&mut self, block: &Block) -> Result<(), String> {
         let mut running = self.start(&block.commands).map_err(|e| e.to_string())?;
+        let prints = block.prints.as_deref().map(|prints| self.meant(prints));
+        let prints = prints.as_deref();
         match block.how {
             How::Skip(_) => Err("it was to be skipped".into()),
-            How::Exit(code) => running.ends_with(code, block.prints.as_deref()),
+            How::Exit(code) => running.ends_with(code, prints),
             How::Watch => {
-                running.until_printed(block.prints.as_deref())?;
+                running.until_printed(prints)?;
                 running.interrupted()
             }
             How::Background => {
-                let printed = running.until_printed(block.prints.as_deref());
+                let printed = running.until_printed(prints);
                 self.background.push(running);
                 printed
             }
         }
     }
 
+    /// What is meant by something written in a document.
+    fn meant(&self, text: &str) -> String {
+        let replaced = self.replaced.iter();
+        replaced.fold(text.to_owned(), |text, (written, meant)| {
+            text.replace(written, meant)
+        })
+    }
+
     fn start(&mut self, commands: &str) -> io::Result<Running> {
         self.started += 1;
         let script = self.folder.join(format!("{}.sh", self.started));
         let output = self.folder.join(format!("{}.out", self.started));
-        let meant = |text: &str| {
-            let replaced = self.replaced.iter();
-            replaced.fold(text.to_owned(), |text, (written, meant)| {
-                text.replace(written, meant)
-            })
-        };
         // `set -e`: a document promises that each of its commands works, not only the last.
         let state = self.folder.display();
         let before = format!(
             ". {state}/exports\ncd \"$(cat {state}/folder)\"\n\
              trap 'code=$?; export -p >{state}/exports; pwd >{state}/folder; exit $code' EXIT\nset -eu\n"
         );
-        fs::write(&script, before + &meant(commands))?;
+        fs::write(&script, before + &self.meant(commands))?;
         let mut command = Command::new("sh");
         command
             .arg(&script)

@@ -95,7 +95,7 @@ async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
             "session_id = NULL, started_at = NULL, eligible = true",
             true,
         ),
-        ("backoff_until = 'infinity'", false),
+        ("backoff_until = '9999-12-31 00:00:00Z'", false),
     ] {
         let change = format!("UPDATE work_item SET {set} WHERE machine_id = '{machine}'");
         s.db.execute(&change).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// More of one kind than a page of three: planned for never, due for ever, resting for good.
+/// More of one kind than a page of three: planned for never, due for ever, resting for an age.
 const INFINITE: &str = "
     UPDATE work_item SET plan_at = 'infinity'
     WHERE process = 'ShepherdAgentStart' AND provider = 'Lumen'
@@ -10,8 +10,8 @@ const INFINITE: &str = "
     UPDATE work_item SET plan_at = '-infinity'
     WHERE process = 'ShepherdAgentStart' AND provider = 'Equinix'
       AND plan_at < now() - interval '90 minutes';
-    UPDATE work_item SET backoff_until = CASE WHEN backoff_until > now() THEN timestamptz 'infinity'
-                                              ELSE '-infinity' END, failures = 10
+    UPDATE work_item SET backoff_until = CASE WHEN backoff_until > now() THEN timestamptz '9999-12-31 00:00:00Z'
+                                              ELSE '0001-01-02 00:00:00Z' END, failures = 10
     WHERE backoff_until IS NOT NULL;";
 
 #[tokio::test]
@@ -51,12 +51,12 @@ async fn a_list_ends_however_many_machines_are_planned_for_never() {
 }
 
 #[tokio::test]
-async fn a_backoff_without_end_is_listed_once_and_can_be_changed() {
+async fn the_longest_backoff_is_listed_once_and_can_be_changed() {
     let mut s = Scenario::new().await;
     s.db.execute(MIXED).await.unwrap();
     s.db.execute(INFINITE).await.unwrap();
-    let without_end = "i.backoff_until = 'infinity' AND i.session_id IS NULL";
-    let resting = expected(&s, without_end).await;
+    let longest = "i.backoff_until > now() + interval '1000 years' AND i.session_id IS NULL";
+    let resting = expected(&s, longest).await;
     assert!(resting.len() > 3, "{resting:?}");
     for process in [Some(&START), None] {
         let (mut listed, mut after) = (Vec::new(), None);
