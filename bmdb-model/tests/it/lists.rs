@@ -33,7 +33,7 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
 }
 
 impl Scenario {
-    async fn machines(&self, count: usize) -> Vec<MachineId> {
+    pub(crate) async fn machines(&self, count: usize) -> Vec<MachineId> {
         let mut machines = Vec::new();
         for id in 0..count {
             machines.push(self.provided(&id.to_string()).await);
