@@ -394,7 +394,7 @@ async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
     );
     bmdb(&s.db)
         .args(history)
-        .arg(&id)
+        .args([&id])
         .fails_with(2, "cannot be used with");
 }
 

@@ -139,7 +139,7 @@ impl Running {
     /// Waits until what is printed begins as it should.
     fn until_printed(&mut self, expected: Option<&str>) -> Result<(), String> {
         let expected = expected.ok_or("write behind it, as `console`, what it prints")?;
-        let begins = format!("{expected}\n…");
+        let begins = format!("{}\n…", expected.trim_end());
         let since = Instant::now();
         loop {
             let ended = self.child.try_wait().map_err(|e| e.to_string())?;
