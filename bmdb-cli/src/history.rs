@@ -103,13 +103,13 @@ impl History {
             (None, Some(session)) => Whose::Session(session),
             (None, None) => Whose::People,
         };
-        let reader = context.reader().await?;
+        let reader = &context.reader().await?;
         let at = reader
             .read(async |conn| Ok(connection::clock(conn).await?))
             .await?;
         let list = self
             .paging
-            .list(async |after, limit| whose.page(&reader, after, limit).await);
+            .list(async |after, limit| whose.page(reader, after, limit).await);
         let (machine, session) = match whose {
             Whose::Machine(machine, _) => (Some(machine), None),
             Whose::Session(session) => (None, Some(session)),

@@ -1,5 +1,7 @@
 //! What operators do and look at: each verb has its effect, leaves a trace, and says what is wrong.
 
+mod history;
+
 use crate::bmdb::bmdb;
 use crate::schemas::documented;
 use bmdb_model::{MachineId, Process, Provider, SessionId, work};
@@ -302,100 +304,6 @@ async fn backoffs_are_listed_cut_short_and_cleared() {
         s.traces().await,
         ["RetryNow|tester|mended", "ClearBackoff|tester|mended"]
     );
-}
-
-#[tokio::test]
-async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended() {
-    let s = Stage::new().await;
-    let id = s.machine.to_string();
-    let attempts = format!(
-        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at,
-                                   outcome, cause, repeats, interval_seconds)
-         VALUES ('{id}', 1, 3, 'ShepherdAgentStart', gen_random_uuid(), now() - interval '3 h', now() - interval '1 h',
-                 'Failed', E'no\\nanswer\\x1b[31m', 2, 600),
-                ('{id}', 4, 4, 'ShepherdAgentStart', gen_random_uuid(), now() - interval '50 min', now() - interval '40 min',
-                 'Finished', NULL, 0, NULL)"
-    );
-    s.db.execute(&attempts).await.unwrap();
-    bmdb(&s.db)
-        .args(["machine", "hold", &id, "--reason", "fan"])
-        .run();
-    s.hold().await;
-    let history = bmdb(&s.db).args(["history", &id, "--json"]).run();
-    documented("bmdb history", &history);
-    insta::assert_json_snapshot!("history", history.redacted());
-    let text = bmdb(&s.db).args(["history", &id]).run().stdout;
-    assert!(
-        text.contains("Failed ×3") && text.contains(": no answer [31m"),
-        "{text}"
-    );
-    assert!(!text.contains('\u{1b}'), "{text}");
-
-    let first = bmdb(&s.db)
-        .args(["history", &id, "--limit", "1", "--json"])
-        .run()
-        .json();
-    assert_eq!(
-        first["items"].as_array().unwrap().len(),
-        2,
-        "what goes on comes on top"
-    );
-    let next = first["next"].as_str().unwrap();
-    let second = bmdb(&s.db)
-        .args(["history", &id, "--limit", "1", "--json", "--after", next])
-        .run()
-        .json();
-    assert_eq!(second["items"][0]["outcome"], "Finished");
-    bmdb(&s.db)
-        .args(["history", &id, "--after", "x"])
-        .fails_with(2, "is no place in this list");
-    bmdb(&s.db)
-        .args(["history", "ffff"])
-        .fails_with(3, "no machine's id begins with");
-}
-
-#[tokio::test]
-async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
-    let s = Stage::new().await;
-    let (id, session) = (
-        s.machine.to_string(),
-        "4e0f9c51-6a2b-4c1d-9c3e-0a7d5b2f8e61",
-    );
-    let attempts = format!(
-        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome)
-         SELECT CASE n WHEN 1 THEN '{id}' ELSE gen_random_uuid() END, n, n, 'ShepherdAgentStart',
-                CASE WHEN n < 3 THEN '{session}' ELSE gen_random_uuid() END, now(), now(), 'Finished'
-         FROM generate_series(1, 4) n"
-    );
-    s.db.execute(&attempts).await.unwrap();
-    let history = ["history", "--session", session];
-    let first = bmdb(&s.db)
-        .args(history)
-        .args(["--limit", "1", "--json"])
-        .run();
-    documented("bmdb history", &first);
-    let first = first.json();
-    assert_eq!(first["session_id"], session);
-    assert_eq!(first["items"][0]["fence"], 2);
-    let next = first["next"].as_str().unwrap();
-    let second = bmdb(&s.db).args(history).args(["--after", next]).run();
-    let line = format!("{id}  ShepherdAgentStart  Finished  (fence 1)");
-    assert!(second.stdout.contains(&line), "{}", second.stdout);
-    assert_eq!(second.stdout.lines().count(), 1);
-
-    let other = "00000000-0000-4000-8000-000000000000";
-    let nothing = bmdb(&s.db).args(["history", "--session", other]).run();
-    assert!(
-        nothing
-            .stdout
-            .contains("is not known to have ended any attempt"),
-        "{}",
-        nothing.stdout
-    );
-    bmdb(&s.db)
-        .args(history)
-        .args([&id])
-        .fails_with(2, "cannot be used with");
 }
 
 #[tokio::test]
