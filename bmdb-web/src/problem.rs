@@ -4,7 +4,7 @@ use crate::page::{Page, Section};
 use axum::http::StatusCode;
 use bmdb_core::TxError;
 use bmdb_model::Failure;
-use maud::{Markup, html};
+use maud::html;
 
 /// What kept a page from being shown.
 #[derive(Debug)]
@@ -15,8 +15,6 @@ pub(crate) struct Problem {
     reason: String,
     /// What to do about it.
     advice: String,
-    /// What is known nevertheless.
-    more: Option<Markup>,
 }
 
 impl Problem {
@@ -48,14 +46,6 @@ impl Problem {
         )
     }
 
-    /// With what is to be shown beneath.
-    pub(crate) fn with(self, more: Markup) -> Self {
-        Self {
-            more: Some(more),
-            ..self
-        }
-    }
-
     fn new(
         status: StatusCode,
         title: &'static str,
@@ -67,7 +57,6 @@ impl Problem {
             title,
             reason: reason.into(),
             advice: advice.into(),
-            more: None,
         }
     }
 
@@ -82,7 +71,6 @@ impl Problem {
                 p.lead { (self.reason) }
                 p { (self.advice) }
             }
-            @if let Some(more) = self.more { (more) }
         };
         Page {
             status: self.status,

@@ -53,17 +53,22 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         after.is_some(),
         &facts.history,
     );
-    let Some(known) = facts.machine else {
-        return Err(unknown(machine, &facts.history, past));
-    };
-    let body = html! {
-        // Whoever turns the pages of history wants to see history.
-        @if after.is_none() { (present(&app, moment, &known, &facts.history)) }
-        @else { p { a href=(app.links().machine(machine)) { "What the machine is now" } } }
-        (past)
-    };
     let links = app.links();
-    let page = Page::new(title(machine, &known), Section::Machines, body);
+    let (title, present) = match &facts.machine {
+        Some(known) => {
+            // Whoever turns the pages of history wants to see history.
+            let present = html! {
+                @if after.is_none() { (present(&app, moment, known, &facts.history)) }
+                @else { p { a href=(links.machine(machine)) { "What the machine is now" } } }
+            };
+            (title(machine, known), present)
+        }
+        None if facts.history.rows.is_empty() && facts.history.next.is_none() => {
+            return Err(unknown(machine));
+        }
+        None => (short(machine), deleted(machine)),
+    };
+    let page = Page::new(title, Section::Machines, html! { (present) (past) });
     Ok(page.of(moment).below("Machines", links.machines()))
 }
 
@@ -95,23 +100,31 @@ async fn facts(
 /// The provider's name for it, for people know machines by that; else the first digits of its id.
 fn title(machine: MachineId, known: &Known) -> String {
     let provided = tags::provided(&known.tables, &known.tags);
-    let id = machine.to_string();
-    provided.unwrap_or_else(|| format!("Machine {}", id.get(..8).unwrap_or(&id)))
+    provided.unwrap_or_else(|| short(machine))
 }
 
-fn unknown(
-    machine: MachineId,
-    history: &bmdb_model::Page<Entry, HistoryKey>,
-    past: Markup,
-) -> Problem {
+fn short(machine: MachineId) -> String {
+    let id = machine.to_string();
+    format!("Machine {}", id.get(..8).unwrap_or(&id))
+}
+
+fn unknown(machine: MachineId) -> Problem {
     let reason = format!("There is no machine {machine}.");
-    if history.rows.is_empty() {
-        let advice =
-            "It may have been deleted, and its history with time. See the list of machines.";
-        return Problem::not_found(reason, advice);
+    let advice = "It may have been deleted, and its history with time. See the list of machines.";
+    Problem::not_found(reason, advice)
+}
+
+/// Of which only the history is left.
+fn deleted(machine: MachineId) -> Markup {
+    html! {
+        div.notice {
+            p.lead { "This machine has been deleted." }
+            p {
+                "Nobody knows " (id::whole(machine)) " any more. What happened to it is kept for a \
+                 while, and shown below."
+            }
+        }
     }
-    let advice = "It has been deleted. What happened to it is kept for a while, and shown below.";
-    Problem::not_found(reason, advice).with(past)
 }
 
 fn present(

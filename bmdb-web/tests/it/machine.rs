@@ -94,12 +94,11 @@ async fn history_goes_on_over_pages_that_begin_with_it() {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_gone_is_not_found_and_its_history_is_shown() {
+async fn of_a_machine_that_is_gone_the_history_is_shown_and_without_one_it_is_not_found() {
     let s = seeded().await;
-    let answer = s.get(&format!("/machines/{GONE}")).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text.contains("It has been deleted."));
-    assert!(answer.text.contains("failed"));
+    let gone = s.page(&format!("/machines/{GONE}")).await;
+    assert!(gone.contains("This machine has been deleted."));
+    assert!(gone.contains("failed"));
     let nobody = s
         .get("/machines/00000000-0000-4000-8000-000000000000")
         .await;
