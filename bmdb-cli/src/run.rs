@@ -85,7 +85,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     drain_timeout: Duration,
     /// How long a machine is kept that a command gave back with 75, so that it is not tried again at
-    /// once.
+    /// once; with --once until all is done.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     cancel_pause: Duration,
     /// Work on what is due now, each machine once, then exit.
@@ -105,12 +105,17 @@ pub(crate) struct Run {
     /// several times. `bmdb tag list` has the tags.
     #[arg(long, value_name = "TAG")]
     on_success_unset: Vec<Unset>,
+    /// An exit code that means "never again until somebody has looked": the work has failed, and the machine
+    /// is put on hold with the cause as reason; may be given several times.
+    #[arg(long, value_name = "CODE", value_parser = hold_exit)]
+    hold_exit: Vec<u8>,
     /// What the history keeps: repeated failures folded into one row, or every attempt.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Keep::Folded)]
     history: Keep,
     /// The name of this component in the list of sessions.
-    #[arg(long, value_name = "NAME", default_value = "bmdb-run")]
-    component: String,
+    /// Default: bmdb-run-PROCESS.
+    #[arg(long, value_name = "NAME")]
+    component: Option<String>,
     #[command(flatten)]
     metrics: Metrics,
 }
@@ -151,7 +156,11 @@ impl Run {
         };
         let config = context
             .config()
-            .component(&self.component)
+            .component(match &self.component {
+                Some(name) => name.clone(),
+                // Loops that are told from one another, in lists and in metrics, without being asked to.
+                None => format!("bmdb-run-{}", self.process),
+            })
             .pool_size(5)
             // Who holds machines frees those of others that have died.
             .janitor_interval(Some(Duration::from_secs(1)))
@@ -183,6 +192,16 @@ impl Run {
         }
         events.close(ran.as_ref().ok()).await;
         ran.map(|_| ()).map_err(Failure::from)
+    }
+}
+
+/// An exit code that has no other meaning.
+fn hold_exit(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(0) => Err("0 is success".to_owned()),
+        Ok(75) => Err("75 gives the machine back without a verdict".to_owned()),
+        Ok(code) => Ok(code),
+        Err(_) => Err("an exit code is a number from 1 to 255".to_owned()),
     }
 }
 

@@ -23,8 +23,8 @@ pub struct FleetCounts {
     pub provided: i64,
     /// Machines with the tag `agent_started`.
     pub agent_started: i64,
-    /// Machines whose agent sends heartbeats: the last one is not so long ago that the view
-    /// `workflow_agent_recovery` would call for its recovery.
+    /// Machines whose agent sends heartbeats, installed ones too: the last one is not so long ago that
+    /// the view `agent_silence` calls it silent.
     pub heartbeating: i64,
     /// Machines whose request for an installation is not settled by a report of its generation.
     pub installation_pending: i64,
@@ -73,8 +73,8 @@ pub struct PendingCounts {
 statement! {
     Fleet = "SELECT (SELECT count(*) FROM machines), (SELECT count(*) FROM machine_provided), \
              (SELECT count(*) FROM machine_agent_started), \
-             (SELECT count(*) FROM workflow_agent_recovery \
-              JOIN machine_agent_heartbeat USING (machine_id) WHERE ready_at > statement_timestamp()), \
+             (SELECT count(*) FROM agent_silence \
+              JOIN machine_agent_heartbeat USING (machine_id) WHERE silent_at > statement_timestamp()), \
              (SELECT count(*) FROM machine_os_installation_request r WHERE NOT EXISTS \
               (SELECT 1 FROM os_installation_settled o WHERE o.machine_id = r.machine_id)), \
              (SELECT count(*) FROM os_installation_settled WHERE os_installation_result = 'Success'), \

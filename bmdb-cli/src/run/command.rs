@@ -143,7 +143,14 @@ impl Commands {
         match ended.status.code() {
             Some(0) => self.commit(ended.stdout, machine),
             Some(NO_VERDICT) => Err(Failure::cancel()),
-            _ => Err(Failure::new(cause(ended.status, ended.stderr.last_line()))),
+            code => {
+                let cause = cause(ended.status, ended.stderr.last_line());
+                let holds = |code| self.run.hold_exit.contains(&code);
+                match code.and_then(|code| u8::try_from(code).ok()) {
+                    Some(code) if holds(code) => Err(Failure::hold(cause)),
+                    _ => Err(Failure::new(cause)),
+                }
+            }
         }
     }
 

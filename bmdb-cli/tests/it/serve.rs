@@ -207,7 +207,7 @@ async fn a_control_loop_shows_its_own_metrics() {
     let address: SocketAddr = address.unwrap().parse().unwrap();
     // Whatever else it tells is read, or it would have to wait.
     std::thread::spawn(move || lines.for_each(drop));
-    let failed = "bmdb_work_finished{processor=\"bmdb-run\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
+    let failed = "bmdb_work_finished{processor=\"bmdb-run-ShepherdAgentStart\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
     let deadline = Instant::now() + Duration::from_secs(10);
     while !get(address, "/metrics", "").contains(failed) {
         assert!(

@@ -62,32 +62,27 @@ impl<L: ControlLoop> Run<L> {
             };
             match claimed {
                 Ok(works) if works.is_empty() => return Ok(self.wait_for_the_last().await),
-                Ok(works) => {
-                    self.summary.claimed += u64::try_from(works.len()).unwrap_or(u64::MAX);
-                    match Machine::read_all(session, &works).await {
-                        Ok(machines) => {
-                            delays.restart();
-                            self.begin(works, machines);
+                Ok(works) => match Machine::read_all(session, &works).await {
+                    Ok(machines) => {
+                        delays.restart();
+                        self.begin(works, machines);
+                    }
+                    Err(TxError::SessionExpired) => return Ok(Until::SessionLost),
+                    Err(error) => {
+                        session.cancel_all(works).await;
+                        if !error.may_pass() {
+                            return Err(error.into());
                         }
-                        Err(TxError::SessionExpired) => return Ok(self.lost(works)),
-                        Err(error) => {
-                            self.summary.cancelled +=
-                                u64::try_from(works.len()).unwrap_or(u64::MAX);
-                            session.cancel_all(works).await;
-                            if !error.may_pass() {
-                                return Err(error.into());
-                            }
-                            let delay = delays.next();
-                            self.control.on_event(&Event::Waiting {
-                                error: &error,
-                                delay,
-                            });
-                            if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
-                                return Ok(Until::ToldToLeave);
-                            }
+                        let delay = delays.next();
+                        self.control.on_event(&Event::Waiting {
+                            error: &error,
+                            delay,
+                        });
+                        if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
+                            return Ok(Until::ToldToLeave);
                         }
                     }
-                }
+                },
                 Err(TxError::SessionExpired) => return Ok(Until::SessionLost),
                 Err(TxError::Draining) => return Ok(Until::ToldToLeave),
                 Err(error) => return Err(error.into()),
@@ -131,11 +126,12 @@ impl<L: ControlLoop> Run<L> {
 
     fn begin(&mut self, works: Vec<Work>, machines: Vec<Machine>) {
         for (work, machine) in works.into_iter().zip(machines) {
+            // It is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
-                self.summary.cancelled += 1;
                 self.keep_a_while(work);
                 continue;
             }
+            self.summary.claimed += 1;
             let attempt = Attempt {
                 control: self.control.clone(),
                 options: self.options.clone(),
@@ -145,11 +141,6 @@ impl<L: ControlLoop> Run<L> {
             };
             self.running.spawn(attempt.run());
         }
-    }
-
-    fn lost(&mut self, works: Vec<Work>) -> Until {
-        self.summary.lost += u64::try_from(works.len()).unwrap_or(u64::MAX);
-        Until::SessionLost
     }
 
     /// Where each machine is worked on once, those that are running are the last. They may take as long

@@ -142,6 +142,19 @@ async fn silent_agents_are_pending_though_their_heartbeats_were_not_planned() {
     assert_eq!(s.claim(&RECOVERY).await.len(), 2);
     let fleet = counts::fleet(&mut s.conn).await.unwrap();
     assert_eq!(fleet.heartbeating, 1);
+    // Nobody recovers an installed machine; its agent may be alive all the same.
+    s.db.execute(
+        "INSERT INTO machine_os_installation_request (machine_id, generation, os_installation_request_raw)
+         SELECT machine_id, 1, '' FROM machines;
+         INSERT INTO machine_os_installation_report (machine_id, generation, os_installation_result,
+                                                     os_installation_report_raw)
+         SELECT machine_id, 1, 'Success', '' FROM machines",
+    )
+    .await
+    .unwrap();
+    assert_eq!(pending(&mut s, &RECOVERY).await, (0, None));
+    let fleet = counts::fleet(&mut s.conn).await.unwrap();
+    assert_eq!((fleet.heartbeating, fleet.installed), (1, 3));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// Tables and views with their columns, by name. Operators' queries and other releases use them:
 /// a name may join, none may change or go.
 const NAMES: &str = "\
+agent_silence: machine_id provider silent_at
 attempt_tally: count event minute process waited_ms waits writer
 machine_agent_heartbeat: agent_heartbeat_at machine_id
 machine_agent_started: agent_public_key agent_started_at machine_id

@@ -73,6 +73,28 @@ async fn standard_output_becomes_the_agents_key() {
 }
 
 #[tokio::test]
+async fn an_exit_may_mean_that_the_machine_is_put_on_hold() {
+    let s = Stage::new().await;
+    let run = s.once("echo 'the disk is dead' >&2; exit 78");
+    let ran = run.args(["--hold-exit", "77", "--hold-exit", "78"]).run();
+    let told = "put on hold: the disk is dead";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    assert_eq!(s.attempts().await, ["Failed|the disk is dead|1"]);
+    let held = s.db.rows("SELECT reason FROM machine_hold").await.unwrap();
+    assert_eq!(held, ["the disk is dead"]);
+    for (code, why) in [
+        ("0", "0 is success"),
+        ("75", "without a verdict"),
+        ("256", "from 1 to 255"),
+        ("x", "from 1 to 255"),
+    ] {
+        s.once("true")
+            .args(["--hold-exit", code])
+            .fails_with(2, why);
+    }
+}
+
+#[tokio::test]
 async fn a_success_may_unset_tags() {
     let db = TestDb::new().await.unwrap();
     let hour = Duration::from_secs(3600);
