@@ -1,6 +1,5 @@
 //! The metrics of a command that works on machines, over HTTP while it runs.
 
-use crate::context::Context;
 use crate::failure::Failure;
 use crate::serve::address;
 use bmdb_web::{Monitor, ServeOptions, Server, Token};
@@ -32,8 +31,8 @@ impl Drop for Shown {
 }
 
 impl Metrics {
-    /// Call it before the database is connected to: what is counted then is shown.
-    pub(crate) async fn show(&self, context: &Context) -> Result<Shown, Failure> {
+    /// Call it before the database is connected to: what is counted then is shown. Where, `tell` tells.
+    pub(crate) async fn show(&self, tell: impl FnOnce(String)) -> Result<Shown, Failure> {
         let Some(listen) = self.metrics_listen else {
             return Ok(Shown(None));
         };
@@ -43,8 +42,7 @@ impl Metrics {
             options.token = Some(Token::read(path)?);
         }
         let server = Server::bind(options).await?;
-        let metrics = format!("Metrics at {}metrics", server.url());
-        context.output.note(&metrics);
+        tell(format!("Metrics at {}metrics", server.url()));
         let routes = Monitor::of_this_program()?.router();
         let server = tokio::spawn(server.run(routes, std::future::pending()));
         Ok(Shown(Some(server.abort_handle())))

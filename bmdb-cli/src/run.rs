@@ -6,7 +6,6 @@ mod events;
 mod group;
 mod job;
 mod listen;
-mod printer;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -160,7 +159,7 @@ impl Run {
         let events =
             events.map_err(|error| Failure::other(format!("the program cannot start: {error}")))?;
         let events = Arc::new(events);
-        let _metrics = self.metrics.show(context).await?;
+        let _metrics = self.metrics.show(|line| events.note(line)).await?;
         let bmdb = Bmdb::connect(config)
             .await
             .map_err(|error| context.explain(error))?;

@@ -27,7 +27,7 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     if !is_help && has(args, "--json") {
         let text = error.to_string();
         let message = text.trim().trim_start_matches("error: ").to_owned();
-        output::fail_as_json(&Failure::usage(message));
+        output::remark(&output::in_one_line(&Failure::usage(message)));
         return Exit::Usage.into();
     }
     // Help into a pipe that is closed is no failure.
