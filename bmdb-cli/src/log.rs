@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -32,23 +33,28 @@ impl Log {
 /// Starts telling. A program that runs for good tells what it does without being asked.
 pub(crate) fn start(global: &Global, command: &Command) -> io::Result<Log> {
     let runs_for_good = command.runs_for_good();
-    let filter = filter(global, runs_for_good);
+    let (filter, wrong) = filter(global, runs_for_good);
     let style = Style {
         json: global.json,
         coloured: output::colours(global, io::stderr().is_terminal()),
         of_a_service: runs_for_good,
     };
-    if !command.waits_for_nobody() {
-        style.subscriber(io::stderr, filter).init();
-        return Ok(Log { printer: None });
+    let printer = match command.waits_for_nobody() {
+        true => Some(Lines::start(style)?),
+        false => None,
+    };
+    match printer.clone() {
+        Some(lines) => style.subscriber(lines, filter).init(),
+        None => style.subscriber(io::stderr, filter).init(),
     }
-    let lines = Lines::start(style)?;
-    style.subscriber(lines.clone(), filter).init();
-    let printer = Some(lines);
+    if let Some(error) = wrong {
+        tracing::warn!("RUST_LOG is passed over: {error}");
+    }
     Ok(Log { printer })
 }
 
-fn filter(global: &Global, runs_for_good: bool) -> EnvFilter {
+/// What is to be told, and what is wrong with RUST_LOG.
+fn filter(global: &Global, runs_for_good: bool) -> (EnvFilter, Option<ParseError>) {
     let level = match (global.quiet, global.verbose, runs_for_good) {
         (true, ..) => "error",
         // Whoever waits for a migration wants to know for whom.
@@ -58,11 +64,12 @@ fn filter(global: &Global, runs_for_good: bool) -> EnvFilter {
         (_, 2, _) => "info,bmdb=debug,bmdb_core=debug,bmdb_model=debug,bmdb_web=debug",
         (_, 3.., _) => "trace",
     };
-    std::env::var("RUST_LOG")
-        .ok()
-        .filter(|directives| !directives.is_empty())
-        .and_then(|directives| directives.parse().ok())
-        .unwrap_or_else(|| EnvFilter::new(level))
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    match asked.parse() {
+        Ok(filter) if !asked.is_empty() => (filter, None),
+        Ok(_) => (EnvFilter::new(level), None),
+        Err(error) => (EnvFilter::new(level), Some(error)),
+    }
 }
 
 /// What the log's lines look like.
