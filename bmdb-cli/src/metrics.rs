@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::serve::address;
-use bmdb_web::{Monitor, ServeOptions, Server, Token};
+use bmdb_web::{Monitor, ServeError, ServeOptions, Server, Token};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,10 +41,21 @@ impl Metrics {
         if let Some(path) = &self.metrics_token_file {
             options.token = Some(Token::read(path)?);
         }
-        let server = Server::bind(options).await?;
+        let server = Server::bind(options).await.map_err(refused)?;
         tell(format!("Metrics at {}metrics", server.url()));
         let routes = Monitor::of_this_program()?.router();
         let server = tokio::spawn(server.run(routes, std::future::pending()));
         Ok(Shown(Some(server.abort_handle())))
+    }
+}
+
+/// Why it is not shown there, in the names that the options have here.
+fn refused(error: ServeError) -> Failure {
+    match error {
+        ServeError::Open(address) => Failure::usage(format!(
+            "{address} can be reached from other machines, and whoever reaches it would see the metrics: \
+             give a token (--metrics-token-file), or listen on 127.0.0.1"
+        )),
+        error => error.into(),
     }
 }

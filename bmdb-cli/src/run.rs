@@ -60,7 +60,7 @@ pub(crate) struct Run {
     #[arg(long = "provider", value_name = "PROVIDER")]
     providers: Vec<Provider>,
     /// What to run for a machine, by `sh -c`.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = command_line)]
     exec: String,
     /// How many machines to work on at once.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
@@ -138,6 +138,15 @@ impl FromStr for Unset {
 enum Keep {
     Folded,
     Full,
+}
+
+/// A command that does something: an empty one, as from a variable that is not set, would finish all
+/// work there is.
+fn command_line(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("there is no command in it".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 impl Run {
