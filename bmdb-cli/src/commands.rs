@@ -77,13 +77,18 @@ impl Command {
         }
     }
 
-    /// Whether it goes on until it is told to end; such a command tells what it does on standard error.
+    /// Whether it goes on until it is told to end and tells of it on standard error, as a service does.
     pub(crate) const fn runs_for_good(&self) -> bool {
         match self {
             Self::Janitor(janitor) => janitor.runs_for_good(),
             Self::Serve(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether it holds leases or serves, which no reader of its log may hold up.
+    pub(crate) const fn waits_for_nobody(&self) -> bool {
+        matches!(self, Self::Run(_)) || self.runs_for_good()
     }
 
     /// Whether it minds Ctrl-C and SIGTERM itself; elsewhere Ctrl-C ends the program with 130.

@@ -120,7 +120,14 @@ impl From<bmdb_model::Error> for Failure {
                 _ => Exit::Other,
             },
         };
-        Self::new(exit, error.to_string())
+        let failure = Self::new(exit, error.to_string());
+        match exit {
+            Exit::Denied => failure.hint(
+                "a login that only looks needs the role bmdb_viewer, any other bmdb_component \
+                 (GRANT … TO the login); `bmdb migrate grants` sets the roles up",
+            ),
+            _ => failure,
+        }
     }
 }
 
@@ -128,6 +135,11 @@ impl From<GrantError> for Failure {
     fn from(error: GrantError) -> Self {
         let exit = match error {
             GrantError::MayNotCreateRoles { .. } | GrantError::NotInForce { .. } => Exit::Denied,
+            GrantError::Refused { ref source, .. }
+                if source.failure() == bmdb_model::Failure::Denied =>
+            {
+                Exit::Denied
+            }
             GrantError::NoSchema => Exit::Usage,
             GrantError::Database(error) => return error.into(),
             _ => Exit::Other,

@@ -4,10 +4,11 @@ mod preview;
 mod turn;
 
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
-use bmdb_core::{Bmdb, Config, Retention};
+use bmdb_core::{Bmdb, Config, Retention, SessionOptions};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -95,12 +96,29 @@ async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let connected = Bmdb::connect(config).await;
     let bmdb = connected.map_err(|error| context.explain(error))?;
-    tracing::info!("the janitor is at work; SIGTERM or Ctrl-C ends it");
+    let work = async {
+        may_write(context, &bmdb).await?;
+        tracing::info!("the janitor is at work; SIGTERM or Ctrl-C ends it");
+        std::future::pending().await
+    };
     tokio::select! {
+        denied = work => return denied,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending");
     bmdb.drain(DRAIN).await?;
+    Ok(())
+}
+
+/// Finds out, by a session that is closed again, whether the login may write: else the janitor would do
+/// nothing for good, and nobody would know before work is lost. What else goes wrong it may get over.
+async fn may_write(context: &Context, bmdb: &Bmdb) -> Result<(), Failure> {
+    let session = bmdb.start_session(SessionOptions::default()).await;
+    match session.map_err(Failure::from) {
+        Ok(session) => context.close_session(session).await,
+        Err(failure) if failure.exit() == Exit::Denied => return Err(failure),
+        Err(failure) => tracing::warn!("{failure}"),
+    }
     Ok(())
 }

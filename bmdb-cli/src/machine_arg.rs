@@ -48,7 +48,14 @@ impl MachineArg {
     ) -> Result<MachineId, Failure> {
         match self {
             Self::Id(id) => Ok(*id),
-            other => other.resolve(context).await,
+            other => {
+                let found = other.look_up(context).await?;
+                found.ok_or_else(|| {
+                    other
+                        .not_found()
+                        .hint("a machine that has been deleted is named by its whole id")
+                })
+            }
         }
     }
 

@@ -40,6 +40,7 @@ mod migrate;
 mod operator;
 mod output;
 mod paging;
+mod printer;
 mod replan;
 mod run;
 mod serve;
@@ -55,6 +56,7 @@ use commands::Cli;
 use context::Context;
 use exit::Exit;
 use failure::Failure;
+use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -64,32 +66,39 @@ fn main() -> ExitCode {
     };
     let output = output::Output::new(&cli.global);
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output.fail(&failure);
+        Ok(code) => code,
+        Err(error) => {
+            let failure = Failure::other(format!("the program cannot start: {error}"));
+            output.remark(&output.told(&failure));
             failure.exit().into()
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    log::start(&cli.global, cli.command.runs_for_good());
+/// Runs the command, and tells why it failed.
+///
+/// # Errors
+/// When the computer has no threads to run it with.
+fn run(cli: Cli) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
-        .map_err(|error| Failure::other(format!("the program cannot start: {error}")))?;
-    let done = runtime.block_on(async {
+        .build()?;
+    let log = log::start(&cli.global, &cli.command)?;
+    let code = runtime.block_on(async {
         let context = Context::new(&cli.global);
         let done = match cli.command.handles_signals() {
             true => cli.command.run(&context).await,
             false => interruptible(cli.command.run(&context)).await,
         };
         context.close().await;
-        done
+        let last = done.as_ref().err();
+        log.close(last.map(|failure| context.output.told(failure)))
+            .await;
+        done.map_or_else(|failure| failure.exit().into(), |()| ExitCode::SUCCESS)
     });
     // A prompt that nobody answers must not keep the program.
     runtime.shutdown_background();
-    done
+    Ok(code)
 }
 
 /// Runs until it is done, or Ctrl-C is pressed; then what it has open is closed in order.

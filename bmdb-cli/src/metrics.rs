@@ -1,9 +1,8 @@
 //! The metrics of a command that works on machines, over HTTP while it runs.
 
-use crate::context::Context;
 use crate::failure::Failure;
 use crate::serve::address;
-use bmdb_web::{Monitor, ServeOptions, Server, Token};
+use bmdb_web::{Monitor, ServeError, ServeOptions, Server, Token};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,8 +31,8 @@ impl Drop for Shown {
 }
 
 impl Metrics {
-    /// Call it before the database is connected to: what is counted then is shown.
-    pub(crate) async fn show(&self, context: &Context) -> Result<Shown, Failure> {
+    /// Call it before the database is connected to: what is counted then is shown. Where, `tell` tells.
+    pub(crate) async fn show(&self, tell: impl FnOnce(String)) -> Result<Shown, Failure> {
         let Some(listen) = self.metrics_listen else {
             return Ok(Shown(None));
         };
@@ -42,11 +41,21 @@ impl Metrics {
         if let Some(path) = &self.metrics_token_file {
             options.token = Some(Token::read(path)?);
         }
-        let server = Server::bind(options).await?;
-        let metrics = format!("Metrics at {}metrics", server.url());
-        context.output.note(&metrics);
+        let server = Server::bind(options).await.map_err(refused)?;
+        tell(format!("Metrics at {}metrics", server.url()));
         let routes = Monitor::of_this_program()?.router();
         let server = tokio::spawn(server.run(routes, std::future::pending()));
         Ok(Shown(Some(server.abort_handle())))
+    }
+}
+
+/// Why it is not shown there, in the names that the options have here.
+fn refused(error: ServeError) -> Failure {
+    match error {
+        ServeError::Open(address) => Failure::usage(format!(
+            "{address} can be reached from other machines, and whoever reaches it would see the metrics: \
+             give a token (--metrics-token-file), or listen on 127.0.0.1"
+        )),
+        error => error.into(),
     }
 }

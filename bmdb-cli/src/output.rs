@@ -88,14 +88,13 @@ impl Output {
 
     /// Something that was asked for and is no part of the answer: a line on standard error.
     pub(crate) fn remark(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
+        remark(text);
     }
 
     /// A remark for people, which is no part of the answer.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            // Nobody is left to tell.
-            let _ = writeln!(io::stderr(), "{text}");
+            remark(text);
         }
     }
 
@@ -109,17 +108,17 @@ impl Output {
         Screen::new(*self)
     }
 
-    /// Says why the program ends.
-    pub(crate) fn fail(&self, failure: &Failure) {
+    /// Why the program ends, in lines for standard error.
+    pub(crate) fn told(&self, failure: &Failure) -> String {
         if self.json {
-            return fail_as_json(failure);
+            return in_one_line(failure);
         }
         let tones = page::Tones::new(self.coloured_errors);
-        let mut text = format!("{} {failure}\n", tones.paint(Tone::Bad, "error:"));
+        let mut text = format!("{} {failure}", tones.paint(Tone::Bad, "error:"));
         if let Some(hint) = failure.what_to_do() {
-            text += &format!("{} {hint}\n", tones.paint(Tone::Good, "hint:"));
+            text += &format!("\n{} {hint}", tones.paint(Tone::Good, "hint:"));
         }
-        let _ = io::stderr().write_all(page::harmless(&text).as_bytes());
+        page::harmless(&text)
     }
 
     fn text_of<R: Report>(&self, report: &R) -> Result<String, Failure> {
@@ -142,6 +141,12 @@ impl Output {
     }
 }
 
+/// A line on standard error, in one write, so that nothing of others gets into it.
+pub(crate) fn remark(text: &str) {
+    // Nobody is left to tell.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 fn in_json(text: serde_json::Result<String>) -> Result<String, Failure> {
     let text = text.map_err(|error| Failure::other(format!("JSON: {error}")))?;
     Ok(text + "\n")
@@ -158,8 +163,8 @@ pub(crate) fn colours(global: &Global, terminal: bool) -> bool {
     }
 }
 
-/// A failure as one line of JSON on standard error.
-pub(crate) fn fail_as_json(failure: &Failure) {
+/// A failure as one line of JSON, for standard error.
+pub(crate) fn in_one_line(failure: &Failure) -> String {
     let exit = failure.exit();
     let error = json!({"error": {
         "kind": exit.name(),
@@ -167,5 +172,5 @@ pub(crate) fn fail_as_json(failure: &Failure) {
         "message": failure.to_string(),
         "hint": failure.what_to_do(),
     }});
-    let _ = writeln!(io::stderr(), "{error}");
+    error.to_string()
 }

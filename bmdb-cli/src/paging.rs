@@ -1,7 +1,11 @@
 //! Lists that are read page by page, each beginning behind the last item of the one before it.
 
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::Page;
+use crate::output::{Page, Report, Time};
+use crate::watch::Watch;
+use bmdb_core::{Reader, TxError};
+use bmdb_model::connection;
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Display;
@@ -49,6 +53,14 @@ impl<T> List<T> {
     }
 }
 
+/// A list, and when it was read.
+#[derive(Serialize)]
+pub(crate) struct ListAt<T> {
+    pub(crate) at: Time,
+    #[serde(flatten)]
+    pub(crate) list: List<T>,
+}
+
 /// The place in a list that `--after` names.
 pub(crate) fn key<K: FromStr<Err: Display>>(after: Option<&str>) -> Result<Option<K>, Failure> {
     let parsed = after.map(str::parse).transpose();
@@ -74,5 +86,33 @@ impl Paging {
                 return Ok(List { items, next: None });
             }
         }
+    }
+
+    /// Shows pages of the model's, once or again and again, with the database's time.
+    pub(crate) async fn watch<T, U, K>(
+        &self,
+        watch: &Watch,
+        context: &Context,
+        page: impl AsyncFn(&Reader, Option<&K>, i64) -> Result<bmdb_model::Page<U, K>, TxError>,
+    ) -> Result<(), Failure>
+    where
+        U: Into<T>,
+        K: Display + FromStr<Err: Display>,
+        ListAt<T>: Report,
+    {
+        let reader = context.reader().await?;
+        let read = async || {
+            let at = reader.read(async |conn| Ok(connection::clock(conn).await?));
+            let at = Time(at.await?);
+            let list = self.list(async |after, limit| {
+                let after = key(after.as_deref())?;
+                Ok(List::of(page(reader, after.as_ref(), limit.into()).await?))
+            });
+            Ok(ListAt {
+                at,
+                list: list.await?,
+            })
+        };
+        watch.show(context, read).await
     }
 }

@@ -6,7 +6,6 @@ mod events;
 mod group;
 mod job;
 mod listen;
-mod printer;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -61,7 +60,7 @@ pub(crate) struct Run {
     #[arg(long = "provider", value_name = "PROVIDER")]
     providers: Vec<Provider>,
     /// What to run for a machine, by `sh -c`.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = command_line)]
     exec: String,
     /// How many machines to work on at once.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
@@ -146,6 +145,15 @@ enum Keep {
     Full,
 }
 
+/// A command that does something: an empty one, as from a variable that is not set, would finish all
+/// work there is.
+fn command_line(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("there is no command in it".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let shutdown = Shutdown::on_signals()
@@ -169,7 +177,7 @@ impl Run {
         let events =
             events.map_err(|error| Failure::other(format!("the program cannot start: {error}")))?;
         let events = Arc::new(events);
-        let _metrics = self.metrics.show(context).await?;
+        let _metrics = self.metrics.show(|line| events.note(line)).await?;
         let bmdb = Bmdb::connect(config)
             .await
             .map_err(|error| context.explain(error))?;

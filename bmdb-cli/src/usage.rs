@@ -25,9 +25,7 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
     if !is_help && has(args, "--json") {
-        let text = error.to_string();
-        let message = text.trim().trim_start_matches("error: ").to_owned();
-        output::fail_as_json(&Failure::usage(message));
+        output::remark(&output::in_one_line(&failure(&error.to_string())));
         return Exit::Usage.into();
     }
     // Help into a pipe that is closed is no failure.
@@ -35,6 +33,17 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.use_stderr() {
         true => Exit::Usage.into(),
         false => ExitCode::SUCCESS,
+    }
+}
+
+/// What is wrong and what may have been meant, without the usage, which is for people.
+fn failure(told: &str) -> Failure {
+    let mut paragraphs = told.trim().split("\n\n").map(str::trim);
+    let message = paragraphs.next().unwrap_or_default();
+    let failure = Failure::usage(message.trim_start_matches("error: "));
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ")) {
+        Some(tip) => failure.hint(tip),
+        None => failure,
     }
 }
 
@@ -70,6 +79,24 @@ mod tests {
     #[test]
     fn the_command_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn programs_are_told_what_is_wrong_and_what_may_have_been_meant() {
+        let wrong = |line: &str| {
+            let error = Cli::command().try_get_matches_from(line.split(' '));
+            failure(&error.unwrap_err().to_string())
+        };
+        let misspelt = wrong("bmdb stats --wach");
+        assert_eq!(misspelt.to_string(), "unexpected argument '--wach' found");
+        let tip = "a similar argument exists: '--watch'";
+        assert_eq!(misspelt.what_to_do(), Some(tip));
+        let missing = wrong("bmdb machine hold 67e5");
+        assert_eq!(
+            missing.to_string(),
+            "the following required arguments were not provided:\n  --reason <TEXT>"
+        );
+        assert_eq!(missing.what_to_do(), None);
     }
 
     #[test]

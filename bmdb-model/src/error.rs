@@ -135,7 +135,8 @@ pub fn classify(error: &DieselError) -> Failure {
                 }
                 Kind::Unknown
                     if message.starts_with("permission denied")
-                        || message.starts_with("must be owner of") =>
+                        || message.starts_with("must be owner of")
+                        || message.starts_with("must have admin option") =>
                 {
                     Failure::Denied
                 }

@@ -74,14 +74,21 @@ fn answer(machine: MachineId, process: Process, was: LockedBackoff) -> Answer {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let until = self.until.map(|until| format!(", which was until {until}"));
+        let until = self.until.map(|until| format!(", rested until {until}"));
         page.line(format_args!(
-            "{} may be tried on machine {} at once: {} failures and {} losses in a row{}",
+            "{} may be tried on machine {} at once: it had {} and {} in a row{}",
             self.process,
             self.machine_id,
-            self.failures,
-            self.losses,
+            count(self.failures, "failure", "failures"),
+            count(self.losses, "loss", "losses"),
             until.unwrap_or_default()
         ));
+    }
+}
+
+fn count(number: i64, one: &str, several: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {several}"),
     }
 }

@@ -3,10 +3,11 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Cell, Page, Report, Table, Text, Time, interval, relative};
-use crate::paging::{List, Paging, key};
+use crate::paging::{ListAt, Paging};
 use crate::watch::Watch;
-use bmdb_model::backoff::{self, ListedBackoff, Which};
-use bmdb_model::{MachineId, Process, Provider, connection};
+use bmdb_core::Reader;
+use bmdb_model::backoff::{self, BackoffKey, ListedBackoff, Which};
+use bmdb_model::{MachineId, Process, Provider};
 use serde::Serialize;
 
 /// List backoffs in force, the one that ends first first.
@@ -28,13 +29,6 @@ pub(crate) struct ListArgs {
     paging: Paging,
     #[command(flatten)]
     pub(crate) watch: Watch,
-}
-
-#[derive(Serialize)]
-struct Answer {
-    at: Time,
-    #[serde(flatten)]
-    list: List<Listed>,
 }
 
 #[derive(Serialize)]
@@ -69,34 +63,24 @@ impl From<ListedBackoff> for Listed {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let reader = context.reader().await?;
         let which = if self.expired {
             Which::Expired
         } else {
             Which::Active
         };
         let process = self.process.as_ref();
-        let read = async || {
-            let at = reader
-                .read(async |conn| Ok(connection::clock(conn).await?))
-                .await?;
-            let list = self.paging.list(async |after, limit| {
-                let after = key(after.as_deref())?;
-                let page = reader.read(async |conn| {
-                    Ok(backoff::page(conn, which, process, after.as_ref(), limit.into()).await?)
-                });
-                Ok(List::of(page.await?))
-            });
-            Ok(Answer {
-                at: Time(at),
-                list: list.await?,
-            })
+        let page = async |reader: &Reader, after: Option<&BackoffKey>, limit| {
+            let page = reader
+                .read(async |conn| Ok(backoff::page(conn, which, process, after, limit).await?));
+            page.await
         };
-        self.watch.show(context, read).await
+        self.paging
+            .watch::<Listed, _, _>(&self.watch, context, page)
+            .await
     }
 }
 
-impl Report for Answer {
+impl Report for ListAt<Listed> {
     fn show(&self, page: &mut Page) {
         if self.list.items.is_empty() {
             page.note("No such backoff.");

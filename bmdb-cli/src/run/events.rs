@@ -1,7 +1,7 @@
 //! What `bmdb run` prints: a line for each event, for people or as JSON.
 
-use super::printer::{Line, Printer};
 use crate::output::{Output, Tone, interval};
+use crate::printer::{Next, Printer};
 use bmdb_core::control_loop::{Event, Machine, Outcome, Shutdown, Summary};
 use bmdb_model::{Fence, Process};
 use chrono::SecondsFormat;
@@ -13,19 +13,29 @@ use std::time::Duration;
 pub(super) struct Events {
     output: Output,
     process: Process,
-    printer: Printer,
+    printer: Printer<Line>,
+}
+
+/// What is to be printed, and where.
+enum Line {
+    /// On standard output.
+    Event(String),
+    /// On standard error.
+    Remark(String),
+    /// On standard error, if somebody wants to know.
+    Note(String),
 }
 
 impl Events {
     /// Starts the thread that prints them: nothing here ever waits for a reader.
     pub(super) fn start(output: Output, process: Process, shutdown: Shutdown) -> io::Result<Self> {
         let name = process.clone();
-        let printer = Printer::start(move |line| {
-            let event = match line {
-                Line::Event(line) => line,
-                Line::LeftOut(lines) => left_out(output, &name, lines),
-                Line::Remark(line) => return output.remark(&line),
-                Line::Note(line) => return output.note(&line),
+        let printer = Printer::start("printer", move |next| {
+            let event = match next {
+                Next::Line(Line::Event(line)) => line,
+                Next::LeftOut(lines) => left_out(output, &name, lines),
+                Next::Line(Line::Remark(line)) => return output.remark(&line),
+                Next::Line(Line::Note(line)) => return output.note(&line),
             };
             if !output.line(&event) {
                 shutdown.begin();
@@ -52,6 +62,11 @@ impl Events {
     pub(super) fn pass_on(&self, machine: &str, line: &str) {
         let line = format!("{}: {line}", short(machine));
         self.printer.put(Line::Remark(line));
+    }
+
+    /// Something that people may want to know, on standard error.
+    pub(super) fn note(&self, line: String) {
+        self.printer.put(Line::Note(line));
     }
 
     /// Prints what is left to print, and what it all came to.

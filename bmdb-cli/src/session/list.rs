@@ -3,10 +3,11 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
-use crate::paging::{List, Paging, key};
+use crate::paging::{ListAt, Paging};
 use crate::watch::Watch;
-use bmdb_model::session::{self, Held, ListedSession};
-use bmdb_model::{SessionId, connection};
+use bmdb_core::Reader;
+use bmdb_model::SessionId;
+use bmdb_model::session::{self, Held, ListedSession, SessionKey};
 use serde::Serialize;
 
 /// List sessions, the newest first.
@@ -20,13 +21,6 @@ pub(crate) struct ListArgs {
     paging: Paging,
     #[command(flatten)]
     pub(crate) watch: Watch,
-}
-
-#[derive(Serialize)]
-struct Answer {
-    at: Time,
-    #[serde(flatten)]
-    list: List<Listed>,
 }
 
 /// A session, as `list` and `show` tell of it.
@@ -75,28 +69,17 @@ impl Listed {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let reader = context.reader().await?;
-        let read = async || {
-            let at = reader
-                .read(async |conn| Ok(connection::clock(conn).await?))
-                .await?;
-            let list = self.paging.list(async |after, limit| {
-                let after = key(after.as_deref())?;
-                let page = reader.read(async |conn| {
-                    Ok(session::page(conn, after.as_ref(), limit.into()).await?)
-                });
-                Ok(List::of(page.await?))
-            });
-            Ok(Answer {
-                at: Time(at),
-                list: list.await?,
-            })
+        let page = async |reader: &Reader, after: Option<&SessionKey>, limit| {
+            let page = reader.read(async |conn| Ok(session::page(conn, after, limit).await?));
+            page.await
         };
-        self.watch.show(context, read).await
+        self.paging
+            .watch::<Listed, _, _>(&self.watch, context, page)
+            .await
     }
 }
 
-impl Report for Answer {
+impl Report for ListAt<Listed> {
     fn show(&self, page: &mut Page) {
         if self.list.items.is_empty() {
             page.note(

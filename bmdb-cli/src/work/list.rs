@@ -3,11 +3,12 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
-use crate::paging::{List, Paging, key};
+use crate::paging::{ListAt, Paging};
 use crate::watch::{Watch, interval as parse_interval};
 use bmdb_backoff::Seconds;
-use bmdb_model::work::{self, HeldFilter, HeldWork, STUCK_AFTER};
-use bmdb_model::{Fence, Lane, MachineId, Process, SessionId, connection};
+use bmdb_core::Reader;
+use bmdb_model::work::{self, HeldFilter, HeldKey, HeldWork, STUCK_AFTER};
+use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -35,13 +36,6 @@ pub(crate) struct ListArgs {
     paging: Paging,
     #[command(flatten)]
     pub(crate) watch: Watch,
-}
-
-#[derive(Serialize)]
-struct Answer {
-    at: Time,
-    #[serde(flatten)]
-    list: List<Held>,
 }
 
 /// Work that is held.
@@ -83,7 +77,6 @@ impl From<HeldWork> for Held {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let reader = context.reader().await?;
         let filter = HeldFilter {
             process: self.process.clone(),
             session: self.session,
@@ -92,27 +85,17 @@ impl ListArgs {
                 false => self.held_for.map(Duration::from),
             },
         };
-        let read = async || {
-            let at = reader
-                .read(async |conn| Ok(connection::clock(conn).await?))
-                .await?;
-            let list = self.paging.list(async |after, limit| {
-                let after = key(after.as_deref())?;
-                let page = reader.read(async |conn| {
-                    Ok(work::held(conn, &filter, after.as_ref(), limit.into()).await?)
-                });
-                Ok(List::of(page.await?))
-            });
-            Ok(Answer {
-                at: Time(at),
-                list: list.await?,
-            })
+        let page = async |reader: &Reader, after: Option<&HeldKey>, limit| {
+            let page = reader.read(async |conn| Ok(work::held(conn, &filter, after, limit).await?));
+            page.await
         };
-        self.watch.show(context, read).await
+        self.paging
+            .watch::<Held, _, _>(&self.watch, context, page)
+            .await
     }
 }
 
-impl Report for Answer {
+impl Report for ListAt<Held> {
     fn show(&self, page: &mut Page) {
         show_held(page, &self.list.items, self.at);
         self.list.show_rest(page);

@@ -1,7 +1,7 @@
 //! What scripts rely on: an exit code for each next step, and an error that says what to do.
 
 use crate::bmdb::{as_owner, at, bmdb, nowhere};
-use bmdb_testkit::TestDb;
+use bmdb_testkit::{Role, TestDb};
 use serde_json::Value;
 use std::net::TcpListener;
 
@@ -67,4 +67,19 @@ async fn with_json_an_error_is_an_object_too() {
     let error: Value = serde_json::from_str(&ran.stderr).unwrap();
     assert_eq!(error["error"]["kind"], "usage");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+}
+
+#[tokio::test]
+async fn what_a_login_may_not_do_ends_with_7_and_names_the_role() {
+    let db = TestDb::new().await.unwrap();
+    let viewer = db.url_as(Role::Viewer).await.unwrap();
+    // The janitor would otherwise run for good, and do nothing.
+    for command in [&["machine", "create"][..], &["janitor"]] {
+        let ran = at(&viewer).args(command).fails_with(7, "permission denied");
+        let hint = "a login that only looks needs the role bmdb_viewer, any other bmdb_component";
+        assert!(ran.stderr.contains(hint), "{ran:?}");
+    }
+    at(&viewer)
+        .args(["migrate", "grants"])
+        .fails_with(7, "bmdb_owner");
 }

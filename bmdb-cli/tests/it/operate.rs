@@ -115,6 +115,10 @@ async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
     documented("bmdb history", &all);
     assert_eq!(all.json()["items"].as_array().map(Vec::len), Some(4));
     let last = bmdb(&s.db).args(["history", "--limit", "1"]).run().stdout;
+    bmdb(&s.db).args(["history", &id[..8]]).fails_with(
+        3,
+        "a machine that has been deleted is named by its whole id",
+    );
     let by_whom = format!("DeleteMachine {id} by tester: scrapped");
     assert!(last.contains(&by_whom), "{last}");
 }

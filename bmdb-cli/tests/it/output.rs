@@ -92,3 +92,14 @@ async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
     signal(&child, Signal::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_filter_of_the_log_that_is_none_is_told_of() {
+    let db = TestDb::new().await.unwrap();
+    let ran = bmdb(&db).args(["stats"]).env("RUST_LOG", "bmdb=loud").run();
+    assert!(
+        ran.stderr.contains("WARN RUST_LOG is passed over: "),
+        "{}",
+        ran.stderr
+    );
+}

@@ -2,6 +2,7 @@
 
 mod exits;
 mod groups;
+mod readers;
 
 use crate::bmdb::{Bmdb, Ran, bmdb};
 use bmdb_model::{MachineId, Provider};

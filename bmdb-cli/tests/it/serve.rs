@@ -205,8 +205,6 @@ async fn a_control_loop_shows_its_own_metrics() {
         Some(line.split("http://").nth(1)?.split('/').next()?.to_owned())
     });
     let address: SocketAddr = address.unwrap().parse().unwrap();
-    // Whatever else it tells is read, or it would have to wait.
-    std::thread::spawn(move || lines.for_each(drop));
     let failed = "bmdb_work_finished{processor=\"bmdb-run-ShepherdAgentStart\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
     let deadline = Instant::now() + Duration::from_secs(10);
     while !get(address, "/metrics", "").contains(failed) {
@@ -220,4 +218,8 @@ async fn a_control_loop_shows_its_own_metrics() {
     assert!(get(address, "/healthz", "").contains("ok"));
     end(&child);
     assert!(child.wait().unwrap().success());
+    bmdb(&db)
+        .args(["run", "--process", "ShepherdAgentStart", "--exec", "true"])
+        .args(["--metrics-listen", "0.0.0.0:0"])
+        .fails_with(2, "give a token (--metrics-token-file)");
 }

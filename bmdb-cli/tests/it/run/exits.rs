@@ -188,6 +188,7 @@ async fn a_process_without_a_workflow_is_refused() {
     bmdb(&s.db)
         .args(["run", "--process", "Unknown", "--exec", "true"])
         .fails_with(3, "the process Unknown has no workflow");
+    s.once(" ").fails_with(2, "there is no command in it");
     s.once("true")
         .args(["--rate", "0/s"])
         .fails_with(2, "no rate");

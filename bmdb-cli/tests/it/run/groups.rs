@@ -1,9 +1,7 @@
 //! Process groups: told to end, killed, and never left behind.
 
-use super::{Running, Stage, dies, living};
+use super::{Stage, dies, living};
 use nix::sys::signal::Signal;
-use std::io::Write;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A shell that does not heed SIGTERM, with a child of its own; the group's number is in a file.
@@ -50,31 +48,6 @@ async fn what_a_command_runs_may_clean_up_after_its_shell_has_ended() {
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(s.attempts().await, ["Failed|timed out after 1s|1"]);
     dies(&s.written("group"));
-}
-
-/// As under `less`, or after Ctrl-S.
-#[tokio::test]
-async fn a_standard_output_that_nobody_reads_costs_no_lease() {
-    let s = Stage::new().await;
-    let (reader, writer) = std::io::pipe().unwrap();
-    let mut full = writer.try_clone().unwrap();
-    // Fills the pipe, then waits until the reader is gone.
-    let filler = std::thread::spawn(move || while full.write_all(&[b'\n'; 4096]).is_ok() {});
-    std::thread::sleep(Duration::from_millis(100));
-    let gate = "echo x > $FOLDER/begun; until test -e $FOLDER/gate; do sleep 0.01; done";
-    let mut command = s.bmdb(gate).args(["--interval", "1s"]).command();
-    let child = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
-    let running = Running(Some(child));
-    s.written("begun");
-    // Several leases.
-    std::thread::sleep(Duration::from_secs(3));
-    running.signal(Signal::SIGTERM);
-    std::thread::sleep(Duration::from_millis(50));
-    std::fs::write(s.folder.join("gate"), "").unwrap();
-    assert_eq!(running.ended().code, Some(0));
-    assert_eq!(s.attempts().await, ["Finished||"]);
-    drop(reader);
-    filler.join().unwrap();
 }
 
 #[tokio::test]
