@@ -44,7 +44,8 @@ pub struct Gates {
     pub holder: Option<Holder>,
     /// Whether the item says something else than the tags do: then the fleet has to be planned anew.
     pub is_stale: bool,
-    /// How the process's last attempt on the machine ended, as far as history is kept.
+    /// How the process's last attempt on the machine ended, as far as history is kept; none if that is not
+    /// among the last thousand there.
     pub last: Option<PastAttempt>,
 }
 

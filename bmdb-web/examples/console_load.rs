@@ -1,32 +1,62 @@
-//! How long pages take: `DATABASE_URL=… cargo run --release -p bmdb-web --example console_load [PAGE…]`.
+//! How long pages take, each asked for a hundred times, one request after the other.
 //!
-//! Asks for each page a hundred times, one after the other, and prints how long the answers took. Without
-//! pages it takes lists with and without filters, and a machine.
+//! ```sh
+//! cargo run --release -p bmdb-web --example console_load -- --machines 1000000
+//! DATABASE_URL=… cargo run --release -p bmdb-web --example console_load [PAGE…]
+//! ```
+//!
+//! The first makes a fleet of so many machines, with four attempts each, on a server of its own. Without
+//! pages it takes those of every kind.
 #![allow(
     clippy::print_stdout,
     reason = "an example that prints what it measures"
 )]
 
+#[path = "../tests/it/large.rs"]
+mod large;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use bmdb_core::{Config, Reader};
+use bmdb_testkit::TestDb;
 use bmdb_web::{Console, ConsoleOptions};
 use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 
 const REQUESTS: usize = 100;
 
+/// How many attempts each machine of a fleet that is made has behind it.
+const ATTEMPTS: u32 = 4;
+
 type Error = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let config = Config::new(std::env::var("DATABASE_URL")?).pool_size(1);
-    let console = Console::new(Reader::connect(config).await?, ConsoleOptions::default());
-    let router = console.router();
-    let mut pages: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Dropped with its server at the end, however that comes.
+    let made = match arguments.iter().position(|word| word == "--machines") {
+        None => None,
+        Some(at) => {
+            let machines = arguments.get(at + 1).ok_or("--machines needs a number")?;
+            let machines = machines.parse()?;
+            arguments.drain(at..at + 2);
+            Some(fleet(machines).await?)
+        }
+    };
+    let url = match &made {
+        Some(db) => db.url().to_owned(),
+        None => std::env::var("DATABASE_URL")?,
+    };
+    let reader = Reader::connect(Config::new(url).pool_size(1)).await?;
+    let router = Console::new(reader, ConsoleOptions::default()).router();
+    let mut pages = arguments;
     if pages.is_empty() {
-        pages = typical(&router).await?;
+        pages = of_every_kind(&router).await?;
+        if made.is_some() {
+            pages.push(format!("/sessions/{}", large::SESSION));
+            pages.push(format!("/machines/{}", large::MACHINE));
+        }
     }
     println!("{:>9} {:>9} {:>9}  page", "p50 ms", "p95 ms", "max ms");
     for page in pages {
@@ -43,10 +73,23 @@ async fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Pages of every kind, with a machine that the list begins with.
-async fn typical(router: &Router) -> Result<Vec<String>, Error> {
+async fn fleet(machines: u32) -> Result<TestDb, Error> {
+    let begun = Instant::now();
+    let db = TestDb::new().await?;
+    for statements in large::statements(machines, ATTEMPTS) {
+        db.execute(&statements).await?;
+    }
+    println!(
+        "{machines} machines, made in {} s",
+        begun.elapsed().as_secs()
+    );
+    Ok(db)
+}
+
+/// Pages of every kind, with a machine and a session that lists begin with.
+async fn of_every_kind(router: &Router) -> Result<Vec<String>, Error> {
     let process = "process=ShepherdAgentStart";
-    let mut pages = vec!["/machines".to_owned()];
+    let mut pages = vec!["/".to_owned(), "/machines".to_owned()];
     for query in [
         "provider=Equinix".to_owned(),
         "tag=machine_hold".to_owned(),
@@ -60,12 +103,30 @@ async fn typical(router: &Router) -> Result<Vec<String>, Error> {
     ] {
         pages.push(format!("/machines?{query}"));
     }
-    let list = get(router, "/machines").await?;
-    let machine = list.split("href=\"/machines/").nth(1);
-    if let Some(machine) = machine.and_then(|rest| rest.split('"').next()) {
-        pages.push(format!("/machines/{machine}"));
+    if let Some(machine) = linked(router, "/machines", "/machines/").await? {
+        pages.push(machine);
+    }
+    pages.push("/sessions".to_owned());
+    if let Some(session) = linked(router, "/work", "/sessions/").await? {
+        let later = linked(router, &session, &format!("{session}?after=")).await?;
+        pages.push(session);
+        pages.extend(later);
+    }
+    pages.push("/work".to_owned());
+    for query in ["which=active", "which=expired"] {
+        pages.push(format!("/backoffs?{query}"));
+        pages.push(format!("/backoffs?{process}&{query}"));
     }
     Ok(pages)
+}
+
+/// Where a page leads first whose address begins like this.
+async fn linked(router: &Router, page: &str, start: &str) -> Result<Option<String>, Error> {
+    let text = get(router, page).await?;
+    let mut links = text.split("href=\"").skip(1);
+    let link = links.find(|link| link.starts_with(start));
+    let link = link.and_then(|link| link.split('"').next());
+    Ok(link.map(|link| link.replace("&amp;", "&")))
 }
 
 async fn get(router: &Router, page: &str) -> Result<String, Error> {

@@ -3,10 +3,12 @@
 mod headers;
 mod host;
 mod limit;
+mod places;
 mod stall;
 mod tls;
 mod token;
 
+pub(crate) use self::places::Shares;
 pub(crate) use self::stall::Impatient;
 pub(crate) use self::tls::Tls;
 pub use self::tls::{TlsError, TlsFiles};

@@ -45,7 +45,7 @@ const fn sampler(name: &'static str, help: &'static str, of: fn(&Latest) -> Opti
 }
 
 /// The names that end in a noun of their own are those of the original system.
-const STATS: [Stat; 20] = [
+const STATS: [Stat; 21] = [
     fleet("bmdb_stats_machines", "Machines", |s| {
         Some(s.fleet.machines)
     }),
@@ -122,6 +122,15 @@ const STATS: [Stat; 20] = [
         "bmdb_stats_oldest_due_age_seconds",
         "For how long the machine that waits longest has been due; 0 when none waits; only of processes with a workflow",
         |s, p| Some(s.pending_for(&p.process)?.oldest_due_seconds.unwrap_or(0)),
+    ),
+    processes(
+        "bmdb_stats_uncounted",
+        "Whether what waits for the process could not be counted, for its workflow fails or takes too long: 1 or 0",
+        |s, p| {
+            Some(i64::from(
+                s.uncounted.iter().any(|(process, _)| *process == p.process),
+            ))
+        },
     ),
     sampler(
         "bmdb_stats_sample_success",

@@ -1,6 +1,6 @@
 //! The server: where it listens, whom it lets in, and how it ends.
 
-use crate::guard::{Client, Guard, Impatient, Tls, TlsError, TlsFiles, Token};
+use crate::guard::{Client, Guard, Impatient, Shares, Tls, TlsError, TlsFiles, Token};
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -39,6 +39,12 @@ pub struct ServeOptions {
     pub names: Vec<String>,
     /// How many connections there are at most; the next ones wait. Default: 256.
     pub connections: usize,
+    /// How many of them one client may have; further ones of it are closed at once. Default: 64, a
+    /// quarter of all, so that nobody keeps the others out.
+    ///
+    /// A client is an address, of IPv6 a network of them (/64). Everybody behind a reverse proxy has the
+    /// proxy's address: give that as many as there are in all.
+    pub connections_per_client: usize,
     /// How long an answer may take to be made. Default: 15 s.
     pub answer_time: Duration,
     /// How long a client may take to send its request's head, to read a part of the answer, and to send
@@ -56,6 +62,7 @@ impl Default for ServeOptions {
             tls: None,
             names: Vec::new(),
             connections: 256,
+            connections_per_client: 64,
             answer_time: Duration::from_secs(15),
             patience: Duration::from_secs(10),
             farewell: Duration::from_secs(5),
@@ -167,6 +174,7 @@ impl Server {
             token,
             names,
             connections,
+            connections_per_client,
             answer_time,
             patience,
             farewell,
@@ -185,6 +193,7 @@ impl Server {
             ended,
         });
         let places = Arc::new(Semaphore::new(connections));
+        let shares = Shares::new(connections_per_client);
         let mut served = JoinSet::new();
         tokio::pin!(end);
         loop {
@@ -200,10 +209,15 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let client = peer.ip();
+                    let Some(share) = shares.take(client) else {
+                        tracing::debug!(%client, "a connection is closed: its client has its share");
+                        continue;
+                    };
                     let serving = serving.clone();
                     served.spawn(async move {
-                        serving.serve(stream, peer.ip()).await;
-                        drop(place);
+                        serving.serve(stream, client).await;
+                        drop((share, place));
                     });
                 }
                 Err(error) => {

@@ -1,6 +1,11 @@
 -- What the gates of a machine's processes are made of: of one process, or of all that are defined or have
--- an item there. Infinity is no time that a client could read.
-WITH asked AS MATERIALIZED (SELECT $1::uuid AS machine_id, $2::text AS process)
+-- an item there. Infinity is no time that a client could read. The last attempt of each process is looked
+-- for among a thousand, once for all: those that never were at work there would each read all there are.
+WITH asked AS MATERIALIZED (SELECT $1::uuid AS machine_id, $2::text AS process),
+looked AS MATERIALIZED (
+    SELECT a.* FROM work_attempt a WHERE a.machine_id = $1::uuid
+    ORDER BY a.fence DESC LIMIT 1000
+)
 SELECT clock_timestamp(),
        n.process, coalesce(i.lane, d.lane, n.process), coalesce(d.lane, n.process),
        d.process IS NOT NULL, d.workflow, coalesce(d.time_driven, false),
@@ -24,8 +29,7 @@ LEFT JOIN work_item h ON h.machine_id = asked.machine_id AND h.lane = coalesce(i
                      AND h.session_id IS NOT NULL
 LEFT JOIN sessions s ON s.session_id = h.session_id
 LEFT JOIN LATERAL (
-    SELECT a.* FROM work_attempt a
-    WHERE a.machine_id = asked.machine_id AND a.process = n.process
-    ORDER BY a.fence DESC LIMIT 1
+    SELECT l.* FROM looked l WHERE l.process = n.process
+    ORDER BY l.fence DESC LIMIT 1
 ) a ON true
 ORDER BY n.process

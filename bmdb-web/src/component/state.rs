@@ -1,8 +1,9 @@
-//! The states of work items and machines, in words and badges.
+//! The states of work items and machines and the outcomes of attempts, in words and badges.
 
 use super::badge::{Tone, badge};
 use bmdb_model::ProviderStatus;
 use bmdb_model::fleet::ItemState;
+use bmdb_model::history::Outcome;
 use maud::Markup;
 
 /// The state in words.
@@ -24,6 +25,17 @@ pub(crate) fn item(state: ItemState) -> Markup {
         ItemState::Held => Tone::Busy,
     };
     badge(tone, words(state))
+}
+
+/// How an attempt ended.
+pub(crate) fn outcome(outcome: Outcome) -> Markup {
+    let (tone, word) = match outcome {
+        Outcome::Finished => (Tone::Good, "finished"),
+        Outcome::Failed => (Tone::Bad, "failed"),
+        Outcome::Canceled => (Tone::Quiet, "canceled"),
+        Outcome::Expired => (Tone::Waiting, "lost"),
+    };
+    badge(tone, word)
 }
 
 /// What the provider says, in its words.

@@ -76,8 +76,8 @@ impl Limits {
     }
 }
 
-/// Of IPv6 everybody has a network of addresses.
-fn network_of(client: IpAddr) -> IpAddr {
+/// What is one client: of IPv6 everybody has a network of addresses.
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         address => address,

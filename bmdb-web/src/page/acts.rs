@@ -1,10 +1,9 @@
 //! What was done: by control loops, and by hand.
 
 use crate::app::Moment;
-use crate::component::badge::{Tone, badge};
-use crate::component::{cause, id, table::Table, time};
+use crate::component::{cause, id, state, table::Table, time};
 use crate::link::Links;
-use bmdb_model::history::{Outcome, PastAttempt};
+use bmdb_model::history::PastAttempt;
 use bmdb_model::operator::Action;
 use maud::{Markup, html};
 
@@ -47,7 +46,7 @@ pub(super) fn attempts(
             id::machine(links, attempt.machine),
             html! { (attempt.process) },
             html! {
-                (badge(tone(attempt.outcome), attempt.outcome.as_str()))
+                (state::outcome(attempt.outcome))
                 @if attempt.repeats > 0 {
                     " " span.muted { (attempt.repeats.saturating_add(1)) " times in a row" }
                 }
@@ -60,18 +59,8 @@ pub(super) fn attempts(
     table.render()
 }
 
-/// What an outcome means for whoever looks.
-pub(super) const fn tone(outcome: Outcome) -> Tone {
-    match outcome {
-        Outcome::Finished => Tone::Good,
-        Outcome::Failed => Tone::Bad,
-        Outcome::Canceled => Tone::Quiet,
-        Outcome::Expired => Tone::Waiting,
-    }
-}
-
 /// `HoldMachine` as `hold machine`; a name from the database may be that of a later release.
-fn words(verb: &str) -> String {
+pub(super) fn words(verb: &str) -> String {
     let mut words = String::new();
     for (at, letter) in verb.char_indices() {
         if at > 0 && letter.is_ascii_uppercase() {

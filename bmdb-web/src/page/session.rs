@@ -93,7 +93,7 @@ fn short(id: SessionId) -> String {
 fn facts(moment: Moment, session: &ListedSession) -> Markup {
     let row = &session.row;
     html! {
-        dl.facts {
+        dl.facts.panel {
             dt { "Id" } dd { (id::whole(row.id)) }
             dt { "Component" } dd { (row.component_name) }
             dt { "State" } dd { (state(session.is_live)) }

@@ -67,7 +67,7 @@ async fn everything_about_a_busy_machine_is_there() {
         "<svg class=\"chart\"",
         // History, folded and by hand.
         "×17",
-        "MachineHold",
+        "machine hold",
         "then waits",
         "finished",
         "canceled",

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod backoffs;
+mod cost;
 mod fleet;
 mod frame;
 mod guard;
 mod html;
 mod http;
+mod large;
 mod links;
 mod machine;
 mod machines;

@@ -129,6 +129,7 @@ async fn the_fleet_is_shown_as_it_was_counted() {
             r#"bmdb_stats_pending_work{process="ShepherdRecovery"}"#,
             1.0,
         ),
+        (r#"bmdb_stats_uncounted{process="ShepherdAgentStart"}"#, 0.0),
         ("bmdb_stats_sample_success", 1.0),
     ] {
         assert_eq!(value(&answer, series), expected, "{series}");
@@ -160,6 +161,26 @@ async fn what_was_never_counted_is_left_out_and_the_failure_shown() {
         "{}",
         answer.body
     );
+}
+
+#[tokio::test]
+async fn a_process_whose_workflow_fails_is_named_and_the_others_are_counted() {
+    let db = TestDb::new().await.unwrap();
+    let painted = "INSERT INTO process_def (process, lane, workflow) VALUES ('Paint', 'paint', 'no_such_view')";
+    db.execute(painted).await.unwrap();
+    let server = fleet(&db).await;
+    let answer = server.get("/metrics").await;
+    let of = |metric: &str, process: &str| format!("{metric}{{process=\"{process}\"}}");
+    for (series, expected) in [
+        (of("bmdb_stats_uncounted", "Paint"), 1.0),
+        (of("bmdb_stats_uncounted", "ShepherdAgentStart"), 0.0),
+        (of("bmdb_stats_pending_work", "ShepherdAgentStart"), 0.0),
+        ("bmdb_stats_sample_success".to_owned(), 0.0),
+    ] {
+        assert_eq!(value(&answer, &series), expected, "{series}");
+    }
+    let unknown = of("bmdb_stats_pending_work", "Paint");
+    assert!(!answer.body.contains(&unknown), "{}", answer.body);
 }
 
 /// In this process only one recorder can be installed, so all that needs it is one test.

@@ -1,6 +1,6 @@
 //! How the server ends, and what it does with TLS.
 
-use crate::http::{exchange, options, read, read_one, serve};
+use crate::http::{Running, exchange, options, read, read_one, serve};
 use axum::Router;
 use axum::routing::get;
 use bmdb_web::{Server, TlsFiles};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
@@ -68,6 +68,71 @@ async fn a_port_that_is_taken_is_named() {
     same.listen = first.address();
     let error = Server::bind(same).await.unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()), "{error}");
+}
+
+/// A connection from this address of this machine.
+async fn connect_from(address: [u8; 4], server: &Running) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(server.address).await.unwrap()
+}
+
+/// Asks again while it is refused: a place is given back a moment after its connection has ended.
+async fn until_answered(ask: impl AsyncFn() -> bool) {
+    let asked = async { while !ask().await {} };
+    let asked = tokio::time::timeout(Duration::from_secs(10), asked);
+    asked.await.expect("a place is given back");
+}
+
+/// Linux has every address of 127.0.0.0/8.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_has_its_share_of_connections_keeps_nobody_else_out() {
+    let mut options = options();
+    options.connections = 4;
+    options.connections_per_client = 2;
+    let server = serve(options, page()).await;
+    let greedy = || connect_from([127, 0, 0, 1], &server);
+    let share = [greedy().await, greedy().await];
+    // More of them than there are places, which would all be taken if they waited.
+    for _ in 0..5 {
+        assert_eq!(read(&mut greedy().await).await.status, 0);
+    }
+    for _ in 0..3 {
+        let mut other = connect_from([127, 0, 0, 2], &server).await;
+        assert_eq!(exchange(&mut other, REQUEST).await.status, 200);
+        let mut greedy = greedy().await;
+        assert_eq!(read(&mut greedy).await.status, 0, "it still has its share");
+    }
+    drop(share);
+    until_answered(async || exchange(&mut greedy().await, REQUEST).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_client_whose_handshakes_fail_gets_its_places_back() {
+    let authority = Authority::new("places");
+    let (certificate, key) = authority.sign("localhost");
+    let mut options = options();
+    options.connections_per_client = 1;
+    options.patience = Duration::from_millis(300);
+    options.tls = Some(TlsFiles {
+        certificate,
+        key,
+        client_authorities: None,
+    });
+    let server = serve(options, page()).await;
+    let client = authority.client(None);
+    let is_answered = async || status(server.address, &client).await == Some(200);
+    // It breaks, it is left, it takes too long.
+    let mut broken = server.connect().await;
+    assert_eq!(exchange(&mut broken, REQUEST).await.status, 0);
+    until_answered(is_answered).await;
+    drop(server.connect().await);
+    until_answered(is_answered).await;
+    let mut silent = server.connect().await;
+    assert_eq!(status(server.address, &client).await, None);
+    assert_eq!(read(&mut silent).await.status, 0);
+    until_answered(is_answered).await;
 }
 
 /// An authority, and files of what it has signed.

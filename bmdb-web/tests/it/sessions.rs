@@ -43,6 +43,7 @@ async fn a_session_shows_what_it_holds_what_it_did_and_that_it_lives() {
         &format!("href=\"/machines/{}\"", seeded.stuck),
         "<h2>Did before</h2>",
         "Attempts that the session ended",
+        ">finished</span>",
         "Nothing was.",
     ] {
         assert!(page.contains(part), "no {part} in {page}");

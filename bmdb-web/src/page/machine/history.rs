@@ -2,9 +2,10 @@
 
 use crate::component::badge::{Tone, badge};
 use crate::component::table::Table;
-use crate::component::{empty, id, interval, pager, time};
+use crate::component::{empty, id, interval, pager, state, time};
 use crate::link::{Links, with_query};
-use bmdb_model::history::{Entry, HistoryKey, Outcome, PastAttempt};
+use crate::page::acts;
+use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
 use bmdb_model::operator::Action;
 use bmdb_model::work::HeldWork;
 use bmdb_model::{MachineId, Page};
@@ -63,18 +64,12 @@ fn ongoing(links: &Links, now: DateTime<Utc>, work: &HeldWork) -> Vec<Markup> {
 }
 
 fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup> {
-    let (tone, word) = match attempt.outcome {
-        Outcome::Finished => (Tone::Good, "finished"),
-        Outcome::Failed => (Tone::Bad, "failed"),
-        Outcome::Canceled => (Tone::Quiet, "canceled"),
-        Outcome::Expired => (Tone::Waiting, "lost"),
-    };
     let lasted = (attempt.ended_at - attempt.started_at).num_seconds();
     let lasted = time::length(lasted.unsigned_abs());
     vec![
         time::relative(attempt.ended_at, now),
         html! {
-            (badge(tone, word))
+            (state::outcome(attempt.outcome))
             @if attempt.repeats > 0 { " " strong.number { "×" (attempt.repeats.saturating_add(1)) } }
         },
         html! { (attempt.process) },
@@ -97,7 +92,7 @@ fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup>
 fn act(links: &Links, now: DateTime<Utc>, action: &Action) -> Vec<Markup> {
     vec![
         time::relative(action.acted_at, now),
-        badge(Tone::Quiet, &action.verb),
+        badge(Tone::Quiet, &acts::words(&action.verb)),
         html! { @if let Some(process) = &action.process { (process) } },
         html! { (action.operator) },
         html! {
