@@ -7,19 +7,22 @@ use bmdb_testkit::TestDb;
 
 const SIZES: &str = "SELECT pg_relation_size('work_item'), pg_relation_size('work_item_pkey'),
         pg_relation_size('work_item_due'), pg_relation_size('work_item_lane'),
-        pg_relation_size('work_attempt'), pg_relation_size('work_attempt_pkey')";
+        pg_relation_size('work_item_backoff'), pg_relation_size('work_attempt'),
+        pg_relation_size('work_attempt_pkey'), pg_relation_size('work_attempt_session')";
 
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 8] = [
     "work_item, MB",
     "its primary key",
     "its queue",
     "its lanes",
+    "its backoffs",
     "work_attempt, MB",
     "its primary key",
+    "by session",
 ];
 
 /// How many columns grow with the cycles for want of vacuum alone.
-const OF_ITEMS: usize = 4;
+const OF_ITEMS: usize = 5;
 
 /// Every attempt is recorded, or like ones are folded.
 #[derive(Clone, Copy)]
