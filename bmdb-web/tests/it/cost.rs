@@ -78,14 +78,14 @@ async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_
         ),
         ("/machines?prefix=777".to_owned(), fleet),
         (format!("/machines?{process}&state=held"), fleet),
-        (format!("/machines?{process}&state=backing-off"), window),
+        (format!("/machines?{process}&state=backing-off"), fleet),
         (format!("/machines?{process}&state=due"), window),
         (format!("/machines?{process}&state=waiting"), window),
         (later(&db, &machine).await, history),
         (machine, history + now),
         ("/sessions".to_owned(), list),
+        (later(&db, &session).await, list),
         // What it holds, what it did and what was done to it: three lists.
-        (later(&db, &session).await, 3 * list),
         (session, 3 * list),
         // What is held is put in order, up to ten thousand items.
         ("/work".to_owned(), list),
