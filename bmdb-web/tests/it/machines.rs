@@ -193,14 +193,14 @@ async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
     .unwrap();
     let router = counted(&db).await;
     let page = ask(&router, Method::GET, "/machines").await.text;
-    for (link, name, count) in [
-        ("machine_provided", "provided", 50),
-        ("machine_hold", "hold", 1),
-        ("%3Cb%3Erack%26", "&lt;b&gt;rack&amp;", 1),
+    let rack = "&lt;b&gt;rack&amp;";
+    for (link, table, name, count) in [
+        ("machine_provided", "machine_provided", "provided", 50),
+        ("machine_hold", "machine_hold", "hold", 1),
+        ("%3Cb%3Erack%26", rack, rack, 1),
     ] {
         let link = format!("/machines?tag={link}");
-        let card =
-            format!("<a href=\"{link}\">{name}</a></span><span class=\"value\">{count}</span>");
+        let card = format!("href=\"{link}\" title=\"{table}\">{name} {count}</a>");
         assert!(page.contains(&card), "no {card} in {page}");
         let listed = ask(&router, Method::GET, &link).await;
         assert_eq!(listed.status, StatusCode::OK, "{link}");

@@ -28,29 +28,29 @@ pub(super) fn show(app: &App) -> Markup {
 
 fn cards(app: &App, sample: &Sample) -> Markup {
     let fleet = &sample.fleet;
+    let cards = [
+        ("Machines", fleet.machines),
+        ("Heartbeating", fleet.heartbeating),
+        ("Installed", fleet.installed),
+        ("On hold", fleet.on_hold),
+    ];
     html! {
         ul.cards {
-            (card("Machines", None, fleet.machines))
-            (card("Heartbeating", None, fleet.heartbeating))
-            (card("Installed", None, fleet.installed))
+            @for (label, count) in cards {
+                li.card { span.label { (label) } span.value { (grouped(count)) } }
+            }
         }
-        h2.tags { "Tags" }
-        ul.cards {
-            @for (table, machines) in &sample.tags {
-                @let link = with_query(&app.links().machines(), &[("tag", table)]);
-                (card(tag::name(table), Some(link), *machines))
+        // One below the other, as cards are on a phone, they would hide the list.
+        p {
+            "Tags: "
+            span.badges {
+                @for (table, machines) in &sample.tags {
+                    @let link = with_query(&app.links().machines(), &[("tag", table)]);
+                    a.badge.tag href=(link) title=(table) { (tag::name(table)) " " (grouped(*machines)) }
+                }
             }
         }
         (uncounted(sample.uncounted_tags.iter().map(|(table, why)| (tag::name(table), why.as_str()))))
-    }
-}
-
-fn card(label: &str, link: Option<String>, count: i64) -> Markup {
-    html! {
-        li.card {
-            span.label { @if let Some(link) = link { a href=(link) { (label) } } @else { (label) } }
-            span.value { (grouped(count)) }
-        }
     }
 }
 
@@ -98,10 +98,9 @@ fn processes(app: &App, sample: &Sample) -> Markup {
         ]);
     }
     html! {
-        h2 { "Processes" }
         (table.render())
         (uncounted(sample.uncounted.iter().map(|(process, why)| (process.as_str(), why.as_str()))))
-        p.muted {
+        p.muted.counted {
             "Due are machines that could be claimed at that moment. The list of what is due has those too \
              whose lane is taken and, of a process whose times heartbeats move, those that only seem due."
         }
