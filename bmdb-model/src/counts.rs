@@ -2,9 +2,11 @@
 //!
 //! All of them read whole tables, so sample them and do not poll them; they lock nothing. What is
 //! counted as pending is counted through the workflows' views and the condition that live retrievals
-//! have, so it is what could be claimed. The clock is the statement's beginning: one that goes on ticking
+//! have, so it is what could be claimed. The clock is the statement's beginning, or
+//! the transaction's as in lists: one that goes on ticking
 //! keeps the planner from joining, and then each machine is looked up by itself, a million times.
 
+use crate::fleet::ItemState;
 use crate::retrieval::push_claimable;
 use crate::statement::statement;
 use crate::{Error, Process, ProcessDef};
@@ -55,6 +57,11 @@ pub struct ProcessCounts {
     pub stuck: i64,
     /// Backoffs in force; one whose time has passed is not counted.
     pub backing_off: i64,
+    /// Machines that will be due by themselves; see [`ItemState::Waiting`].
+    pub waiting: i64,
+    /// All other machines there are, whether they have a work item or not; see
+    /// [`ItemState::NotEligible`].
+    pub not_eligible: i64,
     /// Machines in the view `work_poisoned`: on which it is lost, or fails, again and again.
     pub poisoned: i64,
 }
@@ -92,26 +99,13 @@ pub async fn fleet(conn: &mut AsyncPgConnection) -> Result<FleetCounts, Error> {
     Ok(Fleet {}.get_result(conn).await?)
 }
 
-statement! {
-    Processes = "SELECT i.process, count(*) FILTER (WHERE i.eligible), \
-             CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER \
-                 (WHERE i.eligible AND i.session_id IS NULL AND i.ready_at <= statement_timestamp()) END, \
-             count(*) FILTER (WHERE i.session_id IS NOT NULL), \
-             count(*) FILTER (WHERE i.started_at < statement_timestamp() - interval '1 hour'), \
-             count(*) FILTER (WHERE i.session_id IS NULL AND i.backoff_until > statement_timestamp()), \
-             count(p.machine_id) \
-             FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
-             LEFT JOIN work_poisoned p ON p.machine_id = i.machine_id AND p.process = i.process \
-             GROUP BY i.process ORDER BY i.process";
-    () -> (Text, BigInt, Nullable<BigInt>, BigInt, BigInt, BigInt, BigInt)
-}
-
-/// Counts the work items of every process that has any; reads all of them.
+/// Counts the work items of every process that has any; reads all of them. A state has as many machines
+/// as [`crate::fleet::page`] lists in the same transaction.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn processes(conn: &mut AsyncPgConnection) -> Result<Vec<ProcessCounts>, Error> {
-    Ok(Processes {}.load(conn).await?)
+    Ok(Processes.load(conn).await?)
 }
 
 /// Counts the machines that a process could work on now; reads all that its workflow's view does. None
@@ -133,6 +127,51 @@ pub async fn pending(
         machines,
         oldest_due_seconds,
     }))
+}
+
+/// What a state is, only [`ItemState`] says.
+#[derive(QueryId)]
+struct Processes;
+
+impl diesel::query_builder::Query for Processes {
+    type SqlType = (
+        Text,
+        BigInt,
+        Nullable<BigInt>,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+    );
+}
+
+impl QueryFragment<Pg> for Processes {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for part in [
+            "SELECT i.process, count(*) FILTER (WHERE i.eligible), \
+             CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER (WHERE ",
+            ItemState::Due.condition(),
+            ") END, count(*) FILTER (WHERE ",
+            ItemState::Held.condition(),
+            "), count(*) FILTER (WHERE i.started_at < now() - interval '1 hour'), \
+             count(*) FILTER (WHERE ",
+            ItemState::BackingOff.condition(),
+            "), count(*) FILTER (WHERE ",
+            ItemState::Waiting.condition(),
+            // Machines without an item are not eligible.
+            "), (SELECT count(*) FROM machines) - count(*) FILTER (WHERE NOT (",
+            ItemState::NotEligible.condition(),
+            ")), count(p.machine_id) \
+             FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
+             LEFT JOIN work_poisoned p ON p.machine_id = i.machine_id AND p.process = i.process \
+             GROUP BY i.process ORDER BY i.process",
+        ] {
+            out.push_sql(part);
+        }
+        Ok(())
+    }
 }
 
 /// Cached by its text: the workflow is part of it.

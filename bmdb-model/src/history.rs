@@ -1,8 +1,10 @@
 //! History: what was started on a machine, and how it ended.
 
+mod last_failures;
 mod of_session;
 mod page;
 
+pub use last_failures::last_failures;
 pub use of_session::{SessionPastKey, of_session};
 pub use page::{Entry, HistoryKey, PastAttempt, page};
 

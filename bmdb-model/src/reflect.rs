@@ -363,3 +363,19 @@ async fn having(
             .collect()
     }))
 }
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    machines: i64,
+}
+
+/// How many machines have a tag; reads the whole table or its index.
+///
+/// # Errors
+/// [`Error::Database`], also where the table may not be read or is gone by now.
+pub async fn count(conn: &mut AsyncPgConnection, table: &TagTable) -> Result<i64, Error> {
+    let count = format!("SELECT count(*) AS machines FROM {}", table.quoted);
+    let row: CountRow = diesel::sql_query(count).get_result(conn).await?;
+    Ok(row.machines)
+}

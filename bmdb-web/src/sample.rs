@@ -5,7 +5,7 @@
 
 use bmdb_core::{Reader, TxError};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
-use bmdb_model::{Failure, Process, ProcessDef, process};
+use bmdb_model::{Failure, Process, ProcessDef, process, reflect};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -64,6 +64,10 @@ pub struct Sample {
     pub pending: Vec<PendingCounts>,
     /// Processes whose workflow could not be counted by, and why. The others were.
     pub uncounted: Vec<(Process, String)>,
+    /// The tables of tags, anybody's too, and how many machines have each; by name.
+    pub tags: Vec<(String, i64)>,
+    /// Tables of tags that could not be counted, and why. The others were.
+    pub uncounted_tags: Vec<(String, String)>,
     /// How long it took to count.
     pub took: Duration,
     taken: Instant,
@@ -82,6 +86,12 @@ impl Sample {
         self.pending
             .iter()
             .find(|pending| pending.process == *process)
+    }
+
+    /// How many machines the process could be claimed on: by its workflow, or else by its work items.
+    pub(crate) fn due_for(&self, counts: &ProcessCounts) -> Option<i64> {
+        let pending = self.pending_for(&counts.process);
+        pending.map(|pending| pending.machines).or(counts.due)
     }
 }
 
@@ -182,24 +192,57 @@ async fn take(reader: &Reader, began: Instant) -> Result<Sample, TxError> {
         match reader.read(counted).await {
             Ok(counted) => pending.extend(counted),
             // Somebody else's view, which the other processes must not suffer from.
-            Err(error) if is_of_the_view(&error) => {
+            Err(error) if is_of_what_is_counted(&error) => {
                 tracing::warn!(process = %definition.process, %error, "its workflow cannot be counted");
                 uncounted.push((definition.process.clone(), error.to_string()));
             }
             Err(error) => return Err(error),
         }
     }
+    let (tags, uncounted_tags) = count_tags(reader).await?;
     Ok(Sample {
+        processes: with_those_at_rest(processes, &definitions, fleet.machines),
         fleet,
-        processes: with_those_at_rest(processes, &definitions),
         pending,
         uncounted,
+        tags,
+        uncounted_tags,
         took: began.elapsed(),
         taken: began,
     })
 }
 
-fn is_of_the_view(error: &TxError) -> bool {
+/// A name, and what there is to say of it.
+type Named<T> = (String, T);
+
+/// The tags that could be counted, and those that could not.
+async fn count_tags(reader: &Reader) -> Result<(Vec<Named<i64>>, Vec<Named<String>>), TxError> {
+    let tables = reader
+        .read(async |conn| Ok(reflect::tables(conn).await?))
+        .await?;
+    let (mut tags, mut uncounted) = (Vec::new(), Vec::new());
+    for table in &tables {
+        if !table.readable {
+            let reason = "the database user may not read this table".to_owned();
+            uncounted.push((table.name.clone(), reason));
+            continue;
+        }
+        let counted = async |conn: &mut _| Ok(reflect::count(conn, table).await?);
+        match reader.read(counted).await {
+            Ok(machines) => tags.push((table.name.clone(), machines)),
+            // Dropped since, or locked for too long.
+            Err(error) if is_of_what_is_counted(&error) => {
+                tracing::warn!(table = %table.name, %error, "the table of a tag cannot be counted");
+                uncounted.push((table.name.clone(), error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((tags, uncounted))
+}
+
+/// Whether anything else can be counted all the same.
+fn is_of_what_is_counted(error: &TxError) -> bool {
     let is_gone = error.failure() == Some(Failure::ConnectionLost);
     !is_gone && !matches!(error, TxError::Unavailable(_))
 }
@@ -208,6 +251,7 @@ fn is_of_the_view(error: &TxError) -> bool {
 fn with_those_at_rest(
     mut counted: Vec<ProcessCounts>,
     defined: &[ProcessDef],
+    machines: i64,
 ) -> Vec<ProcessCounts> {
     for definition in defined {
         let process = &definition.process;
@@ -219,6 +263,8 @@ fn with_those_at_rest(
                 held: 0,
                 stuck: 0,
                 backing_off: 0,
+                waiting: 0,
+                not_eligible: machines,
                 poisoned: 0,
             });
         }

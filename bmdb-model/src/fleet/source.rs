@@ -274,18 +274,14 @@ impl Source {
                 let process = sql.bind(Bind::Text(process.to_string()));
                 let mut later = "true".to_owned();
                 if let Some(Cursor(Key::BackingOff(until, id))) = after {
-                    let until = if *until == LATEST {
-                        "timestamptz 'infinity'".to_owned()
-                    } else {
-                        sql.bind(Bind::Time(*until))
-                    };
+                    let until = sql.bind(Bind::Time(*until));
                     let id = sql.bind(Bind::Machine(*id));
                     later = format!("(backoff_until, machine_id) > ({until}, {id})");
                 }
-                let latest = sql.bind(Bind::Time(LATEST));
+                // The column as it is, for every backoff ends: by anything made of it the entries would
+                // have to be put in order, all of them for a page of a few.
                 format!(
-                    "SELECT machine_id, NULL::text AS key_text, \
-                         least(backoff_until, {latest}) AS key_time \
+                    "SELECT machine_id, NULL::text AS key_text, backoff_until AS key_time \
                      FROM work_item WHERE process = {process} AND session_id IS NULL \
                      AND backoff_until > now() AND {later} \
                      ORDER BY backoff_until, machine_id LIMIT {budget}"

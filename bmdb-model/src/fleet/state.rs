@@ -70,7 +70,7 @@ impl ItemState {
     }
 
     /// The same of a row `i` of `work_item`. A machine without a row is not eligible.
-    pub(super) const fn condition(self) -> &'static str {
+    pub(crate) const fn condition(self) -> &'static str {
         match self {
             Self::Held => "i.session_id IS NOT NULL",
             Self::BackingOff => "i.session_id IS NULL AND coalesce(i.backoff_until > now(), false)",

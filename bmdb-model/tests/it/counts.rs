@@ -24,6 +24,8 @@ fn expected(
         held,
         stuck: 0,
         backing_off,
+        waiting: 0,
+        not_eligible: 0,
         poisoned: 0,
     }
 }

@@ -1,9 +1,9 @@
 //! The record of attempts: one row each, or one for a streak of equal failures.
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
-use bmdb_model::MachineId;
 use bmdb_model::history::{self, Event, Outcome, Retention, Trimmed};
 use bmdb_model::work::{self, Attempt, FailedAttempt, Fate};
+use bmdb_model::{MachineId, Process};
 
 /// The rows of the log, with fences counted from the first one.
 const ATTEMPTS: &str = "
@@ -300,4 +300,33 @@ async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
     assert_ne!(first, batches[2].1);
     let left = "SELECT count(*) FROM work_attempt GROUP BY machine_id";
     assert_eq!(s.rows(left).await, ["2", "2"]);
+}
+
+#[tokio::test]
+async fn the_last_failures_of_some_processes_are_found_behind_what_others_did_since() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let seed = format!(
+        "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at,
+                                   ended_at, outcome, cause, interval_seconds)
+         SELECT '{machine}', n, n, process, gen_random_uuid(), now(), now(), outcome, 'no answer', n
+         FROM generate_series(1, 1100) n, LATERAL (SELECT
+             CASE WHEN n > 300 THEN 'Sweep' WHEN n % 2 = 0 THEN 'Paint' ELSE 'Polish' END,
+             CASE WHEN n % 3 = 0 THEN 'Finished' ELSE 'Failed' END) s (process, outcome)"
+    );
+    s.db.execute(&seed).await.unwrap();
+    let (paint, polish) = (
+        Process::new("Paint").unwrap(),
+        Process::new("Polish").unwrap(),
+    );
+    let mut fences = async |processes: &[&Process], limit| {
+        let found = history::last_failures(&mut s.conn, machine, processes, limit).await;
+        let fences = found.unwrap().into_iter().map(|failed| failed.fence.get());
+        fences.collect::<Vec<i64>>()
+    };
+    assert_eq!(fences(&[&paint], 3).await, [292, 296, 298]);
+    assert_eq!(fences(&[&paint, &polish], 2).await, [295, 296, 298, 299]);
+    // Of the last thousand.
+    assert_eq!(fences(&[&paint], 1000).await[0], 104);
+    assert!(fences(&[], 1000).await.is_empty());
 }

@@ -8,7 +8,7 @@ use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::backoff::{self, Which};
 use bmdb_model::fleet::{self, Cursor, Filter, FleetPage, ItemState, PageError, Prefix};
 use bmdb_model::reflect::{self, TagTable};
-use bmdb_model::{MachineId, Provider, connection, work};
+use bmdb_model::{MachineId, Provider, connection, counts, work};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 
@@ -160,6 +160,28 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
         seen.extend(found);
     }
     assert_eq!(seen, all, "the states are all there is");
+}
+
+#[tokio::test]
+async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
+    let mut s = Scenario::new().await;
+    s.db.execute(MIXED).await.unwrap();
+    let counted = counts::processes(&mut s.conn).await.unwrap();
+    let counts = counted.iter().find(|counts| counts.process == START);
+    let counts = counts.unwrap();
+    let mut machines = 0;
+    for (which, counted) in [
+        (ItemState::Due, counts.due.unwrap()),
+        (ItemState::Waiting, counts.waiting),
+        (ItemState::BackingOff, counts.backing_off),
+        (ItemState::Held, counts.held),
+        (ItemState::NotEligible, counts.not_eligible),
+    ] {
+        let listed = listed(&mut s.conn, &state(which)).await.len();
+        assert_eq!(i64::try_from(listed).unwrap(), counted, "{which}");
+        machines += listed;
+    }
+    assert_eq!(machines, 40);
 }
 
 #[tokio::test]

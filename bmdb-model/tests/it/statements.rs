@@ -107,6 +107,9 @@ impl Scenario {
             operator::page(conn, scope, None, 1).await.unwrap();
         }
         history::page(conn, machine, None, None, 1).await.unwrap();
+        history::last_failures(conn, machine, &[&START], 1)
+            .await
+            .unwrap();
         gates::of(conn, machine).await.unwrap();
         self.list_the_fleet(machine).await;
         for definition in process::all(&mut self.conn).await.unwrap() {

@@ -13,11 +13,11 @@ use crate::problem::Problem;
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::gates::Gates;
-use bmdb_model::history::{Entry, HistoryKey};
+use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
 use bmdb_model::hold::Hold;
 use bmdb_model::machine::{self, Machine};
 use bmdb_model::reflect::{self, Tag};
-use bmdb_model::{MachineId, hold};
+use bmdb_model::{MachineId, Provided, hold, provided};
 use maud::{Markup, html};
 
 /// How many entries of history a page has.
@@ -32,11 +32,19 @@ struct Facts {
 
 /// A machine that there is.
 struct Known {
+    provided: Option<Provided>,
+    /// Only read for the first page.
+    present: Option<Present>,
+}
+
+/// What a machine is now.
+struct Present {
     machine: Machine,
     hold: Option<Hold>,
     tables: TagTables,
     tags: Vec<Tag>,
     gates: Vec<Gates>,
+    failures: Vec<PastAttempt>,
 }
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
@@ -58,10 +66,10 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         Some(known) => {
             // Whoever turns the pages of history wants to see history.
             let present = html! {
-                @if after.is_none() { (present(&app, moment, known, &facts.history)) }
+                @if let Some(known) = &known.present { (present(&app, moment, known)) }
                 @else { p { a href=(links.machine(machine)) { "What the machine is now" } } }
             };
-            (title(machine, known), present)
+            (title(machine, known.provided.as_ref()), present)
         }
         None if facts.history.rows.is_empty() && facts.history.next.is_none() => {
             return Err(unknown(machine));
@@ -80,16 +88,13 @@ async fn facts(
 ) -> Result<Facts, TxError> {
     let machine = match machine::find(conn, id).await? {
         None => None,
-        Some(machine) => {
-            let tables = app.tag_tables(conn).await?;
-            Some(Known {
-                machine,
-                hold: hold::of(conn, id).await?,
-                tags: reflect::tags(conn, id, &tables).await?,
-                tables,
-                gates: bmdb_model::gates::of(conn, id).await?,
-            })
-        }
+        Some(machine) => Some(Known {
+            provided: provided::of(conn, id).await?,
+            present: match after {
+                None => Some(present_of(app, conn, machine).await?),
+                Some(_) => None,
+            },
+        }),
     };
     Ok(Facts {
         machine,
@@ -97,10 +102,29 @@ async fn facts(
     })
 }
 
+async fn present_of(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    machine: Machine,
+) -> Result<Present, TxError> {
+    let tables = app.tag_tables(conn).await?;
+    let gates = bmdb_model::gates::of(conn, machine.id).await?;
+    Ok(Present {
+        hold: hold::of(conn, machine.id).await?,
+        tags: reflect::tags(conn, machine.id, &tables).await?,
+        tables,
+        failures: backoffs::failures(conn, machine.id, &gates).await?,
+        gates,
+        machine,
+    })
+}
+
 /// The provider's name for it, for people know machines by that; else the first digits of its id.
-fn title(machine: MachineId, known: &Known) -> String {
-    let provided = tags::provided(&known.tables, &known.tags);
-    provided.unwrap_or_else(|| short(machine))
+fn title(machine: MachineId, provided: Option<&Provided>) -> String {
+    match provided {
+        Some(provided) => format!("{}/{}", provided.provider, provided.provider_id),
+        None => short(machine),
+    }
 }
 
 fn short(machine: MachineId) -> String {
@@ -127,12 +151,7 @@ fn deleted(machine: MachineId) -> Markup {
     }
 }
 
-fn present(
-    app: &App,
-    moment: Moment,
-    known: &Known,
-    history: &bmdb_model::Page<Entry, HistoryKey>,
-) -> Markup {
+fn present(app: &App, moment: Moment, known: &Present) -> Markup {
     let (links, now, machine) = (app.links(), moment.at, &known.machine);
     html! {
         @if let Some(hold) = &known.hold {
@@ -152,7 +171,7 @@ fn present(
         h2 #processes { "Processes" }
         (gates::show(links, now, machine.id, &known.gates))
         h2 #backoffs { "Backoffs" }
-        (backoffs::show(now, &known.gates, &history.rows))
+        (backoffs::show(now, &known.gates, &known.failures))
         h2 #tags { "Tags" }
         (tags::show(links, now, &known.tables, &known.tags))
     }

@@ -168,11 +168,10 @@ fn processes(links: &Links, sample: &crate::sample::Sample) -> Markup {
     let mut table = Table::new("Processes", &heads);
     for counts in &sample.processes {
         let process = counts.process.as_str();
-        let due = sample.pending_for(&counts.process).map(|p| p.machines);
         let of_process = |path: String| with_query(&path, &[("process", process)]);
         table.row(vec![
             html! { (process) },
-            html! { @if let Some(due) = due.or(counts.due) { span.number { (due) } } },
+            html! { @if let Some(due) = sample.due_for(counts) { span.number { (due) } } },
             html! { a href=(of_process(links.work())) { span.number { (counts.held) } } },
             html! { a href=(of_process(links.backoffs())) { span.number { (counts.backing_off) } } },
             html! { span.number { (counts.eligible) } },

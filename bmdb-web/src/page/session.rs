@@ -17,11 +17,17 @@ use maud::{Markup, html};
 /// How many held items, past attempts and acts are shown.
 const MOST: i64 = 50;
 
-/// What is shown of a session, which need not be there any more.
+/// What is shown of a session.
 struct Facts {
+    /// Only read for the first page.
+    present: Option<Present>,
+    did: Listed<PastAttempt, SessionPastKey>,
+}
+
+/// What it is now; it need not be there any more.
+struct Present {
     session: Option<ListedSession>,
     held: Listed<LongHeld, LongestKey>,
-    did: Listed<PastAttempt, SessionPastKey>,
     acts: Listed<Action, operator::ActionKey>,
 }
 
@@ -33,30 +39,34 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         ..LongestFilter::default()
     };
     let read = app.read(async |conn| {
-        Ok(Facts {
-            session: session::find(conn, id).await?,
-            held: work::longest_held(conn, &filter, None, MOST).await?.page,
-            did: history::of_session(conn, id, after.as_ref(), MOST).await?,
-            acts: operator::page(conn, Scope::Session(id), None, MOST).await?,
-        })
+        let present = match after {
+            None => Some(Present {
+                session: session::find(conn, id).await?,
+                held: work::longest_held(conn, &filter, None, MOST).await?.page,
+                acts: operator::page(conn, Scope::Session(id), None, MOST).await?,
+            }),
+            Some(_) => None,
+        };
+        let did = history::of_session(conn, id, after.as_ref(), MOST).await?;
+        Ok(Facts { present, did })
     });
     let (moment, facts) = read.await?;
     let links = app.links();
     let body = html! {
         // Whoever turns the pages of what it did wants to see what it did.
-        @if after.is_some() {
-            p { a href=(links.session(id)) { "What the session is now" } }
+        @if let Some(known) = &facts.present {
+            (present(links, moment, id, known, &facts.did))
         } @else {
-            (present(links, moment, id, &facts))
+            p { a href=(links.session(id)) { "What the session is now" } }
         }
         section {
             h2 { "Did before" }
             (past(links, moment, id, after.is_some(), &facts.did))
         }
-        @if after.is_none() {
+        @if let Some(known) = &facts.present {
             section {
                 h2 { "Done to it by hand" }
-                (by_hand(links, moment, &facts.acts))
+                (by_hand(links, moment, &known.acts))
             }
         }
     };
@@ -66,9 +76,15 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
 }
 
 /// What it is, and what it holds.
-fn present(links: &Links, moment: Moment, id: SessionId, known: &Facts) -> Markup {
+fn present(
+    links: &Links,
+    moment: Moment,
+    id: SessionId,
+    known: &Present,
+    did: &Listed<PastAttempt, SessionPastKey>,
+) -> Markup {
     let Some(session) = &known.session else {
-        return ended(id, !known.did.rows.is_empty());
+        return ended(id, !did.rows.is_empty());
     };
     html! {
         (facts(moment, session))
@@ -77,7 +93,7 @@ fn present(links: &Links, moment: Moment, id: SessionId, known: &Facts) -> Marku
             @if known.held.rows.is_empty() {
                 p.muted { "Nothing: it waits for machines that are due." }
             } @else {
-                (held::table(links, moment, "What the session holds, the longest first", &known.held.rows))
+                (held::table(links, moment, "What the session holds, the longest first", held::Holders::Known, &known.held.rows))
                 @if known.held.next.is_some() {
                     p.muted { "And more: the longest " (MOST) " are shown." }
                 }

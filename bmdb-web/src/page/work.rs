@@ -61,7 +61,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
             p.muted { "More than 10,000 items are held: this is the longest of 10,000 of them." }
         }
         @if !page.rows.is_empty() {
-            (table(links, moment, "Work that is held, the longest first", &page.rows))
+            (table(links, moment, "Work that is held, the longest first", Holders::Shown, &page.rows))
         } @else if after.is_some() {
             p { "This was the last page." }
         } @else if is_filtered {
@@ -82,33 +82,62 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     Ok(Page::new("Work now", Section::Work, body).of(moment))
 }
 
-/// What is held, as a table; also of one session, and what is stuck.
-pub(super) fn table(links: &Links, moment: Moment, caption: &str, rows: &[LongHeld]) -> Markup {
-    let heads = [
-        "Machine",
-        "Process",
-        "Held since",
-        "Session",
-        "Waited",
-        "Attempt",
-        "Fence",
-    ];
+/// Whether a table of held work says whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holders {
+    /// Anybody's.
+    Shown,
+    /// It is the table of one session.
+    Known,
+}
+
+/// What is held, as a table.
+pub(super) fn table(
+    links: &Links,
+    moment: Moment,
+    caption: &str,
+    holders: Holders,
+    rows: &[LongHeld],
+) -> Markup {
+    let shows = |head: &&str| *head != HOLDER || holders == Holders::Shown;
+    let heads: Vec<&str> = HEADS.into_iter().filter(shows).collect();
     let mut table = Table::new(caption, &heads);
     for row in rows {
-        table.row(vec![
+        let mut cells = vec![
             id::machine(links, row.machine),
             html! { (row.process) },
             held_for(moment, row),
-            html! {
-                (id::session(links, row.session)) " " (row.component)
-                @if !row.is_live { " " (badge(Tone::Waiting, "expired")) }
-            },
+        ];
+        if holders == Holders::Shown {
+            cells.push(holder(links, row));
+        }
+        cells.extend([
             waited(row),
             html! { span.number { (attempt(row)) } },
             html! { code { (row.fence) } },
         ]);
+        table.row(cells);
     }
     table.render()
+}
+
+const HOLDER: &str = "Session";
+
+const HEADS: [&str; 7] = [
+    "Machine",
+    "Process",
+    "Held since",
+    HOLDER,
+    "Waited",
+    "Attempt",
+    "Fence",
+];
+
+fn holder(links: &Links, row: &LongHeld) -> Markup {
+    html! {
+        (id::session(links, row.session)) " " (row.component)
+        @if !row.is_live { " " (badge(Tone::Waiting, "expired")) }
+    }
 }
 
 fn held_for(moment: Moment, row: &LongHeld) -> Markup {

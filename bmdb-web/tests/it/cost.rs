@@ -61,8 +61,9 @@ async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_
     let fleet = 1_500;
     // Candidates that are looked at before a page is full: two thousand, and what is asked of each.
     let window = 9_000;
-    // Of the last attempts five thousand, to be put in order, and a thousand for the gates.
-    let history = 6_500;
+    // Of the last attempts five thousand, to be put in order; of the machine as it is now a thousand for
+    // the gates, and the same for the intervals of its backoffs.
+    let (history, now) = (5_300, 2_200);
     let machine = format!("/machines/{MACHINE}");
     let session = format!("/sessions/{SESSION}");
     for (page, most) in [
@@ -77,14 +78,14 @@ async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_
         ),
         ("/machines?prefix=777".to_owned(), fleet),
         (format!("/machines?{process}&state=held"), fleet),
-        (format!("/machines?{process}&state=backing-off"), window),
+        (format!("/machines?{process}&state=backing-off"), fleet),
         (format!("/machines?{process}&state=due"), window),
         (format!("/machines?{process}&state=waiting"), window),
         (later(&db, &machine).await, history),
-        (machine, history),
+        (machine, history + now),
         ("/sessions".to_owned(), list),
+        (later(&db, &session).await, list),
         // What it holds, what it did and what was done to it: three lists.
-        (later(&db, &session).await, 3 * list),
         (session, 3 * list),
         // What is held is put in order, up to ten thousand items.
         ("/work".to_owned(), list),

@@ -1,6 +1,7 @@
 //! A large fleet that is at work: for counting what pages cost, and for `examples/console_load.rs`.
 //!
-//! Of each thousand machines two are held, a hundred back off, and as many have; two are on hold.
+//! Of each thousand machines two are held, a hundred back off, and as many have; two are on hold. The one
+//! with the longest history has backed off as well.
 
 /// The machine with the longest history.
 pub(crate) const MACHINE: &str = "c4ca4238-a0b9-2382-0dcc-509a6f75849b";
@@ -54,7 +55,7 @@ SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', CASE n % 3 WHEN 0 T
        CASE WHEN has_failed THEN 600 END,
        CASE WHEN is_held THEN md5('s' || CASE WHEN n % 1000 = 1 THEN 1 ELSE 1 + n / 500 % 200 END)::uuid END,
        CASE WHEN is_held THEN now() - (n % 7000) * interval '1 s' END, n
-FROM generate_series(1, MACHINES) n, LATERAL (SELECT n % 500 = 1, n % 5 = 0) s (is_held, has_failed);
+FROM generate_series(1, MACHINES) n, LATERAL (SELECT n % 500 = 1, n % 5 = 0 OR n = 1) s (is_held, has_failed);
 INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
 SELECT md5(n::text)::uuid, 'ShepherdRecovery', 'shepherd', CASE n % 3 WHEN 0 THEN 'Equinix' ELSE 'Lumen' END,
        true, now() + (n % 600) * interval '1 s'

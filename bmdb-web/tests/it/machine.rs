@@ -157,3 +157,28 @@ async fn every_link_of_every_page_leads_somewhere() {
     }
     assert!(followed > 60, "{followed}");
 }
+
+// The plot was made of the page's rows of history: other processes at work there made it vanish.
+#[tokio::test]
+async fn intervals_are_drawn_however_much_other_processes_did_since() {
+    let s = Scenario::new().await;
+    let machine = s.db.machine().create().await.unwrap();
+    let seed = format!(
+        "INSERT INTO work_item (machine_id, process, lane, backoff_until, failures, last_interval_seconds)
+         SELECT '{machine}', process, process, now() + interval '1 hour', 8, 600
+         FROM unnest(ARRAY['Paint', 'Polish']) process;
+         INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at,
+                                   ended_at, outcome, cause, interval_seconds)
+         SELECT '{machine}', n, n, CASE WHEN n <= 8 THEN 'Paint' ELSE 'Sweep' END, gen_random_uuid(),
+                now() - (100 - n) * interval '1 hour', now() - (100 - n) * interval '59 minutes',
+                CASE WHEN n <= 8 THEN 'Failed' ELSE 'Finished' END, CASE WHEN n <= 8 THEN 'wet' END,
+                CASE WHEN n <= 8 THEN 60 * n END
+         FROM generate_series(1, 68) n"
+    );
+    s.db.execute(&seed).await.unwrap();
+    let page = s.page(&format!("/machines/{machine}")).await;
+    assert!(page.contains("id=\"intervals-Paint"), "{page}");
+    assert!(page.contains("8 intervals, the first of 1m, the last of 8m."));
+    // It has a backoff of which no attempt is left.
+    assert!(!page.contains("id=\"intervals-Polish"));
+}

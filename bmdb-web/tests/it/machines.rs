@@ -1,9 +1,11 @@
 //! The fleet's page: filters, pages, and what each row says.
 
-use crate::scenario::{Scenario, links};
+use crate::scenario::{Scenario, ask, counted, links};
 use crate::seed::{self, BUSY, SESSION};
-use axum::http::StatusCode;
-use bmdb_testkit::TestDb;
+use axum::http::{Method, StatusCode};
+use bmdb_model::Provider;
+use bmdb_testkit::{Role, TestDb};
+use std::time::Duration;
 
 async fn seeded() -> Scenario {
     let db = TestDb::new().await.unwrap();
@@ -175,4 +177,61 @@ async fn a_hostile_query_is_refused_with_a_reason_and_harms_nothing() {
     ] {
         s.page(&format!("/machines?{query}")).await;
     }
+}
+
+#[tokio::test]
+async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
+    let db = TestDb::new().await.unwrap();
+    seed::everything(&db).await;
+    // Grants come with the first login, and are taken back from what is made later.
+    db.url_as(Role::Viewer).await.unwrap();
+    db.execute(
+        "CREATE TABLE secret (machine_id uuid PRIMARY KEY REFERENCES machines);
+         REVOKE ALL ON secret FROM PUBLIC, bmdb_viewer",
+    )
+    .await
+    .unwrap();
+    let router = counted(&db).await;
+    let page = ask(&router, Method::GET, "/machines").await.text;
+    let rack = "&lt;b&gt;rack&amp;";
+    for (link, table, name, count) in [
+        ("machine_provided", "machine_provided", "provided", 50),
+        ("machine_hold", "machine_hold", "hold", 1),
+        ("%3Cb%3Erack%26", rack, rack, 1),
+    ] {
+        let link = format!("/machines?tag={link}");
+        let card = format!("href=\"{link}\" title=\"{table}\">{name} {count}</a>");
+        assert!(page.contains(&card), "no {card} in {page}");
+        let listed = ask(&router, Method::GET, &link).await;
+        assert_eq!(listed.status, StatusCode::OK, "{link}");
+    }
+    assert!(page.contains("Not counted: secret, for "), "{page}");
+    for state in ["waiting", "backing-off", "held", "not-eligible", "due"] {
+        let link = format!("/machines?process=ShepherdAgentStart&amp;state={state}");
+        assert!(page.contains(&link), "no {link} in {page}");
+    }
+}
+
+// The overview said how many were due, and the fleet's page that this is not counted.
+#[tokio::test]
+async fn what_is_due_by_the_heartbeats_is_the_same_number_wherever_it_is_shown() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let db = TestDb::new().await.unwrap();
+    for (id, silent_for) in [("silent", 15), ("mute", 20), ("alive", 1)] {
+        let machine = db.machine().provided(&Provider::EQUINIX, id);
+        let machine = machine.agent_started(60 * MINUTE);
+        let machine = machine.agent_heartbeat(silent_for * MINUTE).planned();
+        machine.create().await.unwrap();
+    }
+    let router = counted(&db).await;
+    let of_recovery = async |page: &str, column: &str| {
+        let page = ask(&router, Method::GET, page).await.text;
+        let mut rows = page.split("<tr role=\"row\">");
+        let row = rows.find(|row| row.contains("Backing off") && row.contains("ShepherdRecovery"));
+        let row = row.unwrap().split("</tr>").next().unwrap().to_owned();
+        let cell = row.split(&format!("data-label=\"{column}\"")).nth(1);
+        cell.unwrap().split("</td>").next().unwrap().to_owned()
+    };
+    assert!(of_recovery("/machines", "Due").await.contains(">2<"));
+    assert!(of_recovery("/", "Due now").await.contains(">2<"));
 }

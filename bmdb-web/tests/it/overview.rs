@@ -1,11 +1,9 @@
 //! The overview: the numbers, what needs somebody, and what it says when there is nothing.
 
 use crate::fleet::{self, HOSTILE};
-use crate::scenario::{Scenario, ask};
+use crate::scenario::{Scenario, ask, counted};
 use axum::http::{Method, StatusCode};
-use bmdb_core::{Config, Reader};
-use bmdb_testkit::{Role, TestDb};
-use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
+use bmdb_testkit::TestDb;
 
 #[tokio::test]
 async fn an_empty_database_has_an_overview_that_teaches() {
@@ -95,13 +93,7 @@ async fn a_parameter_that_it_does_not_have_is_refused() {
 async fn with_a_sample_there_are_counts_of_the_fleet_and_their_age() {
     let db = TestDb::new().await.unwrap();
     fleet::seed(&db).await.unwrap();
-    let config = Config::new(db.url_as(Role::Viewer).await.unwrap()).pool_size(1);
-    let reader = Reader::connect(config.clone()).await.unwrap();
-    let counter = Reader::connect(config).await.unwrap();
-    let sampler = Sampler::start(counter, SampleOptions::default());
-    sampler.first().await;
-    let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
-    let page = ask(&console.router(), Method::GET, "/").await;
+    let page = ask(&counted(&db).await, Method::GET, "/").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     for part in [
         "<span class=\"value\">64</span><span class=\"note\">62 of a provider</span>",

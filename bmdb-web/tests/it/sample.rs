@@ -52,6 +52,8 @@ async fn the_fleet_is_counted_with_processes_that_have_nothing_to_do() {
     assert_eq!(pending(&Process::SHEPHERD_RECOVERY), Some(0));
     assert_eq!(pending(&Process::SHEPHERD_ACCESS), None);
     assert_eq!(sample.uncounted, []);
+    let access = sample.processes.first().unwrap();
+    assert_eq!((access.waiting, access.not_eligible), (0, 1));
 }
 
 #[tokio::test]
@@ -156,4 +158,41 @@ async fn a_sampler_ends_with_its_last_clone_and_a_sample_holds_no_lock() {
         assert!(Instant::now() < deadline, "the task goes on");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn every_tag_is_counted_and_one_that_cannot_be_costs_only_itself() {
+    let db = TestDb::new().await.unwrap();
+    let machine = db.machine().provided(&Provider::EQUINIX, "a");
+    machine.create().await.unwrap();
+    // Grants come with the first login, and are taken back from what is made later.
+    let url = db.url_as(Role::Viewer).await.unwrap();
+    db.execute(
+        "CREATE TABLE \"<b>rack\" (machine_id uuid PRIMARY KEY REFERENCES machines);
+         INSERT INTO \"<b>rack\" SELECT machine_id FROM machines;
+         GRANT SELECT ON \"<b>rack\" TO PUBLIC;
+         CREATE TABLE secret (machine_id uuid PRIMARY KEY REFERENCES machines);
+         REVOKE ALL ON secret FROM PUBLIC, bmdb_viewer;
+         CREATE TABLE walled (machine_id uuid PRIMARY KEY REFERENCES machines, a int);
+         ALTER TABLE walled ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+         CREATE POLICY broken ON walled USING (1 / (a - a) = 1);
+         INSERT INTO walled SELECT machine_id, 1 FROM machines;
+         GRANT SELECT ON walled TO PUBLIC",
+    )
+    .await
+    .unwrap();
+    let sampler = Sampler::start(reader(&url).await, often());
+    let sample = sampler.first().await.sample.unwrap();
+    let counted = |name: &str| {
+        let tag = sample.tags.iter().find(|(table, _)| table == name);
+        tag.map(|(_, machines)| *machines)
+    };
+    assert_eq!(counted("<b>rack"), Some(1));
+    assert_eq!(counted("machine_provided"), Some(1));
+    assert_eq!(counted("machine_hold"), Some(0));
+    let [secret, walled] = sample.uncounted_tags.as_slice() else {
+        panic!("{:?}", sample.uncounted_tags);
+    };
+    assert!(secret.0 == "secret" && secret.1.contains("may not read"));
+    assert!(walled.0 == "walled" && walled.1.contains("division by zero"));
 }

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bmdb_core::{Config, Reader};
-use bmdb_testkit::TestDb;
-use bmdb_web::{Console, ConsoleOptions};
+use bmdb_testkit::{Role, TestDb};
+use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
 use tower::ServiceExt as _;
 
 /// A database and the console over it.
@@ -62,6 +62,17 @@ impl Scenario {
 pub(crate) async fn console(db: &TestDb, options: ConsoleOptions) -> Console {
     let config = Config::new(db.url()).pool_size(2);
     Console::new(Reader::connect(config).await.unwrap(), options)
+}
+
+/// The console of somebody who may only read, over a fleet that has been counted.
+pub(crate) async fn counted(db: &TestDb) -> Router {
+    let config = Config::new(db.url_as(Role::Viewer).await.unwrap()).pool_size(1);
+    let reader = Reader::connect(config.clone()).await.unwrap();
+    let counter = Reader::connect(config).await.unwrap();
+    let sampler = Sampler::start(counter, SampleOptions::default());
+    sampler.first().await;
+    let console = Console::new(reader, ConsoleOptions::default());
+    console.sampler(sampler).router()
 }
 
 pub(crate) async fn ask(router: &Router, method: Method, address: &str) -> Answer {

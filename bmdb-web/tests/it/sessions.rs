@@ -48,6 +48,7 @@ async fn a_session_shows_what_it_holds_what_it_did_and_that_it_lives() {
     ] {
         assert!(page.contains(part), "no {part} in {page}");
     }
+    assert!(!page.contains("data-label=\"Session\""), "it is its page");
     let expired = s.page(&format!("/sessions/{}", seeded.expired)).await;
     assert!(expired.contains("Its heartbeats have stopped.") && expired.contains("bmdb janitor"));
 }

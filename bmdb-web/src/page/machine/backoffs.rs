@@ -4,13 +4,39 @@ use crate::chart::{Interval, intervals};
 use crate::component::badge::{Tone, badge};
 use crate::component::table::Table;
 use crate::component::{empty, interval, time};
+use bmdb_core::TxError;
+use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::gates::{Backoff, Gates};
-use bmdb_model::history::{Entry, PastAttempt};
-use bmdb_model::{Process, history::Outcome};
+use bmdb_model::history::{self, PastAttempt};
+use bmdb_model::{MachineId, Process};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-pub(super) fn show(now: DateTime<Utc>, all: &[Gates], history: &[Entry]) -> Markup {
+/// For how many processes there is a plot; the table has all of them.
+const PLOTS: usize = 8;
+
+/// From how many failures a plot is made; a streak is one.
+const FAILURES: i64 = 50;
+
+/// The failures that the plots are made from, of processes with a backoff on record: each one's own last
+/// ones, for there may be any number of other processes' attempts since.
+pub(super) async fn failures(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    all: &[Gates],
+) -> Result<Vec<PastAttempt>, TxError> {
+    let with_backoff = all.iter().filter(|gates| gates.ready.backoff.is_some());
+    let processes: Vec<&Process> = with_backoff
+        .take(PLOTS)
+        .map(|gates| &gates.process)
+        .collect();
+    if processes.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(history::last_failures(conn, machine, &processes, FAILURES).await?)
+}
+
+pub(super) fn show(now: DateTime<Utc>, all: &[Gates], failures: &[PastAttempt]) -> Markup {
     let heads = [
         "Process", "Backoff", "Until", "Interval", "In a row", "Cause",
     ];
@@ -20,7 +46,7 @@ pub(super) fn show(now: DateTime<Utc>, all: &[Gates], history: &[Entry]) -> Mark
         if let Some(backoff) = &gates.ready.backoff {
             table.row(row(&gates.process, backoff, now));
         }
-        let failed = sequence(history, &gates.process);
+        let failed = sequence(failures, &gates.process);
         // One interval is told by the table.
         if failed.len() > 1 {
             plots.push((&gates.process, failed));
@@ -71,12 +97,8 @@ fn row(process: &Process, backoff: &Backoff, now: DateTime<Utc>) -> Vec<Markup> 
 }
 
 /// The intervals that failures imposed, the oldest first; of a streak its first and its last.
-fn sequence(history: &[Entry], process: &Process) -> Vec<Interval> {
-    let attempts = history.iter().rev().filter_map(|entry| match entry {
-        Entry::Past(attempt) if attempt.process == *process => Some(attempt),
-        _ => None,
-    });
-    let failed = attempts.filter(|attempt| attempt.outcome == Outcome::Failed);
+fn sequence(failures: &[PastAttempt], process: &Process) -> Vec<Interval> {
+    let failed = failures.iter().filter(|failed| failed.process == *process);
     failed.flat_map(of_streak).collect()
 }
 

@@ -103,24 +103,3 @@ fn cut(value: &Value) -> Markup {
         }
     }
 }
-
-/// Where the machine comes from, as `Provider/id`.
-pub(super) fn provided(tables: &TagTables, tags: &[Tag]) -> Option<String> {
-    let at = tables
-        .iter()
-        .position(|table| table.name == "machine_provided")?;
-    let Some(Tag::Set(values)) = tags.get(at) else {
-        return None;
-    };
-    let text = |name: &str| {
-        let column = tables[at]
-            .columns
-            .iter()
-            .position(|column| column.name == name)?;
-        match values.get(column)? {
-            Value::Text { text, .. } => Some(text),
-            _ => None,
-        }
-    };
-    Some(format!("{}/{}", text("provider")?, text("provider_id")?))
-}

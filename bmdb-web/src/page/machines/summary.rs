@@ -2,10 +2,9 @@
 
 use crate::app::App;
 use crate::component::table::Table;
-use crate::component::time;
+use crate::component::{cause, tag, time};
 use crate::link::with_query;
 use crate::sample::{Latest, Sample};
-use bmdb_model::counts::ProcessCounts;
 use bmdb_model::fleet::ItemState;
 use maud::{Markup, html};
 
@@ -16,7 +15,7 @@ pub(super) fn show(app: &App) -> Markup {
     html! {
         @if let Some(sample) = &sample {
             (cards(app, sample))
-            @if !sample.processes.is_empty() { (processes(app, &sample.processes)) }
+            @if !sample.processes.is_empty() { (processes(app, sample)) }
             p.muted.counted { "Counted " (time::length(sample.age().as_secs())) " ago." }
         } @else if error.is_none() {
             p.muted.counted { "The fleet is being counted for the first time." }
@@ -29,49 +28,53 @@ pub(super) fn show(app: &App) -> Markup {
 
 fn cards(app: &App, sample: &Sample) -> Markup {
     let fleet = &sample.fleet;
-    let tagged = |tag| with_query(&app.links().machines(), &[("tag", tag)]);
     let cards = [
-        ("Machines", fleet.machines, None),
-        ("Provided", fleet.provided, Some(tagged("machine_provided"))),
-        (
-            "Agent started",
-            fleet.agent_started,
-            Some(tagged("machine_agent_started")),
-        ),
-        (
-            "Heartbeating",
-            fleet.heartbeating,
-            Some(tagged("machine_agent_heartbeat")),
-        ),
-        ("Installed", fleet.installed, None),
-        ("On hold", fleet.on_hold, Some(tagged("machine_hold"))),
+        ("Machines", fleet.machines),
+        ("Heartbeating", fleet.heartbeating),
+        ("Installed", fleet.installed),
+        ("On hold", fleet.on_hold),
     ];
     html! {
         ul.cards {
-            @for (label, count, link) in cards {
-                li.card {
-                    span.label {
-                        @if let Some(link) = link { a href=(link) { (label) } } @else { (label) }
-                    }
-                    span.value { (grouped(count)) }
+            @for (label, count) in cards {
+                li.card { span.label { (label) } span.value { (grouped(count)) } }
+            }
+        }
+        // One below the other, as cards are on a phone, they would hide the list.
+        p {
+            "Tags: "
+            span.badges {
+                @for (table, machines) in &sample.tags {
+                    @let link = with_query(&app.links().machines(), &[("tag", table)]);
+                    a.badge.tag href=(link) title=(table) { (tag::name(table)) " " (grouped(*machines)) }
                 }
             }
         }
+        (uncounted(sample.uncounted_tags.iter().map(|(table, why)| (tag::name(table), why.as_str()))))
     }
 }
 
-fn processes(app: &App, processes: &[ProcessCounts]) -> Markup {
+/// What could not be counted, and why.
+fn uncounted<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Markup {
+    html! {
+        @for (name, why) in names { p.muted { "Not counted: " (name) ", for " (cause::cause(why)) } }
+    }
+}
+
+fn processes(app: &App, sample: &Sample) -> Markup {
     let heads = [
         "Process",
         "Eligible",
         "Due",
+        "Waiting",
+        "Backing off",
         "Held",
         "Stuck",
-        "Backing off",
+        "Not eligible",
         "Poisoned",
     ];
     let mut table = Table::new("Processes of the whole fleet", &heads);
-    for counts in processes {
+    for counts in &sample.processes {
         let name = counts.process.as_str();
         let machines = app.links().machines();
         let listed = |state: ItemState, count: i64| {
@@ -82,17 +85,26 @@ fn processes(app: &App, processes: &[ProcessCounts]) -> Markup {
         table.row(vec![
             html! { (name) },
             number(counts.eligible),
-            counts.due.map_or_else(
-                || html! { span.muted title="Only a claim finds out, by the heartbeats." { "not counted" } },
+            sample.due_for(counts).map_or_else(
+                || html! { span.muted title="Its workflow could not be counted, and only a claim finds out by the heartbeats." { "not counted" } },
                 |due| listed(ItemState::Due, due),
             ),
+            listed(ItemState::Waiting, counts.waiting),
+            listed(ItemState::BackingOff, counts.backing_off),
             listed(ItemState::Held, counts.held),
             number(counts.stuck),
-            listed(ItemState::BackingOff, counts.backing_off),
+            listed(ItemState::NotEligible, counts.not_eligible),
             number(counts.poisoned),
         ]);
     }
-    table.render()
+    html! {
+        (table.render())
+        (uncounted(sample.uncounted.iter().map(|(process, why)| (process.as_str(), why.as_str()))))
+        p.muted.counted {
+            "Due are machines that could be claimed at that moment. The list of what is due has those too \
+             whose lane is taken and, of a process whose times heartbeats move, those that only seem due."
+        }
+    }
 }
 
 /// With a thin space between thousands.
