@@ -95,7 +95,7 @@ impl Report for ListAt<Listed> {
             ("INTERVAL", WHOLE),
             ("LOSSES", WHOLE),
             ("FAILURES", WHOLE),
-            ("CAUSE", 12),
+            ("CAUSE", 18),
         ]);
         for backoff in &self.list.items {
             table.row([

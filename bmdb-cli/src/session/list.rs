@@ -97,7 +97,7 @@ impl Report for ListAt<Listed> {
             "WHERE",
         ];
         let mut table =
-            Table::new(columns).yielding([("WHERE", 12), ("INTERVAL", WHOLE), ("COMPONENT", 9)]);
+            Table::new(columns).yielding([("WHERE", 12), ("INTERVAL", WHOLE), ("COMPONENT", 16)]);
         for session in &self.list.items {
             let state = match session.is_live {
                 true => Cell::new("live").tone(Tone::Good),

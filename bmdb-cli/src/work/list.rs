@@ -123,10 +123,11 @@ pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
     ];
     let mut table = Table::new(columns).yielding([
         ("SESSION", 9),
-        ("WAITED", WHOLE),
+        // HELD says the same.
         ("SINCE", WHOLE),
+        ("WAITED", WHOLE),
         ("ATTEMPT", WHOLE),
-        ("COMPONENT", 9),
+        ("COMPONENT", 16),
     ]);
     for held in work {
         let stuck = held.held_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
