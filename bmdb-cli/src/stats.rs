@@ -140,7 +140,7 @@ impl Report for Answer {
             ("ELIGIBLE", WHOLE),
             ("BACKING OFF", WHOLE),
             ("HELD", WHOLE),
-            ("PROCESS", 10),
+            ("PROCESS", 26),
         ]);
         let alarming =
             |count: i64| Cell::number(count).tone(if count > 0 { Tone::Bad } else { Tone::Plain });
@@ -158,5 +158,42 @@ impl Report for Answer {
             ]);
         }
         page.table(table);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_of_60_columns_the_processes_have_their_names() {
+        let work = Work {
+            process: Text(Process::SHEPHERD_AGENT_START),
+            eligible: 69,
+            due: Some(61),
+            oldest_due_seconds: Some(350),
+            held: 8,
+            stuck: 0,
+            backing_off: 0,
+            poisoned: 0,
+        };
+        let answer = Answer {
+            at: Time("2026-11-22T05:34:25Z".parse().unwrap()),
+            fleet: FleetCounts {
+                machines: 1,
+                ..FleetCounts::default()
+            }
+            .into(),
+            processes: vec![work],
+        };
+        let mut page = Page::new(Some(60), false);
+        answer.show(&mut page);
+        let text = page.into_text();
+        let row = "ShepherdAgentStart   61   5m50s     8      0         0";
+        assert!(text.contains(row), "{text}");
+        assert!(
+            text.contains("Left out, for want of width: ELIGIBLE, BACKING OFF."),
+            "{text}"
+        );
     }
 }
