@@ -31,6 +31,7 @@ mod failure;
 mod global;
 mod history;
 mod janitor;
+mod known;
 mod log;
 mod machine;
 mod machine_arg;

@@ -1,6 +1,7 @@
 //! What the program prints: answers for people or as JSON on standard output, everything else on
 //! standard error.
 
+mod fit;
 mod page;
 mod progress;
 mod screen;
@@ -10,7 +11,7 @@ mod value;
 pub(crate) use page::{Page, Tone};
 pub(crate) use progress::Progress;
 pub(crate) use screen::Screen;
-pub(crate) use table::{Cell, Table};
+pub(crate) use table::{Cell, Table, WHOLE};
 pub(crate) use value::{Text, Time, interval, one_line, relative};
 
 use crate::failure::Failure;

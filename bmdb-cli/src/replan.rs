@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::operator::Operator;
 use crate::output::{Page, Report};
 use bmdb_model::counts;
 use serde::Serialize;
@@ -12,7 +13,10 @@ use serde::Serialize;
 /// same slowly, so it is for those who do not want to wait. Machines whose tags somebody is just writing
 /// are left to that writer. Control loops go on working meanwhile; interrupting it loses nothing.
 #[derive(clap::Args)]
-pub(crate) struct Replan {}
+pub(crate) struct Replan {
+    #[command(flatten)]
+    operator: Operator,
+}
 
 #[derive(Serialize)]
 struct Answer {
@@ -27,7 +31,13 @@ impl Replan {
         let machines = u64::try_from(fleet.await?.machines).ok();
         let mut progress = context.output.progress("planning machines", machines);
         let bmdb = context.bmdb().await?;
-        let planned = bmdb.replan_with(|planned| progress.set(planned)).await?;
+        let session = context.session().await?;
+        let planned = self
+            .operator
+            .acts()
+            .replan(&session, bmdb, |planned| progress.set(planned))
+            .await?;
+        context.close_session(session).await;
         drop(progress);
         context.output.report(&Answer { planned })
     }

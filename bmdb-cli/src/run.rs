@@ -10,10 +10,11 @@ mod listen;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::known;
 use crate::metrics::Metrics;
 use bmdb_backoff::Backoff;
 use bmdb_core::control_loop::{LoopError, LoopOptions, Rate, Runner, Shutdown};
-use bmdb_core::{Bmdb, History, SessionOptions};
+use bmdb_core::{Bmdb, History, Reader, SessionOptions};
 use bmdb_model::tag::{TagName, UnknownTag};
 use bmdb_model::{Process, Provider};
 use clap::{Args, ValueEnum};
@@ -181,6 +182,7 @@ impl Run {
         let bmdb = Bmdb::connect(config)
             .await
             .map_err(|error| context.explain(error))?;
+        self.warn_of_unknown_providers(context).await;
         let options = LoopOptions::default()
             .parallelism(self.parallelism)
             .rate(Some(self.rate))
@@ -200,6 +202,24 @@ impl Run {
         }
         events.close(ran.as_ref().ok()).await;
         ran.map(|_| ()).map_err(Failure::from)
+    }
+}
+
+impl Run {
+    /// A loop for a provider without machines waits for ever, and nothing else says so.
+    async fn warn_of_unknown_providers(&self, context: &Context) {
+        if self.providers.is_empty() {
+            return;
+        }
+        let checked = async {
+            // It is gone when this is done, for a loop goes on for long.
+            let reader = Reader::connect(context.config().pool_size(1)).await?;
+            known::providers(&reader, &self.providers).await?;
+            Ok::<_, Failure>(())
+        };
+        if let Err(error) = checked.await {
+            tracing::debug!(%error, "looking for the providers");
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
 use crate::watch::Watch;
-use bmdb_model::counts::{self, FleetCounts, ProcessCounts};
+use bmdb_model::counts::{FleetCounts, ProcessCounts};
 use bmdb_model::{Process, connection};
+use bmdb_web::Sample;
 use serde::Serialize;
 
 /// Show the fleet in numbers: machines, sessions, what each process has to do.
@@ -47,6 +48,7 @@ struct Work {
     process: Text<Process>,
     eligible: i64,
     due: Option<i64>,
+    oldest_due_seconds: Option<i64>,
     held: i64,
     stuck: i64,
     backing_off: i64,
@@ -57,16 +59,15 @@ impl Stats {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let reader = context.reader().await?;
         let read = async || {
-            let counted = reader.read(async |conn| {
-                let at = connection::clock(conn).await?;
-                let fleet = counts::fleet(conn).await?;
-                Ok((at, fleet, counts::processes(conn).await?))
-            });
-            let (at, fleet, processes) = counted.await?;
+            let at = reader.read(async |conn| Ok(connection::clock(conn).await?));
+            let at = at.await?;
+            // As the console and /metrics count.
+            let sample = Sample::take(reader).await?;
+            let work = |counts| Work::of(&sample, counts);
             Ok(Answer {
                 at: Time(at),
-                fleet: fleet.into(),
-                processes: processes.into_iter().map(Work::from).collect(),
+                fleet: sample.fleet.into(),
+                processes: sample.processes.iter().map(work).collect(),
             })
         };
         self.watch.show(context, read).await
@@ -89,12 +90,14 @@ impl From<FleetCounts> for Fleet {
     }
 }
 
-impl From<ProcessCounts> for Work {
-    fn from(counts: ProcessCounts) -> Self {
+impl Work {
+    fn of(sample: &Sample, counts: &ProcessCounts) -> Self {
+        let pending = sample.pending_for(&counts.process);
         Self {
-            process: Text(counts.process),
+            process: Text(counts.process.clone()),
             eligible: counts.eligible,
-            due: counts.due,
+            due: sample.due(counts),
+            oldest_due_seconds: pending.and_then(|pending| pending.oldest_due_seconds),
             held: counts.held,
             stuck: counts.stuck,
             backing_off: counts.backing_off,
@@ -119,7 +122,7 @@ impl Report for Answer {
             ("as of", self.at.to_string()),
         ]);
         page.blank();
-        if self.processes.is_empty() {
+        if fleet.machines == 0 {
             page.note("No process has work yet: `bmdb machine import` brings machines in.");
             return;
         }
@@ -127,20 +130,27 @@ impl Report for Answer {
             "PROCESS",
             "ELIGIBLE",
             "DUE",
+            "OLDEST",
             "HELD",
             "STUCK",
             "BACKING OFF",
             "POISONED",
         ];
-        let mut table = Table::new(header);
+        let mut table = Table::new(header).yielding([
+            ("ELIGIBLE", WHOLE),
+            ("BACKING OFF", WHOLE),
+            ("HELD", WHOLE),
+            ("PROCESS", 26),
+        ]);
         let alarming =
             |count: i64| Cell::number(count).tone(if count > 0 { Tone::Bad } else { Tone::Plain });
         for work in &self.processes {
             table.row([
                 Cell::new(&work.process),
                 Cell::number(work.eligible),
-                // Of a time-driven process only a claim finds out.
+                // Its workflow fails.
                 work.due.map_or(Cell::unknown(), Cell::number),
+                Cell::number(work.oldest_due_seconds.map_or(String::new(), interval)),
                 Cell::number(work.held),
                 alarming(work.stuck),
                 Cell::number(work.backing_off),
@@ -148,5 +158,42 @@ impl Report for Answer {
             ]);
         }
         page.table(table);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_of_60_columns_the_processes_have_their_names() {
+        let work = Work {
+            process: Text(Process::SHEPHERD_AGENT_START),
+            eligible: 69,
+            due: Some(61),
+            oldest_due_seconds: Some(350),
+            held: 8,
+            stuck: 0,
+            backing_off: 0,
+            poisoned: 0,
+        };
+        let answer = Answer {
+            at: Time("2026-11-22T05:34:25Z".parse().unwrap()),
+            fleet: FleetCounts {
+                machines: 1,
+                ..FleetCounts::default()
+            }
+            .into(),
+            processes: vec![work],
+        };
+        let mut page = Page::new(Some(60), false);
+        answer.show(&mut page);
+        let text = page.into_text();
+        let row = "ShepherdAgentStart   61   5m50s     8      0         0";
+        assert!(text.contains(row), "{text}");
+        assert!(
+            text.contains("Left out, for want of width: ELIGIBLE, BACKING OFF."),
+            "{text}"
+        );
     }
 }

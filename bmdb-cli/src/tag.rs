@@ -204,7 +204,7 @@ fn all() -> All {
 
 impl Report for All {
     fn show(&self, page: &mut Page) {
-        let mut table = Table::new(["TAG", "FIELD", "", "VALUE"]).shrinking(["VALUE"]);
+        let mut table = Table::new(["TAG", "FIELD", "", "VALUE"]).yielding([("VALUE", 5)]);
         for described in &self.items {
             for field in &described.fields {
                 table.row([

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::known;
 use crate::machine_arg::MachineArg;
 use crate::output::{Page, Report, Text, Time, Tone, one_line};
 use bmdb_core::operate::explain::{Explanation, Gate, explain};
@@ -19,7 +20,7 @@ Examples:
   bmdb why 67e5 ShepherdRecovery
   bmdb why Equinix/8d2b1f0c ShepherdAgentStart --json | jq .is_open
 
-The exit code is 0 whatever the gates are; 3 if there is no such machine.")]
+The exit code is 0 whatever the gates are; 3 if there is no such machine or no such process.")]
 pub(crate) struct Why {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
@@ -99,6 +100,7 @@ impl Why {
         let machine = self.machine.resolve(context).await?;
         let reader = context.reader().await?;
         let process = &self.process;
+        known::process(reader, Some(process)).await?;
         let read = reader.read(async |conn| Ok(gates::one(conn, machine, process).await?));
         let gates = read.await?;
         let explained = explain(&gates);

@@ -29,6 +29,7 @@
 pub mod explain;
 
 mod backoffs;
+mod fleet;
 mod machines;
 mod sessions;
 mod tags;

@@ -39,6 +39,8 @@ text_enum! {
         ClearBackoff,
         /// A backoff was cut short, and its sequence goes on.
         RetryNow,
+        /// The fleet was planned anew.
+        Replan,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::schema::{process_def, work_item};
 use crate::statement::statement;
 use crate::{Error, Lane, Process};
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of `process_def`.
@@ -174,4 +175,38 @@ pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<ProcessDef>, Error>
         .order(process_def::process)
         .load(conn)
         .await?)
+}
+
+statement! {
+    /// What is no index's first column is read as a whole, and only for a process of which nothing else tells.
+    IsKnown<'a> = "SELECT EXISTS (SELECT FROM process_def d WHERE d.process = $1) \
+             OR EXISTS (SELECT FROM work_item i \
+                        WHERE i.process = $1 AND i.eligible AND i.session_id IS NULL) \
+             OR EXISTS (SELECT FROM attempt_tally t WHERE t.process = $1) \
+             OR EXISTS (SELECT FROM work_item i WHERE i.process = $1)";
+    (process: &'a Process => Text) -> Bool
+}
+
+/// Whether there is such a process: it is defined, or a machine has a work item of it, or it ran within the
+/// last day. Costs a look at an index, but for a process of which nothing is known: then the work items are
+/// read.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn is_known(conn: &mut AsyncPgConnection, process: &Process) -> Result<bool, Error> {
+    Ok(IsKnown { process }.get_result(conn).await?)
+}
+
+statement! {
+    Known = include_str!("sql/known_processes.sql");
+    () -> Text
+}
+
+/// The processes that are defined, have machines to work on, rest or work on some, or ran within the last
+/// day, by name. Reads no machine for each of them but one.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn known(conn: &mut AsyncPgConnection) -> Result<Vec<Process>, Error> {
+    Ok(Known {}.load(conn).await?)
 }

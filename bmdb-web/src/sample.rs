@@ -74,10 +74,32 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Counts the fleet. Each count is a read of its own: they need not be of the same moment, and none
+    /// keeps old rows from being vacuumed for longer than it takes itself.
+    ///
+    /// # Errors
+    /// What reading fails with, unless it is the workflow of a process that cannot be counted by
+    /// ([`Sample::uncounted`]).
+    pub async fn take(reader: &Reader) -> Result<Self, TxError> {
+        take(reader, Instant::now()).await
+    }
+
     /// How long ago it was begun.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.taken.elapsed()
+    }
+
+    /// How many machines could be claimed for this process now: by its workflow, else by its work items.
+    /// None where it could not be counted.
+    #[must_use]
+    pub fn due(&self, counts: &ProcessCounts) -> Option<i64> {
+        let process = &counts.process;
+        match self.pending_for(process) {
+            Some(pending) => Some(pending.machines),
+            None if self.uncounted.iter().any(|(failed, _)| failed == process) => None,
+            None => counts.due,
+        }
     }
 
     /// What waits for this process, if it could be counted.
@@ -155,7 +177,7 @@ impl Sampler {
 async fn run(reader: Reader, options: SampleOptions, newest: watch::Sender<Latest>) {
     loop {
         let began = Instant::now();
-        let taken = match timeout(options.limit, take(&reader, began)).await {
+        let taken = match timeout(options.limit, Sample::take(&reader)).await {
             Ok(taken) => taken.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it took longer than {:?}", options.limit)),
         };
@@ -173,8 +195,6 @@ async fn run(reader: Reader, options: SampleOptions, newest: watch::Sender<Lates
     }
 }
 
-/// Each count is a read of its own: they need not be of the same moment, and none keeps old rows from
-/// being vacuumed for longer than it takes itself.
 async fn take(reader: &Reader, began: Instant) -> Result<Sample, TxError> {
     let fleet = reader
         .read(async |conn| Ok(counts::fleet(conn).await?))

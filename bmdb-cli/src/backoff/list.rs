@@ -2,7 +2,8 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, interval, relative};
+use crate::known;
+use crate::output::{Cell, Page, Report, Table, Text, Time, WHOLE, interval};
 use crate::paging::{ListAt, Paging};
 use crate::watch::Watch;
 use bmdb_core::Reader;
@@ -69,6 +70,7 @@ impl ListArgs {
             Which::Active
         };
         let process = self.process.as_ref();
+        known::process(context.reader().await?, process).await?;
         let page = async |reader: &Reader, after: Option<&BackoffKey>, limit| {
             let page = reader
                 .read(async |conn| Ok(backoff::page(conn, which, process, after, limit).await?));
@@ -87,15 +89,19 @@ impl Report for ListAt<Listed> {
             return;
         }
         let columns = [
-            "MACHINE", "PROCESS", "UNTIL", "", "FAILURES", "LOSSES", "INTERVAL", "CAUSE",
+            "MACHINE", "PROCESS", "UNTIL", "FAILURES", "LOSSES", "INTERVAL", "CAUSE",
         ];
-        let mut table = Table::new(columns).shrinking(["CAUSE"]);
+        let mut table = Table::new(columns).yielding([
+            ("INTERVAL", WHOLE),
+            ("LOSSES", WHOLE),
+            ("FAILURES", WHOLE),
+            ("CAUSE", 18),
+        ]);
         for backoff in &self.list.items {
             table.row([
-                Cell::new(backoff.machine_id),
+                Cell::machine(backoff.machine_id),
                 Cell::new(&backoff.process),
-                Cell::new(backoff.until),
-                Cell::new(relative(backoff.until, self.at)),
+                Cell::time(backoff.until, self.at),
                 Cell::number(backoff.failures),
                 Cell::number(backoff.losses),
                 Cell::optional(backoff.last_interval_seconds.map(interval)),

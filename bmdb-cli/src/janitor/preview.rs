@@ -116,7 +116,7 @@ impl Report for Answer {
         page.line(format_args!("dead sessions: {}", self.sessions.len()));
         if !self.sessions.is_empty() {
             let header = ["SESSION", "EXPIRED", "HOLDS", "COMPONENT", "RUNS AS"];
-            let mut table = Table::new(header).shrinking(["RUNS AS"]);
+            let mut table = Table::new(header).yielding([("RUNS AS", 10)]);
             for session in &self.sessions {
                 table.row([
                     Cell::new(session.session_id),
@@ -133,7 +133,7 @@ impl Report for Answer {
             let mut table = Table::new(["MACHINE", "PROCESS", "WOULD REST", "LOSSES"]);
             for work in &self.works {
                 table.row([
-                    Cell::new(work.machine_id),
+                    Cell::machine(work.machine_id),
                     Cell::new(&work.process),
                     Cell::new(interval(work.delay_seconds.into())),
                     Cell::number(work.losses),

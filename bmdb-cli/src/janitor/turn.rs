@@ -119,7 +119,7 @@ impl Report for Answer {
             for freed in &self.works {
                 let rests = freed.delay_seconds.map(interval);
                 table.row([
-                    Cell::new(freed.machine_id),
+                    Cell::machine(freed.machine_id),
                     Cell::new(&freed.process),
                     Cell::optional(rests),
                 ]);

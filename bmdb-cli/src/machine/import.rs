@@ -172,7 +172,7 @@ impl Report for Answer {
             table.row([
                 Cell::new(&known.provider),
                 Cell::new(&known.provider_id),
-                Cell::new(known.machine_id),
+                Cell::machine(known.machine_id),
             ]);
         }
         page.table(table);

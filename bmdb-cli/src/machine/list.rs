@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::known;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, relative};
 use crate::paging::{List, Paging, key};
 use crate::watch::Watch;
@@ -81,6 +82,9 @@ struct Item {
 impl ListMachines {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let prefix = self.prefix.as_deref().map(Prefix::new).transpose()?;
+        let reader = context.reader().await?;
+        known::process(reader, self.process.as_ref()).await?;
+        known::providers(reader, &self.provider).await?;
         let read = async || self.read(context, prefix.clone()).await;
         self.watch.show(context, read).await
     }
@@ -164,6 +168,15 @@ impl From<FleetMachine> for Machine {
     }
 }
 
+impl Item {
+    /// What is being done comes before what rests, and that before what is to come.
+    fn rank(&self) -> usize {
+        let order = [ItemState::Held, ItemState::BackingOff, ItemState::Due];
+        let place = order.iter().position(|state| state.as_str() == self.state);
+        place.unwrap_or(order.len())
+    }
+}
+
 impl From<FleetItem> for Item {
     fn from(item: FleetItem) -> Self {
         Self {
@@ -194,10 +207,15 @@ impl Report for Answer {
             "LOCATION",
             "PROCESSES",
         ];
-        let mut table = Table::new(header).shrinking(["PROVIDER ID", "LOCATION", "PROCESSES"]);
+        let mut table = Table::new(header).yielding([
+            ("LOCATION", 8),
+            ("PROVIDER ID", 11),
+            ("PROVIDER", 8),
+            ("PROCESSES", 24),
+        ]);
         for machine in &self.list.items {
             table.row([
-                Cell::new(machine.machine_id),
+                Cell::machine(machine.machine_id),
                 Cell::optional(machine.provider.as_ref()),
                 Cell::optional(machine.provider_id.as_ref()),
                 Cell::optional(machine.location.as_ref()),
@@ -216,12 +234,15 @@ impl Answer {
             return Cell::new(format!("on hold: {}", hold.reason)).tone(Tone::Warn);
         }
         let eligible = |item: &&Item| item.state != ItemState::NotEligible.as_str();
-        let items = machine.processes.iter().filter(eligible).map(|item| {
+        let mut items: Vec<&Item> = machine.processes.iter().filter(eligible).collect();
+        items.sort_by_key(|item| item.rank());
+        // The state first: it is what is left where the column is cut.
+        let items = items.into_iter().map(|item| {
             let time = item.started_at.or(item.ready_at);
             let when = time.map_or(String::new(), |time| {
                 format!(" {}", relative(time, self.at))
             });
-            format!("{} {}{when}", item.process, item.state)
+            format!("{} {}{when}", item.state, item.process)
         });
         let text = items.collect::<Vec<_>>().join(", ");
         let is_failing = machine.processes.iter().any(|item| item.failures > 0);
@@ -229,5 +250,71 @@ impl Answer {
             true => Tone::Warn,
             false => Tone::Plain,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-22T05:34:25Z";
+
+    fn item(process: Process, state: ItemState) -> Item {
+        Item {
+            process: Text(process),
+            state: state.as_str(),
+            ready_at: Some(Time(NOW.parse().unwrap())),
+            session_id: None,
+            started_at: None,
+            failures: 0,
+            losses: 0,
+        }
+    }
+
+    fn page(width: u16) -> String {
+        let machine = Machine {
+            machine_id: Text("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap()),
+            provider: Some(Text(Provider::EQUINIX)),
+            provider_id: Some("8d2b1f0c-6c1e-4d53-9d0e-5a7b0f1c2d3e".to_owned()),
+            ip_address: None,
+            location: Some("frankfurt-2/rack-17".to_owned()),
+            status: None,
+            hold: None,
+            processes: vec![
+                item(Process::SHEPHERD_ACCESS, ItemState::Waiting),
+                item(Process::SHEPHERD_AGENT_START, ItemState::BackingOff),
+            ],
+        };
+        let answer = Answer {
+            at: Time(NOW.parse().unwrap()),
+            list: List {
+                items: vec![machine],
+                next: None,
+            },
+        };
+        let mut page = Page::new(Some(width), false);
+        answer.show(&mut page);
+        page.into_text()
+    }
+
+    #[test]
+    fn on_a_terminal_of_80_columns_the_state_is_there_and_the_id_can_be_used() {
+        let text = page(80);
+        let row = text.lines().nth(1).unwrap();
+        assert!(row.starts_with("67e55044  Equinix"), "{text}");
+        assert!(row.contains("backing-off ShepherdAgentStart"), "{text}");
+        assert!(row.contains("8d2b") && row.contains("frank"), "{text}");
+    }
+
+    #[test]
+    fn on_a_terminal_of_60_columns_the_state_is_still_there() {
+        let text = page(60);
+        assert!(text.contains("backing-off Shepherd"), "{text}");
+        assert!(
+            text.contains("Left out, for want of width: LOCATION."),
+            "{text}"
+        );
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(60), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use super::tags::Tag;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, relative};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, relative};
 use crate::watch::Watch;
 use bmdb_model::fleet::ItemState;
 use bmdb_model::gates::{self, Gates, When};
@@ -196,7 +196,8 @@ impl Answer {
             "LOSSES",
             "CAUSE",
         ];
-        let mut table = Table::new(header).shrinking(["CAUSE"]);
+        let mut table =
+            Table::new(header).yielding([("LOSSES", WHOLE), ("FAILURES", WHOLE), ("CAUSE", 12)]);
         for row in &self.processes {
             let state = match row.is_stale {
                 true => format!("{} (stale: `bmdb replan`)", row.state),
@@ -216,7 +217,8 @@ impl Answer {
     }
 
     fn show_work(&self, page: &mut Page) {
-        let mut table = Table::new(["PROCESS", "FENCE", "SINCE", "SESSION", "COMPONENT"]);
+        let mut table = Table::new(["PROCESS", "FENCE", "SINCE", "SESSION", "COMPONENT"])
+            .yielding([("SESSION", 9), ("COMPONENT", 9)]);
         for held in &self.work {
             let component = match held.is_live {
                 true => Cell::new(&held.component),
@@ -225,7 +227,7 @@ impl Answer {
             table.row([
                 Cell::new(&held.process),
                 Cell::number(held.fence),
-                Cell::new(held.started_at.beside(self.at)),
+                Cell::time(held.started_at, self.at),
                 Cell::new(held.session_id),
                 component,
             ]);

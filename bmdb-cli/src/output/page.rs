@@ -135,8 +135,12 @@ impl Page {
     }
 
     pub(crate) fn table(&mut self, table: Table) {
-        let text = table.render(self.width, self.tones.coloured);
-        self.text.push_str(&text);
+        let table = table.render(self.width, self.tones.coloured);
+        self.text.push_str(&table.text);
+        if !table.left_out.is_empty() {
+            let names = table.left_out.join(", ");
+            self.note(format_args!("Left out, for want of width: {names}."));
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Report for Answer {
         let mut table = Table::new(["MACHINE", "PROCESS", "FENCE", "RESTS"]);
         for freed in &self.freed {
             table.row([
-                Cell::new(freed.machine_id),
+                Cell::machine(freed.machine_id),
                 Cell::new(&freed.process),
                 Cell::number(freed.fence),
                 Cell::optional(freed.delay_seconds.map(interval)),

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
 use crate::paging::{ListAt, Paging};
 use crate::watch::Watch;
 use bmdb_core::Reader;
@@ -96,7 +96,8 @@ impl Report for ListAt<Listed> {
             "INTERVAL",
             "WHERE",
         ];
-        let mut table = Table::new(columns).shrinking(["COMPONENT", "WHERE"]);
+        let mut table =
+            Table::new(columns).yielding([("WHERE", 12), ("INTERVAL", WHOLE), ("COMPONENT", 16)]);
         for session in &self.list.items {
             let state = match session.is_live {
                 true => Cell::new("live").tone(Tone::Good),
@@ -107,7 +108,7 @@ impl Report for ListAt<Listed> {
                 Cell::new(&session.component),
                 state,
                 Cell::number(session.held()),
-                Cell::new(session.created_at.beside(self.at)),
+                Cell::time(session.created_at, self.at),
                 Cell::new(interval(session.interval_seconds)),
                 Cell::new(&session.runtime_info),
             ]);

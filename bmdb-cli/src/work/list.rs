@@ -2,7 +2,8 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval};
+use crate::known;
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
 use crate::paging::{ListAt, Paging};
 use crate::watch::{Watch, interval as parse_interval};
 use bmdb_backoff::Seconds;
@@ -77,6 +78,7 @@ impl From<HeldWork> for Held {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        known::process(context.reader().await?, self.process.as_ref()).await?;
         let filter = HeldFilter {
             process: self.process.clone(),
             session: self.session,
@@ -119,7 +121,14 @@ pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
         "COMPONENT",
         "SESSION",
     ];
-    let mut table = Table::new(columns).shrinking(["COMPONENT"]);
+    let mut table = Table::new(columns).yielding([
+        ("SESSION", 9),
+        // HELD says the same.
+        ("SINCE", WHOLE),
+        ("WAITED", WHOLE),
+        ("ATTEMPT", WHOLE),
+        ("COMPONENT", 16),
+    ]);
     for held in work {
         let stuck = held.held_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
         let time = Cell::number(interval(held.held_seconds));
@@ -131,11 +140,11 @@ pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
             false => Cell::new(format_args!("{} (expired)", held.component)).tone(Tone::Bad),
         };
         table.row([
-            Cell::new(held.machine_id),
+            Cell::machine(held.machine_id),
             Cell::new(&held.process),
             Cell::number(held.fence),
             if stuck { time.tone(Tone::Bad) } else { time },
-            Cell::new(held.started_at.beside(now)),
+            Cell::time(held.started_at, now),
             waited.map_or(Cell::unknown(), |waited| Cell::number(interval(waited))),
             Cell::number(held.attempt),
             component,

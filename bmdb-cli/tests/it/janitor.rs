@@ -98,7 +98,19 @@ async fn what_was_written_past_the_planner_is_repaired() {
     let ran = bmdb(&db).args(["replan"]).run();
     assert_eq!(ran.stdout, "planned 2 machines\n");
     assert_eq!(db.rows(items).await.unwrap(), ["2"]);
-    let again = bmdb(&db).args(["replan", "--json"]).run();
+    let why = ["--reason", "written by hand", "--as", "ann@desk"];
+    let again = bmdb(&db).args(["replan", "--json"]).args(why).run();
     documented("bmdb replan", &again);
     assert_eq!(again.json()["planned"], 2);
+    let traces =
+        "SELECT concat_ws('|', verb, operator, reason) FROM operator_action ORDER BY action_id";
+    assert_eq!(
+        db.rows(traces).await.unwrap(),
+        ["Replan|tester", "Replan|ann@desk|written by hand"]
+    );
+    let history = bmdb(&db).args(["history"]).run().stdout;
+    assert!(
+        history.contains("Replan by ann@desk: written by hand"),
+        "{history}"
+    );
 }

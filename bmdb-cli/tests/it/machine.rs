@@ -5,7 +5,7 @@ use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
-const FLEET: &str = r#"{"machines": [
+pub(crate) const FLEET: &str = r#"{"machines": [
     {"provider": "Equinix", "provider_id": "a", "ip_address": "10.0.0.7", "location": "fra2"},
     {"provider": "Equinix", "provider_id": "b"},
     {"provider": "Lumen", "provider_id": "a", "machine_id": "67e55044-10b1-426f-9247-bb680e5fe0c8"}

@@ -7,6 +7,8 @@ mod docs;
 mod exit_codes;
 mod fleet;
 mod janitor;
+mod json;
+mod known;
 mod machine;
 mod manual;
 mod migrate;

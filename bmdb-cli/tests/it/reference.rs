@@ -10,6 +10,10 @@ const HEAD: &str = "\
 What `bmdb help COMMAND` says, for all commands; written by a test
 (`BMDB_UPDATE_DOCS=1 cargo nextest run -p bmdb-cli -E 'test(reference)'`). What `--json` prints is told
 in [json.md](json.md). Options that every command has are told once, at the top.
+
+What is done by hand leaves a trace, with who (`--as`) and why (`--reason`), in the transaction that does it:
+`bmdb history` lists the traces. `migrate up`, `down` and `grants` are for the owner of the database and leave
+none there: the table of migrations records what was applied (`bmdb migrate status`).
 ";
 
 /// The help of a command, as people see it in a terminal of 100 columns.

@@ -12,9 +12,9 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server of one's own, killed when the test is over.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    line: String,
+    pub(crate) line: String,
 }
 
 impl Drop for Serving {
@@ -26,7 +26,7 @@ impl Drop for Serving {
 
 impl Serving {
     /// Starts it on a free port, and waits until it says where.
-    fn start(db: &TestDb, args: &[&str]) -> Self {
+    pub(crate) fn start(db: &TestDb, args: &[&str]) -> Self {
         let program = bmdb(db)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(args);

@@ -96,6 +96,8 @@ impl Scenario {
         overview::oldest_due(conn).await.unwrap();
         overview::held(conn).await.unwrap();
         overview::sessions(conn).await.unwrap();
+        assert!(process::is_known(conn, &START).await.unwrap());
+        assert!(process::known(conn).await.unwrap().contains(&RECOVERY));
         for which in [Which::Active, Which::Expired] {
             for process in [Some(&START), None] {
                 backoff::page(conn, which, process, None, 1).await.unwrap();

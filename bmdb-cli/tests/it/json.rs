@@ -1,0 +1,125 @@
+//! `docs/cli/json.md` as a whole: every command that it tells of is run, with all there is to answer.
+
+use crate::bmdb::{Ran, as_owner, bmdb};
+use crate::machine::FLEET;
+use crate::schemas::Seen;
+use crate::serve::Serving;
+use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_testkit::TestDb;
+use std::time::Duration;
+
+const START: &str = "ShepherdAgentStart";
+
+/// A machine that can be claimed.
+async fn machine(db: &TestDb, id: &str) -> MachineId {
+    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
+    machine.create().await.unwrap()
+}
+
+/// Somebody claims the machine; the session and the fence.
+async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
+    let session = db.session(Duration::from_secs(3600)).await.unwrap();
+    let mut conn = db.connect().await.unwrap();
+    let process = Process::SHEPHERD_AGENT_START;
+    let claimed = work::claim_machine(&mut conn, machine, &process, session).await;
+    (session, claimed.unwrap().unwrap().fence.get().to_string())
+}
+
+/// A backoff on this machine.
+async fn backoff(db: &TestDb, machine: &str) {
+    let rest = format!(
+        "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
+             failures = 2, last_interval_seconds = 600
+         WHERE machine_id = '{machine}' AND process = '{START}'"
+    );
+    db.execute(&rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_answered() {
+    let db = TestDb::new().await.unwrap();
+    let mut seen = Seen::default();
+    let run = |args: &[&str]| bmdb(&db).args(args).args(["--json"]).run();
+    migrations(&mut seen).await;
+
+    let machine_id = machine(&db, "b").await;
+    let id = &machine_id.to_string();
+    let import = ["machine", "import", "-", "--skip-existing", "--json"];
+    let imported = bmdb(&db).args(import).stdin(FLEET).run();
+    seen.answer("bmdb machine import", &imported);
+    seen.answer("bmdb machine create", &run(&["machine", "create"]));
+
+    let (session, fence) = claim(&db, machine_id).await;
+    let session = &session.to_string();
+    let why = ["--reason", "fan"];
+    let hold = [&["machine", "hold", id][..], &why].concat();
+    seen.answer("bmdb machine hold", &run(&hold));
+    let set = ["tag", "set", id, "hardware_report", "report=x"];
+    seen.answer("bmdb tag set", &run(&set));
+    seen.answer("bmdb tag list", &run(&["tag", "list"]));
+    let act = format!(
+        "INSERT INTO operator_action (verb, operator, session_id, details)
+         VALUES ('EndSession', 'ann', '{session}', '{{\"component\": \"c\"}}')"
+    );
+    db.execute(&act).await.unwrap();
+    seen.answer("bmdb machine list", &run(&["machine", "list"]));
+    seen.answer("bmdb machine show", &run(&["machine", "show", id]));
+    seen.answer("bmdb session list", &run(&["session", "list"]));
+    seen.answer("bmdb session show", &run(&["session", "show", session]));
+    seen.answer("bmdb work list", &run(&["work", "list"]));
+    seen.answer("bmdb why", &run(&["why", id, START]));
+    seen.answer("bmdb stats", &run(&["stats"]));
+    seen.answer("bmdb history", &run(&["history", id]));
+    let release = ["work", "release", id, START, "--yes", "--if-fence", &fence];
+    seen.answer("bmdb work release", &run(&[&release[..], &why].concat()));
+    seen.answer("bmdb history", &run(&["history", id]));
+    let of_session = ["history", "--session", session];
+    seen.answer("bmdb history", &run(&of_session));
+    seen.answer("bmdb history", &run(&["history"]));
+    let unset = ["tag", "unset", id, "hardware_report", "--yes"];
+    seen.answer("bmdb tag set", &run(&[&unset[..], &why].concat()));
+    seen.answer("bmdb machine hold", &run(&["machine", "release", id]));
+
+    backoff(&db, id).await;
+    seen.answer("bmdb backoff list", &run(&["backoff", "list"]));
+    let retry = ["backoff", "retry-now", id, START];
+    seen.answer("bmdb backoff clear", &run(&[&retry[..], &why].concat()));
+    let clear = ["backoff", "clear", id, START, "--yes"];
+    seen.answer("bmdb backoff clear", &run(&[&clear[..], &why].concat()));
+
+    let (ended, _) = claim(&db, machine(&db, "y").await).await;
+    let end = ["session", "end", &ended.to_string(), "--yes"];
+    seen.answer("bmdb session end", &run(&[&end[..], &why].concat()));
+    let (lost, _) = claim(&db, machine(&db, "z").await).await;
+    db.expire(lost).await.unwrap();
+    let preview = run(&["janitor", "--dry-run", "--keep-days=30"]);
+    seen.answer("bmdb janitor --dry-run", &preview);
+    seen.answer("bmdb janitor --once", &run(&["janitor", "--once"]));
+    seen.answer("bmdb replan", &run(&["replan"]));
+    let delete = ["machine", "delete", id, "--yes"];
+    seen.answer("bmdb machine hold", &run(&[&delete[..], &why].concat()));
+    let line = Serving::start(&db, &["--json"]).line.clone();
+    seen.answer("bmdb serve", &printed(line));
+    seen.is_all_there_is();
+}
+
+async fn migrations(seen: &mut Seen) {
+    let db = TestDb::empty().await.unwrap();
+    let run = |verb: &[&str]| {
+        let migrate = as_owner(&db).args(["migrate"]).args(verb);
+        migrate.args(["--json"]).run()
+    };
+    seen.answer("bmdb migrate up", &run(&["up"]));
+    seen.answer("bmdb migrate status", &run(&["status"]));
+    seen.answer("bmdb migrate grants", &run(&["grants"]));
+    seen.answer("bmdb migrate down", &run(&["down", "--yes"]));
+}
+
+/// What a program that goes on has printed so far.
+fn printed(stdout: String) -> Ran {
+    Ran {
+        code: None,
+        stdout,
+        stderr: String::new(),
+    }
+}
