@@ -109,12 +109,6 @@ impl Sample {
             .iter()
             .find(|pending| pending.process == *process)
     }
-
-    /// How many machines the process could be claimed on: by its workflow, or else by its work items.
-    pub(crate) fn due_for(&self, counts: &ProcessCounts) -> Option<i64> {
-        let pending = self.pending_for(&counts.process);
-        pending.map(|pending| pending.machines).or(counts.due)
-    }
 }
 
 /// What a sampler has to show.

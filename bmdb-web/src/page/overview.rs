@@ -171,7 +171,7 @@ fn processes(links: &Links, sample: &crate::sample::Sample) -> Markup {
         let of_process = |path: String| with_query(&path, &[("process", process)]);
         table.row(vec![
             html! { (process) },
-            html! { @if let Some(due) = sample.due_for(counts) { span.number { (due) } } },
+            html! { @if let Some(due) = sample.due(counts) { span.number { (due) } } },
             html! { a href=(of_process(links.work())) { span.number { (counts.held) } } },
             html! { a href=(of_process(links.backoffs())) { span.number { (counts.backing_off) } } },
             html! { span.number { (counts.eligible) } },

@@ -85,7 +85,7 @@ fn processes(app: &App, sample: &Sample) -> Markup {
         table.row(vec![
             html! { (name) },
             number(counts.eligible),
-            sample.due_for(counts).map_or_else(
+            sample.due(counts).map_or_else(
                 || html! { span.muted title="Its workflow could not be counted, and only a claim finds out by the heartbeats." { "not counted" } },
                 |due| listed(ItemState::Due, due),
             ),
