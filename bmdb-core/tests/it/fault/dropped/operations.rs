@@ -145,10 +145,12 @@ dropped! {
         owner.define_process(&ProcessDef::new(ACCESS)).await?;
         Ok(())
     };
-    // The one is the other, and tells nothing.
-    replanning, ["Bmdb::replan", "Bmdb::replan_with"], Orphans::No, nothing,
+    // The first is the second, and tells nothing.
+    replanning, ["Bmdb::replan", "Bmdb::replan_with", "Operator::replan"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.replan().await?;
+        let ann = Operator::new("ann").because("test");
+        ann.replan(&s.session, &s.bmdb, |_| ()).await?;
         Ok(())
     };
     trimming_history, ["Bmdb::trim_history"], Orphans::No, nothing,
