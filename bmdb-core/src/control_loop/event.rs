@@ -92,7 +92,7 @@ pub struct Summary {
     /// How many sessions it has started.
     pub sessions: u64,
     /// How many machines it has taken on, each time that it did; not those that it gave back at once
-    /// because they could not be read, or because it had them in the same go ([`LoopOptions::once`]).
+    /// because they could not be read, or because it had them in the same go ([`LoopOptions::once`](super::LoopOptions::once)).
     pub claimed: u64,
     /// How many of these are finished.
     pub finished: u64,
