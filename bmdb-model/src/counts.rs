@@ -2,9 +2,9 @@
 //!
 //! All of them read whole tables, so sample them and do not poll them; they lock nothing. What is
 //! counted as pending is counted through the workflows' views and the condition that live retrievals
-//! have, so it is what could be claimed. The clock is the statement's beginning, or
-//! the transaction's as in lists: one that goes on ticking
-//! keeps the planner from joining, and then each machine is looked up by itself, a million times.
+//! have, so it is what could be claimed. The clock is the statement's beginning, or the
+//! transaction's as in lists: one that goes on ticking keeps the planner from joining, and then each
+//! machine is looked up by itself, a million times.
 
 use crate::fleet::ItemState;
 use crate::retrieval::push_claimable;

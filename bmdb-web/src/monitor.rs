@@ -94,8 +94,8 @@ impl Monitor {
 
     /// The routes. In a tokio runtime, what histograms record is also sorted while nobody asks for it.
     ///
-    /// `/healthz` asks nobody; `/readyz`, which there is with [`Monitor::ready_with`], asks the database once a second at most, and takes
-    /// two seconds at most.
+    /// `/healthz` asks nobody; `/readyz`, which there is with [`Monitor::ready_with`], asks the database
+    /// once a second at most, and takes two seconds at most.
     pub fn router(self) -> Router {
         if let (Some(recorded), Ok(runtime)) = (&self.program, Handle::try_current()) {
             runtime.spawn(keep_up(recorded.clone(), Arc::downgrade(&self.routes)));

@@ -1,15 +1,15 @@
 //! How some processes failed on a machine of late, whatever else happened there since.
 
-use super::PastAttempt;
+use super::page::{PastAttempt, PastColumns};
 use crate::statement::statement;
 use crate::{Error, MachineId, Process};
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 statement! {
     LastFailures<'a> = include_str!("../sql/last_failures.sql");
     (machine: MachineId => SqlUuid, processes: &'a [&'a Process] => Array<Text>, limit: i64 => BigInt)
-    -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, Timestamptz, Timestamptz, Text, Nullable<Text>, BigInt, Nullable<BigInt>)
+    -> PastColumns
 }
 
 /// The last failures on a machine, up to `limit` of each of these processes, the oldest first. A streak of

@@ -1,10 +1,10 @@
 //! What a session did, on whatever machine.
 
-use super::PastAttempt;
+use super::page::{PastAttempt, PastColumns};
 use crate::page::{InvalidKey, Page, Parts};
 use crate::statement::statement;
 use crate::{Error, SessionId};
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
@@ -35,7 +35,7 @@ impl FromStr for SessionPastKey {
 statement! {
     OfSession = include_str!("../sql/session_past.sql");
     (session: SessionId => SqlUuid, below: i64 => BigInt, limit: i64 => BigInt)
-    -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, Timestamptz, Timestamptz, Text, Nullable<Text>, BigInt, Nullable<BigInt>)
+    -> PastColumns
 }
 
 /// Up to `limit` attempts of a session that have ended, the one that was claimed last first; also of one

@@ -126,7 +126,8 @@ impl FromStr for HistoryKey {
     }
 }
 
-type Columns = (
+/// A [`PastAttempt`] in SQL.
+pub(super) type PastColumns = (
     SqlUuid,
     Text,
     SqlUuid,
@@ -145,7 +146,7 @@ statement! {
     (
         machine: MachineId => SqlUuid, window: i64 => BigInt, process: Option<&'a Process> => Nullable<Text>,
         ended_at: DateTime<Utc> => Timestamptz, last_fence: i64 => BigInt, limit: i64 => BigInt
-    ) -> (Nullable<BigInt>, Nullable<Columns>)
+    ) -> (Nullable<BigInt>, Nullable<PastColumns>)
 }
 
 /// Up to `limit` entries of a machine's history, of one process or of all, the last first. The first page

@@ -15,15 +15,13 @@ const WORKER: &str = "soak";
 /// Machines that were started are to be recovered soon; a table that nothing is ever deleted from has
 /// every tag that a finish wrote. Lost machines take part again after a second or two.
 pub(crate) const SCENE: &str = "
-    CREATE OR REPLACE VIEW workflow_agent_recovery AS
+    CREATE OR REPLACE VIEW agent_silence AS
     SELECT p.machine_id, p.provider,
            coalesce(h.agent_heartbeat_at + interval '700 milliseconds',
-                    s.agent_started_at + interval '1500 milliseconds') AS ready_at
+                    s.agent_started_at + interval '1500 milliseconds') AS silent_at
     FROM machine_provided p
     JOIN machine_agent_started s ON s.machine_id = p.machine_id
-    LEFT JOIN machine_agent_heartbeat h ON h.machine_id = p.machine_id
-    WHERE NOT EXISTS (SELECT 1 FROM os_installation_settled o
-                      WHERE o.machine_id = p.machine_id AND o.os_installation_result = 'Success');
+    LEFT JOIN machine_agent_heartbeat h ON h.machine_id = p.machine_id;
     CREATE TABLE soak_tag (
         id bigint GENERATED ALWAYS AS IDENTITY, machine_id uuid NOT NULL, fence bigint NOT NULL);";
 
