@@ -1,7 +1,7 @@
 //! Why a command failed, and with which exit code: every error of the libraries ends up here.
 
 use crate::exit::Exit;
-use bmdb_core::operate::OperateError;
+use bmdb_core::operator::OperatorError;
 use bmdb_core::{ConnectError, SessionError, TxError, WorkError};
 use bmdb_model::grants::GrantError;
 use bmdb_model::migration::MigrationError;
@@ -164,20 +164,20 @@ impl From<TxError> for Failure {
     }
 }
 
-impl From<OperateError> for Failure {
-    fn from(error: OperateError) -> Self {
+impl From<OperatorError> for Failure {
+    fn from(error: OperatorError) -> Self {
         let exit = match &error {
-            OperateError::NoSuchSession(_)
-            | OperateError::NotHeld { .. }
-            | OperateError::NoBackoff { .. }
-            | OperateError::BackoffPassed { .. } => Exit::NotFound,
-            OperateError::SessionEnded(_)
-            | OperateError::OtherFence { .. }
-            | OperateError::AtWork { .. } => Exit::Conflict,
-            OperateError::Tag(_) => Exit::Usage,
-            OperateError::Transaction(_) => {
+            OperatorError::NoSuchSession(_)
+            | OperatorError::NotHeld { .. }
+            | OperatorError::NoBackoff { .. }
+            | OperatorError::BackoffPassed { .. } => Exit::NotFound,
+            OperatorError::SessionEnded(_)
+            | OperatorError::OtherFence { .. }
+            | OperatorError::AtWork { .. } => Exit::Conflict,
+            OperatorError::Tag(_) => Exit::Usage,
+            OperatorError::Transaction(_) => {
                 return match error {
-                    OperateError::Transaction(error) => error.into(),
+                    OperatorError::Transaction(error) => error.into(),
                     other => Self::other(other.to_string()),
                 };
             }
@@ -201,7 +201,7 @@ impl From<WorkError> for Failure {
     fn from(error: WorkError) -> Self {
         match error {
             WorkError::NothingToDo => Self::new(Exit::NotFound, error.to_string()),
-            WorkError::Conflict { .. } | WorkError::BackedOff { .. } | WorkError::Held { .. } => {
+            WorkError::Conflict { .. } | WorkError::BackedOff { .. } | WorkError::OnHold { .. } => {
                 Self::new(Exit::Conflict, error.to_string())
             }
             WorkError::Database(error) => error.into(),

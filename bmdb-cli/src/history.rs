@@ -1,8 +1,8 @@
 //! `bmdb history`: what happened on a machine, what a session did, and what people did anywhere.
 
-mod told;
+mod render;
 
-pub(crate) use told::Action;
+pub(crate) use render::Action;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -12,8 +12,8 @@ use crate::paging::{List, Paging, key};
 use bmdb_core::Reader;
 use bmdb_model::operator::Scope;
 use bmdb_model::{MachineId, Process, SessionId, connection, history, operator};
+use render::{About, Told};
 use serde::Serialize;
-use told::{About, Told};
 
 /// Show what happened on a machine, newest first: attempts, and acts of people.
 ///

@@ -1,6 +1,6 @@
 //! `bmdb janitor`: freeing what dead workers held, and the slow upkeep, by a program of its own.
 
-mod preview;
+mod dry_run;
 mod turn;
 
 use crate::context::Context;
@@ -65,8 +65,8 @@ impl Janitor {
         let connected = Bmdb::connect(config).await;
         let bmdb = connected.map_err(|error| context.explain(error))?;
         if self.dry_run {
-            let preview = bmdb.preview_janitor_turn().await?;
-            return context.output.report(&preview::Answer::from(preview));
+            let preview = bmdb.janitor_dry_run().await?;
+            return context.output.report(&dry_run::Answer::from(preview));
         }
         let turn = bmdb.janitor_turn().await?;
         context.output.report(&turn::Answer::from(turn))

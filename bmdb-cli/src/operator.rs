@@ -1,7 +1,7 @@
 //! Who acts, and why: what an operator's verb leaves in the database as its trace.
 
 use crate::connect::user_at_host;
-use bmdb_core::operate;
+use bmdb_core::operator;
 use clap::Args;
 
 /// For verbs where a reason is welcome.
@@ -47,10 +47,10 @@ impl Identity {
 
 impl Operator {
     /// Who acts on the database.
-    pub(crate) fn acts(&self) -> operate::Operator {
-        let operator = operate::Operator::new(self.identity.who());
+    pub(crate) fn acts(&self) -> operator::Operator {
+        let operator = operator::Operator::new(self.identity.who());
         match self.reason.clone().filter(|reason| !reason.is_empty()) {
-            Some(reason) => operator.because(reason),
+            Some(reason) => operator.reason(reason),
             None => operator,
         }
     }
@@ -58,7 +58,7 @@ impl Operator {
 
 impl OperatorWithReason {
     /// Who acts on the database.
-    pub(crate) fn acts(&self) -> operate::Operator {
-        operate::Operator::new(self.identity.who()).because(&self.reason)
+    pub(crate) fn acts(&self) -> operator::Operator {
+        operator::Operator::new(self.identity.who()).reason(&self.reason)
     }
 }

@@ -1,12 +1,12 @@
 //! What the program prints: answers for people or as JSON on standard output, everything else on
 //! standard error.
 
-mod fit;
 mod page;
 mod progress;
 mod screen;
 mod table;
 mod value;
+mod width;
 
 pub(crate) use page::{Page, Tone};
 pub(crate) use progress::Progress;

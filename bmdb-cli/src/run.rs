@@ -1,20 +1,20 @@
 //! `bmdb run`: a control loop around any command.
 
+mod child;
 mod command;
 mod duration;
 mod events;
-mod group;
-mod job;
 mod listen;
+mod process_group;
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::known;
 use crate::metrics::Metrics;
+use crate::validate;
 use bmdb_backoff::Backoff;
 use bmdb_core::control_loop::{LoopError, LoopOptions, Rate, Runner, Shutdown};
-use bmdb_core::{Bmdb, History, Reader, SessionOptions};
+use bmdb_core::{Bmdb, HistoryDetail, Reader, SessionOptions};
 use bmdb_model::tag::{TagName, UnknownTag};
 use bmdb_model::{Process, Provider};
 use clap::{Args, ValueEnum};
@@ -160,8 +160,8 @@ impl Run {
         let shutdown = Shutdown::on_signals()
             .map_err(|error| Failure::other(format!("listening for signals: {error}")))?;
         let history = match self.history {
-            Keep::Folded => History::Folded,
-            Keep::Full => History::Full,
+            Keep::Folded => HistoryDetail::Folded,
+            Keep::Full => HistoryDetail::Full,
         };
         let config = context
             .config()
@@ -214,7 +214,7 @@ impl Run {
         let checked = async {
             // It is gone when this is done, for a loop goes on for long.
             let reader = Reader::connect(context.config().pool_size(1)).await?;
-            known::providers(&reader, &self.providers).await?;
+            validate::providers(&reader, &self.providers).await?;
             Ok::<_, Failure>(())
         };
         if let Err(error) = checked.await {

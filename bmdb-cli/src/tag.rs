@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
 use crate::operator::{Operator, OperatorWithReason};
 use crate::output::{Cell, Page, Report, Table, Text};
-use bmdb_core::operate;
+use bmdb_core::operator;
 use bmdb_model::MachineId;
 use bmdb_model::tag::TagName;
 use clap::Subcommand;
@@ -106,7 +106,7 @@ impl Set {
             fields.push((name, value));
         }
         let given = fields.iter().map(|(name, value)| (&**name, &**value));
-        let tag = operate::Tag::parse(self.tag, given);
+        let tag = operator::Tag::parse(self.tag, given);
         let tag = tag.map_err(|error| Failure::usage(error.to_string()))?;
         let machine = self.machine.resolve(context).await?;
         let session = context.session().await?;
@@ -188,7 +188,7 @@ struct Field {
 fn all() -> All {
     let described = |tag| Described {
         tag: Text(tag),
-        fields: operate::fields(tag)
+        fields: operator::fields(tag)
             .iter()
             .map(|field| Field {
                 name: field.name,

@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::known;
 use crate::machine_arg::MachineArg;
 use crate::output::{Page, Report, Text, Time, Tone, one_line};
-use bmdb_core::operate::explain::{Explanation, Gate, explain};
+use crate::validate;
+use bmdb_core::operator::explain::{Explanation, Gate, explain};
 use bmdb_model::gates::{self, Effect, Gates, TagState};
 use bmdb_model::{MachineId, Process};
 use serde::Serialize;
@@ -100,7 +100,7 @@ impl Why {
         let machine = self.machine.resolve(context).await?;
         let reader = context.reader().await?;
         let process = &self.process;
-        known::process(reader, Some(process)).await?;
+        validate::process(reader, Some(process)).await?;
         let read = reader.read(async |conn| Ok(gates::one(conn, machine, process).await?));
         let gates = read.await?;
         let explained = explain(&gates);

@@ -1,16 +1,16 @@
 //! The handle of a connected component.
 
-use crate::component::Component;
-use crate::config::Config;
+use crate::db::config::Config;
+use crate::db::deadline::Patience;
 use crate::error::{ConnectError, SessionError, TxError};
-use crate::janitor;
-use crate::janitor::Turn;
-use crate::lease::Lease;
-use crate::loss::{self, Losses};
-use crate::patience::Patience;
-use crate::preview::{self, Preview};
+use crate::maintenance::dry_run::{self, DryRun};
+use crate::maintenance::janitor;
+use crate::maintenance::janitor::JanitorReport;
+use crate::maintenance::reclaim::{self, Reclaimed};
 use crate::session::Session;
-use crate::terms::SessionOptions;
+use crate::session::component::Component;
+use crate::session::lease::Lease;
+use crate::session::options::SessionOptions;
 use bmdb_model::MachineId;
 use bmdb_model::history::{self, HistoryEvent};
 use bmdb_model::migration::MigrationError;
@@ -107,19 +107,19 @@ impl Bmdb {
     ///
     /// # Errors
     /// A database error.
-    pub async fn free_lost_work(&self) -> Result<Losses, TxError> {
-        loss::free(&self.component.pool, &self.component.tally).await
+    pub async fn reclaim_expired(&self) -> Result<Reclaimed, TxError> {
+        reclaim::free(&self.component.pool, &self.component.tally).await
     }
 
     /// Takes a turn of the janitor now, whether this component has one or not: frees the work of
     /// expired sessions, and does the chunks of upkeep that are due, as far as [`Config`] has this
-    /// component do them. [`Bmdb::preview_janitor_turn`] tells beforehand.
+    /// component do them. [`Bmdb::janitor_dry_run`] tells beforehand.
     ///
     /// Cancellation: what has been committed stays, and the rest is left to the next turn.
     ///
     /// # Errors
     /// A database error. The work that was freed before a chunk failed stays free.
-    pub async fn janitor_turn(&self) -> Result<Turn, TxError> {
+    pub async fn janitor_turn(&self) -> Result<JanitorReport, TxError> {
         let Component {
             pool,
             upkeep,
@@ -137,7 +137,7 @@ impl Bmdb {
     ///
     /// # Errors
     /// A database error.
-    pub async fn preview_janitor_turn(&self) -> Result<Preview, TxError> {
-        preview::preview(&self.component.pool, &self.component.upkeep).await
+    pub async fn janitor_dry_run(&self) -> Result<DryRun, TxError> {
+        dry_run::preview(&self.component.pool, &self.component.upkeep).await
     }
 }

@@ -167,7 +167,7 @@ pub enum TxError {
     #[error(transparent)]
     Database(#[from] bmdb_model::Error),
     /// The session's last heartbeat failed or is overdue, so no new work is taken on: wait for
-    /// [`Session::settled`](crate::Session::settled), which the next heartbeat that goes through resolves.
+    /// [`Session::wait_while_suspect`](crate::Session::wait_while_suspect), which the next heartbeat that goes through resolves.
     /// What is held may go on and end.
     #[error(
         "the session is suspect, for its last heartbeat was not answered: wait until it is live \
@@ -255,7 +255,7 @@ pub enum WorkError {
     },
     /// The machine is on hold: an operator has to release it.
     #[error("machine {machine} is on hold")]
-    Held {
+    OnHold {
         /// The machine.
         machine: MachineId,
     },

@@ -41,75 +41,39 @@
 //!
 //! A loop that waits for machines takes a [`Poller`] instead of claiming again and again.
 
-mod agents;
-mod batch;
 mod bmdb;
-mod chores;
-mod chunk;
-mod claim;
-mod close;
-mod component;
-mod config;
-mod connect;
 pub mod control_loop;
-mod drain;
-mod end;
+mod db;
 mod error;
-#[cfg(feature = "fleet")]
-pub mod fleet;
-mod floors;
-mod heartbeat;
-mod holdings;
-mod janitor;
-mod lease;
-mod loss;
-mod migrate;
-pub mod operate;
-mod passfile;
-mod patience;
-mod poller;
-mod pool;
-mod preview;
-mod progress;
-#[cfg(test)]
-mod protocol;
+mod maintenance;
+pub mod operator;
 mod reader;
-mod rearm;
-mod retry;
 mod session;
-mod start;
-mod tags;
-mod tally;
 pub mod telemetry;
-mod terms;
-mod tls;
-mod together;
-mod transaction;
-mod upkeep;
-mod url;
-mod wake;
 mod work;
 
 pub use bmdb::Bmdb;
 pub use bmdb_model::connection::{Access, Isolation};
 pub use bmdb_model::history::Retention;
-pub use chunk::Chunk;
-pub use claim::Claim;
-pub use config::{Config, History};
-pub use end::{EndError, Failed};
+pub use db::config::{Config, HistoryDetail};
+pub use db::migrate::MigrateOptions;
+pub use db::transaction::{Tx, TxFn, TxOptions};
+pub use db::url::{DatabaseUrl, UrlError};
 pub use error::{ConnectError, SessionError, TxError, WorkError};
-pub use janitor::Turn;
-pub use lease::SessionState;
-pub use loss::Losses;
-pub use migrate::MigrateOptions;
-pub use poller::{PollOptions, Poller};
-pub use preview::{LostWork, NextChunk, Preview};
+pub use maintenance::batch::MaintenanceBatch;
+pub use maintenance::dry_run::{DryRun, ExpiredWork, NextBatch};
+pub use maintenance::janitor::JanitorReport;
+pub use maintenance::reclaim::Reclaimed;
+#[cfg(feature = "fleet")]
+pub use operator::fleet;
 pub use reader::Reader;
 pub use session::Session;
-pub use terms::SessionOptions;
-pub use transaction::{Tx, TxFn, TxOptions};
-pub use url::{DatabaseUrl, UrlError};
+pub use session::lease::SessionState;
+pub use session::options::SessionOptions;
 pub use work::Work;
+pub use work::claim::Claim;
+pub use work::end::{EndError, FailureRecorded};
+pub use work::poller::{PollOptions, Poller};
 
 #[cfg(doctest)]
 #[doc = include_str!("guide.md")]

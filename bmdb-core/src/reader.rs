@@ -1,12 +1,12 @@
 //! Reading without a session: for consoles, commands and exporters, which watch and hold nothing.
 
-use crate::config::Config;
-use crate::connect::Target;
+use crate::db::config::Config;
+use crate::db::connect::Target;
+use crate::db::deadline::Patience;
+use crate::db::pool::Pool;
+use crate::db::transaction::TxFn;
 use crate::error::{ConnectError, TxError};
-use crate::patience::Patience;
-use crate::pool::Pool;
 use crate::telemetry::Meters;
-use crate::transaction::TxFn;
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::migration;
 use diesel_async::AsyncPgConnection;

@@ -5,8 +5,8 @@
 //! and what will open it and when. All of it is read, nothing is written or locked; read it in a snapshot
 //! of its own, such as a transaction of `bmdb_core::Reader`.
 
+mod custom_tags;
 mod planned;
-mod reflect;
 mod view;
 
 use crate::history::{Outcome, PastAttempt};
@@ -123,7 +123,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// At once.
-    AtOnce,
+    Now,
     /// Then.
     At(DateTime<Utc>),
     /// Never, unless something changes.
@@ -135,7 +135,7 @@ impl When {
         match time {
             _ if is_never => Self::Never,
             Some(time) => Self::At(time),
-            None => Self::AtOnce,
+            None => Self::Now,
         }
     }
 
@@ -144,14 +144,14 @@ impl When {
     pub fn max(self, other: Self) -> Self {
         match (self, other) {
             (Self::Never, _) | (_, Self::Never) => Self::Never,
-            (Self::AtOnce, when) | (when, Self::AtOnce) => when,
+            (Self::Now, when) | (when, Self::Now) => when,
             (Self::At(one), Self::At(other)) => Self::At(one.max(other)),
         }
     }
 
     fn has_come(self, now: DateTime<Utc>) -> bool {
         match self {
-            Self::AtOnce => true,
+            Self::Now => true,
             Self::At(time) => time <= now,
             Self::Never => false,
         }
@@ -330,7 +330,7 @@ async fn read(
             None => (Said::default(), Vec::new()),
             Some(view) => (
                 view::ask(conn, machine, view).await?,
-                reflect::tags(conn, machine, view).await?,
+                custom_tags::tags(conn, machine, view).await?,
             ),
         };
         all.push(gates(machine, hold.clone(), row, view, tags));
@@ -377,8 +377,8 @@ fn gates(
         losses,
         last_interval_seconds: interval,
     });
-    let rest = backoff.as_ref().map_or(When::AtOnce, |b| When::At(b.until));
-    let opens = due.unwrap_or(When::AtOnce).max(rest);
+    let rest = backoff.as_ref().map_or(When::Now, |b| When::At(b.until));
+    let opens = due.unwrap_or(When::Now).max(rest);
     let item = Planned {
         is_eligible,
         planned,

@@ -16,16 +16,16 @@
 //! hand does it after `SET ROLE bmdb_owner`. A table that components are not to write is a
 //! `REVOKE` in the migration that makes it, and no later [`apply`] grants that again.
 
-mod found;
+mod existing_grants;
 mod text;
 
 use crate::migration::MIGRATION_LOCK;
 use crate::{Error, connection};
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use found::Place;
+use existing_grants::Place;
 
-pub(crate) use found::{acts_as_owner, maker};
+pub(crate) use existing_grants::{acts_as_owner, maker};
 
 /// The role that owns the schema's contents.
 pub const OWNER: &str = "bmdb_owner";
@@ -101,9 +101,12 @@ impl From<DieselError> for GrantError {
 /// [`GrantError::NoSchema`], [`GrantError::Database`].
 pub async fn statements(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantError> {
     connection::secure_search_path(conn).await?;
-    let place = found::place(conn).await?;
-    let roles = found::missing_roles(conn).await?;
-    let grants = text::grants(&place, &found::objects(conn, &place.schema).await?);
+    let place = existing_grants::place(conn).await?;
+    let roles = existing_grants::missing_roles(conn).await?;
+    let grants = text::grants(
+        &place,
+        &existing_grants::objects(conn, &place.schema).await?,
+    );
     let roles = roles.into_iter().map(text::create_role);
     Ok(roles.chain(grants).collect())
 }
@@ -121,7 +124,7 @@ pub async fn statements(conn: &mut AsyncPgConnection) -> Result<Vec<String>, Gra
 /// [`GrantError`].
 pub async fn apply(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantError> {
     connection::secure_search_path(conn).await?;
-    let place = found::place(conn).await?;
+    let place = existing_grants::place(conn).await?;
     let mut done = create_roles(conn, &place).await?;
     let (isolation, access) = (
         connection::Isolation::ReadCommitted,
@@ -148,7 +151,7 @@ async fn create_roles(
     place: &Place,
 ) -> Result<Vec<String>, GrantError> {
     let mut done = Vec::new();
-    for role in found::missing_roles(conn).await? {
+    for role in existing_grants::missing_roles(conn).await? {
         if !place.creates_roles {
             let user = place.user.clone();
             return Err(GrantError::MayNotCreateRoles { user, role });
@@ -156,7 +159,7 @@ async fn create_roles(
         let statement = text::create_role(role);
         match conn.batch_execute(&statement).await {
             Ok(()) => done.push(statement),
-            Err(_) if !found::missing_roles(conn).await?.contains(&role) => {}
+            Err(_) if !existing_grants::missing_roles(conn).await?.contains(&role) => {}
             Err(error) => return Err(refused(statement, error)),
         }
     }
@@ -169,9 +172,9 @@ async fn grant(conn: &mut AsyncPgConnection, place: &Place) -> Result<Vec<String
     // Of two that grant on the same table at a time one fails; and a migration makes tables.
     let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     conn.batch_execute(&lock).await?;
-    let statements = text::grants(place, &found::objects(conn, &place.schema).await?);
+    let statements = text::grants(place, &existing_grants::objects(conn, &place.schema).await?);
     run(conn, &statements).await?;
-    match found::not_in_force(conn, &place.schema).await? {
+    match existing_grants::not_in_force(conn, &place.schema).await? {
         None => Ok(statements),
         Some(what) => Err(GrantError::NotInForce {
             user: place.user.clone(),
@@ -183,8 +186,8 @@ async fn grant(conn: &mut AsyncPgConnection, place: &Place) -> Result<Vec<String
 /// Takes from components what default privileges give them of guarded tables and of views, once
 /// [`OWNER`] has migrated.
 pub(crate) async fn restrict(conn: &mut AsyncPgConnection) -> Result<(), GrantError> {
-    let place = found::place(conn).await?;
-    let objects = found::objects(conn, &place.schema).await?;
+    let place = existing_grants::place(conn).await?;
+    let objects = existing_grants::objects(conn, &place.schema).await?;
     run(conn, &text::restrictions(&objects).collect::<Vec<_>>()).await
 }
 

@@ -17,7 +17,7 @@
 //! machine::create(&mut conn, &[id]).await?;
 //! machine::touch(&mut conn, &[id]).await?; // before tags are written
 //! provided::set(&mut conn, id, &Provided::new(Provider::EQUINIX, "8d2b1f0c")).await?;
-//! plan::machines(&mut conn, &[id]).await?; // after they are
+//! plan::replan(&mut conn, &[id]).await?; // after they are
 //!
 //! let of_equinix = provided::by_provider(&mut conn, &Provider::EQUINIX).await?;
 //! assert_eq!(of_equinix[0].machine_id, id);
@@ -29,17 +29,19 @@
 //! retries themselves are `bmdb-core`'s.
 
 pub mod agent;
+pub mod attempt_counts;
 pub mod backoff;
 pub mod connection;
 pub mod counts;
+pub mod custom_tags;
 pub mod fleet;
 pub mod gates;
 pub mod grants;
 pub mod hardware;
 pub mod history;
 pub mod hold;
-pub mod loss;
 pub mod machine;
+pub mod maintenance;
 pub mod migration;
 pub mod notify;
 pub mod operator;
@@ -48,13 +50,11 @@ pub mod overview;
 pub mod plan;
 pub mod process;
 pub mod provided;
-pub mod reflect;
+pub mod reclaim;
 pub mod retrieval;
 pub mod schema;
 pub mod session;
 pub mod tag;
-pub mod tally;
-pub mod upkeep;
 pub mod work;
 
 mod error;

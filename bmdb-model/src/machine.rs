@@ -65,11 +65,11 @@ statement! {
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn touch(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
-    touch_in_company(conn, ids).await
+    touch_pipelined(conn, ids).await
 }
 
 /// As [`touch`], over a connection that others use at the same time.
-pub(crate) async fn touch_in_company(
+pub(crate) async fn touch_pipelined(
     mut conn: &AsyncPgConnection,
     ids: &[MachineId],
 ) -> Result<(), Error> {

@@ -2,15 +2,15 @@
 
 mod change;
 mod error;
-mod further;
-mod holder;
-mod rights;
+mod external_migrations;
+mod lock_holder;
+mod privileges;
 
 pub(crate) use change::MIGRATION_LOCK;
 pub use change::{Limits, revert_last, revert_these, run_pending, run_pending_within, run_up_to};
 pub use error::MigrationError;
-pub use further::{revert_last_of, run_all_of, run_all_of_within};
-pub use holder::{Holder, in_the_way_of};
+pub use external_migrations::{revert_last_of, run_all_of, run_all_of_within};
+pub use lock_holder::{Holder, in_the_way_of};
 
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;
@@ -155,7 +155,7 @@ async fn has_all(
     conn: &mut AsyncPgConnection,
     mut versions: impl Iterator<Item = String>,
 ) -> Result<bool, MigrationError> {
-    rights::look_up_safely(conn).await?;
+    privileges::look_up_safely(conn).await?;
     check_not_too_old(conn).await?;
     let applied = applied(conn).await?;
     Ok(versions.all(|version| applied.contains(&version)))

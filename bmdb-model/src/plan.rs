@@ -46,10 +46,10 @@ impl Definitions {
 /// # Errors
 /// [`Error::Database`].
 pub async fn definitions(conn: &mut AsyncPgConnection) -> Result<Definitions, Error> {
-    definitions_in_company(conn).await
+    definitions_pipelined(conn).await
 }
 
-pub(crate) async fn definitions_in_company(
+pub(crate) async fn definitions_pipelined(
     mut conn: &AsyncPgConnection,
 ) -> Result<Definitions, Error> {
     let workflows: Vec<(Process, Lane, String)> = process_def::table
@@ -80,15 +80,15 @@ pub async fn touch(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
 ) -> Result<Definitions, Error> {
-    touch_in_company(conn, machines).await
+    touch_pipelined(conn, machines).await
 }
 
-pub(crate) async fn touch_in_company(
+pub(crate) async fn touch_pipelined(
     conn: &AsyncPgConnection,
     machines: &[MachineId],
 ) -> Result<Definitions, Error> {
-    let touch = machine::touch_in_company(conn, machines);
-    let (touched, definitions) = join(touch, definitions_in_company(conn)).await;
+    let touch = machine::touch_pipelined(conn, machines);
+    let (touched, definitions) = join(touch, definitions_pipelined(conn)).await;
     touched?;
     definitions
 }
@@ -101,8 +101,8 @@ pub(crate) async fn touch_in_company(
 ///
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.
-pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
-    machines_notifying(conn, machines, Notify::Nobody).await
+pub async fn replan(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
+    replan_notifying(conn, machines, Notify::Nobody).await
 }
 
 /// As [`machines`], and notifies of what becomes due by it once the transaction commits: at most once
@@ -110,41 +110,41 @@ pub async fn machines(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> R
 ///
 /// # Errors
 /// As [`machines`].
-pub async fn machines_notifying(
+pub async fn replan_notifying(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     notify: Notify,
 ) -> Result<(), Error> {
     let definitions = definitions(conn).await?;
-    machines_in_company(conn, machines, &definitions, notify).await
+    machines_pipelined(conn, machines, &definitions, notify).await
 }
 
 /// As [`machines`], by definitions that have been read already.
 ///
 /// # Errors
 /// As [`machines`].
-pub async fn machines_by(
+pub async fn replan_by(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
 ) -> Result<(), Error> {
-    machines_by_notifying(conn, machines, definitions, Notify::Nobody).await
+    replan_by_notifying(conn, machines, definitions, Notify::Nobody).await
 }
 
-/// As [`machines_notifying`], by definitions that have been read already.
+/// As [`replan_notifying`], by definitions that have been read already.
 ///
 /// # Errors
 /// As [`machines`].
-pub async fn machines_by_notifying(
+pub async fn replan_by_notifying(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
     notify: Notify,
 ) -> Result<(), Error> {
-    machines_in_company(conn, machines, definitions, notify).await
+    machines_pipelined(conn, machines, definitions, notify).await
 }
 
-async fn machines_in_company(
+async fn machines_pipelined(
     mut conn: &AsyncPgConnection,
     machines: &[MachineId],
     Definitions(workflows): &Definitions,
@@ -165,11 +165,11 @@ async fn machines_in_company(
     Ok(())
 }
 
-/// As [`machines_by`], notifies as [`machines_notifying`] does, and commits, in one round trip.
+/// As [`replan_by`], notifies as [`replan_notifying`] does, and commits, in one round trip.
 ///
 /// # Errors
 /// As [`machines`], and then everything is rolled back; otherwise as [`crate::connection::commit`].
-pub async fn machines_and_commit(
+pub async fn replan_and_commit(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
@@ -177,7 +177,7 @@ pub async fn machines_and_commit(
 ) -> Result<(), Error> {
     // Its parameters are ids and names that the database has given us: it is sure to be sent.
     let plan = async |conn: &AsyncPgConnection| {
-        machines_in_company(conn, machines, definitions, notify).await
+        machines_pipelined(conn, machines, definitions, notify).await
     };
     committing(conn, plan).await
 }

@@ -84,13 +84,10 @@ pub async fn start(
 /// # Errors
 /// [`Error::Database`].
 pub async fn fence_check(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
-    fence_check_in_company(conn, id).await
+    fence_check_pipelined(conn, id).await
 }
 
-async fn fence_check_in_company(
-    mut conn: &AsyncPgConnection,
-    id: SessionId,
-) -> Result<bool, Error> {
+async fn fence_check_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
     let alive: Option<i32> = sessions::table
         .filter(sessions::session_id.eq(id))
         .filter(sessions::session_deadline.gt(clock_timestamp()))
@@ -107,11 +104,11 @@ async fn fence_check_in_company(
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn lives(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
-    lives_in_company(conn, id).await
+pub async fn is_alive(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+    lives_pipelined(conn, id).await
 }
 
-async fn lives_in_company(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+async fn lives_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
     let query = sessions::table
         .filter(sessions::session_id.eq(id))
         .filter(sessions::session_deadline.gt(clock_timestamp()));
@@ -132,8 +129,8 @@ pub async fn begin_fenced(
     id: SessionId,
 ) -> Result<bool, Error> {
     let check = async |conn: &AsyncPgConnection| match access {
-        Access::ReadWrite => fence_check_in_company(conn, id).await,
-        Access::ReadOnly => lives_in_company(conn, id).await,
+        Access::ReadWrite => fence_check_pipelined(conn, id).await,
+        Access::ReadOnly => lives_pipelined(conn, id).await,
     };
     beginning(conn, isolation, access, check).await
 }
@@ -151,8 +148,8 @@ pub async fn begin_fenced_touching(
 ) -> Result<Option<Definitions>, Error> {
     // Should the transaction not begin, a touch by itself does no harm.
     let first = async |conn: &AsyncPgConnection| {
-        let check = fence_check_in_company(conn, id);
-        let (alive, touched) = join(check, plan::touch_in_company(conn, machines)).await;
+        let check = fence_check_pipelined(conn, id);
+        let (alive, touched) = join(check, plan::touch_pipelined(conn, machines)).await;
         Ok((alive?, touched))
     };
     let (alive, touched) = beginning(conn, isolation, Access::ReadWrite, first).await?;

@@ -1,25 +1,25 @@
 //! Work: claiming items, and ending what was claimed.
 
-mod cause;
 mod claim;
 mod end;
+mod failure_text;
 mod head;
 mod held;
 mod longest;
 mod poisoned;
-mod rearm;
+mod replan_on_claim;
 
-pub use cause::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
 pub use end::{
-    Ended, FAIL, FailedAttempt, Fate, Release, cancel, cancel_for, fail, fail_all, fate, finish,
-    finish_fenced, release_all,
+    AttemptState, Ended, FAIL, FailedAttempt, Release, cancel, cancel_for, fail, fail_all, fate,
+    finish, finish_fenced, release_all,
 };
-pub use head::Head;
+pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
+pub use head::QueueHead;
 pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
 pub use longest::{LongHeld, Longest, LongestFilter, LongestKey, longest_held};
 pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
-pub use rearm::{claim_planned, lock_due, seemingly_due};
+pub use replan_on_claim::{claim_planned, lock_due, possibly_due};
 
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
@@ -71,7 +71,7 @@ pub async fn held_by(
 }
 
 statement! {
-    HolderOf<'a> = include_str!("sql/holder.sql");
+    HolderOf<'a> = include_str!("sql/lock_holder.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (SqlUuid, BigInt, Timestamptz)
 }
 

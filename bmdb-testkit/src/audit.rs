@@ -131,7 +131,7 @@ pub enum AuditError {
     /// Rows stand for several attempts each.
     #[error(
         "{rows} rows of work_attempt are folded, so the times of single attempts are lost: run the \
-         components with `Config::history(History::Full)`"
+         components with `Config::history(HistoryDetail::Full)`"
     )]
     Folded {
         /// How many rows are folded.

@@ -1,7 +1,7 @@
 //! The cache: the folder of seeds, fetched servers, and the word of which server runs.
 
 use crate::TestkitError;
-use crate::account::Account;
+use crate::os_user::Account;
 use std::env;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,7 +1,7 @@
 //! What migrations make, as lines that can be compared.
 
 use crate::TestkitError;
-use crate::keeper::connect;
+use crate::supervisor::connect;
 
 /// Columns, indexes, constraints and relations with their options and views' texts, in the order of
 /// their names and not of their columns: a column that was dropped and added again is the same.

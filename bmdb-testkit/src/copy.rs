@@ -2,7 +2,7 @@
 //! do, so that several threads are faster than one, and any of them is faster than `cp`.
 
 use crate::TestkitError;
-use crate::account::Account;
+use crate::os_user::Account;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -147,7 +147,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::tree;
-    use crate::account::Account;
+    use crate::os_user::Account;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 

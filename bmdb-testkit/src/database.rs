@@ -1,11 +1,11 @@
 //! A test's own database.
 
 use crate::TestkitError;
-use crate::keeper::connect;
 use crate::limit::within_limit;
 use crate::role::Role;
 use crate::server::Server;
 use crate::shared::shared;
+use crate::supervisor::connect;
 use crate::template::{Template, create_database};
 use crate::url::{of_writable, with_database, with_user};
 use diesel_async::{AsyncConnection, AsyncPgConnection};

@@ -4,10 +4,10 @@ mod clients;
 mod run;
 
 use crate::TestkitError;
-use crate::account::Account;
 use crate::cache::make_cache;
 use crate::installation::Installation;
 use crate::limit::lock;
+use crate::os_user::Account;
 use clients::Unpacked;
 use run::Limited;
 use std::fmt;

@@ -8,7 +8,7 @@
 //! server that its supervisor is stopping.
 
 use crate::TestkitError;
-use crate::account::Account;
+use crate::os_user::Account;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{File, OpenOptions};

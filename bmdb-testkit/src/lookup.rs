@@ -1,11 +1,11 @@
 //! Finding a PostgreSQL: the places, in order, and why each was taken or not.
 
 use crate::TestkitError;
-use crate::account::Account;
 use crate::cache::cache_dir;
 use crate::command::ask;
 use crate::fetch;
 use crate::installation::Installation;
+use crate::os_user::Account;
 use std::env;
 use std::ffi::OsString;
 use std::fmt;

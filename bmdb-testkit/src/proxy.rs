@@ -1,35 +1,35 @@
 //! A proxy between a program and its server that makes the network misbehave on command.
 
-mod door;
+mod breakpoint;
 mod faults;
 mod folder;
+mod listener;
+mod message;
 mod prepared;
-mod relay;
-mod talk;
+mod pump;
 mod target;
-mod trap;
 mod url;
 mod wire;
 
-pub use trap::Loss;
+pub use breakpoint::Loss;
 
 use crate::TestkitError;
 use crate::error::with_detail;
-use door::{Door, Place};
+use breakpoint::Traps;
 use faults::Faults;
 use folder::Folder;
+use listener::{Door, Place};
+use message::Counts;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use talk::Counts;
 use target::Target;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
-use trap::Traps;
 
 /// Stands before one server, and passes on what programs and server say to each other until it is
 /// told to be a bad network.
@@ -126,7 +126,7 @@ impl Proxy {
             traps: Traps::default(),
             counts: Counts::default(),
         });
-        let accepting = tokio::spawn(relay::accept(shared.clone()));
+        let accepting = tokio::spawn(pump::accept(shared.clone()));
         Ok(Self {
             url,
             shared,

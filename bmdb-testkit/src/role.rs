@@ -1,6 +1,6 @@
 //! Connecting as one of an installation's roles, with its privileges and no others.
 
-use crate::keeper::connect;
+use crate::supervisor::connect;
 use crate::url::with_user;
 use crate::{TestDb, TestkitError};
 use bmdb_model::grants;

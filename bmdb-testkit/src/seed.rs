@@ -5,14 +5,14 @@
 //! whole, so that a maker that is killed leaves nothing that looks like a seed.
 
 use crate::TestkitError;
-use crate::account::Account;
-use crate::booted::{Booted, Shutdown};
 use crate::cache::{make_cache, remove_old};
 use crate::copy;
 use crate::hash::fnv;
 use crate::installation::Installation;
 use crate::limit::lock;
+use crate::os_user::Account;
 use crate::profile::Profile;
+use crate::running::{Booted, Shutdown};
 use crate::tcp::Listening;
 use crate::template::Template;
 use nix::sys::stat::{UtimensatFlags, utimensat};

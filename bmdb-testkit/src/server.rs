@@ -2,14 +2,14 @@
 //! all tests of this user share.
 
 use crate::TestkitError;
-use crate::account::Account;
-use crate::booted::{Booted, Shutdown};
 use crate::installation::Installation;
-use crate::keeper::Keeper;
 use crate::lookup::{Lookup, Places, Verdict};
+use crate::os_user::Account;
 use crate::profile::Profile;
+use crate::running::{Booted, Shutdown};
 use crate::seed::Seed;
 use crate::shared::{Joined, shared};
+use crate::supervisor::Keeper;
 use crate::tcp::Listening;
 use crate::template::Template;
 use std::os::unix::net::UnixStream;

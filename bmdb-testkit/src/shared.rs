@@ -1,15 +1,15 @@
 //! The server that all test processes of a user share, without any set-up: the first comer boots
 //! it, the others find it by a file in the cache, and it goes with the last of them.
 
-mod words;
+mod protocol;
 
 use crate::TestkitError;
-use crate::account::Account;
 use crate::cache::make_cache;
 use crate::hash::fnv;
 use crate::lease::Lease;
 use crate::limit::lock;
 use crate::lookup::{Lookup, Places, Verdict};
+use crate::os_user::Account;
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
 use crate::socket;
@@ -72,7 +72,7 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
         return Ok(joined);
     }
     let _gate = lock(
-        &words::lock(&cache, &name),
+        &protocol::lock(&cache, &name),
         "another process to boot the server that all tests share",
     )?;
     if let Some(joined) = join(&word) {
@@ -90,11 +90,11 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
         &Listening::default(),
     )?;
     // Renamed, so that nobody reads half of it.
-    let new = words::new(&cache, &name);
+    let new = protocol::new(&cache, &name);
     fs::write(&new, booted.folder().as_os_str().as_encoded_bytes())
         .and_then(|()| fs::rename(&new, &word))
         .map_err(TestkitError::files(&word))?;
-    words::remove_dead(&cache, &account);
+    protocol::remove_dead(&cache, &account);
     Ok(Server::new(booted.url(), Kind::Booted(booted)))
 }
 
@@ -125,7 +125,7 @@ fn name(places: &Places, account: &Account) -> String {
     let decisive = format!("{places:?} {account:?} {:?}", Profile::Fast.folders());
     let options: Vec<&str> = Profile::Fast.options().collect();
     let key = fnv([decisive.as_bytes(), options.join(" ").as_bytes()]);
-    words::name(account, key)
+    protocol::name(account, key)
 }
 
 /// How many seconds the server stays when no test process is left: `BMDB_TESTKIT_LINGER`, else 1.

@@ -4,9 +4,9 @@ mod backup;
 mod session;
 
 use crate::TestkitError;
-use crate::booted::Booted;
 use crate::limit::wait_for;
 use crate::profile::Profile;
+use crate::running::Booted;
 use crate::server::Server;
 use crate::tcp::Listening;
 use backup::back_up;

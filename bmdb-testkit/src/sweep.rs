@@ -1,10 +1,10 @@
 //! What a killed supervisor leaves behind: its folder, and where the kernel could not help even its
 //! server. The next boot takes both away.
 
-use crate::account::Account;
 use crate::cache::remove_old;
 use crate::id::is_id;
 use crate::lease::is_supervised;
+use crate::os_user::Account;
 use crate::socket::listens;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,8 +1,8 @@
 //! Servers that are reached over TCP, encrypted or not, and whom they let in.
 
 use crate::TestkitError;
-use crate::account::Account;
 use crate::installation::Installation;
+use crate::os_user::Account;
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
 use crate::socket::PORT;

@@ -1,6 +1,6 @@
 //! Moving time: the recorded past moves back, so that tests never sleep.
 
-use crate::keeper::connect;
+use crate::supervisor::connect;
 use crate::{TestDb, TestkitError};
 use bmdb_model::SessionId;
 use std::fmt::Write;

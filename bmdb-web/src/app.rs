@@ -1,14 +1,14 @@
 //! What the pages share: the reader, the links, the choices.
 
 use crate::console::ConsoleOptions;
+use crate::error::Problem;
 use crate::link::Links;
 use crate::page::{Page, layout};
-use crate::problem::Problem;
 use crate::sample::{Latest, Sampler};
 use axum::response::Response;
 use bmdb_core::{Reader, TxError, TxFn};
 use bmdb_model::connection::{self, AsyncPgConnection};
-use bmdb_model::reflect::{self, TagTable};
+use bmdb_model::custom_tags::{self, TagTable};
 use chrono::{DateTime, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl App {
         {
             return Ok(tables);
         }
-        let tables: TagTables = reflect::tables(conn).await?.into();
+        let tables: TagTables = custom_tags::tables(conn).await?.into();
         *self.kept_tag_tables() = Some((Instant::now(), Arc::clone(&tables)));
         Ok(tables)
     }

@@ -1,7 +1,7 @@
 //! The stylesheet, the script and the icon: compiled in, and named by what is in them.
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::error::Problem;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};

@@ -1,9 +1,9 @@
 //! The console as a router, and what can be chosen about it.
 
 use crate::app::App;
-use crate::asked::Asked;
+use crate::error::Problem;
 use crate::page::Page;
-use crate::problem::Problem;
+use crate::request::Asked;
 use crate::sample::Sampler;
 use crate::{assets, page};
 use axum::Router;

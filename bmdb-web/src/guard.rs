@@ -1,21 +1,21 @@
 //! Who is answered, and how: what every request passes before a page is made.
 
+mod connection_limit;
 mod headers;
 mod host;
-mod limit;
-mod places;
-mod stall;
+mod idle_timeout;
+mod rate_limit;
 mod tls;
 mod token;
 
-pub(crate) use self::places::Shares;
-pub(crate) use self::stall::Impatient;
+pub(crate) use self::connection_limit::Shares;
+pub(crate) use self::idle_timeout::Impatient;
 pub(crate) use self::tls::Tls;
 pub use self::tls::{TlsError, TlsFiles};
 pub use self::token::{Token, TokenError};
 
 use self::host::Hosts;
-use self::limit::Limits;
+use self::rate_limit::Limits;
 use crate::metrics::server;
 use axum::Router;
 use axum::extract::{Request, State};

@@ -31,18 +31,18 @@
 //! `/metrics`, `/healthz`, `/readyz`.
 
 mod app;
-mod asked;
 mod assets;
 mod chart;
 mod component;
 mod console;
+mod error;
 mod guard;
 mod health;
 mod link;
 mod metrics;
 mod monitor;
 mod page;
-mod problem;
+mod request;
 mod sample;
 mod serve;
 

@@ -1,6 +1,6 @@
 //! The pages, and what each of them consists of.
 
-mod acts;
+mod audit_log;
 pub(crate) mod backoffs;
 pub(crate) mod layout;
 pub(crate) mod machine;

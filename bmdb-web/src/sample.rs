@@ -5,7 +5,7 @@
 
 use bmdb_core::{Reader, TxError};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
-use bmdb_model::{Failure, Process, ProcessDef, process, reflect};
+use bmdb_model::{Failure, Process, ProcessDef, custom_tags, process};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -232,7 +232,7 @@ type Named<T> = (String, T);
 /// The tags that could be counted, and those that could not.
 async fn count_tags(reader: &Reader) -> Result<(Vec<Named<i64>>, Vec<Named<String>>), TxError> {
     let tables = reader
-        .read(async |conn| Ok(reflect::tables(conn).await?))
+        .read(async |conn| Ok(custom_tags::tables(conn).await?))
         .await?;
     let (mut tags, mut uncounted) = (Vec::new(), Vec::new());
     for table in &tables {
@@ -241,7 +241,7 @@ async fn count_tags(reader: &Reader) -> Result<(Vec<Named<i64>>, Vec<Named<Strin
             uncounted.push((table.name.clone(), reason));
             continue;
         }
-        let counted = async |conn: &mut _| Ok(reflect::count(conn, table).await?);
+        let counted = async |conn: &mut _| Ok(custom_tags::count(conn, table).await?);
         match reader.read(counted).await {
             Ok(machines) => tags.push((table.name.clone(), machines)),
             // Dropped since, or locked for too long.

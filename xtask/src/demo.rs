@@ -231,7 +231,7 @@ async fn free_what_the_killed_worker_held(url: &str) -> Done {
         .map_err(Failure::check)?;
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
-        bmdb.free_lost_work().await.map_err(Failure::check)?;
+        bmdb.reclaim_expired().await.map_err(Failure::check)?;
         if progress::nothing_is_held(url).await? || Instant::now() > give_up {
             return Ok(());
         }

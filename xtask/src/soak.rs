@@ -3,20 +3,20 @@
 
 mod check;
 mod clock;
-mod dice;
 mod disk;
+mod environment;
+mod events;
 mod fault;
+mod fixture;
 mod folder;
-mod happened;
-mod legal;
+mod invariants;
 mod memory;
 mod progress;
+mod quiesce;
 mod report;
-mod rest;
-mod scene;
+mod rng;
 mod schedule;
 mod servers;
-mod stage;
 mod stop;
 mod workers;
 
@@ -27,15 +27,15 @@ use bmdb_testkit::{Lookup, Proxy, TestDb};
 use check::Facts;
 use clock::Clock;
 use disk::{Disk, Found};
+use environment::Stage;
+use events::{Chronicle, Happened, now};
 use fault::{Choice, Kind, Track, chosen};
 use folder::Folder;
-use happened::{Chronicle, Happened, now};
 use progress::Progress;
+use quiesce::{come_to_rest, free_what_has_expired};
 use report::Report;
-use rest::{come_to_rest, free_what_has_expired};
 use schedule::{Injection, latest, schedule};
 use servers::Servers;
-use stage::Stage;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -168,7 +168,7 @@ impl Soak<'_> {
         free_what_has_expired(stage.db.url()).await?;
         let journals = workers::read_journals(folder.path())?;
         let facts = Facts::of(&journals);
-        let verdict = check::check(stage.db.url(), &facts, scene::policy()).await?;
+        let verdict = check::check(stage.db.url(), &facts, fixture::policy()).await?;
         let mut complaints = workers.complaints.clone();
         complaints.extend(stuck);
         let report = Report {
@@ -250,7 +250,7 @@ impl Soak<'_> {
         let mut servers = Servers::boot(&installation, disk.as_ref())?;
         let db = TestDb::on(&servers.primary).await.map_err(Failure::check)?;
         let connections = 20 + 20 * usize::from(self.args.workers);
-        let url = scene::make(&db, connections.min(280)).await?;
+        let url = fixture::make(&db, connections.min(280)).await?;
         let standby = self.kinds.contains(&Kind::KillStandby);
         servers.set_up(standby).await?;
         let mut proxies = Vec::new();

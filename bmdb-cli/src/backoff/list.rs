@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::known;
 use crate::output::{Cell, Page, Report, Table, Text, Time, WHOLE, interval};
 use crate::paging::{ListAt, Paging};
+use crate::validate;
 use crate::watch::Watch;
 use bmdb_core::Reader;
 use bmdb_model::backoff::{self, BackoffKey, ListedBackoff, Which};
@@ -70,7 +70,7 @@ impl ListArgs {
             Which::Active
         };
         let process = self.process.as_ref();
-        known::process(context.reader().await?, process).await?;
+        validate::process(context.reader().await?, process).await?;
         let page = async |reader: &Reader, after: Option<&BackoffKey>, limit| {
             let page = reader
                 .read(async |conn| Ok(backoff::page(conn, which, process, after, limit).await?));

@@ -1,8 +1,8 @@
 //! What a turn of the janitor has done.
 
 use crate::output::{Cell, Page, Report, Table, Text, Tone, interval};
-use bmdb_core::{Chunk, Turn};
-use bmdb_model::loss::LostAttempt;
+use bmdb_core::{JanitorReport, MaintenanceBatch};
+use bmdb_model::reclaim::LostAttempt;
 use bmdb_model::{MachineId, Process, SessionId};
 use serde::Serialize;
 
@@ -46,8 +46,8 @@ struct Broken {
     problem: String,
 }
 
-impl From<Turn> for Answer {
-    fn from(turn: Turn) -> Self {
+impl From<JanitorReport> for Answer {
+    fn from(turn: JanitorReport) -> Self {
         Self {
             sessions: turn.losses.sessions.into_iter().map(Text).collect(),
             works: turn.losses.attempts.into_iter().map(Freed::from).collect(),
@@ -68,9 +68,9 @@ impl From<LostAttempt> for Freed {
     }
 }
 
-fn upkeep(chunk: Chunk) -> Option<Upkeep> {
+fn upkeep(chunk: MaintenanceBatch) -> Option<Upkeep> {
     match chunk {
-        Chunk::Planned { machines, broken } => {
+        MaintenanceBatch::Planned { machines, broken } => {
             let broken = broken.into_iter().map(|(process, problem)| Broken {
                 process: Text(process),
                 problem,
@@ -80,8 +80,8 @@ fn upkeep(chunk: Chunk) -> Option<Upkeep> {
                 broken: broken.collect(),
             })
         }
-        Chunk::Trimmed { rows } => Some(Upkeep::TrimHistory { rows }),
-        Chunk::TallyTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
+        MaintenanceBatch::Trimmed { rows } => Some(Upkeep::TrimHistory { rows }),
+        MaintenanceBatch::TallyTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
         _ => None,
     }
 }

@@ -3,13 +3,13 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::known;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, relative};
 use crate::paging::{List, Paging, key};
+use crate::validate;
 use crate::watch::Watch;
 use bmdb_core::TxError;
+use bmdb_model::custom_tags::{self, TagTable};
 use bmdb_model::fleet::{self, Cursor, Filter, FleetItem, FleetMachine, ItemState, Prefix};
-use bmdb_model::reflect::{self, TagTable};
 use bmdb_model::{MachineId, Process, Provider, ProviderStatus, SessionId, connection};
 use serde::Serialize;
 
@@ -83,8 +83,8 @@ impl ListMachines {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let prefix = self.prefix.as_deref().map(Prefix::new).transpose()?;
         let reader = context.reader().await?;
-        known::process(reader, self.process.as_ref()).await?;
-        known::providers(reader, &self.provider).await?;
+        validate::process(reader, self.process.as_ref()).await?;
+        validate::providers(reader, &self.provider).await?;
         let read = async || self.read(context, prefix.clone()).await;
         self.watch.show(context, read).await
     }
@@ -93,7 +93,7 @@ impl ListMachines {
         let reader = context.reader().await?;
         let started = reader.read(async |conn| {
             let tables = match self.tag {
-                Some(_) => reflect::tables(conn).await?,
+                Some(_) => custom_tags::tables(conn).await?,
                 None => Vec::new(),
             };
             Ok((connection::clock(conn).await?, tables))

@@ -10,7 +10,7 @@ use crate::watch::Watch;
 use bmdb_model::fleet::ItemState;
 use bmdb_model::gates::{self, Gates, When};
 use bmdb_model::work::{self, HeldWork};
-use bmdb_model::{Error, MachineId, Process, SessionId, machine, reflect};
+use bmdb_model::{Error, MachineId, Process, SessionId, custom_tags, machine};
 use serde::Serialize;
 
 /// Show a machine: its tags, the gates of each process, what is being done on it.
@@ -84,8 +84,8 @@ impl Show {
                 let hold = bmdb_model::hold::of(conn, id).await?;
                 let gates = gates::of(conn, id).await?;
                 let held = work::held_on(conn, id).await?;
-                let tables = reflect::tables(conn).await?;
-                let tags = reflect::tags(conn, id, &tables).await?;
+                let tables = custom_tags::tables(conn).await?;
+                let tags = custom_tags::tags(conn, id, &tables).await?;
                 Ok((at, machine, hold, gates, held, tables, tags))
             });
             let (at, machine, hold, gates, held, tables, tags) = read.await?;
@@ -133,7 +133,7 @@ impl From<Gates> for Row {
             ready: gates.ready.is_open,
             ready_at: match gates.ready.opens {
                 When::At(time) => Some(Time(time)),
-                When::AtOnce | When::Never => None,
+                When::Now | When::Never => None,
             },
             held_by: gates.holder.map(|holder| Text(holder.process)),
             cause: backoff.and_then(|backoff| backoff.cause.clone()),

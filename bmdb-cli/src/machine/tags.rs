@@ -1,7 +1,7 @@
 //! A tag of a machine as it is printed: the values of its row, whatever table it is.
 
 use crate::output::{Page, Time, Tone};
-use bmdb_model::reflect::{self, TagTable, Value};
+use bmdb_model::custom_tags::{self, TagTable, Value};
 use serde::Serialize;
 
 /// Values by column, in the table's order for people.
@@ -34,11 +34,11 @@ enum Shown {
 
 impl Tag {
     /// The tag under its name; `None` where the machine does not have it.
-    pub(super) fn of(table: TagTable, tag: reflect::Tag) -> Option<(String, Self)> {
+    pub(super) fn of(table: TagTable, tag: custom_tags::Tag) -> Option<(String, Self)> {
         let tag = match tag {
-            reflect::Tag::Unset => return None,
-            reflect::Tag::Unreadable(reason) => Self::Unreadable { unreadable: reason },
-            reflect::Tag::Set(values) => {
+            custom_tags::Tag::Unset => return None,
+            custom_tags::Tag::Unreadable(reason) => Self::Unreadable { unreadable: reason },
+            custom_tags::Tag::Set(values) => {
                 let names = table.columns.into_iter().map(|column| column.name);
                 Self::Set(Columns(
                     names.zip(values.into_iter().map(Shown::from)).collect(),

@@ -1,8 +1,8 @@
 //! Tables: full in a pipe, fitted to the terminal on one.
 
-use super::fit::{self, Column, GAP, Slot, Yields};
 use super::page::Tone;
 use super::value::{Time, one_line, relative};
+use super::width::{self, Column, GAP, Slot, Yields};
 use comfy_table::{
     Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Width, presets,
 };
@@ -120,7 +120,7 @@ impl Table {
     pub(super) fn render(&self, width: Option<u16>, coloured: bool) -> Rendered {
         let slots = match width {
             None => self.slots(false),
-            Some(width) => fit::fit(&self.columns(), &self.order, width),
+            Some(width) => width::fit(&self.columns(), &self.order, width),
         };
         let is_left_out = |column: &usize| slots.iter().all(|slot| slot.column != *column);
         let left_out = (0..self.header.len()).filter(is_left_out);

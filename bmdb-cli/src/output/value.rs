@@ -30,7 +30,7 @@ impl Serialize for Time {
 
 /// How far a time is from the database's `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
 pub(crate) fn relative(time: Time, now: Time) -> String {
-    bmdb_core::operate::explain::relative(time.0, now.0)
+    bmdb_core::operator::explain::relative(time.0, now.0)
 }
 
 /// An interval of whole seconds as policies write it: `1h30m`; `0s` where there is none.

@@ -1,9 +1,9 @@
 //! Running the command for a machine, and what its exit means.
 
+use super::child::Job;
 use super::events::Events;
-use super::group::Group;
-use super::job::Job;
 use super::listen::Heard;
+use super::process_group::Group;
 use super::{Run, Unset};
 use bmdb_backoff::Backoff;
 use bmdb_core::Work;

@@ -38,7 +38,7 @@ impl Events {
                 Next::Line(Line::Note(line)) => return output.note(&line),
             };
             if !output.line(&event) {
-                shutdown.begin();
+                shutdown.request();
             }
         })?;
         Ok(Self {

@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::known;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
 use crate::paging::{ListAt, Paging};
+use crate::validate;
 use crate::watch::{Watch, interval as parse_interval};
 use bmdb_backoff::Seconds;
 use bmdb_core::Reader;
@@ -78,7 +78,7 @@ impl From<HeldWork> for Held {
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        known::process(context.reader().await?, self.process.as_ref()).await?;
+        validate::process(context.reader().await?, self.process.as_ref()).await?;
         let filter = HeldFilter {
             process: self.process.clone(),
             session: self.session,

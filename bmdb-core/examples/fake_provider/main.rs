@@ -49,15 +49,15 @@ pub(crate) async fn run(url: &str) -> Result<(Summary, Summary), Error> {
     let all_done = shutdown.clone();
     tokio::spawn(async move {
         done.all_agents_answer().await;
-        all_done.begin();
+        all_done.request();
     });
 
     let options = LoopOptions::default().parallelism(4);
     let starting = Runner::new(&bmdb, AgentStart::new(provider.clone())).options(options.clone());
     let recovering = Runner::new(&bmdb, Recovery::new(provider)).options(options);
     let (started, recovered) = tokio::join!(
-        in_company(starting, &shutdown),
-        in_company(recovering, &shutdown)
+        pipelined(starting, &shutdown),
+        pipelined(recovering, &shutdown)
     );
     let (started, recovered) = (started?, recovered?);
     println!("agent start: {started}\nrecovery: {recovered}");
@@ -65,13 +65,13 @@ pub(crate) async fn run(url: &str) -> Result<(Summary, Summary), Error> {
 }
 
 /// A loop that cannot go on tells the other one to leave.
-async fn in_company<L: ControlLoop>(
+async fn pipelined<L: ControlLoop>(
     runner: Runner<L>,
     shutdown: &Shutdown,
 ) -> Result<Summary, LoopError> {
     let ran = runner.run(shutdown.clone()).await;
     if ran.is_err() {
-        shutdown.begin();
+        shutdown.request();
     }
     ran
 }

@@ -10,7 +10,7 @@ mod measured;
 mod workers;
 
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_core::{Bmdb, Claim, Config, History, SessionOptions};
+use bmdb_core::{Bmdb, Claim, Config, HistoryDetail, SessionOptions};
 use bmdb_model::{Process, Provider};
 use clap::Parser;
 use measured::Measured;
@@ -73,9 +73,9 @@ async fn main() -> Result<(), Error> {
         .pool_size(options.connections.unwrap_or(workers).max(1))
         .retention(None)
         .history(if options.fold {
-            History::Folded
+            HistoryDetail::Folded
         } else {
-            History::Full
+            HistoryDetail::Full
         });
     let bmdb = Bmdb::connect(config.clone()).await?;
     let session = Arc::new(bmdb.start_session(SessionOptions::default()).await?);

@@ -100,7 +100,7 @@ async fn timed_claim(
         match session.claim(claim).await {
             // A heartbeat was late under the load: the wait is part of what is measured.
             Err(TxError::Suspect) => {
-                session.settled().await;
+                session.wait_while_suspect().await;
             }
             claimed => break claimed?,
         }

@@ -112,7 +112,7 @@ impl Task {
 
     async fn poll(&mut self) -> Result<(), Error> {
         let claim = Claim::of(&RECOVERY).provider(&Provider::EQUINIX);
-        let delays = PollOptions::default().delays(MILLISECOND * 50, MILLISECOND * 500);
+        let delays = PollOptions::default().poll_interval(MILLISECOND * 50, MILLISECOND * 500);
         let session = self.session.clone();
         let mut poller = session
             .poller_with(&claim, delays)
@@ -167,7 +167,7 @@ impl Task {
                 WorkError::NothingToDo
                 | WorkError::Conflict { .. }
                 | WorkError::BackedOff { .. }
-                | WorkError::Held { .. },
+                | WorkError::OnHold { .. },
             ) => Ok(Vec::new()),
             Err(WorkError::SessionExpired) => Err(TxError::SessionExpired),
             Err(WorkError::CommitUnknown(error)) => Err(TxError::CommitUnknown(error)),

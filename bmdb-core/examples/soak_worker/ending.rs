@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::part::{Next, Part};
 use crate::{BACKOFF, Error};
-use bmdb_core::{EndError, Failed, Session, TxError, Work};
+use bmdb_core::{EndError, FailureRecorded, Session, TxError, Work};
 use bmdb_model::history::Outcome;
 use bmdb_model::{AgentStarted, Fence, Process};
 use bmdb_testkit::journal::{Entry, Tags};
@@ -123,7 +123,7 @@ async fn end_one(part: &Part, work: Work, way: Way, again: bool) -> Result<Next,
     let ended = match way {
         Way::Fail => work.fail(&BACKOFF, CAUSE).await.map(Some),
         Way::Cancel => work.cancel().await.map(|()| None),
-        Way::FinishUnchanged => work.finish_unchanged().await.map(|()| None),
+        Way::FinishUnchanged => work.complete().await.map(|()| None),
         Way::Finish => finish(work).await.map(|()| None),
         Way::Drop => {
             drop(work);
@@ -193,7 +193,7 @@ async fn end_together(
     for &fence in &fences {
         ask(part, fence, outcome, Tags::None)?;
     }
-    let ended: Vec<Result<Option<Failed>, EndError>> = match outcome {
+    let ended: Vec<Result<Option<FailureRecorded>, EndError>> = match outcome {
         Outcome::Finished => no_backoff(session.finish_all(works).await),
         Outcome::Canceled => no_backoff(session.cancel_all(works).await),
         _ => {
@@ -211,7 +211,7 @@ async fn end_together(
 
 fn no_backoff(
     ended: impl IntoIterator<Item = Result<(), EndError>>,
-) -> Vec<Result<Option<Failed>, EndError>> {
+) -> Vec<Result<Option<FailureRecorded>, EndError>> {
     let ended = ended.into_iter();
     ended.map(|ended| ended.map(|()| None)).collect()
 }
@@ -221,7 +221,7 @@ fn note(
     part: &Part,
     fence: Fence,
     outcome: Outcome,
-    ended: Result<Option<Failed>, EndError>,
+    ended: Result<Option<FailureRecorded>, EndError>,
 ) -> Result<(Next, Option<Work>), Error> {
     let (reason, work) = match ended {
         Ok(failed) => {

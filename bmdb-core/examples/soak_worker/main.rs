@@ -10,7 +10,7 @@ mod ending;
 mod part;
 
 use bmdb_backoff::{Backoff, Factor, Seconds};
-use bmdb_core::{Bmdb, Config, History};
+use bmdb_core::{Bmdb, Config, HistoryDetail};
 use clap::Parser;
 use part::Part;
 use std::io::Read;
@@ -83,7 +83,7 @@ async fn connect(
             options.number,
             std::process::id()
         ))
-        .history(History::Full)
+        .history(HistoryDetail::Full)
         .retention(None)
         .pool_size(8)
         .janitor_interval(Some(Duration::from_millis(500)));

@@ -5,12 +5,12 @@ use super::attempt::Attempt;
 use super::event::Event;
 use super::machine::Machine;
 use super::runner::{LoopError, Run};
-use crate::claim::Claim;
+use crate::db::retry::Delays;
 use crate::error::TxError;
-use crate::poller::Poller;
-use crate::retry::Delays;
 use crate::session::Session;
 use crate::work::Work;
+use crate::work::claim::Claim;
+use crate::work::poller::Poller;
 use std::time::Duration;
 
 /// How many machines without a verdict are kept at once; a loop that cancels more claims no others until

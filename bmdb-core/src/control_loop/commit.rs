@@ -1,7 +1,7 @@
 //! What a control loop commits together with the end of its work.
 
+use crate::db::transaction::Tx;
 use crate::error::TxError;
-use crate::transaction::Tx;
 use bmdb_model::{AgentStarted, MachineId};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;

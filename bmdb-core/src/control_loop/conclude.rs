@@ -4,11 +4,11 @@ use super::attempt::Processed;
 use super::commit::Commit;
 use super::event::Outcome;
 use super::failure::Verdict;
-use crate::end::EndError;
+use crate::db::retry::Delays;
+use crate::db::transaction::Tx;
 use crate::error::TxError;
-use crate::retry::Delays;
-use crate::transaction::Tx;
 use crate::work::Work;
+use crate::work::end::EndError;
 use bmdb_backoff::Backoff;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn finish(work: Work, commit: &Commit, backoff: &Backoff) -> (Outcome, Opt
             let write = async |tx: &mut Tx<'_>| commit.write(tx, machine).await;
             work.finish(write).await
         } else {
-            work.finish_unchanged().await
+            work.complete().await
         }
     });
     match finished.await {

@@ -1,8 +1,8 @@
 //! How a control loop runs.
 
-use super::rate::Rate;
-use crate::poller::PollOptions;
-use crate::terms::SessionOptions;
+use crate::session::options::SessionOptions;
+use crate::work::poller::PollOptions;
+use crate::work::rate_limiter::Rate;
 use std::time::Duration;
 
 /// How a [`Runner`](super::Runner) runs its loop.

@@ -49,7 +49,7 @@ impl Shutdown {
         let shutdown = Self::new();
         let told = shutdown.clone();
         tokio::spawn(async move {
-            for tell in [Self::begin, Self::hurry] {
+            for tell in [Self::request, Self::cancel_now] {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
@@ -77,26 +77,26 @@ impl Shutdown {
         let told = shutdown.clone();
         tokio::spawn(async move {
             future.await;
-            told.begin();
+            told.request();
         });
         shutdown
     }
 
     /// Nothing more is taken on; what is worked on may end, within
     /// [`LoopOptions::drain_limit`](super::LoopOptions::drain_limit).
-    pub fn begin(&self) {
+    pub fn request(&self) {
         self.drain.cancel();
     }
 
     /// What is worked on has to stop now.
-    pub fn hurry(&self) {
+    pub fn cancel_now(&self) {
         self.drain.cancel();
         self.hurry.cancel();
     }
 
     /// Whether somebody has asked for it.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub fn is_requested(&self) -> bool {
         self.drain.is_cancelled()
     }
 

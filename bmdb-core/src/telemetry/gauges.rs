@@ -1,8 +1,8 @@
 //! Gauges of what nobody is told of as it changes: looked at once a second.
 
 use super::{HEARTBEAT_AGE, Meters, POOL_IN_USE, POOL_SIZE, POOL_WAITING};
-use crate::heartbeat::Registry;
-use crate::pool::Pool;
+use crate::db::pool::Pool;
+use crate::session::heartbeat::Registry;
 use metrics::{Gauge, gauge};
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::{
     TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD, WORK_LOST,
     WORK_STARTED,
 };
-use crate::lease::{Lease, SessionState};
+use crate::session::lease::{Lease, SessionState};
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Process, SessionId};
 use metrics::{Counter, Gauge, Histogram, SharedString, counter, gauge, histogram};

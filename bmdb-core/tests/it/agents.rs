@@ -1,6 +1,6 @@
 //! Heartbeats of many agents at once: one statement, planned only where it matters, always HOT.
 
-use crate::own;
+use crate::dedicated_server;
 use crate::scenario::{Scenario, connect, counted};
 use bmdb_core::{SessionOptions, TxError};
 use bmdb_model::{AgentHeartbeat, AgentStarted, Error, MachineId};
@@ -146,7 +146,7 @@ async fn batches_in_opposite_orders_do_not_wait_for_each_other() {
 #[tokio::test]
 async fn a_batch_is_one_request_and_every_update_is_hot() {
     // In whatever database, a transaction that writes keeps old versions from being pruned in all.
-    let server = own::server(Profile::Fast).await;
+    let server = dedicated_server::server(Profile::Fast).await;
     let s = Scenario::on(TestDb::on(&server).await.unwrap()).await;
     let fleet = s.fleet(5000).await;
     let (proxy, bmdb, session) = counted(&s.db).await;

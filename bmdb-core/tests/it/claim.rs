@@ -114,7 +114,7 @@ async fn draining_takes_on_nothing_new_and_waits_for_what_is_in_progress() {
             matches!(refused, SessionError::Transaction(TxError::Draining)),
             "{refused:?}"
         );
-        work.finish_unchanged().await.unwrap();
+        work.complete().await.unwrap();
     };
     let (drained, ()) = tokio::join!(drained, ended);
     assert!(drained.unwrap(), "every work ended by itself");
@@ -136,6 +136,6 @@ async fn draining_gives_back_what_does_not_end_in_time() {
         ["Canceled"]
     );
     assert_eq!(s.rows("SELECT session_id FROM sessions").await, [""; 0]);
-    let late = work.finish_unchanged().await.unwrap_err();
+    let late = work.complete().await.unwrap_err();
     assert!(matches!(late.reason(), TxError::SessionExpired), "{late:?}");
 }

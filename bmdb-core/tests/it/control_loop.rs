@@ -1,7 +1,7 @@
 //! The runner of control loops: what becomes of machines, sessions and the database's patience.
 
+mod drain;
 mod ends;
-mod leaving;
 mod limits;
 mod lost;
 
@@ -130,7 +130,7 @@ impl Running {
     }
 
     async fn leave(self) -> Summary {
-        self.shutdown.begin();
+        self.shutdown.request();
         self.ended().await
     }
 

@@ -166,7 +166,7 @@ async fn draining_that_is_dropped_while_it_waits_can_be_taken_up_again() {
     let refused = s.session.claim(&Claim::of(&START)).await.unwrap_err();
     assert!(matches!(refused, TxError::Draining), "{refused:?}");
     assert_eq!(s.session.state(), SessionState::Live);
-    work.finish_unchanged().await.unwrap();
+    work.complete().await.unwrap();
     assert!(s.bmdb.drain(AGES).await.unwrap());
     assert_eq!(s.rows("SELECT session_id FROM sessions").await, [""; 0]);
 }

@@ -175,10 +175,10 @@ async fn a_finish_that_changes_no_tag_leaves_a_machine_that_is_still_wanted() {
     s.provided("a").await;
     let first = s.claim_one().await;
     let fence = first.fence();
-    first.finish_unchanged().await.unwrap();
+    first.complete().await.unwrap();
     let second = s.claim_one().await;
     assert!(second.fence() > fence);
-    second.finish_unchanged().await.unwrap();
+    second.complete().await.unwrap();
     assert_eq!(s.rows(OUTCOMES).await, ["ShepherdAgentStart|Finished|"; 2]);
 }
 

@@ -1,9 +1,11 @@
 //! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names
 //! both go on.
 
-use crate::own;
+use crate::dedicated_server;
 use crate::scenario::RETRY;
-use bmdb_core::{Bmdb, Claim, Config, EndError, History, Session, SessionOptions, TxError, Work};
+use bmdb_core::{
+    Bmdb, Claim, Config, EndError, HistoryDetail, Session, SessionOptions, TxError, Work,
+};
 use bmdb_model::history::Outcome;
 use bmdb_model::{AgentStarted, Failure, Fence, MachineId, Process, Provided, Provider};
 use bmdb_testkit::audit::{End, Rules, audit};
@@ -25,7 +27,7 @@ struct Pair {
 
 impl Pair {
     async fn boot() -> Self {
-        let primary = own::server(Profile::Durable).await;
+        let primary = dedicated_server::server(Profile::Durable).await;
         let db = TestDb::on(&primary).await.unwrap();
         let standby = primary.standby(Replication::Synchronous).unwrap();
         Self {
@@ -38,7 +40,7 @@ impl Pair {
     async fn connect(&self) -> Bmdb {
         let config = Config::new(self.db.url_with(&[&self.standby]))
             .component("failover")
-            .history(History::Full)
+            .history(HistoryDetail::Full)
             .retention(None);
         Bmdb::connect(config).await.unwrap()
     }
@@ -162,7 +164,7 @@ async fn end_all(works: Vec<Work>, log: &Log) {
                 work.fail(&RETRY, "no answer").await.map(drop),
             ),
             1 => (Outcome::Canceled, work.cancel().await),
-            _ => (Outcome::Finished, work.finish_unchanged().await),
+            _ => (Outcome::Finished, work.complete().await),
         };
         log.end(claim, outcome, ended);
     }
@@ -192,7 +194,7 @@ async fn what_workers_were_told_survives_a_fail_over_and_nothing_is_held_twice()
         worker.await.unwrap();
     }
     for bmdb in components {
-        bmdb.free_lost_work().await.unwrap();
+        bmdb.reclaim_expired().await.unwrap();
         bmdb.drain(Duration::from_secs(5)).await.unwrap();
     }
     let held = pair.on_standby("SELECT count(*)::text FROM work").await;

@@ -1,8 +1,8 @@
 //! Faults: connections that are cut, killed or silent, and futures that are dropped midway.
 
-#[cfg(feature = "fleet")]
-mod chores;
 mod claims;
+#[cfg(feature = "fleet")]
+mod cleanup;
 #[cfg(feature = "fleet")]
 mod crash;
 mod doubt;

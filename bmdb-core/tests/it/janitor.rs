@@ -1,10 +1,10 @@
 //! The janitor as a whole: its turns, what it announces, and how soon lost work comes back.
 
+mod dry_run;
 mod killed;
-mod losses;
-mod preview;
+mod maintenance;
+mod reclaim;
 mod turns;
-mod upkeep;
 
 use crate::scenario::Scenario;
 use bmdb_core::{Bmdb, Config, Retention};

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// Waits that no test lives to see the end of.
 fn patient() -> PollOptions {
-    PollOptions::default().delays(24 * HOUR, 24 * HOUR)
+    PollOptions::default().poll_interval(24 * HOUR, 24 * HOUR)
 }
 
 fn equinix() -> Claim {

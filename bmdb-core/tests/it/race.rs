@@ -2,14 +2,14 @@
 //! acts. Every check that finds nothing wrong is run once where something is wrong.
 
 mod claim;
-mod company;
 mod control;
+mod end_batcher;
 mod gate;
 mod history;
 mod janitor;
 mod lane;
 mod order;
 mod planner;
-mod rearm;
+mod replan_on_claim;
 mod retrieval;
 mod zombie;

@@ -15,7 +15,7 @@ impl Scenario {
     /// The session dies, and the janitor finds it.
     async fn die(&self, session: &Session) {
         self.db.expire(session.id()).await.unwrap();
-        let losses = self.bmdb.free_lost_work().await.unwrap();
+        let losses = self.bmdb.reclaim_expired().await.unwrap();
         assert_eq!(losses.sessions, [session.id()]);
     }
 }
@@ -146,7 +146,7 @@ async fn a_sessions_older_work_does_not_end_its_newer_one() {
         .rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
         .await;
     assert_eq!(held, [newer.fence().to_string()]);
-    newer.finish_unchanged().await.unwrap();
+    newer.complete().await.unwrap();
 }
 
 // All machines of a rack that failed together came back together, for ever. A policy's jitter now

@@ -33,7 +33,7 @@ async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let cancelling = round_trips(&fleet, async || one().await.cancel().await.unwrap());
     assert_eq!(cancelling.await, 2, "a claim and a cancellation");
     let finishing = round_trips(&fleet, async || {
-        one().await.finish_unchanged().await.unwrap();
+        one().await.complete().await.unwrap();
     });
     assert_eq!(finishing.await, 2, "a claim and a finish");
 }

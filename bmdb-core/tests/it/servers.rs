@@ -1,6 +1,6 @@
 //! URLs of several servers: which one is taken, and what is said when none will do.
 
-use crate::own;
+use crate::dedicated_server;
 use crate::wait::until;
 use bmdb_core::{Bmdb, Config, ConnectError, SessionOptions, SessionState};
 use bmdb_testkit::{Profile, Replication, Server, TestDb};
@@ -28,7 +28,7 @@ async fn connect(url: &str) -> Result<Bmdb, ConnectError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_server_is_found_whatever_comes_first() {
-    let primary = own::server(Profile::Durable).await;
+    let primary = dedicated_server::server(Profile::Durable).await;
     let db = TestDb::on(&primary).await.unwrap();
     let standby = primary.standby(Replication::Synchronous).unwrap();
     let hosts = [folder(&primary), folder(&standby)];

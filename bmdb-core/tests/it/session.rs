@@ -96,7 +96,7 @@ async fn closing_an_expired_session_says_so() {
     let s = Scenario::new().await;
     let session = s.another_session().await;
     s.db.expire(session.id()).await.unwrap();
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     let refused = session.close().await;
     assert!(
         matches!(refused, Err(TxError::SessionExpired)),

@@ -99,7 +99,7 @@ fn each_work_is_counted_once_by_how_it_ended() {
         assert_eq!(works.len(), 7);
         let mut next = || works.pop().unwrap();
         next().finish(async |_| Ok(())).await.unwrap();
-        next().finish_unchanged().await.unwrap();
+        next().complete().await.unwrap();
         next().fail(&RETRY, "no answer").await.unwrap();
         next().cancel().await.unwrap();
         for ended in s.session.cancel_all([next()]).await {
@@ -111,7 +111,7 @@ fn each_work_is_counted_once_by_how_it_ended() {
             "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL",
         );
         s.db.expire(s.session.id()).await.unwrap();
-        s.bmdb.free_lost_work().await.unwrap();
+        s.bmdb.reclaim_expired().await.unwrap();
         assert_eq!(s.rows(machine).await, ["0"]);
         left.fail(&RETRY, "too late").await.unwrap_err();
         let taken = recorded.take();

@@ -8,7 +8,7 @@ mod modes;
 
 pub(crate) use authority::{Authority, Identity};
 
-use crate::own::installed;
+use crate::dedicated_server::installed;
 use bmdb_core::{Bmdb, Config, ConnectError};
 use bmdb_testkit::{Installation, Profile, Server, Tcp, TestDb};
 use std::fs;

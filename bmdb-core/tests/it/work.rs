@@ -36,7 +36,7 @@ async fn a_machine_on_hold_is_not_worked_on_until_it_is_released() {
     let machine = s.provided("a").await;
     s.hold(machine).await;
     match work_on(&s.session, &ACCESS, machine).await {
-        Err(WorkError::Held { machine: held }) => assert_eq!(held, machine),
+        Err(WorkError::OnHold { machine: held }) => assert_eq!(held, machine),
         other => panic!("{other:?}"),
     }
     s.session
@@ -103,7 +103,7 @@ async fn without_a_claimable_candidate_the_first_ones_reason_is_told() {
         .await
         .unwrap();
     let first_held = work_on_any(&s.session, &[on_hold, taken]).await;
-    assert!(matches!(first_held, Err(WorkError::Held { machine }) if machine == on_hold));
+    assert!(matches!(first_held, Err(WorkError::OnHold { machine }) if machine == on_hold));
     let first_taken = work_on_any(&s.session, &[taken, on_hold]).await;
     assert!(matches!(first_taken, Err(WorkError::Conflict { machine }) if machine == taken));
     work.cancel().await.unwrap();

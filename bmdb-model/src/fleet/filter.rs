@@ -1,8 +1,8 @@
 //! What a list of the fleet is narrowed to.
 
 use super::state::ItemState;
+use crate::custom_tags::TagTable;
 use crate::error::storable_non_empty;
-use crate::reflect::TagTable;
 use crate::{Error, IdPrefix, MachineId, Process, Provider};
 
 /// Which machines are listed: those for which all of it holds.
@@ -10,7 +10,7 @@ use crate::{Error, IdPrefix, MachineId, Process, Provider};
 pub struct Filter<'a> {
     /// They come from this provider.
     pub provider: Option<Provider>,
-    /// They have this tag; see [`crate::reflect::tables`].
+    /// They have this tag; see [`crate::custom_tags::tables`].
     pub tag: Option<&'a TagTable>,
     /// This process is in this state on them.
     pub state: Option<(Process, ItemState)>,

@@ -32,7 +32,7 @@ impl Planned<'_> {
         }
         match (listed, planned) {
             // Ready at once keeps an item's place in the queue.
-            (When::AtOnce, planned) => !planned.has_come(now),
+            (When::Now, planned) => !planned.has_come(now),
             // Heartbeats move the deadline and are not planned: too early is as it should be.
             (When::At(listed), When::At(planned)) if self.is_time_driven => planned > listed,
             (listed, planned) => listed != planned,

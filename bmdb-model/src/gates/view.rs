@@ -1,6 +1,6 @@
 //! Asking a workflow's view about one machine: as it is, and as if it had another tag.
 
-use super::reflect::{self, Relation};
+use super::custom_tags::{self, Relation};
 use super::{Effect, Said, TagState, View, When};
 use crate::{Error, MachineId, Provider, connection, plan};
 use chrono::{DateTime, Utc};
@@ -55,7 +55,7 @@ pub(super) async fn find_effects(
     view: &str,
     tags: &mut [TagState],
 ) -> Result<(), Error> {
-    let relations = reflect::relations(conn, view).await?;
+    let relations = custom_tags::relations(conn, view).await?;
     // The definitions name what is not on the search path with its schema, and that cannot be replaced.
     if relations.iter().any(|relation| !relation.is_visible) {
         return Ok(());

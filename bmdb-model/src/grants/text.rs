@@ -1,6 +1,6 @@
 //! The statements that set up roles and privileges.
 
-use super::found::{Kind, Object, Place, Writes};
+use super::existing_grants::{Kind, Object, Place, Writes};
 use super::{COMPONENT, OWNER, VIEWER};
 
 pub(super) fn create_role(role: &str) -> String {

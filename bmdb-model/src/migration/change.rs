@@ -1,7 +1,7 @@
 //! Applying and reverting migrations: one migrator at a time, and none for whom the fleet has to wait.
 
-use super::holder::of_advisory;
-use super::rights::{self, Acting};
+use super::lock_holder::of_advisory;
+use super::privileges::{self, Acting};
 use super::{MIGRATIONS, MigrationError, check_not_too_old, has_all, known, newest_known};
 use crate::error::lost_for_a_lock;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
@@ -252,12 +252,12 @@ pub(super) async fn with_harness<T: Send + 'static>(
     limits: Limits,
     run: impl FnOnce(&mut Harness) -> Result<T, Stopped> + Send + 'static,
 ) -> Result<T, MigrationError> {
-    rights::look_up_safely(&mut conn).await?;
+    privileges::look_up_safely(&mut conn).await?;
     set_up(&mut conn).await?;
     take_turn(&mut conn, limits.turn).await?;
     set_lock_timeout(&mut conn, limits.lock).await?;
     check_not_too_old(&mut conn).await?;
-    let acting = rights::act(&mut conn).await?;
+    let acting = privileges::act(&mut conn).await?;
     let (result, mut conn) = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -276,7 +276,7 @@ pub(super) async fn with_harness<T: Send + 'static>(
     .and_then(|done| done)
     .map_err(MigrationError::Failed)?;
     if acting == Acting::Owner {
-        rights::restrict(&mut conn).await?;
+        privileges::restrict(&mut conn).await?;
     }
     let unlocked = advisory(&mut conn, "SELECT pg_advisory_unlock($1)").await;
     match result {

@@ -1,6 +1,6 @@
 //! Claiming work items, from the queue or one by one.
 
-use super::head::{Head, at_the_head, at_the_head_of_any};
+use super::head::{QueueHead, at_the_head, at_the_head_of_any};
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
@@ -51,7 +51,7 @@ pub struct Batch {
     /// When the last of them in the queue was ready: the floor for the next claim.
     pub latest: Option<DateTime<Utc>>,
     /// What was first in the queue, from the floor on, before anything was claimed.
-    pub head: Head,
+    pub head: QueueHead,
 }
 
 type ClaimColumns = (
@@ -124,7 +124,7 @@ pub async fn claim(
 /// As [`claim`], passing over whatever is ready before `floor`, without looking at it.
 ///
 /// A hint for the one who has just claimed up to there: what long-running readers keep from being
-/// vacuumed gathers at the queue's head, and every claim would step over all of it. Look without a
+/// vacuumed gathers at the queue's head, and every claim would step over all of it. PendingTasks without a
 /// floor now and then, for items appear below it as well: cancelled, committed late, moved back.
 ///
 /// # Errors
@@ -184,7 +184,7 @@ pub async fn claim_above(
     Ok(lives.then_some(Batch {
         claimed,
         latest,
-        head: Head::from_millis(head),
+        head: QueueHead::from_millis(head),
     }))
 }
 

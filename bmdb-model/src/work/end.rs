@@ -1,7 +1,7 @@
 //! Ending attempts, and finding out how one ended.
 
 use super::Attempt;
-use super::cause::recorded_cause;
+use super::failure_text::recorded_cause;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
 use crate::statement::statement;
@@ -264,7 +264,7 @@ statement! {
 
 /// What became of an attempt whose end's answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum AttemptState {
     /// It is still held: the end did not happen.
     Held,
     /// It ended, as the history says.
@@ -278,7 +278,7 @@ pub enum Fate {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Fate, Error> {
+pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<AttemptState, Error> {
     let held: Option<i32> = HeldStill {
         machine: attempt.machine,
         process: &attempt.process,
@@ -289,7 +289,7 @@ pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Fat
     .await
     .optional()?;
     if held.is_some() {
-        return Ok(Fate::Held);
+        return Ok(AttemptState::Held);
     }
     let ended: Option<Outcome> = work_attempt::table
         .filter(work_attempt::machine_id.eq(attempt.machine))
@@ -301,8 +301,11 @@ pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Fat
         .await
         .optional()?;
     let Some(outcome) = ended else {
-        return Ok(Fate::Unknown);
+        return Ok(AttemptState::Unknown);
     };
     let until = crate::backoff::of(conn, attempt.machine, &attempt.process).await?;
-    Ok(Fate::Ended(outcome, until.map(|backoff| backoff.until)))
+    Ok(AttemptState::Ended(
+        outcome,
+        until.map(|backoff| backoff.until),
+    ))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What is first in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Head {
+pub enum QueueHead {
     /// Nothing: no idle machine needs the process.
     #[default]
     Empty,
@@ -15,7 +15,7 @@ pub enum Head {
     DueIn(Duration),
 }
 
-impl Head {
+impl QueueHead {
     pub(super) fn from_millis(due_in: Option<i64>) -> Self {
         match due_in.map(u64::try_from) {
             None => Self::Empty,

@@ -34,7 +34,7 @@ async fn a_machine_that_is_due_has_all_gates_open() {
     let machine = s.provided("a").await;
     let why = s.why(machine, &START).await;
     assert!(why.are_open() && why.has_item && !why.is_stale, "{why:#?}");
-    assert_eq!(why.eligible.view, View::Lists(When::AtOnce));
+    assert_eq!(why.eligible.view, View::Lists(When::Now));
     assert!(matches!(why.ready.due, Some(When::At(time)) if time <= why.at));
     assert_eq!((why.holder, why.last), (None, None));
     let nowhere = gates::one(&mut s.conn, MachineId::random(), &START).await;

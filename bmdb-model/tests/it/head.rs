@@ -1,28 +1,28 @@
 //! The head of a queue, as a poll in vain tells of it.
 
 use crate::scenario::{RECOVERY, START, Scenario};
-use bmdb_model::work::{self, Head};
+use bmdb_model::work::{self, QueueHead};
 use bmdb_model::{Process, Provider};
 use std::time::Duration;
 
 impl Scenario {
     /// The head of the queue, told alike by a claim of nothing and by the look that only reads.
-    async fn head(&mut self, process: &Process, provider: Option<&Provider>) -> Head {
+    async fn head(&mut self, process: &Process, provider: Option<&Provider>) -> QueueHead {
         let (conn, session) = (&mut self.conn, self.session);
         let claim = work::claim_above(conn, process, provider, None, session, 0).await;
         let of_claim = claim.unwrap().expect("the session lives").head;
-        let seen = work::seemingly_due(conn, process, provider, session).await;
+        let seen = work::possibly_due(conn, process, provider, session).await;
         let of_look = seen.unwrap().expect("the session lives");
         match (of_claim, of_look) {
-            (Head::DueIn(first), Head::DueIn(second)) => assert!(second <= first),
+            (QueueHead::DueIn(first), QueueHead::DueIn(second)) => assert!(second <= first),
             _ => assert_eq!(of_claim, of_look),
         }
         of_look
     }
 
     /// The head of each kind of queue: Equinix's, Lumen's, everybody's.
-    async fn heads(&mut self, process: &Process) -> [Head; 3] {
-        let mut heads = [Head::Empty; 3];
+    async fn heads(&mut self, process: &Process) -> [QueueHead; 3] {
+        let mut heads = [QueueHead::Empty; 3];
         let providers = [Some(&Provider::EQUINIX), Some(&Provider::LUMEN), None];
         for (head, provider) in heads.iter_mut().zip(providers) {
             *head = self.head(process, provider).await;
@@ -31,18 +31,21 @@ impl Scenario {
     }
 }
 
-fn is_in(head: Head, seconds: u64) -> bool {
+fn is_in(head: QueueHead, seconds: u64) -> bool {
     let slack = Duration::from_secs(10);
-    matches!(head, Head::DueIn(time)
+    matches!(head, QueueHead::DueIn(time)
         if time <= Duration::from_secs(seconds) && time + slack > Duration::from_secs(seconds))
 }
 
 #[tokio::test]
 async fn a_poll_in_vain_tells_when_the_next_machine_of_its_queue_is_due() {
     let mut s = Scenario::new().await;
-    assert_eq!(s.heads(&START).await, [Head::Empty; 3]);
+    assert_eq!(s.heads(&START).await, [QueueHead::Empty; 3]);
     let first = s.provided("a").await;
-    assert_eq!(s.heads(&START).await, [Head::Due, Head::Empty, Head::Due]);
+    assert_eq!(
+        s.heads(&START).await,
+        [QueueHead::Due, QueueHead::Empty, QueueHead::Due]
+    );
     let lumen = s.db.machine().provided(&Provider::LUMEN, "a").planned();
     let second = lumen.create().await.unwrap();
     for (machine, seconds) in [(first, 500), (second, 300)] {
@@ -56,7 +59,7 @@ async fn a_poll_in_vain_tells_when_the_next_machine_of_its_queue_is_due() {
     assert!(is_in(equinix, 500), "{equinix:?}");
     assert!(is_in(lumen, 300), "{lumen:?}");
     assert!(is_in(any, 300), "{any:?}");
-    assert_eq!(s.heads(&RECOVERY).await, [Head::Empty; 3]);
+    assert_eq!(s.heads(&RECOVERY).await, [QueueHead::Empty; 3]);
 }
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn the_earliest_of_all_providers_is_found_also_among_machines_of_none() {
         .await
         .unwrap();
     }
-    assert_eq!(s.head(&any, None).await, Head::Empty);
+    assert_eq!(s.head(&any, None).await, QueueHead::Empty);
 }
 
 #[tokio::test]
@@ -91,13 +94,17 @@ async fn a_machine_that_is_never_due_is_looked_for_again_after_a_day() {
     s.provided("a").await;
     let day = Duration::from_secs(86_400);
     for (at, head) in [
-        ("infinity", Head::DueIn(day)),
-        ("294000-01-01", Head::DueIn(day)),
-        ("-infinity", Head::Due),
+        ("infinity", QueueHead::DueIn(day)),
+        ("294000-01-01", QueueHead::DueIn(day)),
+        ("-infinity", QueueHead::Due),
     ] {
         let plan = format!("UPDATE work_item SET plan_at = '{at}'");
         s.db.execute(&plan).await.unwrap();
-        assert_eq!(s.heads(&START).await, [head, Head::Empty, head], "{at}");
+        assert_eq!(
+            s.heads(&START).await,
+            [head, QueueHead::Empty, head],
+            "{at}"
+        );
     }
 }
 
@@ -112,5 +119,5 @@ async fn what_is_below_the_floor_or_held_is_not_the_head() {
         assert_eq!(above.unwrap().unwrap(), work::Batch::default());
     }
     s.claim_one(&START).await;
-    assert_eq!(s.heads(&START).await, [Head::Empty; 3]);
+    assert_eq!(s.heads(&START).await, [QueueHead::Empty; 3]);
 }

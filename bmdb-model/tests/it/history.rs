@@ -2,7 +2,7 @@
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::history::{self, Event, Outcome, Retention, Trimmed};
-use bmdb_model::work::{self, Attempt, FailedAttempt, Fate};
+use bmdb_model::work::{self, Attempt, AttemptState, FailedAttempt};
 use bmdb_model::{MachineId, Process};
 
 /// The rows of the log, with fences counted from the first one.
@@ -32,7 +32,7 @@ impl Scenario {
         attempt
     }
 
-    async fn fate(&mut self, attempt: &Attempt) -> Fate {
+    async fn fate(&mut self, attempt: &Attempt) -> AttemptState {
         work::fate(&mut self.conn, attempt).await.unwrap()
     }
 
@@ -141,13 +141,16 @@ async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
     for attempt in &attempts {
         let fate = s.fate(attempt).await;
         assert!(
-            matches!(fate, Fate::Ended(Outcome::Failed, Some(_))),
+            matches!(fate, AttemptState::Ended(Outcome::Failed, Some(_))),
             "{fate:?}"
         );
     }
-    assert_eq!(s.fate(&held).await, Fate::Held);
+    assert_eq!(s.fate(&held).await, AttemptState::Held);
     s.finish(&held).await;
-    assert_eq!(s.fate(&held).await, Fate::Ended(Outcome::Finished, None));
+    assert_eq!(
+        s.fate(&held).await,
+        AttemptState::Ended(Outcome::Finished, None)
+    );
 }
 
 #[tokio::test]
@@ -159,9 +162,9 @@ async fn the_fate_is_unknown_without_a_trace_and_not_taken_from_another_process(
         process: ACCESS,
         ..attempt.clone()
     };
-    assert_eq!(s.fate(&others).await, Fate::Unknown);
+    assert_eq!(s.fate(&others).await, AttemptState::Unknown);
     s.db.execute("DELETE FROM work_attempt").await.unwrap();
-    assert_eq!(s.fate(&attempt).await, Fate::Unknown);
+    assert_eq!(s.fate(&attempt).await, AttemptState::Unknown);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Migrators that die in the middle, with their server or alone, and migrators that meet.
 
-use crate::frozen::versions;
 use crate::migrations::contents;
+use crate::schema_snapshots::versions;
 use bmdb_model::migration::{revert_last, run_pending, run_up_to};
 use bmdb_testkit::{Lookup, Places, Profile, Server, Template, TestDb};
 use futures_util::future::join_all;

@@ -6,8 +6,8 @@ mod endless;
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::backoff::{self, Which};
+use bmdb_model::custom_tags::{self, TagTable};
 use bmdb_model::fleet::{self, Cursor, Filter, FleetPage, ItemState, PageError, Prefix};
-use bmdb_model::reflect::{self, TagTable};
 use bmdb_model::{MachineId, Provider, connection, counts, work};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
@@ -188,7 +188,7 @@ async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
 async fn filters_narrow_each_other() {
     let mut s = Scenario::new().await;
     s.db.execute(MIXED).await.unwrap();
-    let tables = reflect::tables(&mut s.conn).await.unwrap();
+    let tables = custom_tags::tables(&mut s.conn).await.unwrap();
     let hold = tables
         .iter()
         .find(|table| table.name == "machine_hold")

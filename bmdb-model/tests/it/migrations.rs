@@ -1,6 +1,6 @@
 //! Migrating: there and back, twice, and by several at once.
 
-use crate::frozen::versions;
+use crate::schema_snapshots::versions;
 use bmdb_model::migration::{
     self, MigrationError, newest_known, revert_last, revert_these, run_pending, run_up_to,
 };

@@ -1,7 +1,7 @@
 //! Components of the previous release, which know no period, go on writing beside this one.
 
-use crate::frozen::versions;
 use crate::scenario::{START, Scenario};
+use crate::schema_snapshots::versions;
 use bmdb_model::backoff;
 use bmdb_model::migration::run_pending;
 use bmdb_model::work::{self, Claimed};

@@ -198,7 +198,7 @@ async fn the_fleet_is_planned_in_chunks_that_leave_out_what_others_have_locked()
         []
     );
 
-    plan::machines(&mut s.conn, &first).await.unwrap();
+    plan::replan(&mut s.conn, &first).await.unwrap();
     let mut repaired = s
         .rows("SELECT machine_id FROM work_item WHERE eligible")
         .await;
@@ -209,6 +209,6 @@ async fn the_fleet_is_planned_in_chunks_that_leave_out_what_others_have_locked()
 #[tokio::test]
 async fn planning_nothing_is_fine() {
     let mut s = Scenario::new().await;
-    plan::machines(&mut s.conn, &[]).await.unwrap();
+    plan::replan(&mut s.conn, &[]).await.unwrap();
     assert_eq!(s.claim(&Process::from_static("Unheard-of")).await, []);
 }

@@ -30,7 +30,7 @@ impl Scenario {
         }
         let machine = self.rows("SELECT machine_id FROM machines LIMIT 1").await;
         let machine = machine[0].parse().unwrap();
-        plan::machines(&mut self.conn, &[machine]).await.unwrap();
+        plan::replan(&mut self.conn, &[machine]).await.unwrap();
         let attempt = self.claim_machine(machine, &ACCESS).await;
         self.cancel(&attempt).await;
         let attempt = self.claim_machine(machine, &ACCESS).await;

@@ -67,7 +67,7 @@ impl Scenario {
         let written = async {
             machine::touch(conn, &[machine]).await?;
             let value = write(conn).await?;
-            plan::machines(conn, &[machine]).await?;
+            plan::replan(conn, &[machine]).await?;
             Ok(value)
         }
         .await;

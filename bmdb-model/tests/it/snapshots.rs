@@ -66,7 +66,7 @@ impl Scenario {
         self.db.execute(&insert).await.unwrap();
         let ids = self.rows("SELECT machine_id FROM machines").await;
         let ids: Vec<MachineId> = ids.iter().map(|id| id.parse().unwrap()).collect();
-        plan::machines(&mut self.conn, &ids).await.unwrap();
+        plan::replan(&mut self.conn, &ids).await.unwrap();
         self.db.execute("VACUUM ANALYZE").await.unwrap();
     }
 
@@ -95,9 +95,9 @@ async fn the_texts_of_the_claims() {
 async fn the_texts_that_are_put_together_from_workflows() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    plan::machines(&mut s.conn, &[machine]).await.unwrap();
+    plan::replan(&mut s.conn, &[machine]).await.unwrap();
     check("plan", &s.text("listed AS").await);
-    plan::machines_notifying(&mut s.conn, &[machine], Notify::Listeners)
+    plan::replan_notifying(&mut s.conn, &[machine], Notify::Listeners)
         .await
         .unwrap();
     check("plan_notifying", &s.text("pg_notify").await);

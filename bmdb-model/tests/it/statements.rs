@@ -1,18 +1,18 @@
 //! Every statement runs, and every one that runs often is prepared once per connection.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
+use bmdb_model::attempt_counts::{self, Count};
 use bmdb_model::backoff::Which;
 use bmdb_model::connection::{self, Access, Isolation};
 use bmdb_model::fleet::{Filter, ItemState, Prefix};
 use bmdb_model::history::{self, Event, Retention};
+use bmdb_model::maintenance::{Progress, Task};
 use bmdb_model::notify::Notify;
 use bmdb_model::operator::{NewAction, Scope, Verb};
-use bmdb_model::tally::{self, Count};
-use bmdb_model::upkeep::{Progress, Task};
 use bmdb_model::work::{HeldFilter, LongestFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, fleet, gates, loss,
-    machine, operator, overview, plan, process, provided, reflect, retrieval, session, upkeep,
+    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, custom_tags, fleet, gates,
+    machine, maintenance, operator, overview, plan, process, provided, reclaim, retrieval, session,
     work,
 };
 use uuid::Uuid;
@@ -26,7 +26,7 @@ impl Scenario {
             .await
             .unwrap();
         assert!(session::fence_check(&mut self.conn, session).await.unwrap());
-        assert!(session::lives(&mut self.conn, session).await.unwrap());
+        assert!(session::is_alive(&mut self.conn, session).await.unwrap());
 
         let claimed = work::claim(&mut self.conn, &START, equinix, session, 1)
             .await
@@ -124,11 +124,13 @@ impl Scenario {
         let conn = &mut self.conn;
         connection::now(conn).await.unwrap();
         fleet::providers(conn).await.unwrap();
-        let tables = reflect::tables(conn).await.unwrap();
+        let tables = custom_tags::tables(conn).await.unwrap();
         let (isolation, access) = (Isolation::RepeatableRead, Access::ReadOnly);
         connection::begin(conn, isolation, access).await.unwrap();
-        reflect::tags(conn, machine, &tables).await.unwrap();
-        reflect::present(conn, &[machine], &tables).await.unwrap();
+        custom_tags::tags(conn, machine, &tables).await.unwrap();
+        custom_tags::present(conn, &[machine], &tables)
+            .await
+            .unwrap();
         let due = Filter {
             state: Some((START, ItemState::Due)),
             ..Filter::default()
@@ -158,7 +160,7 @@ impl Scenario {
         agent::authenticate(conn, machine, b"key").await.unwrap();
         agent::unset(conn, machine).await.unwrap();
         for notify in [Notify::Nobody, Notify::Listeners] {
-            plan::machines_notifying(conn, &[machine], notify)
+            plan::replan_notifying(conn, &[machine], notify)
                 .await
                 .unwrap();
         }
@@ -172,7 +174,7 @@ impl Scenario {
     async fn rearm(&mut self, machine: MachineId) {
         let (conn, session) = (&mut self.conn, self.session);
         for provider in [Some(&Provider::EQUINIX), None] {
-            work::seemingly_due(conn, &RECOVERY, provider, session)
+            work::possibly_due(conn, &RECOVERY, provider, session)
                 .await
                 .unwrap();
             work::lock_due(conn, &RECOVERY, provider, 1).await.unwrap();
@@ -190,13 +192,15 @@ impl Scenario {
 
     async fn keep_up(&mut self) {
         let (conn, task) = (&mut self.conn, Task::Plan);
-        upkeep::look(conn, &[task]).await.unwrap();
-        upkeep::move_on(conn, task, Progress::default(), 0, None)
+        maintenance::look(conn, &[task]).await.unwrap();
+        maintenance::advance(conn, task, Progress::default(), 0, None)
             .await
             .unwrap();
-        upkeep::take(conn, task).await.unwrap().unwrap();
-        upkeep::postpone(conn, task, 0, "no reason").await.unwrap();
-        upkeep::of(conn, &[task]).await.unwrap();
+        maintenance::take(conn, task).await.unwrap().unwrap();
+        maintenance::postpone(conn, task, 0, "no reason")
+            .await
+            .unwrap();
+        maintenance::of(conn, &[task]).await.unwrap();
         let count = Count {
             process: START,
             event: Event::Started,
@@ -204,12 +208,12 @@ impl Scenario {
             waits: 1,
             waited_ms: 250,
         };
-        tally::add(conn, Uuid::from_u128(1), &[count])
+        attempt_counts::add(conn, Uuid::from_u128(1), &[count])
             .await
             .unwrap();
-        tally::surplus(conn, 10).await.unwrap();
-        tally::trim(conn, 10).await.unwrap();
-        tally::last_minutes(conn, 60).await.unwrap();
+        attempt_counts::surplus(conn, 10).await.unwrap();
+        attempt_counts::trim(conn, 10).await.unwrap();
+        attempt_counts::last_minutes(conn, 60).await.unwrap();
         session::expired(conn).await.unwrap();
     }
 
@@ -222,9 +226,9 @@ impl Scenario {
             .unwrap();
         self.db.expire(session).await.unwrap();
         let expired = session::lock_expired(conn, 1).await.unwrap();
-        loss::items(conn, &expired).await.unwrap();
-        let items = loss::lock_items(conn, &expired, 1).await.unwrap();
-        loss::expire(conn, &[(items[0].clone(), 1)], &expired)
+        reclaim::items(conn, &expired).await.unwrap();
+        let items = reclaim::lock_items(conn, &expired, 1).await.unwrap();
+        reclaim::expire(conn, &[(items[0].clone(), 1)], &expired)
             .await
             .unwrap();
         session::keep(conn, &expired).await.unwrap();

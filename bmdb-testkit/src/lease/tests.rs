@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use super::{Lease, is_supervised};
-use crate::account::Account;
+use crate::os_user::Account;
 use crate::sweep;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;

@@ -1,6 +1,6 @@
 //! The faults of a proxy, and how one direction of a connection waits for its turn under them.
 
-use super::door::Life;
+use super::listener::Life;
 use std::io;
 use std::num::NonZeroU64;
 use std::time::Duration;

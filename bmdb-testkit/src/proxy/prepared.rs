@@ -1,6 +1,6 @@
 //! Which statements a client has prepared, and which of them it runs.
 
-use super::trap::find;
+use super::breakpoint::find;
 use super::wire::{self, Messages, two_strings};
 use std::collections::HashMap;
 use std::sync::Arc;

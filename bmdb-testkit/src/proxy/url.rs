@@ -1,6 +1,6 @@
 //! The URL under which a proxy shows the database of its server.
 
-use super::door::{Door, Place};
+use super::listener::{Door, Place};
 use super::target::Target;
 use crate::socket::PORT;
 use crate::url::encoded;

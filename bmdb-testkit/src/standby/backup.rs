@@ -5,8 +5,8 @@
 use super::session::Session;
 use super::{MAKING, name_of};
 use crate::TestkitError;
-use crate::account::Account;
-use crate::booted::Booted;
+use crate::os_user::Account;
+use crate::running::Booted;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;

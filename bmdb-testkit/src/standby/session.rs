@@ -1,8 +1,8 @@
 //! A connection for those who block.
 
 use crate::TestkitError;
-use crate::keeper::connect;
 use crate::limit::limit;
+use crate::supervisor::connect;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, SimpleQueryMessage};
 

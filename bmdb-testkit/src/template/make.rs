@@ -3,8 +3,8 @@
 use super::{Level, Template, step};
 use crate::TestkitError;
 use crate::installation::OLDEST_MAJOR;
-use crate::keeper::{Admin, Keeper};
 use crate::limit::{limit, within_limit};
+use crate::supervisor::{Admin, Keeper};
 use crate::url::with_database;
 use std::panic::resume_unwind;
 use std::thread;

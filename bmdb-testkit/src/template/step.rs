@@ -2,8 +2,8 @@
 
 use super::{Seeder, Source, Step};
 use crate::TestkitError;
-use crate::keeper::connect;
 use crate::role;
+use crate::supervisor::connect;
 use bmdb_model::migration;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;

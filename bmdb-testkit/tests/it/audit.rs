@@ -342,6 +342,9 @@ async fn folded_history_and_jitter_are_refused() -> Result {
         .execute("UPDATE work_attempt SET repeats = 3")
         .await?;
     let refused = audit(log.db.url(), &Rules::new(RETRY)).await.unwrap_err();
-    assert!(refused.to_string().contains("History::Full"), "{refused}");
+    assert!(
+        refused.to_string().contains("HistoryDetail::Full"),
+        "{refused}"
+    );
     Ok(())
 }

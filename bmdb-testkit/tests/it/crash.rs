@@ -1,6 +1,6 @@
 //! Servers that are killed: what survives, and that they come back.
 
-use crate::{Result, child, own};
+use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Profile, Server, TestDb};
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::{env, fs, thread};
 
 #[tokio::test]
 async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else() -> Result {
-    let server = own::server(Profile::Durable).await?;
+    let server = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&server).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
     db.execute("INSERT INTO notes VALUES (1)").await?;
@@ -30,7 +30,7 @@ async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else
 
 #[tokio::test]
 async fn a_fast_server_restarts_as_well_and_serves_new_databases() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let db = TestDb::on(&server).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
     for _ in 0..3 {
@@ -44,7 +44,7 @@ async fn a_fast_server_restarts_as_well_and_serves_new_databases() -> Result {
 
 #[tokio::test]
 async fn a_killed_server_restarts_at_once_whatever_its_processes_are_doing() -> Result {
-    let server = own::server(Profile::Durable).await?;
+    let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let url = server.url().to_owned();
     let mut busy = Vec::new();
@@ -88,7 +88,7 @@ async fn a_killed_server_restarts_at_once_whatever_its_processes_are_doing() -> 
 
 #[test]
 fn a_dead_server_cannot_be_killed_nor_a_running_one_restarted() -> Result {
-    let server = own::boot(Profile::Fast)?;
+    let server = dedicated_server::boot(Profile::Fast)?;
     let error = server.restart().unwrap_err().to_string();
     assert_eq!(error, "restarting the server failed: it runs");
     server.kill9()?;
@@ -101,7 +101,7 @@ fn a_dead_server_cannot_be_killed_nor_a_running_one_restarted() -> Result {
 
 #[test]
 fn a_server_that_others_use_is_neither_killed_nor_restarted() -> Result {
-    let server = own::boot(Profile::Fast)?;
+    let server = dedicated_server::boot(Profile::Fast)?;
     let named = Server::running(server.url())?;
     for error in [named.kill9(), named.restart()] {
         let error = error.unwrap_err().to_string();
@@ -116,7 +116,7 @@ fn a_server_that_others_use_is_neither_killed_nor_restarted() -> Result {
 #[test]
 fn a_server_that_has_ended_by_itself_says_so() -> Result {
     for signal in ["-QUIT", "-KILL"] {
-        let server = own::boot(Profile::Fast)?;
+        let server = dedicated_server::boot(Profile::Fast)?;
         end(&server, signal)?;
         wait_until_gone(server.folder().ok_or("not booted")?)?;
         for error in [server.kill9(), server.restart(), server.kill9()] {
@@ -125,7 +125,7 @@ fn a_server_that_has_ended_by_itself_says_so() -> Result {
         }
 
         // In the moment when it ends it may be killed just in time.
-        let server = own::boot(Profile::Fast)?;
+        let server = dedicated_server::boot(Profile::Fast)?;
         end(&server, signal)?;
         match (server.kill9(), server.restart()) {
             (Ok(()), Ok(())) => server.kill9()?,
@@ -143,7 +143,7 @@ fn a_server_that_has_ended_by_itself_says_so() -> Result {
 #[test]
 fn a_killed_server_leaves_no_folder_and_no_process() -> Result {
     for profile in [Profile::Fast, Profile::Durable] {
-        let server = own::boot(profile)?;
+        let server = dedicated_server::boot(profile)?;
         let folder = server.folder().ok_or("not booted")?.to_owned();
         server.kill9()?;
         assert!(folder.join("data").exists());
@@ -157,7 +157,7 @@ fn a_killed_server_leaves_no_folder_and_no_process() -> Result {
 #[test]
 fn what_is_left_of_a_killed_server_goes_with_the_next_boot() -> Result {
     if let Ok(by) = env::var(child::VARIABLE) {
-        let server = own::boot(Profile::Durable)?;
+        let server = dedicated_server::boot(Profile::Durable)?;
         server.kill9()?;
         let folder = server.folder().ok_or("not booted")?;
         child::say("folder", &folder.display().to_string());
@@ -168,11 +168,11 @@ fn what_is_left_of_a_killed_server_goes_with_the_next_boot() -> Result {
     let folder = child::hear(&mut process, "folder")?;
     let folder = Path::new(&folder);
     // It may come back as long as its owner lives.
-    let _other = own::boot(Profile::Durable)?;
+    let _other = dedicated_server::boot(Profile::Durable)?;
     assert!(folder.exists());
     process.kill()?;
     process.wait()?;
-    let _next = own::boot(Profile::Durable)?;
+    let _next = dedicated_server::boot(Profile::Durable)?;
     assert!(!folder.exists());
     Ok(())
 }
@@ -250,7 +250,7 @@ fn processes_in(folder: &Path) -> Result<Vec<String>> {
 
 #[tokio::test]
 async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result {
-    let server = own::server(Profile::Durable).await?;
+    let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let db = TestDb::on(&server).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
@@ -273,7 +273,7 @@ async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result
 
 #[tokio::test]
 async fn the_data_of_a_server_that_ends_by_itself_stays_where_that_is_asked_for() -> Result {
-    let server = own::server(Profile::Durable).await?;
+    let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     server.keep_data()?;
     let db = TestDb::on(&server).await?;

@@ -1,6 +1,6 @@
 //! A database per test: what it holds, and what becomes of it.
 
-use crate::{Result, own};
+use crate::{Result, dedicated_server};
 use bmdb_model::migration;
 use bmdb_testkit::{Profile, Server, TestDb};
 use std::fs;
@@ -51,7 +51,7 @@ async fn a_database_at_a_version_has_the_migrations_up_to_it() -> Result {
 
 #[tokio::test]
 async fn a_database_costs_one_statement_and_a_processs_first_one_two_more() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let first = TestDb::on(&server).await?;
     // Told apart from what the keeper does in the pauses: that is over by then.
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -133,7 +133,7 @@ async fn connections_and_requests_are_counted() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_sent_in_company_is_one_round_trip() -> Result {
+async fn what_is_sent_pipelined_is_one_round_trip() -> Result {
     let db = TestDb::new().await?;
     for by in EITHER {
         let proxy = by.proxy(db.url()).await?;

@@ -1,7 +1,7 @@
 //! Servers: they boot, they stop, and they never outlive their owner.
 
 use crate::folder::Folder;
-use crate::{Result, child, own};
+use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Installation, Profile, Server, TestDb};
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::{env, fs, thread};
 
 #[test]
 fn a_stopped_server_leaves_no_process_and_no_folder() -> Result {
-    let server = own::boot(Profile::Fast)?;
+    let server = dedicated_server::boot(Profile::Fast)?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let pid = pid(&server)?;
     assert!(runs(&pid));
@@ -23,7 +23,7 @@ fn a_stopped_server_leaves_no_process_and_no_folder() -> Result {
 #[test]
 fn a_server_goes_with_its_owner_by_whatever_death() -> Result {
     if let Ok(by) = env::var(child::VARIABLE) {
-        let server = own::boot(Profile::Fast)?;
+        let server = dedicated_server::boot(Profile::Fast)?;
         let folder = server.folder().ok_or("not booted")?;
         child::say("server", &format!("{} {}", pid(&server)?, folder.display()));
         // Aborting and exiting run no destructors, and neither does SIGKILL.
@@ -57,7 +57,7 @@ fn a_server_that_cannot_boot_says_why() -> Result {
         return Ok(());
     }
     let folder = Folder::new()?;
-    let real = own::installed()?.bin().display().to_string();
+    let real = dedicated_server::installed()?.bin().display().to_string();
     let script = |text: &str| format!("#!/bin/sh\n{}\n", text.replace("REAL", &real));
     folder.program("initdb", &script("exec REAL/initdb \"$@\""))?;
     folder.program(
@@ -77,7 +77,7 @@ fn a_server_that_cannot_boot_says_why() -> Result {
 
 #[tokio::test]
 async fn a_durable_server_keeps_the_defaults() -> Result {
-    let server = own::server(Profile::Durable).await?;
+    let server = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&server).await?;
     let settings = "SELECT current_setting('fsync'), current_setting('synchronous_commit'),
                            current_setting('full_page_writes'), current_setting('autovacuum')";
@@ -87,7 +87,7 @@ async fn a_durable_server_keeps_the_defaults() -> Result {
 
 #[tokio::test]
 async fn a_fast_server_has_english_messages_and_no_network() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let db = TestDb::on(&server).await?;
     let settings = "SELECT current_setting('lc_messages'), current_setting('listen_addresses'),
                            current_setting('fsync'), current_setting('max_connections')";

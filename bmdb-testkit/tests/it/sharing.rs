@@ -1,6 +1,6 @@
 //! One server, several processes: templates are made once, databases go when nobody needs them.
 
-use crate::{Result, child, own};
+use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Profile, Server, TestDb};
 use std::env;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ async fn the_database_of_a_failed_test_is_kept_and_its_psql_line_printed() -> Re
         child::say("name", db.name());
         panic!("as a failing test does");
     }
-    let server = own::boot(Profile::Fast)?;
+    let server = dedicated_server::boot(Profile::Fast)?;
     let test = "sharing::the_database_of_a_failed_test_is_kept_and_its_psql_line_printed";
     let mut process = child::child_on(&server, test, "panic")?;
     let name = child::hear(&mut process, "name")?;
@@ -46,7 +46,7 @@ async fn databases_of_dead_processes_are_swept_and_those_of_living_ones_are_not(
         child::say("name", db.name());
         child::die(&by);
     }
-    let server = own::boot(Profile::Fast)?;
+    let server = dedicated_server::boot(Profile::Fast)?;
     let test = "sharing::databases_of_dead_processes_are_swept_and_those_of_living_ones_are_not";
     let mut dead = child::child_on(&server, test, "SIGKILL")?;
     let mut living = child::child_on(&server, test, "SIGKILL")?;
@@ -99,7 +99,7 @@ async fn a_dropped_database_goes_in_the_background() -> Result {
 
 #[tokio::test]
 async fn a_template_without_the_mark_of_completeness_is_made_anew() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let before = TestDb::on(&server).await?;
     let templates =
         "SELECT oid FROM pg_database WHERE datname ~ '^bmdb_template_' AND datistemplate";

@@ -1,7 +1,7 @@
 //! Standbys: what is on them, what they refuse, and that they take over.
 
 use crate::crash::{connect, eventually, wait_for_processes};
-use crate::{Result, own};
+use crate::{Result, dedicated_server};
 use bmdb_testkit::{Profile, Replication, Server, TestDb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_primary_with_a_synchronous_standby_has_acknowledged_survives_a_fail_over() -> Result
 {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
     let standby = primary.standby(Replication::Synchronous)?;
@@ -47,7 +47,7 @@ async fn what_a_primary_with_a_synchronous_standby_has_acknowledged_survives_a_f
 
 #[tokio::test]
 async fn a_url_with_the_standby_finds_whichever_accepts_writes() -> Result {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     let standby = primary.standby(Replication::Asynchronous)?;
     let url = db.url_with(&[&standby]);
@@ -67,7 +67,7 @@ async fn a_url_with_the_standby_finds_whichever_accepts_writes() -> Result {
 
 #[tokio::test]
 async fn a_standby_is_read_from_and_not_written_to_until_it_is_promoted() -> Result {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     db.execute("CREATE TABLE notes (n int); INSERT INTO notes VALUES (1)")
         .await?;
@@ -92,7 +92,7 @@ async fn a_standby_is_read_from_and_not_written_to_until_it_is_promoted() -> Res
 
 #[tokio::test]
 async fn commits_wait_for_every_synchronous_standby() -> Result {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
     let first = primary.standby(Replication::Synchronous)?;
@@ -110,7 +110,7 @@ async fn commits_wait_for_every_synchronous_standby() -> Result {
 
 #[tokio::test]
 async fn a_standby_that_was_away_catches_up() -> Result {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     let standby = primary.standby(Replication::Asynchronous)?;
     standby.kill9()?;
@@ -132,7 +132,7 @@ async fn a_standby_that_was_away_catches_up() -> Result {
 
 #[tokio::test]
 async fn a_promoted_standby_has_standbys_and_databases_of_its_own() -> Result {
-    let primary = own::server(Profile::Durable).await?;
+    let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     db.execute("CREATE TABLE notes (n int)").await?;
     let standby = Arc::new(primary.standby(Replication::Synchronous)?);
@@ -157,13 +157,13 @@ async fn a_promoted_standby_has_standbys_and_databases_of_its_own() -> Result {
 
 #[test]
 fn what_cannot_have_a_standby_says_what_to_do() -> Result {
-    let fast = own::boot(Profile::Fast)?;
+    let fast = dedicated_server::boot(Profile::Fast)?;
     let error = fast.standby(Replication::Asynchronous).unwrap_err();
     assert!(error.to_string().contains("Profile::Durable"), "{error}");
     let error = fast.promote().unwrap_err();
     assert!(error.to_string().contains("Server::standby"), "{error}");
 
-    let primary = own::boot(Profile::Durable)?;
+    let primary = dedicated_server::boot(Profile::Durable)?;
     let named = Server::running(primary.url())?;
     for error in [
         named.standby(Replication::Asynchronous).unwrap_err(),
@@ -180,7 +180,7 @@ fn what_cannot_have_a_standby_says_what_to_do() -> Result {
 #[test]
 fn a_primary_and_its_standby_leave_no_process_and_no_folder() -> Result {
     for primary_goes_first in [true, false] {
-        let primary = own::boot(Profile::Durable)?;
+        let primary = dedicated_server::boot(Profile::Durable)?;
         let standby = primary.standby(Replication::Synchronous)?;
         let folder_of = |server: &Server| server.folder().map(ToOwned::to_owned);
         let folders = [folder_of(&primary), folder_of(&standby)];

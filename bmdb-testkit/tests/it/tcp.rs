@@ -1,6 +1,6 @@
 //! Servers that are reached over TCP.
 
-use crate::{Result, own};
+use crate::{Result, dedicated_server};
 use bmdb_testkit::{Profile, Server, Tcp, TestDb};
 use std::sync::Arc;
 use tokio_postgres::{Config, NoTls};
@@ -13,7 +13,7 @@ fn over_tcp(server: &Server, db: &TestDb) -> Result<Config> {
 }
 
 async fn boot(tcp: Tcp) -> Result<Arc<Server>> {
-    let installation = own::installed()?;
+    let installation = dedicated_server::installed()?;
     let boot = move || Server::boot_tcp(&installation, Profile::Fast, &tcp);
     Ok(Arc::new(tokio::task::spawn_blocking(boot).await??))
 }
@@ -37,14 +37,14 @@ async fn the_rules_say_who_comes_in_over_tcp() -> Result {
     let refused = over_tcp(&server, &db)?.connect(NoTls).await.err();
     let refused = refused.ok_or("it let us in")?;
     assert_eq!(refused.code().map(|code| code.code()), Some("28000"));
-    assert_eq!(own::boot(Profile::Fast)?.port(), None);
+    assert_eq!(dedicated_server::boot(Profile::Fast)?.port(), None);
     Ok(())
 }
 
 #[test]
 fn a_certificate_that_is_none_is_told_in_the_servers_words() -> Result {
     let tcp = Tcp::new().tls("no certificate", "no key");
-    let error = Server::boot_tcp(&own::installed()?, Profile::Fast, &tcp);
+    let error = Server::boot_tcp(&dedicated_server::installed()?, Profile::Fast, &tcp);
     let error = error.err().ok_or("it booted")?.to_string();
     // Those that package registries have cannot encrypt at all.
     let told = ["server.crt", "SSL is not supported"].map(|told| error.contains(told));

@@ -3,7 +3,7 @@
 mod failures;
 
 use crate::folder::Folder;
-use crate::{Result, own};
+use crate::{Result, dedicated_server};
 use bmdb_testkit::{Profile, Server, Template, TestDb};
 use diesel_migrations::FileBasedMigrations;
 use std::fs;
@@ -123,7 +123,7 @@ async fn an_edited_statement_makes_another_template() -> Result {
 
 #[tokio::test]
 async fn a_seed_runs_once_for_each_version_on_a_server() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
     // The last is known to a process that never saw it made.
     for (version, seen, expected) in [
@@ -141,7 +141,7 @@ async fn a_seed_runs_once_for_each_version_on_a_server() -> Result {
 
 #[tokio::test]
 async fn a_seed_that_many_processes_want_at_once_runs_once() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
     let template = counting("v1", &runs);
     let (a, b, c, d) = (
@@ -163,7 +163,7 @@ async fn a_seed_that_many_processes_want_at_once_runs_once() -> Result {
 
 #[tokio::test]
 async fn a_seed_whose_connection_closes_late_is_waited_for() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let template = Template::empty().seed(
         "v1",
         async |url: String| -> Result<(), tokio_postgres::Error> {

@@ -7,16 +7,16 @@ mod tags;
 
 use super::{Page, Section};
 use crate::app::{App, Moment, TagTables};
-use crate::asked::Asked;
 use crate::component::{id, time};
-use crate::problem::Problem;
+use crate::error::Problem;
+use crate::request::Asked;
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
+use bmdb_model::custom_tags::{self, Tag};
 use bmdb_model::gates::Gates;
 use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
 use bmdb_model::hold::Hold;
 use bmdb_model::machine::{self, Machine};
-use bmdb_model::reflect::{self, Tag};
 use bmdb_model::{MachineId, Provided, hold, provided};
 use maud::{Markup, html};
 
@@ -111,7 +111,7 @@ async fn present_of(
     let gates = bmdb_model::gates::of(conn, machine.id).await?;
     Ok(Present {
         hold: hold::of(conn, machine.id).await?,
-        tags: reflect::tags(conn, machine.id, &tables).await?,
+        tags: custom_tags::tags(conn, machine.id, &tables).await?,
         tables,
         failures: backoffs::failures(conn, machine.id, &gates).await?,
         gates,

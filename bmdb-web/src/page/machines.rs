@@ -5,14 +5,14 @@ mod summary;
 
 use super::{Page, Section};
 use crate::app::{App, TagTables};
-use crate::asked::{Asked, Parameters};
 use crate::component::{empty, filter, pager, state, tag};
+use crate::error::Problem;
 use crate::link::with_query;
-use crate::problem::Problem;
+use crate::request::{Asked, Parameters};
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::fleet::{self, Cursor, FleetMachine, FleetPage, ItemState, PageError, Prefix};
-use bmdb_model::{MachineId, Process, Provider, process, reflect};
+use bmdb_model::{MachineId, Process, Provider, custom_tags, process};
 use maud::{Markup, html};
 
 /// How many machines a page has.
@@ -108,7 +108,7 @@ async fn facts(
         }
     };
     let machines = fleet::details(conn, &page.machines).await?;
-    let tags = reflect::present(conn, &page.machines, &tables).await?;
+    let tags = custom_tags::present(conn, &page.machines, &tables).await?;
     let defined = process::all(conn).await?;
     Ok(Ok(Facts {
         providers: fleet::providers(conn).await?,

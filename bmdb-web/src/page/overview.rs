@@ -3,17 +3,17 @@
 mod attempts;
 
 use super::work::milliseconds;
-use super::{Page, Section, acts};
+use super::{Page, Section, audit_log};
 use crate::app::{App, Moment};
-use crate::asked::Asked;
 use crate::component::badge::{Tone, badge};
 use crate::component::{cause, id, table::Table, time};
+use crate::error::Problem;
 use crate::link::{Links, with_query};
-use crate::problem::Problem;
+use crate::request::Asked;
 use crate::sample::Latest;
+use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::overview::{self, HeldSummary, OldestDue, SessionSummary};
-use bmdb_model::tally::{self, Minute};
 use bmdb_model::work::{self, HeldFilter, HeldWork, PoisonedWork, STUCK_AFTER};
 use bmdb_model::{Page as Listed, work::HeldKey, work::PoisonedKey};
 use maud::{Markup, html};
@@ -46,7 +46,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     };
     let read = app.read(async |conn| {
         Ok(Facts {
-            minutes: tally::last_minutes(conn, MINUTES).await?,
+            minutes: attempt_counts::last_minutes(conn, MINUTES).await?,
             held: overview::held(conn).await?,
             oldest: overview::oldest_due(conn).await?,
             stuck: work::held(conn, &stuck, None, COUNTED).await?,
@@ -92,7 +92,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
             @if facts.actions.is_empty() {
                 p.muted { "Nobody has done anything by hand yet. What people do with " code { "bmdb" } " is listed here, with who and why." }
             } @else {
-                (acts::table(links, moment, "What was done by hand, the last first", &facts.actions))
+                (audit_log::table(links, moment, "What was done by hand, the last first", &facts.actions))
             }
         }
     };

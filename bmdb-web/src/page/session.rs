@@ -1,12 +1,12 @@
 //! A session: what it holds, what it did, and what was done to it by hand.
 
 use super::sessions::{holds, state};
-use super::{Page, Section, acts, work as held};
+use super::{Page, Section, audit_log, work as held};
 use crate::app::{App, Moment};
-use crate::asked::Asked;
 use crate::component::{id, pager, time};
+use crate::error::Problem;
 use crate::link::{Links, with_query};
-use crate::problem::Problem;
+use crate::request::Asked;
 use bmdb_model::history::{self, PastAttempt, SessionPastKey};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::session::{self, ListedSession};
@@ -14,7 +14,7 @@ use bmdb_model::work::{self, LongHeld, LongestFilter, LongestKey};
 use bmdb_model::{Page as Listed, SessionId};
 use maud::{Markup, html};
 
-/// How many held items, past attempts and acts are shown.
+/// How many held items, past attempts and audit_log are shown.
 const MOST: i64 = 50;
 
 /// What is shown of a session.
@@ -28,7 +28,7 @@ struct Facts {
 struct Present {
     session: Option<ListedSession>,
     held: Listed<LongHeld, LongestKey>,
-    acts: Listed<Action, operator::ActionKey>,
+    audit_log: Listed<Action, operator::ActionKey>,
 }
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
@@ -43,7 +43,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
             None => Some(Present {
                 session: session::find(conn, id).await?,
                 held: work::longest_held(conn, &filter, None, MOST).await?.page,
-                acts: operator::page(conn, Scope::Session(id), None, MOST).await?,
+                audit_log: operator::page(conn, Scope::Session(id), None, MOST).await?,
             }),
             Some(_) => None,
         };
@@ -66,7 +66,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         @if let Some(known) = &facts.present {
             section {
                 h2 { "Done to it by hand" }
-                (by_hand(links, moment, &known.acts))
+                (by_hand(links, moment, &known.audit_log))
             }
         }
     };
@@ -156,13 +156,17 @@ fn ended(id: SessionId, is_known: bool) -> Markup {
     }
 }
 
-fn by_hand(links: &Links, moment: Moment, acts: &Listed<Action, operator::ActionKey>) -> Markup {
+fn by_hand(
+    links: &Links,
+    moment: Moment,
+    audit_log: &Listed<Action, operator::ActionKey>,
+) -> Markup {
     html! {
-        @if acts.rows.is_empty() {
+        @if audit_log.rows.is_empty() {
             p.muted { "Nothing was." }
         } @else {
-            (acts::table(links, moment, "What was done to the session by hand", &acts.rows))
-            @if acts.next.is_some() { p.muted { "And more: the last " (MOST) " are shown." } }
+            (audit_log::table(links, moment, "What was done to the session by hand", &audit_log.rows))
+            @if audit_log.next.is_some() { p.muted { "And more: the last " (MOST) " are shown." } }
         }
     }
 }
@@ -181,7 +185,7 @@ fn past(
     });
     html! {
         @if !did.rows.is_empty() {
-            (acts::attempts(links, moment, "Attempts that the session ended, the last claimed first", &did.rows))
+            (audit_log::attempts(links, moment, "Attempts that the session ended, the last claimed first", &did.rows))
             p.muted {
                 "Failures in a row with the same cause and interval are one line, of the session that \
                  failed last."

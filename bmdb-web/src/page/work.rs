@@ -2,11 +2,11 @@
 
 use super::{Page, Section};
 use crate::app::{App, Moment};
-use crate::asked::Asked;
 use crate::component::badge::{Tone, badge};
 use crate::component::{empty, filter, id, pager, table::Table, time};
+use crate::error::Problem;
 use crate::link::{Links, with_query};
-use crate::problem::Problem;
+use crate::request::Asked;
 use bmdb_model::work::{self, LongHeld, Longest, LongestFilter, LongestKey, STUCK_AFTER};
 use bmdb_model::{Process, process};
 use chrono::TimeDelta;

@@ -68,7 +68,7 @@ async fn plan_all(db: &TestDb) -> Result<(), TestkitError> {
         connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
         let machines = machine::page(conn, None, i64::from(MACHINES)).await?;
         machine::touch(conn, &machines).await?;
-        plan::machines(conn, &machines).await?;
+        plan::replan(conn, &machines).await?;
         connection::commit(conn).await
     };
     let planned = planned(&mut conn).await;

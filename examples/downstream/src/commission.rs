@@ -47,7 +47,7 @@ pub async fn step(
             WorkError::NothingToDo
             | WorkError::Conflict { .. }
             | WorkError::BackedOff { .. }
-            | WorkError::Held { .. },
+            | WorkError::OnHold { .. },
         ) => return Ok(Step::Idle),
         Err(error) => return Err(error.into()),
     };

@@ -27,7 +27,7 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 pub async fn migrate(url: &str) -> Result<(), Error> {
     let bmdb = Bmdb::connect(Config::new(url).component("racks-migrate")).await?;
     bmdb.migrate().await?;
-    let applied = bmdb.migrate_further(MIGRATIONS).await?;
+    let applied = bmdb.migrate_with_source(MIGRATIONS).await?;
 
     // A definition is checked before anybody plans by it, and then the whole fleet is planned, those
     // machines included that are being written just now: more than a row that a migration inserts

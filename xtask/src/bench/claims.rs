@@ -2,13 +2,13 @@
 //! same statements.
 
 mod backoff;
+mod baseline;
 mod batches;
 mod buffers;
 mod costs;
 mod counters;
 mod cycles;
 mod fleet;
-mod floor;
 mod growth;
 mod latency;
 mod load;
@@ -18,9 +18,9 @@ use super::report::Report;
 use super::{heartbeats, machine};
 use crate::server::{Network, provide};
 use crate::shell::{Done, Failure, block_on, root};
+use baseline::Floor;
 use bmdb_testkit::{Installation, Lookup, Places, Profile, Server, TestDb};
 use costs::Costs;
-use floor::Floor;
 use load::{Built, Load};
 use std::path::PathBuf;
 use std::sync::Arc;

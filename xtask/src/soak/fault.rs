@@ -1,6 +1,6 @@
 //! The kinds of faults: their names, how long each lasts, and which of them take turns.
 
-use super::dice::Dice;
+use super::rng::Dice;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use std::fmt;

@@ -2,9 +2,9 @@
 
 use super::Args;
 use super::check::{Facts, Invariant, Verdict};
+use super::events::{Happened, Stall, longest_stall, micros, tally};
 use super::fault::Kind;
-use super::happened::{Happened, Stall, longest_stall, micros, tally};
-use super::legal::unaccounted;
+use super::invariants::unaccounted;
 use super::memory::Memory;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Which fault comes when: drawn from the seed, and from nothing else.
 
-use super::dice::Dice;
 use super::fault::{Kind, Track};
+use super::rng::Dice;
 use std::time::Duration;
 
 /// Before the first fault.

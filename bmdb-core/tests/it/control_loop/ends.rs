@@ -173,7 +173,7 @@ async fn a_hold_keeps_every_process_from_the_machine() {
     s.advance(2).await;
     let refused = work_on(&s.session, &Process::SHEPHERD_ACCESS, machine).await;
     assert!(
-        matches!(refused, Err(WorkError::Held { .. })),
+        matches!(refused, Err(WorkError::OnHold { .. })),
         "{refused:?}"
     );
     let again = Does::new(|_, _| Box::pin(async { Ok(Commit::unchanged()) }));
@@ -195,7 +195,7 @@ async fn a_failure_and_its_hold_are_recorded_both_or_neither() {
     assert!(matches!(error.reason(), TxError::SessionExpired), "{error}");
     assert_eq!(s.rows("SELECT count(*) FROM machine_hold").await, ["0"]);
     assert_eq!(s.rows("SELECT count(*) FROM work_attempt").await, ["0"]);
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     s.advance(3600).await;
     // A hold that is refused takes the failure with it.
     let session = s.another_session().await;

@@ -101,7 +101,7 @@ async fn round_trips_of_an_idle_loop(db: &TestDb, burst: u32) -> u64 {
     let bmdb = Bmdb::connect(config).await.unwrap();
     let rate: Rate = format!("1/m,burst={burst}").parse().unwrap();
     let quick = PollOptions::default()
-        .delays(Duration::from_millis(1), Duration::from_millis(1))
+        .poll_interval(Duration::from_millis(1), Duration::from_millis(1))
         .listen(false);
     let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
     let options = options().rate(Some(rate)).poll(quick).session(quiet);

@@ -42,7 +42,7 @@ async fn who_works_under_a_lost_session_is_told_and_the_loop_goes_on_under_anoth
     s.db.expire(first).await.unwrap();
     let told = tokio::time::timeout(Duration::from_secs(5), told.acquire()).await;
     drop(told.expect("it is not told").unwrap());
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     // Machines of a lost session rest for a while.
     s.advance(60).await;
     until(&s.db, "EXISTS (SELECT FROM machine_agent_started)").await;

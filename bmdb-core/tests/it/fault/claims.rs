@@ -75,7 +75,7 @@ async fn what_is_known_stays_held_when_another_claims_answer_is_lost() {
     let held = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
     let fence = known.fence().to_string();
     assert_eq!(p.s.db.rows(held).await.unwrap(), [fence]);
-    known.finish_unchanged().await.unwrap();
+    known.complete().await.unwrap();
 }
 
 #[tokio::test]

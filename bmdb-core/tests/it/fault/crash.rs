@@ -1,9 +1,9 @@
 //! A server that is killed while works end: after its restart each has come to one end.
 
 use super::ends::{End, held};
-use crate::own;
+use crate::dedicated_server;
 use crate::scenario::Scenario;
-use bmdb_core::{Bmdb, Claim, Config, History, SessionOptions, TxError};
+use bmdb_core::{Bmdb, Claim, Config, HistoryDetail, SessionOptions, TxError};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Profile, Server, TestDb};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
     let db = TestDb::on(server).await.unwrap();
     let mut config = Config::new(db.url())
         .component("test")
-        .history(History::Full);
+        .history(HistoryDetail::Full);
     config.janitor_interval = None;
     config.retry_for = LONG;
     let bmdb = Bmdb::connect(config).await.unwrap();
@@ -30,7 +30,7 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
-    let server = own::server(Profile::Durable).await;
+    let server = dedicated_server::server(Profile::Durable).await;
     let s = scenario(&server).await;
     s.import(WORKS as usize).await;
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);

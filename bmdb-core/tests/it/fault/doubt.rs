@@ -82,7 +82,7 @@ async fn an_end_in_doubt_that_cannot_be_settled_says_so_and_gives_the_work_back(
             );
             let work = work.expect("it may still be held");
             p.proxy.heal().unwrap();
-            match (work.finish_unchanged().await, loss) {
+            match (work.complete().await, loss) {
                 (Ok(()), Loss::Request | Loss::Connection) => {
                     check_ended_once(&p.s.db, "Finished").await;
                 }
@@ -125,7 +125,7 @@ async fn an_end_in_doubt_whose_session_has_expired_says_that() {
             let p = Proxied::new().await;
             let work = p.work().await;
             p.s.db.expire(p.session.id()).await.unwrap();
-            p.s.bmdb.free_lost_work().await.unwrap();
+            p.s.bmdb.reclaim_expired().await.unwrap();
             p.proxy.lose(loss, end.needle());
             let (reason, work) = end.of(work).await.unwrap_err().into_parts();
             assert!(p.proxy.has_lost());
@@ -190,7 +190,7 @@ async fn a_batch_of_cancellations_that_is_lost_takes_effect_once() {
 }
 
 #[tokio::test]
-async fn ends_in_company_that_are_lost_take_effect_once() {
+async fn ends_pipelined_that_are_lost_take_effect_once() {
     for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
         check_company(end.outcome(), async |_, works| {
             join_all(works.into_iter().map(|work| end.of(work))).await

@@ -74,7 +74,7 @@ impl End {
     pub(super) async fn of(self, work: Work) -> Result<(), EndError> {
         match self {
             Self::Finish => finish(work).await,
-            Self::FinishUnchanged => work.finish_unchanged().await,
+            Self::FinishUnchanged => work.complete().await,
             Self::Fail => work.fail(&RETRY, "test").await.map(drop),
             Self::FailAndHold => work.fail_and_hold(&RETRY, "test").await.map(drop),
             Self::Cancel => work.cancel().await,

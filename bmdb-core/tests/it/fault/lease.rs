@@ -87,7 +87,7 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
     let outlived =
         format!("(SELECT ({deadline}) > timestamptz '{before}' + interval '1200 milliseconds')");
     until(&s.db, &outlived).await;
-    assert_eq!(session.settled().await, SessionState::Live);
+    assert_eq!(session.wait_while_suspect().await, SessionState::Live);
     session.close().await.unwrap();
 }
 
@@ -155,7 +155,7 @@ async fn a_suspect_session_takes_on_nothing_new_and_ends_what_it_holds() {
     assert_eq!(p.session.state(), SessionState::Suspect);
 
     operator.batch_execute("ROLLBACK").await.unwrap();
-    let settled = tokio::time::timeout(SOON, p.session.settled()).await;
+    let settled = tokio::time::timeout(SOON, p.session.wait_while_suspect()).await;
     assert_eq!(settled.unwrap(), SessionState::Live);
     // The poller has only waited.
     let polled = tokio::time::timeout(SOON, poller.next(9)).await;
@@ -169,9 +169,9 @@ async fn a_silence_that_ends_before_the_lease_leaves_the_session_as_it_was() {
     p.proxy.black_hole();
     p.is(SessionState::Suspect).await;
     p.proxy.heal().unwrap();
-    let settled = tokio::time::timeout(SOON, p.session.settled()).await;
+    let settled = tokio::time::timeout(SOON, p.session.wait_while_suspect()).await;
     assert_eq!(settled.unwrap(), SessionState::Live);
-    p.work.finish_unchanged().await.unwrap();
+    p.work.complete().await.unwrap();
     assert_eq!(p.session.claim(&Claim::of(&START)).await.unwrap().len(), 1);
 }
 
@@ -202,7 +202,7 @@ async fn a_session_is_lost_in_time_when_the_database_falls_silent() {
     );
     until(&s.db, &expired).await;
     assert_eq!(session.state(), SessionState::Lost, "nor later");
-    let losses = s.bmdb.free_lost_work().await.unwrap();
+    let losses = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(losses.attempts.len(), 1);
     assert_eq!(losses.attempts[0].fence, work.fence());
 }

@@ -72,7 +72,7 @@ impl Silenced {
                     WHERE datname = current_database() AND application_name = 'silenced'";
         self.s.db.execute(gone).await.unwrap();
         self.s.db.expire(self.session.id()).await.unwrap();
-        self.s.bmdb.free_lost_work().await.unwrap();
+        self.s.bmdb.reclaim_expired().await.unwrap();
         assert_eq!(self.s.rows("SELECT * FROM work").await, [""; 0]);
     }
 }
@@ -209,7 +209,7 @@ async fn a_cancellation_ends_with_its_session_in_doubt() {
 
 #[tokio::test]
 async fn a_finish_without_closure_ends_with_its_session_in_doubt() {
-    check_end(Work::finish_unchanged).await;
+    check_end(Work::complete).await;
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_finish_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn ends_in_company_end_with_their_session() {
+async fn ends_pipelined_end_with_their_session() {
     let p = Silenced::new().await;
     let work = p.work().await;
     let start = Claim::of(&START).limit(9);
@@ -307,9 +307,9 @@ async fn what_needs_no_session_is_given_up_when_the_server_would_have_given_it_u
     tokio::join!(
         check_given_up(async |p| p.bmdb.history_of(p.machine).await),
         check_given_up(async |p| p.bmdb.replan().await),
-        check_given_up(async |p| p.bmdb.free_lost_work().await),
+        check_given_up(async |p| p.bmdb.reclaim_expired().await),
         check_given_up(async |p| p.bmdb.janitor_turn().await),
-        check_given_up(async |p| p.bmdb.preview_janitor_turn().await),
+        check_given_up(async |p| p.bmdb.janitor_dry_run().await),
         check_given_up(async |p| p.bmdb.trim_history(retention).await),
         check_given_up(async |p| p.bmdb.define_process(definition).await),
         check_given_up(async |p| {

@@ -110,7 +110,7 @@ async fn measure(s: &Scenario, machine: MachineId) -> Measured {
     );
     let times = s.rows(&times).await.remove(0);
     let times: Vec<i64> = times.split('|').map(|time| time.parse().unwrap()).collect();
-    work.finish_unchanged().await.unwrap();
+    work.complete().await.unwrap();
     let [lease, found, delay, whole] = times[..] else {
         panic!("{times:?}");
     };

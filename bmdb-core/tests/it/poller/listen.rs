@@ -140,7 +140,7 @@ async fn without_notifications_polling_alone_is_enough() {
     let millis = Duration::from_millis;
     for listen in [false, true] {
         let options = PollOptions::default()
-            .delays(millis(10), millis(50))
+            .poll_interval(millis(10), millis(50))
             .listen(listen);
         let waiting = wait(s.session.poller_with(&equinix(), options));
         listening(&s.db, u32::from(listen)).await;

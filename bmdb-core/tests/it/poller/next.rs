@@ -126,7 +126,7 @@ async fn polls_in_vain_become_rarer() {
     let s = Scenario::new().await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
     let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
-    let delays = PollOptions::default().delays(Duration::from_millis(1), 24 * HOUR);
+    let delays = PollOptions::default().poll_interval(Duration::from_millis(1), 24 * HOUR);
     let mut poller = session.poller_with(&equinix(), delays.listen(false));
     let mut polls = Vec::new();
     for _ in 0..2 {
@@ -198,7 +198,7 @@ async fn a_poll_whose_future_is_dropped_over_and_over_is_answered_all_the_same()
             }
         };
         assert_eq!(work.machine(), machine);
-        work.finish_unchanged().await.unwrap();
+        work.complete().await.unwrap();
     }
     // No claim went astray, and no connection was closed because of one.
     let attempts = "SELECT outcome, count(*) FROM work_attempt GROUP BY outcome";

@@ -172,7 +172,7 @@ async fn what_a_rival_claims_and_cancels_meanwhile_may_be_claimed() {
 #[tokio::test]
 async fn what_a_rival_claims_and_finishes_without_a_change_meanwhile_may_be_claimed() {
     let race = Race::begin().await;
-    race.rival().await.finish_unchanged().await.unwrap();
+    race.rival().await.complete().await.unwrap();
     let machine = race.machine;
     race.check(&[machine]).await;
 }
@@ -214,13 +214,13 @@ async fn the_janitor_leaves_a_session_alone_whose_claim_is_under_way() {
     let race = Race::begin().await;
     let (claimer, machine) = (race.claimer, race.machine);
     race.s.db.expire(claimer).await.unwrap();
-    assert_eq!(race.s.bmdb.free_lost_work().await.unwrap().sessions, []);
+    assert_eq!(race.s.bmdb.reclaim_expired().await.unwrap().sessions, []);
 
     let (answer, s) = race.go_on().await;
     // Whoever claimed must know, or could not end it; nothing else of the session is granted.
     let claimed = answer.unwrap().unwrap();
     assert_eq!(claimed.len(), 1);
-    let losses = s.bmdb.free_lost_work().await.unwrap();
+    let losses = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(losses.sessions, [claimer]);
     assert_eq!(losses.attempts.len(), 1);
     assert_eq!(

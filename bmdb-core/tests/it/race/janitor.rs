@@ -3,8 +3,8 @@
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
-use bmdb_core::{Bmdb, Config, Losses, TxError};
-use bmdb_model::{AgentStarted, MachineId, Process, SessionId, loss, session, work};
+use bmdb_core::{Bmdb, Config, Reclaimed, TxError};
+use bmdb_model::{AgentStarted, MachineId, Process, SessionId, reclaim, session, work};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::time::Duration;
@@ -40,12 +40,12 @@ async fn exists(db: &TestDb, session: SessionId) -> bool {
 }
 
 /// A janitor's turn, paused between its snapshot and its locking of sessions.
-async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Losses> {
+async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Reclaimed> {
     let config = Config::new(gate.url())
         .component("test")
         .janitor_interval(None);
     let janitor = Bmdb::connect(config).await.unwrap();
-    let turn = tokio::spawn(async move { janitor.free_lost_work().await.unwrap() });
+    let turn = tokio::spawn(async move { janitor.reclaim_expired().await.unwrap() });
     gate.reached(db).await;
     turn
 }
@@ -54,9 +54,15 @@ async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Losses> {
 async fn a_heartbeat_in_flight_is_not_waited_for_and_not_overrun() {
     let s = Scenario::new().await;
     let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
-    assert_eq!(s.bmdb.free_lost_work().await.unwrap(), Losses::default());
+    assert_eq!(
+        s.bmdb.reclaim_expired().await.unwrap(),
+        Reclaimed::default()
+    );
     heart.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(s.bmdb.free_lost_work().await.unwrap(), Losses::default());
+    assert_eq!(
+        s.bmdb.reclaim_expired().await.unwrap(),
+        Reclaimed::default()
+    );
     assert!(exists(&s.db, beating).await);
 }
 
@@ -68,7 +74,7 @@ async fn a_heartbeat_that_commits_between_the_janitors_look_and_its_lock_saves_t
     let turn = paused_turn(&s.db, &gate).await;
     heart.batch_execute("COMMIT").await.unwrap();
     gate.open().await;
-    assert_eq!(turn.await.unwrap(), Losses::default());
+    assert_eq!(turn.await.unwrap(), Reclaimed::default());
     assert!(exists(&s.db, beating).await);
 }
 
@@ -103,7 +109,7 @@ async fn an_open_transaction_commits_before_its_expired_session_is_removed() {
     s.session
         .transact(async |tx| {
             db.expire(session).await.map_err(TxError::abort)?;
-            assert_eq!(bmdb.free_lost_work().await?, Losses::default());
+            assert_eq!(bmdb.reclaim_expired().await?, Reclaimed::default());
             tx.set_agent_started(machine, &AgentStarted::now(b"key"))
                 .await
         })
@@ -111,7 +117,7 @@ async fn an_open_transaction_commits_before_its_expired_session_is_removed() {
         .unwrap();
     assert_eq!(keys(db, machine).await, ["key"]);
 
-    let losses = s.bmdb.free_lost_work().await.unwrap();
+    let losses = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(losses.sessions, [session]);
     assert_eq!(losses.attempts[0].fence, work.fence());
 }
@@ -124,14 +130,14 @@ async fn a_finish_that_was_under_way_when_the_lease_ran_out_is_not_recorded_as_l
     let (db, bmdb, session) = (&s.db, &s.bmdb, s.session.id());
     work.finish(async |tx| {
         db.expire(session).await.map_err(TxError::abort)?;
-        assert_eq!(bmdb.free_lost_work().await?, Losses::default());
+        assert_eq!(bmdb.reclaim_expired().await?, Reclaimed::default());
         tx.set_agent_started(machine, &AgentStarted::now(b"key"))
             .await
     })
     .await
     .unwrap();
 
-    let losses = s.bmdb.free_lost_work().await.unwrap();
+    let losses = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!((losses.sessions, losses.attempts), (vec![session], vec![]));
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(s.db.rows(outcomes).await.unwrap(), ["Finished"]);
@@ -182,11 +188,13 @@ async fn an_end_that_waits_for_a_session_that_is_freed_in_batches_is_told_that_i
     until(&s.db, "session_deadline < clock_timestamp() FROM sessions").await;
 
     let sessions = [s.session.id()];
-    let items = loss::lock_items(&mut janitor, &sessions, 500)
+    let items = reclaim::lock_items(&mut janitor, &sessions, 500)
         .await
         .unwrap();
     let items = [(items[0].clone(), 1)];
-    loss::expire(&mut janitor, &items, &sessions).await.unwrap();
+    reclaim::expire(&mut janitor, &items, &sessions)
+        .await
+        .unwrap();
     session::keep(&mut janitor, &sessions).await.unwrap();
     janitor.batch_execute("COMMIT").await.unwrap();
     let error = ending.await.unwrap().unwrap_err();
@@ -208,10 +216,10 @@ async fn two_janitors_at_once_record_a_loss_once() {
 
     let gate = Gate::closed(&s.db, Before::LockingSessions).await;
     let paused = paused_turn(&s.db, &gate).await;
-    let first = s.bmdb.free_lost_work().await.unwrap();
+    let first = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(first.attempts.len(), 3);
     gate.open().await;
-    assert_eq!(paused.await.unwrap(), Losses::default());
+    assert_eq!(paused.await.unwrap(), Reclaimed::default());
     let losses = "SELECT losses FROM work_item WHERE losses <> 0";
     assert_eq!(s.db.rows(losses).await.unwrap(), ["1", "1", "1"]);
 }

@@ -71,7 +71,7 @@ async fn check_start_after_a_mate<F>(
         }
         EndedBy::Janitor => {
             s.db.expire(session).await.unwrap();
-            s.bmdb.free_lost_work().await.unwrap();
+            s.bmdb.reclaim_expired().await.unwrap();
         }
         EndedBy::Closing => {
             for held in work::held_by(&mut conn, session).await.unwrap() {

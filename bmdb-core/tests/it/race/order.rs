@@ -8,7 +8,7 @@ use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{
-    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, loss, machine, plan, process,
+    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process, reclaim,
     session,
 };
 use bmdb_testkit::TestDb;
@@ -87,11 +87,13 @@ async fn check_planner_against_janitor(janitor_first: bool) {
     );
 
     let plan = async {
-        plan::machines(&mut planner, &machines).await.unwrap();
+        plan::replan(&mut planner, &machines).await.unwrap();
         planner.batch_execute("COMMIT").await.unwrap();
     };
     let free = async {
-        let items = loss::lock_items(&mut janitor, &[lost], 10).await.unwrap();
+        let items = reclaim::lock_items(&mut janitor, &[lost], 10)
+            .await
+            .unwrap();
         assert_eq!(items.len(), 2);
         janitor.batch_execute("COMMIT").await.unwrap();
     };
@@ -146,11 +148,11 @@ where
     let [first, second] = claimed(&s, machines).await;
     let mut planner = begun(&s.db).await;
     start_agents(&mut planner, &machines).await;
-    plan::machines(&mut planner, &machines[..1]).await.unwrap();
+    plan::replan(&mut planner, &machines[..1]).await.unwrap();
 
     let ending = tokio::spawn(end(s.db.connect().await.unwrap(), [second, first]));
     until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
-    plan::machines(&mut planner, &machines[1..]).await.unwrap();
+    plan::replan(&mut planner, &machines[1..]).await.unwrap();
     planner.batch_execute("COMMIT").await.unwrap();
     ending.await.unwrap();
     assert!(s.rows("SELECT 1 FROM work").await.is_empty());

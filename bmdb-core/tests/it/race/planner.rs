@@ -23,7 +23,7 @@ async fn a_fail_waits_for_a_planner_that_rewrites_its_item_and_both_take_effect(
     let mut planner = s.db.connect().await.unwrap();
     planner.batch_execute("BEGIN").await.unwrap();
     start_agent(&mut planner, machine, Touch::First).await;
-    plan::machines(&mut planner, &[machine]).await.unwrap();
+    plan::replan(&mut planner, &[machine]).await.unwrap();
 
     let failing = tokio::spawn(async move { work.fail(&RETRY, "test").await });
     until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
@@ -189,9 +189,9 @@ async fn two_writers_that_forget_to_touch_the_machine_leave_a_stale_plan() {
         .await
         .unwrap();
 
-    plan::machines(&mut starter, &[id]).await.unwrap();
+    plan::replan(&mut starter, &[id]).await.unwrap();
     let planning = tokio::spawn(async move {
-        plan::machines(&mut installer, &[id]).await.unwrap();
+        plan::replan(&mut installer, &[id]).await.unwrap();
         installer.batch_execute("COMMIT").await.unwrap();
     });
     until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;

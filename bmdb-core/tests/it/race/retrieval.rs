@@ -145,7 +145,7 @@ async fn a_machine_that_is_put_on_hold_before_the_lock_is_held() {
         .await
         .unwrap();
     let (work, _s) = race.go_on().await;
-    assert!(matches!(work, Err(WorkError::Held { machine }) if machine == raced));
+    assert!(matches!(work, Err(WorkError::OnHold { machine }) if machine == raced));
 }
 
 #[tokio::test]
@@ -173,9 +173,9 @@ async fn a_session_that_expires_during_the_retrieval_starts_no_work_that_lasts()
         .await
         .unwrap();
     // Its transaction holds the session: whatever it does is done before the janitor's turn.
-    assert_eq!(race.s.bmdb.free_lost_work().await.unwrap().sessions, []);
+    assert_eq!(race.s.bmdb.reclaim_expired().await.unwrap().sessions, []);
     let (work, s) = race.go_on().await;
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     assert!(s.db.rows("SELECT 1 FROM work").await.unwrap().is_empty());
     drop(work);
 }

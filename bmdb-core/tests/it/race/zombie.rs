@@ -15,7 +15,7 @@ async fn taken_over() -> (Scenario, Work, Session, Work) {
     let machine = s.provided("1").await;
     let zombie = work_on(&s.session, &ACCESS, machine).await.unwrap();
     s.db.expire(s.session.id()).await.unwrap();
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     s.db.advance(Duration::from_secs(16)).await.unwrap();
     let session = s.another_session().await;
     let owner = work_on(&session, &ACCESS, machine).await.unwrap();
@@ -122,6 +122,6 @@ async fn a_zombies_fail_in_the_middle_of_the_janitors_transaction_does_not_wait_
     let refused = refused.expect("it waits").unwrap_err();
     assert!(matches!(refused.reason(), TxError::SessionExpired));
     janitor.batch_execute("ROLLBACK").await.unwrap();
-    s.bmdb.free_lost_work().await.unwrap();
+    s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(outcomes(&s).await, ["Expired"]);
 }

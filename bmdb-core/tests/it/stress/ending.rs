@@ -90,7 +90,7 @@ async fn end_one(stage: &Stage, work: Work, way: Way) -> Next {
     let (outcome, ended) = match way {
         Way::Fail => (Outcome::Failed, fail(work).await),
         Way::Cancel => (Outcome::Canceled, work.cancel().await),
-        Way::FinishUnchanged => (Outcome::Finished, work.finish_unchanged().await),
+        Way::FinishUnchanged => (Outcome::Finished, work.complete().await),
         Way::Finish(options) => (Outcome::Finished, finish(stage, work, options).await),
         Way::Drop => {
             drop(work);
@@ -193,7 +193,7 @@ async fn come_back_as_a_zombie(
         let (outcome, ended) = match way {
             Way::Fail => (Outcome::Failed, fail(work).await),
             Way::Finish(options) => (Outcome::Finished, finish(stage, work, options).await),
-            _ => (Outcome::Finished, work.finish_unchanged().await),
+            _ => (Outcome::Finished, work.complete().await),
         };
         assert!(ended.is_err(), "a zombie has ended {machine} {fence}");
         let _next = note(stage, (machine, fence, outcome), ended);

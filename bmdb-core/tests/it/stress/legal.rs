@@ -1,6 +1,6 @@
 //! The errors that are legal under the faults of the stress. Any other ends its process.
 
-use bmdb_core::{Bmdb, Config, ConnectError, History, TxError};
+use bmdb_core::{Bmdb, Config, ConnectError, HistoryDetail, TxError};
 use bmdb_model::Failure;
 use deadpool::managed::PoolError;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn is_kill(error: &ConnectError) -> bool {
 pub(super) async fn connect(url: &str) -> Bmdb {
     let config = Config::new(url)
         .component(VICTIM)
-        .history(History::Full)
+        .history(HistoryDetail::Full)
         .retention(None)
         .pool_size(8)
         .janitor_interval(Some(Duration::from_millis(200)));

@@ -83,7 +83,7 @@ impl Worker {
                 Ok(works) => works,
                 Err(error) => match tolerate("claiming", &error) {
                     Next::GoOn => {
-                        session.settled().await;
+                        session.wait_while_suspect().await;
                         continue;
                     }
                     Next::Over => return,
@@ -161,7 +161,7 @@ impl Worker {
             Err(WorkError::NothingToDo) => {}
             Err(WorkError::Conflict { .. }) => self.stage.journal.saw("conflicts"),
             Err(WorkError::BackedOff { .. }) => self.stage.journal.saw("backed off"),
-            Err(WorkError::Held { .. }) => self.stage.journal.saw("on hold"),
+            Err(WorkError::OnHold { .. }) => self.stage.journal.saw("on hold"),
             Err(WorkError::SessionExpired) => return Err(TxError::SessionExpired),
             Err(WorkError::Suspect) => return Err(TxError::Suspect),
             Err(WorkError::CommitUnknown(error)) => return Err(TxError::CommitUnknown(error)),

@@ -53,7 +53,7 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
         WHERE failures % 5000 = 1";
     s.db.execute(more).await.unwrap();
     s.db.execute("VACUUM ANALYZE").await.unwrap();
-    let tables = reflect::tables(&mut s.conn).await.unwrap();
+    let tables = custom_tags::tables(&mut s.conn).await.unwrap();
     let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
     let equinix = || Some(Provider::EQUINIX);
     // A full window of candidates is two thousand rows, each with its way down an index or two.

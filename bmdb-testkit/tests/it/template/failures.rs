@@ -1,7 +1,7 @@
 //! Templates that cannot be made: the error says which step and why, and nothing stays behind.
 
 use super::{migration, seen_anew, source, templates};
-use crate::{Result, child, own};
+use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Profile, Server, Template, TestDb, TestkitError};
 use std::env;
 use std::future::pending;
@@ -34,7 +34,7 @@ fn assert_says(said: &str, parts: &[&str]) {
 
 #[tokio::test]
 async fn a_failing_migration_is_named_with_the_servers_words() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let folder = migration("2027-01-01-000000_racks", "CREATE TABLE racks (name t)")?;
     let template = Template::new().migrations(source(&folder)?);
     let said = error_of(&template, &server).await?;
@@ -49,7 +49,7 @@ async fn a_failing_migration_is_named_with_the_servers_words() -> Result {
 
 #[tokio::test]
 async fn a_migration_with_a_version_of_bmdbs_is_refused_instead_of_passed_over() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let folder = migration("2026-11-22-000100_racks", "CREATE TABLE racks ()")?;
     let template = Template::new().migrations(source(&folder)?);
     let said = error_of(&template, &server).await?;
@@ -59,7 +59,7 @@ async fn a_migration_with_a_version_of_bmdbs_is_refused_instead_of_passed_over()
 
 #[tokio::test]
 async fn a_failing_statement_is_told_with_the_servers_words() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let statements = "
         INSERT INTO racks (name, room)
         VALUES ('A1', 'cellar')";
@@ -77,7 +77,7 @@ async fn a_failing_statement_is_told_with_the_servers_words() -> Result {
 
 #[tokio::test]
 async fn a_failing_seed_is_named_with_its_own_words() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let template = Template::empty().seed("v7", |_| async { Err("no racks today") });
     let said = error_of(&template, &server).await?;
     assert_says(&said, &["the seed \"v7\": no racks today"]);
@@ -86,7 +86,7 @@ async fn a_failing_seed_is_named_with_its_own_words() -> Result {
 
 #[tokio::test]
 async fn a_panicking_seed_is_an_error_and_keeps_nobody_waiting() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let panic: fn(&str) -> Result<(), String> = |url| panic!("no racks in {}", url.len() > 1);
     let template = Template::empty().seed("v1", move |url| async move { panic(&url) });
     let begun = Instant::now();
@@ -112,7 +112,7 @@ async fn a_panicking_seed_is_an_error_and_keeps_nobody_waiting() -> Result {
 
 #[tokio::test]
 async fn a_seed_that_fails_once_is_tried_anew() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
     let counted = runs.clone();
     let template = Template::empty().seed("v1", move |_| {
@@ -128,7 +128,7 @@ async fn a_seed_that_fails_once_is_tried_anew() -> Result {
 
 #[tokio::test]
 async fn a_test_that_is_given_up_while_its_template_is_made_keeps_nobody_waiting() -> Result {
-    let server = own::server(Profile::Fast).await?;
+    let server = dedicated_server::server(Profile::Fast).await?;
     let hanging = Template::empty().seed("v1", |_| pending::<Result<(), String>>());
     let given_up = hanging.database_on(&server);
     assert!(
@@ -168,7 +168,7 @@ async fn a_seed_that_leaves_a_connection_open_is_not_waited_for_without_end() ->
         child::say("said", &format!("{said:?}"));
         child::die("exit");
     }
-    let server = Arc::new(own::boot(Profile::Fast)?);
+    let server = Arc::new(dedicated_server::boot(Profile::Fast)?);
     let test =
         "template::failures::a_seed_that_leaves_a_connection_open_is_not_waited_for_without_end";
     let mut command = child::command(test, "exit")?;

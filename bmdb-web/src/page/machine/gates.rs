@@ -91,8 +91,8 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
         strong { " Ready. " }
         @match (gates.eligible.is_open, ready.opens) {
             (_, When::Never) => "Never, unless something changes.",
-            (false, When::AtOnce) => "Nothing to wait for.",
-            (true, When::AtOnce) => "At once.",
+            (false, When::Now) => "Nothing to wait for.",
+            (true, When::Now) => "At once.",
             (_, When::At(at)) => { "From " (time::relative(at, now)) "." }
         }
         @if let Some(backoff) = ready.backoff.as_ref().filter(|backoff| backoff.is_in_force) {

@@ -1,10 +1,10 @@
-//! What happened on a machine, newest first: attempts, streaks of equal failures, and acts of people.
+//! What happened on a machine, newest first: attempts, streaks of equal failures, and audit_log of people.
 
 use crate::component::badge::{Tone, badge};
 use crate::component::table::Table;
 use crate::component::{empty, id, interval, pager, state, time};
 use crate::link::{Links, with_query};
-use crate::page::acts;
+use crate::page::audit_log;
 use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
 use bmdb_model::operator::Action;
 use bmdb_model::work::HeldWork;
@@ -92,7 +92,7 @@ fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup>
 fn act(links: &Links, now: DateTime<Utc>, action: &Action) -> Vec<Markup> {
     vec![
         time::relative(action.acted_at, now),
-        badge(Tone::Quiet, &acts::words(&action.verb)),
+        badge(Tone::Quiet, &audit_log::words(&action.verb)),
         html! { @if let Some(process) = &action.process { (process) } },
         html! { (action.operator) },
         html! {

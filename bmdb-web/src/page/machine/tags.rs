@@ -3,7 +3,7 @@
 use crate::app::TagTables;
 use crate::component::{tag, time};
 use crate::link::{Links, with_query};
-use bmdb_model::reflect::{Tag, TagTable, Value};
+use bmdb_model::custom_tags::{Tag, TagTable, Value};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 

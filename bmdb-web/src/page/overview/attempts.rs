@@ -3,8 +3,8 @@
 use crate::app::Moment;
 use crate::chart::{Bar, Series, stacked};
 use crate::component::empty;
+use bmdb_model::attempt_counts::Minute;
 use bmdb_model::history::Event;
-use bmdb_model::tally::Minute;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use maud::{Markup, html};
 

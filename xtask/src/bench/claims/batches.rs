@@ -1,8 +1,8 @@
 //! Batches: many machines are claimed by one statement, and failed by one.
 
 use super::Bench;
+use super::baseline::Clients;
 use super::costs::limit;
-use super::floor::Clients;
 use crate::bench::report::{Row, Target};
 use crate::shell::Done;
 use bmdb_testkit::TestDb;

@@ -1,8 +1,8 @@
 //! Cycles: one machine is claimed and failed, by more and more workers at once.
 
 use super::Bench;
+use super::baseline::Clients;
 use super::costs::limit;
-use super::floor::Clients;
 use super::load::Loaded;
 use crate::bench::report::{Chart, Line, Row, Target};
 use crate::shell::{Done, Failure};

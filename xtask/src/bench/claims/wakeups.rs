@@ -32,7 +32,7 @@ async fn woken(db: &TestDb, times: u32) -> Result<Vec<f64>, Box<dyn std::error::
     let bmdb = Bmdb::connect(Config::new(db.url()).component("bench")).await?;
     let session = bmdb.start_session(SessionOptions::default()).await?;
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START).provider(&Provider::EQUINIX);
-    let asleep = PollOptions::default().delays(ASLEEP, ASLEEP);
+    let asleep = PollOptions::default().poll_interval(ASLEEP, ASLEEP);
     let mut poller = session.poller_with(&claim, asleep);
     let mut samples = Vec::new();
     // The first does not count: the connection that listens is made in it.

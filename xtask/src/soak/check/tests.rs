@@ -1,7 +1,7 @@
 //! The checker, on logs that contain each violation, and on one that contains none.
 
 use super::{Facts, Invariant, check};
-use crate::soak::scene::{self, SCENE};
+use crate::soak::fixture::{self, SCENE};
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use bmdb_testkit::TestDb;
@@ -136,7 +136,9 @@ impl Log {
     /// The breaches, each as its invariant and what is expected in its words.
     async fn check(&self, expected: &[(Invariant, &str)]) {
         let facts = Facts::of(std::slice::from_ref(&self.journal));
-        let verdict = check(self.db.url(), &facts, scene::policy()).await.unwrap();
+        let verdict = check(self.db.url(), &facts, fixture::policy())
+            .await
+            .unwrap();
         let found = verdict.breaches;
         let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{}", lines.join("\n"));

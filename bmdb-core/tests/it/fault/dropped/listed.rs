@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Those that are not dropped by a test of their own, and why that is enough.
 const ELSEWHERE: &[(&str, &str)] = &[(
-    "Bmdb::migrate_further",
+    "Bmdb::migrate_with_source",
     "waits and runs in the background as Bmdb::migrate_with does",
 )];
 

@@ -6,7 +6,7 @@ use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
 };
 use bmdb_core::fleet::Fleet;
-use bmdb_core::operate::{OperateError, Operator, Tag};
+use bmdb_core::operator::{Operator, OperatorError, Tag};
 use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, Work};
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
@@ -76,10 +76,10 @@ dropped! {
         s.bmdb.history_of(s.machines[0]).await?;
         Ok(())
     };
-    freeing_lost_work, ["Bmdb::free_lost_work"], Orphans::Sessions,
+    freeing_lost_work, ["Bmdb::reclaim_expired"], Orphans::Sessions,
     async |s: &Stage| s.lost_session().await,
     async |s: &Stage, ()| -> Done {
-        let freed = s.bmdb.free_lost_work().await?;
+        let freed = s.bmdb.reclaim_expired().await?;
         assert_eq!(freed.attempts.len(), 1);
         Ok(())
     };
@@ -89,9 +89,9 @@ dropped! {
         s.bmdb.janitor_turn().await?;
         Ok(())
     };
-    previewing_a_turn, ["Bmdb::preview_janitor_turn"], Orphans::No, nothing,
+    previewing_a_turn, ["Bmdb::janitor_dry_run"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
-        s.bmdb.preview_janitor_turn().await?;
+        s.bmdb.janitor_dry_run().await?;
         Ok(())
     };
     operating_on_a_machine,
@@ -100,7 +100,7 @@ dropped! {
         "Operator::unset_tag", "Operator::delete_machine", "Operator::import", "Operator::import_unknown"
     ], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
-        let (ann, session) = (Operator::new("ann").because("test"), &s.session);
+        let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
         let machine = ann.create_machine(session, None, None).await?;
         ann.hold(session, machine).await?;
         ann.release_hold(session, machine).await?;
@@ -117,11 +117,11 @@ dropped! {
     ["Operator::release_work", "Operator::clear_backoff", "Operator::retry_now"], Orphans::No,
     async |s: &Stage| s.work().await,
     async |s: &Stage, work: Work| -> Done {
-        let (ann, session) = (Operator::new("ann").because("test"), &s.session);
+        let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
         let (machine, process) = (work.machine(), work.process().clone());
         // Whether an earlier try has done it is not known.
         let done = ann.release_work(session, machine, &process, work.fence()).await;
-        assert!(matches!(done, Ok(_) | Err(OperateError::NotHeld { .. })), "{done:?}");
+        assert!(matches!(done, Ok(_) | Err(OperatorError::NotHeld { .. })), "{done:?}");
         ann.clear_backoff(session, machine, &process).await.unwrap_err();
         ann.retry_now(session, machine, &process).await.unwrap_err();
         Ok(())
@@ -149,7 +149,7 @@ dropped! {
     replanning, ["Bmdb::replan", "Bmdb::replan_with", "Operator::replan"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.replan().await?;
-        let ann = Operator::new("ann").because("test");
+        let ann = Operator::new("ann").reason("test");
         ann.replan(&s.session, &s.bmdb, |_| ()).await?;
         Ok(())
     };
@@ -160,13 +160,13 @@ dropped! {
         Ok(())
     };
     waiting_for_what_does_not_happen,
-    ["Bmdb::draining", "Session::lost", "Session::settled", "Work::lost"], Orphans::No,
+    ["Bmdb::draining", "Session::lost", "Session::wait_while_suspect", "Work::lost"], Orphans::No,
     async |s: &Stage| s.work().await,
     async |s: &Stage, work| -> Done {
         tokio::time::timeout(MOMENT, s.bmdb.draining()).await.unwrap_err();
         tokio::time::timeout(MOMENT, s.session.lost()).await.unwrap_err();
         tokio::time::timeout(MOMENT, work.lost()).await.unwrap_err();
-        s.session.settled().await;
+        s.session.wait_while_suspect().await;
         Ok(work.cancel().await?)
     };
     a_transaction, ["Session::transact", "Tx::touch", "Tx::touch_all"], Orphans::No, nothing,
@@ -267,9 +267,9 @@ dropped! {
         let finished = work.finish_with(options, async |tx| tx.touch_all(&s.machines).await);
         Ok(finished.await?)
     };
-    finishing_unchanged, ["Work::finish_unchanged"], Orphans::No,
+    finishing_unchanged, ["Work::complete"], Orphans::No,
     async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done { Ok(work.finish_unchanged().await?) };
+    async |_: &Stage, work| -> Done { Ok(work.complete().await?) };
     failing, ["Work::fail"], Orphans::No,
     async |s: &Stage| s.work().await,
     async |_: &Stage, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };

@@ -132,7 +132,7 @@ impl Stage {
 
     /// Every machine is due again, as if nothing had happened.
     async fn reset(&self) {
-        self.bmdb.free_lost_work().await.unwrap();
+        self.bmdb.reclaim_expired().await.unwrap();
         self.db
             .execute(
                 "DELETE FROM machine_hold;
@@ -153,7 +153,7 @@ impl Stage {
             self.session.id()
         );
         self.db.execute(&orphans).await.unwrap();
-        self.bmdb.free_lost_work().await.unwrap();
+        self.bmdb.reclaim_expired().await.unwrap();
         until(&self.db, "count(*) = 1 FROM sessions").await;
         // What has been dropped so often still works.
         for work in self.works().await {

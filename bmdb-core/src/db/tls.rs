@@ -1,0 +1,396 @@
+//! TLS: whether a connection is encrypted, and how server and client convince each other of who they are.
+
+mod files;
+mod verify;
+
+use crate::db::url::{DatabaseUrl, Place};
+use crate::error::ConnectError;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What PostgreSQL's protocol is called in a TLS handshake.
+const PROTOCOL: &[u8] = b"postgresql";
+
+/// libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// Whose signatures make a server trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Roots {
+    /// `sslrootcert`.
+    File(PathBuf),
+    /// `sslrootcert=system`.
+    System,
+    /// The file in the home folder, if it is there.
+    Default(Option<PathBuf>),
+}
+
+/// How connections to one server are protected. Files are read when a connection is made, so that
+/// certificates may be renewed while the program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    mode: Mode,
+    roots: Roots,
+    /// Certificate and key of the client.
+    identity: Option<Identity>,
+    revoked: Option<PathBuf>,
+    newest_only: bool,
+    tells_name: bool,
+    direct: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Whether it is the one in the home folder, which need not be there.
+    is_default: bool,
+}
+
+impl Tls {
+    /// What the URL says of this server. `home` is where libpq looks for files that are not named;
+    /// without it, none is looked for.
+    pub(crate) fn of(
+        url: &DatabaseUrl,
+        place: &Place,
+        home: Option<&Path>,
+    ) -> Result<Self, ConnectError> {
+        let wrong = |problem: &str| Err(ConnectError::InvalidUrl(problem.to_owned()));
+        let file = |name: &str| home.map(|home| home.join(".postgresql").join(name));
+        let named = |name: &str| url.get(name).map(PathBuf::from);
+        let roots = match url.get("sslrootcert") {
+            Some("system") => Roots::System,
+            Some(path) => Roots::File(path.into()),
+            None => Roots::Default(file("root.crt")),
+        };
+        // A server on this machine is asked for encryption and believed without, as libpq does it
+        // everywhere; over a network, whoever sits in between could say that there is none.
+        let mode = match url.get("sslmode") {
+            _ if place.is_socket() => Mode::Disable,
+            Some("disable") => Mode::Disable,
+            Some("allow") => Mode::Allow,
+            Some("prefer") => Mode::Prefer,
+            Some("require") => Mode::Require,
+            Some("verify-ca") => Mode::VerifyCa,
+            Some("verify-full") => Mode::VerifyFull,
+            _ if roots == Roots::System => Mode::VerifyFull,
+            _ if place.is_loopback() && matches!(roots, Roots::Default(_)) => Mode::Prefer,
+            _ => Mode::Require,
+        };
+        if mode != Mode::Disable && mode < Mode::VerifyFull && roots == Roots::System {
+            return wrong(
+                "sslrootcert=system trusts authorities that sign for anybody, so it needs \
+                 sslmode=verify-full",
+            );
+        }
+        if mode >= Mode::VerifyCa && roots == Roots::Default(None) {
+            return wrong(
+                "sslmode=verify-ca and verify-full need to know whom to trust: add \
+                 sslrootcert=FILE with the certificate of the server's authority, or \
+                 sslrootcert=system",
+            );
+        }
+        let direct = url.get("sslnegotiation") == Some("direct");
+        if direct && mode < Mode::Require && !place.is_socket() {
+            return wrong("sslnegotiation=direct needs sslmode=require or stricter");
+        }
+        let identity = match (named("sslcert"), named("sslkey")) {
+            _ if url.get("sslcertmode") == Some("disable") => None,
+            (Some(certificate), Some(key)) => Some(Identity {
+                certificate,
+                key,
+                is_default: false,
+            }),
+            (None, None) => {
+                file("postgresql.crt")
+                    .zip(file("postgresql.key"))
+                    .map(|(certificate, key)| Identity {
+                        certificate,
+                        key,
+                        is_default: true,
+                    })
+            }
+            (Some(_), None) => return wrong("sslcert is given without the sslkey that fits it"),
+            (None, Some(_)) => return wrong("sslkey is given without the sslcert that it fits"),
+        };
+        Ok(Self {
+            mode,
+            roots,
+            identity,
+            revoked: named("sslcrl").or_else(|| file("root.crl").filter(|crl| crl.is_file())),
+            newest_only: url.get("ssl_min_protocol_version") == Some("TLSv1.3"),
+            tells_name: url.get("sslsni") != Some("0"),
+            direct,
+        })
+    }
+
+    /// How to connect, in the order in which it is tried: the next one where a server refuses.
+    pub(crate) const fn tries(&self) -> &'static [SslMode] {
+        match self.mode {
+            Mode::Disable => &[SslMode::Disable],
+            Mode::Allow => &[SslMode::Disable, SslMode::Require],
+            Mode::Prefer => &[SslMode::Prefer, SslMode::Disable],
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+        }
+    }
+
+    pub(crate) const fn negotiation(&self) -> SslNegotiation {
+        if self.direct {
+            SslNegotiation::Direct
+        } else {
+            SslNegotiation::Postgres
+        }
+    }
+
+    /// Reads the files and makes of them what encrypts; `None` where nothing is ever encrypted. Blocks.
+    pub(crate) fn load(&self) -> Result<Option<MakeRustlsConnect>, ConnectError> {
+        if self.mode == Mode::Disable {
+            return Ok(None);
+        }
+        let provider = Arc::new(ring::default_provider());
+        let versions: &[_] = if self.newest_only {
+            &[&TLS13]
+        } else {
+            &[&TLS12, &TLS13]
+        };
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(|error| unusable("ssl_min_protocol_version", error))?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(&provider)?);
+        let mut config = match &self.identity {
+            Some(identity) if identity.is_used() => {
+                let certificates = files::certificates("sslcert", &identity.certificate)?;
+                let key = files::private_key(&identity.key)?;
+                builder
+                    .with_client_auth_cert(certificates, key)
+                    .map_err(|error| match error {
+                        TlsError::InconsistentKeys(_) => ConnectError::UnusableFile {
+                            parameter: "sslkey",
+                            path: identity.key.clone(),
+                            problem: format!(
+                                "it is not the key of {}: name the two that belong together",
+                                identity.certificate.display()
+                            ),
+                        },
+                        error => unusable("sslcert", error),
+                    })?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.enable_sni = self.tells_name;
+        Ok(Some(MakeRustlsConnect::new(config)))
+    }
+
+    /// As libpq does it, `require` verifies like `verify-ca` where it is told whom to trust. Less than
+    /// `require` verifies nothing: whoever could pretend to be the server could also say that it has no
+    /// TLS.
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn rustls::client::danger::ServerCertVerifier>, ConnectError> {
+        let roots = match &self.roots {
+            _ if self.mode < Mode::Require => None,
+            Roots::System => Some(files::system_roots()?),
+            Roots::File(path) => Some(files::roots(path)?),
+            Roots::Default(Some(path)) if path.exists() => Some(files::roots(path)?),
+            Roots::Default(Some(path)) if self.mode >= Mode::VerifyCa => {
+                return Err(ConnectError::UnusableFile {
+                    parameter: "sslrootcert",
+                    path: path.clone(),
+                    problem: "it does not exist; put the certificate of the server's authority \
+                              there, or name another file, or sslrootcert=system"
+                        .to_owned(),
+                });
+            }
+            Roots::Default(_) => None,
+        };
+        let Some(roots) = roots else {
+            return Ok(verify::nothing(provider.clone()));
+        };
+        let revoked = match &self.revoked {
+            Some(path) => files::revocations(path)?,
+            None => Vec::new(),
+        };
+        let verified = match self.mode {
+            Mode::VerifyFull => verify::all(roots, revoked, provider.clone()),
+            _ => verify::all_but_the_name(roots, revoked, provider.clone()),
+        };
+        verified.map_err(|error| unusable("sslrootcert, sslcrl", error))
+    }
+
+    /// What a failure of TLS means for whoever wanted to connect.
+    pub(crate) fn explain(&self, target: String, error: &TlsError) -> ConnectError {
+        match error {
+            TlsError::InvalidCertificate(certificate) => ConnectError::ServerNotTrusted {
+                target,
+                problem: self.explain_certificate(certificate),
+            },
+            TlsError::AlertReceived(alert) if is_about_the_client(*alert) => {
+                let whose = match &self.identity {
+                    Some(identity) if identity.is_used() => {
+                        format!("{} (sslcert)", identity.certificate.display())
+                    }
+                    _ => "none, for there is no sslcert".to_owned(),
+                };
+                ConnectError::ClientNotTrusted {
+                    target,
+                    problem: format!("{alert:?}; the client's certificate is {whose}"),
+                }
+            }
+            error => ConnectError::Tls {
+                target,
+                source: error.clone().into(),
+            },
+        }
+    }
+
+    fn explain_certificate(&self, error: &CertificateError) -> String {
+        use CertificateError as Cert;
+        let trusted = match &self.roots {
+            Roots::System => "of the system".to_owned(),
+            Roots::File(path) | Roots::Default(Some(path)) => format!("in {}", path.display()),
+            Roots::Default(None) => "that is known".to_owned(),
+        };
+        match error {
+            Cert::UnknownIssuer | Cert::BadSignature => format!(
+                "it is signed by no authority {trusted}; is sslrootcert that of this server?"
+            ),
+            Cert::Expired | Cert::ExpiredContext { .. } => {
+                format!("{error}; renew it on the server")
+            }
+            Cert::NotValidYet | Cert::NotValidYetContext { .. } => {
+                format!("{error}; is the clock of this machine right?")
+            }
+            Cert::NotValidForName | Cert::NotValidForNameContext { .. } => format!(
+                "{error}; connect by a name that it has as a subject alternative name (the common \
+                 name does not count), or verify no name with sslmode=verify-ca"
+            ),
+            Cert::Revoked => "it has been revoked (sslcrl)".to_owned(),
+            Cert::UnknownRevocationStatus => {
+                "sslcrl has no list of one of the authorities that sign it".to_owned()
+            }
+            Cert::ExpiredRevocationList | Cert::ExpiredRevocationListContext { .. } => {
+                format!("{error}; renew the list in sslcrl")
+            }
+            Cert::Other(_) if error.to_string().contains("CaUsedAsEndEntity") => {
+                "it is an authority's own, not one that an authority has signed for the server; \
+                 make the server one of its own"
+                    .to_owned()
+            }
+            error => error.to_string(),
+        }
+    }
+}
+
+impl Identity {
+    fn is_used(&self) -> bool {
+        !self.is_default || self.certificate.exists()
+    }
+}
+
+/// The alerts of servers that do not like a client's certificate, or its lack.
+fn is_about_the_client(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::CertificateRequired
+    )
+}
+
+fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
+    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str, home: Option<&str>) -> Result<Tls, String> {
+        let url: DatabaseUrl = url.parse().unwrap();
+        Tls::of(&url, &url.places()[0], home.map(Path::new)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn encryption_is_required_over_a_network_and_preferred_on_this_machine() {
+        for (url, mode) in [
+            ("host=db.example", Mode::Require),
+            ("host=10.1.2.3", Mode::Require),
+            ("host=localhost", Mode::Prefer),
+            ("host=127.0.0.1", Mode::Prefer),
+            ("host=db.example hostaddr=127.0.0.1", Mode::Prefer),
+            ("host=/tmp", Mode::Disable),
+            ("host=/tmp sslmode=verify-full", Mode::Disable),
+            ("host=localhost sslrootcert=/r", Mode::Require),
+            ("host=localhost sslrootcert=system", Mode::VerifyFull),
+            ("host=db.example sslmode=disable", Mode::Disable),
+            ("host=db.example sslmode=allow", Mode::Allow),
+            ("host=db.example sslmode=prefer", Mode::Prefer),
+            ("host=localhost sslmode=require", Mode::Require),
+            ("host=h sslmode=verify-ca sslrootcert=/r", Mode::VerifyCa),
+            (
+                "host=h sslmode=verify-full sslrootcert=/r",
+                Mode::VerifyFull,
+            ),
+        ] {
+            assert_eq!(of(url, None).unwrap().mode, mode, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_would_verify_nothing_is_refused() {
+        for (url, reason) in [
+            ("host=h sslmode=verify-full", "sslrootcert=FILE"),
+            ("host=h sslmode=verify-ca", "sslrootcert=system"),
+            ("host=h sslmode=verify-ca sslrootcert=system", "verify-full"),
+            ("host=h sslmode=require sslrootcert=system", "verify-full"),
+            ("host=h sslcert=/c", "without the sslkey"),
+            ("host=h sslkey=/k", "without the sslcert"),
+            (
+                "host=h sslmode=prefer sslnegotiation=direct",
+                "sslmode=require",
+            ),
+        ] {
+            let error = of(url, None).unwrap_err();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_home_folder_has_what_is_not_named() {
+        let tls = of("host=h sslmode=verify-full", Some("/h")).unwrap();
+        let root = Roots::Default(Some("/h/.postgresql/root.crt".into()));
+        assert_eq!(tls.roots, root);
+        let identity = tls.identity.unwrap();
+        assert_eq!(identity.key, Path::new("/h/.postgresql/postgresql.key"));
+        assert!(!identity.is_used(), "it is not there");
+        let named = of("host=h sslcert=/c sslkey=/k sslrootcert=/r", Some("/h")).unwrap();
+        assert_eq!(named.roots, Roots::File("/r".into()));
+        assert!(named.identity.is_some_and(|identity| !identity.is_default));
+        let none = of("host=h sslcertmode=disable", Some("/h")).unwrap();
+        assert_eq!(none.identity, None);
+    }
+}

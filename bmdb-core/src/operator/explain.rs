@@ -1,0 +1,377 @@
+//! Why nothing happens to a machine, in sentences: what the command line and the console both say.
+//!
+//! ```
+//! # use bmdb_core::{Bmdb, Config, SessionOptions};
+//! # use bmdb_testkit::TestDb;
+//! use bmdb_core::operator::explain::explain;
+//! use bmdb_model::{Process, gates};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let db = TestDb::new().await?;
+//! # let bmdb = Bmdb::connect(Config::new(db.url()).component("desk")).await?;
+//! # let session = bmdb.start_session(SessionOptions::default()).await?;
+//! # let machine = session.transact(async |tx| tx.create_machine().await).await?;
+//! # let mut conn = db.connect().await?;
+//! let gates = gates::one(&mut conn, machine, &Process::SHEPHERD_AGENT_START).await?;
+//! let why = explain(&gates);
+//! assert!(!why.eligible.is_open);
+//! assert_eq!(
+//!     why.eligible.sentences[0],
+//!     "The workflow workflow_agent_start does not list the machine: it lacks the tag machine_provided."
+//! );
+//! # Ok(())
+//! # }
+//! ```
+
+use bmdb_model::gates::{Backoff, Effect, Gates, Holder, TagState, View, When};
+use bmdb_model::history::{Outcome, PastAttempt};
+use chrono::{DateTime, Utc};
+
+/// The three gates of a process on a machine in sentences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// All of it in one sentence.
+    pub verdict: String,
+    /// The first gate: whether the tags say that the machine needs the process.
+    pub eligible: Gate,
+    /// The second gate: deadline and backoff.
+    pub ready: Gate,
+    /// The third gate: whether somebody is at work.
+    pub free: Gate,
+    /// What else there is to know, and what to do.
+    pub advice: Vec<String>,
+}
+
+/// A gate in sentences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gate {
+    /// Whether it is open.
+    pub is_open: bool,
+    /// Since when it is as it is, as far as that is known.
+    pub since: Option<DateTime<Utc>>,
+    /// When it opens by itself, if it does; of a holder, when it opens at the latest if that one is dead.
+    pub opens_at: Option<DateTime<Utc>>,
+    /// What shuts it and what will open it, or why it is open. At least one sentence.
+    pub sentences: Vec<String>,
+}
+
+/// Says why a process is, or is not, begun on a machine.
+#[must_use]
+pub fn explain(gates: &Gates) -> Explanation {
+    let (eligible, ready, free) = (eligible(gates), ready(gates), free(gates));
+    let shut: Vec<&str> = [
+        (&eligible, "it is not eligible"),
+        (&ready, "it is not ready"),
+        (&free, "somebody is at work"),
+    ]
+    .into_iter()
+    .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
+    .collect();
+    let process = &gates.process;
+    let verdict = match (&gates.holder, shut.is_empty()) {
+        (_, true) if gates.workflow.is_none() => format!(
+            "No gate is shut: a component that asks for {process} on this machine by itself gets it."
+        ),
+        (_, true) => format!("All gates are open: the next claim of {process} takes the machine."),
+        (Some(holder), _) if holder.process == *process => {
+            format!("{process} is being done on the machine now.")
+        }
+        _ => format!("{process} is not begun: {}.", shut.join(", ")),
+    };
+    Explanation {
+        advice: advice(gates),
+        verdict,
+        eligible,
+        ready,
+        free,
+    }
+}
+
+fn eligible(gates: &Gates) -> Gate {
+    let gate = &gates.eligible;
+    let mut sentences = Vec::new();
+    if let Some(hold) = &gate.hold {
+        sentences.push(format!(
+            "The machine is on hold since {}: {:?}. Nothing new starts on it until it is released.",
+            moment(hold.since, gates.at),
+            hold.reason
+        ));
+    }
+    let view = gates
+        .workflow
+        .as_ref()
+        .map_or("", |workflow| &*workflow.view);
+    match &gate.view {
+        View::None if gates.is_defined => sentences.push(format!(
+            "{} has no workflow: no claim of the queue finds the machine, components ask for it by \
+             retrievals of their own.",
+            gates.process
+        )),
+        View::None => sentences.push(format!(
+            "Nobody has defined {}, so it has no workflow and no claim of the queue finds the \
+             machine. Is its name spelt right?",
+            gates.process
+        )),
+        View::Unusable(problem) => sentences.push(format!(
+            "The workflow {view} cannot be asked, and items stay as they were planned: {problem}."
+        )),
+        View::Lists(_) => sentences.push(format!("The workflow {view} lists the machine.")),
+        View::DoesNotList => sentences.extend(not_listed(view, &gate.tags, gates.at)),
+    }
+    Gate {
+        // Retrievals do not ask whether the item is eligible.
+        is_open: gate.is_open || gate.view == View::None && gate.hold.is_none(),
+        since: gate.hold.as_ref().map(|hold| hold.since),
+        opens_at: None,
+        sentences,
+    }
+}
+
+fn not_listed(view: &str, tags: &[TagState], now: DateTime<Utc>) -> Vec<String> {
+    let with = |effect| tags.iter().filter(move |tag| tag.effect == effect);
+    let mut reasons: Vec<String> = with(Effect::KeepsOut)
+        .map(|tag| match &tag.time {
+            Some((_, time)) => {
+                let time = moment(*time, now);
+                format!("the tag {} ({time}) keeps it out", tag.table)
+            }
+            None => format!("the tag {} keeps it out", tag.table),
+        })
+        .collect();
+    reasons.extend(with(Effect::IsMissing).map(|tag| format!("it lacks the tag {}", tag.table)));
+    let not = format!("The workflow {view} does not list the machine");
+    if reasons.is_empty() {
+        let state = |tag: &TagState| {
+            let is = if tag.is_set { "set" } else { "not set" };
+            format!("{} ({is})", tag.table)
+        };
+        let looked_at: Vec<String> = tags.iter().map(state).collect();
+        return vec![match looked_at.is_empty() {
+            true => format!("{not}."),
+            false => format!(
+                "{not}. It looks at {}; no single one of them would change that.",
+                looked_at.join(", ")
+            ),
+        }];
+    }
+    let or = if reasons.len() > 1 {
+        " Any one of these changes would have it listed."
+    } else {
+        ""
+    };
+    vec![format!("{not}: {}.{or}", reasons.join(", and "))]
+}
+
+fn ready(gates: &Gates) -> Gate {
+    let gate = &gates.ready;
+    let mut sentences = Vec::new();
+    let backoff = gate.backoff.as_ref();
+    if let Some(backoff) = backoff {
+        sentences.push(resting(backoff, gates));
+    }
+    match gate.due {
+        Some(When::At(time)) if time > gates.at => sentences.push(format!(
+            "The workflow has it due {}.",
+            moment(time, gates.at)
+        )),
+        Some(When::At(time)) => {
+            sentences.push(format!("It has been due since {}.", moment(time, gates.at)));
+        }
+        Some(When::Now) => sentences.push("It is due at once.".to_owned()),
+        Some(When::Never) => sentences.push(
+            "The workflow never has it due: only a change of its tags will open this gate."
+                .to_owned(),
+        ),
+        None if backoff.is_none() => {
+            sentences.push("No backoff is on record, and no deadline.".to_owned());
+        }
+        None => {}
+    }
+    let opens = match gate.opens {
+        When::At(time) => Some(time),
+        When::Now | When::Never => None,
+    };
+    let last_end = gates.last.as_ref().map(|last| last.ended_at);
+    let is_resting = backoff.is_some_and(|backoff| backoff.is_in_force);
+    Gate {
+        is_open: gate.is_open,
+        since: match gate.is_open {
+            true => opens,
+            false if is_resting => last_end,
+            false => None,
+        },
+        opens_at: opens.filter(|_| !gate.is_open),
+        sentences,
+    }
+}
+
+fn resting(backoff: &Backoff, gates: &Gates) -> String {
+    let rests = if backoff.is_in_force {
+        format!("It rests until {}", moment(backoff.until, gates.at))
+    } else {
+        format!("Its backoff has passed {}", moment(backoff.until, gates.at))
+    };
+    let mut after = Vec::new();
+    if backoff.failures > 0 {
+        after.push(times(backoff.failures, "failure"));
+    }
+    if backoff.losses > 0 {
+        after.push(times(backoff.losses, "loss"));
+    }
+    let cause = match &backoff.cause {
+        Some(cause) => format!(", last because of {cause:?}"),
+        None => String::new(),
+    };
+    match after.is_empty() {
+        true => format!("{rests}{cause}."),
+        false => format!("{rests}, after {} in a row{cause}.", after.join(" and ")),
+    }
+}
+
+fn times(count: i64, what: &str) -> String {
+    match (count, what) {
+        (1, _) => format!("1 {what}"),
+        (_, "loss") => format!("{count} losses"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+fn free(gates: &Gates) -> Gate {
+    let Some(holder) = &gates.holder else {
+        return Gate {
+            is_open: true,
+            since: gates.last.as_ref().map(|last| last.ended_at),
+            opens_at: None,
+            sentences: vec![match &gates.last {
+                None => "Nobody is at work, and nothing is known of an attempt before.".to_owned(),
+                Some(last) => format!("Nobody is at work. {}", ended(last, gates.at)),
+            }],
+        };
+    };
+    Gate {
+        is_open: false,
+        since: Some(holder.started_at),
+        opens_at: Some(holder.deadline).filter(|_| !holder.is_live),
+        sentences: held(holder, gates),
+    }
+}
+
+fn held(holder: &Holder, gates: &Gates) -> Vec<String> {
+    let what = if holder.process == gates.process {
+        "it".to_owned()
+    } else {
+        format!(
+            "{}, which shares the lane {} with it,",
+            holder.process, gates.lane
+        )
+    };
+    let mut sentences = vec![format!(
+        "{} has been at work on {what} since {} (session {}, fence {}).",
+        holder.component,
+        moment(holder.started_at, gates.at),
+        holder.session,
+        holder.fence
+    )];
+    sentences.push(if holder.is_live {
+        format!(
+            "The session lives: the gate opens when the work ends, or after {} if no further \
+             heartbeat comes.",
+            moment(holder.deadline, gates.at)
+        )
+    } else {
+        format!(
+            "The session has expired {}: a janitor frees the machine. If that takes long, none runs: \
+             `bmdb janitor`.",
+            moment(holder.deadline, gates.at)
+        )
+    });
+    sentences
+}
+
+fn ended(last: &PastAttempt, now: DateTime<Utc>) -> String {
+    let when = moment(last.ended_at, now);
+    let how = match last.outcome {
+        Outcome::Finished => "finished",
+        Outcome::Failed => "failed",
+        Outcome::Canceled => "was given back",
+        Outcome::Expired => "was lost with its session",
+    };
+    let again = match last.repeats {
+        0 => String::new(),
+        repeats => format!(", like {} before it", times(repeats, "attempt")),
+    };
+    let cause = match (&last.cause, last.outcome) {
+        (Some(cause), Outcome::Failed) => format!(" because of {cause:?}"),
+        _ => String::new(),
+    };
+    format!("The last attempt {how} {when}{cause}{again}.")
+}
+
+fn advice(gates: &Gates) -> Vec<String> {
+    let mut advice = Vec::new();
+    if gates.is_stale {
+        advice.push(
+            "The work item does not say what the tags say: somebody has written past the planner. \
+             `bmdb replan` mends it, and janitors do so within the day."
+                .to_owned(),
+        );
+    }
+    let eligible = &gates.eligible;
+    if eligible.hold.is_some() {
+        advice.push(format!(
+            "`bmdb machine release {}` releases the machine.",
+            gates.machine
+        ));
+    }
+    let is_resting = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
+    if is_resting && eligible.is_open && gates.holder.is_none() {
+        let (machine, process) = (gates.machine, &gates.process);
+        advice.push(format!(
+            "`bmdb backoff retry-now {machine} {process}` has it tried at once."
+        ));
+    }
+    if gates.are_open() {
+        let queue = match &eligible.provider {
+            Some(provider) => format!(" for {provider}"),
+            None => String::new(),
+        };
+        advice.push(format!(
+            "If nothing happens, no component claims {}{queue}: `bmdb session list` shows which are \
+             running.",
+            gates.process
+        ));
+    }
+    advice
+}
+
+/// `2026-11-22 05:34:25Z (3 min ago)`.
+fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    format!(
+        "{} ({})",
+        time.format("%Y-%m-%d %H:%M:%SZ"),
+        relative(time, now)
+    )
+}
+
+/// How far a time is from `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
+#[must_use]
+pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let distance = time - now;
+    let seconds = distance.num_seconds().unsigned_abs();
+    let (amount, unit) = match seconds {
+        0 => return "now".to_owned(),
+        1..60 => (seconds, "s"),
+        60..3600 => (seconds / 60, "min"),
+        3600..86_400 => (seconds / 3600, "h"),
+        86_400..172_800 => (1, "day"),
+        _ => (seconds / 86_400, "days"),
+    };
+    if distance > chrono::TimeDelta::zero() {
+        format!("in {amount} {unit}")
+    } else {
+        format!("{amount} {unit} ago")
+    }
+}

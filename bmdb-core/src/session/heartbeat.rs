@@ -1,0 +1,237 @@
+//! The heartbeat: one statement for all sessions of this program, on a connection of its own.
+
+use crate::db::connect::Target;
+use crate::db::retry::{Delays, jittered};
+use crate::session::lease::{Lease, SessionState};
+use crate::telemetry;
+use bmdb_model::{SessionId, session};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::PoolableConnection;
+use metrics::Counter;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// The longest time in which an answer is expected, and for which the server works on one: a statement
+/// this short that takes so long will not do better later. A shorter limit is the client's; the server
+/// notices soon that it has gone.
+pub(crate) const LONGEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// The first pause after a heartbeat that has failed, at most, however long the lease.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest, when they go on failing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The shortest, however little of the lease is left.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The sessions to be kept alive.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    leases: Mutex<HashMap<SessionId, Arc<Lease>>>,
+    changed: Notify,
+    lost: Counter,
+}
+
+impl Registry {
+    /// Sessions that are lost are counted by `lost`, those that are closed are not.
+    pub(crate) fn new(lost: Counter) -> Self {
+        Self {
+            leases: Mutex::default(),
+            changed: Notify::new(),
+            lost,
+        }
+    }
+
+    pub(crate) fn add(&self, lease: Arc<Lease>) {
+        self.lock().insert(lease.session, lease);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn remove(&self, session: SessionId) {
+        self.lock().remove(&session);
+    }
+
+    /// Whether no session of this program has a failed heartbeat behind it.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.lock()
+            .values()
+            .all(|lease| lease.state() == SessionState::Live)
+    }
+
+    /// Every session that has not been closed.
+    pub(crate) fn all(&self) -> Vec<Arc<Lease>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The sessions still worth a beat; those that are lost are dropped.
+    fn current(&self) -> Vec<Arc<Lease>> {
+        let mut leases = self.lock();
+        leases.retain(|_, lease| {
+            let is_lost = lease.state() == SessionState::Lost;
+            self.lost.increment(u64::from(is_lost));
+            !is_lost
+        });
+        leases.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Lease>>> {
+        // Nothing panics while it is held.
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Beats for as long as the registry's owners live, at first on a connection that is there already.
+pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registry: Arc<Registry>) {
+    let mut conn = Some(first);
+    let mut failing: Option<Delays> = None;
+    let entropy = uuid::Uuid::new_v4().as_u128();
+    for beat in 0.. {
+        let leases = registry.current();
+        let Some(period) = leases.iter().map(|lease| lease.terms.beat()).min() else {
+            registry.changed.notified().await;
+            continue;
+        };
+        let began = Instant::now();
+        let beating = beat_once(&target, &mut conn, &leases, period);
+        let span = telemetry::heartbeat(leases.len());
+        let pause = match beating.instrument(span).await {
+            Ok(()) => {
+                failing = None;
+                let pause = period.saturating_sub(began.elapsed());
+                // Between nine tenths and the whole, so that programs started together drift apart.
+                pause - jittered(pause / 10, bmdb_backoff::mix(entropy, beat))
+            }
+            Err(reason) => {
+                conn = None;
+                for lease in &leases {
+                    lease.beat_failed();
+                }
+                let delays = failing.get_or_insert_with(|| delays(period));
+                let pause = pause_between(delays, &leases);
+                tracing::warn!(%reason, ?pause, "heartbeat failed");
+                pause
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = registry.changed.notified() => {}
+        }
+    }
+}
+
+/// Programs that lost one server together must not all come back to it at once, again and again: from
+/// the first attempt on, each waits for a random time, and for a longer one with every failure.
+fn delays(period: Duration) -> Delays {
+    Delays::new((period / 4).min(FIRST_PAUSE), period.min(LONGEST_PAUSE))
+}
+
+/// No more than half of what is left of the lease that runs out first: it is to be tried again.
+fn pause_between(delays: &mut Delays, leases: &[Arc<Lease>]) -> Duration {
+    let now = Instant::now();
+    let left = leases
+        .iter()
+        .map(|lease| lease.trusted_until() - now)
+        .filter(|left| !left.is_zero())
+        .min();
+    let most = left.map_or(Duration::ZERO, |left| delays.jittered(left / 2));
+    delays.next().min(most).max(SHORTEST_PAUSE)
+}
+
+/// A statement must be answered within a period, for there are others to be sent. Connecting takes
+/// several round trips and may use all the time that is left: a limit as short as a statement's could
+/// keep a slow link from ever being connected again.
+async fn beat_once(
+    target: &Target,
+    slot: &mut Option<AsyncPgConnection>,
+    leases: &[Arc<Lease>],
+    period: Duration,
+) -> Result<(), String> {
+    // One that was lost since the last beat, as when the server was restarted, is no failure yet.
+    if slot.as_mut().is_some_and(PoolableConnection::is_broken) {
+        *slot = None;
+    }
+    if slot.is_none() {
+        let until = leases.iter().map(|lease| lease.trusted_until()).max();
+        let until = until.unwrap_or_else(Instant::now);
+        let connected = target.connect_by(until).await;
+        let (conn, _) = connected.map_err(|error| error.to_string())?;
+        *slot = Some(conn);
+    }
+    let Some(conn) = slot.as_mut() else {
+        return Ok(());
+    };
+    let ids: Vec<SessionId> = leases.iter().map(|lease| lease.session).collect();
+    let sent = Instant::now();
+    let limit = period.min(LONGEST_LIMIT);
+    let alive = tokio::time::timeout(limit, session::heartbeat(conn, &ids))
+        .await
+        .map_err(|_| format!("no answer within {limit:?}"))?
+        .map_err(|error| error.to_string())?;
+    for lease in leases {
+        if alive.contains(&lease.session) {
+            lease.renew(sent);
+        } else {
+            tracing::warn!(session = %lease.session, "the session has expired");
+            lease.lose();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::options::SessionOptions;
+
+    fn lease(interval: u64) -> Arc<Lease> {
+        let options = SessionOptions::default().interval(Duration::from_secs(interval));
+        let terms = options.terms().unwrap();
+        Arc::new(Lease::new(SessionId::random(), terms, Instant::now()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_spread_from_the_first_on_and_become_rarer_while_the_lease_lasts() {
+        let leases = [lease(60)];
+        let period = leases[0].terms.beat();
+        let (mut firsts, mut tenths) = (Vec::new(), Vec::new());
+        for _program in 0..50 {
+            let mut delays = delays(period);
+            let pauses: Vec<_> = (0..10)
+                .map(|_| pause_between(&mut delays, &leases))
+                .collect();
+            firsts.push(pauses[0]);
+            tenths.push(pauses[9]);
+        }
+        let (least, most) = (firsts.iter().min().unwrap(), firsts.iter().max().unwrap());
+        assert!(*least >= FIRST_PAUSE / 10 && *most <= FIRST_PAUSE);
+        assert!(*most > *least * 3, "in step: {least:?} to {most:?}");
+        let longest = *tenths.iter().max().unwrap();
+        assert!(longest > FIRST_PAUSE * 4, "{longest:?}");
+        assert!(longest <= LONGEST_PAUSE, "{longest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_left_of_a_lease_is_long_enough_for_another_attempt() {
+        let leases = [lease(5), lease(86_400)];
+        let (mut delays, mut attempts) = (delays(leases[0].terms.beat()), 0);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        while leases[0].state() != SessionState::Lost {
+            let pause = pause_between(&mut delays, &leases);
+            let left = leases[0].trusted_until() - Instant::now();
+            assert!(
+                pause <= (left / 2).max(SHORTEST_PAUSE),
+                "{left:?}: {pause:?}"
+            );
+            tokio::time::advance(pause).await;
+            attempts += 1;
+        }
+        assert!((3..60).contains(&attempts), "{attempts}");
+        // The other lease is not hurried by the one that has run out.
+        assert!(pause_between(&mut delays, &leases) > SHORTEST_PAUSE);
+    }
+}

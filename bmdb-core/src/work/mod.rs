@@ -1,0 +1,17 @@
+//! Work: how it is claimed, waited for and ended.
+
+mod batch;
+pub(crate) mod claim;
+mod claim_one;
+pub(crate) mod end;
+pub(crate) mod end_batcher;
+pub(crate) mod in_flight;
+pub(crate) mod listener;
+pub(crate) mod poller;
+pub(crate) mod queue_cursor;
+pub(crate) mod rate_limiter;
+mod replan_on_claim;
+#[allow(clippy::module_inception, reason = "the file is named after its type")]
+mod work;
+
+pub use work::Work;

@@ -1,0 +1,261 @@
+//! The tally: every start and end is counted once, and counting costs what is counted nothing.
+
+use crate::batch::{Fleet, START};
+use crate::scenario::{RETRY, Scenario, counted};
+use crate::wait::until;
+use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_model::Provider;
+use bmdb_model::attempt_counts;
+use bmdb_model::history::Event;
+use bmdb_testkit::{Proxy, TestDb};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn component(db: &TestDb, interval: Option<Duration>) -> Bmdb {
+    let config = Config::new(db.url()).tally_interval(interval);
+    Bmdb::connect(config.janitor_interval(None)).await.unwrap()
+}
+
+/// What was told of a process, by event.
+async fn told(db: &TestDb) -> Vec<(Event, i64)> {
+    let mut conn = db.connect().await.unwrap();
+    let minutes = attempt_counts::last_minutes(&mut conn, 60).await.unwrap();
+    let mut told: Vec<(Event, i64)> = Vec::new();
+    for minute in minutes {
+        assert_eq!(minute.process, START);
+        match told.iter_mut().find(|(event, _)| *event == minute.event) {
+            Some((_, count)) => *count += minute.count,
+            None => told.push((minute.event, minute.count)),
+        }
+    }
+    told.sort_by_key(|(event, _)| event.as_str());
+    told
+}
+
+/// What the history says about the same, which nothing of this was made from.
+async fn recorded(db: &TestDb) -> Vec<String> {
+    let attempts = "SELECT outcome, sum(repeats + 1) FROM work_attempt GROUP BY 1
+                    UNION ALL SELECT 'Started', (SELECT sum(repeats + 1) FROM work_attempt) +
+                        (SELECT count(*) FROM work_item WHERE session_id IS NOT NULL)
+                    ORDER BY 1";
+    db.rows(attempts).await.unwrap()
+}
+
+fn lines(told: &[(Event, i64)]) -> Vec<String> {
+    let lines = told.iter().map(|(event, count)| format!("{event}|{count}"));
+    lines.collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_end_is_counted_once_and_told_when_the_component_leaves() {
+    let s = Scenario::new().await;
+    for id in 0..20 {
+        s.provided(&id.to_string()).await;
+    }
+    let bmdb = component(&s.db, Some(HOUR)).await;
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(20);
+    let mut works = session.claim(&claim).await.unwrap();
+    assert_eq!(works.len(), 20);
+    let mut next = || works.remove(0);
+    next().finish(async |_| Ok(())).await.unwrap();
+    next().complete().await.unwrap();
+    next().fail(&RETRY, "x").await.unwrap();
+    next().cancel().await.unwrap();
+    let pipelined = [next(), next(), next()].map(|work| (work, &RETRY, "y"));
+    for failed in session.fail_all(pipelined).await {
+        failed.unwrap();
+    }
+    for finished in session.finish_all([next(), next()]).await {
+        finished.unwrap();
+    }
+    drop((next(), next()));
+    let lost = next();
+    // What is still held is given back by the drain.
+    assert!(!bmdb.drain(Duration::ZERO).await.unwrap());
+    assert!(lost.cancel().await.is_err());
+    drop(works);
+    let told = told(&s.db).await;
+    assert_eq!(lines(&told), recorded(&s.db).await);
+    let expected = [
+        (Event::Canceled, 12),
+        (Event::Failed, 4),
+        (Event::Finished, 4),
+        (Event::Started, 20),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn the_work_of_a_worker_that_died_is_counted_by_whoever_frees_it() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let work = s.claim_one().await;
+    s.db.expire(s.session.id()).await.unwrap();
+    let janitor = component(&s.db, Some(HOUR)).await;
+    janitor.janitor_turn().await.unwrap();
+    janitor.drain(Duration::ZERO).await.unwrap();
+    assert_eq!(told(&s.db).await, [(Event::Expired, 1)]);
+    assert!(work.complete().await.is_err());
+    s.bmdb.drain(Duration::ZERO).await.unwrap();
+    let both = [(Event::Expired, 1), (Event::Started, 1)];
+    assert_eq!(told(&s.db).await, both);
+}
+
+#[tokio::test]
+async fn components_at_work_at_once_tell_what_the_history_says() {
+    let fleet = Scenario::new().await;
+    for id in 0..30 {
+        fleet.provided(&id.to_string()).await;
+    }
+    let mut workers = Vec::new();
+    for _ in 0..4 {
+        let bmdb = component(&fleet.db, Some(Duration::from_millis(20))).await;
+        workers.push(tokio::spawn(async move {
+            let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+            let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(5);
+            for round in 0..30 {
+                for (i, work) in session.claim(&claim).await.unwrap().into_iter().enumerate() {
+                    match (round + i) % 3 {
+                        0 => work.complete().await.unwrap(),
+                        1 => work.cancel().await.unwrap(),
+                        _ => drop(work),
+                    }
+                }
+            }
+            bmdb.drain(Duration::from_secs(5)).await.unwrap();
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let recorded = recorded(&fleet.db).await;
+    assert_eq!(recorded.len(), 3, "{recorded:?}");
+    assert_eq!(lines(&told(&fleet.db).await), recorded);
+}
+
+#[tokio::test]
+async fn the_last_session_that_is_closed_tells_for_programs_that_end_then() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let bmdb = component(&s.db, Some(HOUR)).await;
+    let options = SessionOptions::default;
+    let (first, last) = (
+        bmdb.start_session(options()).await.unwrap(),
+        bmdb.start_session(options()).await.unwrap(),
+    );
+    let work = first.claim(&Claim::of(&START)).await.unwrap().remove(0);
+    work.fail(&RETRY, "x").await.unwrap();
+    first.close().await.unwrap();
+    assert_eq!(told(&s.db).await, []);
+    last.close().await.unwrap();
+    let both = [(Event::Failed, 1), (Event::Started, 1)];
+    assert_eq!(told(&s.db).await, both);
+}
+
+#[tokio::test]
+async fn counting_costs_no_request_and_telling_costs_one_for_all() {
+    let fleet = Fleet::of(50).await;
+    for work in fleet.works(1).await {
+        work.cancel().await.unwrap();
+    }
+    let before = fleet.proxy.round_trips();
+    let works = fleet.works(50).await;
+    for ended in fleet.session.finish_all(works).await {
+        ended.unwrap();
+    }
+    assert_eq!(fleet.proxy.round_trips() - before, 2, "a claim and an end");
+}
+
+#[tokio::test]
+async fn an_idle_component_tells_nothing() {
+    let s = Scenario::new().await;
+    let (proxy, bmdb, session) = counted(&s.db).await;
+    let before = proxy.requests();
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX);
+    assert!(session.claim(&claim).await.unwrap().is_empty());
+    bmdb.drain(Duration::ZERO).await.unwrap();
+    let requests = proxy.requests() - before;
+    drop(session);
+    s.provided("a").await;
+    let (proxy, bmdb, session) = counted(&s.db).await;
+    let before = proxy.requests();
+    let work = session.claim(&claim).await.unwrap().remove(0);
+    work.cancel().await.unwrap();
+    bmdb.drain(Duration::ZERO).await.unwrap();
+    // An end, and what is told.
+    let busy = proxy.requests() - before;
+    assert!(
+        busy > requests && requests > 0,
+        "{requests} without anything to be told, {busy} with it"
+    );
+    assert_eq!(s.rows("SELECT sum(count) FROM attempt_tally").await, ["2"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_is_told_later() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let bmdb = component(&s.db, Some(Duration::from_millis(10))).await;
+    s.db.execute("ALTER TABLE attempt_tally RENAME TO tally_away")
+        .await
+        .unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    s.db.execute("ALTER TABLE tally_away RENAME TO attempt_tally")
+        .await
+        .unwrap();
+    until(&s.db, "sum(count) = 1 FROM attempt_tally").await;
+    work.cancel().await.unwrap();
+    until(&s.db, "sum(count) = 2 FROM attempt_tally").await;
+}
+
+/// A component whose first try found no database told nothing any more: nobody announced again what had
+/// not even been taken.
+#[tokio::test]
+async fn what_was_counted_while_the_database_was_away_is_told_when_it_is_back() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let proxy = Proxy::unix(s.db.url()).await.unwrap();
+    let config = Config::new(proxy.url()).janitor_interval(None);
+    let interval = Some(Duration::from_millis(200));
+    let bmdb = Bmdb::connect(config.tally_interval(interval))
+        .await
+        .unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let _work = session.claim(&Claim::of(&START)).await.unwrap();
+    proxy.refuse();
+    proxy.cut();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.heal().unwrap();
+    until(&s.db, "sum(count) = 1 FROM attempt_tally").await;
+}
+
+#[tokio::test]
+async fn how_long_a_machine_had_been_due_is_told_with_its_start() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    s.advance(60).await;
+    let bmdb = component(&s.db, Some(HOUR)).await;
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
+    bmdb.drain(Duration::ZERO).await.unwrap();
+    drop(work);
+    let waited = "SELECT waits, waited_ms BETWEEN 60000 AND 90000 FROM attempt_tally
+                  WHERE event = 'Started'";
+    assert_eq!(s.rows(waited).await, ["1|t"]);
+}
+
+#[tokio::test]
+async fn a_component_that_is_told_not_to_counts_nothing() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let bmdb = component(&s.db, None).await;
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
+    work.cancel().await.unwrap();
+    bmdb.drain(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(s.rows("SELECT count(*) FROM attempt_tally").await, ["0"]);
+}

@@ -1,0 +1,174 @@
+//! Claiming for time-driven processes, whose items may say that they are due before they are.
+//!
+//! Heartbeats move the deadline in the workflow's view and are not planned, so an item is at worst
+//! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
+//! of what is not, and claims the rest.
+
+use super::claim::ClaimedRow;
+use super::head::{QueueHead, at_the_head, at_the_head_of_any};
+use crate::plan::{self, Definitions};
+use crate::statement::statement;
+use crate::work::Claimed;
+use crate::{Error, MachineId, Process, Provider, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::join;
+use std::sync::LazyLock;
+
+const LOCK_DUE: &str = include_str!("../sql/lock_due.sql");
+
+/// As for claims, a text of its own where the provider does not matter.
+static LOCK_DUE_OF_ANY: LazyLock<String> =
+    LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
+
+statement! {
+    SeeminglyDueOfProvider<'a> = at_the_head!("../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    -> (Bool, Nullable<BigInt>)
+}
+
+statement! {
+    SeeminglyDueOfAny<'a> = at_the_head_of_any!("../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    -> (Bool, Nullable<BigInt>)
+}
+
+statement! {
+    LockDueOfProvider<'a> = LOCK_DUE;
+    (process: &'a Process => Text, provider: &'a Provider => Text, limit: i64 => BigInt) -> SqlUuid
+}
+
+statement! {
+    LockDueOfAny<'a> = &LOCK_DUE_OF_ANY;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, limit: i64 => BigInt) -> SqlUuid
+}
+
+statement! {
+    ClaimPlanned<'a> = include_str!("../sql/claim_planned.sql");
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        process: &'a Process => Text,
+        provider: Option<&'a Provider> => Nullable<Text>,
+        limit: i64 => BigInt,
+        session: SessionId => SqlUuid,
+    ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
+}
+
+/// What is at the head of a process's queue; `None` when the session has expired. It reads only.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn possibly_due(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+) -> Result<Option<QueueHead>, Error> {
+    // What was re-armed is at the far end of the queue: there is nothing to be passed over.
+    let floor = None;
+    let (lives, due_in): (bool, Option<i64>) = match provider {
+        Some(provider) => {
+            SeeminglyDueOfProvider {
+                process,
+                provider,
+                floor,
+                session,
+            }
+            .get_result(conn)
+            .await?
+        }
+        None => {
+            SeeminglyDueOfAny {
+                process,
+                provider,
+                floor,
+                session,
+            }
+            .get_result(conn)
+            .await?
+        }
+    };
+    Ok(lives.then_some(QueueHead::from_millis(due_in)))
+}
+
+/// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
+/// for planning and [`claim_planned`] in later statements of the same READ COMMITTED transaction,
+/// and reads what to plan them by, in one round trip. Machines that somebody else has locked are left
+/// out.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock_due(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<(Vec<MachineId>, Definitions), Error> {
+    let conn = &*conn;
+    let lock = lock_due_pipelined(conn, process, provider, limit);
+    let (locked, definitions) = join(lock, plan::definitions_pipelined(conn)).await;
+    Ok((locked?, definitions?))
+}
+
+async fn lock_due_pipelined(
+    mut conn: &AsyncPgConnection,
+    process: &Process,
+    provider: Option<&Provider>,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    Ok(match provider {
+        Some(provider) => {
+            LockDueOfProvider {
+                process,
+                provider,
+                limit,
+            }
+            .load(&mut conn)
+            .await?
+        }
+        None => {
+            LockDueOfAny {
+                process,
+                provider,
+                limit,
+            }
+            .load(&mut conn)
+            .await?
+        }
+    })
+}
+
+/// Claims up to `limit` of the machines that are due, for a session that the caller's transaction
+/// has checked; the machines are locked and planned by earlier statements of it.
+///
+/// # Errors
+/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+pub async fn claim_planned(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Vec<Claimed>, Error> {
+    let claim = ClaimPlanned {
+        machines,
+        process,
+        provider,
+        limit,
+        session,
+    };
+    let claimed: Vec<ClaimedRow> = claim.load(conn).await?;
+    Ok(claimed.into_iter().map(Claimed::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LOCK_DUE_OF_ANY;
+
+    #[test]
+    fn the_text_for_any_provider_differs_in_the_provider() {
+        assert_eq!(LOCK_DUE_OF_ANY.matches("$2::text IS NULL").count(), 1);
+    }
+}

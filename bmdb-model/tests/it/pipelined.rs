@@ -1,0 +1,212 @@
+//! Statements that are sent in company of a `BEGIN` or a `COMMIT` run in that transaction and in
+//! order, whether they have been prepared before or not.
+
+use crate::scenario::{START, Scenario};
+use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::notify::Notify;
+use bmdb_model::{
+    AgentStarted, Error, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process,
+    session,
+};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::time::Duration;
+
+const READ_COMMITTED: Isolation = Isolation::ReadCommitted;
+
+/// Opens a transaction in which `machine` is locked and the agent was started, not planned yet.
+async fn start_agent(
+    s: &Scenario,
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+) -> Result<plan::Definitions, Error> {
+    let begun = session::begin_fenced_touching(conn, READ_COMMITTED, s.session, &[machine]).await;
+    let definitions = begun?.expect("the session lives");
+    agent::set_started(conn, machine, &AgentStarted::now(b"key")).await?;
+    Ok(definitions)
+}
+
+impl Scenario {
+    async fn version(&self, machine: MachineId) -> String {
+        let version =
+            format!("SELECT machine_version FROM machines WHERE machine_id = '{machine}'");
+        self.db.rows(&version).await.unwrap().remove(0)
+    }
+
+    async fn agents(&self) -> Vec<String> {
+        let agents = "SELECT machine_id FROM machine_agent_started";
+        self.db.rows(agents).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_next_time() {
+    let s = Scenario::new().await;
+    // Nothing is prepared on it.
+    let mut conn = s.db.connect().await.unwrap();
+    for id in ["first", "second"] {
+        let machine = s.provided(id).await;
+        let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
+        plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+            .await
+            .unwrap();
+        let transactions = format!(
+            "SELECT m.xmin = a.xmin AND a.xmin = i.xmin, i.eligible
+             FROM machines m JOIN machine_agent_started a USING (machine_id)
+             JOIN work_item i USING (machine_id)
+             WHERE m.machine_id = '{machine}' AND i.process = '{START}'"
+        );
+        assert_eq!(s.db.rows(&transactions).await.unwrap(), ["t|f"], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
+    let mut s = Scenario::new().await;
+    let mut conn = s.db.connect().await.unwrap();
+    // No component adds a process.
+    s.conn = s.db.connect().await.unwrap();
+    let machine = s.provided("1").await;
+    for name in ["First", "Second"] {
+        // A rival has the machine, and adds a process meanwhile.
+        connection::begin(&mut s.conn, READ_COMMITTED, Access::ReadWrite)
+            .await
+            .unwrap();
+        machine::touch(&mut s.conn, &[machine]).await.unwrap();
+        let process = Process::new(name).unwrap();
+        let definition = ProcessDef::new(process).workflow("workflow_agent_start");
+        process::define(&mut s.conn, &definition).await.unwrap();
+
+        let session = s.session;
+        let waiting = tokio::spawn(async move {
+            let machines = [machine];
+            let begun =
+                session::begin_fenced_touching(&mut conn, READ_COMMITTED, session, &machines).await;
+            let definitions = begun.unwrap().unwrap();
+            plan::replan_and_commit(&mut conn, &machines, &definitions, Notify::Nobody)
+                .await
+                .unwrap();
+            conn
+        });
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while s.db.rows(waits).await.unwrap() != ["1"] {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        connection::commit(&mut s.conn).await.unwrap();
+        conn = waiting.await.unwrap();
+        let planned = format!("SELECT eligible FROM work_item WHERE process = '{name}'");
+        assert_eq!(s.db.rows(&planned).await.unwrap(), ["t"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_has_expired_touches_nothing() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let before = s.version(machine).await;
+    s.db.expire(s.session).await.unwrap();
+    let mut conn = s.db.connect().await.unwrap();
+    let begun =
+        session::begin_fenced_touching(&mut conn, READ_COMMITTED, s.session, &[machine]).await;
+    assert_eq!(begun.unwrap(), None);
+    connection::roll_back(&mut conn).await.unwrap();
+    assert_eq!(s.version(machine).await, before);
+
+    let access = Access::ReadOnly;
+    let begun = session::begin_fenced(&mut conn, READ_COMMITTED, access, s.session).await;
+    assert!(!begun.unwrap());
+}
+
+#[tokio::test]
+async fn a_machine_that_is_not_there_is_an_error_and_the_transaction_is_open() {
+    let s = Scenario::new().await;
+    let mut conn = s.db.connect().await.unwrap();
+    let unknown = MachineId::random();
+    let begun =
+        session::begin_fenced_touching(&mut conn, READ_COMMITTED, s.session, &[unknown]).await;
+    assert!(matches!(begun.unwrap_err(), Error::NoSuchMachine(id) if id == unknown));
+    connection::roll_back(&mut conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_that_fails_takes_its_commit_along() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let mut conn = s.db.connect().await.unwrap();
+    let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
+    conn.batch_execute("DROP VIEW workflow_agent_start")
+        .await
+        .unwrap();
+    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("workflow_agent_start"),
+        "{error}"
+    );
+    assert_eq!(s.agents().await, [""; 0]);
+
+    // The transaction is over, and the connection as good as ever.
+    let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
+    plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+        .await
+        .unwrap();
+    assert_eq!(s.agents().await, [machine.to_string()]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_aborted_is_not_taken_for_committed() {
+    let s = Scenario::new().await;
+    let machine = s.provided("1").await;
+    let mut conn = s.db.connect().await.unwrap();
+    start_agent(&s, &mut conn, machine).await.unwrap();
+    conn.batch_execute("SELECT 1 / 0").await.unwrap_err();
+    let error = connection::check_not_aborted_and_commit(&mut conn)
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure(), Failure::Aborted);
+    assert_eq!(s.agents().await, [""; 0]);
+    start_agent(&s, &mut conn, machine).await.unwrap();
+    connection::check_not_aborted_and_commit(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(s.agents().await, [machine.to_string()]);
+}
+
+#[tokio::test]
+async fn a_transaction_within_a_transaction_is_refused() {
+    let s = Scenario::new().await;
+    let mut conn = s.db.connect().await.unwrap();
+    let access = Access::ReadWrite;
+    let begin = async |conn: &mut AsyncPgConnection| {
+        session::begin_fenced(conn, READ_COMMITTED, access, s.session).await
+    };
+    assert!(begin(&mut conn).await.unwrap());
+    begin(&mut conn).await.unwrap_err();
+    connection::commit(&mut conn).await.unwrap();
+    assert!(begin(&mut conn).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_is_in_no_transaction_and_says_so() {
+    let s = Scenario::new().await;
+    let mut conn = s.db.connect().await.unwrap();
+    let machine = s.provided("1").await;
+    let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
+    s.db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND state = 'idle in transaction'",
+    )
+    .await
+    .unwrap();
+    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+    let access = Access::ReadWrite;
+    let error = session::begin_fenced(&mut conn, READ_COMMITTED, access, s.session)
+        .await
+        .unwrap_err();
+    assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+    assert_eq!(s.agents().await, [""; 0]);
+}
