@@ -17,7 +17,7 @@ use serde::Serialize;
 Examples:
   bmdb stats
   bmdb stats --watch=10s
-  bmdb stats --json | jq '.processes[] | select(.process == \"ShepherdRecovery\").held'")]
+  bmdb stats --json | jq '.processes[] | select(.process == \"ShepherdRecovery\").claimed'")]
 pub(crate) struct Stats {
     #[command(flatten)]
     pub(crate) watch: Watch,
@@ -49,7 +49,7 @@ struct Work {
     eligible: i64,
     due: Option<i64>,
     oldest_due_seconds: Option<i64>,
-    held: i64,
+    claimed: i64,
     stuck: i64,
     backing_off: i64,
     poisoned: i64,
@@ -98,7 +98,7 @@ impl Work {
             eligible: counts.eligible,
             due: sample.due(counts),
             oldest_due_seconds: pending.and_then(|pending| pending.oldest_due_seconds),
-            held: counts.held,
+            claimed: counts.claimed,
             stuck: counts.stuck,
             backing_off: counts.backing_off,
             poisoned: counts.poisoned,
@@ -151,7 +151,7 @@ impl Report for Answer {
                 // Its workflow fails.
                 work.due.map_or(Cell::unknown(), Cell::number),
                 Cell::number(work.oldest_due_seconds.map_or(String::new(), interval)),
-                Cell::number(work.held),
+                Cell::number(work.claimed),
                 alarming(work.stuck),
                 Cell::number(work.backing_off),
                 alarming(work.poisoned),
@@ -172,7 +172,7 @@ mod tests {
             eligible: 69,
             due: Some(61),
             oldest_due_seconds: Some(350),
-            held: 8,
+            claimed: 8,
             stuck: 0,
             backing_off: 0,
             poisoned: 0,

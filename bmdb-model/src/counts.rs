@@ -51,9 +51,9 @@ pub struct ProcessCounts {
     /// time-driven process, whose deadlines heartbeats move without planning: among what seems due
     /// there are machines that the next claim only re-arms.
     pub due: Option<i64>,
-    /// Machines held.
-    pub held: i64,
-    /// Machines held for more than an hour.
+    /// Claimed machines.
+    pub claimed: i64,
+    /// Machines claimed for more than an hour.
     pub stuck: i64,
     /// Backoffs in force; one whose time has passed is not counted.
     pub backing_off: i64,
@@ -154,7 +154,7 @@ impl QueryFragment<Pg> for Processes {
              CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER (WHERE ",
             ItemState::Due.condition(),
             ") END, count(*) FILTER (WHERE ",
-            ItemState::Held.condition(),
+            ItemState::Claimed.condition(),
             "), count(*) FILTER (WHERE i.started_at < now() - interval '1 hour'), \
              count(*) FILTER (WHERE ",
             ItemState::BackingOff.condition(),

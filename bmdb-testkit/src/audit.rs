@@ -32,7 +32,7 @@ pub struct Rules {
     /// recorded so, and each attempt can have been ended only once.
     pub acknowledged: Vec<End>,
     /// The ends that workers were refused, where they kept a list: none may be recorded. Leave out
-    /// refused cancels: what its worker drops is cancelled once more.
+    /// refused cancels: what its worker drops is canceled once more.
     pub refused: Vec<End>,
     /// Whether work may still be held.
     pub held: Held,
@@ -83,14 +83,14 @@ pub struct Audit {
     pub finished: usize,
     /// Those that failed.
     pub failed: usize,
-    /// Those that were cancelled.
+    /// Those that were canceled.
     pub canceled: usize,
     /// Those that were lost with their session.
     pub expired: usize,
     /// Work that has not ended yet.
     pub held: usize,
     /// The intervals, in seconds, of the longest run of failures of one machine and process.
-    /// Cancelled and lost attempts do not break a run, a finish does.
+    /// Canceled and lost attempts do not break a run, a finish does.
     pub worst_intervals: Vec<u32>,
     /// Everything that must not have happened.
     pub violations: Vec<Violation>,

@@ -96,7 +96,7 @@ async fn of_every_kind(router: &Router) -> Result<Vec<String>, Error> {
         format!("{process}&state=due"),
         format!("{process}&state=waiting"),
         format!("{process}&state=backing-off"),
-        format!("{process}&state=held"),
+        format!("{process}&state=claimed"),
         format!("{process}&state=not-eligible"),
         "tag=machine_hold&provider=Equinix".to_owned(),
         "prefix=777".to_owned(),

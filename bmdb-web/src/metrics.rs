@@ -97,15 +97,15 @@ const STATS: [Stat; 21] = [
         "Sessions whose deadline has passed and that no janitor has removed yet",
         |s| Some(s.fleet.dead_sessions),
     ),
-    processes("bmdb_stats_active_work", "Machines held", |_, p| {
-        Some(p.held)
+    processes("bmdb_stats_active_work", "Machines claimed", |_, p| {
+        Some(p.claimed)
     }),
     processes("bmdb_stats_active_backoffs", "Backoffs in force", |_, p| {
         Some(p.backing_off)
     }),
     processes(
         "bmdb_stats_stuck_work",
-        "Machines held for more than an hour",
+        "Machines claimed for more than an hour",
         |_, p| Some(p.stuck),
     ),
     processes(

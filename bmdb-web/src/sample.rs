@@ -274,7 +274,7 @@ fn with_those_at_rest(
                 process: process.clone(),
                 eligible: 0,
                 due: (!definition.time_driven).then_some(0),
-                held: 0,
+                claimed: 0,
                 stuck: 0,
                 backing_off: 0,
                 waiting: 0,

@@ -171,7 +171,7 @@ impl From<FleetMachine> for Machine {
 impl Item {
     /// What is being done comes before what rests, and that before what is to come.
     fn rank(&self) -> usize {
-        let order = [ItemState::Held, ItemState::BackingOff, ItemState::Due];
+        let order = [ItemState::Claimed, ItemState::BackingOff, ItemState::Due];
         let place = order.iter().position(|state| state.as_str() == self.state);
         place.unwrap_or(order.len())
     }

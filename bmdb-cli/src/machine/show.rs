@@ -115,7 +115,7 @@ impl From<Gates> for Row {
             .as_ref()
             .is_some_and(|holder| holder.process == gates.process);
         let state = if is_held {
-            ItemState::Held.as_str()
+            ItemState::Claimed.as_str()
         } else if backoff.is_some_and(|backoff| backoff.is_in_force) {
             ItemState::BackingOff.as_str()
         } else if !gates.eligible.is_open {
@@ -238,7 +238,7 @@ impl Answer {
 
 fn tone(state: &str) -> Tone {
     match state {
-        "held" => Tone::Good,
+        "claimed" => Tone::Good,
         "backing-off" => Tone::Warn,
         "not-eligible" => Tone::Dim,
         _ => Tone::Plain,

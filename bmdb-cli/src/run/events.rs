@@ -82,15 +82,15 @@ impl Events {
                 claimed,
                 finished,
                 failed,
-                held,
-                cancelled,
+                put_on_hold,
+                canceled,
                 lost,
                 ..
             } = summary;
             let summary = json!({
                 "event": "summary", "process": self.process.as_str(), "sessions": sessions,
-                "claimed": claimed, "finished": finished, "failed": failed, "held": held,
-                "cancelled": cancelled, "lost": lost,
+                "claimed": claimed, "finished": finished, "failed": failed, "put_on_hold": put_on_hold,
+                "canceled": canceled, "lost": lost,
             });
             Line::Event(summary.to_string())
         } else {
@@ -165,19 +165,19 @@ fn subject(machine: &Machine, fence: Fence) -> Value {
 fn ended(line: &mut Value, outcome: &Outcome) {
     let event = match outcome {
         Outcome::Finished => "finished",
-        Outcome::Cancelled => "cancelled",
+        Outcome::Canceled => "canceled",
         Outcome::Lost => "lost",
         Outcome::Failed {
             cause,
             interval,
             until,
-            held,
+            put_on_hold,
         } => {
             put(line, "cause", json!(cause));
             put(line, "interval_seconds", json!(interval.get()));
             let until = until.to_rfc3339_opts(SecondsFormat::Micros, true);
             put(line, "until", json!(until));
-            put(line, "held", json!(held));
+            put(line, "put_on_hold", json!(put_on_hold));
             "failed"
         }
         Outcome::Unrecorded { reason } => {
@@ -231,14 +231,14 @@ fn for_people(event: &Event<'_>) -> Option<(Tone, String)> {
             let who = format!("{}  {}", who(machine, *fence), seconds(*took));
             match outcome {
                 Outcome::Finished => (Tone::Good, format!("finished  {who}")),
-                Outcome::Cancelled => (Tone::Plain, format!("cancelled {who}")),
+                Outcome::Canceled => (Tone::Plain, format!("canceled {who}")),
                 Outcome::Failed {
                     cause,
                     interval: rest,
-                    held,
+                    put_on_hold,
                     ..
                 } => {
-                    let rest = match held {
+                    let rest = match put_on_hold {
                         true => "put on hold".to_owned(),
                         false => format!("rests for up to {}", interval(rest.get().into())),
                     };

@@ -147,7 +147,7 @@ async fn end_one(part: &Part, work: Work, way: Way, again: bool) -> Result<Next,
     };
     let (next, given_back) = note(part, fence, outcome, ended)?;
     match given_back {
-        // Once more, or it is dropped, and so cancelled.
+        // Once more, or it is dropped, and so canceled.
         Some(work) if again => {
             part.saw("ends asked for again")?;
             ask(part, fence, Outcome::Failed, Tags::None)?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Ends the work as it deserves; what it comes back with is still held, and came to no verdict.
+/// Ends the work as it deserves; what it comes back with is still claimed, and came to no verdict.
 pub(super) async fn conclude(
     work: Work,
     processed: Processed,
@@ -26,7 +26,7 @@ pub(super) async fn conclude(
         Processed::Lost => (Outcome::Lost, None),
         Processed::Achieved(commit) => finish(work, &commit, backoff).await,
         Processed::Failed(failure) => match failure.verdict() {
-            Verdict::Cancel => (Outcome::Cancelled, Some(work)),
+            Verdict::Cancel => (Outcome::Canceled, Some(work)),
             verdict => {
                 let backoff = failure.own_backoff().unwrap_or(backoff);
                 fail(work, backoff, failure.cause(), verdict).await
@@ -61,9 +61,9 @@ async fn fail(
     cause: &str,
     verdict: Verdict,
 ) -> (Outcome, Option<Work>) {
-    let held = verdict == Verdict::Hold;
+    let put_on_hold = verdict == Verdict::Hold;
     let failed = end(work, |work| async move {
-        if held {
+        if put_on_hold {
             work.fail_and_hold(backoff, cause).await
         } else {
             work.fail(backoff, cause).await
@@ -75,7 +75,7 @@ async fn fail(
                 cause: cause.to_owned(),
                 interval: failed.interval,
                 until: failed.until,
-                held,
+                put_on_hold,
             };
             (outcome, None)
         }
@@ -84,7 +84,7 @@ async fn fail(
 }
 
 /// Ends the work, again while that may help: it is keyed on its fence, so it takes effect once. With an
-/// error comes the work if it is still held.
+/// error comes the work if it is still claimed.
 async fn end<T, F>(mut work: Work, end: impl Fn(Work) -> F) -> Result<T, (TxError, Option<Work>)>
 where
     F: Future<Output = Result<T, EndError>>,
@@ -97,9 +97,9 @@ where
             Err(error) => error,
         };
         match error.into_parts() {
-            (reason, Some(held)) if reason.may_pass() => {
+            (reason, Some(claimed)) if reason.may_pass() => {
                 tracing::debug!(%reason, "an end is tried again");
-                work = held;
+                work = claimed;
                 if matches!(reason, TxError::CommitUnknown(_)) {
                     in_doubt = Some(reason);
                 }
@@ -107,7 +107,7 @@ where
             }
             // It may have been the end before this one that took it away.
             (reason, None) => return Err((in_doubt.unwrap_or(reason), None)),
-            (reason, held) => return Err((reason, held)),
+            (reason, claimed) => return Err((reason, claimed)),
         }
     }
 }

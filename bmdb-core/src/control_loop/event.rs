@@ -72,10 +72,10 @@ pub enum Outcome {
         /// When the machine may be worked on again, by the database's clock.
         until: DateTime<Utc>,
         /// Whether the machine was put on hold.
-        held: bool,
+        put_on_hold: bool,
     },
     /// It was given back without a verdict.
-    Cancelled,
+    Canceled,
     /// The lease was lost, or the work was taken away: nothing was recorded here.
     Lost,
     /// Its end could not be recorded, or it is not known whether it was.
@@ -99,9 +99,9 @@ pub struct Summary {
     /// How many have failed.
     pub failed: u64,
     /// How many of the failed were put on hold.
-    pub held: u64,
+    pub put_on_hold: u64,
     /// How many were given back without a verdict.
-    pub cancelled: u64,
+    pub canceled: u64,
     /// How many were lost, or came to an end that could not be recorded.
     pub lost: u64,
 }
@@ -110,11 +110,11 @@ impl Summary {
     pub(super) fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Finished => self.finished += 1,
-            Outcome::Failed { held, .. } => {
+            Outcome::Failed { put_on_hold, .. } => {
                 self.failed += 1;
-                self.held += u64::from(*held);
+                self.put_on_hold += u64::from(*put_on_hold);
             }
-            Outcome::Cancelled => self.cancelled += 1,
+            Outcome::Canceled => self.canceled += 1,
             Outcome::Lost | Outcome::Unrecorded { .. } => self.lost += 1,
         }
     }
@@ -127,14 +127,14 @@ impl std::fmt::Display for Summary {
             claimed,
             finished,
             failed,
-            held,
-            cancelled,
+            put_on_hold,
+            canceled,
             lost,
         } = self;
         write!(
             f,
-            "{claimed} claimed: {finished} finished, {failed} failed ({held} of them held), \
-             {cancelled} cancelled, {lost} lost; sessions: {sessions}"
+            "{claimed} claimed: {finished} finished, {failed} failed ({put_on_hold} of them put on hold), \
+             {canceled} canceled, {lost} lost; sessions: {sessions}"
         )
     }
 }

@@ -41,12 +41,12 @@ impl Failure {
         Self::with(cause.into(), Verdict::Hold)
     }
 
-    /// No verdict: the attempt is recorded as cancelled, and no backoff begins or grows.
+    /// No verdict: the attempt is recorded as canceled, and no backoff begins or grows.
     ///
     /// The loop keeps the machine for [`LoopOptions::cancel_pause`](super::LoopOptions::cancel_pause)
     /// before it gives it back, or it would be claimed again at once.
     pub fn cancel() -> Self {
-        Self::with("cancelled".to_owned(), Verdict::Cancel)
+        Self::with("canceled".to_owned(), Verdict::Cancel)
     }
 
     /// The same, with a backoff of its own instead of the loop's.

@@ -38,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// Cancelled when acting on the machine has to stop: the lease is lost, the time is up, or the loop
+    /// Canceled when acting on the machine has to stop: the lease is lost, the time is up, or the loop
     /// has to leave. What is left is [`LoopOptions::grace`](super::LoopOptions::grace).
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {

@@ -93,7 +93,7 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// into which `?` turns every error and every text. A panic is a failure with its message as cause,
     /// and so is taking longer than [`LoopOptions::timeout`].
     ///
-    /// Cancellation: [`Machine::stop`] is cancelled when the lease is lost, the time is up, or the loop
+    /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the time is up, or the loop
     /// has to leave; the future is dropped [`LoopOptions::grace`] later, at any of its awaits. Code
     /// that must not be dropped, or has something to stop elsewhere, watches that token. Whatever acts
     /// on the machine by other means should be handed [`Work::fence`] and refuse smaller ones.

@@ -26,7 +26,7 @@ pub struct LoopOptions {
     pub grace: Duration,
     /// How long works may take to end when the loop is told to leave. Default: 30 s.
     pub drain_limit: Duration,
-    /// For how long a machine is kept that an attempt has been cancelled on, before it is given back.
+    /// For how long a machine is kept that an attempt has been canceled on, before it is given back.
     /// Default: 10 s.
     pub cancel_pause: Duration,
     /// How the loop waits while nothing is due.
@@ -101,7 +101,7 @@ impl LoopOptions {
         }
     }
 
-    /// The same with another pause after a cancelled attempt.
+    /// The same with another pause after a canceled attempt.
     #[must_use]
     pub fn cancel_pause(self, pause: Duration) -> Self {
         Self {

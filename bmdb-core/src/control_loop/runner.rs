@@ -236,7 +236,7 @@ impl<L: ControlLoop> Run<L> {
             // Only what `on_event` does can panic there. The work was given back by its drop.
             Err(error) => {
                 tracing::error!(%error, "a control loop's event handler failed");
-                self.summary.cancelled += 1;
+                self.summary.canceled += 1;
             }
         }
     }

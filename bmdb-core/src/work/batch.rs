@@ -13,7 +13,7 @@ impl Session {
     /// of each, in the given order, whether it ended; they end independently. See
     /// [`Work::complete`].
     ///
-    /// Cancellation: a dropped future leaves each work ended, or cancelled in the background.
+    /// Cancellation: a dropped future leaves each work ended, or canceled in the background.
     ///
     /// # Errors
     /// Those of [`Work::complete`], for each work by itself.

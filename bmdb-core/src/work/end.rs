@@ -72,7 +72,7 @@ impl Work {
     /// machine is stable under the closure; for one that decides on other machines use
     /// [`Work::finish_with`]. The closure may run more than once. Three round trips beside its own.
     ///
-    /// Cancellation: a dropped future leaves the work ended, or cancelled in the background.
+    /// Cancellation: a dropped future leaves the work ended, or canceled in the background.
     ///
     /// # Errors
     /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
@@ -337,7 +337,7 @@ impl Work {
         self.conclude_by(Outcome::Failed, failed)
     }
 
-    /// Work that is gone needs no end, and is cancelled all the same when it is dropped: that costs a
+    /// Work that is gone needs no end, and is canceled all the same when it is dropped: that costs a
     /// statement in the background, and errs on the side of a free machine.
     pub(crate) fn conclude_by<T>(
         mut self,

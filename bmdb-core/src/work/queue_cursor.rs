@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long at most something below the floor is overlooked: cancelled, committed late, moved back
+/// How long at most something below the floor is overlooked: canceled, committed late, moved back
 /// by a plan. Work is made of seconds, leases of five, so two are not noticed; and one search in two
 /// seconds that steps over a million dead entries (0.1 s) is still cheap.
 pub(crate) const RESET: Duration = Duration::from_secs(2);
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_machine_cancelled_below_the_floor_is_claimed_again_within_one_reset() {
+    async fn a_machine_canceled_below_the_floor_is_claimed_again_within_one_reset() {
         let (_db, _bmdb, session, [first, second]) = busy().await;
         let mut works = claim(&session, 2).await;
         works.sort_by_key(|work| work.machine() == second);
         let second = works.pop().unwrap();
-        let cancelled = works.pop().unwrap();
-        assert_eq!(cancelled.machine(), first);
-        cancelled.cancel().await.unwrap();
+        let canceled = works.pop().unwrap();
+        assert_eq!(canceled.machine(), first);
+        canceled.cancel().await.unwrap();
         assert!(claim(&session, 2).await.is_empty(), "it is below the floor");
 
         session.inner.floors.let_pass(RESET);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_machine_cancelled_at_the_floor_is_claimed_again_at_once() {
+    async fn a_machine_canceled_at_the_floor_is_claimed_again_at_once() {
         let (_db, _bmdb, session, [first, _]) = busy().await;
         for _ in 0..2 {
             let work = claim(&session, 1).await.pop().unwrap();

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use tracing::Span;
 
 /// A work item held by a session. It ends exactly once: with [`Work::finish`], [`Work::fail`] or
-/// [`Work::cancel`]; one that is dropped is cancelled in the background.
-#[must_use = "work that is dropped is cancelled"]
+/// [`Work::cancel`]; one that is dropped is canceled in the background.
+#[must_use = "work that is dropped is canceled"]
 pub struct Work {
     session: Arc<SessionInner>,
     attempt: Attempt,

@@ -75,7 +75,9 @@ impl ControlLoop for Does {
             Event::Waiting { .. } => "waiting".to_owned(),
             Event::Started { machine, .. } => format!("started attempt {}", machine.attempt),
             Event::Ended { outcome, .. } => match outcome {
-                Outcome::Failed { cause, held, .. } => format!("failed: {cause}, held: {held}"),
+                Outcome::Failed {
+                    cause, put_on_hold, ..
+                } => format!("failed: {cause}, held: {held}"),
                 other => format!("{other:?}"),
             },
             Event::Draining { running, .. } => format!("draining {running}"),

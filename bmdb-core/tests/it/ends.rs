@@ -120,7 +120,7 @@ async fn a_long_cause_is_cut_with_a_mark() {
 }
 
 #[tokio::test]
-async fn dropped_work_is_cancelled_in_the_background() {
+async fn dropped_work_is_canceled_in_the_background() {
     let s = Scenario::new().await;
     s.provided("a").await;
     drop(s.claim_one().await);

@@ -115,7 +115,7 @@ impl Log {
                 check_legal(error.reason());
                 let (reason, work) = error.into_parts();
                 let is_gone = matches!(reason, TxError::SessionExpired | TxError::WorkLost);
-                // What is dropped is cancelled in the background.
+                // What is dropped is canceled in the background.
                 if work.is_none() && is_gone && outcome != Outcome::Canceled {
                     told.refused.push(end);
                 }

@@ -172,7 +172,7 @@ async fn a_long_queue_of_healthy_machines_is_left_to_later_polls_in_part() {
     s.armed(5_500, 1).await;
     assert!(s.session.claim(&claim()).await.unwrap().is_empty());
     assert_eq!(s.due().await, "500");
-    // Kept: a work that is dropped is cancelled, and due again.
+    // Kept: a work that is dropped is canceled, and due again.
     let silent = s.session.claim(&claim()).await.unwrap();
     assert_eq!((silent.len(), s.due().await.as_str()), (1, "0"));
 }

@@ -17,7 +17,7 @@ async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) ->
 async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let fleet = Fleet::of(30).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
-    // Kept, since a work that is dropped is cancelled by a request of its own.
+    // Kept, since a work that is dropped is canceled by a request of its own.
     let mut kept = Vec::new();
     let claiming = round_trips(&fleet, async || kept.extend(fleet.works(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
@@ -80,7 +80,7 @@ async fn a_transaction_is_two_round_trips_beside_those_of_its_closure() {
 #[tokio::test]
 async fn planning_costs_a_transaction_no_round_trip_of_its_own() {
     let fleet = Fleet::of(1).await;
-    // Kept, since a work that is dropped is cancelled by a request of its own.
+    // Kept, since a work that is dropped is canceled by a request of its own.
     let work = fleet.works(1).await.remove(0);
     let machine = work.machine();
     let transacting = round_trips(&fleet, async || {

@@ -61,7 +61,7 @@ pub(super) async fn of(
         return of_prefix(conn, filter, prefix, after).await;
     }
     Ok(match (&filter.state, &filter.provider) {
-        (Some((_, ItemState::Held)), _) => vec![Source::Held],
+        (Some((_, ItemState::Claimed)), _) => vec![Source::Held],
         (Some((process, ItemState::BackingOff)), _) => vec![Source::BackingOff(process.clone())],
         (Some((process, state @ (ItemState::Due | ItemState::Waiting))), provider) => {
             let queue = |provider| Source::Queue {

@@ -14,15 +14,15 @@ pub enum ItemState {
     Waiting,
     /// It failed or was lost, and waits for that.
     BackingOff,
-    /// A session holds it.
-    Held,
+    /// A session has claimed it.
+    Claimed,
     /// The machine's tags do not call for it, or it is on hold.
     NotEligible,
 }
 
 /// A text that is no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no state; expected due, waiting, backing-off, held or not-eligible")]
+#[error("{0:?} is no state; expected due, waiting, backing-off, claimed or not-eligible")]
 pub struct InvalidState(String);
 
 impl ItemState {
@@ -31,7 +31,7 @@ impl ItemState {
         Self::Due,
         Self::Waiting,
         Self::BackingOff,
-        Self::Held,
+        Self::Claimed,
         Self::NotEligible,
     ];
 
@@ -42,7 +42,7 @@ impl ItemState {
             Self::Due => "due",
             Self::Waiting => "waiting",
             Self::BackingOff => "backing-off",
-            Self::Held => "held",
+            Self::Claimed => "claimed",
             Self::NotEligible => "not-eligible",
         }
     }
@@ -57,7 +57,7 @@ impl ItemState {
         now: DateTime<Utc>,
     ) -> Self {
         if held {
-            Self::Held
+            Self::Claimed
         } else if backoff_until.is_some_and(|until| until > now) {
             Self::BackingOff
         } else if !eligible {
@@ -72,7 +72,7 @@ impl ItemState {
     /// The same of a row `i` of `work_item`. A machine without a row is not eligible.
     pub(crate) const fn condition(self) -> &'static str {
         match self {
-            Self::Held => "i.session_id IS NOT NULL",
+            Self::Claimed => "i.session_id IS NOT NULL",
             Self::BackingOff => "i.session_id IS NULL AND coalesce(i.backoff_until > now(), false)",
             Self::Due => "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()",
             Self::Waiting => {

@@ -125,7 +125,7 @@ pub async fn claim(
 ///
 /// A hint for the one who has just claimed up to there: what long-running readers keep from being
 /// vacuumed gathers at the queue's head, and every claim would step over all of it. PendingTasks without a
-/// floor now and then, for items appear below it as well: cancelled, committed late, moved back.
+/// floor now and then, for items appear below it as well: canceled, committed late, moved back.
 ///
 /// # Errors
 /// As [`claim`].

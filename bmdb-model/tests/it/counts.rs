@@ -102,7 +102,7 @@ async fn what_is_due_for_a_time_driven_process_is_not_told_from_its_items() {
 #[tokio::test]
 async fn what_is_counted_as_pending_is_what_claims_return() {
     let mut s = Scenario::new().await;
-    for id in ["free", "held", "failed", "lane", "cancelled"] {
+    for id in ["free", "held", "failed", "lane", "canceled"] {
         s.provided(id).await;
     }
     let on_hold = s.db.machine().provided(&Provider::EQUINIX, "on hold");
@@ -203,7 +203,10 @@ async fn what_never_comes_to_an_end_and_what_always_goes_wrong_is_counted() {
     }
     s.cancel(&attempts[3]).await;
     let counted = agent_starts(&mut s).await;
-    assert_eq!((counted.held, counted.stuck, counted.poisoned), (1, 1, 2));
+    assert_eq!(
+        (counted.claimed, counted.stuck, counted.poisoned),
+        (1, 1, 2)
+    );
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
     let all = expected(s, "true").await;
     let mut seen = BTreeSet::new();
     for (which, condition) in [
-        (ItemState::Held, "i.session_id IS NOT NULL"),
+        (ItemState::Claimed, "i.session_id IS NOT NULL"),
         (
             ItemState::BackingOff,
             "i.session_id IS NULL AND i.backoff_until > now()",
@@ -174,7 +174,7 @@ async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
         (ItemState::Due, counts.due.unwrap()),
         (ItemState::Waiting, counts.waiting),
         (ItemState::BackingOff, counts.backing_off),
-        (ItemState::Held, counts.held),
+        (ItemState::Claimed, counts.claimed),
         (ItemState::NotEligible, counts.not_eligible),
     ] {
         let listed = listed(&mut s.conn, &state(which)).await.len();
@@ -245,7 +245,7 @@ async fn filters_narrow_each_other() {
         (
             Filter {
                 provider: lumen(),
-                ..state(ItemState::Held)
+                ..state(ItemState::Claimed)
             },
             "p.provider = 'Lumen' AND i.session_id IS NOT NULL".to_owned(),
         ),
@@ -344,7 +344,13 @@ async fn a_cursor_of_other_filters_is_refused() {
     let first = fleet::page(&mut s.conn, &Filter::default(), None, 1)
         .await
         .unwrap();
-    let other = fleet::page(&mut s.conn, &state(ItemState::Held), first.next.as_ref(), 1).await;
+    let other = fleet::page(
+        &mut s.conn,
+        &state(ItemState::Claimed),
+        first.next.as_ref(),
+        1,
+    )
+    .await;
     assert!(matches!(other, Err(PageError::OtherList(_))), "{other:?}");
 }
 

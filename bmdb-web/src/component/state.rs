@@ -12,7 +12,7 @@ pub(crate) const fn words(state: ItemState) -> &'static str {
         ItemState::Due => "due",
         ItemState::Waiting => "waiting",
         ItemState::BackingOff => "backing off",
-        ItemState::Held => "held",
+        ItemState::Claimed => "claimed",
         ItemState::NotEligible => "not eligible",
     }
 }
@@ -22,7 +22,7 @@ pub(crate) fn item(state: ItemState) -> Markup {
         ItemState::Due => Tone::Good,
         ItemState::Waiting | ItemState::NotEligible => Tone::Quiet,
         ItemState::BackingOff => Tone::Waiting,
-        ItemState::Held => Tone::Busy,
+        ItemState::Claimed => Tone::Busy,
     };
     badge(tone, words(state))
 }

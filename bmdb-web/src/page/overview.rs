@@ -172,7 +172,7 @@ fn processes(links: &Links, sample: &crate::sample::Sample) -> Markup {
         table.row(vec![
             html! { (process) },
             html! { @if let Some(due) = sample.due(counts) { span.number { (due) } } },
-            html! { a href=(of_process(links.work())) { span.number { (counts.held) } } },
+            html! { a href=(of_process(links.work())) { span.number { (counts.claimed) } } },
             html! { a href=(of_process(links.backoffs())) { span.number { (counts.backing_off) } } },
             html! { span.number { (counts.eligible) } },
         ]);
@@ -265,7 +265,7 @@ fn poisoned(links: &Links, poisoned: &Listed<PoisonedWork, PoisonedKey>) -> Mark
     for work in poisoned.rows.iter().take(shown()) {
         table.row(vec![
             id::machine(links, work.machine),
-            html! { (work.process) @if work.session.is_some() { " " (badge(Tone::Busy, "held")) } },
+            html! { (work.process) @if work.session.is_some() { " " (badge(Tone::Busy, "claimed")) } },
             html! { span.number { (work.failures) } },
             html! { span.number { (work.losses) } },
             html! { @if let Some(cause) = &work.cause { (cause::cause(cause)) } },

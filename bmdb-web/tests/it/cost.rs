@@ -77,7 +77,7 @@ async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_
             window,
         ),
         ("/machines?prefix=777".to_owned(), fleet),
-        (format!("/machines?{process}&state=held"), fleet),
+        (format!("/machines?{process}&state=claimed"), fleet),
         (format!("/machines?{process}&state=backing-off"), fleet),
         (format!("/machines?{process}&state=due"), window),
         (format!("/machines?{process}&state=waiting"), window),

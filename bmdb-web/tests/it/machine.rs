@@ -59,7 +59,7 @@ async fn everything_about_a_busy_machine_is_there() {
         // Gates.
         "The machine is on hold.",
         "backing off",
-        "held",
+        "claimed",
         "for <span class=\"interval\">5m</span>",
         // Backoffs with their plot.
         "in force",

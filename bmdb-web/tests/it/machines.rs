@@ -87,7 +87,7 @@ async fn each_filter_narrows_the_list_and_stays_in_the_form() {
             1,
         ),
         (
-            "process=ShepherdAgentStart&state=held",
+            "process=ShepherdAgentStart&state=claimed",
             "value=\"held\" selected",
             5,
         ),
@@ -97,7 +97,7 @@ async fn each_filter_narrows_the_list_and_stays_in_the_form() {
             8,
         ),
         (
-            "process=Unknown&state=held",
+            "process=Unknown&state=claimed",
             "value=\"Unknown\" selected",
             1,
         ),
@@ -206,7 +206,7 @@ async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
         assert_eq!(listed.status, StatusCode::OK, "{link}");
     }
     assert!(page.contains("Not counted: secret, for "), "{page}");
-    for state in ["waiting", "backing-off", "held", "not-eligible", "due"] {
+    for state in ["waiting", "backing-off", "claimed", "not-eligible", "due"] {
         let link = format!("/machines?process=ShepherdAgentStart&amp;state={state}");
         assert!(page.contains(&link), "no {link} in {page}");
     }

@@ -52,7 +52,7 @@ async fn after_the_limit_what_runs_is_told_dropped_and_given_back() {
     let running = Running::new(&s.bmdb, endless(), options().drain_limit(Duration::ZERO));
     running.started(1).await;
     let summary = running.leave().await;
-    assert_eq!((summary.cancelled, summary.lost), (1, 0));
+    assert_eq!((summary.canceled, summary.lost), (1, 0));
     assert_eq!(s.attempts().await, ["Canceled||"]);
     assert_eq!(
         s.rows("SELECT count(*) FROM sessions").await,
@@ -71,7 +71,7 @@ async fn who_hurries_it_does_not_wait_for_the_limit() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!running.ran.is_finished(), "it waits for what runs");
     running.shutdown.cancel_now();
-    assert_eq!(running.ended().await.cancelled, 1);
+    assert_eq!(running.ended().await.canceled, 1);
 }
 
 /// Told to stop, it may still say how far it got.

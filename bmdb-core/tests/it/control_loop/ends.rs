@@ -163,7 +163,7 @@ async fn a_hold_keeps_every_process_from_the_machine() {
     let does = Does::new(|_, _| Box::pin(async { Err(Failure::hold("wrong BIOS")) }));
     let log = does.log.clone();
     let summary = once(&s.bmdb, does).await.unwrap();
-    assert_eq!((summary.failed, summary.held), (1, 1));
+    assert_eq!((summary.failed, summary.put_on_hold), (1, 1));
     assert_eq!(log.lines()[2], "failed: wrong BIOS, held: true");
     assert_eq!(s.attempts().await, ["Failed|wrong BIOS|1"]);
     assert_eq!(
@@ -228,7 +228,7 @@ async fn a_hold_of_an_operator_keeps_its_reason() {
 }
 
 #[tokio::test]
-async fn a_cancelled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
+async fn a_canceled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let does = || Does::new(|_, _| Box::pin(async { Err(Failure::cancel()) }));
@@ -242,7 +242,7 @@ async fn a_cancelled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let summary = running.leave().await;
     assert_eq!(
-        (summary.claimed, summary.cancelled, summary.failed),
+        (summary.claimed, summary.canceled, summary.failed),
         (1, 1, 0)
     );
     assert_eq!(s.attempts().await, ["Canceled||"]);
@@ -252,6 +252,6 @@ async fn a_cancelled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
     let short = options().cancel_pause(Duration::from_millis(1));
     let running = Running::new(&s.bmdb, does(), short);
     until(&s.db, "count(*) > 3 FROM work_attempt").await;
-    assert!(running.leave().await.cancelled > 2);
+    assert!(running.leave().await.canceled > 2);
     until(&s.db, NOTHING_HELD).await;
 }

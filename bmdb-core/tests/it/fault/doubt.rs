@@ -96,7 +96,7 @@ async fn an_end_in_doubt_that_cannot_be_settled_says_so_and_gives_the_work_back(
     }
 }
 
-/// Nobody ends the work that was given back in doubt: dropped, it is cancelled.
+/// Nobody ends the work that was given back in doubt: dropped, it is canceled.
 #[tokio::test]
 async fn an_end_in_doubt_whose_work_is_dropped_leaves_nothing_held() {
     for end in End::ALL {

@@ -133,7 +133,7 @@ async fn end_together(stage: &Stage, dice: &mut Dice, session: &Session, works: 
     )
 }
 
-/// Notes what an end was told. What is given back with the error is dropped, and so cancelled.
+/// Notes what an end was told. What is given back with the error is dropped, and so canceled.
 fn note(stage: &Stage, end: End, ended: Result<(), EndError>) -> Next {
     let (reason, work) = match ended {
         Ok(()) => {

@@ -82,7 +82,7 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
             },
             window,
         ),
-        (state(ItemState::Held), page),
+        (state(ItemState::Claimed), page),
         (state(ItemState::BackingOff), page),
         (state(ItemState::Due), window),
         (state(ItemState::Waiting), window),

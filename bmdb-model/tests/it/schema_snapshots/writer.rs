@@ -217,7 +217,7 @@ impl Writer {
         claimed
     }
 
-    /// One after the other as failed, finished and cancelled.
+    /// One after the other as failed, finished and canceled.
     async fn end(&mut self, claimed: &[Claimed], round: usize) {
         for (at, claimed) in claimed.iter().enumerate() {
             let outcome = [Outcome::Failed, Outcome::Finished, Outcome::Canceled][(round + at) % 3];

@@ -44,7 +44,7 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
 fn state(gates: &Gates) -> Markup {
     let backs_off = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
     match &gates.holder {
-        Some(holder) if holder.process == gates.process => badge(Tone::Busy, "held"),
+        Some(holder) if holder.process == gates.process => badge(Tone::Busy, "claimed"),
         _ if backs_off => badge(Tone::Waiting, "backing off"),
         _ if !gates.eligible.is_open => badge(Tone::Quiet, "not eligible"),
         Some(_) => badge(Tone::Waiting, "lane taken"),

@@ -53,7 +53,7 @@ pub(super) fn show(
 fn ongoing(links: &Links, now: DateTime<Utc>, work: &HeldWork) -> Vec<Markup> {
     vec![
         html! { "since " (time::relative(work.started_at, now)) },
-        badge(Tone::Busy, "held"),
+        badge(Tone::Busy, "claimed"),
         html! { (work.process) },
         html! { (id::session(links, work.session)) " " span.muted.cause { (work.component) } },
         html! {

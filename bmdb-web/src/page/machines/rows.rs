@@ -86,7 +86,7 @@ fn process(links: &Links, now: DateTime<Utc>, item: &FleetItem) -> Markup {
     html! {
         (item.process) " " (state::item(item.state)) " "
         @match item.state {
-            ItemState::Held => {
+            ItemState::Claimed => {
                 @if let Some(session) = item.session { "by " (id::session(links, session)) " " }
                 @if let Some(since) = item.started_at { (time::short(since, now)) }
             }

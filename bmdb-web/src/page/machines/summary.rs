@@ -91,7 +91,7 @@ fn processes(app: &App, sample: &Sample) -> Markup {
             ),
             listed(ItemState::Waiting, counts.waiting),
             listed(ItemState::BackingOff, counts.backing_off),
-            listed(ItemState::Held, counts.held),
+            listed(ItemState::Claimed, counts.claimed),
             number(counts.stuck),
             listed(ItemState::NotEligible, counts.not_eligible),
             number(counts.poisoned),

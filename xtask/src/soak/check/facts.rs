@@ -108,7 +108,7 @@ impl Facts {
     }
 
     /// The ends that workers were told are not recorded. An earlier one that nobody was told of may be;
-    /// and what is dropped after a refusal is cancelled once more.
+    /// and what is dropped after a refusal is canceled once more.
     pub(super) fn refused(&self) -> Vec<End> {
         let ends = self.refused.iter();
         ends.filter(|(fence, outcome)| {

@@ -280,7 +280,7 @@ dropped! {
     async |s: &Stage, ()| -> Done {
         let once = LoopOptions::default().once(true);
         let summary = Runner::new(&s.bmdb, Nothing).options(once).run(Shutdown::new()).await?;
-        assert_eq!((summary.claimed, summary.lost), (summary.finished + summary.cancelled, 0));
+        assert_eq!((summary.claimed, summary.lost), (summary.finished + summary.canceled, 0));
         Ok(())
     };
     cancelling, ["Work::cancel"], Orphans::No,
