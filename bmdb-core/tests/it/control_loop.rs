@@ -77,7 +77,7 @@ impl ControlLoop for Does {
             Event::Ended { outcome, .. } => match outcome {
                 Outcome::Failed {
                     cause, put_on_hold, ..
-                } => format!("failed: {cause}, held: {held}"),
+                } => format!("failed: {cause}, put on hold: {put_on_hold}"),
                 other => format!("{other:?}"),
             },
             Event::Draining { running, .. } => format!("draining {running}"),

@@ -14,14 +14,14 @@ fn expected(
     process: Process,
     eligible: i64,
     due: i64,
-    held: i64,
+    claimed: i64,
     backing_off: i64,
 ) -> ProcessCounts {
     ProcessCounts {
         process,
         eligible,
         due: Some(due),
-        held,
+        claimed,
         stuck: 0,
         backing_off,
         waiting: 0,

@@ -164,7 +164,7 @@ async fn a_hold_keeps_every_process_from_the_machine() {
     let log = does.log.clone();
     let summary = once(&s.bmdb, does).await.unwrap();
     assert_eq!((summary.failed, summary.put_on_hold), (1, 1));
-    assert_eq!(log.lines()[2], "failed: wrong BIOS, held: true");
+    assert_eq!(log.lines()[2], "failed: wrong BIOS, put on hold: true");
     assert_eq!(s.attempts().await, ["Failed|wrong BIOS|1"]);
     assert_eq!(
         s.rows("SELECT reason FROM machine_hold").await,
