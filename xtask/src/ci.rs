@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check, as the continuous integration runs it.
 
-use crate::shell::{Done, Failure, cargo, run};
 use crate::tidy;
+use bmdb_shell::{Done, Failure, cargo, run};
 use std::env;
 
 /// Run every check that a change must pass; what fails is summed up at the end.

@@ -5,22 +5,19 @@
     reason = "a task reports on the terminal"
 )]
 
-mod bench;
 mod ci;
-mod demo;
-mod migrate;
-mod pg;
-mod schema;
-mod server;
-mod shell;
-mod soak;
-mod test;
 mod tidy;
+mod tool;
 
+use bmdb_shell::exit;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tool::Forwarded;
 
-/// Tests, checks and migrations of the Bare Metal Database.
+/// Tests, checks, tools and migrations of the Bare Metal Database.
+///
+/// Each task has its own --help. Tasks other than `ci` and `tidy` are programs in tools/, which
+/// cargo builds first: on a fresh machine that takes some minutes, and cargo shows its progress.
 ///
 /// Exit codes: 0 done, 1 a check failed, 2 the request was wrong; `test` passes on the test
 /// runner's.
@@ -33,36 +30,41 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    Demo(demo::Args),
-    Test(test::Args),
+    /// Show the main job: four workers share a fleet on a real server, and one is killed.
+    #[command(disable_help_flag = true)]
+    Demo(Forwarded),
+    /// Run every test of the workspace on one PostgreSQL server.
+    #[command(disable_help_flag = true)]
+    Test(Forwarded),
     Ci(ci::Args),
-    Bench(bench::Bench),
-    Soak(soak::Args),
-    Migrate(migrate::Migrate),
-    Schema(schema::Args),
+    /// Measure what bmdb promises, beside the plainest way to do the same.
+    #[command(disable_help_flag = true)]
+    Bench(Forwarded),
+    /// Let workers meet every fault there is, then check that nothing went wrong.
+    #[command(disable_help_flag = true)]
+    Soak(Forwarded),
+    /// Write a new migration, or apply, revert, list or check migrations.
+    #[command(disable_help_flag = true)]
+    Migrate(Forwarded),
+    /// Print the schema as Diesel has it, or compare it with the migrations.
+    #[command(disable_help_flag = true)]
+    Schema(Forwarded),
     Tidy(tidy::Args),
-    Pg(pg::Pg),
+    /// See which PostgreSQL the tests use, or keep one running between test runs.
+    #[command(disable_help_flag = true)]
+    Pg(Forwarded),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
-        Task::Demo(args) => demo::run(&args),
-        Task::Test(args) => test::run(&args),
+    exit(match Cli::parse().task {
+        Task::Demo(arguments) => tool::run_tool("bmdb-soak", Some("demo"), &arguments),
+        Task::Soak(arguments) => tool::run_tool("bmdb-soak", Some("soak"), &arguments),
+        Task::Bench(arguments) => tool::run_tool("bmdb-bench", None, &arguments),
+        Task::Test(arguments) => tool::run_tool("bmdb-dev", Some("test"), &arguments),
+        Task::Pg(arguments) => tool::run_tool("bmdb-dev", Some("pg"), &arguments),
+        Task::Migrate(arguments) => tool::run_tool("bmdb-dev", Some("migrate"), &arguments),
+        Task::Schema(arguments) => tool::run_tool("bmdb-dev", Some("schema"), &arguments),
         Task::Ci(ci::Args {}) => ci::run_all(),
-        Task::Bench(args) => bench::run(&args),
-        Task::Soak(args) => soak::run(&args),
-        Task::Pg(args) => pg::run(&args),
-        Task::Migrate(args) => migrate::run(&args),
-        Task::Schema(args) => schema::run(&args),
         Task::Tidy(tidy::Args {}) => tidy::run(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Some(message) = failure.message() {
-                eprintln!("cargo xtask: {message}");
-            }
-            ExitCode::from(failure.code())
-        }
-    }
+    })
 }

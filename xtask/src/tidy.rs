@@ -1,16 +1,19 @@
 //! `cargo xtask tidy`: what the compiler does not check, above all what each layer must not have.
 
+mod circles;
 mod claims;
 mod files;
+mod finding;
+mod imports;
 mod links;
 mod manifests;
 mod packaged;
 mod source;
 mod text;
 mod tokens;
+mod words;
 
-use crate::shell::{Done, Failure, root};
-use std::fmt;
+use bmdb_shell::{Done, Failure, root};
 
 /// Check the rules of the code base that the compiler does not know.
 ///
@@ -19,46 +22,17 @@ use std::fmt;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-/// One broken rule, at its place, with the way to mend it.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    path: String,
-    line: usize,
-    rule: &'static str,
-    fix: String,
-}
-
-impl Finding {
-    fn new(path: &str, line: usize, rule: &'static str, fix: impl ToString) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            rule,
-            fix: fix.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            rule,
-            fix,
-        } = self;
-        write!(f, "{path}:{line}: {rule}: {fix}")
-    }
-}
-
 pub(crate) fn run() -> Done {
     let root = root();
     let files = files::read_all(&root).map_err(Failure::check)?;
     let mut findings = manifests::check(&files)?;
     findings.extend(claims::check(&files));
+    let imports = imports::of_all(&files);
+    findings.extend(circles::check(&imports));
     findings.extend(links::check(&root, &files));
     for (path, text) in &files {
         findings.extend(text::check(path, text));
+        findings.extend(words::check(path, text));
         if path.ends_with(".rs") {
             findings.extend(source::check(path, text));
             findings.extend(packaged::check(path, text));

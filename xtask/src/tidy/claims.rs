@@ -1,7 +1,7 @@
 //! A rule about documents that name tests as their evidence: the tests must be there.
 
-use super::Finding;
 use super::files::TextFile;
+use super::finding::Finding;
 
 /// Documents whose claims are shown by tests.
 const DOCUMENTS: &[&str] = &["SECURITY.md"];

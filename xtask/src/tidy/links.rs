@@ -1,7 +1,7 @@
 //! A rule about links in documents: what they lead to within the repository is there.
 
-use super::Finding;
 use super::files::TextFile;
+use super::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Rules about manifests and dependencies, from the crates' Cargo.toml and from `cargo metadata`.
 
-use super::Finding;
 use super::files::TextFile;
-use crate::shell::{Failure, cargo};
+use super::finding::Finding;
+use bmdb_shell::{Failure, cargo};
 use serde_json::Value;
 
 pub(super) fn check(files: &[TextFile]) -> Result<Vec<Finding>, Failure> {
@@ -24,7 +24,9 @@ fn check_metadata(metadata: &Value, files: &[TextFile]) -> Vec<Finding> {
         packages.iter().partition(|p| members.contains(&p["id"]));
     let ours = own.iter().filter_map(|p| rust_version(p)).max();
 
-    let mut findings: Vec<Finding> = own.iter().flat_map(|p| member(p, files)).collect();
+    let root = text(metadata, "workspace_root");
+    let in_repository = |package: &&Value| member(package, root, files);
+    let mut findings: Vec<Finding> = own.iter().flat_map(in_repository).collect();
     for package in foreign {
         if name(package) == "pq-sys" {
             let fix = "turn off the feature that brings libpq in: `cargo tree -i pq-sys`";
@@ -55,9 +57,11 @@ fn check_metadata(metadata: &Value, files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
-fn member(package: &Value, files: &[TextFile]) -> Vec<Finding> {
+fn member(package: &Value, root: &str, files: &[TextFile]) -> Vec<Finding> {
     let name = name(package);
-    let path = format!("{name}/Cargo.toml");
+    let path = text(package, "manifest_path");
+    let path = path.strip_prefix(root).unwrap_or(path);
+    let path = path.trim_start_matches('/').to_owned();
     let manifest = files.iter().find(|(file, _)| *file == path);
     let manifest = manifest.map_or("", |(_, text)| text.as_str());
     let mut findings = Vec::new();
@@ -77,7 +81,7 @@ fn member(package: &Value, files: &[TextFile]) -> Vec<Finding> {
     if public && text(package, "description").is_empty() {
         find("public crates describe themselves", "add a `description`");
     }
-    let readme = format!("{name}/README.md");
+    let readme = path.replace("Cargo.toml", "README.md");
     if public && !files.iter().any(|(file, _)| *file == readme) {
         find("public crates describe themselves", "add a README.md");
     }
@@ -89,6 +93,20 @@ fn member(package: &Value, files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
+/// Programs of this workspace that are not published. They may use the testkit.
+const TOOLS: &[&str] = &["bmdb-bench", "bmdb-dev", "bmdb-soak"];
+
+/// What starts without compiling the product, and all that it may use of the workspace.
+const THIN: &[(&str, &[&str])] = &[("xtask", &["bmdb-shell"]), ("bmdb-shell", &[])];
+
+/// What belongs to the product, or is as long to compile.
+fn is_of_the_product(dependency: &str) -> bool {
+    dependency.starts_with("bmdb-")
+        || ["diesel", "tokio", "rustls"]
+            .iter()
+            .any(|heavy| dependency.starts_with(heavy))
+}
+
 /// Why this crate must not have this dependency, if it must not.
 fn forbidden(from: &str, dependency: &Value) -> Option<String> {
     let to = name(dependency);
@@ -97,8 +115,16 @@ fn forbidden(from: &str, dependency: &Value) -> Option<String> {
     if is_dev {
         return None;
     }
+    if let Some((_, allowed)) = THIN.iter().find(|(thin, _)| *thin == from) {
+        let is_too_much = is_of_the_product(to) && !allowed.contains(&to);
+        return is_too_much.then(|| {
+            format!(
+                "remove {to}: {from} starts programs of tools/ and does not compile the product"
+            )
+        });
+    }
     match (from, to) {
-        ("xtask", _) => None,
+        (from, _) if TOOLS.contains(&from) => None,
         (_, "bmdb-testkit") => Some(format!(
             "{from} must not link the testkit: move it to `[dev-dependencies]`"
         )),
@@ -153,12 +179,15 @@ mod tests {
         let mut own = own.clone();
         own["id"] = json!("own");
         own["rust_version"] = json!("1.95");
+        own["manifest_path"] = json!(format!("/w/{}/Cargo.toml", name(&own)));
         let path = |file| format!("{}/{file}", name(&own));
         let files = [
             (path("Cargo.toml"), manifest.to_owned()),
             (path("README.md"), String::new()),
         ];
-        let metadata = json!({ "packages": [own, foreign], "workspace_members": ["own"] });
+        let metadata = json!({
+            "packages": [own, foreign], "workspace_members": ["own"], "workspace_root": "/w",
+        });
         let findings = check_metadata(&metadata, &files);
         findings
             .iter()
@@ -231,7 +260,10 @@ mod tests {
             ("bmdb-cli", "bmdb-web", Value::Null, false, true),
             ("bmdb-testkit", "bmdb-core", Value::Null, false, false),
             ("bmdb-testkit", "bmdb-core", Value::Null, true, true),
-            ("xtask", "bmdb-testkit", Value::Null, false, true),
+            ("xtask", "bmdb-testkit", Value::Null, false, false),
+            ("xtask", "bmdb-shell", Value::Null, false, true),
+            ("bmdb-shell", "bmdb-model", Value::Null, false, false),
+            ("bmdb-dev", "bmdb-testkit", Value::Null, false, true),
         ] {
             let dependency = json!({ "name": to, "kind": kind, "optional": optional });
             let package = json!({ "name": from, "description": "d", "dependencies": [dependency] });

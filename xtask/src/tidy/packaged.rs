@@ -1,6 +1,6 @@
 //! A rule about what is compiled in: a published crate has only the files in its own folder.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tokens::{self, Kind};
 
 /// The macros that take a path from the source file on.

@@ -1,6 +1,6 @@
 //! Rules about Rust source: what every crate and what each layer must not contain.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tokens::{self, Kind, Token};
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! Rules about the text of files of every kind.
 
-use super::Finding;
 use super::files::TextFile;
+use super::finding::Finding;
 
 /// Files of more lines than this hold more than one concept.
 const LONGEST: usize = 450;

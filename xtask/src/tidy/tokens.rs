@@ -30,16 +30,33 @@ impl Token {
     }
 }
 
-/// The tokens of a file, or nothing where it does not parse: then the compiler says so.
+/// Whether unit tests are among the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tests {
+    Kept,
+    Left,
+}
+
+/// The tokens of a file without its unit tests, or nothing where it does not parse: then the compiler
+/// says so.
 pub(super) fn of(text: &str) -> Vec<Token> {
+    all(text, Tests::Left)
+}
+
+/// The same, unit tests included.
+pub(super) fn with_tests(text: &str) -> Vec<Token> {
+    all(text, Tests::Kept)
+}
+
+fn all(text: &str, tests: Tests) -> Vec<Token> {
     let mut tokens = Vec::new();
     if let Ok(stream) = text.parse() {
-        flatten(stream, &mut tokens);
+        flatten(stream, tests, &mut tokens);
     }
     tokens
 }
 
-fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+fn flatten(stream: TokenStream, tests: Tests, tokens: &mut Vec<Token>) {
     let mut trees = stream.into_iter().peekable();
     while let Some(tree) = trees.next() {
         let line = tree.span().start().line;
@@ -51,14 +68,15 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
                 push(text.map_or(Kind::Other, |text| Kind::Text(text.value())));
             }
             TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                if attribute(&mut trees, tokens) == Attribute::Test {
+                let found = attribute(&mut trees, tests, tokens);
+                if found == Attribute::Test && tests == Tests::Left {
                     skip_item(&mut trees);
                 }
             }
             TokenTree::Punct(punct) => push(Kind::Punct(punct.as_char())),
             TokenTree::Group(group) => {
                 push(Kind::Open);
-                flatten(group.stream(), tokens);
+                flatten(group.stream(), tests, tokens);
                 tokens.push(Token {
                     line: group.span_close().start().line,
                     kind: Kind::Close,
@@ -77,7 +95,7 @@ enum Attribute {
 type Trees = Peekable<proc_macro2::token_stream::IntoIter>;
 
 /// Takes an attribute whose `#` was read.
-fn attribute(trees: &mut Trees, tokens: &mut Vec<Token>) -> Attribute {
+fn attribute(trees: &mut Trees, tests: Tests, tokens: &mut Vec<Token>) -> Attribute {
     if matches!(trees.peek(), Some(TokenTree::Punct(bang)) if bang.as_char() == '!') {
         trees.next();
     }
@@ -90,7 +108,7 @@ fn attribute(trees: &mut Trees, tokens: &mut Vec<Token>) -> Attribute {
         "cfg(test)" => Attribute::Test,
         text if text.starts_with("doc") => Attribute::Other,
         _ => {
-            flatten(stream, tokens);
+            flatten(stream, tests, tokens);
             Attribute::Other
         }
     }

@@ -1,0 +1,202 @@
+//! `cargo xtask bench` and `bench claims`: what claims and failures cost, beside pgbench with the
+//! same statements.
+
+mod backoff;
+mod baseline;
+mod batches;
+mod buffers;
+mod costs;
+mod counters;
+mod cycles;
+mod fleet;
+mod growth;
+mod latency;
+mod load;
+mod wakeups;
+
+use super::report::Report;
+use super::{heartbeats, machine};
+use baseline::Floor;
+use bmdb_dev::block_on;
+use bmdb_dev::server::{Network, provide};
+use bmdb_shell::{Done, Failure, root};
+use bmdb_testkit::{Installation, Lookup, Places, Profile, Server, TestDb};
+use costs::Costs;
+use load::{Built, Load};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+// Without a documentation comment, which would become that of the tasks that have these options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Measure only this; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Part>,
+    /// For how many seconds each measurement runs.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
+    /// How often each is repeated, taking turns with what it is compared with.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Measure little and briefly, and programs without optimisation, to see that it works.
+    #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
+    quick: bool,
+    /// Write table, JSON and charts into this folder. Default: the project's docs/bench after a
+    /// whole run, nowhere after any other.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one line of JSON on standard output at the end; everything else goes to standard
+    /// error.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Cycles,
+    Batches,
+    Latency,
+    Wakeups,
+    Buffers,
+    Growth,
+    Heartbeats,
+    Backoff,
+}
+
+/// What is measured unless something is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    All,
+    Claims,
+}
+
+impl Whole {
+    const fn has(self, part: Part) -> bool {
+        matches!(self, Self::All) || !matches!(part, Part::Heartbeats | Part::Backoff)
+    }
+}
+
+/// More machines than are failed in a second, which is how long each rests.
+const LARGE: u32 = 200_000;
+
+/// For loads of single machines, and to see that it works.
+const SMALL: u32 = 50_000;
+
+/// What a measurement works with, and adds its rows to.
+struct Bench {
+    server: Arc<Server>,
+    /// Or why there is none.
+    floor: Result<Floor, String>,
+    load: Load,
+    seconds: u32,
+    rounds: u32,
+    quick: bool,
+    built: Built,
+    report: Report,
+    costs: Costs,
+}
+
+impl Bench {
+    /// A database with a fleet that is large enough for some seconds of anything.
+    async fn database(&self) -> Result<TestDb, Failure> {
+        self.database_with(if self.quick { SMALL } else { LARGE })
+            .await
+    }
+
+    async fn database_with(&self, machines: u32) -> Result<TestDb, Failure> {
+        let db = TestDb::on(&self.server).await.map_err(Failure::check)?;
+        fleet::fill(&db, machines, fleet::Due::Now).await?;
+        Ok(db)
+    }
+}
+
+pub(crate) fn run(args: &Args, whole: Whole) -> Done {
+    provide(&Lookup::from_env(), args.network)?;
+    let installation = find()?;
+    let built = if args.quick {
+        Built::AsForTests
+    } else {
+        Built::Optimised
+    };
+    let load = Load::build(built)?;
+    let server = Server::boot(&installation, Profile::Durable).map_err(Failure::check)?;
+    let not_ours = || Failure::check("the server was not booted here");
+    let folder = server.folder().ok_or_else(not_ours)?;
+    let mut bench = Bench {
+        floor: Floor::new(&installation, folder),
+        load,
+        seconds: if args.quick { 1 } else { args.seconds.into() },
+        rounds: if args.quick { 1 } else { args.rounds.into() },
+        quick: args.quick,
+        built,
+        report: Report::new(
+            "claims",
+            match built {
+                Built::Optimised => installation.to_string(),
+                Built::AsForTests => format!("{installation}, without optimisation"),
+            },
+        ),
+        costs: Costs::default(),
+        server: Arc::new(server),
+    };
+    let chosen = |part| match args.only.as_slice() {
+        [] => whole.has(part),
+        only => only.contains(&part),
+    };
+    let done = block_on(measure(&mut bench, &chosen));
+    let Bench {
+        mut report, costs, ..
+    } = bench;
+    costs.tell(&mut report);
+    // What was measured before something failed is worth reading.
+    report.print(args.json);
+    done?;
+    let is_whole = whole == Whole::All && args.only.is_empty() && !args.quick;
+    let usual = is_whole.then(|| root().join("docs/bench"));
+    match args.out.clone().or(usual) {
+        Some(folder) => report.write(&folder),
+        None => Ok(()),
+    }
+}
+
+async fn measure(bench: &mut Bench, chosen: &impl Fn(Part) -> bool) -> Done {
+    let db = TestDb::on(&bench.server).await.map_err(Failure::check)?;
+    machine::describe(&mut bench.report, &bench.server, &db).await?;
+    machine::measure_commits(&mut bench.report, &db, bench.rounds).await?;
+    drop(db);
+    if chosen(Part::Cycles) {
+        cycles::measure(bench).await?;
+    }
+    if chosen(Part::Batches) {
+        batches::measure(bench).await?;
+    }
+    if chosen(Part::Latency) {
+        latency::measure(bench).await?;
+    }
+    if chosen(Part::Wakeups) {
+        wakeups::measure(bench).await?;
+    }
+    if chosen(Part::Buffers) {
+        buffers::measure(bench).await?;
+    }
+    if chosen(Part::Growth) {
+        growth::measure(bench).await?;
+    }
+    if chosen(Part::Heartbeats) {
+        let args = heartbeats::Args::brief(bench.quick);
+        heartbeats::measure(&args, &bench.server, &mut bench.report).await?;
+    }
+    if chosen(Part::Backoff) {
+        backoff::measure(&mut bench.report, bench.built)?;
+    }
+    Ok(())
+}
+
+fn find() -> Result<Installation, Failure> {
+    let lookup = Lookup::search(&Places::from_env());
+    lookup.installation().map_err(Failure::check)
+}

@@ -1,0 +1,75 @@
+//! Batches: many machines are claimed by one statement, and failed by one.
+
+use super::Bench;
+use super::baseline::Clients;
+use super::costs::limit;
+use crate::report::{Row, Target};
+use bmdb_shell::Done;
+use bmdb_testkit::TestDb;
+
+const BATCHES: &[u32] = &[1, 10, 100, 500];
+
+/// How many work on batches at once.
+const WORKERS: &[u32] = &[1, 4];
+
+/// This many at once, with batches of this many machines, are promised a speed.
+const PROMISED: (u32, u32) = (4, 100);
+
+pub(super) async fn measure(bench: &mut Bench) -> Done {
+    let db = bench.database().await?;
+    let (workers, batches) = if bench.quick {
+        (&WORKERS[1..], &BATCHES[2..3])
+    } else {
+        (WORKERS, BATCHES)
+    };
+    for workers in workers {
+        for batch in batches {
+            measure_one(bench, &db, *workers, *batch).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -> Done {
+    let of = format!("batches of {batch}, {workers} at once");
+    eprintln!("{of}");
+    let (mut floors, mut ours, mut limits) = (Vec::new(), Vec::new(), String::new());
+    for round in 1..=bench.rounds {
+        let is_last = round == bench.rounds;
+        let clients = Clients {
+            clients: workers,
+            batch,
+            seconds: bench.seconds,
+        };
+        if let Ok(floor) = &bench.floor {
+            let floored = floor.run(db, &bench.server, clients).await?;
+            floors.push(floored.machines_per_second);
+            if is_last {
+                bench.costs.add(format!("pgbench, {of}"), floored.spent);
+            }
+        }
+        let options = [
+            ("workers", workers.to_string()),
+            ("batch", batch.to_string()),
+            ("seconds", bench.seconds.to_string()),
+        ];
+        let loaded = bench.load.run(db, &bench.server, &options).await?;
+        ours.push(loaded.machines_per_second);
+        if is_last {
+            limits = limit(&loaded.spent, loaded.machines_per_second);
+            bench.costs.add(format!("ours, {of}"), loaded.spent);
+        }
+    }
+    if !floors.is_empty() {
+        let floor = Row::new(format!("pgbench, {of}"), "/s", floors);
+        bench.report.row(floor);
+    }
+    let ours = Row::new(format!("ours, {of}"), "/s", ours);
+    bench.report.row(if (workers, batch) == PROMISED {
+        let promised = Target::MedianAtLeast(30_000.0);
+        ours.target(promised).limited_by(limits)
+    } else {
+        ours
+    });
+    Ok(())
+}

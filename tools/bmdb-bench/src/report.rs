@@ -1,0 +1,230 @@
+//! What a benchmark has measured: as a table on the terminal, as JSON, and as files to keep.
+
+mod chart;
+mod page;
+mod row;
+
+pub(crate) use chart::{Chart, Line};
+pub(crate) use row::{Row, Target};
+
+use bmdb_shell::{Done, Failure};
+use row::{rounded, shown};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::thread::available_parallelism;
+
+/// Everything that one run has measured.
+#[derive(Debug)]
+pub(crate) struct Report {
+    name: &'static str,
+    /// What it was measured on.
+    on: String,
+    /// What else is to be known of the machine.
+    machine: Vec<(&'static str, String)>,
+    load_before: Option<String>,
+    rows: Vec<Row>,
+    ratios: Vec<(String, f64)>,
+    tables: Vec<Table>,
+    charts: Vec<Chart>,
+    not_measured: Vec<(String, String)>,
+}
+
+/// Numbers that belong together.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) columns: Vec<&'static str>,
+    /// Each begins with what it is of.
+    pub(crate) rows: Vec<(String, Vec<f64>)>,
+}
+
+impl Report {
+    pub(crate) fn new(name: &'static str, on: String) -> Self {
+        Self {
+            name,
+            on,
+            machine: Vec::new(),
+            load_before: load(),
+            rows: Vec::new(),
+            ratios: Vec::new(),
+            tables: Vec::new(),
+            charts: Vec::new(),
+            not_measured: Vec::new(),
+        }
+    }
+
+    pub(crate) fn machine(&mut self, what: &'static str, is: impl ToString) {
+        self.machine.push((what, is.to_string()));
+    }
+
+    pub(crate) fn row(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// How many times the median of `above` is that of `below`.
+    pub(crate) fn ratio(&mut self, above: &Row, below: &Row) {
+        let name = format!("{} : {}", above.name.trim(), below.name.trim());
+        self.ratios.push((name, above.median() / below.median()));
+    }
+
+    pub(crate) fn table(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    pub(crate) fn chart(&mut self, chart: Chart) {
+        self.charts.push(chart);
+    }
+
+    pub(crate) fn not_measured(&mut self, name: impl Into<String>, why: impl ToString) {
+        self.not_measured.push((name.into(), why.to_string()));
+    }
+
+    pub(crate) fn print(&self, json: bool) {
+        let loads = self.loads();
+        for line in self.lines(&loads) {
+            if json {
+                eprintln!("{line}");
+            } else {
+                println!("{line}");
+            }
+        }
+        if json {
+            println!("{}", self.as_json(&loads));
+        }
+    }
+
+    /// Writes it into a folder: as JSON, as a page that shows the charts, and the charts.
+    pub(crate) fn write(&self, folder: &Path) -> Done {
+        let loads = self.loads();
+        let json = serde_json::to_string_pretty(&self.as_json(&loads)).map_err(Failure::check)?;
+        let mut files = vec![
+            (format!("{}.json", self.name), json + "\n"),
+            ("report.md".to_owned(), page::of(self, &loads)),
+        ];
+        for chart in &self.charts {
+            files.push((chart.file(), chart.draw().map_err(Failure::check)?));
+        }
+        let failed = |error| Failure::check(format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(failed)?;
+        for (name, text) in files {
+            fs::write(folder.join(name), text).map_err(failed)?;
+        }
+        eprintln!("written to {}", folder.display());
+        Ok(())
+    }
+
+    fn loads(&self) -> [String; 2] {
+        [self.load_before.clone(), load()].map(|load| load.unwrap_or("unknown".into()))
+    }
+
+    fn lines(&self, loads: &[String; 2]) -> Vec<String> {
+        let names = self.rows.iter().map(|row| row.name.chars().count());
+        let wide = names.max().unwrap_or_default();
+        let [before, after] = loads;
+        let mut lines = vec![format!(
+            "{}, {} cores, load average {before} before and {after} after",
+            self.on,
+            cores()
+        )];
+        for (what, is) in &self.machine {
+            lines.push(format!("{what}: {is}"));
+        }
+        lines.push(format!(
+            "{:wide$}       {:>9} {:>9} {:>19} {:>5}  targets",
+            "", "median", "p95", "min–max", "n"
+        ));
+        for row in &self.rows {
+            let line = format!(
+                "{:wide$}  {:>3}  {:>9} {:>9} {:>19} {:>5}  {}",
+                row.name,
+                row.unit,
+                shown(row.median()),
+                shown(row.p95()),
+                row.range(),
+                row.samples.len(),
+                row.judged()
+            );
+            lines.push(line.trim_end().to_owned());
+            lines.extend(row.missed_because().map(|limit| format!("    {limit}")));
+        }
+        for (name, value) in &self.ratios {
+            lines.push(format!("ratio of medians, {name} = {value:.2}"));
+        }
+        for table in &self.tables {
+            lines.extend(table.lines());
+        }
+        for (name, why) in &self.not_measured {
+            lines.push(format!("not measured: {name}: {why}"));
+        }
+        lines
+    }
+
+    fn as_json(&self, loads: &[String; 2]) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(Row::as_json).collect();
+        let ratios: Vec<Value> = self
+            .ratios
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": rounded(*value)}))
+            .collect();
+        let not_measured: Vec<Value> = self
+            .not_measured
+            .iter()
+            .map(|(name, why)| json!({"name": name, "why": why}))
+            .collect();
+        let machine: Vec<Value> = self
+            .machine
+            .iter()
+            .map(|(what, is)| json!({"what": what, "is": is}))
+            .collect();
+        json!({
+            "bench": self.name,
+            "on": self.on,
+            "cores": cores(),
+            "machine": machine,
+            "load_average": loads,
+            "all_targets_hold": self.rows.iter().flat_map(Row::verdicts).all(|(_, holds)| holds),
+            "rows": rows,
+            "ratios": ratios,
+            "tables": self.tables.iter().map(Table::as_json).collect::<Vec<Value>>(),
+            "not_measured": not_measured,
+        })
+    }
+}
+
+impl Table {
+    fn lines(&self) -> Vec<String> {
+        let names = self.rows.iter().map(|(name, _)| name.chars().count());
+        let wide = names.max().unwrap_or_default();
+        let column = |text: &str, title: &str| {
+            let width = title.chars().count().max(9) + 2;
+            format!("{text:>width$}")
+        };
+        let titles: String = self.columns.iter().map(|c| column(c, c)).collect();
+        let mut lines = vec![self.title.to_owned(), format!("{:wide$}{titles}", "")];
+        for (name, values) in &self.rows {
+            let values = values.iter().zip(&self.columns);
+            let values: String = values.map(|(v, title)| column(&shown(*v), title)).collect();
+            lines.push(format!("{name:wide$}{values}"));
+        }
+        lines
+    }
+
+    fn as_json(&self) -> Value {
+        let rows = self.rows.iter().map(|(name, values)| {
+            let values: Vec<f64> = values.iter().copied().map(rounded).collect();
+            json!({"of": name, "values": values})
+        });
+        json!({"title": self.title, "columns": self.columns, "rows": rows.collect::<Vec<_>>()})
+    }
+}
+
+pub(crate) fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// How many processes wanted a core in the last minute; nothing where the system does not tell.
+fn load() -> Option<String> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next().map(str::to_owned)
+}

@@ -1,0 +1,258 @@
+//! `cargo xtask migrate`: new migrations, and applying, reverting, listing and checking them.
+
+mod check;
+mod redo;
+
+use bmdb_core::{Bmdb, Config};
+use bmdb_dev::block_on;
+use bmdb_dev::server::{self, Network};
+use bmdb_model::migration;
+use bmdb_shell::{Done, Failure, root};
+use bmdb_testkit::{Lookup, TestDb};
+use clap::{Args, Subcommand};
+use diesel_async::AsyncPgConnection;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Write a new migration, or apply, revert, list or check migrations.
+///
+/// Without --database-url the work is done on an empty throw-away database, which shows that the
+/// migrations run, and changes nothing that lasts. Exit codes: 0 done, 1 it did not succeed or the
+/// check found something, 2 the request was wrong.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make the folder of a new migration, newer than every other.
+    New {
+        /// What it does, in a few words: `machine_power`.
+        name: String,
+        /// The date in its version; the default is today's, or the newest migration's if later.
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        date: Option<String>,
+    },
+    /// Apply all pending migrations.
+    Up(Target),
+    /// Revert the newest migrations, and drop what their tables contain.
+    Down {
+        /// How many.
+        #[arg(default_value_t = 1)]
+        count: usize,
+        /// Really drop the contents of a database that is no throw-away.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Revert the newest migrations and apply them again; what their tables contained is gone.
+    Redo(redo::Redo),
+    /// List the migrations, and which of them are applied.
+    Status(Target),
+    /// Judge the migrations on a throw-away database; of one that is given, say whether it has what
+    /// its version should have.
+    Check(Target),
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// The database to work on. Other users see command lines: leave the password to PGPASSWORD or
+    /// to ~/.pgpass.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    #[command(flatten)]
+    network: Network,
+}
+
+pub(crate) fn run(migrate: &Migrate) -> Done {
+    match &migrate.action {
+        Action::New { name, date } => new(name, date.as_deref()),
+        Action::Up(target) => on(target, async |url| {
+            apply(url).await?;
+            show(url).await
+        }),
+        Action::Down { yes, target, .. } if target.database_url.is_some() && !yes => {
+            Err(Failure::usage(
+                "reverting drops tables with what they contain: add --yes if that is meant",
+            ))
+        }
+        Action::Down { count, target, .. } => on(target, async |url| {
+            if target.database_url.is_none() {
+                apply(url).await?;
+            }
+            let reverted = migration::revert_last(connect(url).await?, *count).await;
+            for version in reverted.map_err(Failure::check)? {
+                println!("reverted {version}");
+            }
+            show(url).await
+        }),
+        Action::Redo(action) => redo::run(action),
+        Action::Status(target) => on(target, show),
+        Action::Check(target) => check::run(target),
+    }
+}
+
+/// Runs on the database that is meant, or on a throw-away one.
+fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
+    if let Some(url) = &target.database_url {
+        return block_on(run(url));
+    }
+    server::provide(&Lookup::from_env(), target.network)?;
+    println!("on a throw-away database, as there is no --database-url:");
+    block_on(async {
+        let db = TestDb::empty().await.map_err(Failure::check)?;
+        run(db.url()).await
+    })
+}
+
+async fn apply(url: &str) -> Done {
+    let bmdb = Bmdb::connect(config(url)).await.map_err(Failure::check)?;
+    for version in bmdb.migrate().await.map_err(Failure::check)? {
+        println!("applied {version}");
+    }
+    Ok(())
+}
+
+/// What the URL leaves out is the environment's, as for every program that people call.
+fn config(url: &str) -> Config {
+    Config::new(url)
+        .fill_from_env()
+        .component("xtask migrate")
+        .janitor_interval(None)
+}
+
+async fn show(url: &str) -> Done {
+    let status = migration::status(&mut connect(url).await?).await;
+    for migration in status.map_err(Failure::check)? {
+        let state = match (migration.applied, migration.known) {
+            (true, true) => "applied",
+            (true, false) => "applied, of a newer release or of another program",
+            (false, _) => "pending",
+        };
+        println!("{}  {state}", migration.name);
+    }
+    Ok(())
+}
+
+async fn connect(url: &str) -> Result<AsyncPgConnection, Failure> {
+    let connected = config(url).connect().await;
+    connected.map_err(|error| Failure::check(format!("cannot connect: {error}")))
+}
+
+fn new(name: &str, date: Option<&str>) -> Done {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(Failure::usage(format!(
+            "{name:?} is no name for a migration: use lower-case letters, digits and underscores"
+        )));
+    }
+    let folder = root().join("bmdb-model/migrations");
+    let newest = newest(&folder)?;
+    let version = next_version(&newest, date, &today()).map_err(Failure::usage)?;
+    let migration = folder.join(format!("{version}_{name}"));
+    fs::create_dir(&migration).map_err(Failure::check)?;
+    for (file, comment) in [
+        (
+            "up.sql",
+            "-- Why this change, and how components of the previous version live with it.\n",
+        ),
+        ("down.sql", "-- Undoes up.sql in the reverse order.\n"),
+    ] {
+        let path = migration.join(file);
+        fs::write(&path, comment).map_err(Failure::check)?;
+        println!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+/// The newest migration's version as its folder has it, `2026-11-22-000400`.
+fn newest(folder: &Path) -> Result<String, Failure> {
+    let entries = fs::read_dir(folder).map_err(Failure::check)?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let versions = names.filter_map(|name| {
+        let (version, _) = name.to_str()?.split_once('_')?;
+        Some(version.to_owned())
+    });
+    versions
+        .max()
+        .ok_or_else(|| Failure::check(format!("{} holds no migrations", folder.display())))
+}
+
+/// A version after `newest`: numbers go in hundreds, so that one can be put between two.
+fn next_version(newest: &str, date: Option<&str>, today: &str) -> Result<String, String> {
+    let Some((newest_date, number)) = newest.rsplit_once('-') else {
+        return Err(format!(
+            "the newest migration's version {newest:?} has no number"
+        ));
+    };
+    let date = date.unwrap_or_else(|| today.max(newest_date));
+    let digits = |range: std::ops::Range<usize>| {
+        date.get(range)
+            .is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let dashes = date.get(4..5) == Some("-") && date.get(7..8) == Some("-");
+    if date.len() != 10 || !dashes || !digits(0..4) || !digits(5..7) || !digits(8..10) {
+        return Err(format!("{date:?} is no date: write it as 2026-11-22"));
+    }
+    if date < newest_date {
+        return Err(format!(
+            "{date} lies before the newest migration, {newest}, so databases that have that one \
+             would get the new one out of order: use {newest_date} or later"
+        ));
+    }
+    let number: u32 = match date == newest_date {
+        true => number
+            .parse()
+            .map_err(|_| format!("{newest:?} has no number"))?,
+        false => 0,
+    };
+    Ok(format!("{date}-{:06}", number / 100 * 100 + 100))
+}
+
+/// The operating system's date, for a name that people read.
+fn today() -> String {
+    let date = Command::new("date").arg("+%Y-%m-%d").output();
+    date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_version;
+
+    #[test]
+    fn a_new_version_sorts_after_the_newest() {
+        for (newest, date, today, expected) in [
+            ("2026-11-22-000400", None, "2026-11-22", "2026-11-22-000500"),
+            ("2026-11-22-000450", None, "2026-11-22", "2026-11-22-000500"),
+            ("2026-11-22-000400", None, "2026-12-01", "2026-12-01-000100"),
+            ("2026-11-22-000400", None, "1970-01-01", "2026-11-22-000500"),
+            (
+                "2026-11-22-000400",
+                Some("2027-01-31"),
+                "",
+                "2027-01-31-000100",
+            ),
+        ] {
+            let version = next_version(newest, date, today);
+            assert_eq!(version.as_deref(), Ok(expected));
+            assert!(expected > newest);
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_none_or_too_early_is_refused() {
+        for (date, why) in [
+            ("2026-11-21", "use 2026-11-22 or later"),
+            ("tomorrow", "is no date"),
+            ("2026-1-022", "is no date"),
+        ] {
+            let refused = next_version("2026-11-22-000400", Some(date), "").unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! `cargo xtask test`: one server for all test processes, then the tests, then the server goes.
+
+use bmdb_dev::server::{self, Network};
+use bmdb_shell::{Done, Failure, cargo, succeeds};
+use bmdb_testkit::{Profile, Server};
+use std::ffi::OsStr;
+
+/// How the tests learn of the server.
+const SERVER: &str = "BMDB_TEST_DATABASE_URL";
+
+/// How they learn of its programs.
+const PG_BIN: &str = "BMDB_PG_BIN";
+
+/// How the stress learns for how many seconds it is to run, and what its random choices come from.
+const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
+const STRESS_SEED: &str = "BMDB_STRESS_SEED";
+
+/// How they learn which role's privileges the programs under test have.
+const ROLE: &str = "BMDB_TEST_ROLE";
+
+/// How they learn that nothing is to be fetched.
+const OFFLINE: &str = "BMDB_TEST_OFFLINE";
+
+/// Run every test of the workspace, on one PostgreSQL server that is booted for them.
+///
+/// Runs `cargo nextest run` where cargo-nextest is installed, else `cargo test`, and then the
+/// documentation's examples. BMDB_TEST_DATABASE_URL names a running server to use instead of
+/// booting one.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Test on this running server; databases are created on it and dropped.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Test on these major versions one after the other, fetched where they are not installed: `18`,
+    /// `14,18` or `14..18`.
+    #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
+    postgres: Option<Majors>,
+    /// Give what is tested the privileges of a component (bmdb_component) and no others, instead of a
+    /// superuser's: bmdb-core and bmdb-model, or what ARGS name.
+    #[arg(long)]
+    as_component: bool,
+    /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
+    /// table of what happened.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
+          value_parser = clap::value_parser!(u16).range(1..=600))]
+    stress: Option<u16>,
+    /// Repeat the random choices of an earlier stress, which named this number.
+    #[arg(long, value_name = "NUMBER", requires = "stress")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    network: Network,
+    /// Filters and options for the test runner; with any, the documentation's examples do not run.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    runner: Vec<String>,
+}
+
+impl Args {
+    fn role(&self) -> Option<(&'static str, &'static OsStr)> {
+        self.as_component.then_some((ROLE, OsStr::new("component")))
+    }
+}
+
+/// Major versions of PostgreSQL.
+#[derive(Debug, Clone)]
+struct Majors(Vec<u32>);
+
+fn majors(text: &str) -> Result<Majors, String> {
+    let major = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|major| (14..100).contains(major))
+            .ok_or_else(|| format!("{text:?} is no major version from 14 on"))
+    };
+    if let Some((first, last)) = text.split_once("..") {
+        let (first, last) = (major(first)?, major(last)?);
+        let range: Vec<u32> = (first..=last).collect();
+        return if range.is_empty() {
+            Err(format!("{first} is above {last}"))
+        } else {
+            Ok(Majors(range))
+        };
+    }
+    text.split(',')
+        .map(major)
+        .collect::<Result<_, _>>()
+        .map(Majors)
+}
+
+pub(crate) fn run(args: &Args) -> Done {
+    for major in args.postgres.iter().flat_map(|majors| &majors.0) {
+        let (server, installation) = server::start_version(*major, Profile::Fast, args.network)?;
+        println!("server: {} ({installation})", server.url());
+        // For the tests that boot servers of their own.
+        tests_on(args, &server, &[(PG_BIN, installation.bin().as_os_str())])?;
+    }
+    if args.postgres.is_some() {
+        return Ok(());
+    }
+    let server = match &args.database_url {
+        Some(url) => Server::running(url).map_err(Failure::check)?,
+        None => server::start(Profile::Fast, args.network)?,
+    };
+    println!("server: {}", server.url());
+    tests_on(args, &server, &[])
+}
+
+fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
+    let mut variables = vec![(SERVER, OsStr::new(server.url()))];
+    variables.extend_from_slice(more);
+    if args.network.offline {
+        variables.push((OFFLINE, OsStr::new("1")));
+    }
+    let tests = match args.stress {
+        Some(seconds) => {
+            variables.extend(args.role());
+            run_stress(seconds, args.seed, &variables)
+        }
+        None => run_tests(args, &variables),
+    };
+    if tests.is_err() && server.folder().is_some() {
+        println!(
+            "The databases of failed tests went with the server. To keep them: `cargo xtask pg \
+             start`, then test on the URL it prints."
+        );
+    }
+    tests
+}
+
+/// With plain cargo, which shows what a test prints as it is.
+fn run_stress(seconds: u16, seed: Option<u64>, variables: &[(&str, &OsStr)]) -> Done {
+    let what = ["test", "-p", "bmdb-core", "--test", "it", "--all-features"];
+    let how = ["--", "stress::", "--include-ignored", "--nocapture"];
+    let mut stress = cargo(what.into_iter().chain(how));
+    stress.args(["--test-threads", "1"]);
+    stress.env(STRESS_SECONDS, seconds.to_string());
+    if let Some(seed) = seed {
+        stress.env(STRESS_SEED, seed.to_string());
+    }
+    bmdb_shell::run(stress.envs(variables.iter().copied()))
+}
+
+fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
+    let is_nextest = succeeds(&mut cargo(["nextest", "--version"]));
+    let runner: &[&str] = if is_nextest {
+        &["nextest", "run"]
+    } else {
+        &["test", "--lib", "--bins", "--tests", "--examples"]
+    };
+    // Given beside a package, `--workspace` would win.
+    let one_package = ["-p", "--package"]
+        .iter()
+        .any(|p| args.runner.iter().any(|a| a == p));
+    let everything: &[&str] = if one_package {
+        &["--all-features"]
+    } else {
+        &["--workspace", "--all-features"]
+    };
+    let run = |filter: &[&str], role: Option<(&str, &OsStr)>| {
+        let mut tests = cargo(runner.iter().chain(everything).chain(filter).copied());
+        tests.args(&args.runner).envs(role);
+        bmdb_shell::run(tests.envs(variables.iter().copied()))
+    };
+    if !args.runner.is_empty() {
+        return run(&[], args.role());
+    }
+    match (args.as_component, is_nextest) {
+        (false, _) => run(&[], None)?,
+        // Of one build. What the kit does is done by its own user.
+        (true, true) => {
+            run(
+                &["-E", "package(bmdb-core) + package(bmdb-model)"],
+                args.role(),
+            )?;
+            run(
+                &["-E", "not (package(bmdb-core) + package(bmdb-model))"],
+                None,
+            )?;
+        }
+        (true, false) => {
+            run(
+                &["--exclude", "bmdb-testkit", "--exclude", "xtask"],
+                args.role(),
+            )?;
+            run(&["--exclude", "bmdb-core", "--exclude", "bmdb-model"], None)?;
+        }
+    }
+    let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
+    bmdb_shell::run(examples.envs(variables.iter().copied()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::majors;
+
+    #[test]
+    fn major_versions_are_a_number_a_list_or_a_range() {
+        for (text, expected) in [
+            ("18", vec![18]),
+            ("14,18", vec![14, 18]),
+            ("14..16", vec![14, 15, 16]),
+        ] {
+            assert_eq!(majors(text).unwrap().0, expected);
+        }
+        for wrong in ["", "13", "18..14", "x", "14,", "14..", "9.6"] {
+            assert!(majors(wrong).is_err(), "{wrong}");
+        }
+    }
+}
