@@ -4,6 +4,7 @@
 mod backoff;
 mod baseline;
 mod batches;
+mod bench;
 mod buffers;
 mod costs;
 mod counters;
@@ -16,7 +17,8 @@ mod wakeups;
 
 use super::report::Report;
 use super::{heartbeats, machine};
-use baseline::Floor;
+use baseline::Baseline;
+use bench::Bench;
 use bmdb_dev::block_on;
 use bmdb_dev::server::{Network, provide};
 use bmdb_shell::{Done, Failure, root};
@@ -80,40 +82,6 @@ impl Whole {
     }
 }
 
-/// More machines than are failed in a second, which is how long each rests.
-const LARGE: u32 = 200_000;
-
-/// For loads of single machines, and to see that it works.
-const SMALL: u32 = 50_000;
-
-/// What a measurement works with, and adds its rows to.
-struct Bench {
-    server: Arc<Server>,
-    /// Or why there is none.
-    floor: Result<Floor, String>,
-    load: Load,
-    seconds: u32,
-    rounds: u32,
-    quick: bool,
-    built: Built,
-    report: Report,
-    costs: Costs,
-}
-
-impl Bench {
-    /// A database with a fleet that is large enough for some seconds of anything.
-    async fn database(&self) -> Result<TestDb, Failure> {
-        self.database_with(if self.quick { SMALL } else { LARGE })
-            .await
-    }
-
-    async fn database_with(&self, machines: u32) -> Result<TestDb, Failure> {
-        let db = TestDb::on(&self.server).await.map_err(Failure::check)?;
-        fleet::fill(&db, machines, fleet::Due::Now).await?;
-        Ok(db)
-    }
-}
-
 pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     provide(&Lookup::from_env(), args.network)?;
     let installation = find()?;
@@ -127,7 +95,7 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     let not_ours = || Failure::check("the server was not booted here");
     let folder = server.folder().ok_or_else(not_ours)?;
     let mut bench = Bench {
-        floor: Floor::new(&installation, folder),
+        baseline: Baseline::new(&installation, folder),
         load,
         seconds: if args.quick { 1 } else { args.seconds.into() },
         rounds: if args.quick { 1 } else { args.rounds.into() },

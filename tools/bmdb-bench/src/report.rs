@@ -1,18 +1,17 @@
 //! What a benchmark has measured: as a table on the terminal, as JSON, and as files to keep.
 
 mod chart;
+mod cores;
 mod page;
 mod row;
 
 pub(crate) use chart::{Chart, Line};
+pub(crate) use cores::cores;
 pub(crate) use row::{Row, Target};
 
-use bmdb_shell::{Done, Failure};
 use row::{rounded, shown};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
-use std::thread::available_parallelism;
 
 /// Everything that one run has measured.
 #[derive(Debug)]
@@ -94,27 +93,7 @@ impl Report {
         }
     }
 
-    /// Writes it into a folder: as JSON, as a page that shows the charts, and the charts.
-    pub(crate) fn write(&self, folder: &Path) -> Done {
-        let loads = self.loads();
-        let json = serde_json::to_string_pretty(&self.as_json(&loads)).map_err(Failure::check)?;
-        let mut files = vec![
-            (format!("{}.json", self.name), json + "\n"),
-            ("report.md".to_owned(), page::of(self, &loads)),
-        ];
-        for chart in &self.charts {
-            files.push((chart.file(), chart.draw().map_err(Failure::check)?));
-        }
-        let failed = |error| Failure::check(format!("{}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(failed)?;
-        for (name, text) in files {
-            fs::write(folder.join(name), text).map_err(failed)?;
-        }
-        eprintln!("written to {}", folder.display());
-        Ok(())
-    }
-
-    fn loads(&self) -> [String; 2] {
+    pub(super) fn loads(&self) -> [String; 2] {
         [self.load_before.clone(), load()].map(|load| load.unwrap_or("unknown".into()))
     }
 
@@ -160,7 +139,7 @@ impl Report {
         lines
     }
 
-    fn as_json(&self, loads: &[String; 2]) -> Value {
+    pub(super) fn as_json(&self, loads: &[String; 2]) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(Row::as_json).collect();
         let ratios: Vec<Value> = self
             .ratios
@@ -217,10 +196,6 @@ impl Table {
         });
         json!({"title": self.title, "columns": self.columns, "rows": rows.collect::<Vec<_>>()})
     }
-}
-
-pub(crate) fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
 }
 
 /// How many processes wanted a core in the last minute; nothing where the system does not tell.

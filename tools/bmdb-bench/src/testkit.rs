@@ -1,5 +1,6 @@
 //! `cargo xtask bench testkit`: how long a test waits for its server and for its database.
 
+mod bench;
 mod boot;
 mod clone;
 mod creators;
@@ -10,11 +11,12 @@ mod plain;
 mod process;
 
 use super::report::Report;
+use bench::{Bench, account, find};
 use bmdb_dev::server::{Network, provide};
 use bmdb_shell::{Done, Failure};
-use bmdb_testkit::{Account, Installation, Lookup, Places, Profile, Server};
+use bmdb_testkit::{Lookup, Profile, Server};
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
@@ -66,21 +68,6 @@ enum Part {
     Many,
     Memory,
     Clone,
-}
-
-/// What a measurement works with, and adds its rows to.
-struct Bench {
-    installation: Installation,
-    /// Empty, and nobody else's.
-    folder: PathBuf,
-    samples: Option<usize>,
-    report: Report,
-}
-
-impl Bench {
-    fn samples(&self, usual: usize) -> usize {
-        self.samples.unwrap_or(usual)
-    }
 }
 
 type Measure = fn(&mut Bench) -> Done;
@@ -151,24 +138,10 @@ fn measure(args: &Args, folder: &Path) -> Done {
     done
 }
 
-fn find() -> Result<Installation, Failure> {
-    let lookup = Lookup::search(&Places::from_env());
-    lookup.installation().map_err(Failure::check)
-}
-
 fn kind_of_build() -> &'static str {
     if cfg!(debug_assertions) {
         "this program built without optimisation"
     } else {
         "this program built with optimisation"
     }
-}
-
-/// Whether a server of this process runs as another account, which has to reach its files.
-fn account() -> Result<Account, Failure> {
-    Account::for_server().map_err(Failure::check)
-}
-
-fn milliseconds(since: std::time::Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
 }

@@ -1,14 +1,15 @@
 //! `cargo xtask pg`: which PostgreSQL the tests use, and one that stays between runs.
 
 mod doctor;
+mod started;
 
 use bmdb_dev::server::{self, Network};
 use bmdb_shell::{Done, Failure};
-use bmdb_testkit::{Account, Client, Lookup, Places, Profile, Server, cache_dir};
+use bmdb_testkit::{Account, Client, Lookup, Places, Profile, Server};
 use clap::{Args, Subcommand};
+use started::Started;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -73,7 +74,7 @@ fn start(network: Network) -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     if let Some(started) = Started::read(&account) {
         println!("it runs already");
-        started.tell();
+        started.print();
         return Ok(());
     }
     // It is fetched here and not by the holder, whose terminal nobody sees; and a server that runs
@@ -104,7 +105,7 @@ fn start(network: Network) -> Done {
     }
     match Started::read(&account) {
         Some(started) => {
-            started.tell();
+            started.print();
             Ok(())
         }
         None => Err(Failure::check("the server ended as soon as it was booted")),
@@ -167,30 +168,4 @@ fn stop() -> Done {
     }
     println!("stopped");
     Ok(())
-}
-
-/// The server that `start` booted, as its file tells.
-struct Started {
-    url: String,
-    folder: PathBuf,
-}
-
-impl Started {
-    fn file(account: &Account) -> PathBuf {
-        cache_dir(account).join("started")
-    }
-
-    /// Nothing where none was started, or where it is gone, as after a reboot.
-    fn read(account: &Account) -> Option<Self> {
-        let text = fs::read_to_string(Self::file(account)).ok()?;
-        let (url, folder) = text.trim_end().split_once('\n')?;
-        Path::new(folder).exists().then(|| Self {
-            url: url.to_owned(),
-            folder: PathBuf::from(folder),
-        })
-    }
-
-    fn tell(&self) {
-        println!("export BMDB_TEST_DATABASE_URL='{}'", self.url);
-    }
 }

@@ -3,12 +3,13 @@
 mod catalog;
 mod compare;
 mod declared;
+mod relation;
 
 use bmdb_dev::block_on;
 use bmdb_dev::server::{self, Network};
 use bmdb_shell::{Done, Failure, root};
 use bmdb_testkit::{Lookup, TestDb};
-use std::fmt;
+use relation::Relation;
 use std::fs;
 
 const SCHEMA: &str = "bmdb-model/src/schema.rs";
@@ -21,54 +22,6 @@ pub(crate) struct Args {
     check: bool,
     #[command(flatten)]
     network: Network,
-}
-
-/// A table or view, declared or found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Relation {
-    name: String,
-    kind: Kind,
-    primary_key: Vec<String>,
-    columns: Vec<Column>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Table,
-    /// Of a view the database knows neither a key nor whether a column can be null.
-    View,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Column {
-    name: String,
-    sql_type: String,
-    nullable: bool,
-}
-
-impl fmt::Display for Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, sql_type, .. } = self;
-        if self.nullable {
-            write!(f, "{name} -> Nullable<{sql_type}>,")
-        } else {
-            write!(f, "{name} -> {sql_type},")
-        }
-    }
-}
-
-impl fmt::Display for Relation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kind == Kind::View {
-            writeln!(f, "// A view: choose the key, and what can be null.")?;
-        }
-        writeln!(f, "diesel::table! {{")?;
-        writeln!(f, "    {} ({}) {{", self.name, self.primary_key.join(", "))?;
-        for column in &self.columns {
-            writeln!(f, "        {column}")?;
-        }
-        writeln!(f, "    }}\n}}")
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Done {

@@ -15,7 +15,7 @@ const HELD: &str = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL"
 
 /// pgbench with a script: claim machines, then fail just these.
 #[derive(Debug)]
-pub(super) struct Floor {
+pub(super) struct Baseline {
     pgbench: PathBuf,
     script: PathBuf,
 }
@@ -35,7 +35,7 @@ pub(super) struct Clients {
     pub(super) seconds: u32,
 }
 
-impl Floor {
+impl Baseline {
     /// `folder` is where the script goes. The error says why there is no floor.
     pub(super) fn new(installation: &Installation, folder: &Path) -> Result<Self, String> {
         let pgbench = pgbench(installation).ok_or("pgbench is not among the server's programs")?;

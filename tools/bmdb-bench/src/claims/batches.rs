@@ -1,7 +1,7 @@
 //! Batches: many machines are claimed by one statement, and failed by one.
 
-use super::Bench;
 use super::baseline::Clients;
+use super::bench::Bench;
 use super::costs::limit;
 use crate::report::{Row, Target};
 use bmdb_shell::Done;
@@ -41,7 +41,7 @@ async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -
             batch,
             seconds: bench.seconds,
         };
-        if let Ok(floor) = &bench.floor {
+        if let Ok(floor) = &bench.baseline {
             let floored = floor.run(db, &bench.server, clients).await?;
             floors.push(floored.machines_per_second);
             if is_last {

@@ -1,6 +1,6 @@
 //! Buffers: what a poll and a claim read and write, by the size of the fleet.
 
-use super::Bench;
+use super::bench::Bench;
 use super::fleet;
 use crate::report::{Chart, Line, Row, Target};
 use bmdb_model::connection::plan_once_sql;

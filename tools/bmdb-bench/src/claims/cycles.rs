@@ -1,7 +1,7 @@
 //! Cycles: one machine is claimed and failed, by more and more workers at once.
 
-use super::Bench;
 use super::baseline::Clients;
+use super::bench::Bench;
 use super::costs::limit;
 use super::load::Loaded;
 use crate::report::{Chart, Line, Row, Target};
@@ -51,7 +51,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
             series.one_loop(bench, &db, *workers, round).await?;
         }
     }
-    if let Err(why) = &bench.floor {
+    if let Err(why) = &bench.baseline {
         bench.report.not_measured("the floor", why);
     }
     let median = |samples: &[f64]| Row::new("", "", samples.to_vec()).median();
@@ -82,7 +82,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
 
 impl Series {
     async fn floor(&mut self, bench: &mut Bench, db: &TestDb, clients: u32, round: u32) -> Done {
-        let Ok(floor) = &bench.floor else {
+        let Ok(floor) = &bench.baseline else {
             return Ok(());
         };
         let clients = Clients {

@@ -1,6 +1,6 @@
 //! Growth: what a million cycles leave in the tables and their indexes.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::report::{Row, Table};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;

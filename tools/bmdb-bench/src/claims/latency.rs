@@ -1,7 +1,7 @@
 //! Latency: how long a claim takes while nothing else goes on, and while everything does.
 
+use super::bench::{Bench, SMALL};
 use super::counters::number;
-use super::{Bench, SMALL};
 use crate::report::Row;
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;

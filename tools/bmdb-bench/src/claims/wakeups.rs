@@ -1,6 +1,6 @@
 //! Wake-ups: how soon a waiting poller has a machine that a tag has just made due.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::report::{Row, Target};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, PollOptions, Session, SessionOptions, TxError};

@@ -1,9 +1,34 @@
-//! A report as a page of Markdown.
+//! A report as files to keep: JSON, charts, and a page of Markdown that shows them.
 
 use super::row::shown;
 use super::{Report, cores};
+use bmdb_shell::{Done, Failure};
+use std::fs;
+use std::path::Path;
 
-pub(super) fn of(report: &Report, loads: &[String; 2]) -> String {
+impl Report {
+    /// Writes it into a folder: as JSON, as a page that shows the charts, and the charts.
+    pub(crate) fn write(&self, folder: &Path) -> Done {
+        let loads = self.loads();
+        let json = serde_json::to_string_pretty(&self.as_json(&loads)).map_err(Failure::check)?;
+        let mut files = vec![
+            (format!("{}.json", self.name), json + "\n"),
+            ("report.md".to_owned(), of(self, &loads)),
+        ];
+        for chart in &self.charts {
+            files.push((chart.file(), chart.draw().map_err(Failure::check)?));
+        }
+        let failed = |error| Failure::check(format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(failed)?;
+        for (name, text) in files {
+            fs::write(folder.join(name), text).map_err(failed)?;
+        }
+        eprintln!("written to {}", folder.display());
+        Ok(())
+    }
+}
+
+fn of(report: &Report, loads: &[String; 2]) -> String {
     let [before, after] = loads;
     let mut lines = vec![
         format!("# Measured: {}", report.name),

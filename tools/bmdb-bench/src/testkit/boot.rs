@@ -1,7 +1,7 @@
 //! Booting: from the seed, and where nothing was ever booted.
 
+use super::bench::{Bench, account, find, milliseconds};
 use super::process::{Role, spawn, told};
-use super::{Bench, account, find, milliseconds};
 use crate::report::{Row, Target};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Profile, Server};

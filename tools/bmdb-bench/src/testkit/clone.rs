@@ -1,7 +1,7 @@
 //! PostgreSQL 18 can let the file system copy a database's files: does that help?
 
+use super::bench::{Bench, milliseconds};
 use super::plain::Plain;
-use super::{Bench, milliseconds};
 use crate::report::Row;
 use bmdb_dev::block_on;
 use bmdb_shell::{Done, Failure};

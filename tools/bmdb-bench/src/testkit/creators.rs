@@ -1,6 +1,6 @@
 //! Eight creators of databases at once.
 
-use super::Bench;
+use super::bench::Bench;
 use super::database::OURS;
 use super::plain::Plain;
 use crate::report::{Row, Target};

@@ -1,7 +1,7 @@
 //! A database for a test: the testkit's, and two plainer ways to get one.
 
+use super::bench::{Bench, milliseconds};
 use super::plain::{Plain, ask};
-use super::{Bench, milliseconds};
 use crate::report::{Row, Target};
 use bmdb_dev::block_on;
 use bmdb_shell::{Done, Failure};

@@ -1,6 +1,6 @@
 //! Many test processes that begin at once, none of which finds a server.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::report::{Row, Target};
 use bmdb_shell::{Done, Failure, as_typed, cargo, succeeds};
 use std::fs;

@@ -1,6 +1,6 @@
 //! What an idle server takes of the memory.
 
-use super::{Bench, account};
+use super::bench::{Bench, account};
 use crate::report::{Row, Target};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Profile, Server};

@@ -1,6 +1,6 @@
 //! Processes that a measurement starts because it is about new processes: this program again.
 
-use super::{Bench, milliseconds};
+use super::bench::{Bench, milliseconds};
 use crate::report::{Row, Target};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Profile, Server};

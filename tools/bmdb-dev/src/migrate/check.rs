@@ -3,7 +3,7 @@
 
 mod step;
 
-use super::{Target, connect};
+use super::target::{Target, connect};
 use crate::schema;
 use bmdb_dev::block_on;
 use bmdb_dev::server;

@@ -1,6 +1,6 @@
 //! `cargo xtask migrate redo`: the newest migrations down and up again, while they are being written.
 
-use super::{Target, apply, connect, on, show};
+use super::target::{Target, apply, connect, on, show};
 use bmdb_model::migration;
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::catalog;

@@ -1,6 +1,6 @@
 //! `cargo xtask pg doctor`: every place that is searched, what comes of it, and what can be fetched.
 
-use super::Started;
+use super::started::Started;
 use bmdb_dev::block_on;
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Account, Client, Lookup, Profile, Verdict, cache_dir, fetched};

@@ -1,6 +1,6 @@
 //! The tables and views that a database really has.
 
-use super::{Column, Kind, Relation};
+use super::relation::{Column, Kind, Relation};
 use bmdb_testkit::{TestDb, TestkitError};
 
 const COLUMNS: &str = "

@@ -1,6 +1,6 @@
 //! What differs between the declared and the real tables, each difference with its fix.
 
-use super::{Column, Kind, Relation};
+use super::relation::{Column, Kind, Relation};
 
 pub(super) fn compare(declared: &[Relation], real: &[Relation]) -> Vec<String> {
     let mut differences = Vec::new();

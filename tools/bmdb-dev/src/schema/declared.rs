@@ -1,6 +1,6 @@
 //! The `diesel::table!` blocks of a file, read by the parser that the macro itself uses.
 
-use super::{Column, Kind, Relation};
+use super::relation::{Column, Kind, Relation};
 use diesel_table_macro_syntax::{ColumnDef, TableDecl};
 use syn::{GenericArgument, Item, PathArguments, Type, TypePath};
 

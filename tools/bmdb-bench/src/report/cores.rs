@@ -1,0 +1,7 @@
+//! How many cores a measurement had.
+
+use std::thread::available_parallelism;
+
+pub(crate) fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
