@@ -1,4 +1,4 @@
-//! `cargo xtask migrate`: new migrations, and applying, reverting, listing and checking them.
+//! `cargo xtask migrate`: creates, applies, reverts, lists and checks migrations.
 
 mod check;
 mod redo;
@@ -14,9 +14,9 @@ use target::{Target, apply, connect, on, show};
 
 /// Write a new migration, or apply, revert, list or check migrations.
 ///
-/// Without --database-url the work is done on an empty throw-away database, which shows that the
-/// migrations run, and changes nothing that lasts. Exit codes: 0 done, 1 it did not succeed or the
-/// check found something, 2 the request was wrong.
+/// Without --database-url it uses an empty temporary database, which shows that the migrations run
+/// and changes nothing else. Exit codes: 0 success, 1 failure or a problem found by the check, 2
+/// invalid request.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(subcommand)]
@@ -25,33 +25,33 @@ pub(crate) struct Migrate {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make the folder of a new migration, newer than every other.
+    /// Create the folder of a new migration, with a version after all others.
     New {
-        /// What it does, in a few words: `machine_power`.
+        /// What the migration does, in a few words: `machine_power`.
         name: String,
-        /// The date in its version; the default is today's, or the newest migration's if later.
+        /// The date in its version. Default: today, or the newest migration's date if that is later.
         #[arg(long, value_name = "YYYY-MM-DD")]
         date: Option<String>,
     },
     /// Apply all pending migrations.
     Up(Target),
-    /// Revert the newest migrations, and drop what their tables contain.
+    /// Revert the newest migrations. The contents of their tables are lost.
     Down {
-        /// How many.
+        /// Number of migrations.
         #[arg(default_value_t = 1)]
         count: usize,
-        /// Really drop the contents of a database that is no throw-away.
+        /// Confirm that the contents of the database given by --database-url may be lost.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         target: Target,
     },
-    /// Revert the newest migrations and apply them again; what their tables contained is gone.
+    /// Revert the newest migrations and apply them again. The contents of their tables are lost.
     Redo(redo::Redo),
     /// List the migrations, and which of them are applied.
     Status(Target),
-    /// Judge the migrations on a throw-away database; of one that is given, say whether it has what
-    /// its version should have.
+    /// Check the migrations on a temporary database; or check that the given database has the schema
+    /// of its version.
     Check(Target),
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
         }),
         Action::Down { yes, target, .. } if target.database_url.is_some() && !yes => {
             Err(Failure::usage(
-                "reverting drops tables with what they contain: add --yes if that is meant",
+                "reverting drops tables and their contents: add --yes to confirm",
             ))
         }
         Action::Down { count, target, .. } => on(target, async |url| {
@@ -87,7 +87,7 @@ fn new(name: &str, date: Option<&str>) -> Done {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || !name.chars().all(plain) {
         return Err(Failure::usage(format!(
-            "{name:?} is no name for a migration: use lower-case letters, digits and underscores"
+            "invalid migration name {name:?}: use lower-case letters, digits and underscores"
         )));
     }
     let folder = root().join("bmdb-model/migrations");
@@ -109,7 +109,7 @@ fn new(name: &str, date: Option<&str>) -> Done {
     Ok(())
 }
 
-/// The newest migration's version as its folder has it, `2026-11-22-000400`.
+/// The newest migration's version as in its folder's name: `2026-11-22-000400`.
 fn newest(folder: &Path) -> Result<String, Failure> {
     let entries = fs::read_dir(folder).map_err(Failure::check)?;
     let names = entries.flatten().map(|entry| entry.file_name());
@@ -119,10 +119,10 @@ fn newest(folder: &Path) -> Result<String, Failure> {
     });
     versions
         .max()
-        .ok_or_else(|| Failure::check(format!("{} holds no migrations", folder.display())))
+        .ok_or_else(|| Failure::check(format!("{} contains no migrations", folder.display())))
 }
 
-/// A version after `newest`: numbers go in hundreds, so that one can be put between two.
+/// A version after `newest`. Numbers grow by 100, which leaves room for one in between.
 fn next_version(newest: &str, date: Option<&str>, today: &str) -> Result<String, String> {
     let Some((newest_date, number)) = newest.rsplit_once('-') else {
         return Err(format!(
@@ -136,12 +136,12 @@ fn next_version(newest: &str, date: Option<&str>, today: &str) -> Result<String,
     };
     let dashes = date.get(4..5) == Some("-") && date.get(7..8) == Some("-");
     if date.len() != 10 || !dashes || !digits(0..4) || !digits(5..7) || !digits(8..10) {
-        return Err(format!("{date:?} is no date: write it as 2026-11-22"));
+        return Err(format!("invalid date {date:?}: expected a date such as 2026-11-22"));
     }
     if date < newest_date {
         return Err(format!(
-            "{date} lies before the newest migration, {newest}, so databases that have that one \
-             would get the new one out of order: use {newest_date} or later"
+            "{date} is before the newest migration, {newest}: databases that have it would get the \
+             new one out of order; use {newest_date} or later"
         ));
     }
     let number: u32 = match date == newest_date {
@@ -153,7 +153,7 @@ fn next_version(newest: &str, date: Option<&str>, today: &str) -> Result<String,
     Ok(format!("{date}-{:06}", number / 100 * 100 + 100))
 }
 
-/// The operating system's date, for a name that people read.
+/// The operating system's date. It is part of a name only.
 fn today() -> String {
     let date = Command::new("date").arg("+%Y-%m-%d").output();
     date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_none_or_too_early_is_refused() {
+    fn an_invalid_or_too_early_date_is_rejected() {
         for (date, why) in [
             ("2026-11-21", "use 2026-11-22 or later"),
-            ("tomorrow", "is no date"),
-            ("2026-1-022", "is no date"),
+            ("tomorrow", "invalid date"),
+            ("2026-1-022", "invalid date"),
         ] {
-            let refused = next_version("2026-11-22-000400", Some(date), "").unwrap_err();
-            assert!(refused.contains(why), "{refused}");
+            let error = next_version("2026-11-22-000400", Some(date), "").unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
     }
 }

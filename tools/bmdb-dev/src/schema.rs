@@ -1,4 +1,4 @@
-//! `cargo xtask schema`: the tables as a migrated database has them, against `schema.rs`.
+//! `cargo xtask schema`: compares the tables of a migrated database with `schema.rs`.
 
 mod catalog;
 mod compare;
@@ -17,7 +17,7 @@ const SCHEMA: &str = "bmdb-model/src/schema.rs";
 /// Print the tables of a migrated database, or compare them with bmdb-model/src/schema.rs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print only the differences, each with its fix, and fail if there are any.
+    /// Print only the differences, each with its fix; exit with 1 if there are any.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Done {
     })
 }
 
-/// Fails when `schema.rs` and the migrations disagree.
+/// Fails if `schema.rs` and the migrations differ.
 pub(crate) fn check(network: Network) -> Done {
     let path = root().join(SCHEMA);
     let text = fs::read_to_string(&path)

@@ -1,42 +1,41 @@
-//! `cargo xtask test`: one server for all test processes, then the tests, then the server goes.
+//! `cargo xtask test`: boots one server for all test processes, runs the tests, and stops the server.
 
 use bmdb_dev::server::{self, Network};
 use bmdb_shell::{Done, Failure, cargo, succeeds};
 use bmdb_testkit::{Profile, Server};
 use std::ffi::OsStr;
 
-/// How the tests learn of the server.
+/// Environment variable: the server to test on.
 const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 
-/// How they learn of its programs.
+/// Environment variable: the folder of the server's programs.
 const PG_BIN: &str = "BMDB_PG_BIN";
 
 /// How the stress learns for how many seconds it is to run, and what its random choices come from.
 const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
 const STRESS_SEED: &str = "BMDB_STRESS_SEED";
 
-/// How they learn which role's privileges the programs under test have.
+/// Environment variable: the role whose privileges the tested programs have.
 const ROLE: &str = "BMDB_TEST_ROLE";
 
-/// How they learn that nothing is to be fetched.
+/// Environment variable: tests fetch nothing.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
 
-/// Run every test of the workspace, on one PostgreSQL server that is booted for them.
+/// Run every test of the workspace on one PostgreSQL server, which is booted for them.
 ///
-/// Runs `cargo nextest run` where cargo-nextest is installed, else `cargo test`, and then the
-/// documentation's examples. BMDB_TEST_DATABASE_URL names a running server to use instead of
-/// booting one.
+/// Runs `cargo nextest run` if cargo-nextest is installed, else `cargo test`, and then the examples
+/// in the documentation. Set BMDB_TEST_DATABASE_URL to use a running server instead.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Test on this running server; databases are created on it and dropped.
+    /// Use this running server. The tests create and drop databases on it.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// Test on these major versions one after the other, fetched where they are not installed: `18`,
-    /// `14,18` or `14..18`.
+    /// Test on each of these major versions, fetched if they are not installed: `18`, `14,18` or
+    /// `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
-    /// Give what is tested the privileges of a component (bmdb_component) and no others, instead of a
-    /// superuser's: bmdb-core and bmdb-model, or what ARGS name.
+    /// Test bmdb-core and bmdb-model, or what ARGS name, with only the privileges of a component
+    /// (bmdb_component) instead of a superuser's.
     #[arg(long)]
     as_component: bool,
     /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
@@ -49,7 +48,7 @@ pub(crate) struct Args {
     seed: Option<u64>,
     #[command(flatten)]
     network: Network,
-    /// Filters and options for the test runner; with any, the documentation's examples do not run.
+    /// Filters and options for the test runner. With any, the examples in the documentation do not run.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -73,13 +72,13 @@ fn majors(text: &str) -> Result<Majors, String> {
         text.parse()
             .ok()
             .filter(|major| (14..100).contains(major))
-            .ok_or_else(|| format!("{text:?} is no major version from 14 on"))
+            .ok_or_else(|| format!("invalid major version {text:?}: expected 14 or newer"))
     };
     if let Some((first, last)) = text.split_once("..") {
         let (first, last) = (major(first)?, major(last)?);
         let range: Vec<u32> = (first..=last).collect();
         return if range.is_empty() {
-            Err(format!("{first} is above {last}"))
+            Err(format!("invalid range: {first} is above {last}"))
         } else {
             Ok(Majors(range))
         };
@@ -94,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Done {
     for major in args.postgres.iter().flat_map(|majors| &majors.0) {
         let (server, installation) = server::start_version(*major, Profile::Fast, args.network)?;
         println!("server: {} ({installation})", server.url());
-        // For the tests that boot servers of their own.
+        // Some tests boot servers of their own.
         tests_on(args, &server, &[(PG_BIN, installation.bin().as_os_str())])?;
     }
     if args.postgres.is_some() {
@@ -123,8 +122,8 @@ fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     };
     if tests.is_err() && server.folder().is_some() {
         println!(
-            "The databases of failed tests went with the server. To keep them: `cargo xtask pg \
-             start`, then test on the URL it prints."
+            "The databases of failed tests were deleted with the server. To keep them, run `cargo \
+             xtask pg start` and test on the URL that it prints."
         );
     }
     tests
@@ -150,7 +149,7 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
     } else {
         &["test", "--lib", "--bins", "--tests", "--examples"]
     };
-    // Given beside a package, `--workspace` would win.
+    // `--workspace` would override a package that ARGS name.
     let one_package = ["-p", "--package"]
         .iter()
         .any(|p| args.runner.iter().any(|a| a == p));
@@ -169,7 +168,7 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
     }
     match (args.as_component, is_nextest) {
         (false, _) => run(&[], None)?,
-        // Of one build. What the kit does is done by its own user.
+        // One build serves both runs. The testkit's own tests need a superuser.
         (true, true) => {
             run(
                 &["-E", "package(bmdb-core) + package(bmdb-model)"],

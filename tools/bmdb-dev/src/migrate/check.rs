@@ -1,5 +1,5 @@
-//! `cargo xtask migrate check`: what can be known of migrations without running a fleet beside them,
-//! and whether a database has what its version should have.
+//! `cargo xtask migrate check`: finds what older components could not work with, and compares a
+//! database with the schema of its version.
 
 mod step;
 
@@ -20,7 +20,7 @@ pub(super) fn run(target: &Target) -> Done {
     schema::check(target.network)
 }
 
-/// Every migration up, down and up again, and what it does to tables that are in use.
+/// Runs every migration up, down and up again, and reports what it does to tables in use.
 async fn migrations() -> Done {
     let db = TestDb::empty().await.map_err(Failure::check)?;
     let mut problems = Vec::new();
@@ -45,12 +45,12 @@ async fn migrations() -> Done {
             revert_last(conn, 1).await.map_err(Failure::check)?;
             if step::look(db.url()).await?.columns() != before.columns() {
                 problems.push(format!(
-                    "{name}: down.sql does not bring back what was{again}"
+                    "{name}: down.sql does not restore the previous schema{again}"
                 ));
             }
             up(&db, &version).await?;
             if catalog(db.url()).await.map_err(Failure::check)? != made {
-                problems.push(format!("{name}: up.sql makes something else{again}"));
+                problems.push(format!("{name}: up.sql makes a different schema{again}"));
             }
         }
     }
@@ -60,7 +60,7 @@ async fn migrations() -> Done {
     match problems.len() {
         0 => Ok(()),
         n => Err(Failure::check(format!(
-            "{n} problems; see CONTRIBUTING.md, Changing the schema"
+            "{n} problems; see \"Changing the schema\" in CONTRIBUTING.md"
         ))),
     }
 }
@@ -71,7 +71,7 @@ async fn up(db: &TestDb, version: &str) -> Done {
     applied.map(drop).map_err(Failure::check)
 }
 
-/// Whether a database is up to date, and has what its migrations make.
+/// Checks that a database is up to date and has the schema that its migrations make.
 async fn database(url: &str) -> Done {
     let mut conn = connect(url).await?;
     let not_too_old = migration::check_not_too_old(&mut conn).await;
@@ -84,12 +84,12 @@ async fn database(url: &str) -> Done {
     let unknown = versions(|m| !m.known);
     if !unknown.is_empty() {
         let unknown = unknown.join(", ");
-        println!("of a newer release or of another program: {unknown}");
+        println!("from a newer release or another program: {unknown}");
     }
     let applied = versions(|m| m.known && m.applied);
     let Some(newest) = applied.last() else {
         return Err(Failure::check(
-            "it is not migrated: `cargo xtask migrate up`",
+            "the database is not migrated: run `cargo xtask migrate up`",
         ));
     };
     let straight = TestDb::at_version(newest).await.map_err(Failure::check)?;
@@ -102,16 +102,16 @@ async fn database(url: &str) -> Done {
     for line in &missing {
         println!("missing: {line}");
     }
-    // Of our tables only: what another program has beside them is its own.
+    // Only in bmdb's tables: other programs may have tables of their own.
     for line in found.iter().filter(|line| !expected.contains(line)) {
         if step::tables(&expected).any(|table| step::is_of(line, table)) {
-            println!("besides: {line}");
+            println!("additional: {line}");
         }
     }
     if !missing.is_empty() {
         let missing = missing.len();
         return Err(Failure::check(format!(
-            "it lacks {missing} things that {newest} should have: somebody has changed it by hand"
+            "{missing} things that version {newest} has are missing: the database was changed by hand"
         )));
     }
     if !pending.is_empty() {
@@ -121,6 +121,6 @@ async fn database(url: &str) -> Done {
              `cargo xtask migrate up`"
         )));
     }
-    println!("it is up to date, and as {newest} should be");
+    println!("the database is up to date and has the schema of {newest}");
     Ok(())
 }

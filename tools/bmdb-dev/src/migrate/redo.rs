@@ -1,4 +1,4 @@
-//! `cargo xtask migrate redo`: the newest migrations down and up again, while they are being written.
+//! `cargo xtask migrate redo`: reverts and reapplies the newest migrations while they are being written.
 
 use super::target::{Target, apply, connect, on, show};
 use bmdb_model::migration;
@@ -7,10 +7,10 @@ use bmdb_testkit::catalog;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Redo {
-    /// How many.
+    /// Number of migrations.
     #[arg(default_value_t = 1)]
     count: usize,
-    /// Really drop the contents of a database that is no throw-away.
+    /// Confirm that the contents of the database given by --database-url may be lost.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -18,14 +18,14 @@ pub(super) struct Redo {
 }
 
 pub(super) fn run(redo: &Redo) -> Done {
-    let throw_away = redo.target.database_url.is_none();
-    if !throw_away && !redo.yes {
+    let is_temporary = redo.target.database_url.is_none();
+    if !is_temporary && !redo.yes {
         return Err(Failure::usage(
-            "reverting drops tables with what they contain: add --yes if that is meant",
+            "reverting drops tables and their contents: add --yes to confirm",
         ));
     }
     on(&redo.target, async |url| {
-        if throw_away {
+        if is_temporary {
             apply(url).await?;
         }
         let before = catalog(url).await.map_err(Failure::check)?;
@@ -35,8 +35,8 @@ pub(super) fn run(redo: &Redo) -> Done {
         }
         apply(url).await?;
         if catalog(url).await.map_err(Failure::check)? != before {
-            // It may have been migrated by an earlier text of the same migration.
-            println!("the schema is not the same as before");
+            // An earlier text of the same migration may have made the schema.
+            println!("the schema differs from the one before");
         }
         show(url).await
     })

@@ -11,21 +11,21 @@ use diesel_async::AsyncPgConnection;
 
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// The database to work on. Other users see command lines: leave the password to PGPASSWORD or
-    /// to ~/.pgpass.
+    /// The database to use. Other users can see command lines: put the password into PGPASSWORD or
+    /// ~/.pgpass.
     #[arg(long, value_name = "URL")]
     pub(super) database_url: Option<String>,
     #[command(flatten)]
     pub(super) network: Network,
 }
 
-/// Runs on the database that is meant, or on a throw-away one.
+/// Runs on the given database, or on a temporary one.
 pub(super) fn on(target: &Target, run: impl AsyncFn(&str) -> Done) -> Done {
     if let Some(url) = &target.database_url {
         return block_on(run(url));
     }
     server::provide(&Lookup::from_env(), target.network)?;
-    println!("on a throw-away database, as there is no --database-url:");
+    println!("using a temporary database, because --database-url is not given:");
     block_on(async {
         let db = TestDb::empty().await.map_err(Failure::check)?;
         run(db.url()).await
@@ -40,7 +40,7 @@ pub(super) async fn apply(url: &str) -> Done {
     Ok(())
 }
 
-/// What the URL leaves out is the environment's, as for every program that people call.
+/// Takes what the URL leaves out from the environment, as every program for people does.
 fn config(url: &str) -> Config {
     Config::new(url)
         .fill_from_env()
@@ -53,7 +53,7 @@ pub(super) async fn show(url: &str) -> Done {
     for migration in status.map_err(Failure::check)? {
         let state = match (migration.applied, migration.known) {
             (true, true) => "applied",
-            (true, false) => "applied, of a newer release or of another program",
+            (true, false) => "applied, by a newer release or another program",
             (false, _) => "pending",
         };
         println!("{}  {state}", migration.name);

@@ -1,4 +1,5 @@
-//! `cargo xtask pg doctor`: every place that is searched, what comes of it, and what can be fetched.
+//! `cargo xtask pg doctor`: lists where PostgreSQL is searched for, what was found, and what can be
+//! fetched.
 
 use super::started::Started;
 use bmdb_dev::block_on;
@@ -9,13 +10,13 @@ pub(super) fn run() -> Done {
     let lookup = Lookup::from_env();
     let none = matches!(lookup.verdict, Verdict::NotFound);
     if !none {
-        println!("places, in their order, up to the one that is taken:");
+        println!("searched, in this order, up to the one that is used:");
     }
     println!("{}", lookup.to_string().trim_end());
     match &lookup.verdict {
         Verdict::Running { url } => {
-            println!("server:  the running one at {url}");
-            block_on(tell_version(url))?;
+            println!("server:  running at {url}");
+            block_on(print_version(url))?;
         }
         Verdict::Installed(installation) => println!(
             "server:  {installation}, booted from {}",
@@ -32,20 +33,20 @@ pub(super) fn run() -> Done {
         None => println!("runs as: this user (uid {})", account.uid),
     }
     println!("cache:   {}", cache_dir(&account).display());
-    tell_what_is_fetched();
+    print_fetched();
     println!("data:    {}", Profile::Fast.folder().display());
     match Started::read(&account) {
-        Some(started) => println!("started: {} (`cargo xtask pg stop` ends it)", started.url),
-        None => println!("started: none (`cargo xtask pg start` boots one that stays)"),
+        Some(started) => println!("started: {} (`cargo xtask pg stop` stops it)", started.url),
+        None => println!("started: none (`cargo xtask pg start` boots one)"),
     }
     match lookup.verdict {
         Verdict::Running { .. } | Verdict::Installed(_) => Ok(()),
-        Verdict::NotFound => Err(Failure::check("there is no PostgreSQL to boot")),
+        Verdict::NotFound => Err(Failure::check("no PostgreSQL was found")),
         _ => lookup.installation().map(drop).map_err(Failure::check),
     }
 }
 
-fn tell_what_is_fetched() {
+fn print_fetched() {
     let fetched = fetched();
     if fetched.is_empty() {
         println!("fetched: none (`cargo xtask pg fetch` fetches the newest)");
@@ -61,8 +62,8 @@ fn tell_what_is_fetched() {
     }
 }
 
-async fn tell_version(url: &str) -> Done {
-    let cannot = |error| Failure::check(format!("it cannot be used: {error}"));
+async fn print_version(url: &str) -> Done {
+    let cannot = |error| Failure::check(format!("the server cannot be used: {error}"));
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
         .map_err(cannot)?;

@@ -1,4 +1,4 @@
-//! The tables and views that a database really has.
+//! Reads the tables and views of a database.
 
 use super::relation::{Column, Kind, Relation};
 use bmdb_testkit::{TestDb, TestkitError};

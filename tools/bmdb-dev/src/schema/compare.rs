@@ -1,4 +1,4 @@
-//! What differs between the declared and the real tables, each difference with its fix.
+//! Differences between declared and real tables, each with its fix.
 
 use super::relation::{Column, Kind, Relation};
 
@@ -13,7 +13,7 @@ pub(super) fn compare(declared: &[Relation], real: &[Relation]) -> Vec<String> {
             )),
         }
     }
-    // A view that nobody queries through Diesel needs no block.
+    // A view that is not queried through Diesel needs no block.
     for table in real.iter().filter(|real| real.kind == Kind::Table) {
         if !declared.iter().any(|declared| declared.name == table.name) {
             differences.push(format!("{}: no block, add\n{table}", table.name));
@@ -77,7 +77,7 @@ fn same_type(declared: &Column, real: &Column) -> bool {
     canonical(&declared.sql_type) == canonical(&real.sql_type)
 }
 
-/// One name for types that Diesel knows by several.
+/// One name for types that have several in Diesel.
 fn canonical(name: &str) -> String {
     match name {
         "BigInt" | "Bigint" => "Int8",

@@ -1,4 +1,4 @@
-//! The `diesel::table!` blocks of a file, read by the parser that the macro itself uses.
+//! Reads the `diesel::table!` blocks of a file with the macro's own parser.
 
 use super::relation::{Column, Kind, Relation};
 use diesel_table_macro_syntax::{ColumnDef, TableDecl};
@@ -26,9 +26,9 @@ fn relation(table: &TableDecl) -> Relation {
     let key: Vec<String> = key.map(ToString::to_string).collect();
     Relation {
         name: table.sql_name.clone(),
-        // Whether it is a view only the database knows.
+        // Only the database knows whether it is a view.
         kind: Kind::Table,
-        // What Diesel takes where no key is given.
+        // Diesel's default where no key is given.
         primary_key: if key.is_empty() {
             vec!["id".to_owned()]
         } else {

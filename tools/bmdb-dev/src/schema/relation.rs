@@ -14,7 +14,7 @@ pub(super) struct Relation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Table,
-    /// Of a view the database knows neither a key nor whether a column can be null.
+    /// For a view, the database knows neither the key nor which columns can be null.
     View,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Column {
 impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind == Kind::View {
-            writeln!(f, "// A view: choose the key, and what can be null.")?;
+            writeln!(f, "// A view: choose the key and the nullable columns.")?;
         }
         writeln!(f, "diesel::table! {{")?;
         writeln!(f, "    {} ({}) {{", self.name, self.primary_key.join(", "))?;

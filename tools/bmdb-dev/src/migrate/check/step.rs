@@ -1,10 +1,10 @@
-//! What one migration did to tables that were there before it, read from the catalog.
+//! What one migration changed in existing tables, read from the catalog.
 
 use bmdb_shell::Failure;
 use std::collections::BTreeMap;
 use tokio_postgres::{NoTls, Row};
 
-/// Tables and views with their files, which change when a table is written anew.
+/// Tables and views with their files. A new file means that the table was rewritten.
 const RELATIONS: &str = "
     SELECT relname::text, pg_relation_filenode(oid)::bigint FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
@@ -17,7 +17,7 @@ const COLUMNS: &str = "
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v')
       AND c.relname <> '__diesel_schema_migrations' AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// Indexes and checks, for both of which a table is read whole while writers wait.
+/// Indexes and checks. To make one, the server reads the whole table while writers wait.
 const SCANS: &str = "
     SELECT c.relname::text, 'index ' || i.relname
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
@@ -30,16 +30,16 @@ const SCANS: &str = "
 
 const MARK: &str = "SELECT oldest_compatible FROM schema_compatibility";
 
-const LEFT_OUT: &str = "older components leave it out, and their writes fail";
+const LEFT_OUT: &str = "older components do not set it, and their writes fail";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Column {
     sql_type: String,
-    /// Whether a writer has to give it a value.
+    /// Whether a writer must set it.
     required: bool,
 }
 
-/// A schema, as far as components of the release before have to live with it.
+/// A schema, as far as it concerns components of the previous release.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     files: BTreeMap<String, Option<i64>>,
@@ -82,7 +82,7 @@ pub(super) async fn look(url: &str) -> Result<Seen, Failure> {
     Ok(seen)
 }
 
-/// What people should know of a migration: for what the fleet has to wait, longer in a larger one.
+/// What the fleet has to wait for during a migration; longer in a larger fleet.
 pub(super) fn notes(before: &Seen, after: &Seen) -> Vec<String> {
     let new = after
         .scanned
@@ -90,18 +90,18 @@ pub(super) fn notes(before: &Seen, after: &Seen) -> Vec<String> {
         .filter(|scan| !before.scanned.contains(scan));
     let new = new.filter(|(table, _)| before.files.contains_key(table));
     let mut notes: Vec<String> = new
-        .map(|(table, what)| format!("{table} is read whole for {what}, while its writers wait"))
+        .map(|(table, what)| format!("{table} is read completely for {what}, while its writers wait"))
         .collect();
     if before.oldest_compatible != after.oldest_compatible {
         let mark = &after.oldest_compatible;
         notes.push(format!(
-            "components that do not know {mark} are refused from here on"
+            "components that do not know {mark} are refused from now on"
         ));
     }
     notes
 }
 
-/// What components of the release before cannot live with, unless the migration refuses them.
+/// What components of the previous release cannot work with, unless the migration refuses them.
 pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
     if before.files.is_empty() || before.oldest_compatible != after.oldest_compatible {
         return Vec::new();
@@ -109,7 +109,7 @@ pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
     let mut problems = Vec::new();
     for (table, file) in &before.files {
         match after.files.get(table) {
-            None => problems.push(format!("{table} is gone, which older components use")),
+            None => problems.push(format!("{table} is removed, but older components use it")),
             Some(now) if now != file => problems.push(format!(
                 "{table} is written anew, and nobody can use it meanwhile: add a column instead, and \
                  fill it in small steps"
@@ -121,15 +121,15 @@ pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
         match after.columns.get(&(table.clone(), name.clone())) {
             None if after.files.contains_key(table) => {
                 problems.push(format!(
-                    "{table}.{name} is gone, which older components use"
+                    "{table}.{name} is removed, but older components use it"
                 ));
             }
             Some(now) if now.sql_type != was.sql_type => problems.push(format!(
-                "{table}.{name} was {} and is {}: older components read and write the former",
+                "{table}.{name} was {} and is {}: older components expect the former",
                 was.sql_type, now.sql_type
             )),
             Some(now) if now.required && !was.required => {
-                problems.push(format!("{table}.{name} must be given now: {LEFT_OUT}"));
+                problems.push(format!("{table}.{name} must be set now: {LEFT_OUT}"));
             }
             _ => {}
         }
@@ -145,14 +145,14 @@ pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
     problems
 }
 
-/// The tables of a catalog's lines.
+/// The tables in lines of the catalog.
 pub(super) fn tables(catalog: &[String]) -> impl Iterator<Item = &str> {
     catalog
         .iter()
         .filter_map(|line| line.strip_prefix("table ")?.split(' ').next())
 }
 
-/// Whether a catalog's line is about something of this table.
+/// Whether a line of the catalog concerns this table.
 pub(super) fn is_of(line: &str, table: &str) -> bool {
     let mut words = line.split(' ');
     match (words.next(), words.next()) {
@@ -201,7 +201,7 @@ mod tests {
             ),
             (
                 seen(&[("a", text), ("b", required)], 1),
-                "t.b must be given now",
+                "t.b must be set now",
             ),
             (
                 seen(&[("a", text), ("b", text), ("c", required)], 1),
@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_table_is_read_whole_for_is_told() {
+    fn notes_say_what_a_table_is_read_completely_for() {
         let before = seen(&[], 1);
         let mut after = seen(&[], 1);
         after.scanned = [("t", "index t_a"), ("new", "index new_a")]
             .map(|(table, what)| (table.to_owned(), what.to_owned()))
             .to_vec();
-        let told = ["t is read whole for index t_a, while its writers wait"];
-        assert_eq!(notes(&before, &after), told);
+        let expected = ["t is read completely for index t_a, while its writers wait"];
+        assert_eq!(notes(&before, &after), expected);
     }
 
     #[test]
