@@ -1,28 +1,30 @@
-//! `cargo xtask ci`: every check, as the continuous integration runs it.
+//! `cargo xtask ci`: runs every check, as continuous integration does.
 
 use crate::tidy;
 use bmdb_shell::{Done, Failure, cargo, run};
 use std::env;
 
-/// Run every check that a change must pass; what fails is summed up at the end.
+/// Run every check that a change must pass, and list the failed ones at the end.
+///
+/// Takes about 25 minutes on two cores, most of it for tests and compilation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 /// A check and the command that runs it alone.
 type Step = (&'static str, fn() -> Done);
 
-/// The quick ones first.
+/// Quick checks come first.
 const STEPS: &[Step] = &[
     ("cargo fmt", || run(&mut cargo(["fmt", "--all", "--check"]))),
     ("cargo xtask tidy", tidy::run),
     ("cargo clippy", clippy),
     ("cargo doc", doc),
     ("cargo package", package),
-    // Compares schema.rs with what they make, too.
+    // Also compares schema.rs with the migrations.
     ("cargo xtask migrate check", || {
         run(&mut cargo(["xtask", "migrate", "check"]))
     }),
-    // As the README has it, from the outside.
+    // The commands of the README.
     ("cargo xtask demo", demo),
     ("cargo xtask bench --quick", bench),
     ("cargo xtask soak --seconds 30", soak),
@@ -31,8 +33,8 @@ const STEPS: &[Step] = &[
     ("cargo test in examples/downstream", downstream),
 ];
 
-/// With the newest major version that the tests know, and with no more privileges than a component has:
-/// one run for both, since nothing is known to depend on the two together.
+/// The newest major version, with only the privileges of a component. One run covers both: no
+/// behaviour is known to depend on their combination.
 const ON_NEWEST: &str = "cargo xtask test --as-component --postgres 18";
 
 pub(crate) fn run_all() -> Done {
@@ -61,8 +63,8 @@ fn doc() -> Done {
     run(cargo(what).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
-/// What would be published. Building each crate from it takes minutes and is left to the release; what
-/// most often fails there, a file that lies outside of the crate, is for `tidy`.
+/// Packages what would be published. Building each package takes minutes and is left to the release;
+/// `tidy` finds the usual fault, a file outside of the crate.
 fn package() -> Done {
     let what = ["package", "--workspace", "--exclude", "xtask", "--quiet"];
     run(&mut cargo(
@@ -74,8 +76,7 @@ fn test_as_component() -> Done {
     run(&mut cargo(ON_NEWEST.split(' ').skip(1)))
 }
 
-/// A short one: most of the fleet starts at once, the rest of the time shows the backoffs and the
-/// takeover.
+/// Long enough for backoffs and the takeover from the killed worker.
 fn demo() -> Done {
     run(&mut cargo([
         "xtask",
@@ -87,17 +88,17 @@ fn demo() -> Done {
     ]))
 }
 
-/// Whether everything can still be measured; how fast it is depends on the machine.
+/// Shows that everything can still be measured. Speed depends on the machine.
 fn bench() -> Done {
     run(&mut cargo(["xtask", "bench", "--quick"]))
 }
 
-/// Every fault once; which comes when differs from run to run, and the seed is printed.
+/// Injects every fault once, in an order drawn from a seed that is printed.
 fn soak() -> Done {
     run(&mut cargo(["xtask", "soak", "--seconds", "30"]))
 }
 
-/// As somebody does who depends on bmdb: with plain cargo, and nothing is set up for the tests.
+/// Tests a crate that depends on bmdb, with plain cargo and no server set up for it.
 fn downstream() -> Done {
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let steps: [&[&str]; 3] = [

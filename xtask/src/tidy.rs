@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: what the compiler does not check, above all what each layer must not have.
+//! `cargo xtask tidy`: checks the project's rules that the compiler does not check.
 
 mod circles;
 mod claims;
@@ -15,10 +15,11 @@ mod words;
 
 use bmdb_shell::{Done, Failure, root};
 
-/// Check the rules of the code base that the compiler does not know.
+/// Check the project's rules that the compiler does not check.
 ///
-/// Above all the absences that make the layers: bmdb-backoff is pure, bmdb-model starts no tasks,
-/// bmdb-core contains no SQL, and nothing a production binary links depends on bmdb-testkit.
+/// Layers: bmdb-backoff is pure, bmdb-model starts no tasks, bmdb-core contains no SQL, production
+/// code does not depend on bmdb-testkit, xtask does not compile the product. Files: no circles of
+/// imports, rooms of bmdb-core import only lower ones, one vocabulary, no long files, working links.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -1,12 +1,12 @@
-//! A rule about documents that name tests as their evidence: the tests must be there.
+//! Evidence rule: a test that a document names as evidence must exist.
 
 use super::files::TextFile;
 use super::finding::Finding;
 
-/// Documents whose claims are shown by tests.
+/// Documents that name tests as evidence.
 const DOCUMENTS: &[&str] = &["SECURITY.md"];
 
-/// A name of so many words is that of a test.
+/// A code span with this many words is a test's name.
 const WORDS: usize = 4;
 
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
@@ -19,14 +19,14 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
             let named = lines.flat_map(|(i, line)| tests(line).map(move |test| (i + 1, test)));
             let missing = named.filter(|(_, test)| !exists(test, files));
             missing.map(move |(line, test)| {
-                let fix = format!("no test is called {test}: name the one that shows it now");
+                let fix = format!("no test is called {test}: name the test that shows this now");
                 Finding::new(path, line, "evidence is there", fix)
             })
         })
         .collect()
 }
 
-/// What is written as code and can only be the name of a test.
+/// Code spans that can only be names of tests.
 fn tests(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2).filter(|code| {
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

@@ -1,17 +1,17 @@
-//! The files that the rules look at.
+//! Files that the rules check.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A path from the workspace's folder, with slashes, and the file's text.
+/// A path relative to the workspace, with slashes, and the file's text.
 pub(super) type TextFile = (String, String);
 
 const EXTENSIONS: &[&str] = &[
     "md", "rs", "sh", "sql", "toml", "yml", "yaml", "html", "css",
 ];
 
-/// Every text file of the workspace that people write.
+/// Reads every text file of the workspace that people write.
 pub(super) fn read_all(root: &Path) -> io::Result<Vec<TextFile>> {
     let mut files = Vec::new();
     collect(root, root, &mut files)?;

@@ -1,11 +1,11 @@
-//! A rule about links in documents: what they lead to within the repository is there.
+//! Link rule: the targets of links within the repository exist.
 
 use super::files::TextFile;
 use super::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// `root` is where other files than those of text are looked for, such as pictures.
+/// `root` is the folder of files that are not text, such as pictures.
 pub(super) fn check(root: &Path, files: &[TextFile]) -> Vec<Finding> {
     let documents = files
         .iter()
@@ -31,12 +31,12 @@ pub(super) fn check(root: &Path, files: &[TextFile]) -> Vec<Finding> {
                         Some("nothing is there")
                     } else {
                         let is_known = known.is_none_or(|known| known.contains(anchor));
-                        (!anchor.is_empty() && !is_known).then_some("no heading makes that anchor")
+                        (!anchor.is_empty() && !is_known).then_some("no heading has that anchor")
                     }
                 }
             };
             if let Some(why) = broken {
-                let fix = format!("mend the link to {link}: {why}");
+                let fix = format!("correct the link to {link}: {why}");
                 findings.push(Finding::new(path, line, "links lead somewhere", fix));
             }
         }
@@ -44,13 +44,13 @@ pub(super) fn check(root: &Path, files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
-/// The links of a document that lead to files, with their lines; none that stand in code.
+/// The links of a document to files, with their lines. Links in code do not count.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut links = Vec::new();
     for (at, line) in prose(text) {
         let mut rest = line;
         while let Some((before, after)) = rest.split_once("](") {
-            // An odd number of backquotes before it: it is code.
+            // An odd number of backquotes before the link: it is in a code span.
             let is_code = before.matches('`').count() % 2 == 1;
             let Some((link, others)) = after.split_once(')') else {
                 break;
@@ -65,7 +65,7 @@ fn links(text: &str) -> Vec<(usize, &str)> {
     links
 }
 
-/// The anchors that the headings of a document make, as GitHub does.
+/// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).filter_map(|(_, line)| {
         let heading = line.trim_start_matches('#');
@@ -84,7 +84,7 @@ fn anchor(heading: &str) -> String {
     kept.flat_map(char::to_lowercase).collect()
 }
 
-/// The lines that are not in a fenced block, with their numbers.
+/// The lines outside of fenced blocks, with their numbers.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(at, line)| {
@@ -96,7 +96,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// A path from the workspace's folder; `None` where it leads out of that.
+/// A path relative to the workspace's folder; `None` if it leads out of it.
 fn resolve(from: &str, link: &str) -> Option<String> {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -117,7 +117,7 @@ mod tests {
     use super::{anchor, check};
     use std::path::Path;
 
-    /// Documents called `README.md` and `docs/a.md`, looked at in the folder of this crate.
+    /// Checks documents called `README.md` and `docs/a.md` in this crate's folder.
     fn findings(readme: &str, other: &str) -> Vec<(String, usize)> {
         let files = [("README.md", readme), ("docs/a.md", other)];
         let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));

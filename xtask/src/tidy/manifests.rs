@@ -1,4 +1,4 @@
-//! Rules about manifests and dependencies, from the crates' Cargo.toml and from `cargo metadata`.
+//! Manifest rules, about Cargo.toml files and what `cargo metadata` says of dependencies.
 
 use super::files::TextFile;
 use super::finding::Finding;
@@ -29,12 +29,12 @@ fn check_metadata(metadata: &Value, files: &[TextFile]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = own.iter().flat_map(in_repository).collect();
     for package in foreign {
         if name(package) == "pq-sys" {
-            let fix = "turn off the feature that brings libpq in: `cargo tree -i pq-sys`";
+            let fix = "turn off the feature that needs libpq: `cargo tree -i pq-sys`";
             findings.push(Finding::new("Cargo.toml", 1, "no libpq", fix));
         }
         if ["openssl-sys", "aws-lc-sys"].contains(&name(package)) {
             let fix = format!(
-                "turn off the feature that brings it in, `cargo tree -i {0}`: rustls has ring",
+                "turn off the feature that needs it, `cargo tree -i {0}`: rustls uses ring",
                 name(package)
             );
             findings.push(Finding::new("Cargo.toml", 1, "one cryptography", fix));
@@ -76,7 +76,7 @@ fn member(package: &Value, root: &str, files: &[TextFile]) -> Vec<Finding> {
     if !manifest.contains("rust-version.workspace = true") {
         find("one Rust version", "write `rust-version.workspace = true`");
     }
-    // `publish = false` is an empty list.
+    // In the metadata, `publish = false` is an empty list.
     let public = package["publish"].is_null();
     if public && text(package, "description").is_empty() {
         find("public crates describe themselves", "add a `description`");
@@ -93,13 +93,13 @@ fn member(package: &Value, root: &str, files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
-/// Programs of this workspace that are not published. They may use the testkit.
+/// Unpublished programs of this workspace. They may use the testkit.
 const TOOLS: &[&str] = &["bmdb-bench", "bmdb-dev", "bmdb-soak"];
 
-/// What starts without compiling the product, and all that it may use of the workspace.
+/// Crates that must not compile the product, and the workspace crates that they may use.
 const THIN: &[(&str, &[&str])] = &[("xtask", &["bmdb-shell"]), ("bmdb-shell", &[])];
 
-/// What belongs to the product, or is as long to compile.
+/// Whether a dependency belongs to the product or takes as long to compile.
 fn is_of_the_product(dependency: &str) -> bool {
     dependency.starts_with("bmdb-")
         || ["diesel", "tokio", "rustls"]
@@ -107,7 +107,7 @@ fn is_of_the_product(dependency: &str) -> bool {
             .any(|heavy| dependency.starts_with(heavy))
 }
 
-/// Why this crate must not have this dependency, if it must not.
+/// Why this crate must not have this dependency; `None` if it may.
 fn forbidden(from: &str, dependency: &Value) -> Option<String> {
     let to = name(dependency);
     let is_dev = dependency["kind"] == "dev";
@@ -119,7 +119,7 @@ fn forbidden(from: &str, dependency: &Value) -> Option<String> {
         let is_too_much = is_of_the_product(to) && !allowed.contains(&to);
         return is_too_much.then(|| {
             format!(
-                "remove {to}: {from} starts programs of tools/ and does not compile the product"
+                "remove {to}: {from} must not compile the product; put the code into a program in tools/"
             )
         });
     }
@@ -132,17 +132,17 @@ fn forbidden(from: &str, dependency: &Value) -> Option<String> {
             "make {to} optional: bmdb-backoff has no dependencies by default"
         )),
         ("bmdb-model", "bmdb-core" | "bmdb-backoff") => Some(format!(
-            "remove {to}: policies and sessions lie above the model"
+            "remove {to}: policies and sessions belong above the model"
         )),
         ("bmdb-core", "bmdb-web" | "bmdb-cli") | ("bmdb-web", "bmdb-cli") => {
-            Some(format!("remove {to}: it lies above {from}"))
+            Some(format!("remove {to}: its layer is above {from}"))
         }
         ("bmdb-web" | "bmdb-cli", "diesel" | "diesel-async") => Some(format!(
-            "remove {to}: statements are bmdb-model's, connections bmdb-core's"
+            "remove {to}: statements belong to bmdb-model, connections to bmdb-core"
         )),
-        ("bmdb-testkit", "bmdb-core") if !is_optional => Some(
-            "make bmdb-core optional: the testkit tests it, and judges it independently".to_owned(),
-        ),
+        ("bmdb-testkit", "bmdb-core") if !is_optional => {
+            Some("make bmdb-core optional: the testkit's audit must not share its code".to_owned())
+        }
         _ => None,
     }
 }
@@ -162,7 +162,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 fn rust_version(package: &Value) -> Option<Vec<u32>> {
     let version = package["rust_version"].as_str()?;
     let mut numbers: Vec<u32> = version.split('.').filter_map(|n| n.parse().ok()).collect();
-    // 1.95 is 1.95.0.
+    // 1.95 means 1.95.0.
     numbers.resize(3, 0);
     Some(numbers)
 }
@@ -174,7 +174,7 @@ mod tests {
 
     const GOOD: &str = "rust-version.workspace = true\n[lints]\nworkspace = true\n";
 
-    /// What is found about one crate of the workspace and one from elsewhere.
+    /// The findings for one crate of the workspace and one foreign crate.
     fn found(own: &Value, manifest: &str, foreign: &Value) -> Vec<String> {
         let mut own = own.clone();
         own["id"] = json!("own");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_of_their_own_mind_are_found() {
+    fn a_manifest_without_the_workspaces_settings_is_found() {
         let found = found(&json!({ "name": "bmdb-core" }), "", &other());
         let rules: Vec<&str> = found.iter().filter_map(|f| f.split(':').next()).collect();
         assert_eq!(
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_against_the_layers_are_found() {
+    fn a_dependency_on_a_higher_layer_is_found() {
         for (from, to, kind, optional, allowed) in [
             ("bmdb-backoff", "serde", Value::Null, true, true),
             ("bmdb-backoff", "serde", Value::Null, false, false),

@@ -1,9 +1,9 @@
-//! A rule about what is compiled in: a published crate has only the files in its own folder.
+//! Package rule: a published crate includes only files of its own folder.
 
 use super::finding::Finding;
 use super::tokens::{self, Kind};
 
-/// The macros that take a path from the source file on.
+/// Macros that take a path relative to the source file.
 const TAKING: [&str; 3] = ["include_str", "include_bytes", "include"];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
@@ -13,7 +13,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     if !folder.starts_with("bmdb-") {
         return Vec::new();
     }
-    // `src` itself, and the folders within it.
+    // `src` and the folders within it.
     let depth = file.split('/').count();
     let tokens = tokens::of(text);
     let included = tokens.windows(4).filter_map(|part| {
@@ -29,7 +29,8 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     });
     outside
         .map(|(line, included)| {
-            let fix = format!("link {included} into the crate's folder: its package ends there");
+            let fix =
+                format!("link {included} into the crate's folder: a package contains nothing else");
             Finding::new(path, line, "crates are whole", fix)
         })
         .collect()

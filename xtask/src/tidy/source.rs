@@ -1,4 +1,4 @@
-//! Rules about Rust source: what every crate and what each layer must not contain.
+//! Source rules: what every crate and each layer must not contain.
 
 use super::finding::Finding;
 use super::tokens::{self, Kind, Token};
@@ -6,7 +6,7 @@ use super::tokens::{self, Kind, Token};
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let tokens = tokens::of(text);
     let mut findings = everywhere(path, &tokens);
-    // Tests may do what the layer may not.
+    // Only `src`: tests are not part of a layer.
     match path.split_once("/src/") {
         Some(("bmdb-backoff", file)) => findings.extend(backoff(path, file, text, &tokens)),
         Some(("bmdb-model", _)) => findings.extend(model(path, &tokens)),
@@ -26,14 +26,14 @@ fn everywhere(path: &str, tokens: &[Token]) -> Vec<Finding> {
     for pair in tokens.windows(2) {
         let line = pair[0].line;
         if pair[0].is("unsafe") {
-            let fix = "use a safe interface of std or of a crate";
+            let fix = "use a safe interface of std or a crate";
             findings.push(Finding::new(path, line, "no unsafe code", fix));
         }
         let unfinished = ["todo", "unimplemented"]
             .iter()
             .any(|name| pair[0].is(name));
         if unfinished && pair[1].is_punct('!') {
-            let fix = "finish it, or return an error that says what is missing";
+            let fix = "finish it, or return an error that names what is missing";
             findings.push(Finding::new(path, line, "nothing unfinished", fix));
         }
     }
@@ -65,9 +65,9 @@ fn model(path: &str, tokens: &[Token]) -> Vec<Finding> {
     findings
 }
 
-/// The console watches: it has a `Reader`, and nothing that could write.
+/// The console only reads, through a `Reader`.
 fn web(path: &str, tokens: &[Token]) -> Vec<Finding> {
-    let fix = "read through `bmdb_core::Reader`; what writes is a command of bmdb-cli";
+    let fix = "read through `bmdb_core::Reader`; writing belongs to commands of bmdb-cli";
     let writing = ["Bmdb", "Session", "Tx"]
         .into_iter()
         .flat_map(|name| items_of(tokens, "bmdb_core", name));
@@ -81,11 +81,11 @@ fn no_sql(path: &str, rule: &'static str, tokens: &[Token]) -> Vec<Finding> {
     for token in tokens {
         match &token.kind {
             Kind::Text(text) if is_sql(text) => {
-                let fix = "write the statement in bmdb-model, as a function or a .sql file";
+                let fix = "move the statement to bmdb-model, as a function or a .sql file";
                 findings.push(Finding::new(path, token.line, rule, fix));
             }
             Kind::Ident(name) if name == "sql_query" || name == "batch_execute" => {
-                let fix = format!("`{name}` belongs to bmdb-model: call a function of it");
+                let fix = format!("`{name}` belongs to bmdb-model: call one of its functions");
                 findings.push(Finding::new(path, token.line, rule, fix));
             }
             _ => {}
@@ -97,7 +97,7 @@ fn no_sql(path: &str, rule: &'static str, tokens: &[Token]) -> Vec<Finding> {
 /// The lines where a path begins with `root::`.
 fn paths(tokens: &[Token], root: &str) -> Vec<usize> {
     let begins = tokens.windows(3).enumerate().filter(|(at, window)| {
-        // Not a part of another path, as in `x::std::y`; `::std::y` is one that begins with it.
+        // `x::std::y` is another path; `::std::y` begins with std.
         let inside = *at > 2
             && tokens[at - 1].is_punct(':')
             && matches!(tokens[at - 3].kind, Kind::Ident(_));
@@ -129,8 +129,8 @@ fn items_of(tokens: &[Token], root: &str, name: &str) -> Vec<usize> {
     lines
 }
 
-/// Whether a text is a statement: the word it begins with, and a second one that makes it SQL and
-/// not English ("Select a machine", "update of").
+/// Whether a text is a statement: its first word, and a second one that tells SQL from English
+/// ("Select a machine", "update of").
 fn is_sql(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let words: Vec<&str> = upper
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_code_is_found_and_the_lint_against_it_is_not() {
+    fn unsafe_code_is_found_but_not_the_lint_against_it() {
         let rule = "no unsafe code";
         assert_eq!(
             found("xtask/src/a.rs", "\nfn f() { unsafe { g() } }"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn sql_in_core_is_found_and_english_is_not() {
+    fn sql_in_core_is_found_but_not_english() {
         let rule = "core has no SQL text";
         let path = "bmdb-core/src/a.rs";
         for text in [

@@ -1,15 +1,15 @@
-//! Rules about the text of files of every kind.
+//! Text rules, for files of every kind.
 
 use super::files::TextFile;
 use super::finding::Finding;
 
-/// Files of more lines than this hold more than one concept.
+/// A longer file contains more than one concept.
 const LONGEST: usize = 450;
 
-/// Files that may be longer, each with the reason.
+/// Files that may be longer, each with its reason.
 const LONGER: &[(&str, &str)] = &[];
 
-/// Paths of one person's machine. Split, or this file would break the rule.
+/// Paths of one machine. Split, or this file would break the rule.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/root", "/."),
@@ -28,13 +28,13 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     for (number, line) in text.lines().enumerate() {
         for machine_path in MACHINE_PATHS {
             if line.contains(machine_path) {
-                let fix = format!("say {machine_path}… relative to the workspace");
+                let fix = format!("write {machine_path}… relative to the workspace");
                 findings.push(Finding::new(path, number + 1, "no machine paths", fix));
             }
         }
         for word in UNFINISHED {
             if line.contains(word) {
-                let fix = "finish it, or file an issue and say what is so for now";
+                let fix = "finish it, or file an issue and describe the present state";
                 findings.push(Finding::new(path, number + 1, "nothing unfinished", fix));
             }
         }
@@ -48,7 +48,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
 fn check_rust(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !text.starts_with("//!") {
-        let fix = "begin with one `//!` sentence that says what the file owns";
+        let fix = "begin with a `//!` sentence that says what the file owns";
         findings.push(Finding::new(path, 1, "files say what they own", fix));
     }
     let lines = text.lines().count();
@@ -59,7 +59,7 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Exceptions that nothing needs any more.
+/// Exceptions for files that are short by now.
 pub(super) fn stale_exceptions(files: &[TextFile]) -> Vec<Finding> {
     let long = |path: &str| {
         let file = files.iter().find(|(name, _)| name == path);

@@ -1,4 +1,4 @@
-//! Rust source as a flat list of tokens: no comments, no documentation, no unit tests.
+//! Tokens: Rust source as a flat list, without comments and documentation.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::iter::Peekable;
@@ -37,8 +37,8 @@ enum Tests {
     Left,
 }
 
-/// The tokens of a file without its unit tests, or nothing where it does not parse: then the compiler
-/// says so.
+/// The tokens of a file without its unit tests. A file that does not parse has none: the compiler
+/// reports it.
 pub(super) fn of(text: &str) -> Vec<Token> {
     all(text, Tests::Left)
 }
@@ -94,7 +94,7 @@ enum Attribute {
 
 type Trees = Peekable<proc_macro2::token_stream::IntoIter>;
 
-/// Takes an attribute whose `#` was read.
+/// Reads an attribute after its `#`.
 fn attribute(trees: &mut Trees, tests: Tests, tokens: &mut Vec<Token>) -> Attribute {
     if matches!(trees.peek(), Some(TokenTree::Punct(bang)) if bang.as_char() == '!') {
         trees.next();
@@ -114,7 +114,7 @@ fn attribute(trees: &mut Trees, tests: Tests, tokens: &mut Vec<Token>) -> Attrib
     }
 }
 
-/// Takes an item to its end: a body in braces or a semicolon.
+/// Skips an item to its end: a body in braces or a semicolon.
 fn skip_item(trees: &mut Trees) {
     for tree in trees {
         match tree {
