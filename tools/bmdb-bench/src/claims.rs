@@ -1,5 +1,5 @@
-//! `cargo xtask bench` and `bench claims`: what claims and failures cost, beside pgbench with the
-//! same statements.
+//! `cargo xtask bench` and `bench claims`: measure the cost of claims and failures beside pgbench
+//! with the same statements.
 
 mod backoff;
 mod baseline;
@@ -28,29 +28,28 @@ use load::{Built, Load};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-// Without a documentation comment, which would become that of the tasks that have these options.
+// A documentation comment would become the help text of the commands that have these options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure only this; may be given several times.
+    /// Measure only this part. May be repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<Part>,
-    /// For how many seconds each measurement runs.
+    /// Duration of each measurement in seconds.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
-    /// How often each is repeated, taking turns with what it is compared with.
+    /// Number of rounds. Each round alternates with what it is compared with.
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Measure little and briefly, and programs without optimisation, to see that it works.
+    /// Measure briefly, without compiler optimisation, only to show that everything can be measured.
     #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
     quick: bool,
-    /// Write table, JSON and charts into this folder. Default: the project's docs/bench after a
-    /// whole run, nowhere after any other.
+    /// Write table, JSON and charts into this folder. Default: docs/bench after a complete run, else
+    /// nowhere.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print one line of JSON on standard output at the end; everything else goes to standard
-    /// error.
+    /// Print one line of JSON on standard output at the end, and everything else on standard error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -69,7 +68,7 @@ enum Part {
     Backoff,
 }
 
-/// What is measured unless something is chosen.
+/// The parts that are measured by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whole {
     All,
@@ -92,7 +91,7 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     };
     let load = Load::build(built)?;
     let server = Server::boot(&installation, Profile::Durable).map_err(Failure::check)?;
-    let not_ours = || Failure::check("the server was not booted here");
+    let not_ours = || Failure::check("this process did not boot the server");
     let folder = server.folder().ok_or_else(not_ours)?;
     let mut bench = Bench {
         baseline: Baseline::new(&installation, folder),
@@ -119,8 +118,8 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     let Bench {
         mut report, costs, ..
     } = bench;
-    costs.tell(&mut report);
-    // What was measured before something failed is worth reading.
+    costs.add_to(&mut report);
+    // Also after a failure: the measurements before it are useful.
     report.print(args.json);
     done?;
     let is_whole = whole == Whole::All && args.only.is_empty() && !args.quick;

@@ -1,31 +1,33 @@
-//! How much CPU time a server's processes have taken.
+//! CPU time of a server's processes.
 
 use bmdb_testkit::Server;
 use std::fs;
 
-/// What the kernel counts CPU time in, on every architecture that PostgreSQL is built for.
+/// The kernel's unit of CPU time on every architecture that PostgreSQL supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Of the main process, of those that it has now, and of those that have ended.
+/// The CPU time of the main process, its present children, and its former children.
 pub(crate) fn seconds(server: &Server) -> Result<f64, String> {
     if !cfg!(target_os = "linux") {
         return Err("only Linux tells it".to_owned());
     }
-    let folder = server.folder().ok_or("the server was not booted here")?;
+    let folder = server
+        .folder()
+        .ok_or("this process did not boot the server")?;
     let main = fs::read_to_string(folder.join("data/postmaster.pid"))
         .ok()
         .and_then(|text| text.lines().next()?.trim().parse::<u64>().ok())
-        .ok_or("its process id cannot be read")?;
+        .ok_or("cannot read the server's process id")?;
     for _ in 0..100 {
         let before = of_process(main).ok_or("its process is gone")?;
         let ticks = of_children(main)?;
         let after = of_process(main).ok_or("its process is gone")?;
-        // One that ended in between may have been missed among both.
+        // A process that ended in between may be missing from both.
         if before.ticks_of_ended == after.ticks_of_ended {
             return Ok((ticks + after.ticks + after.ticks_of_ended) / TICKS_PER_SECOND);
         }
     }
-    Err("its processes end all the time".to_owned())
+    Err("the server's processes end too often to be counted".to_owned())
 }
 
 fn of_process(pid: u64) -> Option<Stat> {
@@ -37,13 +39,13 @@ fn of_children(parent: u64) -> Result<f64, String> {
     let pids = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // A process may end while this looks.
+    // A process may end while it is read.
     let stats = pids.filter_map(of_process);
     let children = stats.filter(|stat| stat.parent == parent);
     Ok(children.map(|stat| stat.ticks).sum())
 }
 
-/// Of the processes that this one has started and seen end.
+/// The CPU time of ended child processes.
 pub(crate) fn seconds_of_ended_children() -> Result<f64, String> {
     let stat = fs::read_to_string("/proc/self/stat").map_err(|_| "only Linux tells it")?;
     let stat = Stat::parse(&stat).ok_or("its times cannot be read")?;
@@ -54,13 +56,13 @@ pub(crate) fn seconds_of_ended_children() -> Result<f64, String> {
 struct Stat {
     parent: u64,
     ticks: f64,
-    /// Of children that have ended.
+    /// Of ended children.
     ticks_of_ended: f64,
 }
 
 impl Stat {
     fn parse(stat: &str) -> Option<Self> {
-        // The name before it may contain anything.
+        // The name before may contain any character.
         let (_, fields) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split(' ').collect();
         let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench heartbeats`: what the agents' heartbeats of a whole fleet cost the server.
+//! `cargo xtask bench heartbeats`: measures what the agents' heartbeats of a fleet cost the server.
 
 use super::cpu;
 use super::report::{Report, Row, Target};
@@ -11,10 +11,10 @@ use bmdb_testkit::{Lookup, Places, Profile, Server, TestDb};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One million machines once a minute.
+/// One million machines, once a minute each.
 const NEEDED_PER_SECOND: f64 = 1e6 / 60.0;
 
-/// In an order that neither the table nor its index has, as heartbeats come in.
+/// In random order, as heartbeats arrive.
 const MACHINES: &str =
     "SELECT machine_id FROM machine_agent_heartbeat ORDER BY md5(machine_id::text)";
 
@@ -23,28 +23,27 @@ const WAL: &str = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')";
 const UPDATES: &str = "SELECT n_tup_upd || ' ' || n_tup_hot_upd FROM pg_stat_user_tables
     WHERE relname = 'machine_agent_heartbeat'";
 
-/// Measure the agents' heartbeats: a fleet beats in batches over one connection.
+/// Measure the heartbeats of agents, sent in batches over one connection.
 ///
-/// The server has PostgreSQL's defaults and its data on disk. Round after round every machine beats
-/// once, in batches of machines at random. The first round follows a checkpoint, so its WAL has an
-/// image of every page; it is shown apart. CPU time is that of all of the server's processes. What a
-/// million machines would take once a minute is computed from it, not measured.
+/// The server has PostgreSQL's default settings and its data on disk. In each round every machine
+/// beats once, in batches of random machines. The first round follows a checkpoint, so its WAL has an
+/// image of every page; it is shown separately. CPU time includes all processes of the server. The
+/// cost of a million machines is computed, not measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many machines beat.
+    /// Number of machines.
     #[arg(long, value_name = "N", default_value_t = 100_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     machines: u32,
-    /// How many beat in one statement.
+    /// Machines per statement.
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
-    /// How many rounds are measured after the first.
+    /// Measured rounds after the first.
     #[arg(long, value_name = "N", default_value_t = 8,
           value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Print one line of JSON on standard output at the end; everything else goes to standard
-    /// error.
+    /// Print one line of JSON on standard output at the end, and everything else on standard error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,7 +51,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// For a run that measures other things as well.
+    /// Shorter, as a part of a complete run.
     pub(super) fn brief(quick: bool) -> Self {
         Self {
             machines: if quick { 10_000 } else { 100_000 },
@@ -80,14 +79,14 @@ pub(crate) fn run(args: &Args) -> Done {
     done
 }
 
-/// What one round took.
+/// The cost of one round.
 struct Round {
     seconds: f64,
     wal_bytes: f64,
     cpu_seconds: Result<f64, String>,
 }
 
-/// On a server of its own or on one where nothing else goes on meanwhile.
+/// Measures on a server without other activity.
 pub(super) async fn measure(args: &Args, server: &Arc<Server>, report: &mut Report) -> Done {
     eprintln!("heartbeats: {} rounds", args.rounds + 1);
     let db = TestDb::on(server).await.map_err(Failure::check)?;
@@ -96,7 +95,7 @@ pub(super) async fn measure(args: &Args, server: &Arc<Server>, report: &mut Repo
     let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
     let session = bmdb.start_session(SessionOptions::default());
     let session = session.await.map_err(Failure::check)?;
-    // Prepares the statement.
+    // Warm up: prepare the statement.
     beat(&session, &machines[..1]).await?;
     db.execute("CHECKPOINT").await.map_err(Failure::check)?;
 
@@ -152,7 +151,7 @@ fn report_cpu(report: &mut Report, per_beat: Vec<f64>) {
     report.row(row.target(Target::MedianAtMost(1.0)));
 }
 
-/// Machines that have been heard from, and nothing else: later heartbeats look at nothing else.
+/// Fills the database with machines that have a heartbeat: later heartbeats read nothing else.
 async fn fleet(db: &TestDb, machines: u32) -> Result<Vec<MachineId>, Failure> {
     db.execute(&format!(
         "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
@@ -199,7 +198,7 @@ async fn beat(session: &Session, machines: &[MachineId]) -> Done {
     }
 }
 
-/// The share of the updates in percent, once the server has counted all of them.
+/// The share of HOT updates in percent, once the server has counted all updates.
 async fn hot_share(db: &TestDb, expected: u64) -> Result<Option<f64>, Failure> {
     for _ in 0..150 {
         let counted = db.rows(UPDATES).await.map_err(Failure::check)?;

@@ -1,4 +1,4 @@
-//! The machine that is measured on, without its name or anybody's paths.
+//! Machine: describes what was measured on, without its name and paths.
 
 use super::report::{Report, Row};
 use bmdb_shell::{Done, Failure};
@@ -9,12 +9,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
-/// What the server does with its data decides more than anything else.
+/// Server settings that influence the measurements most.
 const SETTINGS: &str = "SELECT string_agg(name || '=' || current_setting(name), ', ' ORDER BY name)
     FROM unnest(ARRAY['fsync', 'synchronous_commit', 'wal_sync_method', 'full_page_writes',
                       'shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'autovacuum']) name";
 
-/// Adds what can be found out to the report.
+/// Adds a description of the machine to the report.
 pub(crate) async fn describe(report: &mut Report, server: &Server, db: &TestDb) -> Done {
     let processor = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| gigabytes(&text));
@@ -38,8 +38,8 @@ pub(crate) async fn describe(report: &mut Report, server: &Server, db: &TestDb) 
     Ok(())
 }
 
-/// How many transactions of one row are made durable in a second, one after the other: what one
-/// client can have at most.
+/// Measures durable single-row transactions per second, one after the other: the upper limit of one
+/// client.
 pub(crate) async fn measure_commits(report: &mut Report, db: &TestDb, rounds: u32) -> Done {
     let config: tokio_postgres::Config = db.url().parse().map_err(Failure::check)?;
     let (client, connection) = config.connect(NoTls).await.map_err(Failure::check)?;
@@ -71,14 +71,14 @@ pub(crate) async fn measure_commits(report: &mut Report, db: &TestDb, rounds: u3
     ended.map_err(Failure::check)
 }
 
-/// The value of the first line `name : value`.
+/// The value of the first line of the form `name : value`.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Of `24689480 kB`.
+/// Parses `24689480 kB`.
 fn gigabytes(text: &str) -> Option<String> {
     let kilobytes: f64 = text.strip_suffix(" kB")?.parse().ok()?;
     Some(format!("{:.1} GiB", kilobytes / f64::from(1 << 20)))
@@ -88,8 +88,8 @@ fn filesystem(folder: &Path) -> Option<String> {
     kind_of(&fs::read_to_string("/proc/mounts").ok()?, folder)
 }
 
-/// The kind of the file system that is mounted nearest above a folder; of several mounted at one
-/// place the last counts.
+/// The type of the file system that contains a folder. Of several mounts on one path, the last is
+/// visible.
 fn kind_of(mounts: &str, folder: &Path) -> Option<String> {
     let mounts = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_told_in_gibibytes() {
+    fn memory_is_printed_in_gibibytes() {
         assert_eq!(gigabytes("24689480 kB").as_deref(), Some("23.5 GiB"));
         assert_eq!(gigabytes("24689480"), None);
     }

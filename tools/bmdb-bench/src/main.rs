@@ -17,21 +17,21 @@ use claims::Whole;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Measure what is promised, on this machine, beside the plainest way to do the same.
+/// Measure what bmdb promises, beside the simplest way to do the same.
 ///
-/// Without a subcommand everything that goes on in a database, in one run on one durable server with
-/// PostgreSQL's defaults, in about ten minutes; the result is written into docs/bench.
+/// Without a subcommand it measures everything that involves a database, on one durable server with
+/// PostgreSQL's default settings, in about ten minutes, and writes the result into docs/bench.
 ///
-/// cycles: claims and failures by 1 to 64 workers, each for itself and as one loop, taking turns with
-/// pgbench that runs the same statements. batches: many machines by one statement. latency: of claims
-/// while planning, trimming and the janitor go on. buffers: by the size of the fleet. growth: of
-/// tables and indexes over a million cycles. heartbeats: of agents. backoff: beside another crate.
-/// The fleet is so large that the queue never runs dry: a failed machine rests for a second. Every
-/// failure is recorded.
+/// cycles: claims and failures by 1 to 64 workers, each alone and as one loop, beside pgbench with the
+/// same statements. batches: many machines per statement. latency: claims during planning, trimming and
+/// reclaiming. wakeups: from a tag's commit to the claim. buffers: by size of the fleet. growth: tables
+/// and indexes over a million cycles. heartbeats: of agents. backoff: beside another crate. The fleet is
+/// so large that the queue never runs empty: a failed machine rests for a second. Every failure is
+/// recorded.
 ///
-/// Prints a table: the median, the 95th percentile, the least and the most, how often it was
-/// measured, and whether each target holds. A missed target is printed and is no failure: a busy
-/// machine misses many. The load average is printed too; believe the run with the lowest.
+/// Prints the median, the 95th percentile, the range, the number of samples, and whether each target
+/// holds. A missed target does not fail the run, because a busy machine misses many. Compare the
+/// printed load averages, and trust the run with the lowest.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask bench",
@@ -51,7 +51,7 @@ enum What {
     Claims(claims::Args),
     Heartbeats(heartbeats::Args),
     Testkit(testkit::Args),
-    /// A process that a measurement starts.
+    /// A process started by a measurement.
     #[command(hide = true)]
     TestkitProcess {
         role: testkit::Role,

@@ -1,4 +1,4 @@
-//! What a benchmark has measured: as a table on the terminal, as JSON, and as files to keep.
+//! Report of a benchmark: a table on the terminal, JSON, and files.
 
 mod chart;
 mod cores;
@@ -13,13 +13,13 @@ use row::{rounded, shown};
 use serde_json::{Value, json};
 use std::fs;
 
-/// Everything that one run has measured.
+/// All measurements of one run.
 #[derive(Debug)]
 pub(crate) struct Report {
     name: &'static str,
-    /// What it was measured on.
+    /// The server and the kind of build.
     on: String,
-    /// What else is to be known of the machine.
+    /// The machine's properties.
     machine: Vec<(&'static str, String)>,
     load_before: Option<String>,
     rows: Vec<Row>,
@@ -29,12 +29,12 @@ pub(crate) struct Report {
     not_measured: Vec<(String, String)>,
 }
 
-/// Numbers that belong together.
+/// A table of related numbers.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) title: &'static str,
     pub(crate) columns: Vec<&'static str>,
-    /// Each begins with what it is of.
+    /// Each with its name.
     pub(crate) rows: Vec<(String, Vec<f64>)>,
 }
 
@@ -61,7 +61,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// How many times the median of `above` is that of `below`.
+    /// Adds the ratio of the medians of `above` and `below`.
     pub(crate) fn ratio(&mut self, above: &Row, below: &Row) {
         let name = format!("{} : {}", above.name.trim(), below.name.trim());
         self.ratios.push((name, above.median() / below.median()));
@@ -198,7 +198,7 @@ impl Table {
     }
 }
 
-/// How many processes wanted a core in the last minute; nothing where the system does not tell.
+/// The load average of the last minute; `None` if the system does not report it.
 fn load() -> Option<String> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next().map(str::to_owned)

@@ -1,4 +1,4 @@
-//! `cargo xtask bench testkit`: how long a test waits for its server and for its database.
+//! `cargo xtask bench testkit`: measures how long a test waits for its server and its database.
 
 mod bench;
 mod boot;
@@ -22,36 +22,35 @@ use std::{env, fs};
 
 pub(super) use process::{Role, be};
 
-/// Names the server to the tests that do not boot one.
+/// Environment variable: the server of tests that do not boot one.
 const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 
-/// Where servers' data goes. It also tells shared servers apart, so that this benchmark meets no
-/// other process's.
+/// Environment variable: the folder of servers' data. Processes share a server only within one folder,
+/// so this benchmark uses a folder of its own.
 const DATA: &str = "BMDB_TESTKIT_DATA";
 
-/// Set in the process that measures, once its environment is as it has to be.
+/// Environment variable: set in the process that measures, after its environment was prepared.
 const READY: &str = "BMDB_BENCH_DATA";
 
-/// Measure the test databases: booting, joining, creating, and what all of it takes.
+/// Measure test databases: booting servers, joining them, and creating databases.
 ///
-/// boot: a server from the seed, up to ready. first-boot: the same with an empty cache, so with
-/// initdb and migrations. join: finding the running server from a new process. database: from
-/// `TestDb::new()` to the first answer on a new connection, taking turns with a plain CREATE
-/// DATABASE … TEMPLATE and with an empty database that is migrated. creators: databases that eight
-/// create at once, and the same with plain statements. many: 64 tests in 64 processes by cargo-nextest, starting
-/// without a server. memory: an idle server's share of it. clone: PostgreSQL 18's two ways to copy.
+/// boot: a server from the seed until it is ready. first-boot: the same with an empty cache, including
+/// initdb and migrations. join: a new process finds the running server. database: from `TestDb::new()`
+/// to the first answer on a new connection, beside a plain CREATE DATABASE … TEMPLATE and an empty
+/// database that is migrated. creators: eight tasks create databases, beside plain statements. many: 64
+/// tests in 64 processes by cargo-nextest, starting without a server. memory: of an idle server. clone:
+/// PostgreSQL 18's two ways to copy.
 ///
-/// Servers are booted for it, whatever BMDB_TEST_DATABASE_URL says.
+/// It boots its own servers and ignores BMDB_TEST_DATABASE_URL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure only this; may be given several times.
+    /// Measure only this part. May be repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<Part>,
-    /// How often everything is measured, instead of as often as suits it.
+    /// Samples of each part. Default: a number that suits the part.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     samples: Option<u16>,
-    /// Print one line of JSON on standard output at the end; everything else goes to standard
-    /// error.
+    /// Print one line of JSON on standard output at the end, and everything else on standard error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -72,8 +71,8 @@ enum Part {
 
 type Measure = fn(&mut Bench) -> Done;
 
-/// Those that start without a server come before those that boot the shared one, which stays until
-/// the process ends.
+/// Parts that start without a server come before those that boot the shared one, which runs until this
+/// process ends.
 const PARTS: &[(Part, Measure)] = &[
     (Part::Boot, boot::cold),
     (Part::FirstBoot, boot::first),
@@ -88,18 +87,18 @@ const PARTS: &[(Part, Measure)] = &[
 pub(crate) fn run(args: &Args) -> Done {
     match env::var_os(READY) {
         Some(folder) => measure(args, Path::new(&folder)),
-        None => run_in_a_folder_of_its_own(),
+        None => run_in_own_folder(),
     }
 }
 
-/// Runs this program again: only a new process can have another environment.
-fn run_in_a_folder_of_its_own() -> Done {
+/// Runs this program again, because a process cannot safely change its own environment.
+fn run_in_own_folder() -> Done {
     let folder = Profile::Fast
         .folder()
         .join(format!("bench-{}", std::process::id()));
     let files = |error| Failure::check(format!("{}: {error}", folder.display()));
     fs::create_dir(&folder).map_err(files)?;
-    // Servers' folders are removed by the account that the servers run as.
+    // The user that servers run as removes their folders.
     chown(&folder, Some(account()?.uid), None).map_err(files)?;
     let this = env::current_exe().map_err(Failure::check)?;
     let status = Command::new(this)
@@ -108,7 +107,7 @@ fn run_in_a_folder_of_its_own() -> Done {
         .env(DATA, &folder)
         .env_remove(SERVER)
         .status();
-    // The last server goes a moment after the process, and takes its own folder away.
+    // The last server stops shortly after the process and removes its folder.
     many::wait_until_empty(&folder);
     let removed = fs::remove_dir(&folder);
     match status.map_err(Failure::check)?.code() {
@@ -122,7 +121,7 @@ fn run_in_a_folder_of_its_own() -> Done {
 fn measure(args: &Args, folder: &Path) -> Done {
     provide(&Lookup::from_env(), args.network)?;
     let installation = find()?;
-    // Every measurement but the first boot's starts from a seed that is there.
+    // Make the seed, which all measurements but the first boot start from.
     drop(Server::boot(&installation, Profile::Fast).map_err(Failure::check)?);
     let mut bench = Bench {
         report: Report::new("testkit", format!("{installation}, {}", kind_of_build())),
@@ -133,7 +132,7 @@ fn measure(args: &Args, folder: &Path) -> Done {
     let wanted = |part| args.only.is_empty() || args.only.contains(&part);
     let mut parts = PARTS.iter().filter(|(part, _)| wanted(*part));
     let done = parts.try_for_each(|(_, measure)| measure(&mut bench));
-    // What was measured before something failed is worth reading.
+    // Also after a failure: the measurements before it are useful.
     bench.report.print(args.json);
     done
 }

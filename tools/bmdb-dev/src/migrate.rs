@@ -62,11 +62,9 @@ pub(crate) fn run(migrate: &Migrate) -> Done {
             apply(url).await?;
             show(url).await
         }),
-        Action::Down { yes, target, .. } if target.database_url.is_some() && !yes => {
-            Err(Failure::usage(
-                "reverting drops tables and their contents: add --yes to confirm",
-            ))
-        }
+        Action::Down { yes, target, .. } if target.database_url.is_some() && !yes => Err(
+            Failure::usage("reverting drops tables and their contents: add --yes to confirm"),
+        ),
         Action::Down { count, target, .. } => on(target, async |url| {
             if target.database_url.is_none() {
                 apply(url).await?;
@@ -136,7 +134,9 @@ fn next_version(newest: &str, date: Option<&str>, today: &str) -> Result<String,
     };
     let dashes = date.get(4..5) == Some("-") && date.get(7..8) == Some("-");
     if date.len() != 10 || !dashes || !digits(0..4) || !digits(5..7) || !digits(8..10) {
-        return Err(format!("invalid date {date:?}: expected a date such as 2026-11-22"));
+        return Err(format!(
+            "invalid date {date:?}: expected a date such as 2026-11-22"
+        ));
     }
     if date < newest_date {
         return Err(format!(

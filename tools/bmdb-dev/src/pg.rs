@@ -108,7 +108,9 @@ fn start(network: Network) -> Done {
             started.print();
             Ok(())
         }
-        None => Err(Failure::check("the server stopped immediately after it was booted")),
+        None => Err(Failure::check(
+            "the server stopped immediately after it was booted",
+        )),
     }
 }
 

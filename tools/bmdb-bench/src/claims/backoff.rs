@@ -1,4 +1,4 @@
-//! The next interval of a backoff, beside that of another crate, in one process.
+//! Backoff: time to compute the next interval, beside another crate in the same process.
 
 use super::load::Built;
 use crate::report::{Report, Row, Target};
@@ -7,16 +7,16 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 
-/// As the benchmark has it.
+/// The benchmark's names.
 const STEPS: f64 = 16.0;
 
-/// Each situation with what is promised of ours in it, in nanoseconds.
+/// Each situation with its target in nanoseconds.
 const SITUATIONS: [(&str, &str, f64); 2] = [
     ("growing", "growing", 4.6),
     ("at_the_cap", "at the cap", 1.4),
 ];
 
-/// Our share of the other's time that is promised.
+/// Target: the share of the other crate's time.
 const SHARE: f64 = 0.4;
 
 pub(super) fn measure(report: &mut Report, built: Built) -> Done {
@@ -40,16 +40,16 @@ pub(super) fn measure(report: &mut Report, built: Built) -> Done {
         .stderr(Stdio::inherit());
     eprintln!("$ {}", as_typed(&bench));
     let status = bench.status().map_err(Failure::check)?;
-    let told = if status.success() {
+    let printed = if status.success() {
         tell(report, &folder)
     } else {
         Err(Failure::check(format!(
             "the benchmark of the intervals: {status}"
         )))
     };
-    // What cannot be removed lies in a folder for temporary files.
+    // Best effort: the folder is for temporary files.
     let _ = std::fs::remove_dir_all(&folder);
-    told
+    printed
 }
 
 fn tell(report: &mut Report, folder: &Path) -> Done {
@@ -71,12 +71,12 @@ fn tell(report: &mut Report, folder: &Path) -> Done {
     Ok(())
 }
 
-/// Of one interval, in nanoseconds.
+/// Nanoseconds per interval.
 fn median(folder: &Path, group: &str, function: &str) -> Result<f64, Failure> {
     let file = folder.join(group).join(function).join("new/estimates.json");
     let wrong = |why: String| Failure::check(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
-    let told: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let median = told["median"]["point_estimate"].as_f64();
+    let printed: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let median = printed["median"]["point_estimate"].as_f64();
     Ok(median.ok_or_else(|| wrong("has no median".to_owned()))? / STEPS)
 }

@@ -1,4 +1,4 @@
-//! The floor: the same statements, run by pgbench, which does nothing else.
+//! Baseline: pgbench runs the same statements and does nothing else.
 
 use super::counters::{Counters, Spent, number};
 use bmdb_model::connection::PLAN_ONCE;
@@ -10,24 +10,24 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// Items that are held when a load is over.
+/// Counts the items that are still claimed after a load.
 const HELD: &str = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL";
 
-/// pgbench with a script: claim machines, then fail just these.
+/// pgbench with a script that claims machines and fails them.
 #[derive(Debug)]
 pub(super) struct Baseline {
     pgbench: PathBuf,
     script: PathBuf,
 }
 
-/// What one run of it told, and what the server counted meanwhile.
+/// What one run printed, and what the server counted during it.
 #[derive(Debug)]
 pub(super) struct Floored {
     pub(super) machines_per_second: f64,
     pub(super) spent: Spent,
 }
 
-/// How it runs.
+/// Options of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clients {
     pub(super) clients: u32,
@@ -36,9 +36,10 @@ pub(super) struct Clients {
 }
 
 impl Baseline {
-    /// `folder` is where the script goes. The error says why there is no floor.
+    /// Writes the script into `folder`. The error says why there is no baseline.
     pub(super) fn new(installation: &Installation, folder: &Path) -> Result<Self, String> {
-        let pgbench = pgbench(installation).ok_or("pgbench is not among the server's programs")?;
+        let pgbench =
+            pgbench(installation).ok_or("the server's programs do not include pgbench")?;
         let script = folder.join("cycle.sql");
         std::fs::write(&script, cycle()?).map_err(|error| error.to_string())?;
         Ok(Self { pgbench, script })
@@ -85,19 +86,19 @@ impl Baseline {
         if !output.status.success() {
             return Err(wrong("failed"));
         }
-        let told = Told::read(&said).ok_or_else(|| wrong("did not tell what it did"))?;
+        let printed = Printed::read(&said).ok_or_else(|| wrong("did not tell what it did"))?;
         let spent = after.since(&before);
         if number(db, HELD).await? > 0.0 {
             return Err(wrong("left machines claimed"));
         }
         Ok(Floored {
-            machines_per_second: told.per_second * spent.machines / told.transactions,
+            machines_per_second: printed.per_second * spent.machines / printed.transactions,
             spent,
         })
     }
 }
 
-/// Among the programs, or where the server's is linked to.
+/// Searches beside the server's program and beside the target of its link.
 fn pgbench(installation: &Installation) -> Option<PathBuf> {
     let linked = installation.bin().join("postgres").canonicalize().ok();
     let folders = [
@@ -112,15 +113,15 @@ fn define(name: &str, value: &str) -> [String; 2] {
     ["--define".to_owned(), format!("{name}={value}")]
 }
 
-/// What a pooled connection is set to.
+/// The settings of a pooled connection.
 fn options() -> String {
     PLAN_ONCE
         .map(|(name, value)| format!("-c {name}={value}"))
         .join(" ")
 }
 
-/// A claim and the failure of what it got, in pgbench's language. What the claim returns becomes
-/// arrays, which is what the failures take; the next claim begins where this one has ended.
+/// A claim and the failure of its machines, in pgbench's language. The claim's rows become the arrays
+/// that the failures take. The next claim begins where this one ended.
 fn cycle() -> Result<String, String> {
     let (query, columns) = CLAIM
         .rsplit_once("\nSELECT ")
@@ -156,26 +157,26 @@ fn cycle() -> Result<String, String> {
     ))
 }
 
-/// The statement with pgbench's variables in the place of its parameters. pgbench would take those in
-/// its comments for parameters as well, of no type.
+/// Replaces the statement's parameters by pgbench's variables. Comments are removed: pgbench would take
+/// variables in them for parameters without a type.
 fn with_variables(sql: &str, names: &[&str]) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with("--");
     let mut sql = sql.lines().filter(is_code).collect::<Vec<_>>().join("\n");
-    // From the last to the first, or $1 would be replaced in $10.
+    // From the last to the first, so that $1 is not replaced within $10.
     for (at, name) in names.iter().enumerate().rev() {
         sql = sql.replace(&format!("${}", at + 1), &format!(":{name}"));
     }
     sql
 }
 
-/// What pgbench tells at its end.
+/// What pgbench prints at its end.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct Printed {
     transactions: f64,
     per_second: f64,
 }
 
-impl Told {
+impl Printed {
     fn read(said: &str) -> Option<Self> {
         let after = |label: &str| {
             let rest = said.lines().find_map(|line| line.strip_prefix(label))?;
@@ -191,7 +192,7 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use super::{Told, cycle, with_variables};
+    use super::{Printed, cycle, with_variables};
 
     #[test]
     fn a_run_of_pgbench_is_read() {
@@ -203,15 +204,15 @@ mod tests {
                     latency average = 1.013 ms\n\
                     initial connection time = 5.532 ms\n\
                     tps = 987.654321 (without initial connection time)\n";
-        let told = Told {
+        let printed = Printed {
             transactions: 4711.0,
             per_second: 987.654_321,
         };
-        assert_eq!(Told::read(said), Some(told));
-        assert_eq!(Told::read(&said.replace("tps", "TPS")), None);
+        assert_eq!(Printed::read(said), Some(printed));
+        assert_eq!(Printed::read(&said.replace("tps", "TPS")), None);
         let limited = said.replace("4711", "10/10");
         assert_eq!(
-            Told::read(&limited).map(|told| told.transactions),
+            Printed::read(&limited).map(|printed| printed.transactions),
             Some(10.0)
         );
     }

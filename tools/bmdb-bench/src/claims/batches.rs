@@ -1,4 +1,4 @@
-//! Batches: many machines are claimed by one statement, and failed by one.
+//! Batches: one statement claims many machines, and one fails them.
 
 use super::baseline::Clients;
 use super::bench::Bench;
@@ -9,10 +9,10 @@ use bmdb_testkit::TestDb;
 
 const BATCHES: &[u32] = &[1, 10, 100, 500];
 
-/// How many work on batches at once.
+/// Concurrent workers.
 const WORKERS: &[u32] = &[1, 4];
 
-/// This many at once, with batches of this many machines, are promised a speed.
+/// The number of workers and the batch size that have a target.
 const PROMISED: (u32, u32) = (4, 100);
 
 pub(super) async fn measure(bench: &mut Bench) -> Done {
@@ -33,7 +33,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
 async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -> Done {
     let of = format!("batches of {batch}, {workers} at once");
     eprintln!("{of}");
-    let (mut floors, mut ours, mut limits) = (Vec::new(), Vec::new(), String::new());
+    let (mut baselines, mut ours, mut limits) = (Vec::new(), Vec::new(), String::new());
     for round in 1..=bench.rounds {
         let is_last = round == bench.rounds;
         let clients = Clients {
@@ -41,9 +41,9 @@ async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -
             batch,
             seconds: bench.seconds,
         };
-        if let Ok(floor) = &bench.baseline {
-            let floored = floor.run(db, &bench.server, clients).await?;
-            floors.push(floored.machines_per_second);
+        if let Ok(baseline) = &bench.baseline {
+            let floored = baseline.run(db, &bench.server, clients).await?;
+            baselines.push(floored.machines_per_second);
             if is_last {
                 bench.costs.add(format!("pgbench, {of}"), floored.spent);
             }
@@ -60,9 +60,9 @@ async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -
             bench.costs.add(format!("ours, {of}"), loaded.spent);
         }
     }
-    if !floors.is_empty() {
-        let floor = Row::new(format!("pgbench, {of}"), "/s", floors);
-        bench.report.row(floor);
+    if !baselines.is_empty() {
+        let baseline = Row::new(format!("pgbench, {of}"), "/s", baselines);
+        bench.report.row(baseline);
     }
     let ours = Row::new(format!("ours, {of}"), "/s", ours);
     bench.report.row(if (workers, batch) == PROMISED {

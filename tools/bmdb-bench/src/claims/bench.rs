@@ -1,4 +1,4 @@
-//! Bench: what a measurement of claims works with, and adds its rows to.
+//! Bench: the environment of the measurements of claims, and their report.
 
 use super::baseline::Baseline;
 use super::costs::Costs;
@@ -9,16 +9,16 @@ use bmdb_shell::Failure;
 use bmdb_testkit::{Server, TestDb};
 use std::sync::Arc;
 
-/// More machines than are failed in a second, which is how long each rests.
+/// More machines than can fail in a second, the time that each rests.
 const LARGE: u32 = 200_000;
 
-/// For loads of single machines, and to see that it works.
+/// For loads of single machines, and for `--quick`.
 pub(super) const SMALL: u32 = 50_000;
 
-/// What a measurement works with, and adds its rows to.
+/// The environment of a measurement, and its report.
 pub(super) struct Bench {
     pub(super) server: Arc<Server>,
-    /// Or why there is none.
+    /// The error says why there is none.
     pub(super) baseline: Result<Baseline, String>,
     pub(super) load: Load,
     pub(super) seconds: u32,
@@ -30,7 +30,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// A database with a fleet that is large enough for some seconds of anything.
+    /// Creates a database with a fleet that lasts for some seconds of any load.
     pub(super) async fn database(&self) -> Result<TestDb, Failure> {
         self.database_with(if self.quick { SMALL } else { LARGE })
             .await

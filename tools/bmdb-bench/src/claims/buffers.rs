@@ -1,4 +1,4 @@
-//! Buffers: what a poll and a claim read and write, by the size of the fleet.
+//! Buffers: pages that a poll and a claim touch, by size of the fleet.
 
 use super::bench::Bench;
 use super::fleet;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 const FLEETS: &[u32] = &[1_000, 10_000, 100_000, 1_000_000];
 
-/// What is made due after the poll of a fleet at rest.
+/// Makes machines due after the idle poll was measured.
 const DUE: &str = "UPDATE work_item SET plan_at = now() - interval '1 minute'
     WHERE machine_id IN (SELECT machine_id FROM machines ORDER BY machine_id LIMIT 500)";
 
-/// How many machines the larger claim takes.
+/// Machines of the larger claim.
 const BATCH: u32 = 100;
 
-/// The series and what was promised of each.
+/// Each series with its target.
 const SERIES: [(&str, Option<f64>); 4] = [
-    ("idle poll, looking for something due", Some(5.0)),
-    ("idle poll, whole statement", None),
+    ("idle poll, search for due machines", Some(5.0)),
+    ("idle poll, complete statement", None),
     ("claim of one machine", Some(40.0)),
     ("claim of a hundred, each", None),
 ];
@@ -82,8 +82,8 @@ async fn of_fleet(db: &TestDb, machines: u32) -> Result<[f64; 4], Failure> {
     ])
 }
 
-/// What the server tells of the third claim on a connection; all are rolled back. The first ones look
-/// into the catalog as well.
+/// Explains the third claim on a connection and rolls all of them back. The first ones also read the
+/// catalog.
 async fn explain(db: &TestDb, limit: u32) -> Result<Value, Failure> {
     let session = db.session(Duration::from_secs(3600)).await;
     let session = session.map_err(Failure::check)?;
@@ -95,11 +95,11 @@ async fn explain(db: &TestDb, limit: u32) -> Result<Value, Failure> {
         plan_once_sql()
     );
     let rows = db.rows(&sql).await.map_err(Failure::check)?;
-    let told = rows.iter().find(|row| row.starts_with('['));
-    let told: Value = told
-        .and_then(|told| serde_json::from_str(told).ok())
-        .ok_or_else(|| Failure::check("the server explained nothing"))?;
-    Ok(told[0]["Plan"].clone())
+    let printed = rows.iter().find(|row| row.starts_with('['));
+    let printed: Value = printed
+        .and_then(|printed| serde_json::from_str(printed).ok())
+        .ok_or_else(|| Failure::check("the server did not explain the statement"))?;
+    Ok(printed[0]["Plan"].clone())
 }
 
 fn buffers(node: &Value) -> f64 {
@@ -107,7 +107,7 @@ fn buffers(node: &Value) -> f64 {
     kinds.iter().filter_map(|kind| node[kind].as_f64()).sum()
 }
 
-/// The part of a plan that has this name.
+/// The part of a plan with this name.
 fn find<'p>(plan: &'p Value, name: &str) -> Option<&'p Value> {
     let mut parts = vec![plan];
     while let Some(part) = parts.pop() {

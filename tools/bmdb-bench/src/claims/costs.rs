@@ -1,9 +1,9 @@
-//! What each machine has cost, measurement by measurement: it tells what limits.
+//! Costs per machine of each measurement, which show the bottleneck.
 
 use super::counters::Spent;
 use crate::report::{Report, Table, cores};
 
-/// In the order measured.
+/// In the order of measurement.
 #[derive(Debug, Default)]
 pub(super) struct Costs(Vec<(String, Spent)>);
 
@@ -24,7 +24,7 @@ impl Costs {
         self.0.push((name, spent));
     }
 
-    pub(super) fn tell(self, report: &mut Report) {
+    pub(super) fn add_to(self, report: &mut Report) {
         if self.0.is_empty() {
             return;
         }
@@ -44,14 +44,14 @@ impl Costs {
             (name, values)
         });
         report.table(Table {
-            title: "What claiming and failing a machine costs, autovacuum's part included",
+            title: "Cost of claiming and failing a machine, including autovacuum",
             columns: COLUMNS.to_vec(),
             rows: rows.collect(),
         });
     }
 }
 
-/// What keeps a load from being faster.
+/// The bottleneck of a load.
 pub(super) fn limit(spent: &Spent, machines_per_second: f64) -> String {
     let busy = |cpu: &Result<f64, String>| {
         let microseconds = cpu.clone().ok()?;

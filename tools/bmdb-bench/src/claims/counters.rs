@@ -1,4 +1,4 @@
-//! What the server has counted, before and after a load.
+//! Counters of the server before and after a load.
 
 use crate::cpu;
 use bmdb_shell::Failure;
@@ -19,45 +19,44 @@ const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
       AND pid <> pg_backend_pid()";
 
-/// The state of the counters.
+/// The counters at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Counters {
     values: Vec<f64>,
     server_cpu: Result<f64, String>,
     clients_cpu: Result<f64, String>,
-    /// What the server's log has of them.
+    /// Counted in the server's log.
     errors: Vec<String>,
 }
 
-/// How much of everything one machine's claim and end have taken, autovacuum's part included.
+/// What a claim and an end cost per machine, including autovacuum.
 #[derive(Debug, Clone)]
 pub(super) struct Spent {
-    /// How many machines were claimed.
+    /// Claimed machines.
     pub(super) machines: f64,
-    /// The errors that the server has logged, a lost serialization or deadlock among them.
+    /// Errors in the server's log, including serialization failures and deadlocks.
     pub(super) errors: Vec<String>,
     pub(super) commits: f64,
     pub(super) buffers: f64,
     pub(super) wal_records: f64,
-    /// Images of whole pages, after a checkpoint.
+    /// Images of complete pages, after a checkpoint.
     pub(super) wal_images: f64,
     pub(super) wal_bytes: f64,
-    /// Rows that were written where all indexes had to be told, or that were new.
+    /// New rows and updates that are not HOT, which write all indexes.
     pub(super) indexed_rows: f64,
     pub(super) hot_updates: f64,
-    /// In microseconds, as the next.
+    /// In microseconds, as the next field.
     pub(super) server_cpu: Result<f64, String>,
     pub(super) clients_cpu: Result<f64, String>,
 }
 
 impl Counters {
-    /// Once those who have worked are gone: a server process reports what it has counted when it
-    /// ends, and then only.
+    /// Waits until the load's connections are closed: a server process reports its counts when it ends.
     pub(super) async fn read(db: &TestDb, server: &Server) -> Result<Self, Failure> {
         let begun = Instant::now();
         while number(db, OTHERS).await? > 0.0 {
             if begun.elapsed() > Duration::from_secs(30) {
-                return Err(Failure::check("connections of the load do not end"));
+                return Err(Failure::check("the connections of the load are still open"));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -107,7 +106,7 @@ impl Counters {
 }
 
 fn errors(server: &Server) -> Result<Vec<String>, Failure> {
-    let not_ours = || Failure::check("the server was not booted here");
+    let not_ours = || Failure::check("this process did not boot the server");
     let log = server.folder().ok_or_else(not_ours)?.join("log");
     let log = std::fs::read_to_string(log).map_err(Failure::check)?;
     let errors = log.lines().filter(|line| {
@@ -117,11 +116,11 @@ fn errors(server: &Server) -> Result<Vec<String>, Failure> {
     Ok(errors.map(str::to_owned).collect())
 }
 
-/// The number that a query gives.
+/// The number that a query returns.
 pub(super) async fn number(db: &TestDb, sql: &str) -> Result<f64, Failure> {
     let rows = db.rows(sql).await.map_err(Failure::check)?;
     let first = rows.first().map(String::as_str).unwrap_or_default();
     first
         .parse()
-        .map_err(|_| Failure::check(format!("{sql}: {first:?} is no number")))
+        .map_err(|_| Failure::check(format!("{sql}: {first:?} is not a number")))
 }

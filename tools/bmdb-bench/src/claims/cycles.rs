@@ -1,4 +1,4 @@
-//! Cycles: one machine is claimed and failed, by more and more workers at once.
+//! Cycles: workers claim and fail one machine at a time, with growing numbers of workers.
 
 use super::baseline::Clients;
 use super::bench::Bench;
@@ -8,33 +8,33 @@ use crate::report::{Chart, Line, Row, Target};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;
 
-/// How many workers claim at once.
+/// Numbers of workers.
 const WORKERS: &[u32] = &[1, 4, 16, 64];
 
-/// The same, to see that it works.
+/// Numbers of workers for `--quick`.
 const FEW: &[u32] = &[1, 16];
 
-/// At these a share of the floor is promised.
+/// The numbers of workers that have a target, as a share of the baseline.
 const PROMISED: [u32; 2] = [1, 16];
 
-/// The workers of one loop whose speed is promised.
+/// The workers of one loop that have a target.
 const OF_ONE_LOOP: u32 = 16;
 
-const FLOOR: &str = "pgbench";
+const BASELINE: &str = "pgbench";
 const EACH: &str = "each claims for itself";
 const LOOP: &str = "one loop claims for all";
 
-/// What was measured with a number of workers, round by round.
+/// The measurements with one number of workers, by round.
 #[derive(Default)]
 struct Series {
-    floor: Vec<f64>,
+    baseline: Vec<f64>,
     each: Vec<f64>,
     one_loop: Vec<f64>,
     shares: Vec<f64>,
     errors: Vec<String>,
     failed: Vec<f64>,
     empty: Vec<f64>,
-    /// Why it is not faster, as the last round has it.
+    /// The bottleneck of the last round.
     limits: [String; 2],
 }
 
@@ -46,13 +46,13 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     for round in 1..=bench.rounds {
         for (workers, series) in &mut all {
             eprintln!("cycles: round {round}, {}", named(*workers));
-            series.floor(bench, &db, *workers, round).await?;
+            series.baseline(bench, &db, *workers, round).await?;
             series.each(bench, &db, *workers, round).await?;
             series.one_loop(bench, &db, *workers, round).await?;
         }
     }
     if let Err(why) = &bench.baseline {
-        bench.report.not_measured("the floor", why);
+        bench.report.not_measured("the baseline", why);
     }
     let median = |samples: &[f64]| Row::new("", "", samples.to_vec()).median();
     let line = |name: &str, of: fn(&Series) -> &Vec<f64>| Line {
@@ -65,11 +65,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     };
     bench.report.chart(Chart {
         name: "cycles",
-        title: "Machines claimed and failed, one by one",
+        title: "Machines claimed and failed one by one",
         x: "workers",
         y: "cycles per second",
         lines: vec![
-            line("pgbench, the same statements", |series| &series.floor),
+            line("pgbench, the same statements", |series| &series.baseline),
             line(EACH, |series| &series.each),
             line(LOOP, |series| &series.one_loop),
         ],
@@ -81,8 +81,8 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
 }
 
 impl Series {
-    async fn floor(&mut self, bench: &mut Bench, db: &TestDb, clients: u32, round: u32) -> Done {
-        let Ok(floor) = &bench.baseline else {
+    async fn baseline(&mut self, bench: &mut Bench, db: &TestDb, clients: u32, round: u32) -> Done {
+        let Ok(baseline) = &bench.baseline else {
             return Ok(());
         };
         let clients = Clients {
@@ -90,10 +90,10 @@ impl Series {
             batch: 1,
             seconds: bench.seconds,
         };
-        let floored = floor.run(db, &bench.server, clients).await?;
-        self.floor.push(floored.machines_per_second);
+        let floored = baseline.run(db, &bench.server, clients).await?;
+        self.baseline.push(floored.machines_per_second);
         if round == bench.rounds {
-            let name = format!("{FLOOR}, {}", named(clients.clients));
+            let name = format!("{BASELINE}, {}", named(clients.clients));
             bench.costs.add(name, floored.spent);
         }
         Ok(())
@@ -101,8 +101,8 @@ impl Series {
 
     async fn each(&mut self, bench: &mut Bench, db: &TestDb, workers: u32, round: u32) -> Done {
         let loaded = ours(bench, db, workers, "each").await?;
-        if let Some(floor) = self.floor.last() {
-            let share = 100.0 * loaded.machines_per_second / floor;
+        if let Some(baseline) = self.baseline.last() {
+            let share = 100.0 * loaded.machines_per_second / baseline;
             self.shares.push(share);
         }
         self.each.push(loaded.machines_per_second);
@@ -140,8 +140,8 @@ impl Series {
             Row::new(format!("{name}, {}", named(workers)), unit, samples)
         };
         let report = &mut bench.report;
-        if !self.floor.is_empty() {
-            report.row(row(FLOOR, "/s", self.floor));
+        if !self.baseline.is_empty() {
+            report.row(row(BASELINE, "/s", self.baseline));
         }
         let [each, one_loop] = self.limits;
         report.row(row(EACH, "/s", self.each));
@@ -163,7 +163,7 @@ impl Series {
         let failed = row("  statements that failed", "", self.failed);
         let errors = self.errors.join("; ");
         report.row(failed.target(Target::MostAtMost(0.0)).limited_by(errors));
-        report.row(row("  claims that got nothing", "", self.empty));
+        report.row(row("  empty claims", "", self.empty));
     }
 }
 

@@ -1,19 +1,18 @@
-//! The fleet that is worked on.
+//! Fleet of machines to claim.
 
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;
 
-/// When machines may be claimed.
+/// When machines are due.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Due {
-    /// All of them, one after the other.
+    /// All of them are due.
     Now,
-    /// None of them yet.
+    /// None of them is due yet.
     Tomorrow,
 }
 
-/// Makes a fleet of Equinix's machines that need `ShepherdAgentStart`, and lets the server know of
-/// it what autovacuum would.
+/// Creates machines that need `ShepherdAgentStart`, and runs VACUUM ANALYZE as autovacuum would.
 pub(super) async fn fill(db: &TestDb, machines: u32, due: Due) -> Done {
     let since = match due {
         Due::Now => "0 s",

@@ -1,4 +1,4 @@
-//! Growth: what a million cycles leave in the tables and their indexes.
+//! Growth of tables and indexes over a million cycles.
 
 use super::bench::Bench;
 use crate::report::{Row, Table};
@@ -21,10 +21,10 @@ const COLUMNS: [&str; 8] = [
     "by session",
 ];
 
-/// How many columns grow with the cycles for want of vacuum alone.
+/// The leading columns, which grow only until vacuum runs.
 const OF_ITEMS: usize = 5;
 
-/// Every attempt is recorded, or like ones are folded.
+/// Whether every attempt is recorded, or repeated failures are folded.
 #[derive(Clone, Copy)]
 enum History {
     Full,
@@ -41,7 +41,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
         let db = bench.database().await?;
         let title = match history {
             History::Full => "Growth while every attempt is recorded",
-            History::Folded => "Growth while attempts like the one before are folded",
+            History::Folded => "Growth while repeated failures are folded",
         };
         let mut speeds = Vec::new();
         let mut rows = vec![("0 cycles".to_owned(), sizes(&db).await?)];
@@ -77,7 +77,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     Ok(())
 }
 
-/// In megabytes.
+/// Size in megabytes.
 async fn sizes(db: &TestDb) -> Result<Vec<f64>, Failure> {
     let rows = db.rows(SIZES).await.map_err(Failure::check)?;
     let row = rows.first().map(String::as_str).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Latency: how long a claim takes while nothing else goes on, and while everything does.
+//! Latency of claims, with and without maintenance at the same time.
 
 use super::bench::{Bench, SMALL};
 use super::counters::number;
@@ -7,7 +7,7 @@ use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
-/// A session that has just expired with twenty machines.
+/// Creates a session that has just expired with twenty claimed machines.
 const DIES: &str = "
     WITH dead AS (
         INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
@@ -26,7 +26,7 @@ const DIES: &str = "
     FROM due, dead
     WHERE (i.machine_id, i.process) = (due.machine_id, due.process)";
 
-/// How often one dies.
+/// Time between two expired sessions.
 const PAUSE: Duration = Duration::from_millis(200);
 
 const EXPIRED: &str = "SELECT count(*) FROM work_attempt WHERE outcome = 'Expired'";
@@ -38,7 +38,7 @@ struct Series {
 }
 
 pub(super) async fn measure(bench: &mut Bench) -> Done {
-    // All of it is planned and trimmed again and again.
+    // Planning and trimming run all the time.
     let db = bench.database_with(SMALL).await?;
     let workers = ("workers", "4".to_owned());
     let seconds = ("seconds", (3 * bench.seconds).to_string());
@@ -64,23 +64,23 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     let report = &mut bench.report;
     for (what, series) in [
         ("4 workers", alone),
-        ("meanwhile planning, trimming, janitor", disturbed),
+        ("during planning, trimming, reclaiming", disturbed),
     ] {
         report.row(Row::new(format!("claim, {what}, p50"), "ms", series.p50));
         report.row(Row::new(format!("claim, {what}, p99"), "ms", series.p99));
     }
     for (what, samples) in [
-        ("  machines planned meanwhile", planned),
-        ("  attempts trimmed meanwhile", trimmed),
+        ("  machines planned", planned),
+        ("  attempts trimmed", trimmed),
     ] {
         report.row(Row::new(what, "/s", samples));
     }
-    let name = "  machines freed by the janitor, in all";
+    let name = "  machines freed by the janitor";
     report.row(Row::new(name, "", vec![expired]));
     Ok(())
 }
 
-/// Ends only by failing.
+/// Returns only if it fails.
 async fn die_again_and_again(db: &TestDb) -> Failure {
     loop {
         if let Err(error) = db.execute(DIES).await {

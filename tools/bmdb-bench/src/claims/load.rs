@@ -1,4 +1,4 @@
-//! The load through the public API: a program of its own, which can be built with optimisation.
+//! Load through the public API: a separate program, which can be built with optimisation.
 
 use super::counters::{Counters, Spent};
 use bmdb_shell::Failure;
@@ -12,29 +12,29 @@ use tokio::process::Command;
 #[derive(Debug)]
 pub(super) struct Load(PathBuf);
 
-/// How programs that measure are built.
+/// How the load is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Built {
     Optimised,
-    /// For a run that only shows whether all of it works.
+    /// For `--quick`.
     AsForTests,
 }
 
-/// What one run of it told, and what the server counted meanwhile.
+/// What one run printed, and what the server counted during it.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) machines_per_second: f64,
     pub(super) claim_p50_ms: f64,
     pub(super) claim_p99_ms: f64,
     pub(super) empty_claims: f64,
-    /// Machines planned anew, and attempts trimmed from history, where that was asked for.
+    /// Replanned machines and trimmed attempts, with `--disturb`.
     pub(super) planned_per_second: f64,
     pub(super) trimmed_per_second: f64,
     pub(super) spent: Spent,
 }
 
 impl Load {
-    /// Builds it, which takes minutes the first time where it is to be optimised.
+    /// Builds the program. With optimisation, the first build takes minutes.
     pub(super) fn build(built: Built) -> Result<Self, Failure> {
         let program = ["--package", "bmdb-bench", "--bin", "bmdb-load"];
         let options: &[&str] = match built {
@@ -44,7 +44,7 @@ impl Load {
         bmdb_shell::built("bmdb-load", &[&program, options].concat()).map(Self)
     }
 
-    /// Runs it with these options on a database.
+    /// Runs the load with these options on a database.
     pub(super) async fn run(
         &self,
         db: &TestDb,
@@ -66,9 +66,9 @@ impl Load {
             .map_err(Failure::check)?;
         let after = Counters::read(db, server).await?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let told: Value = serde_json::from_str(&said).unwrap_or_default();
+        let printed: Value = serde_json::from_str(&said).unwrap_or_default();
         let number = |name: &str| {
-            told[name].as_f64().ok_or_else(|| {
+            printed[name].as_f64().ok_or_else(|| {
                 let why = String::from_utf8_lossy(&output.stderr);
                 Failure::check(format!(
                     "the load {options:?} ended: {}\n{why}",

@@ -1,4 +1,4 @@
-//! Wake-ups: how soon a waiting poller has a machine that a tag has just made due.
+//! Wake-ups: time from a tag's commit until a waiting poller has claimed the machine.
 
 use super::bench::Bench;
 use crate::report::{Row, Target};
@@ -9,13 +9,13 @@ use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;
 use std::time::{Duration, Instant};
 
-/// A poller that waits for so long is woken, or nothing comes.
+/// A poll interval so long that only a notification ends it.
 const ASLEEP: Duration = Duration::from_secs(3600);
 
-/// After this time without work it waits, and listens.
+/// After this time the poller waits and listens.
 const SETTLED: Duration = Duration::from_millis(50);
 
-/// Machines that have been claimed are left alone for longer than it is measured.
+/// Failed machines rest for longer than the measurement lasts.
 const DONE: Backoff = Backoff::fixed(Seconds::MAX);
 
 pub(super) async fn measure(bench: &mut Bench) -> Done {
@@ -35,20 +35,20 @@ async fn woken(db: &TestDb, times: u32) -> Result<Vec<f64>, Box<dyn std::error::
     let asleep = PollOptions::default().poll_interval(ASLEEP, ASLEEP);
     let mut poller = session.poller_with(&claim, asleep);
     let mut samples = Vec::new();
-    // The first does not count: the connection that listens is made in it.
+    // The first does not count: it includes the listener's connection.
     for number in 0..=times {
         let claimed = async { (poller.next(1).await, Instant::now()) };
         let provided = async {
             tokio::time::sleep(SETTLED).await;
             provide(&session, number).await.map(|()| Instant::now())
         };
-        let ((works, claimed), committed) = tokio::join!(claimed, provided);
+        let ((claimed, claimed), committed) = tokio::join!(claimed, provided);
         let committed = committed?;
         if number > 0 {
             let took = claimed.saturating_duration_since(committed);
             samples.push(took.as_secs_f64() * 1e3);
         }
-        for work in works? {
+        for work in claimed? {
             work.fail(&DONE, "measured").await?;
         }
     }
@@ -57,7 +57,7 @@ async fn woken(db: &TestDb, times: u32) -> Result<Vec<f64>, Box<dyn std::error::
     Ok(samples)
 }
 
-/// A machine that is due at once.
+/// Creates a machine that is due now.
 async fn provide(session: &Session, number: u32) -> Result<(), TxError> {
     let id = number.to_string();
     let provide = session.transact(async |tx| {

@@ -1,4 +1,4 @@
-//! What else goes on in a database: the fleet is planned anew and history is trimmed, all the time.
+//! Disturbance: maintenance that replans the fleet and trims history all the time.
 
 use crate::Error;
 use bmdb_core::{Bmdb, Config};
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::task::JoinHandle;
 
-/// One attempt of each machine stays.
+/// Keeps one attempt per machine.
 const RETENTION: Retention = Retention {
     attempts_per_machine: 1,
     seconds: 86_400,
 };
 
-/// Upkeep that goes on until it is told to end.
+/// Maintenance that runs until it is stopped.
 pub(crate) struct Disturbance {
     goes_on: Arc<AtomicBool>,
     tasks: [JoinHandle<Result<f64, Error>>; 2],
 }
 
-/// Starts it, as a component of its own.
+/// Starts maintenance as a component of its own.
 pub(crate) async fn start(config: Config) -> Result<Disturbance, Error> {
     let bmdb = Bmdb::connect(config.component("upkeep")).await?;
     let goes_on = Arc::new(AtomicBool::new(true));
@@ -47,8 +47,8 @@ pub(crate) async fn start(config: Config) -> Result<Disturbance, Error> {
 }
 
 impl Disturbance {
-    /// Ends it once it has gone through the whole fleet; says how many machines were planned and how
-    /// many attempts were trimmed in a second.
+    /// Stops after a pass through the whole fleet. Returns the replanned machines and the trimmed
+    /// attempts per second.
     pub(crate) async fn end(self) -> Result<(f64, f64), Error> {
         self.goes_on.store(false, Ordering::Relaxed);
         let [planned, trimmed] = self.tasks;

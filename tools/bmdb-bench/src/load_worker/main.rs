@@ -1,9 +1,8 @@
-//! A load to measure with: workers claim machines and fail them, as fast as they can.
+//! Load for the benchmark: workers claim machines and fail them as fast as they can.
 //!
-//! `cargo xtask bench` builds it with optimisation and starts it. Its result is a line of JSON on
-//! standard output. Machines are Equinix's, due for `ShepherdAgentStart`; a failed one is due again
-//! a second later, so the fleet must be larger than what a second's work is.
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+//! `cargo xtask bench` builds it with optimisation and starts it. It prints a line of JSON. The fleet
+//! must be larger than what can fail in a second, because a failed machine is due again after that.
+#![allow(clippy::print_stdout, reason = "the result is its output")]
 
 mod disturb;
 mod measured;
@@ -19,48 +18,48 @@ use std::time::Duration;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What every machine's failure leads to, as short as it can be.
+/// The shortest backoff.
 const BACKOFF: Backoff = Backoff::fixed(Seconds::MIN);
 
 const CAUSE: &str = "no answer";
 
-/// Claims and fails machines for some time, and tells how many.
+/// Claims and fails machines for some time, and prints how many.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The database. In the variable, unlike on a command line, nobody else sees a password.
+    /// The database. Use the variable: other users can see command lines.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
-    /// How many work at once.
+    /// Number of workers.
     #[arg(long, default_value_t = 1)]
     workers: u32,
-    /// How the workers come by their machines.
+    /// How workers get machines.
     #[arg(long, value_enum, default_value_t = Shape::Each)]
     shape: Shape,
-    /// How many machines a worker claims at once and fails at once.
+    /// Machines per claim and per end.
     #[arg(long, default_value_t = 1)]
     batch: u32,
-    /// For how long, in seconds.
+    /// Duration in seconds.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Until this many machines have failed, instead.
+    /// Stop after this many machines, instead of after a duration.
     #[arg(long)]
     machines: Option<u64>,
-    /// How many connections the pool has. Default: as many as workers.
+    /// Pool size. Default: the number of workers.
     #[arg(long)]
     connections: Option<usize>,
-    /// Fold failures that are like the ones before, instead of recording each.
+    /// Fold repeated failures instead of recording each.
     #[arg(long)]
     fold: bool,
-    /// Plan the fleet and trim its history all the while, on connections of their own.
+    /// Replan the fleet and trim history all the time, on separate connections.
     #[arg(long)]
     disturb: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Shape {
-    /// Each claims for itself.
+    /// Each worker claims for itself.
     Each,
-    /// A loop claims one machine for every worker that is free, each of which then ends its own.
+    /// A loop claims one machine for every free worker. Each worker ends its own work.
     Loop,
 }
 

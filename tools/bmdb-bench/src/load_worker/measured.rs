@@ -1,27 +1,27 @@
-//! What the workers have done, and how long it took.
+//! Results of the workers: machines and times.
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Of one worker, or of all together.
+/// The results of one worker or of all.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     /// From the first claim to the last end.
     pub(crate) time: Duration,
-    /// How many machines were claimed and failed.
+    /// Claimed and failed machines.
     pub(crate) machines: u64,
-    /// How long each claim took that got something.
+    /// The duration of each claim that was not empty.
     pub(crate) claims: Vec<Duration>,
-    /// How many got nothing.
+    /// Empty claims.
     pub(crate) empty: u64,
-    /// How many machines were planned anew in a second meanwhile.
+    /// Replanned machines per second.
     pub(crate) planned: f64,
-    /// How many attempts were trimmed from history in a second meanwhile.
+    /// Trimmed attempts per second.
     pub(crate) trimmed: f64,
 }
 
 impl Measured {
-    /// Adds what another worker did at the same time.
+    /// Adds the results of another worker.
     pub(crate) fn add(&mut self, other: Self) {
         self.time = self.time.max(other.time);
         self.machines += other.machines;
@@ -47,7 +47,7 @@ impl Measured {
     }
 }
 
-/// By the nearest rank; zero of nothing.
+/// The percentile by nearest rank; zero without samples.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()

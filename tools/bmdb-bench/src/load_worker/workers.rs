@@ -1,4 +1,4 @@
-//! The workers, in the two shapes that a component can have.
+//! Workers of the load, each alone or as one loop.
 
 use crate::measured::Measured;
 use crate::{BACKOFF, CAUSE, Error};
@@ -15,7 +15,7 @@ pub(crate) enum Until {
     Machines(u64),
 }
 
-/// The work that all share.
+/// The load that all workers share.
 struct Shared {
     until: Until,
     began: Instant,
@@ -44,14 +44,14 @@ impl Shared {
     }
 }
 
-/// Each worker claims for itself, and fails what it has got.
+/// Each worker claims machines and fails them.
 pub(crate) async fn each(
     session: &Arc<Session>,
     claim: &Claim,
     workers: usize,
     until: Until,
 ) -> Result<Measured, Error> {
-    // Opens the connections and prepares the statements.
+    // Warm up: open the connections and prepare the statements.
     rounds(session, claim, workers, Until::Machines(1)).await?;
     rounds(session, claim, workers, until).await
 }
@@ -74,13 +74,13 @@ async fn rounds(
     Ok(all)
 }
 
-/// Once at least, so that a warming up reaches every worker.
+/// Runs at least one cycle, so that every worker warms up.
 async fn work(session: Arc<Session>, claim: Claim, shared: Arc<Shared>) -> Result<Measured, Error> {
     let mut measured = Measured::default();
     loop {
-        let works = timed_claim(&session, &claim, &mut measured).await?;
-        let machines = works.len();
-        fail(&session, works).await?;
+        let claimed = timed_claim(&session, &claim, &mut measured).await?;
+        let machines = claimed.len();
+        fail(&session, claimed).await?;
         shared.done(machines);
         measured.machines += u64::try_from(machines)?;
         if shared.is_over() {
@@ -96,38 +96,38 @@ async fn timed_claim(
     measured: &mut Measured,
 ) -> Result<Vec<Work>, Error> {
     let began = Instant::now();
-    let works = loop {
+    let claimed = loop {
         match session.claim(claim).await {
-            // A heartbeat was late under the load: the wait is part of what is measured.
+            // A heartbeat was late under the load. The wait is part of the measurement.
             Err(TxError::Suspect) => {
                 session.wait_while_suspect().await;
             }
             claimed => break claimed?,
         }
     };
-    if works.is_empty() {
+    if claimed.is_empty() {
         measured.empty += 1;
     } else {
         measured.claims.push(began.elapsed());
     }
-    Ok(works)
+    Ok(claimed)
 }
 
-async fn fail(session: &Session, mut works: Vec<Work>) -> Result<(), Error> {
-    if works.len() == 1
-        && let Some(work) = works.pop()
+async fn fail(session: &Session, mut claimed: Vec<Work>) -> Result<(), Error> {
+    if claimed.len() == 1
+        && let Some(work) = claimed.pop()
     {
         work.fail(&BACKOFF, CAUSE).await?;
         return Ok(());
     }
-    let failures = works.into_iter().map(|work| (work, &BACKOFF, CAUSE));
+    let failures = claimed.into_iter().map(|work| (work, &BACKOFF, CAUSE));
     for failed in session.fail_all(failures).await {
         failed?;
     }
     Ok(())
 }
 
-/// A loop claims for all workers that are free; each ends its own work.
+/// A loop claims for all free workers. Each worker ends its own work.
 pub(crate) async fn one_loop(
     session: &Session,
     claim: &Claim,
@@ -161,7 +161,7 @@ async fn claim_for_free(
             None => continue,
         }
         let mut ended = 1;
-        // Ends that were one statement end at once, if they are let.
+        // Ends of one batch arrive at the same time: let all of them finish.
         tokio::task::yield_now().await;
         while let Some(another) = running.try_join_next() {
             another??;

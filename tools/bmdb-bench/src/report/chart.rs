@@ -1,11 +1,11 @@
-//! A chart of what was measured, as SVG.
+//! Chart of measurements, as SVG.
 
 use plotters::prelude::*;
 
-/// Lines over an axis whose steps multiply: numbers of workers, sizes of fleets.
+/// Lines over a logarithmic axis, such as numbers of workers or machines.
 #[derive(Debug)]
 pub(crate) struct Chart {
-    /// Names the file.
+    /// The file's name without its extension.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) x: &'static str,
@@ -13,18 +13,18 @@ pub(crate) struct Chart {
     pub(crate) lines: Vec<Line>,
 }
 
-/// What was measured at each place of the axis.
+/// The measurements of one series.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) name: String,
-    /// In the order of the axis.
+    /// One value per point of the axis.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
 const SIZE: (u32, u32) = (860, 480);
 
-/// Told apart by the colour-blind as well, and on white: a chart has a ground of its own, because a
-/// page may be dark.
+/// Colours that colour-blind readers can distinguish on white. The chart draws its own background,
+/// because the page may be dark.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -40,12 +40,12 @@ impl Chart {
         format!("{}.svg", self.name)
     }
 
-    /// The file's text.
+    /// Draws the chart.
     pub(super) fn draw(&self) -> Result<String, String> {
         let mut svg = String::new();
         self.draw_into(&mut svg)
             .map_err(|error| error.to_string())?;
-        // What is shown while the pointer rests on it, and read out.
+        // Browsers show the title as a tooltip, and screen readers read it.
         let title = format!("<title>{}</title>\n", escaped(self.title));
         let after = svg
             .find("<svg")
@@ -83,7 +83,7 @@ impl Chart {
                 (least / 1.1..most * 1.1)
                     .log_scale()
                     .with_key_points(places),
-                // The names of the lines have the room above them.
+                // The legend needs the space above the lines.
                 0.0..highest * 1.45,
             )?;
         chart
@@ -118,7 +118,7 @@ impl Chart {
     }
 }
 
-/// A whole number, its thousands apart.
+/// A whole number with grouped thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();

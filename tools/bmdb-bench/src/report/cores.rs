@@ -1,4 +1,4 @@
-//! How many cores a measurement had.
+//! Number of cores of the machine.
 
 use std::thread::available_parallelism;
 

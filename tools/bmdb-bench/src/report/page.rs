@@ -1,4 +1,4 @@
-//! A report as files to keep: JSON, charts, and a page of Markdown that shows them.
+//! Report files: JSON, charts, and a page of Markdown that shows them.
 
 use super::row::shown;
 use super::{Report, cores};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 impl Report {
-    /// Writes it into a folder: as JSON, as a page that shows the charts, and the charts.
+    /// Writes the report's files into a folder.
     pub(crate) fn write(&self, folder: &Path) -> Done {
         let loads = self.loads();
         let json = serde_json::to_string_pretty(&self.as_json(&loads)).map_err(Failure::check)?;
@@ -91,7 +91,7 @@ fn of(report: &Report, loads: &[String; 2]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A list with an empty line before it, if it has anything.
+/// A list after an empty line; nothing if it has no items.
 fn list(items: impl Iterator<Item = String>) -> Vec<String> {
     let mut items: Vec<String> = items.map(|item| format!("- {item}")).collect();
     if !items.is_empty() {
@@ -100,7 +100,7 @@ fn list(items: impl Iterator<Item = String>) -> Vec<String> {
     items
 }
 
-/// A text that does not end its cell.
+/// The text of a cell, without the characters that end one.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

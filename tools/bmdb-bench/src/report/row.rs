@@ -1,20 +1,20 @@
-//! One thing that was measured several times, and what was promised of it.
+//! Row: the samples of one measurement, and its targets.
 
 use serde_json::{Value, json};
 
-/// What was measured several times.
+/// The samples of one measurement.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) unit: &'static str,
-    /// At least one.
+    /// At least one sample.
     pub(crate) samples: Vec<f64>,
     pub(crate) targets: Vec<Target>,
-    /// What keeps it from being better; told where a target is missed.
+    /// The bottleneck. It is printed if a target is missed.
     limit: Option<String>,
 }
 
-/// What was promised of it.
+/// A promised limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
     MedianAtMost(f64),
@@ -39,13 +39,13 @@ impl Row {
         self
     }
 
-    /// With what is to be told where a target is missed.
+    /// Sets the bottleneck.
     pub(crate) fn limited_by(mut self, limit: impl ToString) -> Self {
         self.limit = Some(limit.to_string());
         self
     }
 
-    /// What keeps it from its targets, if it misses one and that is known.
+    /// The bottleneck, if a target is missed and it is known.
     pub(super) fn missed_because(&self) -> Option<&str> {
         let missed = self.verdicts().any(|(_, holds)| !holds);
         self.limit.as_deref().filter(|_| missed)
@@ -106,7 +106,7 @@ impl Row {
     }
 }
 
-/// By the nearest rank, so that it is a value that was measured.
+/// The percentile by nearest rank, so that it is one of the samples.
 fn percentile(samples: &[f64], percent: usize) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

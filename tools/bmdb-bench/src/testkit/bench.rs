@@ -1,14 +1,14 @@
-//! Bench: what a measurement of the testkit works with, and adds its rows to.
+//! Bench: the environment of the testkit's measurements, and their report.
 
 use crate::report::Report;
 use bmdb_shell::Failure;
 use bmdb_testkit::{Account, Installation, Lookup, Places};
 use std::path::PathBuf;
 
-/// What a measurement works with, and adds its rows to.
+/// The environment of a measurement, and its report.
 pub(super) struct Bench {
     pub(super) installation: Installation,
-    /// Empty, and nobody else's.
+    /// Empty, and used by this benchmark only.
     pub(super) folder: PathBuf,
     pub(super) samples: Option<usize>,
     pub(super) report: Report,
@@ -25,7 +25,7 @@ pub(super) fn find() -> Result<Installation, Failure> {
     lookup.installation().map_err(Failure::check)
 }
 
-/// Whether a server of this process runs as another account, which has to reach its files.
+/// The operating system's user that a server of this process runs as.
 pub(super) fn account() -> Result<Account, Failure> {
     Account::for_server().map_err(Failure::check)
 }

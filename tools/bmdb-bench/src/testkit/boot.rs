@@ -1,7 +1,7 @@
-//! Booting: from the seed, and where nothing was ever booted.
+//! Boot: a server from the seed, and the first boot ever.
 
 use super::bench::{Bench, account, find, milliseconds};
-use super::process::{Role, spawn, told};
+use super::process::{Role, printed, spawn};
 use crate::report::{Row, Target};
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Profile, Server};
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 use std::{env, fs};
 
-/// With the search for the programs, as a test without a server has it.
+/// Includes the search for the programs, as in a test without a server.
 pub(super) fn cold(bench: &mut Bench) -> Done {
     let n = bench.samples(20);
     eprintln!("boot: {n} times");
@@ -30,7 +30,7 @@ pub(super) fn first(bench: &mut Bench) -> Done {
     eprintln!("first-boot: {n} times");
     let mut samples = Vec::new();
     for _ in 0..n {
-        // Where caches usually are: on a disk.
+        // On a disk, where caches usually are.
         let cache = env::temp_dir().join(format!("bmdb-bench-{}", std::process::id()));
         let files = |error| Failure::check(format!("{}: {error}", cache.display()));
         fs::create_dir(&cache).map_err(files)?;
@@ -40,15 +40,15 @@ pub(super) fn first(bench: &mut Bench) -> Done {
         let timed = spawn(Role::Boot, |command| {
             command
                 .env("BMDB_TESTKIT_CACHE", &cache)
-                // One that was fetched is in the usual cache.
+                // A fetched server is in the usual cache.
                 .env("BMDB_PG_BIN", bench.installation.bin())
         })
         .and_then(|mut child| {
-            let took = told(&mut child)?;
+            let took = printed(&mut child)?;
             child.wait().map_err(Failure::check)?;
             Ok(took)
         });
-        // Also where it failed.
+        // Also after a failure.
         fs::remove_dir_all(&cache).map_err(files)?;
         samples.push(timed?.milliseconds);
     }

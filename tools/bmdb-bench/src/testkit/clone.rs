@@ -1,4 +1,4 @@
-//! PostgreSQL 18 can let the file system copy a database's files: does that help?
+//! Clone: whether PostgreSQL 18's copies by the file system are faster.
 
 use super::bench::{Bench, milliseconds};
 use super::plain::Plain;
@@ -8,7 +8,7 @@ use bmdb_shell::{Done, Failure};
 use bmdb_testkit::{Profile, Server, installed};
 use std::time::Instant;
 
-/// The first version with the setting.
+/// The first version with this setting.
 const MAJOR: u32 = 18;
 
 const METHODS: [&str; 2] = ["clone", "copy"];
@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &mut Bench) -> Done {
                 let began = Instant::now();
                 let name = admin.create(&admin.template, "STRATEGY file_copy").await?;
                 admin.ask(&name).await?;
-                // The first of each warms up.
+                // The first of each is a warm-up.
                 if round > 0 {
                     samples.push(milliseconds(began));
                 }
@@ -46,7 +46,7 @@ pub(super) fn measure(bench: &mut Bench) -> Done {
         Ok(())
     })?;
     if let Some(why) = refused {
-        // A build without a system call for it does not know the value.
+        // A build without the system call rejects the value.
         bench.report.not_measured(name, why);
         return Ok(());
     }

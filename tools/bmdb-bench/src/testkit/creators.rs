@@ -1,4 +1,4 @@
-//! Eight creators of databases at once.
+//! Creators: eight tasks that create databases at the same time.
 
 use super::bench::Bench;
 use super::database::OURS;
@@ -11,11 +11,11 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 const CREATORS: u32 = 8;
-/// How many each of them creates in a round.
+/// Databases per creator and round.
 const EACH: u32 = 8;
 
-/// Rounds of the testkit and rounds of plain statements take turns. The databases of a round are
-/// dropped after it, so that what is measured is creating them.
+/// Rounds of the testkit and of plain statements alternate. The databases of a round are dropped after
+/// it, so that only creation is measured.
 pub(super) fn measure(bench: &mut Bench) -> Done {
     let n = bench.samples(10);
     eprintln!(

@@ -1,4 +1,4 @@
-//! A database for a test: the testkit's, and two plainer ways to get one.
+//! Test database: the testkit's, beside two simpler ways to create one.
 
 use super::bench::{Bench, milliseconds};
 use super::plain::{Plain, ask};
@@ -10,10 +10,10 @@ use std::time::Instant;
 
 const WARM_UP: usize = 5;
 
-/// The names that the testkit gives.
+/// The prefix of the testkit's database names.
 pub(super) const OURS: &str = r"bmdb\_test\_%";
 
-/// The three take turns, so that whatever else the machine does falls upon all of them.
+/// The three alternate, so that other load on the machine affects all of them.
 pub(super) fn measure(bench: &mut Bench) -> Done {
     let n = bench.samples(100);
     eprintln!("database: {n} times, each of 3 ways in turn");

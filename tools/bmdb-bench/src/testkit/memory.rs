@@ -1,4 +1,4 @@
-//! What an idle server takes of the memory.
+//! Memory of an idle server.
 
 use super::bench::{Bench, account};
 use crate::report::{Row, Target};
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 const NAME: &str = "memory of an idle server";
 
-/// The sum of the proportional shares of all of its processes and its supervisor's. The files of its
-/// data are not in it, wherever they lie.
+/// The sum of the proportional set sizes of its processes and its supervisor, without the files of its
+/// data.
 pub(super) fn measure(bench: &mut Bench) -> Done {
     let n = bench.samples(3);
     eprintln!("memory: {n} servers");
     let mut samples = Vec::new();
     for _ in 0..n {
         let server = Server::boot(&bench.installation, Profile::Fast).map_err(Failure::check)?;
-        // What a server does at its start is over.
+        // The server has finished its start-up work.
         std::thread::sleep(Duration::from_millis(500));
         match server
             .folder()
@@ -39,7 +39,7 @@ pub(super) fn measure(bench: &mut Bench) -> Done {
 
 fn of(folder: &Path) -> Result<f64, String> {
     if !cfg!(target_os = "linux") {
-        return Err("only Linux tells each process's share".to_owned());
+        return Err("only Linux reports the share of each process".to_owned());
     }
     let parents = parents();
     let server = fs::read_to_string(folder.join("data/postmaster.pid"))

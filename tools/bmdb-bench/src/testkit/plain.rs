@@ -1,4 +1,4 @@
-//! What the testkit is measured against: plain statements on a connection that is open already.
+//! Plain statements on an open connection: what the testkit is compared with.
 
 use bmdb_model::migration;
 use bmdb_shell::Failure;
@@ -11,11 +11,11 @@ use tokio_postgres::{Client, Config, NoTls};
 pub(super) struct Plain {
     config: Config,
     pub(super) client: Client,
-    /// The testkit's template with bmdb's migrations.
+    /// The testkit's template, which has bmdb's migrations.
     pub(super) template: String,
 }
 
-/// Names are unique per process, which has its servers to itself.
+/// Names are unique within the process, which shares its servers with no other.
 static NAMES: AtomicUsize = AtomicUsize::new(0);
 
 impl Plain {
@@ -36,7 +36,7 @@ impl Plain {
         })
     }
 
-    /// Creates a database in the way that CREATE DATABASE has without further words, or with these.
+    /// Creates a database by CREATE DATABASE, with additional options if given.
     pub(super) async fn create(&self, template: &str, more: &str) -> Result<String, Failure> {
         let name = format!("plain_{}", NAMES.fetch_add(1, Ordering::Relaxed));
         self.execute(&format!(
@@ -56,19 +56,19 @@ impl Plain {
         migrated.map(drop).map_err(Failure::check)
     }
 
-    /// The first answer of a database, on a new connection.
+    /// Waits for a database's first answer on a new connection.
     pub(super) async fn ask(&self, name: &str) -> Result<(), Failure> {
         ask(&self.config_of(name)).await
     }
 
-    /// Drops a database, and returns when it is gone.
+    /// Drops a database and waits until that is done.
     pub(super) async fn drop(&self, name: &str) -> Result<(), Failure> {
         self.execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
             .await
     }
 
-    /// Waits until databases that are dropped in the background are gone, so that their end does
-    /// not disturb what is measured next.
+    /// Waits until the databases that are dropped in the background are gone, so that this does not
+    /// disturb the next measurement.
     pub(super) async fn wait_until_gone(&self, like: &str) -> Result<(), Failure> {
         let count = "SELECT count(*) FROM pg_database WHERE datname LIKE $1";
         let begun = Instant::now();
@@ -78,7 +78,9 @@ impl Plain {
                 return Ok(());
             }
             if begun.elapsed() > Duration::from_secs(60) {
-                return Err(Failure::check("dropped databases are there after a minute"));
+                return Err(Failure::check(
+                    "dropped databases still exist after a minute",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -87,7 +89,7 @@ impl Plain {
     pub(super) async fn execute(&self, sql: &str) -> Result<(), Failure> {
         let done = self.client.batch_execute(sql).await;
         done.map_err(|error| match error.as_db_error() {
-            Some(told) => Failure::check(format!("{sql}: {told}")),
+            Some(printed) => Failure::check(format!("{sql}: {printed}")),
             None => Failure::check(format!("{sql}: {error}")),
         })
     }
@@ -99,7 +101,7 @@ impl Plain {
     }
 }
 
-/// Connects and has one query answered.
+/// Connects and runs one query.
 pub(super) async fn ask(config: &Config) -> Result<(), Failure> {
     let client = connect(config).await?;
     let answer = client.simple_query("SELECT 1").await;
@@ -109,7 +111,7 @@ pub(super) async fn ask(config: &Config) -> Result<(), Failure> {
 async fn connect(config: &Config) -> Result<Client, Failure> {
     let (client, connection) = config.connect(NoTls).await.map_err(Failure::check)?;
     tokio::spawn(async move {
-        // The next query reports it.
+        // The next query reports the error.
         let _ = connection.await;
     });
     Ok(client)

@@ -1,4 +1,4 @@
-//! Processes that a measurement starts because it is about new processes: this program again.
+//! Processes: this program, started again to measure what a new process does.
 
 use super::bench::{Bench, milliseconds};
 use crate::report::{Row, Target};
@@ -9,17 +9,17 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// What such a process does.
+/// What a process does.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Role {
-    /// Boots a server, and tells how long it took.
+    /// Boots a server and prints how long it took.
     Boot,
-    /// Takes part in the shared server, tells how long it took, and stays until its input ends.
+    /// Joins the shared server, prints how long it took, and waits until its input ends.
     Join,
 }
 
-/// What such a process tells of the server it has got.
-pub(super) struct Told {
+/// What a process prints about its server.
+pub(super) struct Printed {
     pub(super) milliseconds: f64,
     folder: String,
 }
@@ -34,7 +34,7 @@ pub(crate) fn be(role: Role) -> Done {
         Role::Join => {
             let server = Server::shared().map_err(Failure::check)?;
             tell(began, &server);
-            // Whatever ends it, the end of the input is what is waited for.
+            // An error ends the input too.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn spawn(
         .map_err(Failure::check)
 }
 
-pub(super) fn told(child: &mut Child) -> Result<Told, Failure> {
+pub(super) fn printed(child: &mut Child) -> Result<Printed, Failure> {
     let mut line = String::new();
     if let Some(out) = child.stdout.as_mut() {
         let read = BufReader::new(out).read_line(&mut line);
@@ -72,14 +72,14 @@ pub(super) fn told(child: &mut Child) -> Result<Told, Failure> {
     let (took, folder) = line.trim().split_once(' ').unwrap_or_default();
     let milliseconds = took
         .parse()
-        .map_err(|_| Failure::check(format!("a process of the benchmark said {line:?}")))?;
-    Ok(Told {
+        .map_err(|_| Failure::check(format!("unexpected output of a process: {line:?}")))?;
+    Ok(Printed {
         milliseconds,
         folder: folder.to_owned(),
     })
 }
 
-/// Each process measures its own way to the server, without the time to start the process.
+/// Each process measures the time from its start to its server, without the start of the process.
 pub(super) fn measure_joining(bench: &mut Bench) -> Done {
     let n = bench.samples(50);
     eprintln!("join: {n} processes");
@@ -88,7 +88,7 @@ pub(super) fn measure_joining(bench: &mut Bench) -> Done {
     let mut samples = Vec::new();
     for _ in 0..n {
         let mut child = spawn(Role::Join, |command| command)?;
-        let joined = told(&mut child)?;
+        let joined = printed(&mut child)?;
         drop(child.stdin.take());
         child.wait().map_err(Failure::check)?;
         if Some(&joined.folder) != expected.as_ref() {

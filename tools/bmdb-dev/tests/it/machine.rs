@@ -1,4 +1,4 @@
-//! A machine without PostgreSQL: this one, seen from a namespace in which every server is hidden.
+//! A machine without PostgreSQL: this one, in a namespace that hides every server.
 
 use crate::Result;
 use std::ffi::OsString;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-/// An empty cache, and the way into the namespace.
+/// An empty cache, and the command that enters the namespace.
 pub(crate) struct Machine {
     folder: PathBuf,
     enter: Vec<String>,
 }
 
-/// How a task ended, and what it said.
+/// How a task ended, and what it printed.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -22,7 +22,7 @@ pub(crate) struct Ended {
 }
 
 impl Machine {
-    /// Nothing where the system does not permit it, which is said.
+    /// `None` if the system does not permit it; a notice is printed.
     pub(crate) fn without_postgres() -> Result<Option<Self>> {
         let enter: Vec<String> = if id("-u")? == "0" {
             words(&["unshare", "--mount"])
@@ -32,7 +32,7 @@ impl Machine {
         let hide = ["sh", "-c", include_str!("hide.sh"), "hide.sh"];
         let mut enter = [enter, words(&hide)].concat();
         if id("-u")? != "0" {
-            // Back to the own account, because the server does not run as root.
+            // Return to the own user: the server does not run as root.
             let (user, group) = (id("-u")?, id("-g")?);
             enter.extend(words(&["unshare", "--user"]));
             enter.extend([format!("--map-user={user}"), format!("--map-group={group}")]);
@@ -54,7 +54,7 @@ impl Machine {
         let name = format!("bmdb-machine-{}", uuid::Uuid::new_v4().simple());
         let folder = env::temp_dir().join(name);
         fs::create_dir(&folder)?;
-        // As root, the server runs as another account, which has to get in.
+        // As root, the server runs as another user, who needs access.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
         Ok(Some(Self { folder, enter }))
     }
@@ -68,7 +68,7 @@ impl Machine {
         self.xtask_with(&env::var_os("PATH").unwrap_or_default(), arguments)
     }
 
-    /// Runs a task that finds its programs in this path.
+    /// Runs a task that searches for programs in this path.
     pub(crate) fn xtask_with(&self, path: &OsString, arguments: &[&str]) -> Result<Ended> {
         let (program, enter) = self.enter.split_first().ok_or("nothing to run")?;
         let mut set_path = OsString::from("PATH=");
@@ -76,16 +76,16 @@ impl Machine {
         let mut command = Command::new(program);
         command
             .args(enter)
-            // Here, so that the way into the namespace does not need that path.
+            // Set inside, because the command that enters the namespace needs the usual path.
             .arg("env")
             .arg(set_path)
-            .arg(env!("CARGO_BIN_EXE_bmdb-dev"))
+            .arg(program_of(arguments)?)
             .args(arguments)
             .env("BMDB_TESTKIT_CACHE", self.cache())
             .env_remove("BMDB_TEST_DATABASE_URL")
             .env_remove("BMDB_PG_BIN")
             .stdin(Stdio::null());
-        // A test runner that a task starts is no part of the one that runs this test.
+        // A test runner that the task starts must not think that this one runs it.
         for (name, _) in env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"NEXTEST") {
                 command.env_remove(name);
@@ -99,7 +99,7 @@ impl Machine {
         })
     }
 
-    /// A new folder with links to these programs.
+    /// Creates a folder with links to these programs.
     pub(crate) fn only(&self, programs: &[&str]) -> Result<PathBuf> {
         let folder = self.folder.join("only");
         fs::create_dir(&folder)?;
@@ -114,7 +114,7 @@ impl Machine {
         Ok(folder)
     }
 
-    /// A new folder with a program that fails at once.
+    /// Creates a folder with a program that fails immediately.
     pub(crate) fn failing(&self, program: &str) -> Result<PathBuf> {
         let folder = self.folder.join("failing");
         fs::create_dir(&folder)?;
@@ -127,27 +127,27 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Best effort: a leftover in the folder for temporary files harms nobody. A server that
-        // was started to stay ends when its file in the cache is gone.
+        // Best effort: a rest in the folder for temporary files does no harm. A server that `pg start`
+        // booted stops when its file in the cache is removed.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 impl Ended {
-    /// The same, if it ended with this code; else an error with all it said.
+    /// Returns itself if it ended with this code, else an error with its output.
     pub(crate) fn with(self, code: i32) -> Result<Self> {
         if self.code == Some(code) {
             return Ok(self);
         }
         let Self { stdout, stderr, .. } = &self;
         Err(format!(
-            "it ended with {:?}, not {code}\n{stdout}\n{stderr}",
+            "exit code {:?} instead of {code}\n{stdout}\n{stderr}",
             self.code
         )
         .into())
     }
 
-    /// The same, if all of these are in what it said on standard error.
+    /// Returns itself if all of these texts are on its standard error.
     pub(crate) fn saying(self, expected: &[&str]) -> Result<Self> {
         match expected.iter().find(|text| !self.stderr.contains(**text)) {
             None => Ok(self),
@@ -156,13 +156,25 @@ impl Ended {
     }
 }
 
-/// Says why a test shows nothing here.
+/// Prints why a test shows nothing here.
 #[allow(
     clippy::print_stderr,
     reason = "a test that shows nothing must not look like one that does"
 )]
 pub(crate) fn skip(why: &str) {
     eprintln!("\n==== NOT TESTED: {why} ====\n");
+}
+
+/// The program of a task: the demonstration is another tool's.
+fn program_of(arguments: &[&str]) -> Result<OsString> {
+    if arguments.first() != Some(&"demo") {
+        return Ok(env!("CARGO_BIN_EXE_bmdb-dev").into());
+    }
+    // With the features that the tests were built with, or cargo would build everything again.
+    let target = ["--workspace", "--all-features", "--bin", "bmdb-soak"];
+    let built = bmdb_shell::built("bmdb-soak", &target);
+    let program = built.map_err(|failure| format!("bmdb-soak: {failure:?}"))?;
+    Ok(program.into())
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -174,7 +186,7 @@ fn id(option: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Both, in this order.
+/// A search path with the folder in front.
 pub(crate) fn before(folder: &Path, path: &OsString) -> Result<OsString> {
     let folders = std::iter::once(folder.to_owned()).chain(env::split_paths(path));
     Ok(env::join_paths(folders)?)

