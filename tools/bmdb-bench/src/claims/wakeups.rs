@@ -42,10 +42,10 @@ async fn woken(db: &TestDb, times: u32) -> Result<Vec<f64>, Box<dyn std::error::
             tokio::time::sleep(SETTLED).await;
             provide(&session, number).await.map(|()| Instant::now())
         };
-        let ((claimed, claimed), committed) = tokio::join!(claimed, provided);
+        let ((claimed, at), committed) = tokio::join!(claimed, provided);
         let committed = committed?;
         if number > 0 {
-            let took = claimed.saturating_duration_since(committed);
+            let took = at.saturating_duration_since(committed);
             samples.push(took.as_secs_f64() * 1e3);
         }
         for work in claimed? {
