@@ -38,6 +38,10 @@ const STEPS: &[Step] = &[
 const ON_NEWEST: &str = "cargo xtask test --as-component --postgres 18";
 
 pub(crate) fn run_all() -> Done {
+    println!(
+        "Running {} checks. On two cores this usually takes 25 minutes.",
+        STEPS.len()
+    );
     let mut failed = Vec::new();
     for (name, step) in STEPS {
         println!("\n== {name}");

@@ -60,6 +60,13 @@ enum What {
 
 fn main() -> ExitCode {
     let bench = Bench::parse();
+    // On standard error: standard output may be one line of JSON.
+    if bench.what.is_none() {
+        eprintln!(
+            "Measuring on a server of its own. A complete run takes about ten minutes; the first one \
+             also builds the load with optimisation, which takes some minutes."
+        );
+    }
     exit(match &bench.what {
         None => claims::run(&bench.whole, Whole::All),
         Some(What::Claims(args)) => claims::run(args, Whole::Claims),

@@ -90,6 +90,7 @@ fn majors(text: &str) -> Result<Majors, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
+    println!("{}", announcement(args));
     for major in args.postgres.iter().flat_map(|majors| &majors.0) {
         let (server, installation) = server::start_version(*major, Profile::Fast, args.network)?;
         println!("server: {} ({installation})", server.url());
@@ -105,6 +106,19 @@ pub(crate) fn run(args: &Args) -> Done {
     };
     println!("server: {}", server.url());
     tests_on(args, &server, &[])
+}
+
+/// What the run does and how long it takes, before anything slow begins.
+fn announcement(args: &Args) -> String {
+    if args.runner.is_empty() && args.stress.is_none() {
+        "Running all tests on a PostgreSQL server. On two cores this usually takes 6 minutes, and as \
+         long again to compile the first time."
+            .to_owned()
+    } else {
+        "Running the chosen tests on a PostgreSQL server. Compiling may take some minutes the first \
+         time."
+            .to_owned()
+    }
 }
 
 fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {

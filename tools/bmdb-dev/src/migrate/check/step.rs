@@ -113,7 +113,7 @@ pub(super) fn problems(before: &Seen, after: &Seen) -> Vec<String> {
         match after.files.get(table) {
             None => problems.push(format!("{table} is removed, but older components use it")),
             Some(now) if now != file => problems.push(format!(
-                "{table} is rewritten, and nobody can use it meanwhile: add a column instead, and \
+                "{table} is rewritten, which locks it for everybody: add a column instead and \
                  fill it in small steps"
             )),
             Some(_) => {}
