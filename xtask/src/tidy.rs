@@ -8,6 +8,7 @@ mod imports;
 mod links;
 mod manifests;
 mod packaged;
+mod rooms;
 mod source;
 mod text;
 mod tokens;
@@ -30,6 +31,7 @@ pub(crate) fn run() -> Done {
     findings.extend(claims::check(&files));
     let imports = imports::of_all(&files);
     findings.extend(circles::check(&imports));
+    findings.extend(rooms::check(&imports));
     findings.extend(links::check(&root, &files));
     for (path, text) in &files {
         findings.extend(text::check(path, text));
