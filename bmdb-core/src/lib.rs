@@ -73,7 +73,8 @@ pub use session::options::SessionOptions;
 pub use work::Work;
 pub use work::claim::Claim;
 pub use work::end::{EndError, FailureRecorded};
-pub use work::poller::{PollOptions, Poller};
+pub use work::poll_options::PollOptions;
+pub use work::poller::Poller;
 
 #[cfg(doctest)]
 #[doc = include_str!("guide.md")]

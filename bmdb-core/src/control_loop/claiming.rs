@@ -1,10 +1,10 @@
-//! Claiming for a control loop: as many machines as there are free slots, as long as a session lasts.
+//! Claiming: fills a loop's free slots with machines for as long as a session lasts.
 
 use super::ControlLoop;
 use super::attempt::Attempt;
-use super::event::Event;
+use super::error::LoopError;
 use super::machine::Machine;
-use super::runner::{LoopError, Run};
+use super::run::Run;
 use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::session::Session;
@@ -13,27 +13,27 @@ use crate::work::claim::Claim;
 use crate::work::poller::Poller;
 use std::time::Duration;
 
-/// How many machines without a verdict are kept at once; a loop that cancels more claims no others until
-/// some of them are given back.
-const MOST_UNDECIDED: usize = 1000;
+/// How many machines of canceled attempts are kept at once. A loop with more of them claims none until
+/// some are given back.
+const MOST_PAUSED: usize = 1000;
 
-/// How long to wait with machines that were claimed and could not be read.
+/// Delays after machines that were claimed and could not be read.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// Why working under a session has come to its end.
+/// Why a loop stopped working under a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
+pub(super) enum SessionEnd {
     /// There is a shutdown, or nothing left to do.
-    ToldToLeave,
-    SessionLost,
+    Done,
+    Lost,
 }
 
 impl<L: ControlLoop> Run<L> {
-    pub(super) async fn work_in(&mut self, session: &Session) -> Result<Until, LoopError> {
+    pub(super) async fn work_in(&mut self, session: &Session) -> Result<SessionEnd, LoopError> {
         match self.refuse_without_workflow(session).await {
             Ok(()) => {}
-            // The poller will find out.
+            // If the error does not pass, the poller meets it too.
             Err(LoopError::Claim(error)) => tracing::debug!(%error, "the process is not looked up"),
             Err(error) => return Err(error),
         }
@@ -41,7 +41,7 @@ impl<L: ControlLoop> Run<L> {
         let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
         loop {
-            let free = self.free();
+            let free = self.free_slots();
             let once = self.options.once;
             let claimed = async {
                 if once {
@@ -52,45 +52,40 @@ impl<L: ControlLoop> Run<L> {
             };
             let claimed = tokio::select! {
                 biased;
-                () = draining.cancelled() => return Ok(Until::ToldToLeave),
-                Some(done) = self.running.join_next() => {
-                    self.count(done);
-                    continue;
-                }
-                Some(_) = self.undecided.join_next() => continue,
+                () = draining.cancelled() => return Ok(SessionEnd::Done),
+                Some(()) = self.next_ended() => continue,
                 claimed = claimed => claimed,
             };
-            match claimed {
-                Ok(works) if works.is_empty() => return Ok(self.wait_for_the_last().await),
-                Ok(works) => match Machine::read_all(session, &works).await {
-                    Ok(machines) => {
-                        delays.restart();
-                        self.begin(works, machines);
-                    }
-                    Err(TxError::SessionExpired) => return Ok(Until::SessionLost),
-                    Err(error) => {
-                        session.cancel_all(works).await;
-                        if !error.may_pass() {
-                            return Err(error.into());
-                        }
-                        let delay = delays.next();
-                        self.control.on_event(&Event::Waiting {
-                            error: &error,
-                            delay,
-                        });
-                        if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
-                            return Ok(Until::ToldToLeave);
-                        }
-                    }
-                },
-                Err(TxError::SessionExpired) => return Ok(Until::SessionLost),
-                Err(TxError::Draining) => return Ok(Until::ToldToLeave),
+            let claimed = match claimed {
+                Ok(claimed) if claimed.is_empty() => {
+                    self.wait_for_running().await;
+                    return Ok(SessionEnd::Done);
+                }
+                Ok(claimed) => claimed,
+                Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
+                Err(TxError::Draining) => return Ok(SessionEnd::Done),
                 Err(error) => return Err(error.into()),
+            };
+            match Machine::read_all(session, &claimed).await {
+                Ok(machines) => {
+                    delays.restart();
+                    self.start(claimed, machines);
+                }
+                Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
+                Err(error) => {
+                    session.cancel_all(claimed).await;
+                    if !error.may_pass() {
+                        return Err(error.into());
+                    }
+                    if self.wait_after(&error, &mut delays).await.is_none() {
+                        return Ok(SessionEnd::Done);
+                    }
+                }
             }
         }
     }
 
-    /// A loop that would wait for ever says so.
+    /// Without a workflow the loop would wait for ever.
     async fn refuse_without_workflow(&self, session: &Session) -> Result<(), LoopError> {
         let process = self.control.workflow();
         let mut retry = session.inner.retry(None);
@@ -102,21 +97,20 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn poller(&self, session: &Session) -> Poller {
-        let due = Claim::of(&self.control.workflow());
+        let claim = Claim::of(&self.control.workflow());
         let providers = self.control.providers();
-        let poller = |due: &Claim| session.poller_with(due, self.options.poll);
-        let poller = match providers.as_slice() {
-            [] => poller(&due),
-            [first, further @ ..] => further
-                .iter()
-                .fold(poller(&due.provider(first)), Poller::and_provider),
+        let (first, others) = match providers.split_first() {
+            None => (claim, providers.as_slice()),
+            Some((first, others)) => (claim.provider(first), others),
         };
-        poller.at_pace(self.pace.clone())
+        let poller = session.poller_with(&first, self.options.poll);
+        let poller = others.iter().fold(poller, Poller::and_provider);
+        poller.rate_limited(self.rate_limiter.clone())
     }
 
-    fn free(&self) -> u32 {
-        // In one go over the due machines all are kept to its end: what is given back comes again.
-        if !self.options.once && self.undecided.len() >= MOST_UNDECIDED {
+    fn free_slots(&self) -> u32 {
+        // With `once`, all are kept to the end: a machine that is given back would be claimed again.
+        if !self.options.once && self.paused.len() >= MOST_PAUSED {
             return 0;
         }
         let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
@@ -124,18 +118,18 @@ impl<L: ControlLoop> Run<L> {
         free.min(self.options.batch)
     }
 
-    fn begin(&mut self, works: Vec<Work>, machines: Vec<Machine>) {
-        for (work, machine) in works.into_iter().zip(machines) {
-            // It is counted already.
+    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) {
+        for (work, machine) in claimed.into_iter().zip(machines) {
+            // A machine that was worked on is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
-                self.keep_a_while(work);
+                self.give_back_later(work);
                 continue;
             }
             self.summary.claimed += 1;
             let attempt = Attempt {
                 control: self.control.clone(),
                 options: self.options.clone(),
-                hurry: self.hurry.clone(),
+                cancel_now: self.cancel_now.clone(),
                 work,
                 machine,
             };
@@ -143,42 +137,16 @@ impl<L: ControlLoop> Run<L> {
         }
     }
 
-    /// Where each machine is worked on once, those that are running are the last. They may take as long
-    /// as they do, for nobody has told the loop to leave.
-    async fn wait_for_the_last(&mut self) -> Until {
+    /// With [`once`](super::LoopOptions::once) and nothing left to claim, waits for the attempts that
+    /// run, without a limit, until a shutdown.
+    async fn wait_for_running(&mut self) {
         let draining = self.shutdown.draining().clone();
         while !self.running.is_empty() {
             tokio::select! {
                 biased;
                 () = draining.cancelled() => break,
-                Some(done) = self.running.join_next() => self.count(done),
+                Some(()) = self.next_ended() => {}
             }
         }
-        Until::ToldToLeave
-    }
-
-    /// Keeps a machine from being claimed again at once, by this loop and by others: it stays held. The
-    /// database knows of no rest without a failure, and a loop that passes over a machine at the head of
-    /// the queue would have to claim it to get to those behind.
-    pub(super) fn keep_a_while(&mut self, work: Work) {
-        let give_back = self.give_back.clone();
-        // In one go over the due machines none of them comes again.
-        let pause = (!self.options.once).then_some(self.options.cancel_pause);
-        self.undecided.spawn(async move {
-            let pause = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = pause => {}
-                () = give_back.cancelled() => {}
-                () = work.lost() => return,
-            }
-            if let Err(error) = work.cancel().await {
-                tracing::debug!(%error, "a machine is given back in the background");
-            }
-        });
     }
 }

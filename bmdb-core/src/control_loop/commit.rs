@@ -1,4 +1,4 @@
-//! What a control loop commits together with the end of its work.
+//! Commit: what a control loop writes in the transaction that finishes its work.
 
 use crate::db::transaction::Tx;
 use crate::error::TxError;
@@ -6,9 +6,9 @@ use bmdb_model::{AgentStarted, MachineId};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-/// An async closure that can be cloned and sent, as can its future; `async move |tx| …` is one.
+/// An async closure that can be sent between threads, as can its future, such as `async move |tx| …`.
 pub trait TxFnOnce<A, R>: AsyncFnOnce(A) -> R + FnOnce(A) -> <Self as TxFnOnce<A, R>>::Fut {
-    /// The closure's future.
+    /// What the closure returns.
     type Fut: Future<Output = R>;
 }
 
@@ -20,19 +20,19 @@ where
     type Fut = Fut;
 }
 
-/// What has been achieved on a machine, to be written in the transaction that ends the work as finished.
-#[must_use = "what is not returned is not committed"]
+/// What was achieved on a machine. It is written in the transaction that ends the work as finished.
+#[must_use = "a commit that is not returned is not written"]
 #[derive(Clone)]
 pub struct Commit(Option<Arc<dyn Write>>);
 
 impl Commit {
-    /// Nothing is to be written. A machine that still needs the process is claimed again at once.
+    /// Writes nothing. A machine that still needs the process is claimed again at once.
     pub fn unchanged() -> Self {
         Self(None)
     }
 
-    /// What this closure writes. It **may run more than once**, each time in a new transaction of which
-    /// nothing was committed before, and gets a clone of what it has captured.
+    /// Writes what this closure writes. It **may run more than once**, each time in a new transaction,
+    /// with a clone of what it has captured; only one of them is committed.
     ///
     /// ```
     /// # use bmdb_core::control_loop::{Commit, Machine};
@@ -42,9 +42,9 @@ impl Commit {
     /// # }
     /// ```
     ///
-    /// The transaction is that of [`Work::finish`](crate::Work::finish): everything about the machine
-    /// is stable under the closure. An error that would come again fails the work, with the error as
-    /// cause; [`TxError::abort`] is one.
+    /// The transaction is that of [`Work::finish`](crate::Work::finish): the facts about the machine do
+    /// not change while the closure runs. An error that a retry would not help, such as one of
+    /// [`TxError::abort`], fails the work, with the error as cause.
     pub fn tags<F>(write: F) -> Self
     where
         F: for<'r, 'c> TxFnOnce<&'r mut Tx<'c>, Result<(), TxError>, Fut: Send>
@@ -56,12 +56,12 @@ impl Commit {
         Self(Some(Arc::new(Closure(write))))
     }
 
-    /// The tag that says that the machine's agent was started.
+    /// Writes the tag that the machine's agent was started.
     pub fn agent_started(started: AgentStarted) -> Self {
         Self(Some(Arc::new(started)))
     }
 
-    /// Whether the end needs a transaction with more than itself in it.
+    /// Whether the end needs a transaction, because it is not its only statement.
     pub(super) fn writes(&self) -> bool {
         self.0.is_some()
     }
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Commit {
     }
 }
 
-/// Something that can be written as often as the transaction is run.
+/// What a transaction writes each time that it is run.
 trait Write: Send + Sync {
     fn write<'r>(
         &'r self,

@@ -1,4 +1,4 @@
-//! What happens in a control loop, for those who show or count it.
+//! Events: what happens in a control loop, to show or count it.
 
 use super::machine::Machine;
 use crate::error::TxError;
@@ -9,63 +9,63 @@ use chrono::{DateTime, Utc};
 use std::error::Error;
 use std::time::Duration;
 
-/// Something that has happened.
+/// What has happened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A session has begun; everything is done under it from here on.
+    /// The loop has started a session, and claims under it from here on.
     SessionStarted {
-        /// It.
+        /// The new session.
         session: SessionId,
     },
-    /// The session is lost, and what is worked on is being stopped.
+    /// The session is lost, and attempts under it are being stopped.
     SessionLost {
-        /// It.
+        /// The lost session.
         session: SessionId,
     },
-    /// The database could not be asked, and will be asked again.
+    /// The database could not be used; the loop retries after a delay.
     Waiting {
-        /// Why.
+        /// What went wrong.
         error: &'a (dyn Error + Send + Sync + 'static),
-        /// For how long.
+        /// The delay before the next try.
         delay: Duration,
     },
-    /// A machine was claimed and is worked on from now on.
+    /// The loop has claimed a machine and begins to process it.
     Started {
         /// The work.
         work: &'a Work,
         /// The machine.
         machine: &'a Machine,
     },
-    /// Working on a machine came to its end, which was recorded unless it says otherwise.
+    /// An attempt has ended. The database has recorded it unless the outcome says otherwise.
     Ended {
         /// The machine.
         machine: &'a Machine,
         /// The claim's fence.
         fence: Fence,
-        /// What came of it.
+        /// How it ended.
         outcome: &'a Outcome,
-        /// How long it was worked on, the end included.
+        /// How long it took, including the end.
         took: Duration,
     },
-    /// Nothing more is taken on.
+    /// The loop shuts down while attempts run: it claims nothing more.
     Draining {
-        /// How many machines are worked on.
+        /// How many attempts run.
         running: usize,
-        /// How long they may take.
+        /// How long they may go on.
         limit: Duration,
     },
 }
 
-/// How working on a machine ended.
+/// How an attempt ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is finished, and what was to be written is committed.
+    /// It is finished, and its [`Commit`](super::Commit) is written.
     Finished,
     /// It has failed.
     Failed {
-        /// Why.
+        /// Why, for people.
         cause: String,
         /// The interval of the backoff.
         interval: Seconds,
@@ -74,35 +74,35 @@ pub enum Outcome {
         /// Whether the machine was put on hold.
         put_on_hold: bool,
     },
-    /// It was given back without a verdict.
+    /// It was given back as neither finished nor failed.
     Canceled,
-    /// The lease was lost, or the work was taken away: nothing was recorded here.
+    /// The lease was lost, or the work was ended by others: the loop recorded nothing.
     Lost,
     /// Its end could not be recorded, or it is not known whether it was.
     Unrecorded {
-        /// Why.
+        /// The error of the last try.
         reason: TxError,
     },
 }
 
-/// What a loop has done.
+/// What a loop has done, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Summary {
     /// How many sessions it has started.
     pub sessions: u64,
-    /// How many machines it has taken on, each time that it did; not those that it gave back at once
-    /// because they could not be read, or because it had them in the same go ([`LoopOptions::once`](super::LoopOptions::once)).
+    /// How many attempts it has started. Machines that it gave back at once are not counted: it could not
+    /// read them, or had processed them before ([`LoopOptions::once`](super::LoopOptions::once)).
     pub claimed: u64,
-    /// How many of these are finished.
+    /// How many attempts have finished.
     pub finished: u64,
     /// How many have failed.
     pub failed: u64,
-    /// How many of the failed were put on hold.
+    /// How many of those that failed have put their machine on hold.
     pub put_on_hold: u64,
-    /// How many were given back without a verdict.
+    /// How many were canceled.
     pub canceled: u64,
-    /// How many were lost, or came to an end that could not be recorded.
+    /// How many were lost, or had an end that could not be recorded.
     pub lost: u64,
 }
 

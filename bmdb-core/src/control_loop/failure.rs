@@ -1,55 +1,52 @@
-//! Why nothing was achieved on a machine, and what is to become of it.
+//! Failure: why a machine could not be processed, and what happens to it.
 
 use bmdb_backoff::Backoff;
 use std::borrow::Cow;
 use std::error::Error;
 
-/// Why a machine could not be processed. `?` makes one of every error, whose sources are told too, and
-/// of every text.
+/// Why a machine could not be processed. `?` converts every error, with its sources, and every text.
 ///
-/// It is not an error itself, so that all errors can be turned into it.
+/// It is not an error itself, so that all errors can be converted into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a failure that is not returned is not recorded"]
 pub struct Failure {
     cause: String,
     backoff: Option<Backoff>,
-    verdict: Verdict,
+    effect: Effect,
 }
 
-/// What becomes of the machine.
+/// What a failure does to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It rests for the next interval of a backoff.
-    Rest,
-    /// So it does, and it is put on hold.
+enum Effect {
+    BackOff,
+    /// It backs off, and is put on hold.
     Hold,
-    /// Nothing: the attempt is no failure.
+    /// Nothing: the attempt is canceled.
     Cancel,
 }
 
 impl Failure {
-    /// The machine rests for the next interval of the loop's backoff. `cause` is for people, and
-    /// recorded up to 8 KiB of it.
+    /// The machine is backing off for the next interval of the loop's backoff. `cause` is for people; up
+    /// to 8 KiB of it are recorded.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self::with(cause.into(), Verdict::Rest)
+        Self::with(cause.into(), Effect::BackOff)
     }
 
-    /// Never again until something is changed: the machine is put on hold, with this cause as reason,
-    /// in the transaction that records the failure. Nothing starts on it, whatever the process, until
-    /// somebody releases it.
+    /// The machine needs an operator: it is put on hold, with this cause as reason, in the transaction
+    /// that records the failure. No process starts on it until somebody releases it.
     pub fn hold(cause: impl Into<String>) -> Self {
-        Self::with(cause.into(), Verdict::Hold)
+        Self::with(cause.into(), Effect::Hold)
     }
 
-    /// No verdict: the attempt is recorded as canceled, and no backoff begins or grows.
+    /// The attempt is recorded as canceled, and no backoff begins or grows.
     ///
     /// The loop keeps the machine for [`LoopOptions::cancel_pause`](super::LoopOptions::cancel_pause)
-    /// before it gives it back, or it would be claimed again at once.
+    /// before it gives it back, or the machine would be claimed again at once.
     pub fn cancel() -> Self {
-        Self::with("canceled".to_owned(), Verdict::Cancel)
+        Self::with("canceled".to_owned(), Effect::Cancel)
     }
 
-    /// The same, with a backoff of its own instead of the loop's.
+    /// The same with this backoff instead of the loop's.
     pub fn backoff(self, backoff: Backoff) -> Self {
         Self {
             backoff: Some(backoff),
@@ -57,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// Why, for people.
+    /// The cause, for people.
     #[must_use]
     pub fn cause(&self) -> &str {
         &self.cause
@@ -67,12 +64,16 @@ impl Failure {
         self.backoff.as_ref()
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
-        self.verdict
+    pub(super) fn is_cancel(&self) -> bool {
+        self.effect == Effect::Cancel
     }
 
-    /// The database stores no NUL, and a reason is not empty; neither is worth losing a cause for.
-    fn with(cause: String, verdict: Verdict) -> Self {
+    pub(super) fn puts_on_hold(&self) -> bool {
+        self.effect == Effect::Hold
+    }
+
+    /// The database refuses NUL in a cause, and an empty reason of a hold; both are replaced here.
+    fn with(cause: String, effect: Effect) -> Self {
         let cause = if cause.is_empty() {
             "no reason given".to_owned()
         } else if cause.contains('\0') {
@@ -83,30 +84,31 @@ impl Failure {
         Self {
             cause,
             backoff: None,
-            verdict,
+            effect,
         }
     }
 }
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(told(&*error.into()))
+        Self::new(with_sources(&*error.into()))
     }
 }
 
-/// An error and its sources. Many errors end with their source's text, which is told once.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = error.to_string();
+/// The texts of an error and its sources. Many errors end with their source's text, which is not
+/// repeated.
+fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let next: Cow<'_, str> = error.to_string().into();
-        if !told.ends_with(&*next) {
-            told.push_str(": ");
-            told.push_str(&next);
+        if !text.ends_with(&*next) {
+            text.push_str(": ");
+            text.push_str(&next);
         }
         source = error.source();
     }
-    told
+    text
 }
 
 #[cfg(test)]
@@ -122,18 +124,18 @@ mod tests {
     struct Power(#[source] Call);
 
     #[test]
-    fn an_error_is_told_with_its_sources_each_once() {
+    fn the_cause_has_an_error_and_its_sources_each_once() {
         let refused = || std::io::Error::other("connection refused");
         let failure = Failure::from(Power(Call(refused())));
         assert_eq!(
             failure.cause(),
             "no power: the call failed: connection refused"
         );
-        assert_eq!(failure.verdict(), Verdict::Rest);
+        assert_eq!(failure.effect, Effect::BackOff);
     }
 
     #[test]
-    fn every_text_and_every_error_becomes_one_by_a_question_mark() {
+    fn a_question_mark_converts_every_text_and_every_error() {
         let fails = |which: u8| -> Result<(), Failure> {
             match which {
                 0 => Err("a text")?,
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_can_be_stored() {
+    fn the_database_accepts_every_cause() {
         assert_eq!(Failure::new("").cause(), "no reason given");
         assert_eq!(Failure::hold("a\0b").cause(), "a\u{fffd}b");
     }

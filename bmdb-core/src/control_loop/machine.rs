@@ -1,4 +1,4 @@
-//! A machine as a control loop gets it: its work, and where it is.
+//! Machine: what a control loop knows of a machine that it has claimed.
 
 use crate::error::TxError;
 use crate::session::Session;
@@ -9,24 +9,25 @@ use bmdb_model::{MachineId, Provided};
 use std::collections::HashMap;
 use tokio_util::sync::CancellationToken;
 
-/// A machine that is to be worked on.
+/// A machine to act on.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Machine {
-    /// Its id.
+    /// The machine's id.
     pub id: MachineId,
-    /// Where it comes from and is reached, as it was right after the claim; none if nobody provides it
-    /// any more.
+    /// Where it comes from and how it is reached, read right after the claim; `None` if no provider has
+    /// it any more.
     pub provided: Option<Provided>,
-    /// Which attempt in a row this is without a success, from 1.
+    /// The number of this attempt since the last success, from 1.
     pub attempt: i64,
-    /// The interval of the backoff this attempt comes out of; none if the last one did not fail.
+    /// The interval of the backoff before this attempt; `None` if the last attempt did not fail.
     pub previous_interval: Option<Seconds>,
     stop: CancellationToken,
 }
 
 impl Machine {
-    /// A machine outside of any loop, for tests of what is done to it.
+    /// A machine outside of a loop, to test an implementation of
+    /// [`ControlLoop::process`](super::ControlLoop::process) with.
     #[must_use]
     pub fn new(id: MachineId, provided: Option<Provided>) -> Self {
         Self {
@@ -38,16 +39,20 @@ impl Machine {
         }
     }
 
-    /// Canceled when acting on the machine has to stop: the lease is lost, the time is up, or the loop
-    /// has to leave. What is left is [`LoopOptions::grace`](super::LoopOptions::grace).
+    /// Canceled when acting on the machine has to stop: the lease is lost, the attempt has timed out, or
+    /// the loop shuts down. The future is dropped [`LoopOptions::grace`](super::LoopOptions::grace)
+    /// later.
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// What works are about, in their order: one statement for all of them.
-    pub(super) async fn read_all(session: &Session, works: &[Work]) -> Result<Vec<Self>, TxError> {
-        let ids: Vec<MachineId> = works.iter().map(Work::machine).collect();
+    /// The machines of claimed work, in its order: one statement for all of them.
+    pub(super) async fn read_all(
+        session: &Session,
+        claimed: &[Work],
+    ) -> Result<Vec<Self>, TxError> {
+        let ids: Vec<MachineId> = claimed.iter().map(Work::machine).collect();
         let mut provided: HashMap<MachineId, Provided> = read(session, &ids)
             .await?
             .into_iter()
@@ -58,7 +63,7 @@ impl Machine {
             previous_interval: work.previous_interval(),
             ..Self::new(work.machine(), provided.remove(&work.machine()))
         };
-        Ok(works.iter().map(machine).collect())
+        Ok(claimed.iter().map(machine).collect())
     }
 }
 
@@ -75,7 +80,7 @@ async fn read(session: &Session, ids: &[MachineId]) -> Result<Vec<ProvidedMachin
             Err(error) => {
                 let error = TxError::from(error);
                 conn.give_back_after(&error);
-                // It only reads: a lost answer is asked for again.
+                // A statement that only reads can be sent again after a lost answer.
                 if !(error.is_transient() && retry.pause().await) {
                     retry.after(error).await?;
                 }

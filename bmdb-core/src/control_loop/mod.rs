@@ -1,5 +1,5 @@
-//! Control loops: what to do for one machine is yours; claiming, waiting, ending, leases and leaving in
-//! order are the [`Runner`]'s.
+//! Control loops: you write what to do for one machine; the [`Runner`] claims machines, waits for them,
+//! records how attempts end, keeps the lease and shuts down gracefully.
 //!
 //! ```
 //! use bmdb_core::control_loop::{Commit, ControlLoop, Failure, Machine, Runner, Shutdown};
@@ -15,7 +15,7 @@
 //!     }
 //!
 //!     async fn process(&self, _: &Work, machine: &Machine) -> Result<Commit, Failure> {
-//!         let provided = machine.provided.as_ref().ok_or("nobody provides it any more")?;
+//!         let provided = machine.provided.as_ref().ok_or("no provider has it any more")?;
 //!         if provided.provider != Provider::EQUINIX {
 //!             return Err(Failure::hold("an agent cannot be started there"));
 //!         }
@@ -40,22 +40,23 @@
 mod attempt;
 mod claiming;
 mod commit;
-mod conclude;
-mod drain;
+mod error;
 mod event;
 mod failure;
 mod machine;
 mod options;
+mod run;
 mod runner;
 mod shutdown;
 
 pub use crate::work::rate_limiter::{Rate, RateError};
 pub use commit::{Commit, TxFnOnce};
+pub use error::LoopError;
 pub use event::{Event, Outcome, Summary};
 pub use failure::Failure;
 pub use machine::Machine;
 pub use options::LoopOptions;
-pub use runner::{LoopError, Runner};
+pub use runner::Runner;
 pub use shutdown::Shutdown;
 pub use tokio_util::sync::CancellationToken;
 
@@ -63,8 +64,7 @@ use crate::work::Work;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_model::{Process, Provider};
 
-/// How long a machine rests that a loop without a backoff of its own has failed on: 1, 2, 4, … minutes,
-/// up to four hours.
+/// The default of [`ControlLoop::backoff`].
 const DEFAULT_BACKOFF: Backoff = match (Seconds::new(60), Seconds::new(4 * 3600)) {
     (Some(minute), Some(longest)) => Backoff::exponential(minute, longest, Factor::from_int(2)),
     _ => Backoff::fixed(Seconds::MAX),
@@ -75,35 +75,36 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// The process whose due machines are claimed; it must have a workflow.
     fn workflow(&self) -> Process;
 
-    /// Whose machines are claimed. Default: everybody's, for which a claim costs more the more
-    /// machines are due.
+    /// The providers whose machines are claimed. Default: all providers, for which the cost of a claim
+    /// grows with the number of due machines.
     fn providers(&self) -> Vec<Provider> {
         Vec::new()
     }
 
-    /// How long a machine rests after a failure that does not bring a [`Failure::backoff`] of its own.
-    /// Default: 1, 2, 4, … minutes, up to four hours.
+    /// The backoff after a failure without its own [`Failure::backoff`]. Default: 1, 2, 4, … minutes, up
+    /// to four hours.
     fn backoff(&self) -> Backoff {
         DEFAULT_BACKOFF
     }
 
-    /// Acts on one machine, which is nobody else's meanwhile: `async fn process(&self, …)` will do.
+    /// Acts on one machine, which no other process of the lane can claim in the meantime. Write
+    /// `async fn process(&self, …)`.
     ///
-    /// What is returned is recorded by the runner: a [`Commit`] with what it writes, or a [`Failure`],
-    /// into which `?` turns every error and every text. A panic is a failure with its message as cause,
-    /// and so is taking longer than [`LoopOptions::timeout`].
+    /// The runner records the result: a [`Commit`] with what it writes, or a [`Failure`], into which `?`
+    /// converts every error and every text. A panic is a failure with its message as cause; an attempt
+    /// that takes longer than [`LoopOptions::timeout`] is a failure too.
     ///
-    /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the time is up, or the loop
-    /// has to leave; the future is dropped [`LoopOptions::grace`] later, at any of its awaits. Code
-    /// that must not be dropped, or has something to stop elsewhere, watches that token. Whatever acts
-    /// on the machine by other means should be handed [`Work::fence`] and refuse smaller ones.
+    /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the attempt has timed out, or
+    /// the loop shuts down; the future is dropped [`LoopOptions::grace`] later, at any of its awaits.
+    /// Code that must not be dropped, or has to stop something elsewhere, watches that token. Pass
+    /// [`Work::fence`] to external systems that act on the machine; they should refuse smaller ones.
     fn process(
         &self,
         work: &Work,
         machine: &Machine,
     ) -> impl Future<Output = Result<Commit, Failure>> + Send;
 
-    /// Is told what happens, in the order in which it does for each machine. It must not block.
+    /// Called with each event; those of one machine come in their order. It must not block.
     fn on_event(&self, event: &Event<'_>) {
         let _ = event;
     }

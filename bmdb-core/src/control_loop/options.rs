@@ -1,7 +1,7 @@
-//! How a control loop runs.
+//! Loop options: how a control loop runs.
 
 use crate::session::options::SessionOptions;
-use crate::work::poller::PollOptions;
+use crate::work::poll_options::PollOptions;
 use crate::work::rate_limiter::Rate;
 use std::time::Duration;
 
@@ -9,32 +9,30 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoopOptions {
-    /// How many machines are worked on at once; at least 1. Default: 8.
+    /// How many machines are processed at the same time; at least 1. Default: 8.
     pub parallelism: u32,
-    /// How many machines one claim takes at most; at least 1. Default: 100.
+    /// The most machines that one claim takes; at least 1. Default: 100.
     pub batch: u32,
-    /// How often the database is asked for machines at most, waiting included: one claim for each
-    /// provider counts once. Default: 10 a second, 20 in a burst. `None`: as often as slots become free.
+    /// How often the loop may claim, including polls while it waits; with several providers, each claim
+    /// counts. Default: 10 a second, 20 in a burst. `None`: as often as slots become free.
     pub rate: Option<Rate>,
-    /// How long working on one machine may take, before it has failed. Default: as long as it does.
+    /// How long processing one machine may take before the attempt fails. Default: no limit.
     pub timeout: Option<Duration>,
-    /// How long a future that was told to stop ([`Machine::stop`](super::Machine::stop)) is waited for
-    /// before it is dropped. Default: 2 s.
+    /// How long after [`Machine::stop`](super::Machine::stop) the future is dropped. Default: 2 s.
     ///
-    /// After a lost lease the machine is left alone by others for the margin of the lease and the delay
-    /// after a loss, at least 15 s unless it was configured otherwise: stay well below that.
+    /// After the lease is lost, others cannot claim the machine for the margin of the lease and the delay
+    /// after a loss, at least 15 s by default: stay well below that.
     pub grace: Duration,
-    /// How long works may take to end when the loop is told to leave. Default: 30 s.
+    /// How long attempts may go on after a shutdown is requested. Default: 30 s.
     pub drain_limit: Duration,
-    /// For how long a machine is kept that an attempt has been canceled on, before it is given back.
-    /// Default: 10 s.
+    /// How long a machine stays claimed after a canceled attempt. Default: 10 s.
     pub cancel_pause: Duration,
-    /// How the loop waits while nothing is due.
+    /// How the loop polls while nothing is due.
     pub poll: PollOptions,
     /// The lease under which the loop works.
     pub session: SessionOptions,
-    /// Whether to end by itself: works on what is due now, each machine once, until nothing is left.
-    /// Default: no.
+    /// Whether the loop ends by itself, after it has processed what is due, each machine once. Default:
+    /// no.
     pub once: bool,
 }
 
@@ -56,7 +54,7 @@ impl Default for LoopOptions {
 }
 
 impl LoopOptions {
-    /// The same, working on this many machines at once.
+    /// The same with another [`parallelism`](Self::parallelism).
     #[must_use]
     pub fn parallelism(self, machines: u32) -> Self {
         Self {
@@ -65,7 +63,7 @@ impl LoopOptions {
         }
     }
 
-    /// The same, claiming this many machines at once.
+    /// The same with another [`batch`](Self::batch).
     #[must_use]
     pub fn batch(self, machines: u32) -> Self {
         Self {
@@ -74,25 +72,25 @@ impl LoopOptions {
         }
     }
 
-    /// The same with another rate, or without.
+    /// The same with another [`rate`](Self::rate), or without a limit.
     #[must_use]
     pub fn rate(self, rate: Option<Rate>) -> Self {
         Self { rate, ..self }
     }
 
-    /// The same with another limit for one machine, or without.
+    /// The same with another [`timeout`](Self::timeout), or without.
     #[must_use]
     pub fn timeout(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }
     }
 
-    /// The same with another grace.
+    /// The same with another [`grace`](Self::grace).
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 
-    /// The same with another limit for draining.
+    /// The same with another [`drain_limit`](Self::drain_limit).
     #[must_use]
     pub fn drain_limit(self, limit: Duration) -> Self {
         Self {
@@ -101,7 +99,7 @@ impl LoopOptions {
         }
     }
 
-    /// The same with another pause after a canceled attempt.
+    /// The same with another [`cancel_pause`](Self::cancel_pause).
     #[must_use]
     pub fn cancel_pause(self, pause: Duration) -> Self {
         Self {
@@ -110,19 +108,19 @@ impl LoopOptions {
         }
     }
 
-    /// The same, waiting otherwise.
+    /// The same with other [`PollOptions`].
     #[must_use]
     pub fn poll(self, poll: PollOptions) -> Self {
         Self { poll, ..self }
     }
 
-    /// The same with another lease.
+    /// The same with other [`SessionOptions`].
     #[must_use]
     pub fn session(self, session: SessionOptions) -> Self {
         Self { session, ..self }
     }
 
-    /// The same, ending by itself or not.
+    /// The same with another [`once`](Self::once).
     #[must_use]
     pub fn once(self, once: bool) -> Self {
         Self { once, ..self }

@@ -1,9 +1,9 @@
-//! Telling a control loop to leave.
+//! Shutdown: asks control loops to stop.
 
 use tokio_util::sync::CancellationToken;
 
-/// Whether SIGHUP is ignored; `false` where that cannot be found out, which only Linux tells without
-/// unsafe code.
+/// Whether SIGHUP is ignored; `false` if that is not known. Only on Linux can it be read without unsafe
+/// code.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -14,25 +14,26 @@ fn ignores_hangup() -> bool {
     })
 }
 
-/// Tells loops to leave: first in order, then at once. Clones are one and the same.
+/// Asks loops to shut down, first gracefully, then at once. All clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     drain: CancellationToken,
-    hurry: CancellationToken,
+    cancel_now: CancellationToken,
 }
 
 impl Shutdown {
-    /// One that nobody has asked for yet.
+    /// A shutdown that is not requested yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that SIGTERM, SIGINT, SIGQUIT and SIGHUP ask for, which end the program no more from here on;
-    /// a second one hurries it. SIGHUP stays ignored where it was when the program started, as by `nohup`.
+    /// A shutdown that SIGTERM, SIGINT, SIGQUIT and SIGHUP request; they do not end the program any more
+    /// from here on. A second signal calls [`Shutdown::cancel_now`]. SIGHUP stays ignored if it was
+    /// ignored when the program started, as by `nohup`.
     ///
     /// # Errors
-    /// The operating system's, when the signals cannot be listened for.
+    /// The operating system's, if it refuses signal handlers.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and timers.
@@ -47,9 +48,9 @@ impl Shutdown {
             false => Some(signal(SignalKind::hangup())?),
         };
         let shutdown = Self::new();
-        let told = shutdown.clone();
+        let signaled = shutdown.clone();
         tokio::spawn(async move {
-            for tell in [Self::request, Self::cancel_now] {
+            for step in [Self::request, Self::cancel_now] {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
@@ -61,40 +62,40 @@ impl Shutdown {
                         }
                     } => {}
                 }
-                tell(&told);
+                step(&signaled);
             }
         });
         Ok(shutdown)
     }
 
-    /// One that begins when `future` resolves.
+    /// A shutdown that is requested when `future` resolves.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn when(future: impl Future<Output = ()> + Send + 'static) -> Self {
         let shutdown = Self::new();
-        let told = shutdown.clone();
+        let signaled = shutdown.clone();
         tokio::spawn(async move {
             future.await;
-            told.request();
+            signaled.request();
         });
         shutdown
     }
 
-    /// Nothing more is taken on; what is worked on may end, within
+    /// Loops claim nothing more; attempts that run may end within
     /// [`LoopOptions::drain_limit`](super::LoopOptions::drain_limit).
     pub fn request(&self) {
         self.drain.cancel();
     }
 
-    /// What is worked on has to stop now.
+    /// Attempts that run have to stop now.
     pub fn cancel_now(&self) {
         self.drain.cancel();
-        self.hurry.cancel();
+        self.cancel_now.cancel();
     }
 
-    /// Whether somebody has asked for it.
+    /// Whether the shutdown is requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.drain.is_cancelled()
@@ -104,7 +105,7 @@ impl Shutdown {
         &self.drain
     }
 
-    pub(super) fn hurrying(&self) -> &CancellationToken {
-        &self.hurry
+    pub(super) fn cancel_now_requested(&self) -> &CancellationToken {
+        &self.cancel_now
     }
 }

@@ -4,6 +4,7 @@ use crate::db::pool::Pool;
 use crate::db::transaction::run_unfenced;
 use crate::error::TxError;
 use crate::telemetry::attempt_counts::Tally;
+use crate::work::attempt_end::EndOutcome;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_model::history::Outcome;
 use bmdb_model::reclaim::{self, LostAttempt, LostItem};
@@ -49,7 +50,7 @@ pub(crate) async fn free(pool: &Pool, tally: &Tally) -> Result<Reclaimed, TxErro
         let Batch { losses, is_more } = run_unfenced(pool, RETRY_FOR, &free).await?;
         let is_last = losses.sessions.is_empty() && !is_more;
         for lost in &losses.attempts {
-            tally.ended(&lost.process, Outcome::Expired);
+            EndOutcome::ended(tally, &lost.process, Outcome::Expired, None);
         }
         all.sessions.extend(losses.sessions);
         all.attempts.extend(losses.attempts);

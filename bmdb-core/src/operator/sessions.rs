@@ -5,6 +5,7 @@ use crate::db::transaction::TxOptions;
 use crate::error::TxError;
 use crate::maintenance::reclaim;
 use crate::session::Session;
+use crate::work::attempt_end::EndOutcome;
 use bmdb_model::history::Outcome;
 use bmdb_model::operator::{NewAction, Verb};
 use bmdb_model::reclaim::LostAttempt;
@@ -146,7 +147,7 @@ impl Operator {
         })
         .await?;
         let tally = &session.inner.component.tally;
-        tally.ended(process, Outcome::Canceled);
+        EndOutcome::ended(tally, process, Outcome::Canceled, None);
         Ok(released)
     }
 }

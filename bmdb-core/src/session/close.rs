@@ -8,7 +8,7 @@ use crate::error::TxError;
 use crate::session::heartbeat::Registry;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
-use crate::work::end_batcher::MOST;
+use crate::work::attempt_end::{EndOutcome, MOST};
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Attempt, Ended, Release};
 use bmdb_model::{SessionId, session};
@@ -37,7 +37,7 @@ pub(crate) async fn close(
         lease.mark_closed();
     }
     for attempt in closed? {
-        tally.ended(&attempt.process, Outcome::Canceled);
+        EndOutcome::ended(tally, &attempt.process, Outcome::Canceled, None);
     }
     Ok(())
 }

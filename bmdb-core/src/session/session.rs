@@ -10,7 +10,8 @@ use crate::session::close;
 use crate::session::component::Component;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry;
-use crate::work::end_batcher::{Awaited, End, Ends};
+use crate::work::attempt_end::AttemptEnd;
+use crate::work::end_batcher::{EndBatcher, PendingEnd};
 use crate::work::queue_cursor::Floors;
 use bmdb_model::SessionId;
 use bmdb_model::work::Attempt;
@@ -30,7 +31,7 @@ pub struct Session {
 pub(crate) struct SessionInner {
     pub(crate) component: Arc<Component>,
     pub(crate) holdings: Arc<Holdings>,
-    ends: Arc<Ends>,
+    ends: Arc<EndBatcher>,
     pub(crate) floors: Floors,
 }
 
@@ -195,13 +196,13 @@ impl SessionInner {
         &self.holdings.lease
     }
 
-    /// Sends ends of this session's works on their way, together.
-    pub(crate) fn begin_ends(
+    /// Hands ends of this session's attempts to its batcher.
+    pub(crate) fn submit_ends(
         &self,
-        ends: impl IntoIterator<Item = (Attempt, End)>,
-    ) -> Vec<Awaited> {
+        ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
+    ) -> Vec<PendingEnd> {
         let Component { pool, tally, .. } = &*self.component;
-        self.ends.begin(pool, self.lease(), tally, ends)
+        self.ends.submit(pool, self.lease(), tally, ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {

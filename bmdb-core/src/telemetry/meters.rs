@@ -13,37 +13,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How a work ended, as its holder sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WorkResult {
-    Finished,
-    Failed,
-    Canceled,
-    Lost,
-}
+/// How attempts end, as their holder sees it, with the value of the label `result`.
+const RESULTS: [(Outcome, &str); 4] = [
+    (Outcome::Finished, "finished"),
+    (Outcome::Failed, "failed"),
+    (Outcome::Canceled, "canceled"),
+    (Outcome::Expired, "lost"),
+];
 
-impl WorkResult {
-    const ALL: [Self; 4] = [Self::Finished, Self::Failed, Self::Canceled, Self::Lost];
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-            Self::Lost => "lost",
-        }
-    }
-}
-
-impl From<Outcome> for WorkResult {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Finished => Self::Finished,
-            Outcome::Failed => Self::Failed,
-            Outcome::Canceled => Self::Canceled,
-            Outcome::Expired => Self::Lost,
-        }
-    }
+pub(super) fn result_label(outcome: Outcome) -> &'static str {
+    let result = RESULTS.iter().find(|(result, _)| *result == outcome);
+    result.map_or("", |(_, label)| label)
 }
 
 /// The metrics of a component.
@@ -69,7 +49,7 @@ struct ProcessMeters {
     claims: Histogram,
     held: Gauge,
     lost: Gauge,
-    /// In the order of [`WorkResult::ALL`].
+    /// In the order of [`RESULTS`].
     ended: [(Counter, Histogram); 4],
 }
 
@@ -196,11 +176,11 @@ impl ProcessMeters {
             ("processor", processor.clone()),
             ("process", process.clone()),
         ];
-        let ended = WorkResult::ALL.map(|result| {
+        let ended = RESULTS.map(|(_, label)| {
             let labels = [
                 ("processor", processor.clone()),
                 ("process", process.clone()),
-                ("result", SharedString::const_str(result.label())),
+                ("result", SharedString::const_str(label)),
             ];
             let ended = counter!(WORK_FINISHED, &labels);
             (ended, histogram!(WORK_DURATION, &labels))
@@ -226,14 +206,17 @@ pub(crate) struct Held {
 
 impl Held {
     /// The first call counts.
-    pub(crate) fn end(&mut self, result: WorkResult) {
+    pub(crate) fn end(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         self.meters.works().remove(&self.key);
         self.of_process.held.decrement(1);
-        let (ended, duration) = &self.of_process.ended[result as usize];
-        ended.increment(1);
-        duration.record(self.began.elapsed());
+        for ((result, _), (ended, duration)) in RESULTS.iter().zip(&self.of_process.ended) {
+            if *result == outcome {
+                ended.increment(1);
+                duration.record(self.began.elapsed());
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ mod meters;
 mod spans;
 
 pub(crate) use gauges::keep;
-pub(crate) use meters::{Held, Meters, WorkResult};
+pub(crate) use meters::{Held, Meters};
 pub(crate) use spans::{claim, end, heartbeat, transaction, work};
 
 use metrics::Unit;

@@ -1,6 +1,7 @@
 //! The spans, and what they carry: ids only.
 
-use super::WorkResult;
+use super::meters::result_label;
+use bmdb_model::history::Outcome;
 use bmdb_model::work::Attempt;
 use bmdb_model::{Process, SessionId};
 use tracing::{Span, debug_span, info_span};
@@ -18,8 +19,8 @@ pub(crate) fn work(attempt: &Attempt, number: i64) -> Span {
     )
 }
 
-pub(crate) fn end(work: &Span, result: WorkResult) -> Span {
-    debug_span!(parent: work, "end", result = result.label())
+pub(crate) fn end(work: &Span, outcome: Outcome) -> Span {
+    debug_span!(parent: work, "end", result = result_label(outcome))
 }
 
 pub(crate) fn claim(session: SessionId, process: &Process, limit: u32) -> Span {

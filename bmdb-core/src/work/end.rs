@@ -1,45 +1,35 @@
-//! Ending work: finish, fail and cancel, each exactly once, whatever happens to the connection.
-
-mod within;
+//! Ends: an attempt is finished, failed or canceled exactly once, whatever happens to the connection.
 
 use crate::db::config::HistoryDetail;
 use crate::db::retry::Retry;
-use crate::db::transaction::{Tx, TxFn, TxOptions};
+use crate::db::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
 use crate::error::TxError;
-use crate::telemetry::{self, WorkResult};
-use crate::work::Work;
-use crate::work::end_batcher::{Alone, Awaited, End, Verdict, end_all};
+use crate::session::SessionInner;
+use crate::telemetry;
+use crate::work::attempt_end::{AttemptEnd, EndOutcome, end_all, end_in_transaction};
+use crate::work::end_batcher::{BatchError, PendingEnd};
+use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, AttemptState, Ended, Release};
+use bmdb_model::work::{self, AttemptState, Ended};
 use bmdb_model::{Failure, hold};
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use std::sync::{Mutex, PoisonError};
 use tracing::Instrument;
 
-/// Why an end failed, and the work itself if it is still held: retry, fail or cancel it.
+/// Why an end failed, and the work itself if it is still claimed: retry, fail or cancel it.
 #[derive(Debug)]
 pub struct EndError {
-    reason: TxError,
-    work: Option<Box<Work>>,
+    pub(super) reason: TxError,
+    pub(super) attempt: Option<Box<OpenAttempt>>,
 }
 
 impl EndError {
-    /// Why.
+    /// The error of the last try.
     #[must_use]
     pub fn reason(&self) -> &TxError {
         &self.reason
-    }
-
-    /// The work, unless it is lost.
-    #[must_use]
-    pub fn into_work(self) -> Option<Work> {
-        self.work.map(|work| *work)
-    }
-
-    /// Both.
-    #[must_use]
-    pub fn into_parts(self) -> (TxError, Option<Work>) {
-        (self.reason, self.work.map(|work| *work))
     }
 }
 
@@ -58,89 +48,83 @@ impl std::error::Error for EndError {
 /// A failure as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureRecorded {
-    /// The un-jittered interval, which the next one grows from.
+    /// The un-jittered interval, from which the next one is computed.
     pub interval: Seconds,
     /// When the machine may be worked on again, by the database's clock.
     pub until: DateTime<Utc>,
 }
 
-impl Work {
-    /// Ends the work as finished: what `body` writes and the end are committed together. Clears the
-    /// process's backoff and failures on the machine.
-    ///
-    /// The transaction is READ COMMITTED and touches the machine first, so everything about this
-    /// machine is stable under the closure; for one that decides on other machines use
-    /// [`Work::finish_with`]. The closure may run more than once. Three round trips beside its own.
-    ///
-    /// Cancellation: a dropped future leaves the work ended, or canceled in the background.
-    ///
-    /// # Errors
-    /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
-    /// save for [`TxError::CommitUnknown`]. From a database that has fallen silent: `CommitUnknown` when
-    /// what ends the work had been sent, else [`TxError::SessionExpired`], both as soon as the session is
-    /// lost and without the work.
-    pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
-        T: Send,
-    {
-        self.finish_with(TxOptions::read_committed(), body).await
-    }
+/// Ends attempts in the same way; see [`Session::finish_all`](crate::Session::finish_all).
+pub(crate) async fn release_all(
+    session: &SessionInner,
+    attempts: impl Iterator<Item = OpenAttempt>,
+    end: AttemptEnd,
+) -> Vec<Result<(), EndError>> {
+    let ends = submit(session, attempts.map(|open| (open, end.clone())).collect());
+    join_all(
+        ends.into_iter().map(|(open, end, pending)| async move {
+            open.end_batched(end, pending).await.map(drop)
+        }),
+    )
+    .await
+}
 
-    /// As [`Work::finish`], in another kind of transaction.
-    ///
-    /// # Errors
-    /// As [`Work::finish`].
-    pub async fn finish_with<T, F>(self, options: TxOptions, body: F) -> Result<T, EndError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
-        T: Send,
-    {
-        let finish = End::Released(Release::Finished);
-        let finished = self.end_within(options, &finish, &body).await;
-        self.conclude_by(Outcome::Finished, finished.map(|(value, _)| value))
+/// Ends attempts as failed; see [`Session::fail_all`](crate::Session::fail_all).
+pub(crate) async fn fail_all<'a>(
+    session: &SessionInner,
+    failures: impl Iterator<Item = (OpenAttempt, &'a Backoff, &'a str)>,
+) -> Vec<Result<FailureRecorded, EndError>> {
+    let mut ends = Vec::new();
+    let mut intervals = Vec::new();
+    for (open, backoff, cause) in failures {
+        let (interval, end) = open.failure(backoff, cause);
+        ends.push((open, end));
+        intervals.push(interval);
     }
+    let ends = submit(session, ends).into_iter().zip(intervals);
+    join_all(ends.map(|((open, end, pending), interval)| async move {
+        recorded(interval, open.end_batched(end, pending).await)
+    }))
+    .await
+}
 
-    /// Ends the work as finished without changing any tag: one statement and one round trip, as are
-    /// [`Work::fail`] and [`Work::cancel`]. A machine that still needs the process may be claimed
-    /// again at once.
-    ///
-    /// # Errors
-    /// As [`Work::finish`].
-    pub async fn complete(self) -> Result<(), EndError> {
-        let ended = self.end_by(End::Released(Release::Finished)).await;
-        self.conclude_by(Outcome::Finished, ended.map(drop))
-    }
+/// Hands the ends of this session's attempts to its batcher at once. An attempt of another session,
+/// which this one's statement would not find, ends alone.
+fn submit(
+    session: &SessionInner,
+    ends: Vec<(OpenAttempt, AttemptEnd)>,
+) -> Vec<(OpenAttempt, AttemptEnd, Option<PendingEnd>)> {
+    let is_own = |open: &OpenAttempt| open.attempt.session == session.lease().session;
+    let own = ends.iter().filter(|(open, _)| is_own(open));
+    let own = own.map(|(open, end)| (open.attempt.clone(), end.clone()));
+    let mut pending = session.submit_ends(own).into_iter();
+    ends.into_iter()
+        .map(|(open, end)| {
+            let pending = if is_own(&open) { pending.next() } else { None };
+            (open, end, pending)
+        })
+        .collect()
+}
 
-    /// Ends the work as failed: the machine rests for the next interval of `backoff`, which is
-    /// computed from the one before it. One statement.
-    ///
-    /// A `cause` longer than 8 KiB is cut with a mark.
-    ///
-    /// # Errors
-    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] for the cause.
-    pub async fn fail(self, backoff: &Backoff, cause: &str) -> Result<FailureRecorded, EndError> {
-        let (interval, end) = self.failure(backoff, cause);
-        let ended = self.end_by(end).await;
-        self.conclude_failed(interval, ended)
-    }
-
-    /// Ends the work as failed and puts the machine on hold, both or neither: nothing starts on it any
-    /// more, whatever the process, until somebody releases it. The hold's reason is the cause; one that
-    /// an operator has put there meanwhile keeps its own. The backoff is what the machine comes out of
-    /// the hold with.
-    ///
-    /// Three round trips and two more.
-    ///
-    /// # Errors
-    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
-    pub async fn fail_and_hold(
+impl OpenAttempt {
+    /// See [`Work::fail`](crate::Work::fail).
+    pub(super) async fn fail(
         self,
         backoff: &Backoff,
         cause: &str,
     ) -> Result<FailureRecorded, EndError> {
         let (interval, end) = self.failure(backoff, cause);
-        let machine = self.machine();
+        recorded(interval, self.end(end).await)
+    }
+
+    /// See [`Work::fail_and_hold`](crate::Work::fail_and_hold).
+    pub(super) async fn fail_and_hold(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        let (interval, end) = self.failure(backoff, cause);
+        let machine = self.attempt.machine;
         let hold = &async |tx: &mut Tx<'_>| {
             if hold::of(tx, machine).await?.is_none() {
                 let reason = work::recorded_cause(cause)?;
@@ -148,250 +132,295 @@ impl Work {
             }
             Ok(())
         };
-        let ended = self
-            .end_within(TxOptions::read_committed(), &end, hold)
-            .await;
-        self.conclude_failed(interval, ended.map(|((), until)| until))
-    }
-
-    /// Gives the machine back without a verdict, as for a shutdown: a backoff's interval survives.
-    /// One statement.
-    ///
-    /// # Errors
-    /// As [`Work::finish`].
-    pub async fn cancel(self) -> Result<(), EndError> {
-        let ended = self.end_by(End::Released(Release::Canceled)).await;
-        self.conclude_by(Outcome::Canceled, ended.map(drop))
+        let ended = self.end_with(TxOptions::read_committed(), end, hold).await;
+        recorded(interval, ended.map(|((), until)| until))
     }
 
     /// The next interval of a backoff, and the end that makes the machine rest for it.
-    pub(crate) fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, End) {
+    fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, AttemptEnd) {
         let random = mix(
-            self.machine().as_uuid().as_u128(),
-            self.fence().get().cast_unsigned(),
+            self.attempt.machine.as_uuid().as_u128(),
+            self.attempt.fence.get().cast_unsigned(),
         );
-        let step = backoff.step(self.previous_interval(), random);
-        let end = End::Failed {
+        let step = backoff.step(self.previous_interval, random);
+        let end = AttemptEnd::Failed {
             delay_seconds: step.delay.get(),
             interval_seconds: step.interval.get(),
             cause: cause.to_owned(),
-            fold: self.session().component.config.history == HistoryDetail::Folded,
+            fold: self.session.component.config.history == HistoryDetail::Folded,
         };
         (step.interval, end)
     }
 
-    /// Runs an end that is one statement; returns the backoff's end if it made one.
-    async fn end_by(&self, end: End) -> Result<Option<DateTime<Utc>>, Why> {
-        let session = self.session();
-        let one = [(self.attempt().clone(), end.clone())];
-        let awaited = session.begin_ends(one).pop();
-        self.end_by_group(end, awaited).await
+    /// Ends the attempt in one statement, which it shares with others that end at the same time.
+    /// Returns the end of the backoff if the end makes one.
+    pub(super) async fn end(self, end: AttemptEnd) -> Result<Option<DateTime<Utc>>, EndError> {
+        let one = [(self.attempt.clone(), end.clone())];
+        let pending = self.session.submit_ends(one).pop();
+        self.end_batched(end, pending).await
     }
 
-    /// Waits for an end that is on its way together with others; what comes to no verdict there
-    /// ends alone.
-    pub(crate) async fn end_by_group(
-        &self,
-        end: End,
-        awaited: Option<Awaited>,
-    ) -> Result<Option<DateTime<Utc>>, Why> {
-        let span = telemetry::end(&self.span(), end.outcome().into());
-        self.await_end(end, awaited).instrument(span).await
+    /// Waits for an end in the batcher; after a failed batch, or outside of one, the attempt ends alone.
+    async fn end_batched(
+        self,
+        end: AttemptEnd,
+        pending: Option<PendingEnd>,
+    ) -> Result<Option<DateTime<Utc>>, EndError> {
+        let span = telemetry::end(&self.span, end.outcome());
+        let ended = async move {
+            let answer = match pending {
+                Some(pending) => pending.await.unwrap_or_else(|_| {
+                    let in_doubt = Some("the runtime is shutting down".to_owned());
+                    Err(BatchError { in_doubt })
+                }),
+                None => Err(BatchError { in_doubt: None }),
+            };
+            match answer {
+                Ok(outcome) => self.conclude(&end, outcome),
+                Err(BatchError { in_doubt }) => self.end_alone(&end, in_doubt).await,
+            }
+        };
+        ended.instrument(span).await
     }
 
-    async fn await_end(
-        &self,
-        end: End,
-        awaited: Option<Awaited>,
-    ) -> Result<Option<DateTime<Utc>>, Why> {
-        let session = self.session();
-        let mut retry = session.retry(None);
-        let verdict = match awaited {
-            Some(awaited) => awaited.await.unwrap_or_else(|_| {
-                let in_doubt = Some("the runtime is shutting down".to_owned());
-                Err(Alone { in_doubt })
-            }),
-            None => Err(Alone { in_doubt: None }),
-        };
-        let mut lost = match verdict {
-            Ok(verdict) => return self.judge(verdict, &end, false, &mut retry).await,
-            Err(Alone { in_doubt }) => in_doubt.map(bmdb_model::Error::connection_lost),
-        };
+    /// Ends the attempt in a statement of its own, repeatedly if necessary. `in_doubt` says how the
+    /// answer to an earlier statement was lost.
+    async fn end_alone(
+        self,
+        end: &AttemptEnd,
+        in_doubt: Option<String>,
+    ) -> Result<Option<DateTime<Utc>>, EndError> {
+        let mut retry = self.session.retry(None);
+        let mut lost = in_doubt.map(bmdb_model::Error::connection_lost);
         let mut in_doubt = false;
         loop {
             if let Some(error) = lost.take() {
                 in_doubt = true;
-                match self.settle(end.outcome(), &mut retry).await {
-                    Some(Settled::Ended(until)) => return Ok(until),
-                    Some(Settled::Gone(reason)) => return Err(Why::Gone(reason)),
-                    Some(Settled::Held) if retry.pause().await => {}
-                    // Held or not to be found out: the statement may still be on its way.
-                    _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
+                match self.look_up(&mut retry).await {
+                    AttemptState::Ended(outcome, until) => {
+                        let found = self.found(end, outcome, until);
+                        return self.conclude(end, found);
+                    }
+                    AttemptState::Held if retry.pause().await => {}
+                    // Even if the attempt is claimed, the statement may still be on its way.
+                    _ => return Err(self.not_ended(TxError::CommitUnknown(error))),
                 }
             }
-            let checkout = retry.checkout(&session.component.pool).await;
-            let mut conn = checkout.map_err(|error| Why::unless_in_doubt(in_doubt, error))?;
-            let attempt = self.attempt();
-            let one = [(attempt, &end)];
-            let ended = end_all(&mut conn, attempt.session, &one);
-            match retry.patience().answer(ended).await {
-                Ok(verdicts) => {
-                    conn.give_back();
-                    let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
-                    if let Ended::Done(_) = verdict {
-                        self.count_end(end.outcome());
+            match self.end_once(end, &mut retry).await {
+                Ok(outcome) if in_doubt => {
+                    return self.conclude_in_doubt(end, outcome, &mut retry).await;
+                }
+                Ok(outcome) => return self.conclude(end, outcome),
+                Err(TxError::Database(error)) if error.failure() == Failure::ConnectionLost => {
+                    lost = Some(error);
+                }
+                Err(error) => match retry.after(error).await {
+                    Ok(()) => {}
+                    // Nothing was committed by this statement; by the one before, that is not known.
+                    Err(error) if in_doubt => {
+                        let error = bmdb_model::Error::connection_lost(error.to_string());
+                        return Err(self.not_ended(TxError::CommitUnknown(error)));
                     }
-                    return self.judge(verdict, &end, in_doubt, &mut retry).await;
-                }
-                Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),
-                Err(error) => {
-                    let error = error.into();
-                    conn.give_back_after(&error);
-                    let again = retry.after(error).await;
-                    again.map_err(|error| Why::unless_in_doubt(in_doubt, error))?;
-                }
+                    Err(error) => return Err(self.not_ended(error)),
+                },
             }
         }
     }
 
-    async fn judge(
-        &self,
-        verdict: Verdict,
-        end: &End,
-        in_doubt: bool,
-        retry: &mut Retry,
-    ) -> Result<Option<DateTime<Utc>>, Why> {
-        let gone = match verdict {
-            Ended::Done(until) => return Ok(until),
-            Ended::SessionExpired => self.session().expired(),
-            Ended::Lost => TxError::WorkLost,
-        };
-        if !in_doubt {
-            return Err(Why::Gone(gone));
+    async fn end_once(&self, end: &AttemptEnd, retry: &mut Retry) -> Result<EndOutcome, TxError> {
+        let component = &self.session.component;
+        let mut conn = retry.checkout(&component.pool).await?;
+        let one = [(&self.attempt, end)];
+        let ended = end_all(&mut conn, &component.tally, self.attempt.session, &one);
+        match retry.patience().answer(ended).await {
+            Ok(outcomes) => {
+                conn.give_back();
+                Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))
+            }
+            Err(error) => {
+                let error = error.into();
+                conn.give_back_after(&error);
+                Err(error)
+            }
         }
-        // The statement that was in doubt took effect after all?
-        match self.settle(end.outcome(), retry).await {
-            Some(Settled::Ended(until)) => Ok(until),
-            Some(Settled::Gone(_) | Settled::Held) => Err(Why::Gone(gone)),
-            None => {
+    }
+
+    /// Concludes after more than one statement: if the last one did not end the attempt, an earlier one,
+    /// whose answer was lost, may have.
+    async fn conclude_in_doubt(
+        self,
+        end: &AttemptEnd,
+        outcome: EndOutcome,
+        retry: &mut Retry,
+    ) -> Result<Option<DateTime<Utc>>, EndError> {
+        if let EndOutcome::Ended(_) = outcome {
+            return self.conclude(end, outcome);
+        }
+        match self.look_up(retry).await {
+            AttemptState::Ended(found, until) if found == end.outcome() => {
+                let found = self.found(end, found, until);
+                self.conclude(end, found)
+            }
+            AttemptState::Ended(..) | AttemptState::Held => self.conclude(end, outcome),
+            AttemptState::Unknown => {
                 let unknown = "it ended, and by which statement could not be found out";
                 let error = bmdb_model::Error::connection_lost(unknown.to_owned());
-                Err(Why::Gone(TxError::CommitUnknown(error)))
+                Err(self.lost(TxError::CommitUnknown(error)))
             }
         }
     }
 
-    /// Finds out, through the fence, what became of an end whose answer was lost; `None` when that
-    /// cannot be found out in time.
-    async fn settle(&self, outcome: Outcome, retry: &mut Retry) -> Option<Settled> {
-        loop {
-            match self.fate(retry).await {
-                Ok(AttemptState::Held) => return Some(Settled::Held),
-                Ok(AttemptState::Ended(ended, until)) if ended == outcome => {
-                    self.count_end(outcome);
-                    return Some(Settled::Ended(until));
-                }
-                Ok(AttemptState::Ended(other, _)) => {
-                    return Some(Settled::Gone(self.gone_by(other)));
-                }
-                Err(error) if error.is_transient() && retry.pause().await => {}
-                Ok(AttemptState::Unknown) | Err(_) => return None,
-            }
-        }
-    }
-
-    /// Why the work is not held any more, when it came to an end that nobody here has asked for: of a
-    /// session that has expired or was closed, or by the hand of an operator.
-    fn gone_by(&self, other: Outcome) -> TxError {
-        let session = self.session();
-        if other == Outcome::Expired {
-            return session.expired();
-        }
-        session.refuse_if_lost().err().unwrap_or(TxError::WorkLost)
-    }
-
-    fn count_end(&self, outcome: Outcome) {
-        self.session()
-            .component
-            .tally
-            .ended(self.process(), outcome);
-    }
-
-    async fn fate(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
-        let mut conn = retry.checkout(&self.session().component.pool).await?;
-        let fate = work::fate(&mut conn, self.attempt());
-        let fate = retry.patience().answer(fate).await?;
-        conn.give_back();
-        Ok(fate)
-    }
-
-    pub(crate) fn conclude_failed(
+    /// Ends the attempt in a transaction that touches the machine first and runs `body` last. Returns
+    /// the end of the backoff too, if the end makes one.
+    pub(super) async fn end_with<T, F>(
         self,
-        interval: Seconds,
-        ended: Result<Option<DateTime<Utc>>, Why>,
-    ) -> Result<FailureRecorded, EndError> {
-        let failed = ended.and_then(|until| {
-            let until = until.ok_or(Why::Gone(TxError::WorkLost))?;
-            Ok(FailureRecorded { interval, until })
-        });
-        self.conclude_by(Outcome::Failed, failed)
+        options: TxOptions,
+        end: AttemptEnd,
+        body: &F,
+    ) -> Result<(T, Option<DateTime<Utc>>), EndError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        let mut retry = self.session.retry(options.retry_for);
+        let (attempt, end) = (&self.attempt, &end);
+        let opening = Opening {
+            options,
+            touch: Some(attempt.machine),
+        };
+        // What the end's own statement said: an error of the closure may be about another work.
+        let ended = &Mutex::new(Ended::Done(None));
+        let body = &async |tx: &mut Tx<'_>| {
+            let done = end_in_transaction(tx, attempt, end).await?;
+            *ended.lock().unwrap_or_else(PoisonError::into_inner) = done;
+            let until = match done {
+                Ended::Done(until) => until,
+                Ended::SessionExpired => return Err(TxError::SessionExpired),
+                Ended::Lost => return Err(TxError::WorkLost),
+            };
+            Ok((body(tx).await?, until))
+        };
+        loop {
+            let run = self.session.run(opening, &mut retry, body);
+            let span = telemetry::end(&self.span, end.outcome());
+            match run.instrument(span).await {
+                Ok(Ran::Committed((value, until))) => {
+                    let committed = self.found(end, end.outcome(), until);
+                    return self.conclude(end, committed).map(|until| (value, until));
+                }
+                Ok(Ran::Expired) => return Err(self.lost(TxError::SessionExpired)),
+                Ok(Ran::CommitUnknown((value, _), error)) => {
+                    match self.look_up(&mut retry).await {
+                        AttemptState::Ended(outcome, until) => {
+                            let found = self.found(end, outcome, until);
+                            return self.conclude(end, found).map(|until| (value, until));
+                        }
+                        // The look-up has waited for the machine's lock: nothing was committed.
+                        AttemptState::Held if retry.pause().await => {}
+                        AttemptState::Held => {
+                            let error = retry.patience().explain(error.into());
+                            return Err(self.not_ended(error));
+                        }
+                        AttemptState::Unknown => {
+                            return Err(self.not_ended(TxError::CommitUnknown(error)));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let ended = *ended.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Err(match ended {
+                        Ended::Done(_) => self.not_ended(error),
+                        Ended::SessionExpired | Ended::Lost => self.lost(error),
+                    });
+                }
+            }
+        }
     }
 
-    /// Work that is gone needs no end, and is canceled all the same when it is dropped: that costs a
-    /// statement in the background, and errs on the side of a free machine.
-    pub(crate) fn conclude_by<T>(
-        mut self,
+    /// Looks up, by the fence, what became of an end whose answer was lost. [`AttemptState::Unknown`]
+    /// also if the database does not say so in time.
+    async fn look_up(&self, retry: &mut Retry) -> AttemptState {
+        loop {
+            match self.look_up_once(retry).await {
+                Ok(state) => return state,
+                Err(error) if error.is_transient() && retry.pause().await => {}
+                Err(_) => return AttemptState::Unknown,
+            }
+        }
+    }
+
+    async fn look_up_once(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
+        let mut conn = retry.checkout(&self.session.component.pool).await?;
+        let state = work::fate(&mut conn, &self.attempt);
+        let state = retry.patience().answer(state).await?;
+        conn.give_back();
+        Ok(state)
+    }
+
+    /// What it means for this end that the attempt was found to have ended. Another end than this one was
+    /// made by a janitor, because the session has expired, by closing the session, or by an operator.
+    fn found(
+        &self,
+        end: &AttemptEnd,
         outcome: Outcome,
-        ended: Result<T, Why>,
-    ) -> Result<T, EndError> {
-        match ended {
-            Ok(value) => {
-                self.count(outcome.into());
-                self.conclude();
-                Ok(value)
+        until: Option<DateTime<Utc>>,
+    ) -> EndOutcome {
+        if outcome == end.outcome() {
+            let counts = &self.session.component.tally;
+            EndOutcome::ended(counts, &self.attempt.process, outcome, until)
+        } else if outcome == Outcome::Expired || self.session.refuse_if_lost().is_err() {
+            EndOutcome::SessionExpired
+        } else {
+            EndOutcome::Lost
+        }
+    }
+
+    fn conclude(
+        self,
+        end: &AttemptEnd,
+        outcome: EndOutcome,
+    ) -> Result<Option<DateTime<Utc>>, EndError> {
+        match outcome {
+            EndOutcome::Ended(until) => {
+                self.close(end.outcome());
+                Ok(until)
             }
-            Err(Why::Gone(reason)) => {
-                self.count(WorkResult::Lost);
-                Err(EndError { reason, work: None })
+            EndOutcome::SessionExpired => {
+                let reason = self.session.expired();
+                Err(self.lost(reason))
             }
-            // No later end could change anything: the machine is freed by others, or has been.
-            Err(Why::Failed(reason)) if self.session().refuse_if_lost().is_err() => {
-                Err(EndError { reason, work: None })
-            }
-            Err(Why::Failed(reason)) => Err(EndError {
-                reason,
-                work: Some(Box::new(self)),
-            }),
+            EndOutcome::Lost => Err(self.lost(TxError::WorkLost)),
+        }
+    }
+
+    /// The attempt is not this session's any more.
+    fn lost(self, reason: TxError) -> EndError {
+        self.lose();
+        EndError {
+            reason,
+            attempt: None,
+        }
+    }
+
+    /// The attempt has not ended, or that is not known. It is not returned after the lease is lost: no
+    /// later end could change anything, because a janitor frees the machine, or has.
+    fn not_ended(self, reason: TxError) -> EndError {
+        let is_lost = self.session.refuse_if_lost().is_err();
+        EndError {
+            reason,
+            attempt: (!is_lost).then(|| Box::new(self)),
         }
     }
 }
 
-/// Why an end failed.
-pub(crate) enum Why {
-    /// The work is not held any more.
-    Gone(TxError),
-    /// It still is, or that is not known.
-    Failed(TxError),
-}
-
-impl Why {
-    /// An error says that nothing was committed; after a statement whose answer was lost that is not
-    /// known.
-    fn unless_in_doubt(in_doubt: bool, error: TxError) -> Self {
-        if in_doubt {
-            let lost = bmdb_model::Error::connection_lost(error.to_string());
-            return Self::Failed(TxError::CommitUnknown(lost));
-        }
-        Self::Failed(error)
-    }
-}
-
-/// What became of an end whose answer was lost.
-enum Settled {
-    /// It took effect; with the end of the backoff it made.
-    Ended(Option<DateTime<Utc>>),
-    /// It did not: the work is still held.
-    Held,
-    /// The work came to another end; what that means for its holder.
-    Gone(TxError),
+fn recorded(
+    interval: Seconds,
+    ended: Result<Option<DateTime<Utc>>, EndError>,
+) -> Result<FailureRecorded, EndError> {
+    // A failure that was looked up has no backoff if an operator has cleared it since.
+    let until = ended?.ok_or(EndError {
+        reason: TxError::WorkLost,
+        attempt: None,
+    })?;
+    Ok(FailureRecorded { interval, until })
 }

@@ -1,248 +1,181 @@
-//! Grouped ends: works of a session that end while another end is on its way to the database end
-//! together in the next statement, as a database does with commits. Nobody waits for company: an end
-//! that is alone goes at once.
+//! End batcher: attempts of a session that end while another end is on its way to the database end in
+//! the next statement, all at once, as a database groups commits. A lone end is sent immediately;
+//! nothing waits to fill a batch.
 //!
-//! What fails, fails for all of a statement's works, and none of them may pay for another's bad
-//! cause. So after a failure each is told to end alone.
+//! A statement that fails, fails for all of its attempts, perhaps because of one bad cause. After that
+//! each attempt has to end alone.
 
 use crate::db::deadline::Patience;
 use crate::db::pool::Pool;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
-use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use crate::work::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
+use bmdb_model::work::Attempt;
 use bmdb_model::{Failure, SessionId};
-use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// More works do not get cheaper by being in one statement.
-pub(crate) const MOST: usize = 500;
-
-/// How an attempt ends.
-#[derive(Debug, Clone)]
-pub(crate) enum End {
-    Failed {
-        delay_seconds: u32,
-        interval_seconds: u32,
-        cause: String,
-        fold: bool,
-    },
-    Released(Release),
-}
-
-/// What came of an end within a group; of a failure also when its backoff ends.
-pub(crate) type Verdict = Ended<Option<DateTime<Utc>>>;
-
-/// There was no verdict: the work has to end alone.
+/// A batch that failed: its ends have to be sent alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Alone {
-    /// How the connection was lost, where the statement may have taken effect all the same.
+pub(crate) struct BatchError {
+    /// How the connection was lost, if the statement may have taken effect.
     pub(crate) in_doubt: Option<String>,
 }
 
-/// Where the verdict arrives; closed without one where the runtime shuts down.
-pub(crate) type Awaited = oneshot::Receiver<Result<Verdict, Alone>>;
+/// Receives the outcome of an end; closed without one when the runtime shuts down.
+pub(crate) type PendingEnd = oneshot::Receiver<Result<EndOutcome, BatchError>>;
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedEnd {
     attempt: Attempt,
-    end: End,
-    answer: oneshot::Sender<Result<Verdict, Alone>>,
+    end: AttemptEnd,
+    answer: oneshot::Sender<Result<EndOutcome, BatchError>>,
 }
 
-/// The ends of a session's works.
+/// Batches the ends of one session's attempts.
 #[derive(Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct EndBatcher {
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// At most one for each work that the session has claimed and not ended: an end takes its work
-    /// along. They leave with their statement, which is given up when the lease is lost.
-    waiting: Vec<Waiting>,
+    /// At most one for each attempt of the session that has not ended, because an end consumes its
+    /// `Work`. They leave with their statement, which is given up when the lease is lost.
+    ends: Vec<QueuedEnd>,
     /// Whether a task takes from it.
     is_served: bool,
 }
 
-impl End {
-    pub(crate) fn outcome(&self) -> Outcome {
-        match self {
-            Self::Failed { .. } => Outcome::Failed,
-            Self::Released(Release::Finished) => Outcome::Finished,
-            Self::Released(Release::Canceled) => Outcome::Canceled,
-        }
-    }
-}
-
-/// Ends attempts of one session in one statement; their verdicts come in the order given. All of them
-/// have failed, or none.
-pub(crate) async fn end_all(
-    conn: &mut AsyncPgConnection,
-    session: SessionId,
-    ends: &[(&Attempt, &End)],
-) -> Result<Vec<Verdict>, bmdb_model::Error> {
-    let mut failures: Vec<(&Attempt, FailedAttempt<'_>)> = Vec::new();
-    let mut releases: Vec<(&Attempt, Release)> = Vec::new();
-    for (attempt, end) in ends {
-        match end {
-            End::Released(release) => releases.push((attempt, *release)),
-            End::Failed {
-                delay_seconds,
-                interval_seconds,
-                cause,
-                fold,
-            } => failures.push((
-                attempt,
-                FailedAttempt {
-                    delay_seconds: *delay_seconds,
-                    interval_seconds: *interval_seconds,
-                    cause,
-                    fold: *fold,
-                },
-            )),
-        }
-    }
-    if failures.is_empty() {
-        let ended = work::release_all(conn, session, &releases).await?;
-        Ok(ended.into_iter().map(|e| e.map(|()| None)).collect())
-    } else {
-        let ended = work::fail_all(conn, session, &failures).await?;
-        Ok(ended.into_iter().map(|e| e.map(Some)).collect())
-    }
-}
-
-impl Ends {
-    /// Sends these ends on their way, in one statement of each kind as far as it has room; their
-    /// verdicts come in the order given. It makes no difference to them whether anybody waits.
-    pub(crate) fn begin(
+impl EndBatcher {
+    /// Sends these ends, in as few statements as possible. The results have the order of the ends. They
+    /// are sent whether anybody waits for the outcomes or not.
+    pub(crate) fn submit(
         self: &Arc<Self>,
         pool: &Pool,
         lease: &Arc<Lease>,
-        tally: &Arc<Tally>,
-        ends: impl IntoIterator<Item = (Attempt, End)>,
-    ) -> Vec<Awaited> {
+        counts: &Arc<Tally>,
+        ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
+    ) -> Vec<PendingEnd> {
         let mut queue = self.lock();
-        let mut awaited = Vec::new();
+        let mut pending = Vec::new();
         for (attempt, end) in ends {
             let (answer, receiver) = oneshot::channel();
-            awaited.push(receiver);
-            queue.waiting.push(Waiting {
+            pending.push(receiver);
+            queue.ends.push(QueuedEnd {
                 attempt,
                 end,
                 answer,
             });
         }
-        let is_neglected = !queue.is_served && !queue.waiting.is_empty();
-        queue.is_served |= is_neglected;
-        // A runtime that is shutting down drops the task here and now, and its drop takes the lock.
+        let needs_task = !queue.is_served && !queue.ends.is_empty();
+        queue.is_served |= needs_task;
+        // A runtime that is shutting down drops the task right here, and its drop takes the lock.
         drop(queue);
-        if is_neglected {
-            let served = Served {
-                ends: self.clone(),
-                tally: tally.clone(),
+        if needs_task {
+            let sender = BatchSender {
+                batcher: self.clone(),
+                counts: counts.clone(),
                 is_done: false,
             };
-            let patience = Patience::of_session(pool, lease.clone());
-            tokio::spawn(served.serve(pool.clone(), lease.session, patience));
+            let deadline = Patience::of_session(pool, lease.clone());
+            tokio::spawn(sender.run(pool.clone(), lease.session, deadline));
         }
-        awaited
+        pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it is held.
+        // No code that holds the lock can panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task that takes from a queue. When it ends before its time, as when the runtime shuts down,
-/// whoever waits is told so by the drop of the answer's sender.
-struct Served {
-    ends: Arc<Ends>,
-    tally: Arc<Tally>,
+/// The task that takes from a queue. When it is dropped early, as when the runtime shuts down, the
+/// senders are dropped too, which closes the channels of those who wait.
+struct BatchSender {
+    batcher: Arc<EndBatcher>,
+    counts: Arc<Tally>,
     is_done: bool,
 }
 
-impl Drop for Served {
+impl Drop for BatchSender {
     fn drop(&mut self) {
         if !self.is_done {
-            let mut queue = self.ends.lock();
+            let mut queue = self.batcher.lock();
             queue.is_served = false;
-            queue.waiting.clear();
+            queue.ends.clear();
         }
     }
 }
 
-impl Served {
-    /// Whoever waits is told something a moment after the lease is lost: all groups share a patience.
-    async fn serve(mut self, pool: Pool, session: SessionId, patience: Patience) {
-        // Works that were claimed together tend to end together: whoever is ready to run may add its
-        // own before the first statement is made. Nobody is waited for.
+impl BatchSender {
+    /// All batches share a deadline, so each end is answered a moment after the lease is lost at the
+    /// latest.
+    async fn run(mut self, pool: Pool, session: SessionId, deadline: Patience) {
+        // Attempts that were claimed in one batch tend to end at the same time: tasks that are ready to
+        // run may add theirs before the first statement is made.
         tokio::task::yield_now().await;
         loop {
-            let group: Vec<Waiting> = {
-                let mut queue = self.ends.lock();
-                let length = queue.waiting.len().min(MOST);
+            let batch: Vec<QueuedEnd> = {
+                let mut queue = self.batcher.lock();
+                let length = queue.ends.len().min(MOST);
                 if length == 0 {
-                    // Under the lock, or an end that comes now would wait for ever. Another task may
-                    // serve the queue from here on.
+                    // Under the lock, or an end that is submitted now would wait for ever. Another task
+                    // may serve the queue from here on.
                     queue.is_served = false;
                     self.is_done = true;
                     return;
                 }
-                queue.waiting.drain(..length).collect()
+                queue.ends.drain(..length).collect()
             };
-            let (failed, released): (Vec<Waiting>, Vec<Waiting>) = group
+            let (failures, others): (Vec<_>, Vec<_>) = batch
                 .into_iter()
-                .partition(|waiting| matches!(waiting.end, End::Failed { .. }));
-            for group in [failed, released] {
-                if !group.is_empty() {
-                    let verdicts = end(&pool, &patience, session, &group).await;
-                    tell(group, verdicts, &self.tally);
+                .partition(|queued| queued.end.is_failure());
+            for batch in [failures, others] {
+                if !batch.is_empty() {
+                    let outcomes = self.send(&pool, &deadline, session, &batch).await;
+                    answer(batch, outcomes);
                 }
+            }
+        }
+    }
+
+    /// Sends ends of one kind in one statement, over a connection of the pool.
+    async fn send(
+        &self,
+        pool: &Pool,
+        deadline: &Patience,
+        session: SessionId,
+        batch: &[QueuedEnd],
+    ) -> Result<Vec<EndOutcome>, BatchError> {
+        let Ok(mut conn) = deadline.checkout(pool).await else {
+            return Err(BatchError { in_doubt: None });
+        };
+        let ends: Vec<(&Attempt, &AttemptEnd)> =
+            batch.iter().map(|q| (&q.attempt, &q.end)).collect();
+        let ended = end_all(&mut conn, &self.counts, session, &ends);
+        match deadline.answer(ended).await {
+            Ok(outcomes) => {
+                conn.give_back();
+                Ok(outcomes)
+            }
+            Err(error) => {
+                let is_lost = error.failure() == Failure::ConnectionLost;
+                let in_doubt = is_lost.then(|| error.to_string());
+                conn.give_back_after(&error.into());
+                Err(BatchError { in_doubt })
             }
         }
     }
 }
 
-/// Ends works of one kind in one statement, over a connection of the pool.
-async fn end(
-    pool: &Pool,
-    patience: &Patience,
-    session: SessionId,
-    group: &[Waiting],
-) -> Result<Vec<Verdict>, Alone> {
-    let Ok(mut conn) = patience.checkout(pool).await else {
-        return Err(Alone { in_doubt: None });
+fn answer(batch: Vec<QueuedEnd>, outcomes: Result<Vec<EndOutcome>, BatchError>) {
+    let outcomes: Vec<Result<EndOutcome, BatchError>> = match outcomes {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error); batch.len()],
     };
-    let ends: Vec<(&Attempt, &End)> = group.iter().map(|w| (&w.attempt, &w.end)).collect();
-    let ended = patience.answer(end_all(&mut conn, session, &ends));
-    match ended.await {
-        Ok(verdicts) => {
-            conn.give_back();
-            Ok(verdicts)
-        }
-        Err(error) => {
-            let is_lost = error.failure() == Failure::ConnectionLost;
-            let in_doubt = is_lost.then(|| error.to_string());
-            conn.give_back_after(&error.into());
-            Err(Alone { in_doubt })
-        }
-    }
-}
-
-fn tell(group: Vec<Waiting>, verdicts: Result<Vec<Verdict>, Alone>, tally: &Tally) {
-    let verdicts: Vec<Result<Verdict, Alone>> = match verdicts {
-        Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
-        Err(alone) => vec![Err(alone); group.len()],
-    };
-    for (waiting, verdict) in group.into_iter().zip(verdicts) {
-        if let Ok(Ended::Done(_)) = verdict {
-            tally.ended(&waiting.attempt.process, waiting.end.outcome());
-        }
-        // Whoever has dropped its work is not waiting any more.
-        let _ = waiting.answer.send(verdict);
+    for (queued, outcome) in batch.into_iter().zip(outcomes) {
+        // Fails where the caller has dropped its future, and nobody waits any more.
+        let _ = queued.answer.send(outcome);
     }
 }

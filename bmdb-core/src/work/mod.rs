@@ -1,12 +1,14 @@
-//! Work: how it is claimed, waited for and ended.
+//! Work: claiming machines, waiting for them, and ending attempts.
 
-mod batch;
+pub(crate) mod attempt_end;
 pub(crate) mod claim;
 mod claim_one;
 pub(crate) mod end;
 pub(crate) mod end_batcher;
 pub(crate) mod in_flight;
 pub(crate) mod listener;
+mod open_attempt;
+pub(crate) mod poll_options;
 pub(crate) mod poller;
 pub(crate) mod queue_cursor;
 pub(crate) mod rate_limiter;

@@ -1,6 +1,5 @@
-//! Waiting for work: polls that become rarer while there is none, and wake-ups that come before them.
+//! Poller: waits for due machines with polls, less and less often, and with wake-ups that come earlier.
 
-mod due;
 mod poll;
 
 use self::poll::Poll;
@@ -10,8 +9,9 @@ use crate::session::{Session, SessionInner};
 use crate::work::Work;
 use crate::work::claim::{Answer, Claim, Reach};
 use crate::work::listener::Ear;
+use crate::work::poll_options::PollOptions;
 use crate::work::queue_cursor::RESET;
-use crate::work::rate_limiter::Pace;
+use crate::work::rate_limiter::RateLimiter;
 use bmdb_model::Provider;
 use bmdb_model::work::QueueHead;
 use std::collections::VecDeque;
@@ -20,69 +20,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The longest delay that can be asked for.
-const LONGEST: Duration = Duration::from_secs(86_400);
-
-/// The pollers that one event wakes, here and elsewhere, poll within this time, one after the other.
+/// The pollers that one event wakes, here and elsewhere, spread their polls over this time.
 const SPREAD: Duration = Duration::from_millis(20);
 
-/// After a wake-up that found nothing above the session's floor, all of the queue is looked at: a
-/// transaction that takes long puts its machines below. Not at once, for a burst of wake-ups under a
-/// long-running reader is just what the floor is for.
-const SETTLE: Duration = Duration::from_millis(20);
+/// When a wake-up found nothing above the session's queue cursor, the next poll searches the whole
+/// queue, because a long transaction puts its machines below the cursor. It waits this long: a burst of
+/// wake-ups must not become a burst of such searches, which are expensive under a long-running reader.
+const FULL_SEARCH_DELAY: Duration = Duration::from_millis(20);
 
-/// How a poller waits while there is nothing to claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PollOptions {
-    /// The longest wait after the first poll in vain; each further one doubles it. At least 1 ms.
-    /// Default: 100 ms.
-    pub shortest_delay: Duration,
-    /// What the waits grow to; at least the shortest, at most a day. Nobody is woken for machines that
-    /// were given back by others or lost, so this is how late they may be noticed. Default: 5 s, as
-    /// long as a dead worker's lease; a hundred idle pollers then cost the server some forty polls a
-    /// second, of five pages each.
-    pub longest_delay: Duration,
-    /// Whether to be woken by the database as well, for which the component keeps one more
-    /// connection. Default: yes; on engines without `LISTEN` and `NOTIFY` it makes no difference.
-    pub listen: bool,
-}
+/// How many polls [`Poller::next_due`] makes while something seems due that it cannot claim: another
+/// session is just claiming it, or a heartbeat has moved it since it was planned.
+const MOST_EMPTY_POLLS: u32 = 5;
 
-impl Default for PollOptions {
-    fn default() -> Self {
-        Self {
-            shortest_delay: Duration::from_millis(100),
-            longest_delay: Duration::from_secs(5),
-            listen: true,
-        }
-    }
-}
-
-impl PollOptions {
-    /// The same with other delays.
-    #[must_use]
-    pub const fn poll_interval(self, min: Duration, max: Duration) -> Self {
-        Self {
-            shortest_delay: min,
-            longest_delay: max,
-            ..self
-        }
-    }
-
-    /// The same, woken by the database or not.
-    #[must_use]
-    pub const fn listen(self, listen: bool) -> Self {
-        Self { listen, ..self }
-    }
-
-    fn idle(&self) -> Delays {
-        let shortest = self.shortest_delay.clamp(Duration::from_millis(1), LONGEST);
-        Delays::new(shortest, self.longest_delay.clamp(shortest, LONGEST))
-    }
-}
-
-/// Claims machines as they become due. It keeps its session as a work does; keep it for as long as its
-/// process is worked on, for it remembers how idle the queue was.
+/// Claims machines as they become due. Like a [`Work`], it keeps its session from being closed. Reuse one
+/// poller for a process, because it remembers how long the queue has been empty.
 ///
 /// ```
 /// # use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
@@ -104,7 +55,7 @@ impl PollOptions {
 /// loop {
 ///     let free = 8_u32.saturating_sub(u32::try_from(running.len())?);
 ///     tokio::select! {
-///         works = poller.next(free) => for work in works? {
+///         claimed = poller.next(free) => for work in claimed? {
 ///             // … act on the machine …
 ///             running.spawn(work.complete());
 ///         },
@@ -119,22 +70,28 @@ impl PollOptions {
 /// ```
 pub struct Poller {
     session: Arc<SessionInner>,
-    /// One for each provider; the first in the next poll is the first here.
+    /// One for each provider. The next poll begins with the first.
     queues: VecDeque<Claim>,
-    idle: Delays,
+    delays: Delays,
     wakeups: watch::Receiver<()>,
-    /// Listens with the first wait.
+    /// Whether the first wait subscribes to notifications.
     listen: bool,
-    ear: Option<Arc<Ear>>,
-    /// When to poll, and how.
-    at: Instant,
-    woken: bool,
+    listener: Option<Arc<Ear>>,
+    next_poll: Instant,
+    is_woken: bool,
     reach: Reach,
-    /// The poll that is on its way.
-    poll: Option<Poll>,
-    /// How often it may poll, and how many of the turns for its next poll it has got already.
-    pace: Option<Arc<Pace>>,
-    turns: usize,
+    running: Option<Poll>,
+    rate_limiter: Option<Arc<RateLimiter>>,
+    /// How many of the rate limiter's permits for the next poll are acquired already.
+    permits: usize,
+}
+
+/// What a poller does when a poll finds nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenEmpty {
+    Wait,
+    /// Returns, after a few more polls while something seems due.
+    Return,
 }
 
 impl std::fmt::Debug for Poller {
@@ -152,189 +109,210 @@ impl Session {
         self.poller_with(claim, PollOptions::default())
     }
 
-    /// A poller for what `claim` would claim, but for its limit.
+    /// A poller for the machines that `claim` selects. The limit of `claim` has no effect.
     #[must_use]
     pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
-        Poller {
-            session: self.inner.clone(),
-            queues: VecDeque::from([claim.clone()]),
-            idle: options.idle(),
-            wakeups: self.inner.component.wakeups.subscribe(&claim.process),
-            listen: options.listen,
-            ear: None,
-            at: Instant::now(),
-            woken: false,
-            reach: Reach::AboveFloor,
-            poll: None,
-            pace: None,
-            turns: 0,
-        }
+        Poller::new(self.inner.clone(), claim, options)
     }
 }
 
 impl Poller {
-    /// The same, which claims machines of this provider too, up to the same limit: each poll asks for one
-    /// provider after the other until it has enough, another one first each time.
+    pub(crate) fn new(session: Arc<SessionInner>, claim: &Claim, options: PollOptions) -> Self {
+        Self {
+            queues: VecDeque::from([claim.clone()]),
+            delays: options.delays(),
+            wakeups: session.component.wakeups.subscribe(&claim.process),
+            session,
+            listen: options.listen,
+            listener: None,
+            next_poll: Instant::now(),
+            is_woken: false,
+            reach: Reach::AboveFloor,
+            running: None,
+            rate_limiter: None,
+            permits: 0,
+        }
+    }
+
+    /// The same poller, which claims machines of this provider too, up to the same limit. Each poll asks
+    /// for one provider after the other until it has enough, and each begins with another provider.
     #[must_use]
     pub fn and_provider(mut self, provider: &Provider) -> Self {
-        let further = self.queues[0].clone().provider(provider);
-        self.queues.push_back(further);
+        let queue = self.queues[0].clone().provider(provider);
+        self.queues.push_back(queue);
         self
     }
 
+    /// The same poller with a limit on its claims, which other pollers may share.
+    pub(crate) fn rate_limited(self, rate_limiter: Option<Arc<RateLimiter>>) -> Self {
+        Self {
+            rate_limiter,
+            ..self
+        }
+    }
+
     /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`] does. The
-    /// answer is never empty; with a limit of 0 there is none but an error.
+    /// answer is never empty. With a limit of 0, the method returns only errors.
     ///
-    /// The first poll is made at once. While there is nothing to claim, further ones come after delays
-    /// that double from [`PollOptions::shortest_delay`] to [`PollOptions::longest_delay`], each
-    /// jittered to between a tenth and the whole of it; earlier when the next machine of the queue is
-    /// due earlier, when a work of the same process has ended in this component, and when the database
-    /// notifies of a machine that has become due by a change of its tags, which takes some
+    /// The first poll is made at once. While there is nothing to claim, the interval between polls
+    /// doubles from [`PollOptions::min_interval`] to [`PollOptions::max_interval`], each jittered to
+    /// between a tenth and the whole of it. The next poll comes earlier when the next machine of the
+    /// queue is due earlier, when a work of the same process has ended in this component, and when the
+    /// database notifies of a machine that a change of its tags has made due, which takes some
     /// milliseconds. While the database cannot be reached, polling goes on; while the session is
-    /// [`Suspect`](crate::SessionState::Suspect), it rests.
+    /// [`Suspect`](crate::SessionState::Suspect), it pauses.
     ///
-    /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. A wait or a poll on its
-    /// way goes on with the next call, which gets what was claimed, or as much of it as its limit allows.
-    /// The rest is given back in the background; so is all of it if no call comes within a tenth of a
-    /// second, or the poller is dropped.
+    /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. The next call continues
+    /// the wait or the poll, and gets what that has claimed, or as much of it as its limit allows. The
+    /// rest is given back in the background. If no call comes within a tenth of a second, or the poller
+    /// is dropped, all of it is given back.
     ///
     /// # Errors
     /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
-    /// component drains, and what else [`Session::claim`] can fail with and would again.
+    /// component drains, and other errors of [`Session::claim`] that a retry would not help.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
+        self.claim(limit, WhenEmpty::Wait).await
+    }
+
+    /// As [`Poller::next`], with an empty answer when nothing is due.
+    pub(crate) async fn next_due(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
+        self.claim(limit, WhenEmpty::Return).await
+    }
+
+    async fn claim(&mut self, limit: u32, when_empty: WhenEmpty) -> Result<Vec<Work>, TxError> {
         let session = self.session.clone();
-        let polled = tokio::select! {
-            // What has ended claims nothing more. Draining ends the session too.
+        let claimed = tokio::select! {
+            // After either of the two, nothing may be claimed. Draining ends the session too.
             biased;
             () = session.component.draining() => Err(TxError::Draining),
             _ = session.lease().lost() => Err(TxError::SessionExpired),
-            polled = self.poll_until_claimed(limit), if limit > 0 => polled,
+            claimed = self.poll(limit, when_empty), if limit > 0 => claimed,
         };
-        if polled.is_err() {
-            self.poll = None;
+        if claimed.is_err() {
+            self.running = None;
         }
-        polled
+        claimed
     }
 
-    async fn poll_until_claimed(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
+    async fn poll(&mut self, limit: u32, when_empty: WhenEmpty) -> Result<Vec<Work>, TxError> {
+        let returns = when_empty == WhenEmpty::Return;
+        let mut empty_polls = 0;
         loop {
+            if returns {
+                self.reach = Reach::Whole;
+            }
             match self.poll_once(limit).await {
                 None => {}
-                Some(Ok(answer)) if answer.works.is_empty() => self.rest_after(&answer),
-                Some(polled) => {
-                    if let Some(works) = self.settled(polled, limit)? {
-                        return Ok(works);
+                Some(Ok(answer)) if answer.works.is_empty() => {
+                    // A poll that has replanned what only seemed due makes progress, so it may be
+                    // followed by any number of others.
+                    if returns && answer.has_rearmed {
+                        self.poll_in(Duration::ZERO);
+                    } else {
+                        empty_polls += 1;
+                        self.poll_after(&answer);
+                    }
+                    if returns && (!answer.is_due_left || empty_polls == MOST_EMPTY_POLLS) {
+                        return Ok(Vec::new());
                     }
                 }
-            }
-        }
-    }
-
-    /// What a poll has claimed; `None` when it failed and another one may not.
-    fn settled(
-        &mut self,
-        polled: Result<Answer, TxError>,
-        limit: u32,
-    ) -> Result<Option<Vec<Work>>, TxError> {
-        match polled {
-            Ok(Answer { mut works, .. }) => {
-                self.idle.restart();
-                self.rest_for(Duration::ZERO);
-                works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-                return Ok(Some(works));
-            }
-            // Until the session is live again: the next poll waits for that.
-            Err(TxError::Suspect) => self.rest_for(Duration::ZERO),
-            Err(error) => {
-                let delay = self.idle.next();
-                self.rest_for(delay);
-                if !error.may_pass() {
-                    return Err(error);
+                Some(Ok(Answer { mut works, .. })) => {
+                    self.delays.restart();
+                    self.poll_in(Duration::ZERO);
+                    works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                    return Ok(works);
                 }
-                tracing::debug!(%error, "a poll failed");
+                // The next poll waits until the session is live again.
+                Some(Err(TxError::Suspect)) => self.poll_in(Duration::ZERO),
+                Some(Err(error)) => {
+                    let delay = self.delays.next();
+                    self.poll_in(delay);
+                    if !error.may_pass() {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, "a poll failed");
+                }
             }
         }
-        Ok(None)
     }
 
-    /// Waits for the poll that is on its way, or until it is time for one; `None` when its answer was
-    /// not waited for.
+    /// Waits for the running poll, or until it is time for one. `None` if the answer was given back,
+    /// because no call has picked it up in time.
     async fn poll_once(&mut self, limit: u32) -> Option<Result<Answer, TxError>> {
-        if self.poll.is_none() {
-            self.rest().await;
-            // One that is lost is told by the caller.
+        if self.running.is_none() {
+            self.wait().await;
+            // The caller reports a lost session.
             self.session.lease().wait_while_suspect().await;
-            self.take_turns().await;
-            // What changes from here on wakes, for the poll may not see it.
+            self.acquire_permits().await;
+            // The poll may not see what changes from here on, so that has to wake the poller.
             self.wakeups.mark_unchanged();
         }
-        let poll = self.poll.get_or_insert_with(|| {
+        let poll = self.running.get_or_insert_with(|| {
             let queues = self.queues.iter().cloned().collect();
             self.queues.rotate_left(1);
-            Poll::begin(self.session.clone(), queues, limit, self.reach)
+            Poll::start(self.session.clone(), queues, limit, self.reach)
         });
         let answer = poll.answer().await;
-        self.poll = None;
+        self.running = None;
         answer
     }
 
-    /// One turn for each queue. Those that were got are kept, should the future be dropped.
-    async fn take_turns(&mut self) {
-        if let Some(pace) = &self.pace {
-            while self.turns < self.queues.len() {
-                pace.ready().await;
-                self.turns += 1;
+    /// Acquires one permit for each queue. If the future is dropped, those that it has got are kept.
+    async fn acquire_permits(&mut self) {
+        if let Some(rate_limiter) = &self.rate_limiter {
+            while self.permits < self.queues.len() {
+                rate_limiter.acquire().await;
+                self.permits += 1;
             }
-            self.turns = 0;
+            self.permits = 0;
         }
     }
 
-    /// Until it is time to poll, or something wakes. What has come of it is kept at each step, should
-    /// the future be dropped.
-    async fn rest(&mut self) {
-        if self.at <= Instant::now() {
+    /// Waits until it is time to poll, or a wake-up comes. If the future is dropped, each step is kept.
+    async fn wait(&mut self) {
+        if self.next_poll <= Instant::now() {
             return;
         }
-        if self.listen && self.ear.is_none() {
-            self.ear = self.session.component.wakeups.listen();
+        if self.listen && self.listener.is_none() {
+            self.listener = self.session.component.wakeups.listen();
         }
-        if !self.woken {
+        if !self.is_woken {
             tokio::select! {
-                () = tokio::time::sleep_until(self.at) => return,
+                () = tokio::time::sleep_until(self.next_poll) => return,
                 // The sender lives as long as its receivers.
                 _ = self.wakeups.changed() => {
-                    let soon = self.idle.jittered(SPREAD / 2);
-                    self.at = self.at.min(Instant::now() + soon);
-                    self.woken = true;
+                    let soon = self.delays.jittered(SPREAD / 2);
+                    self.next_poll = self.next_poll.min(Instant::now() + soon);
+                    self.is_woken = true;
                 }
             }
         }
-        tokio::time::sleep_until(self.at).await;
+        tokio::time::sleep_until(self.next_poll).await;
     }
 
-    fn rest_after(&mut self, answer: &Answer) {
-        let mut delay = self.idle.next();
-        // A head that is due and was not claimed is somebody else's, and no reason to hurry.
-        if let Some(QueueHead::DueIn(time)) = answer.head {
-            delay = delay.min(time + self.idle.jittered(SPREAD));
+    fn poll_after(&mut self, empty: &Answer) {
+        let mut delay = self.delays.next();
+        // A head that is due and was not claimed is being claimed by another session.
+        if let Some(QueueHead::DueIn(time)) = empty.head {
+            delay = delay.min(time + self.delays.jittered(SPREAD));
         }
-        let was_woken = self.woken;
-        self.rest_for(delay);
-        if answer.reach == Reach::AboveFloor {
-            // By then the floor is another one, or none.
+        let was_woken = self.is_woken;
+        self.poll_in(delay);
+        if empty.reach == Reach::AboveFloor {
+            // After RESET, the queue cursor has moved or is gone.
             let (reach, delay) = if was_woken {
-                (Reach::Whole, SETTLE)
+                (Reach::Whole, FULL_SEARCH_DELAY)
             } else {
                 (Reach::AboveFloor, RESET)
             };
             self.reach = reach;
-            self.at = self.at.min(Instant::now() + delay);
+            self.next_poll = self.next_poll.min(Instant::now() + delay);
         }
     }
 
-    fn rest_for(&mut self, delay: Duration) {
-        self.at = Instant::now() + delay;
-        self.woken = false;
+    fn poll_in(&mut self, delay: Duration) {
+        self.next_poll = Instant::now() + delay;
+        self.is_woken = false;
         self.reach = Reach::AboveFloor;
     }
 }

@@ -1,9 +1,9 @@
-//! How often a control loop may ask the database for machines.
+//! Rate limiter: how often a control loop may claim.
 
+use governor::Quota;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,10 +11,9 @@ use std::time::Duration;
 const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const TWENTY: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// So many a second on average, and so many at once after a rest. As text: `10/s`, `30/m`, `10/s,burst=20`.
+/// An average per second or minute, and a burst after a pause. As text: `10/s`, `30/m`, `10/s,burst=20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many there may be in a period.
     count: NonZeroU32,
     period: Period,
     burst: NonZeroU32,
@@ -33,7 +32,7 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// This many a second, and as many at once.
+    /// This many a second, with a burst of as many.
     #[must_use]
     pub const fn per_second(count: NonZeroU32) -> Self {
         Self {
@@ -43,7 +42,7 @@ impl Rate {
         }
     }
 
-    /// This many a minute, and as many at once.
+    /// This many a minute, with a burst of as many.
     #[must_use]
     pub const fn per_minute(count: NonZeroU32) -> Self {
         Self {
@@ -52,7 +51,7 @@ impl Rate {
         }
     }
 
-    /// The same with another number of them at once.
+    /// The same with another burst.
     #[must_use]
     pub const fn burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
@@ -69,10 +68,10 @@ impl std::fmt::Display for Rate {
     }
 }
 
-/// A text that is no rate.
+/// The text is not a valid rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no rate; write as many as there may be a second (10/s) or a minute (30/m), at least 1, and at once: 10/s,burst=20"
+    "invalid rate \"{0}\": expected N/s or N/m, optionally with a burst, such as 10/s,burst=20; each number at least 1"
 )]
 pub struct RateError(String);
 
@@ -96,31 +95,35 @@ impl FromStr for Rate {
     }
 }
 
-type Limiter =
-    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+type Governor = governor::RateLimiter<
+    NotKeyed,
+    InMemoryState,
+    MonotonicClock,
+    NoOpMiddleware<std::time::Instant>,
+>;
 
-/// A rate that is kept, across the sessions of a loop.
+/// Enforces a rate across the sessions of a loop.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    limiter: Limiter,
+pub(crate) struct RateLimiter {
+    governor: Governor,
     clock: MonotonicClock,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(crate) fn new(rate: Rate) -> Self {
         let quota = match rate.period {
             Period::Second => Quota::per_second(rate.count),
             Period::Minute => Quota::per_minute(rate.count),
         };
         Self {
-            limiter: RateLimiter::direct_with_clock(quota.allow_burst(rate.burst), MonotonicClock),
+            governor: Governor::direct_with_clock(quota.allow_burst(rate.burst), MonotonicClock),
             clock: MonotonicClock,
         }
     }
 
-    /// Waits for a turn. Cancellation: a turn that was not waited for is not taken.
-    pub(crate) async fn ready(&self) {
-        while let Err(not_until) = self.limiter.check() {
+    /// Waits until one more is allowed. Cancellation: a dropped future has used up nothing.
+    pub(crate) async fn acquire(&self) {
+        while let Err(not_until) = self.governor.check() {
             let wait = not_until.wait_time_from(self.clock.now());
             // A timer may be early by less than its resolution, and must not spin then.
             tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
@@ -134,7 +137,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn a_rate_is_read_and_written() {
+    fn a_rate_is_parsed_and_displayed() {
         for (text, written) in [
             ("10/s", "10/s,burst=10"),
             ("7", "7/s,burst=7"),
@@ -156,22 +159,19 @@ mod tests {
         ] {
             let error = text.parse::<Rate>().unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("\"{text}\" is no rate")),
+                error.starts_with(&format!("invalid rate \"{text}\"")),
                 "{error}"
             );
         }
     }
 
     #[tokio::test]
-    async fn a_burst_is_let_through_and_then_one_after_the_other() {
+    async fn after_a_burst_the_rate_is_enforced() {
         let rate: Rate = "50/s,burst=3".parse().unwrap();
-        let pace = Pace::new(rate);
+        let limiter = RateLimiter::new(rate);
         let began = Instant::now();
-        for _ in 0..3 {
-            pace.ready().await;
-        }
-        for _ in 0..5 {
-            pace.ready().await;
+        for _ in 0..3 + 5 {
+            limiter.acquire().await;
         }
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(99), "{took:?}");

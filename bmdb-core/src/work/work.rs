@@ -1,101 +1,71 @@
-//! Work: an exclusive hold on (machine, process) that outlives transactions.
+//! Work: a claimed machine and process, which outlives transactions and ends exactly once.
 
-use crate::session::SessionInner;
-use crate::session::cleanup::Chore;
-use crate::session::lease::SessionState;
-use crate::telemetry::{self, Held, WorkResult};
-use crate::work::in_flight::InProgress;
-use bmdb_backoff::Seconds;
-use bmdb_model::work::{Attempt, Claimed};
+use crate::db::transaction::{Tx, TxFn, TxOptions};
+use crate::error::TxError;
+use crate::session::{Session, SessionInner};
+use crate::work::attempt_end::AttemptEnd;
+use crate::work::end::{self, EndError, FailureRecorded};
+use crate::work::open_attempt::OpenAttempt;
+use bmdb_backoff::{Backoff, Seconds};
+use bmdb_model::work::Claimed;
 use bmdb_model::{Fence, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use tracing::Span;
 
-/// A work item held by a session. It ends exactly once: with [`Work::finish`], [`Work::fail`] or
-/// [`Work::cancel`]; one that is dropped is canceled in the background.
+/// A machine that a session has claimed for a process. It ends exactly once: with [`Work::finish`],
+/// [`Work::fail`] or [`Work::cancel`]; one that is dropped is canceled in the background.
 #[must_use = "work that is dropped is canceled"]
-pub struct Work {
-    session: Arc<SessionInner>,
-    attempt: Attempt,
-    previous_interval: Option<Seconds>,
-    failures: i64,
-    ended: bool,
-    held: Held,
-    span: Span,
-    /// Draining waits for it.
-    _in_progress: InProgress,
-}
+pub struct Work(OpenAttempt);
 
 impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
-        session.holdings.remember(claimed.fence);
-        let in_progress = session.component.progress.begin();
-        let waited = claimed.ready_at.map(|ready| claimed.started_at - ready);
-        session.component.tally.started(&process, waited);
-        let attempt = Attempt {
-            machine: claimed.machine,
-            process,
-            session: session.lease().session,
-            fence: claimed.fence,
-            started_at: claimed.started_at,
-        };
-        let held = session
-            .component
-            .meters
-            .begin(&attempt.process, attempt.fence, session.lease());
-        let span = telemetry::work(&attempt, claimed.failures.saturating_add(1));
-        let previous_interval = claimed.previous_interval.map(Seconds::from_db);
-        Self {
-            session,
-            attempt,
-            previous_interval,
-            failures: claimed.failures,
-            ended: false,
-            held,
-            span,
-            _in_progress: in_progress,
-        }
+        Self(OpenAttempt::new(session, process, claimed))
+    }
+
+    pub(crate) fn into_attempt(self) -> OpenAttempt {
+        self.0
     }
 
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> MachineId {
-        self.attempt.machine
+        self.0.attempt.machine
     }
 
     /// The process.
     #[must_use]
     pub fn process(&self) -> &Process {
-        &self.attempt.process
+        &self.0.attempt.process
     }
 
     /// The claim's number. Hand it to external systems, which should refuse smaller ones.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        self.attempt.fence
+        self.0.attempt.fence
     }
 
     /// When the claim was made, by the database's clock.
     #[must_use]
     pub fn started_at(&self) -> DateTime<Utc> {
-        self.attempt.started_at
+        self.0.attempt.started_at
     }
 
-    /// The interval of the backoff this attempt comes out of; none if the last one did not fail.
+    /// The interval of the backoff before this attempt; `None` if the last attempt did not fail.
     #[must_use]
     pub fn previous_interval(&self) -> Option<Seconds> {
-        self.previous_interval
+        self.0.previous_interval
     }
 
     /// How many times in a row the process has failed on this machine.
     #[must_use]
     pub fn failures(&self) -> i64 {
-        self.failures
+        self.0.failures
     }
 
-    /// The span to act on the machine in: it has the session, process, machine, fence, and how many
-    /// attempts in a row this is. It is at level info, and the ends of the work are inside.
+    /// The span to act on the machine in. It carries the session, process, machine, fence, and the
+    /// number of the attempt since the last success. It is at level info, and the ends of the work are
+    /// inside.
     ///
     /// ```
     /// use tracing::Instrument;
@@ -106,58 +76,158 @@ impl Work {
     /// ```
     #[must_use]
     pub fn span(&self) -> Span {
-        self.span.clone()
+        self.0.span.clone()
     }
 
-    /// Resolves when the session's lease is lost: from then on somebody else may get the machine, so
-    /// stop acting on it. See [`Session::lost`](crate::Session::lost).
+    /// Resolves when the session's lease is lost. From then on another session may claim the machine,
+    /// so stop acting on it. See [`Session::lost`].
     pub async fn lost(&self) {
-        self.session.lease().lost().await;
+        self.0.session.lease().lost().await;
     }
 
-    pub(crate) fn session(&self) -> &SessionInner {
-        &self.session
+    /// Ends the work as finished: what `body` writes and the end are committed in one transaction.
+    /// Clears the process's backoff and failures on the machine.
+    ///
+    /// The transaction is READ COMMITTED and touches the machine first, so the facts about this machine
+    /// do not change while the closure runs; if the closure decides by facts about other machines, use
+    /// [`Work::finish_with`]. The closure may run more than once. Three round trips in addition to
+    /// those of the closure.
+    ///
+    /// Cancellation: after its future was dropped, the work is ended, or canceled in the background.
+    ///
+    /// # Errors
+    /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
+    /// except possibly after [`TxError::CommitUnknown`]. If the database does not answer:
+    /// `CommitUnknown` if the end had been sent, else [`TxError::SessionExpired`], both as soon as the
+    /// session is lost and without the work.
+    pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        self.finish_with(TxOptions::read_committed(), body).await
     }
 
-    pub(crate) fn attempt(&self) -> &Attempt {
-        &self.attempt
+    /// As [`Work::finish`], with another isolation level or retry limit.
+    ///
+    /// # Errors
+    /// As [`Work::finish`].
+    pub async fn finish_with<T, F>(self, options: TxOptions, body: F) -> Result<T, EndError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        let finished = self.0.end_with(options, AttemptEnd::Finished, &body).await;
+        finished.map(|(value, _)| value)
     }
 
-    /// How it ended is known, whatever becomes of this.
-    pub(crate) fn count(&mut self, result: WorkResult) {
-        self.held.end(result);
+    /// Ends the work as finished without changing any tag: one statement and one round trip, as
+    /// [`Work::fail`] and [`Work::cancel`]. A machine that still needs the process may be claimed again
+    /// at once.
+    ///
+    /// # Errors
+    /// As [`Work::finish`].
+    pub async fn complete(self) -> Result<(), EndError> {
+        self.0.end(AttemptEnd::Finished).await.map(drop)
     }
 
-    /// The attempt has ended, or is somebody else's: there is nothing to give back.
-    pub(crate) fn conclude(mut self) {
-        self.ended = true;
-        self.session.holdings.forget(self.attempt.fence);
-        // The machine may be due again now, or at the end of a backoff that nobody here has seen.
-        let component = &self.session.component;
-        component.wakeups.wake(&self.attempt.process);
+    /// Ends the work as failed: the machine is backing off for the next interval of `backoff`, which is
+    /// computed from the one before. One statement.
+    ///
+    /// A `cause` longer than 8 KiB is cut with a mark.
+    ///
+    /// # Errors
+    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] for the cause.
+    pub async fn fail(self, backoff: &Backoff, cause: &str) -> Result<FailureRecorded, EndError> {
+        self.0.fail(backoff, cause).await
     }
-}
 
-impl Drop for Work {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.count(match self.session.lease().state() {
-                SessionState::Lost => WorkResult::Lost,
-                SessionState::Live | SessionState::Suspect => WorkResult::Canceled,
-            });
-            let holdings = self.session.holdings.clone();
-            let chore = Chore::GiveBack(self.attempt.clone(), holdings);
-            self.session.component.chores.add(chore);
-        }
+    /// Ends the work as failed and puts the machine on hold, in one transaction: no process starts on it
+    /// until somebody releases it, and then the backoff is in force. The hold's reason is the cause,
+    /// unless an operator has put the machine on hold in the meantime.
+    ///
+    /// Five round trips.
+    ///
+    /// # Errors
+    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
+    pub async fn fail_and_hold(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        self.0.fail_and_hold(backoff, cause).await
+    }
+
+    /// Gives the machine back as neither finished nor failed, as for a shutdown: the interval of an
+    /// earlier backoff survives. One statement.
+    ///
+    /// # Errors
+    /// As [`Work::finish`].
+    pub async fn cancel(self) -> Result<(), EndError> {
+        self.0.end(AttemptEnd::Canceled).await.map(drop)
     }
 }
 
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Work")
-            .field("machine", &self.attempt.machine)
-            .field("process", &self.attempt.process)
-            .field("fence", &self.attempt.fence)
-            .finish_non_exhaustive()
+        self.0.fmt(f)
+    }
+}
+
+impl EndError {
+    /// The work, unless it is lost.
+    #[must_use]
+    pub fn into_work(self) -> Option<Work> {
+        self.into_parts().1
+    }
+
+    /// The error and the work.
+    #[must_use]
+    pub fn into_parts(self) -> (TxError, Option<Work>) {
+        (self.reason, self.attempt.map(|attempt| Work(*attempt)))
+    }
+}
+
+impl Session {
+    /// Ends works as finished without changing any tag: one statement for up to 500 of them. The
+    /// results have the order of the works, which end independently. See [`Work::complete`].
+    ///
+    /// Cancellation: after its future was dropped, each work is ended, or canceled in the background.
+    ///
+    /// # Errors
+    /// Those of [`Work::complete`], for each work by itself.
+    pub async fn finish_all(
+        &self,
+        works: impl IntoIterator<Item = Work>,
+    ) -> Vec<Result<(), EndError>> {
+        let attempts = works.into_iter().map(Work::into_attempt);
+        end::release_all(&self.inner, attempts, AttemptEnd::Finished).await
+    }
+
+    /// Gives machines back as neither finished nor failed: one statement for up to 500 of them. See
+    /// [`Work::cancel`] and [`Session::finish_all`].
+    ///
+    /// # Errors
+    /// Those of [`Work::cancel`], for each work by itself.
+    pub async fn cancel_all(
+        &self,
+        works: impl IntoIterator<Item = Work>,
+    ) -> Vec<Result<(), EndError>> {
+        let attempts = works.into_iter().map(Work::into_attempt);
+        end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
+    }
+
+    /// Ends works as failed, each with its own backoff and cause: one statement for up to 500 of them.
+    /// See [`Work::fail`] and [`Session::finish_all`].
+    ///
+    /// # Errors
+    /// Those of [`Work::fail`], for each work by itself.
+    pub async fn fail_all<'a>(
+        &self,
+        failures: impl IntoIterator<Item = (Work, &'a Backoff, &'a str)>,
+    ) -> Vec<Result<FailureRecorded, EndError>> {
+        let failures = failures.into_iter();
+        let failures = failures.map(|(work, backoff, cause)| (work.into_attempt(), backoff, cause));
+        end::fail_all(&self.inner, failures).await
     }
 }

@@ -5,11 +5,10 @@ use crate::db::pool::Pool;
 use crate::error::TxError;
 use crate::session::claimed_fences::Holdings;
 use crate::telemetry::attempt_counts::Tally;
-use crate::work::end_batcher::MOST;
+use crate::work::attempt_end::{AttemptEnd, MOST, end_all};
 use bmdb_model::Failure;
 use bmdb_model::connection::{self, Backend};
-use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, Release};
+use bmdb_model::work::{self, Attempt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,13 +80,8 @@ impl Tidy {
         while !self.dropped.is_empty() && failures < FAILURES {
             let length = self.dropped.len().min(most);
             let group: Vec<Attempt> = self.dropped.drain(..length).collect();
-            match cancel(pool, patience, &self.holdings, &group).await {
-                Ok(ended) => {
-                    let ended = group.iter().zip(ended);
-                    for (attempt, _) in ended.filter(|(_, ended)| *ended == Ended::Done(())) {
-                        tally.ended(&attempt.process, Outcome::Canceled);
-                    }
-                }
+            match cancel(pool, patience, tally, &self.holdings, &group).await {
+                Ok(()) => {}
                 Err(error) => {
                     let is_away = is_away(&error);
                     failed.extend(group);
@@ -146,26 +140,27 @@ fn is_away(error: &TxError) -> bool {
     error.is_transient() && error.failure() != Some(Failure::LockTimeout)
 }
 
-/// What became of each; those that have come to another end meanwhile need none.
+/// Cancels attempts; those that have ended otherwise in the meantime need no end.
 async fn cancel(
     pool: &Pool,
     patience: &Patience,
+    tally: &Tally,
     holdings: &Holdings,
     group: &[Attempt],
-) -> Result<Vec<Ended<()>>, TxError> {
+) -> Result<(), TxError> {
     let mut conn = patience.checkout(pool).await?;
-    let releases: Vec<_> = group
+    let ends: Vec<_> = group
         .iter()
-        .map(|attempt| (attempt, Release::Canceled))
+        .map(|attempt| (attempt, &AttemptEnd::Canceled))
         .collect();
-    let canceled = work::release_all(&mut conn, holdings.lease.session, &releases);
+    let canceled = end_all(&mut conn, tally, holdings.lease.session, &ends);
     match patience.answer(canceled).await.map_err(TxError::from) {
-        Ok(ended) => {
+        Ok(_) => {
             conn.give_back();
             for attempt in group {
                 holdings.forget(attempt.fence);
             }
-            Ok(ended)
+            Ok(())
         }
         Err(error) => {
             conn.give_back_after(&error);

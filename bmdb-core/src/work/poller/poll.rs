@@ -1,8 +1,8 @@
-//! A poll on its way, which goes on when the future that waits for it is dropped.
+//! Poll: a claim in a task, which goes on when the future that waits for it is dropped.
 //!
-//! In a `tokio::select!` that happens all the time, and a claim that is dropped is costly: nobody knows
-//! what it did, so its connection is closed and the session's holdings are searched. The answer is
-//! therefore kept for whoever asks next, for a moment, and then given back.
+//! In a `tokio::select!` futures are dropped all the time, and a dropped claim is costly: its effect is
+//! not known, so its connection is closed and the session's claimed fences are searched. Instead, the
+//! answer is kept for the next caller for a moment, then given back.
 
 use crate::error::TxError;
 use crate::session::SessionInner;
@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// How long an answer is kept. The branch of a `select!` that was taken instead is done by then, or
-/// busy with something that machines must not wait for.
-const KEPT: Duration = Duration::from_millis(100);
+/// How long an answer is kept. A caller that took another branch of a `select!` and has not come back by
+/// then is busy with something that the machines must not wait for.
+const PICK_UP_TIMEOUT: Duration = Duration::from_millis(100);
 
 type Answered = Result<Answer, TxError>;
 
-/// A poll on its way, or answered.
+/// A poll that runs, or is answered.
 pub(super) struct Poll {
     answered: oneshot::Receiver<()>,
     answer: Arc<Mutex<Option<Answered>>>,
@@ -27,24 +27,24 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    /// Polls queue after queue, until it has got up to `limit` machines.
-    pub(super) fn begin(
+    /// Polls queue after queue until it has claimed `limit` machines.
+    pub(super) fn start(
         session: Arc<SessionInner>,
         queues: Vec<Claim>,
         limit: u32,
         reach: Reach,
     ) -> Self {
-        let (tell, answered) = oneshot::channel();
+        let (signal, answered) = oneshot::channel();
         let answer = Arc::new(Mutex::new(None));
         let kept = answer.clone();
         let task = tokio::spawn(async move {
             let answer = poll(session, queues, limit, reach).await;
-            put(&kept, Some(answer));
-            if tell.send(()).is_ok() {
-                tokio::time::sleep(KEPT).await;
+            replace(&kept, Some(answer));
+            if signal.send(()).is_ok() {
+                tokio::time::sleep(PICK_UP_TIMEOUT).await;
             }
-            // Works that nobody came for are given back by their drop.
-            drop(put(&kept, None));
+            // What was not picked up is given back by its drop.
+            drop(replace(&kept, None));
         });
         Self {
             answered,
@@ -53,26 +53,25 @@ impl Poll {
         }
     }
 
-    /// The answer; `None` when it was waited for too late. Dropping the future changes nothing.
+    /// The answer; `None` if it was not picked up in time. Cancellation: nothing is lost.
     pub(super) async fn answer(&mut self) -> Option<Answered> {
         // Fails only when the runtime shuts down.
         drop((&mut self.answered).await);
-        put(&self.answer, None)
+        replace(&self.answer, None)
     }
 }
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        // An unfinished poll finds out by itself that nobody waits.
-        if put(&self.answer, None).is_some() || self.answered.is_terminated() {
+        // A poll that runs goes on, and finds that its answer has no receiver.
+        if replace(&self.answer, None).is_some() || self.answered.is_terminated() {
             self.task.abort();
         }
     }
 }
 
-/// Sets what is kept, and returns what was.
-fn put(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answered> {
-    // Nothing panics while it is held.
+fn replace(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answered> {
+    // No code that holds the lock can panic.
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::replace(&mut kept, answer)
 }
@@ -103,13 +102,13 @@ async fn poll(
                 all.has_rearmed |= answer.has_rearmed;
                 all.is_due_left |= answer.is_due_left;
                 if answer.reach == Reach::AboveFloor {
-                    all.reach = Reach::AboveFloor;
+                    all.reach = answer.reach;
                 }
             }
             Err(error) if all.works.is_empty() => return Err(error),
-            // What was claimed is committed and wants to be worked on.
+            // The earlier claims are committed, so they are returned.
             Err(error) => {
-                tracing::debug!(%error, "a poll ends with its earlier queues");
+                tracing::debug!(%error, "a poll ends before its last queues");
                 break;
             }
         }
@@ -127,7 +126,7 @@ async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, reach: Reach) -> 
     Ok(answer)
 }
 
-/// Of two heads that nothing was claimed of, the one that says when to look again.
+/// Of the heads of two queues without a claim, the one that decides when to poll again.
 fn earlier(one: Option<QueueHead>, other: Option<QueueHead>) -> Option<QueueHead> {
     match (one, other) {
         (Some(QueueHead::DueIn(one)), Some(QueueHead::DueIn(other))) => {
@@ -143,7 +142,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_earliest_time_ahead_says_when_to_look_again() {
+    fn the_earliest_due_time_decides_when_to_poll_again() {
         let due_in = |seconds| Some(QueueHead::DueIn(Duration::from_secs(seconds)));
         for other in [
             None,

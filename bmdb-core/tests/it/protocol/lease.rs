@@ -1,24 +1,26 @@
-//! A model of one lease: what the database's clock says of it, and for how long its holder trusts it
-//! while heartbeats are slow, late or lost.
+//! Lease model: the deadline in the database, and how long the session counts on it while heartbeats are
+//! slow, late or lost.
 //!
-//! Time goes in steps, and both clocks go alike; that they do not quite is what the margin is for.
+//! Time passes in steps, and both clocks run at the same speed; the margin of a lease covers the
+//! difference.
 
 use stateright::{Model, Property};
 
-/// How far a heartbeat moves the deadline, and for how long one waits for its answer.
+/// How far a heartbeat moves the deadline.
 const INTERVAL: u8 = 4;
-const PATIENCE: u8 = 2;
-/// When nobody looks any more.
+/// How long a session waits for the answer.
+const ANSWER_TIMEOUT: u8 = 2;
+/// When a run of the model ends.
 const END: u8 = 12;
 
-/// What the lease is safe by.
+/// What makes the lease safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// Trust is counted from the sending of a heartbeat, not from its answer.
-    TrustFromTheSending,
+    /// The lease is counted from the sending of a heartbeat, not from its answer.
+    CountedFromSending,
     /// A heartbeat that comes after the deadline does not move it.
     NoLateHeartbeat,
-    /// A lease that ran out stays lost, whatever is heard later.
+    /// A lease that ran out stays lost, whatever is answered later.
     LostForGood,
 }
 
@@ -30,21 +32,21 @@ pub(super) struct OneLease {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     now: u8,
-    /// In the database.
+    /// The deadline in the database.
     deadline: u8,
-    /// Whether the deadline was ever behind: from then on somebody else may have the machine.
+    /// Whether the deadline has ever passed: from then on another session may claim the machine.
     has_passed: bool,
-    trusted_until: u8,
+    valid_until: u8,
     lost: bool,
-    /// Whether its users were told that it is lost, as they are at once.
-    told: bool,
-    /// The heartbeat whose answer is waited for, and one that was given up, which may still arrive.
-    awaited: Option<Beat>,
-    stray: Option<Beat>,
+    /// Whether the loss was reported to the users of the session, which happens at once.
+    reported: bool,
+    /// The heartbeat whose answer the session awaits, and one that was given up and may still arrive.
+    awaited: Option<Heartbeat>,
+    given_up: Option<Heartbeat>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Beat {
+struct Heartbeat {
     sent: u8,
     /// What the database answered.
     alive: Option<bool>,
@@ -55,14 +57,14 @@ pub(super) enum Action {
     TimePasses,
     Send,
     Arrives,
-    AStrayArrives,
+    GivenUpArrives,
     IsAnswered,
     IsGivenUp,
 }
 
 impl State {
-    fn is_trusted(&self) -> bool {
-        !self.lost && self.now < self.trusted_until
+    fn is_valid(&self) -> bool {
+        !self.lost && self.now < self.valid_until
     }
 }
 
@@ -72,28 +74,28 @@ impl OneLease {
     }
 
     /// The heartbeat's statement.
-    fn arrive(&self, state: &mut State, mut beat: Beat) -> Beat {
+    fn arrive(&self, state: &mut State, mut heartbeat: Heartbeat) -> Heartbeat {
         let in_time = state.now < state.deadline || !self.has(Guard::NoLateHeartbeat);
         if in_time {
             state.deadline = state.now + INTERVAL;
         }
-        beat.alive = Some(in_time);
-        beat
+        heartbeat.alive = Some(in_time);
+        heartbeat
     }
 
-    fn hear(&self, state: &mut State, beat: Beat) {
-        if beat.alive != Some(true) {
+    fn receive(&self, state: &mut State, heartbeat: Heartbeat) {
+        if heartbeat.alive != Some(true) {
             state.lost = true;
             return;
         }
         if self.has(Guard::LostForGood) {
-            state.lost |= state.now >= state.trusted_until;
+            state.lost |= state.now >= state.valid_until;
         }
-        let since = match self.has(Guard::TrustFromTheSending) {
-            true => beat.sent,
+        let since = match self.has(Guard::CountedFromSending) {
+            true => heartbeat.sent,
             false => state.now,
         };
-        state.trusted_until = since + INTERVAL;
+        state.valid_until = since + INTERVAL;
     }
 }
 
@@ -106,11 +108,11 @@ impl Model for OneLease {
             now: 0,
             deadline: INTERVAL,
             has_passed: false,
-            trusted_until: INTERVAL,
+            valid_until: INTERVAL,
             lost: false,
-            told: false,
+            reported: false,
             awaited: None,
-            stray: None,
+            given_up: None,
         }]
     }
 
@@ -119,7 +121,7 @@ impl Model for OneLease {
             Action::TimePasses,
             Action::Send,
             Action::Arrives,
-            Action::AStrayArrives,
+            Action::GivenUpArrives,
             Action::IsAnswered,
             Action::IsGivenUp,
         ]);
@@ -129,28 +131,34 @@ impl Model for OneLease {
         let mut next = state.clone();
         match action {
             Action::TimePasses if state.now < END => next.now += 1,
-            Action::Send if state.awaited.is_none() && state.is_trusted() => {
-                next.awaited = Some(Beat {
+            Action::Send if state.awaited.is_none() && state.is_valid() => {
+                next.awaited = Some(Heartbeat {
                     sent: state.now,
                     alive: None,
                 });
             }
             Action::Arrives => {
-                let beat = state.awaited.filter(|beat| beat.alive.is_none())?;
-                next.awaited = Some(self.arrive(&mut next, beat));
+                let heartbeat = state
+                    .awaited
+                    .filter(|heartbeat| heartbeat.alive.is_none())?;
+                next.awaited = Some(self.arrive(&mut next, heartbeat));
             }
-            Action::AStrayArrives => {
-                let beat = next.stray.take()?;
-                self.arrive(&mut next, beat);
+            Action::GivenUpArrives => {
+                let heartbeat = next.given_up.take()?;
+                self.arrive(&mut next, heartbeat);
             }
             Action::IsAnswered => {
-                let beat = next.awaited.take().filter(|beat| beat.alive.is_some())?;
-                self.hear(&mut next, beat);
+                let heartbeat = next
+                    .awaited
+                    .take()
+                    .filter(|heartbeat| heartbeat.alive.is_some())?;
+                self.receive(&mut next, heartbeat);
             }
             Action::IsGivenUp => {
-                let beat = next.awaited.take()?;
-                let late = state.now >= beat.sent + PATIENCE;
-                next.stray = Some(beat).filter(|beat| late && beat.alive.is_none());
+                let heartbeat = next.awaited.take()?;
+                let late = state.now >= heartbeat.sent + ANSWER_TIMEOUT;
+                next.given_up =
+                    Some(heartbeat).filter(|heartbeat| late && heartbeat.alive.is_none());
                 if !late {
                     return None;
                 }
@@ -158,32 +166,32 @@ impl Model for OneLease {
             Action::TimePasses | Action::Send => return None,
         }
         next.has_passed |= next.now >= next.deadline;
-        next.told |= !next.is_trusted();
+        next.reported |= !next.is_valid();
         Some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(TRUST_ENDS_FIRST, |_, state: &State| {
-                !state.is_trusted() || state.now < state.deadline
+            Property::always(VALID_IS_NOT_EXPIRED, |_, state: &State| {
+                !state.is_valid() || state.now < state.deadline
             }),
             Property::always(NO_REVIVAL, |_, state: &State| {
                 !state.has_passed || state.now >= state.deadline
             }),
-            Property::always(TOLD_ONCE, |_, state: &State| {
-                !state.told || !state.is_trusted()
+            Property::always(LOST_IS_FINAL, |_, state: &State| {
+                !state.reported || !state.is_valid()
             }),
-            Property::sometimes("it is kept", |_, state: &State| {
-                state.now == END && state.is_trusted()
+            Property::sometimes("the lease is kept", |_, state: &State| {
+                state.now == END && state.is_valid()
             }),
             Property::sometimes(
-                "it is lost while the deadline is ahead",
-                |_, state: &State| !state.is_trusted() && state.now < state.deadline,
+                "the lease is lost before its deadline",
+                |_, state: &State| !state.is_valid() && state.now < state.deadline,
             ),
         ]
     }
 }
 
-pub(super) const TRUST_ENDS_FIRST: &str = "what is trusted has not expired";
-pub(super) const NO_REVIVAL: &str = "what has expired stays so";
-pub(super) const TOLD_ONCE: &str = "what was told to be lost is not trusted again";
+pub(super) const VALID_IS_NOT_EXPIRED: &str = "a valid lease has not expired";
+pub(super) const NO_REVIVAL: &str = "an expired lease stays expired";
+pub(super) const LOST_IS_FINAL: &str = "a lease that was reported as lost is not valid again";

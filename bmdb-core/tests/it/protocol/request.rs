@@ -1,21 +1,21 @@
-//! What the server does for a worker, one step at a time: claims, ends, and transactions that write.
+//! Requests: what the server does for a worker, one step at a time.
 
 use super::state::{
-    FENCES, Held, ItemId, Kind, Outcome, Phase, Request, Row, Slot, State, Sweep, Violation,
+    Claim, FENCES, ItemId, Kind, Outcome, Phase, Request, Row, Slot, State, Sweep, Violation,
 };
 use super::{Guard, Protocol};
 
-/// What a worker is told.
+/// What the server answers.
 enum Answer {
-    /// It has what it asked for; of a claim, what it got.
+    /// The request is committed; of a claim, what it got.
     Done(Option<(ItemId, usize)>),
-    /// It does not hold what it wanted to end.
+    /// The session does not have the claim that it wanted to end.
     Lost,
     SessionExpired,
 }
 
 impl Protocol {
-    /// The next step of a request; `None` while it has to wait for somebody's lock.
+    /// The next step of a request; `None` while it has to wait for a lock.
     pub(super) fn step(&self, mut state: State, slot: Slot) -> Option<State> {
         let request = state.requests[slot]?;
         match (request.kind, request.phase) {
@@ -42,11 +42,11 @@ impl Protocol {
         Some(state)
     }
 
-    /// The snapshot of a claim shows an item that does not rest, in a lane that nobody holds.
+    /// The snapshot of a claim shows an item that is not backing off, in a free lane.
     fn see(&self, mut state: State, slot: Slot) -> Option<State> {
         let request = state.requests[slot]?;
-        let lane_is_free = state.items.iter().all(|item| item.holder.is_none());
-        // Each worker looks for its own process first: so they meet in the lane, and on one item.
+        let lane_is_free = state.items.iter().all(|item| item.claim.is_none());
+        // Each worker prefers its own process, so they compete for the lane and for one item.
         let own = request.of;
         let found = [own, 1 - own]
             .into_iter()
@@ -58,7 +58,7 @@ impl Protocol {
         Some(state)
     }
 
-    /// `SELECT … FOR KEY SHARE` waits for the janitor and looks at the row as it is then.
+    /// `SELECT … FOR KEY SHARE` waits for the janitor and reads the row as it is then.
     fn check_fence(
         &self,
         state: &mut State,
@@ -66,7 +66,7 @@ impl Protocol {
         request: Request,
         item: Option<ItemId>,
     ) -> Option<()> {
-        if self.locks_its_session(request) && state.session_is_taken(request.of) {
+        if self.locks_its_session(request) && state.janitor_locks_session(request.of) {
             return None;
         }
         match state.sessions[request.of].row {
@@ -76,22 +76,21 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the fence check of a request keeps the janitor off: all do, but without the guard
-    /// only claims.
+    /// Whether the fence check of a request blocks the janitor: all do, but without the guard only claims.
     fn locks_its_session(&self, request: Request) -> bool {
         self.has(Guard::FenceCheckLocks) || request.kind == Kind::Claim
     }
 
-    /// Whether somebody's fence check keeps the janitor off this session.
-    pub(super) fn session_is_shared(&self, state: &State, session: usize) -> bool {
+    /// Whether the fence check of any request blocks the janitor from this session.
+    pub(super) fn requests_lock_session(&self, state: &State, session: usize) -> bool {
         state.requests.iter().flatten().any(|request| {
             let fenced = matches!(request.phase, Phase::Fenced(_) | Phase::Written(_));
             request.of == session && fenced && self.locks_its_session(*request)
         })
     }
 
-    /// Locks the item unless somebody has it, looks at its gates again, and enters the lane's index,
-    /// which waits for who is just entering or leaving it.
+    /// Locks the item unless it is locked, checks its gates again, and adds the lane to the index, which
+    /// waits for a transaction that is just adding or removing it.
     fn write_claim(
         &self,
         state: &mut State,
@@ -100,8 +99,8 @@ impl Protocol {
         item: ItemId,
     ) -> Option<()> {
         let mate = 1 - item;
-        let gates_are_open = state.items[item].holder.is_none() && !state.items[item].backing_off;
-        let shut = self.has(Guard::GatesOfTheLockedRow) && !gates_are_open;
+        let gates_are_open = state.items[item].claim.is_none() && !state.items[item].backing_off;
+        let shut = self.has(Guard::GatesOfLockedRow) && !gates_are_open;
         if state.item_is_locked(item, Some(slot)) || shut || state.drawn == FENCES {
             answer(state, slot, request, Answer::Done(None));
             return Some(());
@@ -110,7 +109,7 @@ impl Protocol {
             if state.item_is_locked(mate, Some(slot)) {
                 return None;
             }
-            if state.items[mate].holder.is_some() {
+            if state.items[mate].claim.is_some() {
                 answer(state, slot, request, Answer::Done(None));
                 return Some(());
             }
@@ -119,7 +118,7 @@ impl Protocol {
         Some(())
     }
 
-    /// Waits for the item's lock; must find the work as this request knows it.
+    /// Waits for the item's lock; the claim must be the one that this request is to end.
     fn write_end(
         &self,
         state: &mut State,
@@ -131,13 +130,12 @@ impl Protocol {
         if state.item_is_locked(item, Some(slot)) {
             return None;
         }
-        let is_held = state.items[item].holder.is_some_and(|held| {
-            held.session == request.of
-                && (held.fence == fence || !self.has(Guard::EndsNameTheFence))
+        let is_claimed = state.items[item].claim.is_some_and(|claim| {
+            claim.session == request.of && (claim.fence == fence || !self.has(Guard::EndNamesFence))
         });
-        if is_held {
+        if is_claimed {
             advance(state, slot, request, Phase::Written(Some(item)));
-        } else if self.has(Guard::EndsChangeOneRow) {
+        } else if self.has(Guard::EndChangesOneRow) {
             answer(state, slot, request, Answer::Lost);
         } else {
             advance(state, slot, request, Phase::Written(None));
@@ -152,7 +150,7 @@ fn advance(state: &mut State, slot: Slot, request: Request, phase: Phase) {
 
 fn commit(state: &mut State, slot: Slot, request: Request) {
     if state.sessions[request.of].row == Row::Deleted {
-        state.violate(Violation::WroteWithoutASession);
+        state.violate(Violation::WroteWithoutSession);
     }
     let got = match (request.kind, request.phase) {
         (Kind::Claim, Phase::Written(Some(item))) => Some(commit_claim(state, request, item)),
@@ -164,16 +162,16 @@ fn commit(state: &mut State, slot: Slot, request: Request) {
             },
             _,
         ) => {
-            let held = Held {
+            let claim = Claim {
                 session: request.of,
                 fence,
             };
-            if state.items[item].holder == Some(held) {
+            if state.items[item].claim == Some(claim) {
                 state.record(fence, outcome);
             } else {
-                state.violate(Violation::EndedWhatItDoesNotHold);
+                state.violate(Violation::EndedAnotherClaim);
             }
-            state.items[item].holder = None;
+            state.items[item].claim = None;
             state.items[item].backing_off = outcome == Outcome::Failed;
             None
         }
@@ -183,42 +181,42 @@ fn commit(state: &mut State, slot: Slot, request: Request) {
 }
 
 fn commit_claim(state: &mut State, request: Request, item: ItemId) -> (ItemId, usize) {
-    if state.items[item].holder.is_some() {
-        state.violate(Violation::HeldTwice);
+    if state.items[item].claim.is_some() {
+        state.violate(Violation::ClaimedTwice);
     }
-    if state.items[1 - item].holder.is_some() {
-        state.violate(Violation::TwoInALane);
+    if state.items[1 - item].claim.is_some() {
+        state.violate(Violation::TwoInLane);
     }
     if state.items[item].backing_off {
-        state.violate(Violation::StartedInsideABackoff);
+        state.violate(Violation::ClaimedInBackoff);
     }
     let fence = state.drawn;
     state.drawn += 1;
-    state.items[item].holder = Some(Held {
+    state.items[item].claim = Some(Claim {
         session: request.of,
         fence,
     });
     (item, fence)
 }
 
-/// The request is over. Its worker learns of it if it still waits for the answer.
+/// The request is over. Its worker gets the answer if it still awaits it.
 fn answer(state: &mut State, slot: Slot, request: Request, answer: Answer) {
     state.requests[slot] = None;
     let worker = &mut state.workers[request.of];
     if worker.sweep == Sweep::After(slot) {
         worker.sweep = Sweep::Ready;
     }
-    if worker.waits != Some(slot) {
+    if worker.awaits != Some(slot) {
         return;
     }
-    worker.waits = None;
+    worker.awaits = None;
     match (request.kind, answer) {
         (_, Answer::SessionExpired) => {
             worker.is_over = true;
-            worker.holds = None;
+            worker.work = None;
         }
-        (Kind::Claim, Answer::Done(got)) => worker.holds = got,
-        (Kind::End { .. }, _) => worker.holds = None,
+        (Kind::Claim, Answer::Done(got)) => worker.work = got,
+        (Kind::End { .. }, _) => worker.work = None,
         _ => {}
     }
 }

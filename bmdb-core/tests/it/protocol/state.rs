@@ -1,11 +1,10 @@
-//! What a state of the protocol is made of: rows as they are committed, and who is half-way through
-//! what.
+//! State of the protocol: committed rows, and requests that are half-way through.
 
-/// Worker and session: each worker has one session, and starts no other.
-pub(super) type Who = usize;
+/// A worker and its session: each worker has one session, and starts no other.
+pub(super) type WorkerId = usize;
 /// One of two work items of one machine, which share a lane.
 pub(super) type ItemId = usize;
-/// Where a request is kept.
+/// The index of a request.
 pub(super) type Slot = usize;
 
 /// The most claims of a run.
@@ -31,8 +30,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Session {
     pub(super) row: Row,
-    /// Whether a heartbeat has judged the deadline and not committed yet; it has the row locked.
-    pub(super) beating: bool,
+    /// Whether a heartbeat has checked the deadline and not committed yet; it has locked the row.
+    pub(super) heartbeat_open: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,13 +46,13 @@ pub(super) enum Row {
 /// A row of `work_item` as it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Item {
-    pub(super) holder: Option<Held>,
+    pub(super) claim: Option<Claim>,
     pub(super) backing_off: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Held {
-    pub(super) session: Who,
+pub(super) struct Claim {
+    pub(super) session: WorkerId,
     pub(super) fence: usize,
 }
 
@@ -65,10 +64,10 @@ pub(super) enum Outcome {
     Expired,
 }
 
-/// What a worker has sent, at work in a server process of its own.
+/// What a worker has sent. It runs in its own server process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Request {
-    pub(super) of: Who,
+    pub(super) of: WorkerId,
     pub(super) kind: Kind,
     pub(super) phase: Phase,
 }
@@ -89,21 +88,21 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Sent,
-    /// A claim's snapshot has shown that this item can be had.
+    /// A claim's snapshot has shown that this item is free.
     Seen(ItemId),
     /// The fence check has passed.
     Fenced(Option<ItemId>),
-    /// All is written, and its rows are locked; `Some` where an item is changed.
+    /// All is written, and the rows are locked; `Some` if an item is changed.
     Written(Option<ItemId>),
 }
 
 /// What a worker knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Worker {
-    pub(super) holds: Option<(ItemId, usize)>,
-    /// The request whose answer it waits for.
-    pub(super) waits: Option<Slot>,
-    /// Whether it has to find out what became of an end.
+    pub(super) work: Option<(ItemId, usize)>,
+    /// The request whose answer it awaits.
+    pub(super) awaits: Option<Slot>,
+    /// Whether it has to look up the outcome of an end.
     pub(super) in_doubt: bool,
     pub(super) sweep: Sweep,
     /// Whether it knows that its session is over.
@@ -117,7 +116,7 @@ pub(super) struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Sweep {
     None,
-    /// The claim may still be at work there.
+    /// The claim may still run there.
     After(Slot),
     /// The claim's server process is gone.
     Ready,
@@ -126,41 +125,41 @@ pub(super) enum Sweep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Janitor {
     Idle,
-    /// A snapshot has shown that this session has expired, and which items it holds.
-    Looked {
-        session: Who,
+    /// A snapshot has shown that this session has expired, and its claimed items.
+    Found {
+        session: WorkerId,
         items: [bool; 2],
     },
     /// The session's row is locked.
     Locked {
-        session: Who,
+        session: WorkerId,
         items: [bool; 2],
     },
     /// These items are to be freed, and their attempts recorded.
     Read {
-        session: Who,
+        session: WorkerId,
         items: [bool; 2],
     },
 }
 
-/// What must never happen, noticed at the commit that does it.
+/// What must never happen. It is found at the commit that does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Violation {
-    HeldTwice,
-    TwoInALane,
-    StartedInsideABackoff,
-    WroteWithoutASession,
-    EndedWhatItDoesNotHold,
+    ClaimedTwice,
+    TwoInLane,
+    ClaimedInBackoff,
+    WroteWithoutSession,
+    EndedAnotherClaim,
     EndedTwice,
-    DeletedALiveSession,
-    FreedWithoutARecord,
+    DeletedLiveSession,
+    FreedUnrecorded,
 }
 
 impl State {
     pub(super) fn new(first: Worker, second: Worker) -> Self {
         let live = Session {
             row: Row::Live,
-            beating: false,
+            heartbeat_open: false,
         };
         Self {
             sessions: [live; 2],
@@ -174,7 +173,7 @@ impl State {
         }
     }
 
-    /// The first one is kept: what follows from it tells nothing.
+    /// Keeps the first violation: what follows it proves nothing.
     pub(super) fn violate(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
     }
@@ -185,7 +184,7 @@ impl State {
         }
     }
 
-    /// Whether a request that is not in `but` has an item's row locked, or the janitor.
+    /// Whether the janitor, or a request other than the one in `but`, has locked an item's row.
     pub(super) fn item_is_locked(&self, item: ItemId, but: Option<Slot>) -> bool {
         let by_request = self.requests.iter().enumerate().any(|(slot, request)| {
             Some(slot) != but && matches!(request, Some(r) if r.phase == Phase::Written(Some(item)))
@@ -193,24 +192,24 @@ impl State {
         by_request || matches!(self.janitor, Janitor::Read { items, .. } if items[item])
     }
 
-    /// Whether the janitor has a session's row locked.
-    pub(super) fn session_is_taken(&self, session: Who) -> bool {
+    /// Whether the janitor has locked a session's row.
+    pub(super) fn janitor_locks_session(&self, session: WorkerId) -> bool {
         matches!(self.janitor,
-            Janitor::Locked { session: taken, .. } | Janitor::Read { session: taken, .. }
-            if taken == session)
+            Janitor::Locked { session: locked, .. } | Janitor::Read { session: locked, .. }
+            if locked == session)
     }
 
-    pub(super) fn held_by(&self, session: Who) -> [bool; 2] {
+    pub(super) fn claimed_by(&self, session: WorkerId) -> [bool; 2] {
         self.items
-            .map(|item| item.holder.is_some_and(|held| held.session == session))
+            .map(|item| item.claim.is_some_and(|claim| claim.session == session))
     }
 }
 
 impl Worker {
     pub(super) fn new(claims: usize, writes: usize, losses: usize) -> Self {
         Self {
-            holds: None,
-            waits: None,
+            work: None,
+            awaits: None,
             in_doubt: false,
             sweep: Sweep::None,
             is_over: false,

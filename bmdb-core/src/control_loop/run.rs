@@ -1,0 +1,178 @@
+//! Run: the state of a loop that runs, and how it is drained.
+
+use super::ControlLoop;
+use super::event::{Event, Outcome, Summary};
+use super::options::LoopOptions;
+use super::shutdown::Shutdown;
+use crate::bmdb::Bmdb;
+use crate::db::retry::Delays;
+use crate::session::Session;
+use crate::work::Work;
+use crate::work::rate_limiter::RateLimiter;
+use bmdb_model::MachineId;
+use std::collections::HashSet;
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// A loop that runs.
+pub(super) struct Run<L> {
+    pub(super) bmdb: Bmdb,
+    pub(super) control: Arc<L>,
+    pub(super) options: Arc<LoopOptions>,
+    pub(super) shutdown: Shutdown,
+    pub(super) rate_limiter: Option<Arc<RateLimiter>>,
+    /// Stops all attempts.
+    pub(super) cancel_now: CancellationToken,
+    /// The attempts, under whichever session.
+    pub(super) running: JoinSet<(Outcome, Option<Work>)>,
+    /// Machines of canceled attempts, until they are given back.
+    pub(super) paused: JoinSet<()>,
+    /// Gives these back now.
+    pub(super) end_pauses: CancellationToken,
+    /// The machines that were claimed, with [`LoopOptions::once`].
+    pub(super) seen: HashSet<MachineId>,
+    pub(super) summary: Summary,
+}
+
+impl<L: ControlLoop> Run<L> {
+    pub(super) fn new(
+        bmdb: Bmdb,
+        control: Arc<L>,
+        options: LoopOptions,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            bmdb,
+            control,
+            rate_limiter: options.rate.map(|rate| Arc::new(RateLimiter::new(rate))),
+            options: Arc::new(options),
+            shutdown,
+            cancel_now: CancellationToken::new(),
+            running: JoinSet::new(),
+            paused: JoinSet::new(),
+            end_pauses: CancellationToken::new(),
+            seen: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Waits for something while attempts go on; `None` at a shutdown.
+    pub(super) async fn wait_for<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        let draining = self.shutdown.draining().clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => return None,
+                Some(()) = self.next_ended() => {}
+                value = &mut wait => return Some(value),
+            }
+        }
+    }
+
+    /// Waits before the loop goes on after an error that may pass; `None` at a shutdown.
+    pub(super) async fn wait_after(
+        &mut self,
+        error: &(dyn Error + Send + Sync + 'static),
+        delays: &mut Delays,
+    ) -> Option<()> {
+        let delay = delays.next();
+        self.control.on_event(&Event::Waiting { error, delay });
+        self.wait_for(tokio::time::sleep(delay)).await
+    }
+
+    /// Waits for the end of an attempt or of a pause; `None` when there are none. The one place that
+    /// counts attempts that end. Cancellation: nothing is lost.
+    pub(super) async fn next_ended(&mut self) -> Option<()> {
+        tokio::select! {
+            biased;
+            Some(ended) = self.running.join_next() => self.count(ended),
+            Some(_) = self.paused.join_next() => {}
+            else => return None,
+        }
+        Some(())
+    }
+
+    fn count(&mut self, ended: Result<(Outcome, Option<Work>), JoinError>) {
+        match ended {
+            Ok((outcome, work)) => {
+                self.summary.count(&outcome);
+                if let Some(work) = work {
+                    self.give_back_later(work);
+                }
+            }
+            // Only `on_event` can panic there. The work was given back by its drop.
+            Err(error) => {
+                tracing::error!(%error, "a control loop's event handler panicked");
+                self.summary.canceled += 1;
+            }
+        }
+    }
+
+    /// Keeps a machine from being claimed again at once, by this loop and by others: it stays claimed.
+    /// The database has no pause without a failure, and a loop that skips a machine at the head of the
+    /// queue would have to claim it to get to those behind.
+    pub(super) fn give_back_later(&mut self, work: Work) {
+        let end_pauses = self.end_pauses.clone();
+        // With `once`, no machine is claimed a second time.
+        let pause = (!self.options.once).then_some(self.options.cancel_pause);
+        self.paused.spawn(async move {
+            let pause = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = end_pauses.cancelled() => {}
+                () = work.lost() => return,
+            }
+            if let Err(error) = work.cancel().await {
+                tracing::debug!(%error, "a machine is given back in the background");
+            }
+        });
+    }
+
+    /// Waits for the attempts, cancels them after the limit, and closes the session.
+    pub(super) async fn drain(&mut self, session: Option<Session>) {
+        let limit = self.options.drain_limit;
+        let (running, grace) = (self.running.len(), self.options.grace);
+        if running > 0 {
+            self.control.on_event(&Event::Draining { running, limit });
+        }
+        self.end_pauses.cancel();
+        let cancel_now = self.shutdown.cancel_now_requested().clone();
+        tokio::select! {
+            () = self.until_idle() => {}
+            () = cancel_now.cancelled() => {}
+            () = tokio::time::sleep(limit) => {}
+        }
+        self.cancel_now.cancel();
+        // Attempts that are ending may be waiting for a database that does not answer.
+        let closing = self.bmdb.component.config.connect_timeout;
+        let until = Instant::now() + grace + closing;
+        if timeout_at(until, self.until_idle()).await.is_err() {
+            self.summary.lost += u64::try_from(self.running.len()).unwrap_or(u64::MAX);
+            self.running.abort_all();
+            self.paused.abort_all();
+        }
+        if let Some(session) = session {
+            let left = closing.min(until.saturating_duration_since(Instant::now()));
+            // What is not closed in time is closed in the background, or expires.
+            match timeout(left, session.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the loop's session was not closed"),
+                Err(_) => tracing::debug!("the loop's session is closed in the background"),
+            }
+        }
+    }
+
+    async fn until_idle(&mut self) {
+        while self.next_ended().await.is_some() {}
+    }
+}
