@@ -116,7 +116,7 @@ impl Serve {
     fn options(&self) -> Result<ServeOptions, Failure> {
         let mut options = ServeOptions::default();
         options.listen = self.listen;
-        options.names.clone_from(&self.allow_host);
+        options.allowed_hosts.clone_from(&self.allow_host);
         if let Some(path) = &self.token_file {
             options.token = Some(Token::read(path)?);
         }
@@ -171,7 +171,7 @@ async fn reader_of_samples(
     config: Config,
     sampling: SampleOptions,
 ) -> Result<Reader, Failure> {
-    reader(context, config, 1, sampling.limit).await
+    reader(context, config, 1, sampling.timeout).await
 }
 
 /// Ctrl-C, or what a supervisor sends.

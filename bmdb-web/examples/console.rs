@@ -1,5 +1,5 @@
-//! The console in an application of one's own: `DATABASE_URL=… cargo run -p bmdb-web --example console`.
-#![allow(clippy::print_stdout, reason = "an example that says where it listens")]
+//! The console inside another application: `DATABASE_URL=… cargo run -p bmdb-web --example console`.
+#![allow(clippy::print_stdout, reason = "it prints its address")]
 
 use axum::Router;
 use axum::response::Redirect;
@@ -8,7 +8,7 @@ use bmdb_core::{Config, Reader};
 use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
 use std::time::Duration;
 
-/// Where the console is within the application.
+/// The console's path in the application.
 const PATH: &str = "/bmdb";
 
 #[tokio::main]

@@ -1,16 +1,13 @@
-//! How long pages take, each asked for a hundred times, one request after the other.
+//! Measures how long pages take: a hundred requests for each, one after the other.
 //!
 //! ```sh
 //! cargo run --release -p bmdb-web --example console_load -- --machines 1000000
 //! DATABASE_URL=… cargo run --release -p bmdb-web --example console_load [PAGE…]
 //! ```
 //!
-//! The first makes a fleet of so many machines, with four attempts each, on a server of its own. Without
-//! pages it takes those of every kind.
-#![allow(
-    clippy::print_stdout,
-    reason = "an example that prints what it measures"
-)]
+//! The first command makes a fleet of that many machines, with four attempts each, on its own database
+//! server. Without pages it measures one page of every kind.
+#![allow(clippy::print_stdout, reason = "it prints what it measures")]
 
 #[path = "../tests/it/large.rs"]
 mod large;
@@ -26,7 +23,7 @@ use tower::ServiceExt as _;
 
 const REQUESTS: usize = 100;
 
-/// How many attempts each machine of a fleet that is made has behind it.
+/// How many attempts each machine of the fleet has made.
 const ATTEMPTS: u32 = 4;
 
 type Error = Box<dyn std::error::Error>;
@@ -34,7 +31,7 @@ type Error = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Dropped with its server at the end, however that comes.
+    // Dropping it stops its database server.
     let made = match arguments.iter().position(|word| word == "--machines") {
         None => None,
         Some(at) => {
@@ -52,7 +49,7 @@ async fn main() -> Result<(), Error> {
     let router = Console::new(reader, ConsoleOptions::default()).router();
     let mut pages = arguments;
     if pages.is_empty() {
-        pages = of_every_kind(&router).await?;
+        pages = every_kind(&router).await?;
         if made.is_some() {
             pages.push(format!("/sessions/{}", large::SESSION));
             pages.push(format!("/machines/{}", large::MACHINE));
@@ -80,14 +77,14 @@ async fn fleet(machines: u32) -> Result<TestDb, Error> {
         db.execute(&statements).await?;
     }
     println!(
-        "{machines} machines, made in {} s",
+        "made {machines} machines in {} s",
         begun.elapsed().as_secs()
     );
     Ok(db)
 }
 
-/// Pages of every kind, with a machine and a session that lists begin with.
-async fn of_every_kind(router: &Router) -> Result<Vec<String>, Error> {
+/// Pages of every kind, with the first machine and the first session of the lists.
+async fn every_kind(router: &Router) -> Result<Vec<String>, Error> {
     let process = "process=ShepherdAgentStart";
     let mut pages = vec!["/".to_owned(), "/machines".to_owned()];
     for query in [
@@ -120,7 +117,7 @@ async fn of_every_kind(router: &Router) -> Result<Vec<String>, Error> {
     Ok(pages)
 }
 
-/// Where a page leads first whose address begins like this.
+/// The first link on a page that begins with `start`.
 async fn linked(router: &Router, page: &str, start: &str) -> Result<Option<String>, Error> {
     let text = get(router, page).await?;
     let mut links = text.split("href=\"").skip(1);

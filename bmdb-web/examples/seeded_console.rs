@@ -1,16 +1,12 @@
-//! A console over a fleet that has everything there is to see, on a server of its own: for looking at
-//! pages while they are made.
+//! A console over a seeded fleet with every state, on its own database server: for developing pages.
 //!
 //! ```sh
 //! cargo run -p bmdb-web --example seeded_console -- 8080
 //! ```
 
-#![allow(
-    clippy::print_stdout,
-    reason = "an example tells where it listens and what is worth looking at"
-)]
+#![allow(clippy::print_stdout, reason = "it prints its addresses")]
 
-#[allow(dead_code, missing_docs, reason = "what the tests need of it besides")]
+#[allow(dead_code, missing_docs, reason = "tests use more of it")]
 #[path = "../tests/it/fleet.rs"]
 mod fleet;
 

@@ -1,13 +1,10 @@
-//! The stylesheet, the script and the icon: compiled in, and named by what is in them.
+//! Static files: stylesheet, script and icon. They are compiled in, and their names contain a hash of
+//! their contents.
 
-use crate::app::App;
-use crate::error::Problem;
-use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
 
-/// A file that pages refer to. Its name changes with its contents, so browsers may keep it for good.
 #[derive(Debug)]
 pub(crate) struct Asset {
     pub(crate) name: String,
@@ -32,25 +29,27 @@ impl Asset {
             text,
         }
     }
+
+    /// The asset with this name; `None` if its contents have changed since.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        let assets = [&*STYLESHEET, &*SCRIPT, &*ICON];
+        assets.into_iter().find(|asset| asset.name == name)
+    }
 }
 
-/// The 64-bit FNV-1a hash: enough to tell one version from the next.
+impl IntoResponse for &Asset {
+    fn into_response(self) -> Response {
+        let content_type = format!("{}; charset=utf-8", self.content_type);
+        // Browsers may keep it, because its name changes with its contents.
+        let immutable = "public, max-age=31536000, immutable".to_owned();
+        let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, immutable)];
+        (headers, self.text).into_response()
+    }
+}
+
+/// The 64-bit FNV-1a hash.
 fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// A file by its name, that of another version excepted.
-pub(crate) async fn serve(State(app): State<App>, Path(file): Path<String>) -> Response {
-    let found = [&*STYLESHEET, &*SCRIPT, &*ICON]
-        .into_iter()
-        .find(|asset| asset.name == file);
-    let Some(asset) = found else {
-        return app.render(Err(Problem::no_page()));
-    };
-    let content_type = format!("{}; charset=utf-8", asset.content_type);
-    let for_good = "public, max-age=31536000, immutable".to_owned();
-    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, for_good)];
-    (headers, asset.text).into_response()
 }

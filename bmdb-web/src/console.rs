@@ -1,25 +1,26 @@
-//! The console as a router, and what can be chosen about it.
+//! Console: the router of the pages, and its options.
 
 use crate::app::App;
-use crate::error::Problem;
-use crate::page::Page;
-use crate::request::Asked;
-use crate::sample::Sampler;
-use crate::{assets, page};
+use crate::assets::Asset;
+use crate::error::HttpError;
+use crate::page::{self, Page, layout};
+use crate::request::PageRequest;
+use crate::sampler::Sampler;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get};
 use bmdb_core::Reader;
 use std::time::Duration;
 
-/// What can be chosen about a [`Console`].
+/// Options of a [`Console`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleOptions {
-    /// Where the router is nested, such as `/fleet`, for the pages' links to each other. Default: at
-    /// the root.
+    /// The path where the router is nested, such as `/fleet`. Links between pages start with it.
+    /// Default: the root.
     pub base_path: String,
-    /// How often an open page fetches itself anew where the browser runs scripts. Whole seconds; less
-    /// than one means never. Default: 5 s.
+    /// How often an open page refreshes itself if the browser runs scripts, in whole seconds. Less than
+    /// a second disables it. Default: 5 s.
     pub refresh: Duration,
 }
 
@@ -41,7 +42,7 @@ pub struct Console {
 impl Console {
     /// The pages of the database that `reader` reads.
     ///
-    /// The reader's `statement_timeout` is how long a page may take; it answers 503 after that.
+    /// The reader's `statement_timeout` limits how long a page may take; after that it answers 503.
     #[must_use]
     pub fn new(reader: Reader, options: ConsoleOptions) -> Self {
         Self {
@@ -49,18 +50,20 @@ impl Console {
         }
     }
 
-    /// The same with counts of the whole fleet, which no page could wait for.
+    /// Also shows this sampler's counts of the whole fleet, which take too long to count for a page.
     #[must_use]
-    pub fn sampler(self, sampler: Sampler) -> Self {
-        Self {
-            app: self.app.with_sampler(sampler),
-        }
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.app.sampler = Some(sampler);
+        self
     }
 
-    /// The routes, to be nested under [`ConsoleOptions::base_path`] or, without one, merged.
+    /// The routes. Nest them under [`ConsoleOptions::base_path`], or merge them if it is the root.
     ///
-    /// They answer GET and HEAD; any other path below is a page that says there is nothing.
+    /// They answer GET and HEAD. Unknown paths below answer 404 with a page.
     pub fn router(&self) -> Router {
+        let respond = |error: fn() -> HttpError| {
+            async move |State(app): State<App>| layout::respond(&app, error().into_page())
+        };
         Router::new()
             .route("/", shown(page::overview::show))
             .route("/machines", shown(page::machines::show))
@@ -69,29 +72,28 @@ impl Console {
             .route("/sessions/{id}", shown(page::session::show))
             .route("/work", shown(page::work::show))
             .route("/backoffs", shown(page::backoffs::show))
-            .route("/assets/{file}", get(assets::serve))
-            .fallback(unknown)
-            .method_not_allowed_fallback(other_method)
+            .route("/assets/{file}", get(asset))
+            .fallback(respond(HttpError::unknown_page))
+            .method_not_allowed_fallback(respond(HttpError::method_not_allowed))
             .with_state(self.app.clone())
     }
 }
 
-/// The route of a page: every problem becomes a page as well.
+/// The route of a page. Errors become pages too.
 fn shown<H, P>(page: H) -> MethodRouter<App>
 where
-    H: Fn(App, Asked) -> P + Clone + Send + Sync + 'static,
-    P: Future<Output = Result<Page, Problem>> + Send,
+    H: Fn(App, PageRequest) -> P + Clone + Send + Sync + 'static,
+    P: Future<Output = Result<Page, HttpError>> + Send,
 {
-    get(async move |State(app): State<App>, asked: Asked| {
-        let shown = page(app.clone(), asked).await;
-        app.render(shown)
+    get(async move |State(app): State<App>, request: PageRequest| {
+        let shown = page(app.clone(), request).await;
+        layout::respond(&app, shown.unwrap_or_else(HttpError::into_page))
     })
 }
 
-async fn unknown(State(app): State<App>) -> axum::response::Response {
-    app.render(Err(Problem::no_page()))
-}
-
-async fn other_method(State(app): State<App>) -> axum::response::Response {
-    app.render(Err(Problem::only_get()))
+async fn asset(State(app): State<App>, Path(file): Path<String>) -> Response {
+    match Asset::find(&file) {
+        Some(asset) => asset.into_response(),
+        None => layout::respond(&app, HttpError::unknown_page().into_page()),
+    }
 }

@@ -1,4 +1,4 @@
-//! Why there is no page to show, as a page that says what to do.
+//! HTTP errors: why a page cannot be shown, rendered as a page that says what to do.
 
 use crate::page::{Page, Section};
 use axum::http::StatusCode;
@@ -6,57 +6,50 @@ use bmdb_core::TxError;
 use bmdb_model::Failure;
 use maud::html;
 
-/// What kept a page from being shown.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct HttpError {
     status: StatusCode,
     title: &'static str,
-    /// What is wrong, for people.
+    /// What is wrong.
     reason: String,
     /// What to do about it.
-    advice: String,
+    advice: &'static str,
 }
 
-impl Problem {
-    pub(crate) fn bad_input(what: &str, problem: impl AsRef<str>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "That cannot be shown",
-            format!("{what}: {}", problem.as_ref()),
-            "Correct the address, or start from one of the pages above.",
-        )
+impl HttpError {
+    pub(crate) fn bad_request(subject: &str, reason: impl AsRef<str>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            title: "Invalid request",
+            reason: format!("{subject}: {}", reason.as_ref()),
+            advice: "Correct the address, or start from one of the pages above.",
+        }
     }
 
-    /// The thing that the address names is not there.
-    pub(crate) fn not_found(what: impl Into<String>, advice: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "Not found", what, advice)
+    pub(crate) fn bad_parameter(name: &str, reason: impl AsRef<str>) -> Self {
+        Self::bad_request(&format!("parameter {name:?}"), reason)
     }
 
-    pub(crate) fn no_page() -> Self {
+    pub(crate) fn not_found(reason: impl Into<String>, advice: &'static str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            title: "Not found",
+            reason: reason.into(),
+            advice,
+        }
+    }
+
+    pub(crate) fn unknown_page() -> Self {
         let advice = "Start from one of the pages above.";
         Self::not_found("There is no such page.", advice)
     }
 
-    pub(crate) fn only_get() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "The console only shows",
-            "Pages are there to be read: only GET and HEAD are answered.",
-            "What changes something is a command of bmdb; see bmdb --help.",
-        )
-    }
-
-    fn new(
-        status: StatusCode,
-        title: &'static str,
-        reason: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         Self {
-            status,
-            title,
-            reason: reason.into(),
-            advice: advice.into(),
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            title: "The console is read-only",
+            reason: "The console only answers GET and HEAD requests.".to_owned(),
+            advice: "To change something, use the bmdb command; see bmdb --help.",
         }
     }
 
@@ -79,43 +72,48 @@ impl Problem {
     }
 }
 
-/// What the database's refusal means for whoever looks at the page.
-impl From<TxError> for Problem {
+impl From<TxError> for HttpError {
     fn from(error: TxError) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let (status, title, advice) = match (&error, error.failure()) {
             (TxError::Unavailable(_), _) | (_, Some(Failure::ConnectionLost)) => (
                 unavailable,
                 "The database does not answer",
-                "Load the page again in a moment. If it stays so, see whether the server runs, \
-                 whether this host reaches it, and whether its connections are used up.",
+                "Load the page again in a moment. If the error stays, check that the server runs, \
+                 that this host reaches it, and that it has free connections.",
             ),
             (_, Some(Failure::StatementTimeout)) => (
                 unavailable,
                 "The database is too slow",
-                "Load the page again in a moment, or with narrower filters. If it stays so, look \
-                 for what keeps the server busy (pg_stat_activity).",
+                "Load the page again in a moment, or use narrower filters. If the error stays, find \
+                 out what keeps the server busy (pg_stat_activity).",
             ),
             (_, Some(Failure::LockTimeout)) => (
                 unavailable,
                 "A table is locked",
-                "A migration may be running: load the page again in a moment. If it stays so, look \
-                 for who holds the lock (pg_locks).",
+                "A migration may be running: load the page again in a moment. If the error stays, \
+                 find the session that holds the lock (pg_locks).",
             ),
             (_, Some(Failure::Denied)) => (
                 unavailable,
-                "The console may not read this",
-                "The console's database user lacks a privilege: make it a member of bmdb_viewer, \
-                 and have the owner run bmdb migrate grants.",
+                "The console lacks a privilege",
+                "Make the console's database user a member of bmdb_viewer, and have the owner run \
+                 bmdb migrate grants.",
             ),
             _ => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "The database refused",
-                "This is not foreseen. If the database was migrated by a newer bmdb, run a console \
-                 of the same version; otherwise this is a bug.",
+                "Unexpected database error",
+                "If a newer bmdb migrated the database, run a console of the same version; otherwise \
+                 please report this as a bug.",
             ),
         };
-        tracing::warn!(%error, %status, "a page could not be read");
-        Self::new(status, title, error.to_string(), advice)
+        tracing::warn!(%error, %status, "cannot read a page");
+        let reason = error.to_string();
+        Self {
+            status,
+            title,
+            reason,
+            advice,
+        }
     }
 }

@@ -1,21 +1,21 @@
-//! Who is answered, and how: what every request passes before a page is made.
+//! Guard: checks every request before it reaches a page.
 
+mod client;
 mod connection_limit;
 mod headers;
 mod host;
-mod idle_timeout;
 mod rate_limit;
 mod tls;
 mod token;
 
-pub(crate) use self::connection_limit::Shares;
-pub(crate) use self::idle_timeout::Impatient;
+pub(crate) use self::client::Client;
+pub(crate) use self::connection_limit::ConnectionLimit;
 pub(crate) use self::tls::Tls;
 pub use self::tls::{TlsError, TlsFiles};
 pub use self::token::{Token, TokenError};
 
 use self::host::Hosts;
-use self::rate_limit::Limits;
+use self::rate_limit::RateLimits;
 use crate::metrics::server;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -26,127 +26,114 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longer targets are nobody's filters.
+/// In bytes. No link or form of the console makes a longer target.
 const LONGEST_TARGET: usize = 4096;
 
-/// They say whether the server works and nothing else, to whoever asks.
+/// These need no token: they only say whether the server works.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The address at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) IpAddr);
+/// The first response after this time closes the connection.
+pub(crate) const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 
-/// What is looked at before a request is answered.
 #[derive(Debug)]
 pub(crate) struct Guard {
     token: Option<Token>,
     hosts: Hosts,
-    limits: Limits,
-    time: Duration,
+    rate_limits: RateLimits,
+    response_timeout: Duration,
 }
 
 impl Guard {
-    /// Asks for the token, if there is one; gives an answer this much time.
-    pub(crate) fn new(token: Option<Token>, time: Duration) -> Self {
+    pub(crate) fn new(token: Option<Token>, response_timeout: Duration) -> Self {
         Self {
             token,
             hosts: Hosts::Any,
-            limits: Limits::new(),
-            time,
+            rate_limits: RateLimits::new(),
+            response_timeout,
         }
     }
 
-    /// The same, for a server that only this machine reaches: it has this machine's names, and these.
+    /// For a server on a loopback address: it only answers to names of this machine, and to these.
     pub(crate) fn on_loopback(self, names: Vec<String>) -> Self {
         let hosts = Hosts::Loopback(names);
         Self { hosts, ..self }
     }
 
-    /// The same routes behind this guard.
     pub(crate) fn protect(self, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(Arc::new(self), pass))
+        routes.layer(from_fn_with_state(Arc::new(self), guard))
     }
 
-    /// Why a request is not answered.
-    fn refusal(&self, request: &Request) -> Option<Response> {
-        let client = request.extensions().get::<Client>();
-        let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
-        if let Err(wait) = self.limits.check(client) {
-            let seconds = wait.as_secs().saturating_add(1);
+    /// The response to a request that is refused.
+    fn refusal(&self, client: IpAddr, request: &Request) -> Option<Response> {
+        if let Err(wait) = self.rate_limits.check(client) {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
             let refused = refuse(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many requests: wait a moment.",
             );
-            return Some(with(
-                refused,
-                header::RETRY_AFTER,
-                HeaderValue::from(seconds),
-            ));
+            return Some(with(refused, header::RETRY_AFTER, seconds));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let refused = refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This server is for reading: GET and HEAD.",
-            );
-            return Some(with(
-                refused,
-                header::ALLOW,
-                HeaderValue::from_static("GET, HEAD"),
-            ));
+            let text = "This server is read-only: it answers GET and HEAD.";
+            let methods = HeaderValue::from_static("GET, HEAD");
+            let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, text);
+            return Some(with(refused, header::ALLOW, methods));
         }
         if has_body(request) {
-            return Some(refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "A request with a body is not read.",
-            ));
+            let text = "This server does not accept requests with a body.";
+            return Some(refuse(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
-        if request
-            .uri()
-            .path_and_query()
-            .is_some_and(|target| target.as_str().len() > LONGEST_TARGET)
-        {
+        let target = request.uri().path_and_query();
+        if target.is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
             return Some(refuse(StatusCode::URI_TOO_LONG, "The address is too long."));
         }
         if !self.hosts.allow(request.uri(), request.headers()) {
-            let text = "This server is asked by the names of this machine, such as localhost. Another \
-                        name has to be allowed when it is started.";
+            let text = "This server only answers to names of this machine, such as localhost. To allow \
+                        another name, start it with --allow-host.";
             return Some(refuse(StatusCode::MISDIRECTED_REQUEST, text));
         }
-        if !OPEN.contains(&request.uri().path()) && !self.is_trusted(request) {
-            let text = "The token is needed: as the password of any user, or in the header \
+        if !OPEN.contains(&request.uri().path()) && !self.is_authorized(request) {
+            let text = "A token is required: as the password of any user, or in the header \
                         Authorization: Bearer …";
-            let refused = refuse(StatusCode::UNAUTHORIZED, text);
             let basic = HeaderValue::from_static(r#"Basic realm="bmdb", charset="UTF-8""#);
+            let refused = refuse(StatusCode::UNAUTHORIZED, text);
             return Some(with(refused, header::WWW_AUTHENTICATE, basic));
         }
         None
     }
 
-    fn is_trusted(&self, request: &Request) -> bool {
+    fn is_authorized(&self, request: &Request) -> bool {
         let Some(token) = &self.token else {
             return true;
         };
-        let shown = request.headers().get(header::AUTHORIZATION);
-        shown.is_some_and(|shown| token.is_shown_by(shown))
+        let given = request.headers().get(header::AUTHORIZATION);
+        given.is_some_and(|given| token.is_in(given))
     }
 }
 
-async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let mut response = match guard.refusal(&request) {
+async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let client = request.extensions().get::<Client>().copied();
+    let address = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.address);
+    let mut response = match guard.refusal(address, &request) {
         Some(refused) => refused,
-        None => {
-            let answered = tokio::time::timeout(guard.time, next.run(request)).await;
-            answered.unwrap_or_else(|_| {
-                refuse(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    "The answer took too long: try again later.",
-                )
-            })
-        }
+        None => match tokio::time::timeout(guard.response_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                "The response took too long: try again later.",
+            ),
+        },
     };
     headers::add(response.headers_mut());
-    server::count(response.status(), began.elapsed());
+    if client.is_some_and(|client| client.connected_at.elapsed() > CONNECTION_LIFETIME) {
+        response = with(
+            response,
+            header::CONNECTION,
+            HeaderValue::from_static("close"),
+        );
+    }
+    server::count(response.status(), begun.elapsed());
     response
 }
 
@@ -156,17 +143,13 @@ fn has_body(request: &Request) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// In plain text: whoever is refused may not see a page, and does not keep a connection.
+/// In plain text, because the client may not see a page. The connection is closed.
 fn refuse(status: StatusCode, text: &'static str) -> Response {
-    (
-        status,
-        [
-            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-            (header::CONNECTION, "close"),
-        ],
-        format!("{text}\n"),
-    )
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CONNECTION, "close"),
+    ];
+    (status, headers, format!("{text}\n")).into_response()
 }
 
 fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Response {

@@ -1,6 +1,8 @@
-//! Whether this program lives, and whether it can answer.
+//! Readiness: whether the database can be read, and has a schema that fits.
 
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use bmdb_core::{Reader, TxError};
 use bmdb_model::migration::{self, MigrationError};
 use std::sync::Arc;
@@ -8,26 +10,25 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-/// How long the database is waited for.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long a check waits for the database.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For how long an answer is good: anybody may ask, and the database is not to feel it.
-const KEPT: Duration = Duration::from_secs(1);
+/// How long a result is cached. Every client may ask, and must not load the database.
+const CACHED: Duration = Duration::from_secs(1);
 
-/// Whether a database can be read from, asked once a second at most.
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness {
     reader: Reader,
-    known: Arc<Mutex<Option<(Instant, Ready)>>>,
+    latest: Arc<Mutex<Option<(Instant, Ready)>>>,
 }
 
-/// What is told to anybody, so it names no server and no error of it.
+/// Every client sees it, so it contains neither the database's address nor its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     Yes,
     Unreachable,
-    Silent,
-    Unmigrated,
+    TimedOut,
+    NotMigrated,
     TooNew,
     Failing,
 }
@@ -36,30 +37,30 @@ impl Readiness {
     pub(crate) fn of(reader: Reader) -> Self {
         Self {
             reader,
-            known: Arc::default(),
+            latest: Arc::default(),
         }
     }
 
     pub(crate) async fn now(&self) -> Ready {
-        // Whoever asks meanwhile waits for this answer and takes it.
-        let mut known = self.known.lock().await;
-        match *known {
-            Some((at, ready)) if at.elapsed() < KEPT => ready,
+        // The lock is held during the check: concurrent requests wait for it and share its result.
+        let mut latest = self.latest.lock().await;
+        match *latest {
+            Some((at, ready)) if at.elapsed() < CACHED => ready,
             _ => {
-                let ready = self.look().await;
-                *known = Some((Instant::now(), ready));
+                let ready = self.check().await;
+                *latest = Some((Instant::now(), ready));
                 ready
             }
         }
     }
 
-    async fn look(&self) -> Ready {
+    async fn check(&self) -> Ready {
         let check = self
             .reader
             .read(async |conn| Ok(migration::check(conn).await));
-        match timeout(LIMIT, check).await {
+        match timeout(TIMEOUT, check).await {
             Ok(Ok(Ok(()))) => Ready::Yes,
-            Ok(Ok(Err(MigrationError::DatabaseTooOld { .. }))) => Ready::Unmigrated,
+            Ok(Ok(Err(MigrationError::DatabaseTooOld { .. }))) => Ready::NotMigrated,
             Ok(Ok(Err(MigrationError::ComponentTooOld { .. }))) => Ready::TooNew,
             Ok(Ok(Err(error))) => failing(&error),
             Ok(Err(TxError::Unavailable(error))) => {
@@ -67,45 +68,40 @@ impl Readiness {
                 Ready::Unreachable
             }
             Ok(Err(error)) => failing(&error),
-            Err(_) => Ready::Silent,
+            Err(_) => Ready::TimedOut,
         }
     }
 }
 
 fn failing(error: &dyn std::error::Error) -> Ready {
-    tracing::warn!(%error, "the database cannot be read");
+    tracing::warn!(%error, "cannot read the database");
     Ready::Failing
 }
 
 impl Ready {
-    pub(crate) const fn status(self) -> StatusCode {
+    const fn reason(self) -> &'static str {
         match self {
-            Self::Yes => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Yes => "",
+            Self::Unreachable => "the database cannot be reached",
+            Self::TimedOut => "the database did not answer within 2 s",
+            Self::NotMigrated => "the database is not migrated: run bmdb migrate up",
+            Self::TooNew => {
+                "the database needs a newer version of this program: install a newer one"
+            }
+            Self::Failing => "the database cannot be read; see the log of this program",
         }
     }
+}
 
-    /// JSON, with a reason that people understand.
-    pub(crate) const fn body(self) -> &'static str {
-        match self {
-            Self::Yes => "{\"ready\":true}\n",
-            Self::Unreachable => {
-                "{\"ready\":false,\"reason\":\"the database cannot be reached\"}\n"
-            }
-            Self::Silent => {
-                "{\"ready\":false,\"reason\":\"the database did not answer within 2 s\"}\n"
-            }
-            Self::Unmigrated => {
-                "{\"ready\":false,\"reason\":\"the database is not migrated: run bmdb migrate up\"}\n"
-            }
-            Self::TooNew => {
-                "{\"ready\":false,\"reason\":\"the database has moved past this program: install a \
-                 newer one\"}\n"
-            }
-            Self::Failing => {
-                "{\"ready\":false,\"reason\":\"the database cannot be read; this program's log says \
-                 why\"}\n"
-            }
-        }
+impl IntoResponse for Ready {
+    fn into_response(self) -> Response {
+        let (status, body) = match self {
+            Self::Yes => (StatusCode::OK, "{\"ready\":true}\n".to_owned()),
+            _ => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{{\"ready\":false,\"reason\":\"{}\"}}\n", self.reason()),
+            ),
+        };
+        (status, [(CONTENT_TYPE, "application/json")], body).into_response()
     }
 }

@@ -1,7 +1,7 @@
 //! The operators' console of the Bare Metal Database, and its metrics.
 //!
 //! [`Console`] is a set of server-rendered pages over a [`bmdb_core::Reader`]: they need no JavaScript,
-//! write nothing and hold no lock. Its router goes into any axum application:
+//! write nothing and hold no lock. Its router can be nested in any axum application:
 //!
 //! ```
 //! # use bmdb_testkit::TestDb;
@@ -23,12 +23,12 @@
 //! # }
 //! ```
 //!
-//! Who may see the pages is the application's to decide: they show all of the database. [`Server`] has
-//! decided: it listens on this machine only, or asks for a token or certificates, and limits what a client
-//! may do. `bmdb serve` runs it.
+//! The pages show the whole database; the application must decide who may see them. [`Server`] is a
+//! ready-made choice: it listens on this machine only, or requires a token or client certificates, and
+//! limits connections and requests. `bmdb serve` runs it.
 //!
-//! [`Sampler`] counts the fleet in the background, [`Monitor`] has the routes that other programs ask:
-//! `/metrics`, `/healthz`, `/readyz`.
+//! [`Sampler`] counts the fleet in the background. [`Monitor`] has the routes for other programs:
+//! `/metrics`, `/healthz` and `/readyz`.
 
 mod app;
 mod assets;
@@ -40,15 +40,18 @@ mod guard;
 mod health;
 mod link;
 mod metrics;
+mod moment;
 mod monitor;
 mod page;
 mod request;
 mod sample;
+mod sampler;
 mod serve;
 
 pub use console::{Console, ConsoleOptions};
 pub use guard::{TlsError, TlsFiles, Token, TokenError};
 pub use metrics::console_metrics;
 pub use monitor::{Monitor, RecorderInstalled};
-pub use sample::{Latest, Sample, SampleOptions, Sampler};
+pub use sample::Sample;
+pub use sampler::{Latest, SampleOptions, Sampler};
 pub use serve::{ServeError, ServeOptions, Server};

@@ -1,16 +1,16 @@
-//! Every address of the console; no page writes one by itself.
+//! Links: every address of the console is made here.
 
 use bmdb_model::{MachineId, SessionId};
 use std::fmt::Write as _;
 
-/// Makes the addresses, under the path where the console is nested.
+/// Makes addresses below the path where the console is nested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Links {
     base: String,
 }
 
 impl Links {
-    /// `base` with or without slashes at its ends; nothing or `/` is the root.
+    /// `base` may have slashes at its ends; an empty one or `/` is the root.
     pub(crate) fn under(base: &str) -> Self {
         let inner = base.trim_matches('/');
         let base = match inner {
@@ -53,7 +53,7 @@ impl Links {
     }
 }
 
-/// An address with parameters; those without a value are left out.
+/// An address with the parameters that have a value.
 pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut link = path.to_owned();
     let given = parameters.iter().filter(|(_, value)| !value.is_empty());
@@ -66,7 +66,7 @@ pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     link
 }
 
-/// Percent-encodes all but what RFC 3986 calls unreserved.
+/// Percent-encodes all but RFC 3986's unreserved characters.
 fn push_encoded(link: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_path_may_be_written_with_or_without_slashes() {
+    fn slashes_around_a_base_path_do_not_matter() {
         for base in ["fleet/x", "/fleet/x", "/fleet/x/", "fleet/x/"] {
             assert_eq!(Links::under(base).machines(), "/fleet/x/machines");
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_cannot_break_out_of_their_place() {
+    fn parameters_are_encoded() {
         let link = with_query("/machines", &[("a", ""), ("prefix", "a b&c=ä\"<#?")]);
         assert_eq!(link, "/machines?prefix=a%20b%26c%3D%C3%A4%22%3C%23%3F");
         assert_eq!(with_query("/machines", &[("after", "")]), "/machines");

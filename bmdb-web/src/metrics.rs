@@ -1,170 +1,154 @@
-//! The metrics of a fleet: what the sample has counted, as Prometheus reads it.
+//! Metrics of the fleet: the latest sample in Prometheus's text format.
 
 pub(crate) mod server;
 
-use crate::sample::{Latest, Sample};
+use crate::sample::Sample;
+use crate::sampler::Latest;
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
 use bmdb_model::counts::ProcessCounts;
 use std::fmt::Write;
 
-/// A gauge, and where its values come from.
+/// A gauge.
 struct Stat {
     name: &'static str,
     help: &'static str,
     values: Values,
 }
 
+/// Where the values of a gauge come from. A `None` is left out of the output.
 #[derive(Clone, Copy)]
 enum Values {
-    /// One for the fleet.
     Fleet(fn(&Sample) -> Option<i64>),
     /// One for each process.
     Processes(fn(&Sample, &ProcessCounts) -> Option<i64>),
-    /// One of the sampler, whether it has a sample or not.
+    /// Shown even before the first sample.
     Sampler(fn(&Latest) -> Option<f64>),
 }
 
-const fn fleet(name: &'static str, help: &'static str, of: fn(&Sample) -> Option<i64>) -> Stat {
-    let values = Values::Fleet(of);
+const fn stat(name: &'static str, values: Values, help: &'static str) -> Stat {
     Stat { name, help, values }
 }
 
-const fn processes(
-    name: &'static str,
-    help: &'static str,
-    of: fn(&Sample, &ProcessCounts) -> Option<i64>,
-) -> Stat {
-    let values = Values::Processes(of);
-    Stat { name, help, values }
-}
-
-const fn sampler(name: &'static str, help: &'static str, of: fn(&Latest) -> Option<f64>) -> Stat {
-    let values = Values::Sampler(of);
-    Stat { name, help, values }
-}
-
-/// The names that end in a noun of their own are those of the original system.
+/// Names without a unit are those of the original system.
 const STATS: [Stat; 21] = [
-    fleet("bmdb_stats_machines", "Machines", |s| {
-        Some(s.fleet.machines)
-    }),
-    fleet(
+    stat(
+        "bmdb_stats_machines",
+        Values::Fleet(|s| Some(s.fleet.machines)),
+        "Machines",
+    ),
+    stat(
         "bmdb_stats_machines_provided",
+        Values::Fleet(|s| Some(s.fleet.provided)),
         "Machines with the tag provided",
-        |s| Some(s.fleet.provided),
     ),
-    fleet("bmdb_stats_machines_on_hold", "Machines on hold", |s| {
-        Some(s.fleet.on_hold)
-    }),
-    fleet(
+    stat(
+        "bmdb_stats_machines_on_hold",
+        Values::Fleet(|s| Some(s.fleet.on_hold)),
+        "Machines on hold",
+    ),
+    stat(
         "bmdb_stats_machines_agent_started",
+        Values::Fleet(|s| Some(s.fleet.agent_started)),
         "Machines with the tag agent_started",
-        |s| Some(s.fleet.agent_started),
     ),
-    fleet(
+    stat(
         "bmdb_stats_machines_heartbeating",
+        Values::Fleet(|s| Some(s.fleet.heartbeating)),
         "Machines whose agent sends heartbeats",
-        |s| Some(s.fleet.heartbeating),
     ),
-    fleet(
+    stat(
         "bmdb_stats_machines_pending_installation",
-        "Machines whose request for an installation is not settled",
-        |s| Some(s.fleet.installation_pending),
+        Values::Fleet(|s| Some(s.fleet.installation_pending)),
+        "Machines with a pending installation request",
     ),
-    fleet(
+    stat(
         "bmdb_stats_machines_installed",
-        "Machines whose latest request for an installation is settled with success",
-        |s| Some(s.fleet.installed),
+        Values::Fleet(|s| Some(s.fleet.installed)),
+        "Machines whose latest installation request succeeded",
     ),
-    fleet(
+    stat(
         "bmdb_stats_machines_pending_agent_start",
-        "Machines that ShepherdAgentStart could be claimed on now",
-        |s| waiting(s, &Process::SHEPHERD_AGENT_START),
+        Values::Fleet(|s| pending(s, &Process::SHEPHERD_AGENT_START)),
+        "Machines that are due for ShepherdAgentStart",
     ),
-    fleet(
+    stat(
         "bmdb_stats_machines_pending_agent_recovery",
-        "Machines that ShepherdRecovery could be claimed on now",
-        |s| waiting(s, &Process::SHEPHERD_RECOVERY),
+        Values::Fleet(|s| pending(s, &Process::SHEPHERD_RECOVERY)),
+        "Machines that are due for ShepherdRecovery",
     ),
-    fleet(
+    stat(
         "bmdb_stats_live_sessions",
+        Values::Fleet(|s| Some(s.fleet.live_sessions)),
         "Sessions whose deadline has not passed",
-        |s| Some(s.fleet.live_sessions),
     ),
-    fleet(
+    stat(
         "bmdb_stats_dead_sessions",
-        "Sessions whose deadline has passed and that no janitor has removed yet",
-        |s| Some(s.fleet.dead_sessions),
+        Values::Fleet(|s| Some(s.fleet.dead_sessions)),
+        "Expired sessions that no janitor has removed yet",
     ),
-    processes("bmdb_stats_active_work", "Machines claimed", |_, p| {
-        Some(p.claimed)
-    }),
-    processes("bmdb_stats_active_backoffs", "Backoffs in force", |_, p| {
-        Some(p.backing_off)
-    }),
-    processes(
+    stat(
+        "bmdb_stats_active_work",
+        Values::Processes(|_, p| Some(p.claimed)),
+        "Machines claimed",
+    ),
+    stat(
+        "bmdb_stats_active_backoffs",
+        Values::Processes(|_, p| Some(p.backing_off)),
+        "Backoffs in force",
+    ),
+    stat(
         "bmdb_stats_stuck_work",
+        Values::Processes(|_, p| Some(p.stuck)),
         "Machines claimed for more than an hour",
-        |_, p| Some(p.stuck),
     ),
-    processes(
+    stat(
         "bmdb_stats_poisoned_work",
-        "Machines on which the process is lost, or fails, again and again",
-        |_, p| Some(p.poisoned),
+        Values::Processes(|_, p| Some(p.poisoned)),
+        "Machines on which attempts of the process fail or expire again and again",
     ),
-    processes(
+    stat(
         "bmdb_stats_pending_work",
-        "Machines that the process could be claimed on now; only of processes with a workflow",
-        |s, p| waiting(s, &p.process),
+        Values::Processes(|s, p| pending(s, &p.process)),
+        "Machines that are due for the process; only for processes with a workflow",
     ),
-    processes(
+    stat(
         "bmdb_stats_oldest_due_age_seconds",
-        "For how long the machine that waits longest has been due; 0 when none waits; only of processes with a workflow",
-        |s, p| Some(s.pending_for(&p.process)?.oldest_due_seconds.unwrap_or(0)),
+        Values::Processes(|s, p| Some(s.pending_for(&p.process)?.oldest_due_seconds.unwrap_or(0))),
+        "How long the oldest due machine has been due, or 0; only for processes with a workflow",
     ),
-    processes(
+    stat(
         "bmdb_stats_uncounted",
-        "Whether what waits for the process could not be counted, for its workflow fails or takes too long: 1 or 0",
-        |s, p| {
-            Some(i64::from(
-                s.uncounted.iter().any(|(process, _)| *process == p.process),
-            ))
-        },
+        Values::Processes(|s, p| Some(i64::from(s.is_uncounted(&p.process)))),
+        "1 if the workflow of the process fails or takes too long to count, otherwise 0",
     ),
-    sampler(
+    stat(
         "bmdb_stats_sample_success",
-        "Whether the last try to count the fleet came to an end, with every process: 1 or 0",
-        |latest| {
-            let is_whole = latest
-                .sample
-                .as_ref()
-                .is_some_and(|s| s.uncounted.is_empty());
-            Some(if is_whole && latest.error.is_none() {
-                1.0
-            } else {
-                0.0
-            })
-        },
+        Values::Sampler(|latest| {
+            let sample = latest.sample.as_ref();
+            let is_complete = sample.is_some_and(|s| s.uncounted.is_empty());
+            Some(f64::from(is_complete && latest.error.is_none()))
+        }),
+        "1 if the last sample of the fleet counted every process, otherwise 0",
     ),
-    sampler(
+    stat(
         "bmdb_stats_sample_age_seconds",
-        "How old these counts of the fleet are; they come from the last try that came to an end",
-        |latest| Some(latest.sample.as_ref()?.age().as_secs_f64()),
+        Values::Sampler(|latest| Some(latest.sample.as_ref()?.age().as_secs_f64())),
+        "Age of the last sample that succeeded, which all counts are from",
     ),
-    sampler(
+    stat(
         "bmdb_stats_sample_duration_seconds",
-        "How long it took to count the fleet",
-        |latest| Some(latest.sample.as_ref()?.took.as_secs_f64()),
+        Values::Sampler(|latest| Some(latest.sample.as_ref()?.took.as_secs_f64())),
+        "How long the last sample that succeeded took",
     ),
 ];
 
-fn waiting(sample: &Sample, process: &Process) -> Option<i64> {
+fn pending(sample: &Sample, process: &Process) -> Option<i64> {
     Some(sample.pending_for(process)?.machines)
 }
 
-/// What `/metrics` shows beside the metrics of components ([`bmdb_core::telemetry::METRICS`]): the gauges
-/// of the fleet, and the server's own.
+/// The metrics that `/metrics` shows beside those of components ([`bmdb_core::telemetry::METRICS`]): the
+/// gauges of the fleet, and the metrics of the server.
 pub fn console_metrics() -> impl Iterator<Item = Metric> {
     let stats = STATS.iter().map(|stat| {
         let labels: &[&str] = match stat.values {
@@ -176,39 +160,41 @@ pub fn console_metrics() -> impl Iterator<Item = Metric> {
     stats.chain(server::METRICS)
 }
 
-/// The gauges of the fleet in Prometheus's text format. A value that is not known is left out: zero would
-/// be an answer.
+/// Unknown values are left out, because 0 would be wrong.
 pub(crate) fn render(latest: &Latest) -> String {
     let mut text = String::new();
     for stat in &STATS {
-        let name = stat.name;
-        let lines: Vec<String> = match (stat.values, &latest.sample) {
-            (Values::Sampler(of), _) => of(latest)
-                .map(|value| format!("{name} {value}"))
-                .into_iter()
-                .collect(),
-            (_, None) => Vec::new(),
-            (Values::Fleet(of), Some(sample)) => of(sample)
-                .map(|value| format!("{name} {value}"))
-                .into_iter()
-                .collect(),
-            // The name of a process needs no escapes: it consists of letters, digits, _ and -.
-            (Values::Processes(of), Some(sample)) => {
-                let values = sample.processes.iter().filter_map(|counts| {
-                    let value = of(sample, counts)?;
-                    Some(format!("{name}{{process=\"{}\"}} {value}", counts.process))
-                });
-                values.collect()
-            }
-        };
-        if lines.is_empty() {
-            continue;
-        }
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} gauge", stat.help);
-        for line in lines {
-            let _ = writeln!(text, "{line}");
+        let lines = lines(stat, latest);
+        if !lines.is_empty() {
+            let Stat { name, help, .. } = stat;
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{lines}");
         }
     }
     text
+}
+
+fn lines(stat: &Stat, latest: &Latest) -> String {
+    let name = stat.name;
+    let one = |value: Option<String>| value.map(|value| format!("{name} {value}\n"));
+    match (stat.values, &latest.sample) {
+        (Values::Sampler(of), _) => {
+            one(of(latest).map(|value| value.to_string())).unwrap_or_default()
+        }
+        (_, None) => String::new(),
+        (Values::Fleet(of), Some(sample)) => {
+            one(of(sample).map(|value| value.to_string())).unwrap_or_default()
+        }
+        // Names of processes need no escapes: they consist of letters, digits, _ and -.
+        (Values::Processes(of), Some(sample)) => {
+            let values = sample.processes.iter().filter_map(|counts| {
+                let value = of(sample, counts)?;
+                Some(format!(
+                    "{name}{{process=\"{}\"}} {value}\n",
+                    counts.process
+                ))
+            });
+            values.collect()
+        }
+    }
 }

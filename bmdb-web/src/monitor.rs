@@ -1,8 +1,8 @@
-//! What other programs ask this one: its metrics, and whether it is well.
+//! Monitor: the routes `/metrics`, `/healthz` and `/readyz`.
 
-use crate::health::Readiness;
+use crate::health::{Readiness, Ready};
 use crate::metrics::{self, server};
-use crate::sample::Sampler;
+use crate::sampler::Sampler;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -17,12 +17,12 @@ use tokio::runtime::Handle;
 /// Prometheus's text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How often what histograms have recorded is sorted into their buckets, whether anybody asks or not:
-/// until then each value is kept.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How often the recorder sorts recorded values into the buckets of histograms. Until then it keeps every
+/// value in memory.
+const DRAIN_PERIOD: Duration = Duration::from_secs(5);
 
-/// The routes `/metrics`, `/healthz` and `/readyz`. Each part may be left out: a control loop has metrics
-/// of its own and no fleet to count.
+/// The routes `/metrics`, `/healthz` and `/readyz`. Each part is optional: a control loop has its own
+/// metrics, but no fleet to count.
 ///
 /// ```
 /// use bmdb_web::Monitor;
@@ -38,18 +38,18 @@ pub struct Monitor {
     program: Option<PrometheusHandle>,
     fleet: Option<Sampler>,
     readiness: Option<Readiness>,
-    /// Kept by the routes.
+    /// Dropped with the routes, which ends the task that drains the recorder.
     routes: Arc<()>,
 }
 
 impl Monitor {
-    /// Shows nothing yet.
+    /// A monitor without metrics.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Records this program's metrics from here on, and shows them. Call it before
+    /// Installs a recorder for this program's metrics, and shows them. Call it before
     /// [`Bmdb::connect`](bmdb_core::Bmdb::connect).
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Monitor {
     pub fn of_this_program() -> Result<Self, RecorderInstalled> {
         let recorder = PrometheusBuilder::new()
             .set_buckets(&telemetry::DURATION_BUCKETS)
-            // It refuses none at all only.
+            // It only refuses an empty list.
             .map_err(|_| RecorderInstalled)?;
         let recorded = recorder.install_recorder().map_err(|_| RecorderInstalled)?;
         telemetry::describe_metrics();
@@ -65,7 +65,7 @@ impl Monitor {
         Ok(Self::new().program(recorded))
     }
 
-    /// The same, with the program's own metrics ([`bmdb_core::telemetry`]).
+    /// Shows the program's own metrics ([`bmdb_core::telemetry`]).
     #[must_use]
     pub fn program(self, recorded: PrometheusHandle) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Monitor {
         }
     }
 
-    /// The same, with the gauges of the fleet ([`console_metrics`](crate::console_metrics)).
+    /// Shows the gauges of the fleet ([`console_metrics`](crate::console_metrics)).
     #[must_use]
     pub fn fleet(self, sampler: Sampler) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Monitor {
         }
     }
 
-    /// The same, ready while the database that this reader reads answers and has a schema that fits.
+    /// Adds `/readyz`: ready while this reader's database answers and has a schema that fits.
     #[must_use]
     pub fn ready_with(self, reader: Reader) -> Self {
         Self {
@@ -92,36 +92,36 @@ impl Monitor {
         }
     }
 
-    /// The routes. In a tokio runtime, what histograms record is also sorted while nobody asks for it.
+    /// The routes. In a tokio runtime it also spawns a task that drains the recorder of
+    /// [`Monitor::program`] every 5 s, until the routes are dropped.
     ///
-    /// `/healthz` asks nobody; `/readyz`, which there is with [`Monitor::ready_with`], asks the database
-    /// once a second at most, and takes two seconds at most.
+    /// `/healthz` always succeeds. `/readyz`, which needs [`Monitor::ready_with`], checks the database at
+    /// most once a second, and takes at most two seconds.
     pub fn router(self) -> Router {
         if let (Some(recorded), Ok(runtime)) = (&self.program, Handle::try_current()) {
-            runtime.spawn(keep_up(recorded.clone(), Arc::downgrade(&self.routes)));
+            runtime.spawn(drain(recorded.clone(), Arc::downgrade(&self.routes)));
         }
-        let routes = Router::new()
+        let mut routes = Router::new()
             .route("/metrics", get(show))
             .route("/healthz", get(async || "ok\n"));
-        // Whoever does not know says nothing.
-        let routes = match self.readiness {
-            Some(_) => routes.route("/readyz", get(ready)),
-            None => routes,
-        };
+        if let Some(readiness) = self.readiness.clone() {
+            let ready = async move || -> Ready { readiness.now().await };
+            routes = routes.route("/readyz", get(ready));
+        }
         routes.with_state(self)
     }
 }
 
-/// The program has a recorder of metrics already: pass its handle to [`Monitor::program`].
+/// A recorder of metrics is already installed in this program: pass its handle to [`Monitor::program`].
 #[derive(Debug, thiserror::Error)]
-#[error("the metrics of this program are recorded already")]
+#[error("a recorder of metrics is already installed in this program")]
 pub struct RecorderInstalled;
 
-/// Until the routes are gone. A recorder of somebody else's may be kept up twice.
-async fn keep_up(recorded: PrometheusHandle, gone: Weak<()>) {
-    while gone.strong_count() > 0 {
+/// Runs until the routes are dropped. Draining a recorder twice, here and where it was installed, is safe.
+async fn drain(recorded: PrometheusHandle, routes: Weak<()>) {
+    while routes.strong_count() > 0 {
         recorded.run_upkeep();
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(DRAIN_PERIOD).await;
     }
 }
 
@@ -134,17 +134,4 @@ async fn show(State(monitor): State<Monitor>) -> Response {
         text.push_str(&metrics::render(&fleet.latest()));
     }
     ([(CONTENT_TYPE, TEXT)], text).into_response()
-}
-
-async fn ready(State(monitor): State<Monitor>) -> Response {
-    let ready = match monitor.readiness {
-        Some(readiness) => readiness.now().await,
-        None => crate::health::Ready::Yes,
-    };
-    (
-        ready.status(),
-        [(CONTENT_TYPE, "application/json")],
-        ready.body(),
-    )
-        .into_response()
 }

@@ -1,4 +1,4 @@
-//! The pages, and what each of them consists of.
+//! Pages: one module for each, and the type that they return.
 
 mod audit_log;
 pub(crate) mod backoffs;
@@ -10,25 +10,24 @@ pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod work;
 
-use crate::app::Moment;
+use crate::moment::Moment;
 use axum::http::StatusCode;
 use maud::Markup;
 
-/// A page without its frame.
+/// A page without its layout.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) title: String,
-    /// Which entry of the navigation it belongs to.
     pub(crate) section: Section,
-    /// The pages above it, each with its name and its address.
+    /// The pages above this one: name and address.
     pub(crate) crumbs: Vec<(String, String)>,
-    /// When its facts were read; `None` where it has none, and then it is not fetched anew.
+    /// When its facts were read. `None`: it shows no facts, and is never refreshed.
     pub(crate) moment: Option<Moment>,
     pub(crate) body: Markup,
 }
 
-/// An entry of the navigation.
+/// Entry of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Overview,
@@ -40,7 +39,7 @@ pub(crate) enum Section {
 }
 
 impl Page {
-    /// A page with this heading, which is its title too.
+    /// The title is the heading too.
     pub(crate) fn new(title: impl Into<String>, section: Section, body: Markup) -> Self {
         Self {
             status: StatusCode::OK,
@@ -52,15 +51,14 @@ impl Page {
         }
     }
 
-    /// The same with facts of this moment.
-    pub(crate) fn of(self, moment: Moment) -> Self {
+    pub(crate) fn read_at(self, moment: Moment) -> Self {
         Self {
             moment: Some(moment),
             ..self
         }
     }
 
-    /// The same below another page.
+    /// Adds a page above this one.
     pub(crate) fn below(mut self, name: impl Into<String>, address: String) -> Self {
         self.crumbs.push((name.into(), address));
         self

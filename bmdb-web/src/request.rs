@@ -1,30 +1,28 @@
-//! What a request asks for: the id in its path and the parameters of its query, checked.
+//! Page request: the id in its path and the parameters of its query, validated.
 
-use crate::error::Problem;
+use crate::error::HttpError;
 use axum::RequestPartsExt as _;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use bmdb_model::{MachineId, SessionId};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// More than any link or form of the console makes, and short enough to be shown in an error.
+/// In bytes. Longer than any link or form of the console makes, and short enough for an error text.
 const LONGEST_VALUE: usize = 500;
 
-/// A page's request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct PageRequest {
     id: String,
-    /// `Err` where the query is not one.
+    /// `Err` if the query cannot be decoded.
     parameters: Result<Vec<(String, String)>, String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+impl<S: Send + Sync> FromRequestParts<S> for PageRequest {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // A path that does not decode names nothing; what there is, its page tells apart.
+        // A path that cannot be decoded has an empty id, which the page refuses.
         let id = parts.extract::<Path<String>>().await;
         let parameters = Query::try_from_uri(&parts.uri);
         Ok(Self {
@@ -36,33 +34,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
-impl Asked {
-    /// The machine that the path names.
-    pub(crate) fn machine(&self) -> Result<MachineId, Problem> {
-        self.id()
-    }
-
-    /// The session that the path names.
-    pub(crate) fn session(&self) -> Result<SessionId, Problem> {
-        self.id()
-    }
-
-    fn id<T: FromStr<Err: Display>>(&self) -> Result<T, Problem> {
+impl PageRequest {
+    /// The id in the path.
+    pub(crate) fn id<T: FromStr<Err: Display>>(&self) -> Result<T, HttpError> {
         let parsed = self.id.parse();
-        parsed.map_err(|error: T::Err| Problem::bad_input("the address", error.to_string()))
+        parsed.map_err(|error: T::Err| HttpError::bad_request("the address", error.to_string()))
     }
 
-    /// The query's parameters, of which this page understands those named `known`.
+    /// The query's parameters. The page accepts those in `known`.
     ///
-    /// An unknown one is refused, for a mistyped filter would show everything.
-    pub(crate) fn parameters(&self, known: &[&str]) -> Result<Parameters<'_>, Problem> {
+    /// Unknown parameters are refused, because a mistyped filter would show everything.
+    pub(crate) fn parameters(&self, known: &[&str]) -> Result<Parameters<'_>, HttpError> {
         let all = match &self.parameters {
             Ok(all) => all,
-            Err(problem) => return Err(Problem::bad_input("the address", problem.clone())),
+            Err(reason) => return Err(HttpError::bad_request("the address", reason)),
         };
         let mut given: Vec<(&str, &str)> = Vec::new();
         for (name, value) in all {
-            let problem = if !known.contains(&name.as_str()) {
+            let reason = if !known.contains(&name.as_str()) {
                 Some(match known {
                     [] => "is unknown; this page has no parameters".to_owned(),
                     _ => format!("is unknown; this page has {}", known.join(", ")),
@@ -76,9 +65,9 @@ impl Asked {
             } else {
                 None
             };
-            if let Some(problem) = problem {
+            if let Some(reason) = reason {
                 let name: String = name.chars().take(64).collect();
-                return Err(Problem::bad_input(&format!("parameter {name:?}"), problem));
+                return Err(HttpError::bad_parameter(&name, reason));
             }
             given.push((name, value.trim()));
         }
@@ -87,50 +76,48 @@ impl Asked {
     }
 }
 
-/// The parameters that have a value: a form sends its empty fields too.
+/// The parameters that have a value. A form also sends its empty fields; they are left out.
 #[derive(Debug, Clone)]
 pub(crate) struct Parameters<'a> {
     given: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Parameters<'a> {
-    /// The value, without blanks around it.
+    /// The value, trimmed.
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
         let found = self.given.iter().find(|(given, _)| *given == name);
         found.map(|(_, value)| *value)
     }
 
-    /// The value as a `T`.
-    pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+    pub(crate) fn get<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, HttpError> {
         let parsed = self.text(name).map(str::parse).transpose();
-        parsed.map_err(|error: T::Err| {
-            Problem::bad_input(&format!("parameter {name:?}"), error.to_string())
-        })
+        parsed.map_err(|error: T::Err| HttpError::bad_parameter(name, error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bmdb_model::MachineId;
 
-    fn asked(query: &[(&str, &str)]) -> Asked {
+    fn request(query: &[(&str, &str)]) -> PageRequest {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Asked {
+        PageRequest {
             id: "x".to_owned(),
             parameters: Ok(query.iter().map(owned).collect()),
         }
     }
 
     #[test]
-    fn empty_fields_of_a_form_are_not_given() {
-        let asked = asked(&[("tag", ""), ("prefix", "  ab ")]);
-        let parameters = asked.parameters(&["tag", "prefix"]).unwrap();
+    fn empty_form_fields_count_as_not_given() {
+        let request = request(&[("tag", ""), ("prefix", "  ab ")]);
+        let parameters = request.parameters(&["tag", "prefix"]).unwrap();
         assert_eq!(parameters.text("tag"), None);
         assert_eq!(parameters.text("prefix"), Some("ab"));
     }
 
     #[test]
-    fn what_a_page_does_not_understand_is_refused_by_name() {
+    fn invalid_parameters_are_refused_by_name() {
         let long = "x".repeat(501);
         for (query, expected) in [
             (vec![("proces", "A")], "is unknown; this page has process"),
@@ -138,16 +125,16 @@ mod tests {
             (vec![("process", "a\0b")], "contains a control character"),
             (vec![("process", long.as_str())], "is longer than 500 bytes"),
         ] {
-            let problem = asked(&query).parameters(&["process"]).unwrap_err();
-            assert!(problem.reason().contains(expected), "{problem:?}");
+            let error = request(&query).parameters(&["process"]).unwrap_err();
+            assert!(error.reason().contains(expected), "{error:?}");
         }
     }
 
     #[test]
-    fn a_value_that_does_not_parse_says_why() {
-        let asked = asked(&[("after", "12x")]);
-        let parameters = asked.parameters(&["after"]).unwrap();
-        let problem = parameters.get::<MachineId>("after").unwrap_err();
-        assert!(problem.reason().contains("is no machine id"), "{problem:?}");
+    fn a_value_that_does_not_parse_is_refused_with_the_reason() {
+        let request = request(&[("after", "12x")]);
+        let parameters = request.parameters(&["after"]).unwrap();
+        let error = parameters.get::<MachineId>("after").unwrap_err();
+        assert!(error.reason().contains("is no machine id"), "{error:?}");
     }
 }

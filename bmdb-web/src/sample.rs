@@ -1,268 +1,166 @@
-//! The sample: counts of the whole fleet, taken in the background, one at a time.
+//! Sample: counts of the whole fleet.
 //!
-//! Counting reads whole tables, seconds of it in a fleet of a million machines. So nobody counts who
-//! answers a request: pages and metrics show what was counted last, and how long ago that was.
+//! Counting reads whole tables, which takes seconds in a fleet of a million machines. So requests never
+//! count: pages and metrics show the latest sample and its age.
 
 use bmdb_core::{Reader, TxError};
+use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
-use bmdb_model::{Failure, Process, ProcessDef, custom_tags, process};
-use std::sync::Arc;
+use bmdb_model::custom_tags::{self, TagTable};
+use bmdb_model::{Failure, Process, ProcessDef, process};
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
-
-/// A sampler rests for this many times as long as its last sample took: the database is at work for it
-/// during a tenth of the time at most, in however large a fleet.
-const REST: u32 = 9;
-
-/// How samples are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SampleOptions {
-    /// The pause after a sample; longer after one that took more than a ninth of it. Default: 15 s.
-    pub interval: Duration,
-    /// How long a sample may take before it is given up. Default: 60 s.
-    pub limit: Duration,
-}
-
-impl Default for SampleOptions {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(15),
-            limit: Duration::from_secs(60),
-        }
-    }
-}
-
-impl SampleOptions {
-    /// The same with another pause; at least a second.
-    #[must_use]
-    pub fn interval(self, interval: Duration) -> Self {
-        Self {
-            interval: interval.max(Duration::from_secs(1)),
-            ..self
-        }
-    }
-
-    /// The same with another limit.
-    #[must_use]
-    pub const fn limit(self, limit: Duration) -> Self {
-        Self { limit, ..self }
-    }
-}
+use tokio::time::Instant;
 
 /// Counts of the whole fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sample {
-    /// The fleet.
+    /// Counts of machines and sessions.
     pub fleet: FleetCounts,
-    /// The processes that are defined, and those that have work items; sorted by name.
+    /// Counts of each process that is defined or has work items, by name.
     pub processes: Vec<ProcessCounts>,
-    /// What waits for each process that has a workflow.
+    /// Due machines of each process that has a workflow.
     pub pending: Vec<PendingCounts>,
-    /// Processes whose workflow could not be counted by, and why. The others were.
+    /// Processes whose workflow view could not be counted, with the error.
     pub uncounted: Vec<(Process, String)>,
-    /// The tables of tags, anybody's too, and how many machines have each; by name.
+    /// Tag tables, including custom ones, and how many machines have each tag; by name.
     pub tags: Vec<(String, i64)>,
-    /// Tables of tags that could not be counted, and why. The others were.
+    /// Tag tables that could not be counted, with the error.
     pub uncounted_tags: Vec<(String, String)>,
-    /// How long it took to count.
+    /// How long the counting took.
     pub took: Duration,
-    taken: Instant,
+    begun: Instant,
 }
 
 impl Sample {
-    /// Counts the fleet. Each count is a read of its own: they need not be of the same moment, and none
-    /// keeps old rows from being vacuumed for longer than it takes itself.
+    /// Counts the fleet. Each count is its own transaction: counts may be of different moments, and none
+    /// holds back vacuum for longer than its own statement.
     ///
     /// # Errors
-    /// What reading fails with, unless it is the workflow of a process that cannot be counted by
-    /// ([`Sample::uncounted`]).
+    /// Any error of a read, except that of a workflow view or a tag table, which is recorded in
+    /// [`Sample::uncounted`] or [`Sample::uncounted_tags`].
     pub async fn take(reader: &Reader) -> Result<Self, TxError> {
-        take(reader, Instant::now()).await
+        let begun = Instant::now();
+        let fleet = reader
+            .read(async |conn| Ok(counts::fleet(conn).await?))
+            .await?;
+        let processes = reader
+            .read(async |conn| Ok(counts::processes(conn).await?))
+            .await?;
+        let defined = reader
+            .read(async |conn| Ok(process::all(conn).await?))
+            .await?;
+        let (pending, uncounted) = count_pending(reader, &defined).await?;
+        let (tags, uncounted_tags) = count_tags(reader).await?;
+        Ok(Self {
+            processes: with_idle_processes(processes, &defined, fleet.machines),
+            fleet,
+            pending,
+            uncounted,
+            tags,
+            uncounted_tags,
+            took: begun.elapsed(),
+            begun,
+        })
     }
 
-    /// How long ago it was begun.
+    /// The time since the counting began.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.taken.elapsed()
+        self.begun.elapsed()
     }
 
-    /// How many machines could be claimed for this process now: by its workflow, else by its work items.
-    /// None where it could not be counted.
+    /// How many machines were due for this process: by its workflow, or by its work items if it has none.
+    /// `None` if its workflow view could not be counted.
     #[must_use]
     pub fn due(&self, counts: &ProcessCounts) -> Option<i64> {
         let process = &counts.process;
         match self.pending_for(process) {
             Some(pending) => Some(pending.machines),
-            None if self.uncounted.iter().any(|(failed, _)| failed == process) => None,
+            None if self.is_uncounted(process) => None,
             None => counts.due,
         }
     }
 
-    /// What waits for this process, if it could be counted.
+    /// Due machines by the workflow of this process; `None` without a workflow that could be counted.
     #[must_use]
     pub fn pending_for(&self, process: &Process) -> Option<&PendingCounts> {
         self.pending
             .iter()
             .find(|pending| pending.process == *process)
     }
-}
 
-/// What a sampler has to show.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Latest {
-    /// The last sample that came to an end; none before the first.
-    pub sample: Option<Arc<Sample>>,
-    /// Why there is no newer one, if the last try failed.
-    pub error: Option<Arc<str>>,
-}
-
-/// Takes samples in the background, until its last clone is dropped.
-#[derive(Debug, Clone)]
-pub struct Sampler {
-    latest: watch::Receiver<Latest>,
-    _task: Arc<Task>,
-}
-
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
+    pub(crate) fn is_uncounted(&self, process: &Process) -> bool {
+        self.uncounted.iter().any(|(failed, _)| failed == process)
     }
 }
 
-impl Sampler {
-    /// Starts with a sample at once. Needs a tokio runtime.
-    ///
-    /// Give it a reader of its own, with one connection, and its `statement_timeout` as the limit of the
-    /// sample: then no page waits for a sample, and the server gives up a count that takes too long.
-    #[must_use]
-    pub fn start(reader: Reader, options: SampleOptions) -> Self {
-        let (newest, latest) = watch::channel(Latest::default());
-        let task = tokio::spawn(run(reader, options, newest));
-        Self {
-            latest,
-            _task: Arc::new(Task(task.abort_handle())),
-        }
-    }
+type Counted<T, N> = (Vec<T>, Vec<(N, String)>);
 
-    /// What was counted last. Costs nothing.
-    #[must_use]
-    pub fn latest(&self) -> Latest {
-        self.latest.borrow().clone()
-    }
-
-    /// Resolves when the first try is over, with what came of it.
-    pub async fn first(&self) -> Latest {
-        let mut latest = self.latest.clone();
-        let tried = |latest: &Latest| latest.sample.is_some() || latest.error.is_some();
-        // Fails only when the runtime shuts down.
-        let first = latest.wait_for(tried).await.map(|latest| latest.clone());
-        first.unwrap_or_default()
-    }
-}
-
-async fn run(reader: Reader, options: SampleOptions, newest: watch::Sender<Latest>) {
-    loop {
-        let began = Instant::now();
-        let taken = match timeout(options.limit, Sample::take(&reader)).await {
-            Ok(taken) => taken.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("it took longer than {:?}", options.limit)),
-        };
-        newest.send_modify(|latest| match taken {
-            Ok(sample) => {
-                latest.error = None;
-                latest.sample = Some(Arc::new(sample));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the fleet could not be counted");
-                latest.error = Some(error.into());
-            }
-        });
-        sleep(options.interval.max(began.elapsed() * REST)).await;
-    }
-}
-
-async fn take(reader: &Reader, began: Instant) -> Result<Sample, TxError> {
-    let fleet = reader
-        .read(async |conn| Ok(counts::fleet(conn).await?))
-        .await?;
-    let processes = reader
-        .read(async |conn| Ok(counts::processes(conn).await?))
-        .await?;
-    let definitions = reader
-        .read(async |conn| Ok(process::all(conn).await?))
-        .await?;
-    let mut pending = Vec::new();
-    let mut uncounted = Vec::new();
-    for definition in &definitions {
-        let counted = async |conn: &mut _| Ok(counts::pending(conn, definition).await?);
-        match reader.read(counted).await {
+/// The processes that could be counted, and those that could not.
+async fn count_pending(
+    reader: &Reader,
+    defined: &[ProcessDef],
+) -> Result<Counted<PendingCounts, Process>, TxError> {
+    let (mut pending, mut failed) = (Vec::new(), Vec::new());
+    for definition in defined {
+        let count =
+            async |conn: &mut AsyncPgConnection| Ok(counts::pending(conn, definition).await?);
+        match unless_unavailable(reader.read(count).await)? {
             Ok(counted) => pending.extend(counted),
-            // Somebody else's view, which the other processes must not suffer from.
-            Err(error) if is_of_what_is_counted(&error) => {
-                tracing::warn!(process = %definition.process, %error, "its workflow cannot be counted");
-                uncounted.push((definition.process.clone(), error.to_string()));
+            Err(error) => {
+                tracing::warn!(process = %definition.process, error, "cannot count a workflow");
+                failed.push((definition.process.clone(), error));
             }
-            Err(error) => return Err(error),
         }
     }
-    let (tags, uncounted_tags) = count_tags(reader).await?;
-    Ok(Sample {
-        processes: with_those_at_rest(processes, &definitions, fleet.machines),
-        fleet,
-        pending,
-        uncounted,
-        tags,
-        uncounted_tags,
-        took: began.elapsed(),
-        taken: began,
-    })
+    Ok((pending, failed))
 }
-
-/// A name, and what there is to say of it.
-type Named<T> = (String, T);
 
 /// The tags that could be counted, and those that could not.
-async fn count_tags(reader: &Reader) -> Result<(Vec<Named<i64>>, Vec<Named<String>>), TxError> {
+async fn count_tags(reader: &Reader) -> Result<Counted<(String, i64), String>, TxError> {
     let tables = reader
         .read(async |conn| Ok(custom_tags::tables(conn).await?))
         .await?;
-    let (mut tags, mut uncounted) = (Vec::new(), Vec::new());
+    let (mut tags, mut failed) = (Vec::new(), Vec::new());
     for table in &tables {
-        if !table.readable {
-            let reason = "the database user may not read this table".to_owned();
-            uncounted.push((table.name.clone(), reason));
-            continue;
-        }
-        let counted = async |conn: &mut _| Ok(custom_tags::count(conn, table).await?);
-        match reader.read(counted).await {
-            Ok(machines) => tags.push((table.name.clone(), machines)),
-            // Dropped since, or locked for too long.
-            Err(error) if is_of_what_is_counted(&error) => {
-                tracing::warn!(table = %table.name, %error, "the table of a tag cannot be counted");
-                uncounted.push((table.name.clone(), error.to_string()));
-            }
-            Err(error) => return Err(error),
+        let name = table.name.clone();
+        match count_tag(reader, table).await? {
+            Ok(machines) => tags.push((name, machines)),
+            Err(error) => failed.push((name, error)),
         }
     }
-    Ok((tags, uncounted))
+    Ok((tags, failed))
 }
 
-/// Whether anything else can be counted all the same.
-fn is_of_what_is_counted(error: &TxError) -> bool {
-    let is_gone = error.failure() == Some(Failure::ConnectionLost);
-    !is_gone && !matches!(error, TxError::Unavailable(_))
+async fn count_tag(reader: &Reader, table: &TagTable) -> Result<Result<i64, String>, TxError> {
+    if !table.readable {
+        return Ok(Err("the database user may not read this table".to_owned()));
+    }
+    let count = async |conn: &mut AsyncPgConnection| Ok(custom_tags::count(conn, table).await?);
+    let counted = unless_unavailable(reader.read(count).await)?;
+    // The table may have been dropped since, or locked for too long.
+    if let Err(error) = &counted {
+        tracing::warn!(table = %table.name, error, "cannot count a tag");
+    }
+    Ok(counted)
 }
 
-/// A process without items has counts too, or its metrics would come and go.
-fn with_those_at_rest(
+/// Keeps the error of one count apart, unless the database is unavailable and no other count can succeed.
+fn unless_unavailable<T>(counted: Result<T, TxError>) -> Result<Result<T, String>, TxError> {
+    match counted {
+        Err(error)
+            if error.failure() == Some(Failure::ConnectionLost)
+                || matches!(error, TxError::Unavailable(_)) =>
+        {
+            Err(error)
+        }
+        counted => Ok(counted.map_err(|error| error.to_string())),
+    }
+}
+
+/// Adds counts of processes without work items, so that their metrics do not come and go.
+fn with_idle_processes(
     mut counted: Vec<ProcessCounts>,
     defined: &[ProcessDef],
     machines: i64,

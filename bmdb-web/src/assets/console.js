@@ -1,5 +1,5 @@
-// Live updates: while a page is looked at it fetches itself every few seconds and takes over the new
-// contents. Every page works without this file.
+// Live updates: a visible page fetches itself every few seconds and replaces its content. Every page works
+// without this script.
 "use strict";
 
 (() => {
@@ -13,7 +13,7 @@
   let failures = 0;
   let ahead = databaseAhead();
 
-  // How far the database's clock is ahead of this one, so that "3 min ago" is by the database's.
+  // How far the database's clock is ahead of the browser's. "3 min ago" is by the database's clock.
   function databaseAhead() {
     const at = read.querySelector("time");
     return at ? Date.parse(at.dateTime) - Date.now() : 0;
@@ -46,7 +46,7 @@
     }
   }
 
-  // Whoever reads with a pointer, a keyboard or a selection must not lose their place.
+  // An update would lose the user's focus or selection inside the content.
   function inUse() {
     const focused = document.activeElement;
     const selection = document.getSelection();
@@ -54,7 +54,7 @@
       || (selection && !selection.isCollapsed && main.contains(selection.anchorNode));
   }
 
-  function takeOver(fresh) {
+  function replaceContent(fresh) {
     const open = [...main.querySelectorAll("details")].map((details) => details.open);
     const scrolled = [...main.querySelectorAll(".table")].map((table) => table.scrollLeft);
     main.replaceChildren(...fresh.getElementById("main").childNodes);
@@ -71,10 +71,10 @@
     if (!paused && !document.hidden && !inUse()) {
       try {
         const answer = await fetch(location.href, { cache: "no-store", credentials: "same-origin" });
-        if (!answer.ok) throw new Error(`the console answers ${answer.status}`);
+        if (!answer.ok) throw new Error(`the console answered ${answer.status}`);
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        if (!fresh.getElementById("main")) throw new Error("something else answers");
-        if (!paused && !inUse()) takeOver(fresh);
+        if (!fresh.getElementById("main")) throw new Error("the answer is not a page of the console");
+        if (!paused && !inUse()) replaceContent(fresh);
         failures = 0;
         stale.textContent = "";
       } catch (error) {

@@ -1,26 +1,23 @@
-//! Intervals as steps: how long a machine was left alone after each failure.
+//! Interval chart: how long a machine backed off after each failure, as steps.
 
-use super::scale::{self, Scale};
-use super::{
-    BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis,
-};
-use crate::component::table::Table;
+use super::plot::{Figure, Plot, number};
+use super::scale;
+use crate::component::table::table;
 use crate::component::{interval, time};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use std::fmt::Write as _;
 
-/// An interval of a backoff.
+/// A backoff interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval {
-    /// When the failure was that it followed.
+    /// When the attempt failed.
     pub(crate) at: DateTime<Utc>,
-    /// How long it is, in whole seconds.
     pub(crate) seconds: i64,
 }
 
-/// The intervals in the order of time, each in force until the next one; the last until `now`, or to
-/// its own end where that is still to come.
+/// Draws intervals in the order of time, each until the next one. The last one lasts until `now`, or to
+/// its own end if that is later.
 pub(crate) fn intervals(
     id: &str,
     title: &str,
@@ -28,44 +25,43 @@ pub(crate) fn intervals(
     now: DateTime<Utc>,
 ) -> Markup {
     let largest = intervals.iter().map(|i| i.seconds).max().unwrap_or(0);
-    let vertical_ticks = scale::lengths(largest, 4);
-    let top = vertical_ticks.last().map_or(1.0, |tick| tick.at);
-    let vertical = Scale::new((0.0, top), (HEIGHT - BOTTOM, TOP));
     let from = intervals.first().map_or(now, |first| first.at);
     let to = intervals.last().map_or(now, |last| {
         let length = TimeDelta::try_seconds(last.seconds).unwrap_or(TimeDelta::MAX);
         last.at.checked_add_signed(length).unwrap_or(now).max(now)
     });
-    let seconds = |at: DateTime<Utc>| at.timestamp() as f64;
-    let horizontal = Scale::new((seconds(from), seconds(to)), (LEFT, WIDTH - RIGHT));
+    let plot = Plot::new(scale::lengths(largest, 4), (from, to), 5);
     let place = |interval: &Interval| {
-        let y = vertical.place(interval.seconds.max(0) as f64);
-        (horizontal.place(seconds(interval.at)), y)
+        let y = plot.y(interval.seconds.max(0) as f64);
+        (plot.x(interval.at), y)
     };
     let drawing = html! {
-        (vertical_axis(&vertical, &vertical_ticks))
-        (horizontal_axis(&horizontal, &scale::times(from, to, 5)))
         g.s1 {
-            path.line d=(path(intervals.iter().map(place), horizontal.place(seconds(to)))) {}
+            path.line d=(path(intervals.iter().map(place), plot.x(to))) {}
             @for interval in intervals {
                 @let (x, y) = place(interval);
                 circle.dot cx=(number(x)) cy=(number(y)) r="3.5" {
                     title {
-                        (interval.at.format("%Y-%m-%d %H:%M:%S")) ": "
-                        (crate::component::interval::text(interval.seconds))
+                        (interval.at.format("%Y-%m-%d %H:%M:%S")) ": " (interval::text(interval.seconds))
                     }
                 }
             }
         }
     };
-    let description = describe(intervals);
     Figure {
         id,
         title,
-        description: &description,
+        description: describe(intervals),
         legend: html! {},
+        plot,
         drawing,
-        table: table(title, intervals),
+        table: table(
+            title,
+            &["Failed at", "Interval"],
+            // The latest first.
+            intervals.iter().rev(),
+            |i| vec![time::plain(i.at), interval::show(i.seconds)],
+        ),
     }
     .render()
 }
@@ -100,17 +96,9 @@ fn describe(intervals: &[Interval]) -> String {
     }
 }
 
-/// The latest first.
-fn table(title: &str, intervals: &[Interval]) -> Markup {
-    let mut table = Table::new(title, &["Failed at", "Interval"]);
-    for Interval { at, seconds } in intervals.iter().rev() {
-        table.row(vec![time::plain(*at), interval::show(*seconds)]);
-    }
-    table.render()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::plot::{LEFT, RIGHT, WIDTH};
     use super::*;
 
     fn after(seconds: i64) -> DateTime<Utc> {
@@ -129,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_is_in_force_until_the_next_one() {
+    fn an_interval_lasts_until_the_next_one() {
         let svg = intervals("x", "Intervals", &doubling(), after(500)).into_string();
         let path = svg
             .split(" d=\"")
@@ -147,18 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn words_and_a_table_say_what_is_drawn() {
+    fn text_and_a_table_repeat_the_chart() {
         let svg = intervals("x", "Intervals", &doubling(), after(500)).into_string();
         assert!(
             svg.contains("4 intervals, the first of 1m, the last of 4m."),
             "{svg}"
         );
         assert!(svg.contains("<span class=\"interval\">2m</span>"), "{svg}");
-        assert!(!svg.contains("style="), "forbidden by the policy");
+        assert!(!svg.contains("style="), "the policy forbids inline styles");
     }
 
     #[test]
-    fn one_interval_none_and_those_that_cannot_be_are_drawn_all_the_same() {
+    fn one_interval_none_and_impossible_ones_are_drawn() {
         let at = after(0);
         for seconds in [0, -5, i64::MIN, i64::MAX] {
             let one = [Interval { at, seconds }];

@@ -1,16 +1,15 @@
-//! Scales: where a value is drawn, and which values are worth a label.
+//! Scales: map values to places on the drawing, and choose which values get a label.
 
 use crate::component::interval;
 use chrono::{DateTime, Utc};
 
-/// From values to places on the drawing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     values: (f64, f64),
     places: (f64, f64),
 }
 
-/// A value that is labelled.
+/// A labelled value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
     pub(super) at: f64,
@@ -18,7 +17,7 @@ pub(super) struct Tick {
 }
 
 impl Scale {
-    /// The first value is drawn at the first place, the second at the second.
+    /// Maps the first value to the first place, and the second to the second.
     pub(super) fn new(values: (f64, f64), places: (f64, f64)) -> Self {
         Self { values, places }
     }
@@ -33,36 +32,13 @@ impl Scale {
     }
 }
 
-/// Steps between times and between lengths of time that people count in, in seconds.
+/// Usual steps between times and between durations, in seconds.
 const STEPS: [i64; 24] = [
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1_800,
-    3_600,
-    7_200,
-    10_800,
-    21_600,
-    43_200,
-    86_400,
-    2 * 86_400,
-    7 * 86_400,
-    14 * 86_400,
-    28 * 86_400,
-    91 * 86_400,
-    364 * 86_400,
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
+    86_400, 172_800, 604_800, 1_209_600, 2_419_200, 7_862_400, 31_449_600,
 ];
 
-/// The smallest step with which there are at most `most` of them in `span`; beyond the largest, a
-/// multiple of it.
+/// The smallest step of which at most `most` fit into `span`, or a multiple of the largest step.
 fn step(span: i64, most: i64) -> i64 {
     let found = STEPS.iter().find(|step| span / **step <= most);
     found.copied().unwrap_or_else(|| {
@@ -96,10 +72,10 @@ pub(super) fn counts(largest: u64, most: u64) -> Vec<Tick> {
     (0..=ticks).map(tick).collect()
 }
 
-/// Lengths of time from 0 to the first tick that is not below `largest` seconds.
+/// Durations from 0 to the first tick that is not below `largest` seconds.
 pub(super) fn lengths(largest: i64, most: i64) -> Vec<Tick> {
     let largest = largest.max(1);
-    // One more tick than steps that fit: the last one is above.
+    // The last tick is above the largest value, so one step less fits.
     let step = step(largest, most - 1);
     let ticks = largest / step + i64::from(largest % step != 0);
     let tick = |nth: i64| {
@@ -112,7 +88,7 @@ pub(super) fn lengths(largest: i64, most: i64) -> Vec<Tick> {
     (0..=ticks).map(tick).collect()
 }
 
-/// Times between two, at whole minutes, hours or days of UTC, as Unix seconds.
+/// Times between `from` and `to`, at whole seconds, minutes, hours or days of UTC, as Unix seconds.
 pub(super) fn times(from: DateTime<Utc>, to: DateTime<Utc>, most: i64) -> Vec<Tick> {
     let (first, last) = (from.timestamp(), to.timestamp());
     let step = step(last.saturating_sub(first), most);
@@ -121,7 +97,7 @@ pub(super) fn times(from: DateTime<Utc>, to: DateTime<Utc>, most: i64) -> Vec<Ti
         60..86_400 => "%H:%M",
         _ => "%b %-d",
     };
-    // Rounded up: before the first time there is nothing to see.
+    // Rounded up, because the plot begins at the first time.
     let begin = first.div_euclid(step) + i64::from(first.rem_euclid(step) != 0);
     let end = last.div_euclid(step);
     let tick = |nth: i64| {
@@ -144,17 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_maps_its_ends_to_the_ends_of_its_place() {
+    fn a_scale_maps_its_ends_to_the_ends_of_the_plot() {
         let scale = Scale::new((10.0, 20.0), (200.0, 100.0));
         assert_eq!(scale.place(10.0), 200.0);
         assert_eq!(scale.place(20.0), 100.0);
         assert_eq!(scale.place(15.0), 150.0);
-        // One value alone is in the middle, and no division by zero.
+        // A single value is drawn in the middle.
         assert_eq!(Scale::new((3.0, 3.0), (0.0, 10.0)).place(3.0), 5.0);
     }
 
     #[test]
-    fn counts_are_labelled_at_one_two_five() {
+    fn counts_are_labelled_in_steps_of_one_two_and_five() {
         for (largest, expected) in [
             (0, vec!["0", "1"]),
             (1, vec!["0", "1"]),
@@ -169,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn no_count_is_too_large_to_be_labelled() {
+    fn the_largest_count_is_labelled() {
         let ticks = counts(u64::MAX, 4);
         assert!(ticks.len() <= 5, "{ticks:?}");
         assert!(ticks.last().unwrap().at >= u64::MAX as f64 * 0.99);
     }
 
     #[test]
-    fn lengths_of_time_are_labelled_as_people_count_them() {
+    fn durations_are_labelled_in_usual_steps() {
         for (largest, expected) in [
             (1, vec!["0s", "1s"]),
             (9, vec!["0s", "5s", "10s"]),
@@ -203,7 +179,7 @@ mod tests {
         }
         let whole = times(DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC, 4);
         assert!(whole.len() <= 6, "{whole:?}");
-        // A span of nothing has its one time, if that is a whole second.
+        // An empty span has one label.
         assert_eq!(times(from, from, 4).len(), 1);
     }
 }

@@ -1,15 +1,13 @@
-//! Stacked bars: how many of each kind in each minute.
+//! Stacked bar chart: how many events of each kind happened in each period.
 
-use super::scale::{self, Scale};
-use super::{
-    BOTTOM, Figure, HEIGHT, LEFT, RIGHT, TOP, WIDTH, horizontal_axis, number, vertical_axis,
-};
-use crate::component::table::Table;
-use crate::component::time;
+use super::plot::{Figure, Plot, number};
+use super::scale;
+use crate::component::table::table;
+use crate::component::{number as digits, time};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
-/// A kind of what is counted.
+/// One kind of event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Series {
     pub(crate) name: &'static str,
@@ -17,62 +15,50 @@ pub(crate) struct Series {
     pub(crate) class: &'static str,
 }
 
-/// What was counted in one stretch of time.
+/// The counts of one period.
 #[derive(Debug, Clone)]
 pub(crate) struct Bar {
-    /// When it began.
+    /// When the period began.
     pub(crate) at: DateTime<Utc>,
     /// One for each series, in their order; the first is drawn at the bottom.
     pub(crate) counts: Vec<u64>,
 }
 
-/// Bars for stretches of time of the same width, in the order of time; one that is left out is a gap.
+/// Draws bars for periods of this length, in the order of time. A missing period is a gap.
 pub(crate) fn stacked(
     id: &str,
     title: &str,
     series: &[Series],
     bars: &[Bar],
-    width: TimeDelta,
+    period: TimeDelta,
 ) -> Markup {
     let largest = bars.iter().map(Bar::total).max().unwrap_or(0);
-    let vertical_ticks = scale::counts(largest, 4);
-    let top = vertical_ticks.last().map_or(1.0, |tick| tick.at);
-    let vertical = Scale::new((0.0, top), (HEIGHT - BOTTOM, TOP));
-    let (from, to) = match bars {
-        [first, .., last] => (first.at, last.at + width),
-        [only] => (only.at, only.at + width),
-        [] => (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + width),
-    };
-    let seconds = |at: DateTime<Utc>| at.timestamp() as f64;
-    let places = (LEFT, WIDTH - RIGHT);
-    let horizontal = Scale::new((seconds(from), seconds(to)), places);
-    let room = horizontal.place(seconds(from + width)) - horizontal.place(seconds(from));
+    let first = bars.first().map_or(DateTime::UNIX_EPOCH, |bar| bar.at);
+    let end = bars.last().map_or(first, |bar| bar.at) + period;
+    let plot = Plot::new(scale::counts(largest, 4), (first, end), 6);
+    let space = plot.x(first + period) - plot.x(first);
     // A gap between bars, unless they are too narrow for one.
-    let broad = if room > 4.0 { room - 1.5 } else { room };
+    let width = if space > 4.0 { space - 1.5 } else { space };
     let drawing = html! {
-        (vertical_axis(&vertical, &vertical_ticks))
-        @for bar in bars {
-            @if bar.total() > 0 {
-                g {
-                    title { (bar.at.format("%H:%M")) ": " (told(series, bar)) }
-                    @for part in parts(&vertical, bar) {
-                        rect.bar.(series.get(part.nth).map_or("s1", |series| series.class))
-                            x=(number(horizontal.place(seconds(bar.at)) + (room - broad) / 2.0))
-                            y=(number(part.y)) width=(number(broad)) height=(number(part.height)) {}
-                    }
+        @for bar in bars.iter().filter(|bar| bar.total() > 0) {
+            g {
+                title { (bar.at.format("%H:%M")) ": " (in_words(series, bar)) }
+                @for part in parts(&plot, bar) {
+                    rect.bar.(series.get(part.nth).map_or("s1", |series| series.class))
+                        x=(number(plot.x(bar.at) + (space - width) / 2.0))
+                        y=(number(part.y)) width=(number(width)) height=(number(part.height)) {}
                 }
             }
         }
-        (horizontal_axis(&horizontal, &scale::times(from, to, 6)))
     };
-    let description = format!("{title}: {}.", totals(series, bars));
     Figure {
         id,
         title,
-        description: &description,
+        description: format!("{title}: {}.", totals(series, bars)),
         legend: legend(series),
+        plot,
         drawing,
-        table: table(title, series, bars),
+        table: counts_table(title, series, bars),
     }
     .render()
 }
@@ -90,26 +76,26 @@ struct Part {
     height: f64,
 }
 
-fn parts(vertical: &Scale, bar: &Bar) -> impl Iterator<Item = Part> {
+fn parts(plot: &Plot, bar: &Bar) -> impl Iterator<Item = Part> {
     let mut below = 0.0;
     bar.counts
         .iter()
         .enumerate()
         .filter_map(move |(nth, count)| {
             let from = below;
-            // No higher than the bar, whose total saturates.
+            // Capped like the bar's total, which saturates.
             below = (below + *count as f64).min(u64::MAX as f64);
-            let y = vertical.place(below);
-            let height = vertical.place(from) - y;
+            let y = plot.y(below);
+            let height = plot.y(from) - y;
             (*count > 0).then_some(Part { nth, y, height })
         })
 }
 
 /// Such as `3 Finished, 1 Failed`.
-fn told(series: &[Series], bar: &Bar) -> String {
-    let told = series.iter().zip(&bar.counts).filter(|(_, n)| **n > 0);
-    let told: Vec<String> = told.map(|(of, n)| format!("{n} {}", of.name)).collect();
-    told.join(", ")
+fn in_words(series: &[Series], bar: &Bar) -> String {
+    let counted = series.iter().zip(&bar.counts).filter(|(_, n)| **n > 0);
+    let counted: Vec<String> = counted.map(|(of, n)| format!("{n} {}", of.name)).collect();
+    counted.join(", ")
 }
 
 fn totals(series: &[Series], bars: &[Bar]) -> String {
@@ -123,7 +109,7 @@ fn totals(series: &[Series], bars: &[Bar]) -> String {
     };
     match all.total() {
         0 => "none".to_owned(),
-        _ => told(series, &all),
+        _ => in_words(series, &all),
     }
 }
 
@@ -142,24 +128,21 @@ fn legend(series: &[Series]) -> Markup {
     }
 }
 
-/// The stretches in which something was counted, the latest first.
-fn table(title: &str, series: &[Series], bars: &[Bar]) -> Markup {
-    let heads: Vec<&str> = std::iter::once("Minute")
-        .chain(series.iter().map(|series| series.name))
-        .collect();
-    let mut table = Table::new(title, &heads);
-    for bar in bars.iter().rev().filter(|bar| bar.total() > 0) {
-        let counts = (0..series.len()).map(|nth| {
-            let count = bar.counts.get(nth).copied().unwrap_or(0);
-            html! { span.number { (count) } }
-        });
-        table.row(std::iter::once(time::plain(bar.at)).chain(counts).collect());
-    }
-    table.render()
+/// The periods in which something was counted, the latest first.
+fn counts_table(title: &str, series: &[Series], bars: &[Bar]) -> Markup {
+    let mut heads = vec!["Minute"];
+    heads.extend(series.iter().map(|series| series.name));
+    let counted = bars.iter().rev().filter(|bar| bar.total() > 0);
+    table(title, &heads, counted, |bar| {
+        let mut cells = vec![time::plain(bar.at)];
+        cells.extend(bar.counts.iter().map(digits::show));
+        cells
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::plot::{BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH};
     use super::*;
 
     const SERIES: [Series; 2] = [
@@ -188,7 +171,7 @@ mod tests {
         stacked("x", "Attempts", &SERIES, &bars, width).into_string()
     }
 
-    /// The values of an attribute of all rectangles within bars.
+    /// The values of an attribute of all rectangles in bars.
     fn of_bars(svg: &str, attribute: &str) -> Vec<f64> {
         let rectangles = svg.split("<rect class=\"bar").skip(1);
         let rectangles = rectangles.filter(|rectangle| !rectangle.contains("rx=\"2\""));
@@ -200,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn parts_lie_on_each_other_and_are_as_high_as_their_counts() {
+    fn parts_are_stacked_and_as_high_as_their_counts() {
         let svg = drawn(&[[3, 1], [0, 0], [0, 2]]);
         let heights = of_bars(&svg, "height");
         let tops = of_bars(&svg, "y");
-        assert_eq!(heights.len(), 3, "nothing is drawn of nothing: {svg}");
+        assert_eq!(heights.len(), 3, "zero counts are not drawn: {svg}");
         let unit = (HEIGHT - BOTTOM - TOP) / 4.0;
         assert_eq!(heights, [3.0 * unit, unit, 2.0 * unit]);
         assert_eq!(tops[0] + heights[0], HEIGHT - BOTTOM);
@@ -213,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_stay_inside_whatever_the_counts() {
+    fn bars_stay_inside_the_plot_for_any_counts() {
         let many = vec![[u64::MAX, u64::MAX]; 60];
         for counts in [many, vec![[1, 0]], vec![]] {
             let svg = drawn(&counts);
@@ -228,18 +211,18 @@ mod tests {
     }
 
     #[test]
-    fn words_and_a_table_say_what_is_drawn() {
+    fn text_and_a_table_repeat_the_chart() {
         let svg = drawn(&[[3, 1], [0, 0], [0, 2]]);
         for part in [
             "<title id=\"x-title\">Attempts</title>",
             "<desc id=\"x-desc\">Attempts: 3 Finished, 3 Failed.</desc>",
             "aria-labelledby=\"x-title\"",
             "<title>22:14: 3 Finished, 1 Failed</title>",
-            "The same as a table",
+            "Show as a table",
         ] {
             assert!(svg.contains(part), "no {part} in {svg}");
         }
         assert!(drawn(&[]).contains("Attempts: none."));
-        assert!(!svg.contains("style="), "forbidden by the policy");
+        assert!(!svg.contains("style="), "the policy forbids inline styles");
     }
 }

@@ -1,19 +1,16 @@
-//! Badges: a state in a word, and in a colour for those who see it.
+//! Badges: a state in a word and a colour.
 
 use maud::{Markup, html};
 
-/// What a state means for whoever looks; it only chooses the colour.
+/// Chooses the colour of a badge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// As it should be.
     Good,
     /// In progress.
     Busy,
-    /// Waiting for something.
     Waiting,
-    /// Somebody has to look at it.
+    /// An operator has to look at it.
     Bad,
-    /// Nothing to say.
     Quiet,
 }
 
@@ -31,4 +28,9 @@ impl Tone {
 
 pub(crate) fn badge(tone: Tone, text: &str) -> Markup {
     html! { span.badge.(tone.class()) { (text) } }
+}
+
+/// How many attempts in a row expired; nothing if none did.
+pub(crate) fn expired_attempts(count: i64) -> Markup {
+    html! { @if count > 0 { " " (badge(Tone::Waiting, &format!("expired {count} times"))) } }
 }

@@ -1,11 +1,11 @@
-//! Causes and reasons: text that people and programs wrote, of any length.
+//! Causes and reasons: texts of any length, written by people and programs.
 
 use maud::{Markup, html};
 
-/// What is shown of a text before somebody asks for the rest, in characters: two or three lines.
+/// How many characters are shown before the reader unfolds the text: two or three lines.
 const SHOWN: usize = 160;
 
-/// The text, which opens where it is long.
+/// The text, folded if it is long.
 pub(crate) fn cause(text: &str) -> Markup {
     match text.char_indices().nth(SHOWN) {
         None => html! { span.cause { (text) } },
@@ -18,12 +18,16 @@ pub(crate) fn cause(text: &str) -> Markup {
     }
 }
 
+pub(crate) fn optional(text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { (cause(text)) } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::cause;
 
     #[test]
-    fn a_long_text_opens_and_a_short_one_is_there() {
+    fn long_texts_are_folded_and_short_ones_are_not() {
         let short = "ä".repeat(160);
         assert!(!cause(&short).into_string().contains("details"));
         let long = cause(&"ä".repeat(161)).into_string();

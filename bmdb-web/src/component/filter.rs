@@ -1,21 +1,21 @@
-//! Forms that narrow a list: they only change the address.
+//! Filter forms: they change the address of a list.
 
+use bmdb_model::ProcessDef;
 use maud::{Markup, html};
 
-/// A form over these fields; `all` is the address without any.
-pub(crate) fn form(action: &str, fields: &[Markup], all: Option<&str>) -> Markup {
+/// A form with these fields; `all` is the address of the list without filters.
+pub(crate) fn form(all: &str, is_filtered: bool, fields: &[Markup]) -> Markup {
     html! {
-        form.filters method="get" action=(action) role="search" {
+        form.filters method="get" action=(all) role="search" {
             @for field in fields { (field) }
             div.actions {
                 button type="submit" { "Filter" }
-                @if let Some(all) = all { a.button href=(all) { "Clear" } }
+                @if is_filtered { a.button href=(all) { "Clear" } }
             }
         }
     }
 }
 
-/// A field for text.
 pub(crate) fn text(name: &str, label: &str, value: &str, hint: &str) -> Markup {
     html! {
         label {
@@ -26,20 +26,31 @@ pub(crate) fn text(name: &str, label: &str, value: &str, hint: &str) -> Markup {
     }
 }
 
-/// A choice among values, each with its words; none of them is a choice too.
-pub(crate) fn choice(name: &str, label: &str, chosen: &str, values: &[(&str, &str)]) -> Markup {
-    // What is in force stays visible, even if it is none of those that are known.
-    let known = chosen.is_empty() || values.iter().any(|(value, _)| *value == chosen);
+/// A choice between values, each with its label, or any of them.
+pub(crate) fn choice<'a>(
+    name: &str,
+    label: &str,
+    chosen: &str,
+    values: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Markup {
+    let values: Vec<_> = values.into_iter().collect();
+    // A chosen value stays visible even if the list does not have it.
+    let is_listed = chosen.is_empty() || values.iter().any(|(value, _)| *value == chosen);
     html! {
         label {
             span { (label) }
             select name=(name) {
                 option value="" selected[chosen.is_empty()] { "any" }
-                @for (value, words) in values {
-                    option value=(value) selected[*value == chosen] { (words) }
+                @for (value, label) in &values {
+                    option value=(value) selected[*value == chosen] { (label) }
                 }
-                @if !known { option value=(chosen) selected { (chosen) } }
+                @if !is_listed { option value=(chosen) selected { (chosen) } }
             }
         }
     }
+}
+
+pub(crate) fn process(chosen: &str, defined: &[ProcessDef]) -> Markup {
+    let names = defined.iter().map(|defined| defined.process.as_str());
+    choice("process", "Process", chosen, names.map(|name| (name, name)))
 }

@@ -1,14 +1,13 @@
-//! Intervals of whole seconds, as backoffs write them.
+//! Backoff intervals: whole seconds, written as policies write them.
 
 use bmdb_backoff::Seconds;
 use maud::{Markup, html};
 
-/// Such as `1h30m`, which policies and commands read again.
+/// Such as `1h30m`, which policies and commands can read.
 pub(crate) fn show(seconds: i64) -> Markup {
     html! { span.interval { (text(seconds)) } }
 }
 
-/// The same as text.
 pub(crate) fn text(seconds: i64) -> String {
     Seconds::try_from(seconds)
         .map_or_else(|_| format!("{seconds}s"), |interval| interval.to_string())

@@ -1,15 +1,23 @@
-//! Going through long lists by key: there is a first page and a next one, and no count.
+//! Pager: walks a long list by key, without counting it.
 
 use maud::{Markup, html};
+use std::fmt::Display;
 
-/// `first` is the address of the first page, unless this is it; `next` that of the next one, if there
-/// is one, with its name.
-pub(crate) fn pager(first: Option<&str>, next: Option<(&str, &str)>) -> Markup {
+/// Links to the first page, unless this is it, and to the next page, if there is one. `address` makes the
+/// address of the page after a key; an empty key is the first page.
+pub(crate) fn pager(
+    is_first: bool,
+    next: Option<&impl Display>,
+    next_label: &str,
+    address: impl Fn(&str) -> String,
+) -> Markup {
     html! {
-        @if first.is_some() || next.is_some() {
+        @if !is_first || next.is_some() {
             nav.pager aria-label="Pages of this list" {
-                @if let Some(first) = first { a.button href=(first) rel="first" { "First page" } }
-                @if let Some((next, name)) = next { a.button href=(next) rel="next" { (name) } }
+                @if !is_first { a.button href=(address("")) rel="first" { "First page" } }
+                @if let Some(key) = next {
+                    a.button href=(address(&key.to_string())) rel="next" { (next_label) }
+                }
             }
         }
     }

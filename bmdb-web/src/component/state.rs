@@ -1,4 +1,4 @@
-//! The states of work items and machines and the outcomes of attempts, in words and badges.
+//! Badges for the states of work items and machines, and for the outcomes of attempts.
 
 use super::badge::{Tone, badge};
 use bmdb_model::ProviderStatus;
@@ -6,7 +6,6 @@ use bmdb_model::fleet::ItemState;
 use bmdb_model::history::Outcome;
 use maud::Markup;
 
-/// The state in words.
 pub(crate) const fn words(state: ItemState) -> &'static str {
     match state {
         ItemState::Due => "due",
@@ -27,18 +26,17 @@ pub(crate) fn item(state: ItemState) -> Markup {
     badge(tone, words(state))
 }
 
-/// How an attempt ended.
 pub(crate) fn outcome(outcome: Outcome) -> Markup {
     let (tone, word) = match outcome {
         Outcome::Finished => (Tone::Good, "finished"),
         Outcome::Failed => (Tone::Bad, "failed"),
         Outcome::Canceled => (Tone::Quiet, "canceled"),
-        Outcome::Expired => (Tone::Waiting, "lost"),
+        Outcome::Expired => (Tone::Waiting, "expired"),
     };
     badge(tone, word)
 }
 
-/// What the provider says, in its words.
+/// The status that the provider reports, in its words.
 pub(crate) fn provider(status: ProviderStatus) -> Markup {
     let tone = match status {
         ProviderStatus::Running => Tone::Good,

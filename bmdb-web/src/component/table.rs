@@ -1,66 +1,45 @@
-//! Tables, which become cards where the screen is narrow.
+//! Tables, which the stylesheet lays out as cards on narrow screens.
 
 use maud::{Markup, html};
 
-/// A table that is built row by row.
-#[derive(Debug)]
-pub(crate) struct Table<'a> {
-    caption: &'a str,
-    heads: &'a [&'a str],
-    rows: Vec<Vec<Markup>>,
-}
-
-impl<'a> Table<'a> {
-    /// `caption` is read out to those who do not see the table; each head names a column.
-    pub(crate) fn new(caption: &'a str, heads: &'a [&'a str]) -> Self {
-        Self {
-            caption,
-            heads,
-            rows: Vec::new(),
-        }
-    }
-
-    /// Adds a row; its first cell names it. It has as many cells as there are heads.
-    pub(crate) fn row(&mut self, cells: Vec<Markup>) {
-        debug_assert_eq!(cells.len(), self.heads.len(), "{}", self.caption);
-        self.rows.push(cells);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The roles are said again, for a table that is laid out as cards is none to some browsers.
-    pub(crate) fn render(&self) -> Markup {
-        html! {
-            div.table role="region" aria-label=(self.caption) tabindex="0" {
-                table role="table" {
-                    caption.unseen { (self.caption) }
-                    thead role="rowgroup" {
-                        tr role="row" {
-                            @for head in self.heads { th scope="col" role="columnheader" { (head) } }
-                        }
-                    }
-                    tbody role="rowgroup" {
-                        @for row in &self.rows {
-                            tr role="row" {
-                                @for (nth, (head, cell)) in self.heads.iter().zip(row).enumerate() {
-                                    @if nth == 0 {
-                                        th scope="row" role="rowheader" data-label=(head) { (content(cell)) }
-                                    } @else {
-                                        td role="cell" data-label=(head) { (content(cell)) }
-                                    }
-                                }
-                            }
-                        }
-                    }
+/// A table with a row for each item. `row` makes the cells, one for each head; the first cell names the
+/// row. Screen readers announce the caption.
+pub(crate) fn table<T>(
+    caption: &str,
+    heads: &[&str],
+    items: impl IntoIterator<Item = T>,
+    row: impl Fn(T) -> Vec<Markup>,
+) -> Markup {
+    // The roles are repeated, because some browsers drop those of a table that is laid out as cards.
+    html! {
+        div.table role="region" aria-label=(caption) tabindex="0" {
+            table role="table" {
+                caption.unseen { (caption) }
+                thead role="rowgroup" {
+                    tr role="row" { @for head in heads { th scope="col" role="columnheader" { (head) } } }
+                }
+                tbody role="rowgroup" {
+                    @for item in items { tr role="row" { (cells(heads, &row(item))) } }
                 }
             }
         }
     }
 }
 
-/// In one box, beside the label of a card; an empty cell stays empty.
+fn cells(heads: &[&str], cells: &[Markup]) -> Markup {
+    debug_assert_eq!(cells.len(), heads.len(), "{heads:?}");
+    html! {
+        @for (nth, (head, cell)) in heads.iter().zip(cells).enumerate() {
+            @if nth == 0 {
+                th scope="row" role="rowheader" data-label=(head) { (content(cell)) }
+            } @else {
+                td role="cell" data-label=(head) { (content(cell)) }
+            }
+        }
+    }
+}
+
+/// One box beside the label of a card. An empty cell stays empty, so that the stylesheet finds it.
 fn content(cell: &Markup) -> Markup {
     html! { @if !cell.0.is_empty() { div { (cell) } } }
 }

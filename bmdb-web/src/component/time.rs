@@ -1,19 +1,19 @@
-//! Points in time: in UTC, and how long ago by the database's clock.
+//! Times in UTC, with their distance from now by the database's clock, and durations.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
-/// A time, with how far it is from `now`, the moment the page was read.
+/// A time and its distance from `now`, the moment when the page was read.
 pub(crate) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! { (plain(at)) " " span.ago data-at=(machine(at)) { (hint(at - now)) } }
 }
 
-/// How far a time is from `now`, for narrow places; the time itself is in the title.
+/// Only the distance from `now`, for narrow columns; the title has the time.
 pub(crate) fn short(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! { time.ago datetime=(machine(at)) data-at=(machine(at)) title=(title(at)) { (hint(at - now)) } }
 }
 
-/// A time alone, to the second.
+/// Only the time, to the second.
 pub(crate) fn plain(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(machine(at)) title=(title(at)) { (at.format("%Y-%m-%d %H:%M:%S")) " UTC" } }
 }
@@ -26,7 +26,7 @@ fn title(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string()
 }
 
-/// The script has the same words.
+/// The script writes the same words.
 fn hint(from_now: TimeDelta) -> String {
     let seconds = from_now.num_seconds();
     match (seconds, length(seconds.unsigned_abs())) {
@@ -36,7 +36,7 @@ fn hint(from_now: TimeDelta) -> String {
     }
 }
 
-/// A length of time in its two largest units: `3 h 5 min`.
+/// A duration in its two largest units: `3 h 5 min`.
 pub(crate) fn length(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit);
@@ -55,12 +55,21 @@ pub(crate) fn length(seconds: u64) -> String {
     parts.join(" ")
 }
 
+/// A duration that may be shorter than a second.
+pub(crate) fn milliseconds(milliseconds: i64) -> String {
+    match milliseconds.max(0) {
+        short @ 0..1_000 => format!("{short} ms"),
+        middle @ 1_000..10_000 => format!("{:.1} s", middle as f64 / 1000.0),
+        long => length(long.unsigned_abs() / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_two_units_at_most() {
+    fn durations_have_at_most_two_units() {
         for (seconds, expected) in [
             (0, "0 s"),
             (59, "59 s"),
@@ -74,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_utc_for_people_and_for_machines() {
+    fn times_are_in_utc_for_people_and_for_scripts() {
         let at = DateTime::from_timestamp(1_700_000_000, 5_000_000).unwrap();
         let now = at + TimeDelta::seconds(90);
         assert_eq!(
@@ -84,5 +93,18 @@ mod tests {
              <span class=\"ago\" data-at=\"2023-11-14T22:13:20.005Z\">1 min 30 s ago</span>"
         );
         assert!(short(now, at).into_string().contains("in 1 min 30 s"));
+    }
+
+    #[test]
+    fn short_durations_are_shown_more_precisely() {
+        for (given, expected) in [
+            (-5, "0 ms"),
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (61_000, "1 min 1 s"),
+        ] {
+            assert_eq!(milliseconds(given), expected);
+        }
+        milliseconds(i64::MAX);
     }
 }

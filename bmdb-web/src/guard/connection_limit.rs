@@ -1,58 +1,39 @@
-//! Places for connections: a number for all clients, and a share of it for each.
+//! Connection limit: how many connections each client may have.
 
-use super::rate_limit::network_of;
+use super::client::network_of;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 
-/// How many connections each client has. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Shares {
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
-}
-
-/// One connection of a client, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    of: Shares,
-    client: IpAddr,
+pub(crate) struct ConnectionLimit {
+    /// Each connection of a client is a strong reference.
+    clients: HashMap<IpAddr, Weak<()>>,
+    per_client: usize,
 }
 
-impl Shares {
-    /// None is taken; a client may take this many.
-    pub(crate) fn new(most: usize) -> Self {
-        let taken = Arc::default();
-        Self { taken, most }
+/// A connection of a client, until it is dropped.
+pub(crate) type Slot = Arc<()>;
+
+impl ConnectionLimit {
+    pub(crate) fn new(per_client: usize) -> Self {
+        Self {
+            clients: HashMap::new(),
+            per_client,
+        }
     }
 
-    /// One more connection of this client; `None` if it has its share already.
-    pub(crate) fn take(&self, client: IpAddr) -> Option<Share> {
-        let client = network_of(client);
-        let mut taken = self.taken();
-        let has = taken.get(&client).copied().unwrap_or(0);
-        if has >= self.most {
+    /// One more connection for this client; `None` if it has as many as it may.
+    pub(crate) fn take(&mut self, client: IpAddr) -> Option<Slot> {
+        // Forgets clients without connections.
+        self.clients.retain(|_, slots| slots.strong_count() > 0);
+        let slots = self.clients.entry(network_of(client)).or_default();
+        if slots.strong_count() >= self.per_client {
             return None;
         }
-        taken.insert(client, has + 1);
-        let of = self.clone();
-        Some(Share { of, client })
-    }
-
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Nobody panics while holding it.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut taken = self.of.taken();
-        match taken.get_mut(&self.client) {
-            Some(has) if *has > 1 => *has -= 1,
-            // A client that is gone must not be remembered for ever.
-            _ => drop(taken.remove(&self.client)),
-        }
+        let slot = slots.upgrade().unwrap_or_default();
+        *slots = Arc::downgrade(&slot);
+        Some(slot)
     }
 }
 
@@ -61,32 +42,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_has_its_share_and_leaves_the_others_theirs() {
-        let shares = Shares::new(2);
+    fn a_client_at_its_limit_leaves_connections_for_others() {
+        let mut limit = ConnectionLimit::new(2);
         let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let first = shares.take(one).unwrap();
-        let second = shares.take(one).unwrap();
-        assert!(shares.take(one).is_none());
-        let others = shares.take(other).unwrap();
+        let first = limit.take(one).unwrap();
+        let second = limit.take(one).unwrap();
+        assert!(limit.take(one).is_none());
+        let others = limit.take(other).unwrap();
         drop(first);
-        let third = shares.take(one).unwrap();
-        assert!(shares.take(one).is_none());
-        drop((second, third, others));
-        assert!(
-            shares.taken().is_empty(),
-            "those who are gone are forgotten"
+        let third = limit.take(one).unwrap();
+        assert!(limit.take(one).is_none());
+        drop((second, third));
+        let more = limit.take(other).unwrap();
+        assert_eq!(
+            limit.clients.len(),
+            1,
+            "clients without connections are forgotten"
         );
+        drop((others, more));
     }
 
     #[test]
-    fn addresses_of_one_network_have_one_share() {
-        let shares = Shares::new(1);
+    fn addresses_of_one_network_share_a_limit() {
+        let mut limit = ConnectionLimit::new(1);
         let address = |host: u128| IpAddr::V6(((0x2001_0db8 << 96) + host).into());
-        let _first = shares.take(address(1)).unwrap();
-        assert!(shares.take(address(2)).is_none());
-        assert!(shares.take(address(1 << 64)).is_some());
+        let _first = limit.take(address(1)).unwrap();
+        assert!(limit.take(address(2)).is_none());
+        let _other_network = limit.take(address(1 << 64)).unwrap();
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let _mapped = shares.take(mapped).unwrap();
-        assert!(shares.take([192, 0, 2, 1].into()).is_none());
+        let _mapped = limit.take(mapped).unwrap();
+        assert!(limit.take([192, 0, 2, 1].into()).is_none());
     }
 }

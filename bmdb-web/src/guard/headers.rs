@@ -1,8 +1,8 @@
-//! What browsers are told about every answer.
+//! Security headers of every response.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Nothing from elsewhere, nothing inline, and in nobody's frame.
+/// Nothing from other sites, nothing inline, and no framing.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -25,7 +25,7 @@ const ALWAYS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Adds them. An asset says itself how long it may be kept; nothing else may be.
+/// Assets set their own `Cache-Control`; no other response may be cached.
 pub(super) fn add(headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));

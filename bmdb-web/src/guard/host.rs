@@ -1,26 +1,26 @@
-//! The names under which a server may be asked: a page of somebody else's must not reach a server on
-//! this machine by making its own name mean 127.0.0.1.
+//! Host check: protects a server on this machine against DNS rebinding, where another site's page reaches
+//! it under a name that resolves to 127.0.0.1.
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 use std::net::IpAddr;
 
-/// Which names are answered to.
+/// The host names that a server answers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hosts {
-    /// Any: whoever may ask has shown that before.
+    /// Any name. Clients have to authenticate anyway.
     Any,
-    /// This machine's own name for itself, its addresses for itself, and these.
+    /// `localhost`, loopback addresses, and these names.
     Loopback(Vec<String>),
 }
 
 impl Hosts {
-    /// Whether a request names one of them.
+    /// Whether a request names exactly one host, and the server answers to it.
     pub(super) fn allow(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let Self::Loopback(more) = self else {
             return true;
         };
-        // HTTP/1.0 knows no names, and browsers do not speak it.
+        // An HTTP/1.0 request without a host is refused; browsers do not send it.
         let mut named = headers.get_all(header::HOST).iter();
         let authority = match (uri.authority(), named.next(), named.next()) {
             (Some(authority), ..) => Some(authority.clone()),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_this_machine_is_asked_by_this_machines_names_only() {
+    fn a_loopback_server_only_answers_to_names_of_this_machine() {
         let hosts = Hosts::Loopback(vec!["bmdb.example".to_owned()]);
         for good in [
             "localhost",
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_names_twice_or_in_its_target_counts() {
+    fn a_second_host_header_or_another_host_in_the_target_is_refused() {
         let hosts = Hosts::Loopback(Vec::new());
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, HeaderValue::from_static("localhost"));

@@ -1,4 +1,4 @@
-//! TLS: the certificate that a server shows, and whose certificates it wants to see.
+//! TLS: the server's certificate, and the authorities of client certificates.
 
 use super::token::is_world_readable;
 use rustls::crypto::ring;
@@ -11,36 +11,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio_rustls::TlsAcceptor;
 
-/// Files in PEM. They are read when the server is bound, and again when they have changed: certificates are
-/// renewed while servers run.
+/// PEM files. They are read when the server is bound, and again when they change, so that renewed
+/// certificates need no restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, and those between it and its authority.
+    /// The server's certificate, followed by intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Certificates of authorities: only who has a certificate of theirs is answered. None: everybody.
+    /// Authorities of client certificates: other clients are refused. `None` accepts every client.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// Why TLS cannot be had.
+/// Why a TLS file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", path.display())]
+#[error("{}: {reason}", path.display())]
 pub struct TlsError {
     path: PathBuf,
-    problem: String,
+    reason: String,
 }
 
 impl TlsError {
-    fn new(path: &Path, problem: impl ToString) -> Self {
+    fn new(path: &Path, reason: impl ToString) -> Self {
         Self {
             path: path.to_owned(),
-            problem: problem.to_string(),
+            reason: reason.to_string(),
         }
     }
 }
 
-/// TLS by the newest files that were good.
+/// TLS with the newest valid files.
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: TlsFiles,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Current {
     }
 }
 
-/// When each file was written, and its length; none where they cannot be told.
+/// The time of the last change and the length of each file, if they can be read.
 type Stamps = [Option<(SystemTime, u64)>; 3];
 
 impl Tls {
@@ -71,7 +71,8 @@ impl Tls {
         })
     }
 
-    /// For the next connection. Files that have become bad are told of once, and not gone by.
+    /// The acceptor for the next connection. If changed files are invalid, it logs that once and keeps the
+    /// previous ones.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = self.files.stamps();
@@ -79,7 +80,7 @@ impl Tls {
             current.stamps = stamps;
             match self.files.acceptor() {
                 Ok(acceptor) => current.acceptor = acceptor,
-                Err(error) => tracing::warn!(%error, "the certificates stay as they were"),
+                Err(error) => tracing::warn!(%error, "invalid TLS files, using the previous ones"),
             }
         }
         current.acceptor.clone()
@@ -100,7 +101,7 @@ impl TlsFiles {
     }
 
     fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
-        // Named, for with two providers in a program rustls would not know which to take.
+        // Explicit, because rustls panics if a program has two providers and no default.
         let provider = Arc::new(ring::default_provider());
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -133,21 +134,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| TlsError::new(path, error))?;
     if certificates.is_empty() {
-        return Err(TlsError::new(path, "there is no certificate in it"));
+        return Err(TlsError::new(path, "no certificate found, expected PEM"));
     }
     Ok(certificates)
 }
 
-/// What is wrong with a key is not told: it might be a part of it.
+/// The parser's error is left out, because it may contain a part of the key.
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     if is_world_readable(path).map_err(|error| TlsError::new(path, error))? {
-        let problem = "everybody can read the private key: run chmod o= on it";
-        return Err(TlsError::new(path, problem));
+        let reason = "every user can read the private key: run chmod o= on it";
+        return Err(TlsError::new(path, reason));
     }
-    PrivateKeyDer::from_pem_file(path).map_err(|_| {
-        TlsError::new(
-            path,
-            "there is no private key in it, in PEM and not encrypted",
-        )
-    })
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|_| TlsError::new(path, "no private key found, expected unencrypted PEM"))
 }

@@ -1,4 +1,4 @@
-//! The token that whoever asks has to show, and the file it is read from.
+//! Bearer token required of clients, and the file that it is read from.
 
 use axum::http::HeaderValue;
 use base64::Engine;
@@ -6,49 +6,51 @@ use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 
-/// In characters. Of random letters and digits, more than can be guessed.
+/// In characters. So many random letters and digits cannot be guessed.
 const SHORTEST: usize = 16;
 
-/// Also what everything is compared at the length of.
+/// In characters. Tokens are padded to this length before they are compared.
 const LONGEST: usize = 256;
 
-/// A secret that is compared in constant time, whatever its length.
+/// A secret that is compared in constant time, also if the lengths differ.
 #[derive(Clone)]
 pub struct Token {
     padded: [u8; LONGEST],
     length: u64,
 }
 
-/// Says nothing of it.
+/// Hides the secret.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
     }
 }
 
-/// Why a token will not do. None of these repeats it.
+/// Why a token is invalid. The texts do not contain the token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// The file cannot be read.
-    #[error("the token file {} cannot be read: {reason}", path.display())]
+    #[error("cannot read the token file {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         reason: std::io::Error,
     },
-    /// Everybody on this machine could read the file.
-    #[error("everybody can read the token file {}: run chmod o= on it, and make another token", .0.display())]
+    /// Every user of this machine can read the file.
+    #[error("the token file {} is readable by every user: run chmod o= on it, and make another token", .0.display())]
     WorldReadable(PathBuf),
-    /// It has too few characters, or too many.
+    /// The token is too short or too long.
     #[error(
-        "the token has {0} characters; {SHORTEST} to {LONGEST} are needed: head -c 24 /dev/urandom | base64 makes a good one"
+        "the token has {0} characters, expected {SHORTEST} to {LONGEST}: head -c 24 /dev/urandom | base64 makes a good one"
     )]
     Length(usize),
-    /// It has a character that a header cannot have.
-    #[error("the token has a blank, a line break or another character that is no visible ASCII")]
+    /// The token has a character that is not allowed in a header.
+    #[error(
+        "the token has a blank, a line break or a character outside ASCII, expected visible ASCII only"
+    )]
     Character,
 }
 
@@ -84,29 +86,30 @@ impl Token {
         Self::new(line.strip_suffix('\r').unwrap_or(line))
     }
 
-    /// Whether a header shows it: as a bearer's token, or as a browser's password, with any user's name.
-    pub(super) fn is_shown_by(&self, authorization: &HeaderValue) -> bool {
-        let Some((scheme, shown)) = split(authorization) else {
+    /// Whether the header has this token: as a bearer token, or as the password of any user, which browsers
+    /// send.
+    pub(super) fn is_in(&self, authorization: &HeaderValue) -> bool {
+        let Some((scheme, given)) = split(authorization) else {
             return false;
         };
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.is(shown.as_bytes());
+            return self.is(given.as_bytes());
         }
         if scheme.eq_ignore_ascii_case("basic") {
-            let decoded = STANDARD.decode(shown).unwrap_or_default();
+            let decoded = STANDARD.decode(given).unwrap_or_default();
             let colon = decoded.iter().position(|byte| *byte == b':');
             return colon.is_some_and(|at| self.is(&decoded[at + 1..]));
         }
         false
     }
 
-    /// Takes the same time for whatever is shown.
-    fn is(&self, shown: &[u8]) -> bool {
-        let shown = Self::padded(shown);
-        (self.padded.ct_eq(&shown.padded) & self.length.ct_eq(&shown.length)).into()
+    /// Takes the same time for any input.
+    fn is(&self, given: &[u8]) -> bool {
+        let given = Self::padded(given);
+        (self.padded.ct_eq(&given.padded) & self.length.ct_eq(&given.length)).into()
     }
 
-    /// What is longer is cut, and differs in its length.
+    /// Longer secrets are cut, and then differ in their length.
     fn padded(secret: &[u8]) -> Self {
         let mut padded = [0; LONGEST];
         for (to, from) in padded.iter_mut().zip(secret) {
@@ -118,8 +121,8 @@ impl Token {
 }
 
 fn split(authorization: &HeaderValue) -> Option<(&str, &str)> {
-    let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
-    Some((scheme, shown.trim()))
+    let (scheme, given) = authorization.to_str().ok()?.split_once(' ')?;
+    Some((scheme, given.trim()))
 }
 
 #[cfg(unix)]
@@ -139,9 +142,9 @@ mod tests {
 
     const SECRET: &str = "correct-horse-battery";
 
-    fn shows(header: &str) -> bool {
+    fn accepts(header: &str) -> bool {
         let token = Token::new(SECRET).unwrap();
-        token.is_shown_by(&HeaderValue::from_str(header).unwrap())
+        token.is_in(&HeaderValue::from_str(header).unwrap())
     }
 
     fn basic(credentials: &str) -> String {
@@ -149,15 +152,15 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_shown_as_a_bearers_or_as_a_password_of_anybody() {
-        assert!(shows(&format!("Bearer {SECRET}")));
-        assert!(shows(&format!("bearer  {SECRET} ")));
-        assert!(shows(&basic(&format!("anybody:{SECRET}"))));
-        assert!(shows(&basic(&format!(":{SECRET}"))));
+    fn the_token_is_accepted_as_bearer_and_as_the_password_of_any_user() {
+        assert!(accepts(&format!("Bearer {SECRET}")));
+        assert!(accepts(&format!("bearer  {SECRET} ")));
+        assert!(accepts(&basic(&format!("anybody:{SECRET}"))));
+        assert!(accepts(&basic(&format!(":{SECRET}"))));
     }
 
     #[test]
-    fn whatever_else_is_shown_is_not_the_token() {
+    fn anything_else_is_refused() {
         let longer = format!("Bearer {SECRET}x");
         let padded = format!("Bearer {SECRET}{}", "x".repeat(10 * LONGEST));
         let shorter = format!("Bearer {}", &SECRET[1..]);
@@ -176,15 +179,15 @@ mod tests {
             &digest,
             &basic(SECRET),
         ] {
-            assert!(!shows(wrong), "{wrong:?}");
+            assert!(!accepts(wrong), "{wrong:?}");
         }
         let nulls = Token::new(SECRET).unwrap();
         let with_nulls = basic(&format!("a:{SECRET}\0"));
-        assert!(!nulls.is_shown_by(&HeaderValue::from_str(&with_nulls).unwrap()));
+        assert!(!nulls.is_in(&HeaderValue::from_str(&with_nulls).unwrap()));
     }
 
     #[test]
-    fn a_token_is_long_enough_and_visible() {
+    fn a_token_must_be_long_enough_and_visible_ascii() {
         assert!(matches!(Token::new("short"), Err(TokenError::Length(5))));
         assert!(matches!(
             Token::new(&"x".repeat(257)),

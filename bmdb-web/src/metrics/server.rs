@@ -1,4 +1,4 @@
-//! The server's own metrics: what it was asked, and how it answered.
+//! Metrics of the server: requests, and how long responses took.
 
 use axum::http::StatusCode;
 use bmdb_core::telemetry::{Kind, Metric};
@@ -9,14 +9,14 @@ const REQUESTS: Metric = Metric::new(
     "bmdb_web_requests",
     Kind::Counter,
     &["code"],
-    "Requests to the console and the metrics, by the answer's status; refused ones included",
+    "Requests to the console and the metrics, by status code; includes refused requests",
 );
 
 const DURATION: Metric = Metric::new(
     "bmdb_web_request_duration_seconds",
     Kind::Histogram,
     &[],
-    "How long answers of the console and the metrics took to be made",
+    "How long the console and the metrics took to respond",
 );
 
 pub(super) const METRICS: [Metric; 2] = [REQUESTS, DURATION];

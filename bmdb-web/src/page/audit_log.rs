@@ -1,17 +1,15 @@
-//! What was done: by control loops, and by hand.
+//! Audit log: operator actions, each with who did it and why.
 
-use crate::app::Moment;
-use crate::component::{cause, id, state, table::Table, time};
+use crate::component::{cause, id, table::table, time};
 use crate::link::Links;
-use bmdb_model::history::PastAttempt;
+use crate::moment::Moment;
 use bmdb_model::operator::Action;
 use maud::{Markup, html};
 
-/// What people did, the last first.
-pub(super) fn table(links: &Links, moment: Moment, caption: &str, actions: &[Action]) -> Markup {
-    let mut table = Table::new(caption, &["When", "Who", "What", "To", "Why"]);
-    for action in actions {
-        table.row(vec![
+pub(super) fn show(links: &Links, moment: Moment, caption: &str, actions: &[Action]) -> Markup {
+    let heads = ["When", "Operator", "Action", "Target", "Reason"];
+    table(caption, &heads, actions, |action| {
+        vec![
             time::short(action.acted_at, moment.at),
             html! { (action.operator) },
             html! {
@@ -25,41 +23,12 @@ pub(super) fn table(links: &Links, moment: Moment, caption: &str, actions: &[Act
                 @if let Some(process) = &action.process { " " (process) }
                 @if let Some(session) = action.session { " " (id::session(links, session)) }
             },
-            html! { @if let Some(reason) = &action.reason { (cause::cause(reason)) } },
-        ]);
-    }
-    table.render()
+            cause::optional(action.reason.as_deref()),
+        ]
+    })
 }
 
-/// Attempts that have ended.
-pub(super) fn attempts(
-    links: &Links,
-    moment: Moment,
-    caption: &str,
-    attempts: &[PastAttempt],
-) -> Markup {
-    let heads = ["Machine", "Process", "Outcome", "Ended", "Took", "Cause"];
-    let mut table = Table::new(caption, &heads);
-    for attempt in attempts {
-        let took = attempt.ended_at - attempt.started_at;
-        table.row(vec![
-            id::machine(links, attempt.machine),
-            html! { (attempt.process) },
-            html! {
-                (state::outcome(attempt.outcome))
-                @if attempt.repeats > 0 {
-                    " " span.muted { (attempt.repeats.saturating_add(1)) " times in a row" }
-                }
-            },
-            time::short(attempt.ended_at, moment.at),
-            html! { @if attempt.repeats == 0 { (super::work::milliseconds(took.num_milliseconds())) } },
-            html! { @if let Some(cause) = &attempt.cause { (cause::cause(cause)) } },
-        ]);
-    }
-    table.render()
-}
-
-/// `HoldMachine` as `hold machine`; a name from the database may be that of a later release.
+/// `HoldMachine` as `hold machine`. Also splits verbs that a later release has written.
 pub(super) fn words(verb: &str) -> String {
     let mut words = String::new();
     for (at, letter) in verb.char_indices() {
@@ -76,7 +45,7 @@ mod tests {
     use super::words;
 
     #[test]
-    fn a_verb_is_shown_in_words() {
+    fn verbs_are_split_into_words() {
         assert_eq!(words("HoldMachine"), "hold machine");
         assert_eq!(words("x"), "x");
     }

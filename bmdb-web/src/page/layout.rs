@@ -1,10 +1,11 @@
-//! The frame of every page: head, navigation, landmarks and footer.
+//! Layout of every page: head, navigation, landmarks and footer.
 
 use super::{Page, Section};
-use crate::app::{App, Moment};
+use crate::app::App;
 use crate::assets::{ICON, SCRIPT, STYLESHEET};
 use crate::component::time;
 use crate::link::Links;
+use crate::moment::Moment;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
@@ -12,7 +13,7 @@ use maud::{DOCTYPE, Markup, html};
 pub(crate) fn respond(app: &App, page: Page) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        // What a fleet looks like is neither for caches in between nor true for long.
+        // A page shows the state of the fleet at one moment, which no cache may keep.
         (CACHE_CONTROL, "no-store"),
     ];
     let status = page.status;
@@ -20,8 +21,8 @@ pub(crate) fn respond(app: &App, page: Page) -> Response {
 }
 
 fn document(app: &App, page: &Page) -> Markup {
-    let links = app.links();
-    let refresh = page.moment.map_or(0, |_| app.refresh().as_secs());
+    let links = &app.links;
+    let refresh = page.moment.map_or(0, |_| app.refresh.as_secs());
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,11 +36,11 @@ fn document(app: &App, page: &Page) -> Markup {
                 script src=(links.asset(&SCRIPT.name)) defer {}
             }
             body {
-                a.skip href="#main" { "Skip to the contents" }
+                a.skip href="#main" { "Skip to the content" }
                 header.top {
                     a.brand href=(links.overview()) { "bmdb" }
                     nav aria-label="Pages" { (navigation(links, page.section)) }
-                    // The script shows it: without scripts there is nothing to pause.
+                    // Hidden until the script shows it: without scripts there are no updates to pause.
                     button #live type="button" hidden aria-pressed="false" { "Pause updates" }
                 }
                 main #main tabindex="-1" data-refresh=(refresh) {
@@ -88,7 +89,7 @@ fn breadcrumbs(page: &Page) -> Markup {
 
 fn read_at(moment: Moment) -> Markup {
     html! {
-        "As of " (time::plain(moment.at)) " by the database's clock, read in "
+        "As of " (time::plain(moment.at)) " by the database's clock; read in "
         (moment.took.as_millis()) " ms."
     }
 }

@@ -1,4 +1,4 @@
-//! One machine: what it is, what shuts its gates, and what has happened to it.
+//! Machine page: its gates, backoffs and tags now, and its history.
 
 mod backoffs;
 mod gates;
@@ -6,10 +6,11 @@ mod history;
 mod tags;
 
 use super::{Page, Section};
-use crate::app::{App, Moment, TagTables};
-use crate::component::{id, time};
-use crate::error::Problem;
-use crate::request::Asked;
+use crate::app::{App, TagTables};
+use crate::component::{id, number, time};
+use crate::error::HttpError;
+use crate::moment::Moment;
+use crate::request::PageRequest;
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::custom_tags::{self, Tag};
@@ -20,24 +21,21 @@ use bmdb_model::machine::{self, Machine};
 use bmdb_model::{MachineId, Provided, hold, provided};
 use maud::{Markup, html};
 
-/// How many entries of history a page has.
+/// Rows of a page of history.
 const PAGE: i64 = 50;
 
-/// What is shown.
 struct Facts {
-    /// `None` where there is no such machine; its history may be there nevertheless.
+    /// `None` if the machine does not exist. It may still have history.
     machine: Option<Known>,
     history: bmdb_model::Page<Entry, HistoryKey>,
 }
 
-/// A machine that there is.
 struct Known {
     provided: Option<Provided>,
-    /// Only read for the first page.
+    /// Only read for the first page of history.
     present: Option<Present>,
 }
 
-/// What a machine is now.
 struct Present {
     machine: Machine,
     hold: Option<Hold>,
@@ -47,37 +45,33 @@ struct Present {
     failures: Vec<PastAttempt>,
 }
 
-pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
-    let machine = asked.machine()?;
-    let parameters = asked.parameters(&["after"])?;
-    let after: Option<HistoryKey> = parameters.get("after")?;
+pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
+    let machine: MachineId = request.id()?;
+    let after: Option<HistoryKey> = request.parameters(&["after"])?.get("after")?;
     let (moment, facts) = app
         .read(async |conn| facts(&app, conn, machine, after.as_ref()).await)
         .await?;
-    let past = history::show(
-        app.links(),
-        moment.at,
-        machine,
-        after.is_some(),
-        &facts.history,
-    );
-    let links = app.links();
+    let links = &app.links;
+    let past = history::show(links, moment.at, machine, after.is_none(), &facts.history);
     let (title, present) = match &facts.machine {
         Some(known) => {
-            // Whoever turns the pages of history wants to see history.
+            // Later pages of history only show history.
             let present = html! {
                 @if let Some(known) = &known.present { (present(&app, moment, known)) }
-                @else { p { a href=(links.machine(machine)) { "What the machine is now" } } }
+                @else { p { a href=(links.machine(machine)) { "Back to the machine" } } }
             };
             (title(machine, known.provided.as_ref()), present)
         }
         None if facts.history.rows.is_empty() && facts.history.next.is_none() => {
-            return Err(unknown(machine));
+            let reason = format!("There is no machine {machine}.");
+            let advice =
+                "It may have been deleted, and its history trimmed. See the list of machines.";
+            return Err(HttpError::not_found(reason, advice));
         }
-        None => (short(machine), deleted(machine)),
+        None => (title(machine, None), deleted(machine)),
     };
     let page = Page::new(title, Section::Machines, html! { (present) (past) });
-    Ok(page.of(moment).below("Machines", links.machines()))
+    Ok(page.read_at(moment).below("Machines", links.machines()))
 }
 
 async fn facts(
@@ -119,54 +113,39 @@ async fn present_of(
     })
 }
 
-/// The provider's name for it, for people know machines by that; else the first digits of its id.
+/// The provider's name for the machine, which people know; otherwise the first digits of its id.
 fn title(machine: MachineId, provided: Option<&Provided>) -> String {
     match provided {
         Some(provided) => format!("{}/{}", provided.provider, provided.provider_id),
-        None => short(machine),
+        None => format!("Machine {}", id::short(machine)),
     }
 }
 
-fn short(machine: MachineId) -> String {
-    let id = machine.to_string();
-    format!("Machine {}", id.get(..8).unwrap_or(&id))
-}
-
-fn unknown(machine: MachineId) -> Problem {
-    let reason = format!("There is no machine {machine}.");
-    let advice = "It may have been deleted, and its history with time. See the list of machines.";
-    Problem::not_found(reason, advice)
-}
-
-/// Of which only the history is left.
 fn deleted(machine: MachineId) -> Markup {
     html! {
         div.notice {
             p.lead { "This machine has been deleted." }
-            p {
-                "Nobody knows " (id::whole(machine)) " any more. What happened to it is kept for a \
-                 while, and shown below."
-            }
+            p { "Only the history of " (id::whole(machine)) " is left, until it is trimmed." }
         }
     }
 }
 
 fn present(app: &App, moment: Moment, known: &Present) -> Markup {
-    let (links, now, machine) = (app.links(), moment.at, &known.machine);
+    let (links, now, machine) = (&app.links, moment.at, &known.machine);
     html! {
         @if let Some(hold) = &known.hold {
             div.notice.bad {
                 p.lead { "On hold: " (hold.reason) }
                 p {
-                    "Since " (time::relative(hold.since, now)) ". Nothing new starts on it until "
+                    "Since " (time::relative(hold.since, now)) ". No process claims it until "
                     code { "bmdb machine release " (machine.id) } "."
                 }
             }
         }
         dl.facts.panel {
             dt { "Machine" } dd { (id::whole(machine.id)) }
-            dt { "Known since" } dd { (time::relative(machine.created_at, now)) }
-            dt { "Tags written" } dd { (gates::times(machine.version)) }
+            dt { "Created" } dd { (time::relative(machine.created_at, now)) }
+            dt { "Tags written" } dd { (number::times(machine.version)) }
         }
         h2 #processes { "Processes" }
         (gates::show(links, now, machine.id, &known.gates))

@@ -1,36 +1,37 @@
-//! The overview: is work being done, what waits, and what needs somebody.
+//! Overview page: attempts of the last hour, problems, claim latency, and recent operator actions.
 
 mod attempts;
+mod fleet;
+mod problems;
 
-use super::work::milliseconds;
 use super::{Page, Section, audit_log};
-use crate::app::{App, Moment};
-use crate::component::badge::{Tone, badge};
-use crate::component::{cause, id, table::Table, time};
-use crate::error::Problem;
-use crate::link::{Links, with_query};
-use crate::request::Asked;
-use crate::sample::Latest;
+use crate::app::App;
+use crate::component::{badge::Tone, card::card, id, table::table, time};
+use crate::error::HttpError;
+use crate::link::Links;
+use crate::moment::Moment;
+use crate::request::PageRequest;
+use bmdb_model::Page as Listed;
 use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::overview::{self, HeldSummary, OldestDue, SessionSummary};
-use bmdb_model::work::{self, HeldFilter, HeldWork, PoisonedWork, STUCK_AFTER};
-use bmdb_model::{Page as Listed, work::HeldKey, work::PoisonedKey};
+use bmdb_model::work::{
+    self, HeldFilter, HeldKey, HeldWork, PoisonedKey, PoisonedWork, STUCK_AFTER,
+};
 use maud::{Markup, html};
 
-/// How many minutes are drawn.
+/// Minutes in the charts.
 const MINUTES: u32 = 60;
 
-/// How many machines of each kind are listed.
+/// Rows of each table.
 const MOST: i64 = 10;
 
-/// What is looked at to say how many there are.
+/// How many stuck and poisoned machines are counted. Beyond that the page shows `100+`.
 const COUNTED: i64 = 100;
 
-/// Everything that the page shows.
 struct Facts {
     minutes: Vec<Minute>,
-    held: HeldSummary,
+    claimed: HeldSummary,
     oldest: Vec<OldestDue>,
     stuck: Listed<HeldWork, HeldKey>,
     poisoned: Listed<PoisonedWork, PoisonedKey>,
@@ -38,8 +39,8 @@ struct Facts {
     actions: Vec<Action>,
 }
 
-pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
-    asked.parameters(&[])?;
+pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
+    request.parameters(&[])?;
     let stuck = HeldFilter {
         held_for: Some(STUCK_AFTER),
         ..HeldFilter::default()
@@ -47,7 +48,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let read = app.read(async |conn| {
         Ok(Facts {
             minutes: attempt_counts::last_minutes(conn, MINUTES).await?,
-            held: overview::held(conn).await?,
+            claimed: overview::held(conn).await?,
             oldest: overview::oldest_due(conn).await?,
             stuck: work::held(conn, &stuck, None, COUNTED).await?,
             poisoned: work::poisoned(conn, None, COUNTED).await?,
@@ -56,7 +57,8 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         })
     });
     let (moment, facts) = read.await?;
-    let links = app.links();
+    let links = &app.links;
+    let panel = |title: &str, content: Markup| html! { section.panel { h3 { (title) } (content) } };
     let body = html! {
         (cards(links, &facts))
         section {
@@ -64,225 +66,101 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
             (attempts::charts(moment, MINUTES, &facts.minutes))
         }
         section {
-            h2 { "What needs a look" }
+            h2 { "Problems" }
             div.panels.wide {
-                section.panel {
-                    h3 { "Stuck" }
-                    (stuck_work(links, moment, &facts.stuck))
-                }
-                section.panel {
-                    h3 { "Poisoned" }
-                    (poisoned(links, &facts.poisoned))
-                }
+                (panel("Stuck", problems::stuck(links, moment, MOST, &facts.stuck)))
+                (panel("Poisoned", problems::poisoned(links, MOST, &facts.poisoned)))
             }
             div.panels {
-                section.panel {
-                    h3 { "Due for longest" }
-                    (oldest(links, moment, &facts.oldest))
-                }
-                section.panel {
-                    h3 { "From due to claimed" }
-                    (latency(&facts.held, &facts.minutes))
-                }
+                (panel("Due the longest", oldest(links, moment, &facts.oldest)))
+                (panel("Time from due to claimed", latency(&facts.claimed, &facts.minutes)))
             }
         }
-        @if let Some(latest) = app.counted() { (fleet(links, &latest)) }
+        @if let Some(sampler) = &app.sampler { (fleet::show(links, &sampler.latest())) }
         section {
-            h2 { "Done by hand" }
+            h2 { "Operator actions" }
             @if facts.actions.is_empty() {
-                p.muted { "Nobody has done anything by hand yet. What people do with " code { "bmdb" } " is listed here, with who and why." }
+                p.muted {
+                    "No operator actions yet. What operators change with " code { "bmdb" }
+                    " is listed here, with who did it and why."
+                }
             } @else {
-                (audit_log::table(links, moment, "What was done by hand, the last first", &facts.actions))
+                (audit_log::show(links, moment, "Operator actions, the latest first", &facts.actions))
             }
         }
     };
-    Ok(Page::new("Overview", Section::Overview, body).of(moment))
+    Ok(Page::new("Overview", Section::Overview, body).read_at(moment))
 }
 
 fn cards(links: &Links, facts: &Facts) -> Markup {
     let SessionSummary { live, dead } = facts.sessions;
-    let more = if facts.held.is_all { "" } else { "+" };
-    let stuck = counted(facts.stuck.rows.len(), facts.stuck.next.is_some());
-    let poisoned = counted(facts.poisoned.rows.len(), facts.poisoned.next.is_some());
+    let expired = match dead {
+        0 => "none has expired".to_owned(),
+        dead => format!("{dead} expired and not removed yet"),
+    };
+    let claimed = at_least(facts.claimed.held, !facts.claimed.is_all);
+    let stuck = at_least(facts.stuck.rows.len(), facts.stuck.next.is_some());
+    let poisoned = at_least(facts.poisoned.rows.len(), facts.poisoned.next.is_some());
+    let tone = |count: &str| if count == "0" { Tone::Quiet } else { Tone::Bad };
     html! {
         ul.cards {
-            (card("Live sessions", &live.to_string(), Some(links.sessions()), Tone::Quiet, &match dead {
-                0 => "none has expired".to_owned(),
-                dead => format!("{dead} expired and not removed yet"),
-            }))
-            (card("Held now", &format!("{}{more}", facts.held.held), Some(links.work()), Tone::Quiet, "work that somebody does"))
-            (card("Stuck", &stuck, None, tone(&stuck), "held for more than an hour"))
-            (card("Poisoned", &poisoned, None, tone(&poisoned), "failed or lost again and again"))
+            (card("Live sessions", live, Some(links.sessions()), Tone::Quiet, &expired))
+            (card("Claimed now", &claimed, Some(links.work()), Tone::Quiet, "machines being worked on"))
+            (card("Stuck", &stuck, None, tone(&stuck), "claimed for more than an hour"))
+            (card("Poisoned", &poisoned, None, tone(&poisoned), "failed or expired again and again"))
         }
     }
 }
 
-fn card(label: &str, value: &str, address: Option<String>, tone: Tone, note: &str) -> Markup {
-    html! {
-        li.card.(tone.class()) {
-            span.label { @if let Some(address) = address { a href=(address) { (label) } } @else { (label) } }
-            span.value { (value) }
-            span.note { (note) }
-        }
-    }
-}
-
-fn tone(counted: &str) -> Tone {
-    if counted == "0" {
-        Tone::Quiet
-    } else {
-        Tone::Bad
-    }
-}
-
-/// So many, or so many at least.
-fn counted(rows: usize, is_more: bool) -> String {
-    format!("{rows}{}", if is_more { "+" } else { "" })
-}
-
-/// What only counting the whole fleet can tell, as of the last sample.
-fn fleet(links: &Links, latest: &Latest) -> Markup {
-    html! {
-        @if let Some(sample) = &latest.sample {
-            section {
-                h2 { "The fleet" }
-                @let fleet = &sample.fleet;
-                ul.cards {
-                    (card("Machines", &fleet.machines.to_string(), Some(links.machines()), Tone::Quiet, &format!("{} of a provider", fleet.provided)))
-                    (card("Agents started", &fleet.agent_started.to_string(), None, Tone::Quiet, &format!("{} send heartbeats", fleet.heartbeating)))
-                    (card("Installed", &fleet.installed.to_string(), None, Tone::Quiet, &format!("{} installations pending", fleet.installation_pending)))
-                    (card("On hold", &fleet.on_hold.to_string(), None, Tone::Quiet, "nothing new starts there"))
-                }
-                (processes(links, sample))
-                p.muted { "Counted " (time::length(sample.age().as_secs())) " ago." }
-            }
-        }
-        @if let Some(error) = &latest.error {
-            div.notice.bad { p.lead { "The fleet could not be counted." } p { (error) } }
-        }
-    }
-}
-
-fn processes(links: &Links, sample: &crate::sample::Sample) -> Markup {
-    let heads = ["Process", "Due now", "Held", "Backing off", "Need it"];
-    let mut table = Table::new("Processes", &heads);
-    for counts in &sample.processes {
-        let process = counts.process.as_str();
-        let of_process = |path: String| with_query(&path, &[("process", process)]);
-        table.row(vec![
-            html! { (process) },
-            html! { @if let Some(due) = sample.due(counts) { span.number { (due) } } },
-            html! { a href=(of_process(links.work())) { span.number { (counts.claimed) } } },
-            html! { a href=(of_process(links.backoffs())) { span.number { (counts.backing_off) } } },
-            html! { span.number { (counts.eligible) } },
-        ]);
-    }
-    html! { @if !table.is_empty() { (table.render()) } }
+/// A count, with a plus if there are more.
+fn at_least(count: impl std::fmt::Display, is_more: bool) -> String {
+    format!("{count}{}", if is_more { "+" } else { "" })
 }
 
 fn oldest(links: &Links, moment: Moment, oldest: &[OldestDue]) -> Markup {
-    let mut table = Table::new(
-        "What has been due for longest",
-        &["Process", "Machine", "Due since"],
-    );
-    for due in oldest {
-        table.row(vec![
-            html! { (due.process) },
-            html! {
-                (id::machine(links, due.machine))
-                @if let Some(provider) = &due.provider { " " span.muted { (provider) } }
-            },
-            html! {
-                (time::short(due.since, moment.at))
-                @if due.only_seems {
-                    " " span.muted title="Heartbeats may have moved its deadline; the next claim finds out." { "at the earliest" }
-                }
-            },
-        ]);
+    if oldest.is_empty() {
+        return html! { p.muted { "No machine is due." } };
     }
-    html! {
-        @if table.is_empty() {
-            p.muted { "Nothing waits: every machine that needs a process is held, or rests." }
-        } @else { (table.render()) }
-    }
+    let heads = ["Process", "Machine", "Due since"];
+    table(
+        "Machines that have been due the longest",
+        &heads,
+        oldest,
+        |due| {
+            vec![
+                html! { (due.process) },
+                id::machine_of(links, due.machine, due.provider.as_ref()),
+                html! {
+                    (time::short(due.since, moment.at))
+                    @if due.only_seems {
+                        " " span.muted title="Heartbeats may have moved its time; the next claim finds out." {
+                            "at the earliest"
+                        }
+                    }
+                },
+            ]
+        },
+    )
 }
 
-fn latency(held: &HeldSummary, minutes: &[Minute]) -> Markup {
-    let (waits, waited) = minutes
-        .iter()
-        .fold((0_i64, 0_i64), |(waits, waited), minute| {
-            (
-                waits.saturating_add(minute.waits),
-                waited.saturating_add(minute.waited_ms),
-            )
-        });
+fn latency(claimed: &HeldSummary, minutes: &[Minute]) -> Markup {
+    let sum = |value: fn(&Minute) -> i64| {
+        let values = minutes.iter().map(value);
+        values.fold(0_i64, i64::saturating_add)
+    };
+    let (waits, waited) = (sum(|minute| minute.waits), sum(|minute| minute.waited_ms));
     html! {
-        @match &held.latency {
+        @match &claimed.latency {
             Some(latency) => dl.facts {
-                dt { "Median" } dd { (milliseconds(latency.p50_ms)) }
-                dt { "95 of 100" } dd { (milliseconds(latency.p95_ms)) }
-                dt { "Longest" } dd { (milliseconds(latency.max_ms)) }
-                dt { "Of" } dd { (latency.of) " items that are held now" }
+                dt { "Median" } dd { (time::milliseconds(latency.p50_ms)) }
+                dt { "95th percentile" } dd { (time::milliseconds(latency.p95_ms)) }
+                dt { "Longest" } dd { (time::milliseconds(latency.max_ms)) }
+                dt { "Sample" } dd { (latency.of) " machines that are claimed now" }
             },
-            None => p.muted { "Nothing is held now that was claimed from a queue." },
+            None => p.muted { "No machine is claimed now that came from a queue." },
         }
         @if let Some(mean) = waited.checked_div(waits) {
-            p.muted { "In the last hour " (milliseconds(mean)) " on average, of " (waits) " claims." }
+            p.muted { "In the last hour " (time::milliseconds(mean)) " on average, over " (waits) " claims." }
         }
     }
-}
-
-fn stuck_work(links: &Links, moment: Moment, stuck: &Listed<HeldWork, HeldKey>) -> Markup {
-    let mut table = Table::new(
-        "Work that is stuck",
-        &["Machine", "Process", "Held since", "By"],
-    );
-    for work in stuck.rows.iter().take(shown()) {
-        table.row(vec![
-            id::machine(links, work.machine),
-            html! { (work.process) },
-            time::short(work.started_at, moment.at),
-            html! { (id::session(links, work.session)) " " (work.component) },
-        ]);
-    }
-    html! {
-        @if table.is_empty() {
-            p.muted { "Nothing has been held for more than an hour." }
-        } @else {
-            (table.render())
-            @if stuck.rows.len() > shown() || stuck.next.is_some() {
-                p { a href=(links.work()) { "All work, the longest first" } }
-            }
-        }
-    }
-}
-
-fn poisoned(links: &Links, poisoned: &Listed<PoisonedWork, PoisonedKey>) -> Markup {
-    let mut table = Table::new(
-        "Poisoned machines",
-        &["Machine", "Process", "Failed", "Lost", "Cause"],
-    );
-    for work in poisoned.rows.iter().take(shown()) {
-        table.row(vec![
-            id::machine(links, work.machine),
-            html! { (work.process) @if work.session.is_some() { " " (badge(Tone::Busy, "claimed")) } },
-            html! { span.number { (work.failures) } },
-            html! { span.number { (work.losses) } },
-            html! { @if let Some(cause) = &work.cause { (cause::cause(cause)) } },
-        ]);
-    }
-    html! {
-        @if table.is_empty() {
-            p.muted { "No process has failed ten times in a row on a machine, or was lost there three times in a row." }
-        } @else {
-            (table.render())
-            @if poisoned.rows.len() > shown() || poisoned.next.is_some() {
-                p.muted { "The first " (MOST) " in the order of their machines are shown." }
-            }
-        }
-    }
-}
-
-fn shown() -> usize {
-    usize::try_from(MOST).unwrap_or(usize::MAX)
 }

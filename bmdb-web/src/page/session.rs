@@ -1,39 +1,39 @@
-//! A session: what it holds, what it did, and what was done to it by hand.
+//! Session page: the session, the machines it has claimed, its past attempts, and operator actions on it.
 
-use super::sessions::{holds, state};
-use super::{Page, Section, audit_log, work as held};
-use crate::app::{App, Moment};
-use crate::component::{id, pager, time};
-use crate::error::Problem;
+use super::sessions::{claimed, state};
+use super::{Page, Section, audit_log, work as claimed_work};
+use crate::app::App;
+use crate::component::{cause, empty, id, pager::pager, state as states, table::table, time};
+use crate::error::HttpError;
 use crate::link::{Links, with_query};
-use crate::request::Asked;
+use crate::moment::Moment;
+use crate::request::PageRequest;
 use bmdb_model::history::{self, PastAttempt, SessionPastKey};
-use bmdb_model::operator::{self, Action, Scope};
+use bmdb_model::operator::{self, Action, ActionKey, Scope};
 use bmdb_model::session::{self, ListedSession};
 use bmdb_model::work::{self, LongHeld, LongestFilter, LongestKey};
 use bmdb_model::{Page as Listed, SessionId};
 use maud::{Markup, html};
 
-/// How many held items, past attempts and audit_log are shown.
+/// Rows of each table.
 const MOST: i64 = 50;
 
-/// What is shown of a session.
 struct Facts {
-    /// Only read for the first page.
+    /// Only read for the first page of attempts.
     present: Option<Present>,
-    did: Listed<PastAttempt, SessionPastKey>,
+    attempts: Listed<PastAttempt, SessionPastKey>,
 }
 
-/// What it is now; it need not be there any more.
 struct Present {
+    /// `None` if the session has ended.
     session: Option<ListedSession>,
-    held: Listed<LongHeld, LongestKey>,
-    audit_log: Listed<Action, operator::ActionKey>,
+    claimed: Listed<LongHeld, LongestKey>,
+    actions: Listed<Action, ActionKey>,
 }
 
-pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
-    let after: Option<SessionPastKey> = asked.parameters(&["after"])?.get("after")?;
-    let id = asked.session()?;
+pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
+    let after: Option<SessionPastKey> = request.parameters(&["after"])?.get("after")?;
+    let id: SessionId = request.id()?;
     let filter = LongestFilter {
         session: Some(id),
         ..LongestFilter::default()
@@ -42,71 +42,62 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
         let present = match after {
             None => Some(Present {
                 session: session::find(conn, id).await?,
-                held: work::longest_held(conn, &filter, None, MOST).await?.page,
-                audit_log: operator::page(conn, Scope::Session(id), None, MOST).await?,
+                claimed: work::longest_held(conn, &filter, None, MOST).await?.page,
+                actions: operator::page(conn, Scope::Session(id), None, MOST).await?,
             }),
             Some(_) => None,
         };
-        let did = history::of_session(conn, id, after.as_ref(), MOST).await?;
-        Ok(Facts { present, did })
+        let attempts = history::of_session(conn, id, after.as_ref(), MOST).await?;
+        Ok(Facts { present, attempts })
     });
     let (moment, facts) = read.await?;
-    let links = app.links();
+    let links = &app.links;
     let body = html! {
-        // Whoever turns the pages of what it did wants to see what it did.
-        @if let Some(known) = &facts.present {
-            (present(links, moment, id, known, &facts.did))
-        } @else {
-            p { a href=(links.session(id)) { "What the session is now" } }
+        // Later pages of attempts only show attempts.
+        @match &facts.present {
+            Some(Present { session: Some(session), claimed, .. }) => {
+                (details(moment, session))
+                (claimed_now(links, moment, claimed))
+            }
+            Some(_) => (ended(id, !facts.attempts.rows.is_empty())),
+            None => p { a href=(links.session(id)) { "Back to the session" } },
         }
         section {
-            h2 { "Did before" }
-            (past(links, moment, id, after.is_some(), &facts.did))
+            h2 { "Past attempts" }
+            (past(links, moment, id, after.is_none(), &facts.attempts))
         }
-        @if let Some(known) = &facts.present {
+        @if let Some(present) = &facts.present {
             section {
-                h2 { "Done to it by hand" }
-                (by_hand(links, moment, &known.audit_log))
+                h2 { "Operator actions" }
+                (operator_actions(links, moment, &present.actions))
             }
         }
     };
-    let title = format!("Session {}", short(id));
-    let page = Page::new(title, Section::Sessions, body).of(moment);
+    let title = format!("Session {}", id::short(id));
+    let page = Page::new(title, Section::Sessions, body).read_at(moment);
     Ok(page.below("Sessions", links.sessions()))
 }
 
-/// What it is, and what it holds.
-fn present(
-    links: &Links,
-    moment: Moment,
-    id: SessionId,
-    known: &Present,
-    did: &Listed<PastAttempt, SessionPastKey>,
-) -> Markup {
-    let Some(session) = &known.session else {
-        return ended(id, !did.rows.is_empty());
-    };
+fn claimed_now(links: &Links, moment: Moment, claimed: &Listed<LongHeld, LongestKey>) -> Markup {
+    let caption = "Machines that the session has claimed, the longest first";
     html! {
-        (facts(moment, session))
         section {
-            h2 { "Holds now" }
-            @if known.held.rows.is_empty() {
-                p.muted { "Nothing: it waits for machines that are due." }
+            h2 { "Claimed machines" }
+            @if claimed.rows.is_empty() {
+                p.muted { "None: the session waits for due machines." }
             } @else {
-                (held::table(links, moment, "What the session holds, the longest first", held::Holders::Known, &known.held.rows))
-                @if known.held.next.is_some() {
-                    p.muted { "And more: the longest " (MOST) " are shown." }
-                }
+                (claimed_work::rows(links, moment, caption, claimed_work::Sessions::Hidden, &claimed.rows))
+                (more(claimed.next.is_some(), "longest"))
             }
         }
     }
 }
 
-fn short(id: SessionId) -> String {
-    id.to_string().chars().take(8).collect()
+fn more(is_more: bool, shown: &str) -> Markup {
+    html! { @if is_more { p.muted { "There are more; the " (MOST) " " (shown) " are shown." } } }
 }
 
-fn facts(moment: Moment, session: &ListedSession) -> Markup {
+fn details(moment: Moment, session: &ListedSession) -> Markup {
     let row = &session.row;
     html! {
         dl.facts.panel {
@@ -114,59 +105,53 @@ fn facts(moment: Moment, session: &ListedSession) -> Markup {
             dt { "Component" } dd { (row.component_name) }
             dt { "State" } dd { (state(session.is_live)) }
             dt { "Runs as" } dd {
-                @if row.runtime_info.is_empty() { span.muted { "not said" } } @else { (row.runtime_info) }
+                @if row.runtime_info.is_empty() { span.muted { "unknown" } } @else { (row.runtime_info) }
             }
             dt { "Started" } dd { (time::relative(row.created_at, moment.at)) }
             dt { "Deadline" } dd {
                 (time::relative(row.deadline, moment.at))
-                ", moved " (time::length(row.interval_seconds.unsigned_abs())) " ahead by every heartbeat"
+                "; each heartbeat moves it " (time::length(row.interval_seconds.unsigned_abs())) " ahead"
             }
-            dt { "Holds" } dd { (holds(session.holds)) }
+            dt { "Claimed" } dd { (claimed(session.holds)) }
         }
         @if !session.is_live {
             div.notice.bad {
-                p.lead { "Its heartbeats have stopped." }
+                p.lead { "This session has expired: its heartbeats have stopped." }
                 p {
-                    "The next turn of any component's janitor frees what it holds and removes it. If it \
-                     stays here, no component runs a janitor: "
-                    code { "bmdb janitor" } " takes a turn."
+                    "The janitor of any component frees its machines and removes it. If it stays here, no \
+                     component runs a janitor; to run one by hand: " code { "bmdb janitor" }
                 }
             }
         }
     }
 }
 
-/// There is no such session any more, or there never was.
-fn ended(id: SessionId, is_known: bool) -> Markup {
+/// The session has been removed, or there never was one with this id.
+fn ended(id: SessionId, has_attempts: bool) -> Markup {
     html! {
         div.notice {
             p.lead { "This session has ended." }
             p {
-                "A session is removed when its program closes it, or when its deadline has passed and \
-                 its work is freed. No session ever gets the id of another, so "
-                (id::whole(id)) " will not come back."
+                "A session is removed when its program closes it, or when it has expired and its machines \
+                 are freed. Session ids are never reused, so " (id::whole(id)) " will not come back."
             }
-            @if !is_known {
+            @if !has_attempts {
                 p {
-                    "Nothing is known of what it did: it ended no attempt, or so long ago that the \
-                     history of it is deleted, or there never was such a session."
+                    "No attempts of it are on record: it ended none, its history has been trimmed, or \
+                     there never was a session with this id."
                 }
             }
         }
     }
 }
 
-fn by_hand(
-    links: &Links,
-    moment: Moment,
-    audit_log: &Listed<Action, operator::ActionKey>,
-) -> Markup {
+fn operator_actions(links: &Links, moment: Moment, actions: &Listed<Action, ActionKey>) -> Markup {
     html! {
-        @if audit_log.rows.is_empty() {
-            p.muted { "Nothing was." }
+        @if actions.rows.is_empty() {
+            p.muted { "No operator actions on this session." }
         } @else {
-            (audit_log::table(links, moment, "What was done to the session by hand", &audit_log.rows))
-            @if audit_log.next.is_some() { p.muted { "And more: the last " (MOST) " are shown." } }
+            (audit_log::show(links, moment, "Operator actions on the session", &actions.rows))
+            (more(actions.next.is_some(), "latest"))
         }
     }
 }
@@ -175,29 +160,44 @@ fn past(
     links: &Links,
     moment: Moment,
     id: SessionId,
-    is_later: bool,
-    did: &Listed<PastAttempt, SessionPastKey>,
+    is_first: bool,
+    past: &Listed<PastAttempt, SessionPastKey>,
 ) -> Markup {
-    let first = links.session(id);
-    let next = did.next.as_ref().map(|key| {
-        let after = key.to_string();
-        with_query(&first, &[("after", &after)])
-    });
     html! {
-        @if !did.rows.is_empty() {
-            (audit_log::attempts(links, moment, "Attempts that the session ended, the last claimed first", &did.rows))
+        @if !past.rows.is_empty() {
+            (attempts(links, moment, &past.rows))
             p.muted {
-                "Failures in a row with the same cause and interval are one line, of the session that \
+                "Failures in a row with the same cause and interval are one row, in the session that \
                  failed last."
             }
-        } @else if is_later {
-            p { "This was the last page." }
+        } @else if is_first {
+            p.muted { "No attempt of this session has ended yet." }
         } @else {
-            p.muted { "No attempt of it has ended yet." }
+            (empty::end_of_list())
         }
-        (pager::pager(
-            is_later.then_some(first.as_str()),
-            next.as_deref().map(|next| (next, "Earlier attempts")),
-        ))
+        (pager(is_first, past.next.as_ref(), "Earlier attempts", |after| {
+            with_query(&links.session(id), &[("after", after)])
+        }))
     }
+}
+
+fn attempts(links: &Links, moment: Moment, attempts: &[PastAttempt]) -> Markup {
+    let heads = ["Machine", "Process", "Outcome", "Ended", "Took", "Cause"];
+    let caption = "Attempts that the session ended, the last claimed first";
+    table(caption, &heads, attempts, |attempt| {
+        let took = attempt.ended_at - attempt.started_at;
+        vec![
+            id::machine(links, attempt.machine),
+            html! { (attempt.process) },
+            html! {
+                (states::outcome(attempt.outcome))
+                @if attempt.repeats > 0 {
+                    " " span.muted { (attempt.repeats.saturating_add(1)) " times in a row" }
+                }
+            },
+            time::short(attempt.ended_at, moment.at),
+            html! { @if attempt.repeats == 0 { (time::milliseconds(took.num_milliseconds())) } },
+            cause::optional(attempt.cause.as_deref()),
+        ]
+    })
 }

@@ -1,73 +1,66 @@
-//! Sessions: the control loops that run, the newest first.
+//! Sessions page: the components that run, the newest first.
 
 use super::{Page, Section};
-use crate::app::{App, Moment};
+use crate::app::App;
 use crate::component::badge::{Tone, badge};
-use crate::component::{empty, id, pager, table::Table, time};
-use crate::error::Problem;
+use crate::component::{empty, id, number, pager::pager, table::table, time};
+use crate::error::HttpError;
 use crate::link::{Links, with_query};
-use crate::request::Asked;
+use crate::moment::Moment;
+use crate::request::PageRequest;
 use bmdb_model::session::{self, Held, ListedSession, SessionKey};
 use maud::{Markup, html};
 
-/// How many sessions a page has.
+/// Rows of a page.
 const PAGE: i64 = 50;
 
-pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
-    let after: Option<SessionKey> = asked.parameters(&["after"])?.get("after")?;
+pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
+    let after: Option<SessionKey> = request.parameters(&["after"])?.get("after")?;
     let read = app.read(async |conn| Ok(session::page(conn, after.as_ref(), PAGE).await?));
     let (moment, page) = read.await?;
-    let links = app.links();
-    let first = links.sessions();
-    let next = page.next.as_ref().map(|key| {
-        let after = key.to_string();
-        with_query(&links.sessions(), &[("after", &after)])
-    });
+    let links = &app.links;
     let body = html! {
         @if !page.rows.is_empty() {
-            (table(links, moment, &page.rows))
+            (rows(links, moment, &page.rows))
         } @else if after.is_some() {
-            p { "This was the last page." }
+            (empty::end_of_list())
         } @else {
             (empty::teach(
-                "No control loop runs.",
-                "A session is the lease of a program that works on machines: it lives for as long as \
-                 the program sends heartbeats. Start one:",
-                "bmdb run --process ShepherdAgentStart --provider Equinix --exec './start-agent.sh'",
+                "No sessions.",
+                "A session is the lease of a program that claims machines. It lives while the program \
+                 sends heartbeats. To start such a program:",
+                empty::RUN,
             ))
         }
-        (pager::pager(
-            after.is_some().then_some(first.as_str()),
-            next.as_deref().map(|next| (next, "Next page")),
-        ))
+        (pager(after.is_none(), page.next.as_ref(), "Next page", |after| {
+            with_query(&links.sessions(), &[("after", after)])
+        }))
     };
-    Ok(Page::new("Sessions", Section::Sessions, body).of(moment))
+    Ok(Page::new("Sessions", Section::Sessions, body).read_at(moment))
 }
 
-fn table(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
+fn rows(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
     let heads = [
         "Session",
         "Component",
         "State",
         "Deadline",
         "Started",
-        "Holds",
+        "Claimed",
         "Runs as",
     ];
-    let mut table = Table::new("Sessions, the newest first", &heads);
-    for session in rows {
+    table("Sessions, the newest first", &heads, rows, |session| {
         let row = &session.row;
-        table.row(vec![
+        vec![
             id::session(links, row.id),
             html! { (row.component_name) },
             state(session.is_live),
             time::short(row.deadline, moment.at),
             time::short(row.created_at, moment.at),
-            html! { span.number { (holds(session.holds)) } },
+            number::show(claimed(session.holds)),
             html! { span.cause { (row.runtime_info) } },
-        ]);
-    }
-    table.render()
+        ]
+    })
 }
 
 pub(super) fn state(is_live: bool) -> Markup {
@@ -78,9 +71,10 @@ pub(super) fn state(is_live: bool) -> Markup {
     }
 }
 
-pub(super) fn holds(held: Held) -> String {
-    match held {
-        Held::Exactly(held) => held.to_string(),
-        Held::AtLeast(held) => format!("{held} or more"),
+/// How many machines a session has claimed.
+pub(super) fn claimed(count: Held) -> String {
+    match count {
+        Held::Exactly(count) => count.to_string(),
+        Held::AtLeast(count) => format!("{count} or more"),
     }
 }

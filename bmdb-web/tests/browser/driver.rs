@@ -1,4 +1,4 @@
-//! A headless Chromium, by way of chromedriver.
+//! A headless Chromium, driven through chromedriver.
 
 use axum::http::Method;
 use fantoccini::ClientBuilder;
@@ -18,19 +18,19 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use url::{ParseError, Url};
 
-/// What has to be installed for these tests, and how.
+/// How to install what these tests need.
 pub(crate) const INSTALL: &str = "apt-get install chromium chromium-driver";
 
-/// A running chromedriver, and the browser that it drives.
+/// A running chromedriver and its browser.
 pub(crate) struct Driver {
     process: Child,
     browser: Option<Client>,
-    /// The browser's process, which outlives chromedriver where nobody has ended it.
+    /// The browser's process. It would outlive chromedriver unless it is ended first.
     chromium: Option<i32>,
 }
 
 impl Driver {
-    /// Starts both; `None` where they are not installed.
+    /// Starts both. `None` if they are not installed.
     pub(crate) async fn start() -> Result<Option<Self>, Box<dyn Error>> {
         let browsers = ["chromium", "chromium-browser", "google-chrome"];
         let browser = browsers.iter().find_map(|name| installed(name));
@@ -43,13 +43,13 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let said = process.stdout.take();
+        let output = process.stdout.take();
         let mut driver = Self {
             process,
             browser: None,
             chromium: None,
         };
-        let port = port(BufReader::new(said.ok_or("no output")?))?;
+        let port = port(BufReader::new(output.ok_or("no output")?))?;
         let chromedriver = format!("http://127.0.0.1:{port}");
         let browser = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities(&chromium.to_string_lossy()))
@@ -57,7 +57,7 @@ impl Driver {
             .await?;
         let id = browser
             .capabilities()
-            .and_then(|told| told.get("goog:processID"));
+            .and_then(|all| all.get("goog:processID"));
         let id = id.and_then(Value::as_i64);
         driver.chromium = id.and_then(|id| i32::try_from(id).ok());
         driver.browser = Some(browser);
@@ -65,10 +65,12 @@ impl Driver {
     }
 
     pub(crate) fn browser(&self) -> &Client {
-        self.browser.as_ref().expect("it is there until the end")
+        self.browser
+            .as_ref()
+            .expect("the browser runs until the end")
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of the Chrome DevTools protocol.
     pub(crate) async fn chromium(
         &self,
         command: &str,
@@ -78,7 +80,7 @@ impl Driver {
         self.vendor("goog/cdp/execute", body).await
     }
 
-    /// What the browser complained about since it was last asked, a page's scripts and policies included.
+    /// The browser's new log messages, such as errors of scripts and violations of the policy.
     pub(crate) async fn complaints(&self) -> Result<Vec<String>, CmdError> {
         let log = self.vendor("se/log", json!({ "type": "browser" })).await?;
         let entries = log.as_array().cloned().unwrap_or_default();
@@ -86,7 +88,7 @@ impl Driver {
         Ok(entries.iter().map(message).collect())
     }
 
-    /// How many pixels a page has to itself, which may be fewer than a window must have.
+    /// Sets the size of the viewport, which may be smaller than the smallest window.
     pub(crate) async fn size(&self, width: u32, height: u32) -> Result<(), CmdError> {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -95,7 +97,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether the reader likes it dark.
+    /// Sets the preferred colour scheme.
     pub(crate) async fn dark(&self, dark: bool) -> Result<(), CmdError> {
         let scheme = if dark { "dark" } else { "light" };
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
@@ -104,7 +106,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether pages may run scripts.
+    /// Allows or forbids scripts.
     pub(crate) async fn scripts(&self, allowed: bool) -> Result<(), CmdError> {
         let switch = json!({ "value": !allowed });
         self.chromium("Emulation.setScriptExecutionDisabled", switch)
@@ -126,7 +128,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// After a panic the browser is still there.
+    /// After a panic the browser still runs.
     fn drop(&mut self) {
         if let (Some(_), Some(id)) = (&self.browser, self.chromium) {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
@@ -146,16 +148,16 @@ impl Drop for Driver {
     }
 }
 
-/// Where `PATH` has the program.
+/// The path of a program in `PATH`.
 fn installed(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
     let mut programs = env::split_paths(&folders).map(|folder| folder.join(name));
     programs.find(|program| program.is_file())
 }
 
-/// The port that chromedriver has found, from what it prints when it is ready.
-fn port(said: impl BufRead) -> Result<u16, Box<dyn Error>> {
-    for line in said.lines() {
+/// The port that chromedriver listens on, from what it prints when it is ready.
+fn port(output: impl BufRead) -> Result<u16, Box<dyn Error>> {
+    for line in output.lines() {
         let line = line?;
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             return Ok(port.trim_end_matches('.').parse()?);
@@ -171,7 +173,7 @@ fn capabilities(chromium: &str) -> Capabilities {
         "--disable-gpu",
         "--lang=en-US",
     ];
-    // Its sandbox refuses root, and the pages are our own.
+    // The sandbox refuses to run as root, and the pages are our own.
     if geteuid().is_root() {
         arguments.push("--no-sandbox");
     }
@@ -182,7 +184,7 @@ fn capabilities(chromium: &str) -> Capabilities {
     capabilities
 }
 
-/// A command that only this driver knows.
+/// A command specific to chromedriver.
 #[derive(Debug)]
 struct Vendor {
     path: &'static str,

@@ -1,4 +1,4 @@
-// What has the keyboard's focus: what it is, and whether one can see that it has.
+// The element that has the focus, and whether the focus is visible.
 const at = document.activeElement;
 if (!at || at === document.body) return null;
 const style = getComputedStyle(at);

@@ -1,4 +1,4 @@
-//! The console without a mouse.
+//! Keyboard: the console without a mouse.
 
 use crate::driver::Driver;
 use crate::site::Site;
@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 const FOCUS: &str = include_str!("focus.js");
-/// More than lie before the first machine in the list.
+/// More tab stops than there are before the first machine.
 const STEPS: usize = 100;
 
-/// From the top of the list of machines by Tab, to the navigation, the filter and the table; what has
-/// the focus can be seen, and Enter follows a link.
+/// On the page of machines, Tab must reach the navigation, the filters and the table, the focus must be
+/// visible, and Enter must follow a link.
 pub(crate) async fn walk(
     driver: &Driver,
     site: &Site,
@@ -33,7 +33,7 @@ pub(crate) async fn walk(
         places.insert(place.to_owned());
         if focus["visible"] != true {
             wrong.push(format!(
-                "/machines: one cannot see that {} has the focus",
+                "/machines: the focus of {} is not visible",
                 focus["what"]
             ));
         }

@@ -1,15 +1,15 @@
-// What is wrong with the page as it is painted now: an array of sentences. `arguments` are what WebDriver
-// hands over: the smallest size of text in pixels.
+// Checks the page as it is painted now, and returns an array of sentences that say what is wrong. WebDriver
+// passes the smallest size of text in pixels in `arguments`.
 const smallest = arguments[0];
 const wrong = [];
-// What is on its way from one colour to the next arrives now.
+// Finishes colour transitions.
 for (const element of document.querySelectorAll("*")) getComputedStyle(element).color;
 for (const animation of document.getAnimations()) animation.finish();
 const canvas = document.createElement("canvas");
 canvas.width = canvas.height = 1;
 const pen = canvas.getContext("2d", { willReadFrequently: true });
 
-// Any colour that CSS can say, as red, green, blue and opacity.
+// Any CSS colour as red, green, blue and opacity.
 function rgba(colour) {
   pen.clearRect(0, 0, 1, 1);
   pen.fillStyle = colour;
@@ -32,7 +32,7 @@ function behind(element) {
     if (colour[3] > 0) layers.push(colour);
     if (colour[3] === 1) break;
   }
-  // What shows where nothing is painted: the canvas has the scheme's colour.
+  // Where nothing is painted, the canvas shows through in the scheme's colour.
   let below = rgba("Canvas");
   for (const layer of layers.reverse()) below = over(layer, below);
   return below;
@@ -59,7 +59,7 @@ function name(element) {
 function isShown(element) {
   if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false;
   const box = element.getBoundingClientRect();
-  // What is there for screen readers only is a pixel large.
+  // Content for screen readers only is one pixel large.
   return box.width > 1 && box.height > 1;
 }
 
@@ -73,7 +73,7 @@ while (texts.nextNode()) {
   const isDrawn = element instanceof SVGElement;
   const below = behind(element);
   if (!below) {
-    wrong.push(`“${text}” in ${name(element)} is written on a picture`);
+    wrong.push(`“${text}” in ${name(element)} is written on an image`);
     continue;
   }
   const colour = over(rgba(isDrawn ? style.fill : style.color), below);
@@ -92,7 +92,7 @@ const width = document.documentElement.clientWidth;
 if (document.documentElement.scrollWidth > width) {
   const beyond = [...document.querySelectorAll("body *")].filter((element) => {
     if (element.getBoundingClientRect().right <= width + 1) return false;
-    // Tables may be wider in a box that scrolls by itself.
+    // Tables may be wider than the page inside a box that scrolls.
     for (let at = element.parentElement; at && at !== document.body; at = at.parentElement) {
       if (getComputedStyle(at).overflowX !== "visible") return false;
     }

@@ -1,11 +1,11 @@
-//! The console as people meet it: in a real browser, every page, by mouse and by keyboard.
+//! The console in a real browser: every page, by mouse and by keyboard.
 
-#![allow(clippy::print_stdout, reason = "what is not tested is told")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::print_stdout, reason = "it prints what it skips")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod driver;
 #[path = "../it/fleet.rs"]
-#[allow(dead_code, reason = "other tests look at more of it")]
+#[allow(dead_code, reason = "other tests use more of it")]
 mod fleet;
 mod keyboard;
 mod picture;
@@ -19,9 +19,9 @@ use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-/// All of it in one browser: starting one takes longer than looking at all pages.
+/// One test for all, because starting a browser takes longer than visiting all pages.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
+async fn the_console_works_in_a_browser() -> Result<(), Box<dyn Error>> {
     let Some(driver) = Driver::start().await? else {
         assert!(
             env::var_os("CI").is_none(),
@@ -37,13 +37,13 @@ async fn the_console_is_sound_in_a_browser() -> Result<(), Box<dyn Error>> {
     let mut wrong = Vec::new();
     let pages = walk::everywhere(&driver, &site, &mut wrong).await?;
     println!(
-        "{} pages, {} of them looked at",
+        "{} pages, {} of them checked in all sizes",
         pages.links,
-        pages.looked_at.len()
+        pages.checked.len()
     );
     keyboard::walk(&driver, &site, &mut wrong).await?;
     walk::live(&driver, &site, &db, &mut wrong).await?;
-    walk::without_scripts(&driver, &site, &pages.looked_at, &mut wrong).await?;
+    walk::without_scripts(&driver, &site, &pages.checked, &mut wrong).await?;
 
     if env::var_os("BMDB_SCREENSHOTS").is_some() && wrong.is_empty() {
         picture::take_all(&driver, &site, seeded.worst).await?;

@@ -1,4 +1,4 @@
-//! The pictures in `docs/console`, taken when `BMDB_SCREENSHOTS` is set.
+//! The screenshots in `docs/console`, taken if `BMDB_SCREENSHOTS` is set.
 
 use crate::driver::Driver;
 use crate::site::Site;
@@ -7,9 +7,9 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-/// What stands for a machine's id in an address.
+/// Stands for the address of a machine.
 const MACHINE: &str = "/machines/…";
-/// Name, address, width, height, and whether it is dark.
+/// Name, address, width, height, and whether the colour scheme is dark.
 const PICTURES: [(&str, &str, u32, u32, bool); 5] = [
     ("overview", "/", 1280, 860, false),
     ("fleet", "/machines", 1280, 860, false),
@@ -17,7 +17,7 @@ const PICTURES: [(&str, &str, u32, u32, bool); 5] = [
     ("dark", "/", 1280, 860, true),
     ("phone", "/machines", 360, 720, false),
 ];
-/// More would be a weight for everybody who clones the repository.
+/// In bytes. Every clone of the repository downloads them.
 const LARGEST: usize = 150 * 1024;
 
 pub(crate) async fn take_all(

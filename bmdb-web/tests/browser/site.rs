@@ -1,4 +1,4 @@
-//! The console as `bmdb serve` runs it: its pages and its metrics behind the guard.
+//! Site: the console and the metrics on a server, as `bmdb serve` runs them.
 
 use bmdb_core::{Config, Reader};
 use bmdb_testkit::TestDb;
@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) struct Site {
-    /// Without a slash at its end.
+    /// Without a slash at the end.
     pub(crate) origin: String,
     end: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
 
 impl Site {
-    /// `refresh` is how often an open page fetches itself anew.
+    /// `refresh` is how often an open page refreshes itself.
     pub(crate) async fn start(db: &TestDb, refresh: Duration) -> Result<Self, Box<dyn Error>> {
         let reader = Reader::connect(Config::new(db.url()).pool_size(4)).await?;
         let counter = Reader::connect(Config::new(db.url()).pool_size(1)).await?;

@@ -1,4 +1,4 @@
-//! Through all pages by their links, and what is wrong on the way.
+//! Walk: visits pages by following links, and collects what is wrong.
 
 use crate::driver::Driver;
 use crate::site::Site;
@@ -12,23 +12,22 @@ use std::error::Error;
 use std::time::Duration;
 
 const LOOK: &str = include_str!("look.js");
-/// Smaller text nobody likes to read on a telephone.
+/// In pixels. Smaller text is hard to read on a phone.
 const SMALLEST_TEXT: f64 = 12.0;
-/// Of pages that differ in nothing but an id or a filter's value, so many are visited.
+/// How many pages are visited that only differ in an id or in the value of a filter.
 const ALIKE: usize = 3;
 
-/// Every page that is reached from here without a link of the navigation being followed would be an
-/// orphan; these are what an operator types.
+/// The addresses that operators type. Links must lead to them too.
 const ENTRIES: [&str; 5] = ["/", "/machines", "/sessions", "/work", "/backoffs"];
 
 pub(crate) struct Pages {
     /// How many different links there are.
     pub(crate) links: usize,
     /// One address of each kind of page.
-    pub(crate) looked_at: Vec<String>,
+    pub(crate) checked: Vec<String>,
 }
 
-/// Visits pages of every kind; each has to be sound in both schemes and at every width.
+/// Visits pages of every kind. They must look right in both colour schemes and at every width.
 pub(crate) async fn everywhere(
     driver: &Driver,
     site: &Site,
@@ -37,7 +36,7 @@ pub(crate) async fn everywhere(
     let mut queue: VecDeque<String> = ENTRIES.iter().map(|path| (*path).to_owned()).collect();
     let mut known: BTreeSet<String> = queue.iter().cloned().collect();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    let mut looked_at = Vec::new();
+    let mut checked = Vec::new();
     while let Some(path) = queue.pop_front() {
         let visited = kinds.entry(kind(&path)).or_default();
         *visited += 1;
@@ -47,10 +46,10 @@ pub(crate) async fn everywhere(
         let is_first = *visited == 1;
         driver.size(1280, 900).await?;
         driver.browser().goto(&site.url(&path)).await?;
-        sound(driver, &path, wrong).await?;
+        loads(driver, &path, wrong).await?;
         if is_first {
             looks(driver, &path, wrong).await?;
-            looked_at.push(path.clone());
+            checked.push(path.clone());
         }
         for link in links(driver, site).await? {
             if known.insert(link.clone()) {
@@ -66,12 +65,12 @@ pub(crate) async fn everywhere(
     }
     Ok(Pages {
         links: known.len(),
-        looked_at,
+        checked,
     })
 }
 
-/// A page that tells what it is, and that the browser has nothing to say about.
-async fn sound(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(), CmdError> {
+/// The page must load, have a title and a heading, and log no errors.
+async fn loads(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(), CmdError> {
     let status = "return performance.getEntriesByType('navigation')[0].responseStatus";
     let status = driver.browser().execute(status, vec![]).await?;
     if status != json!(200) {
@@ -88,11 +87,16 @@ async fn sound(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(
         wrong.push(format!("{path}: no title or no heading"));
     }
     let complaints = driver.complaints().await?;
-    wrong.extend(complaints.into_iter().map(|said| format!("{path}: {said}")));
+    wrong.extend(
+        complaints
+            .into_iter()
+            .map(|message| format!("{path}: {message}")),
+    );
     Ok(())
 }
 
-/// In both schemes, on a telephone, on a laptop and on a wall.
+/// Checks contrast, text size and width in both colour schemes, at the widths of a phone, a laptop and a
+/// large screen.
 async fn looks(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(), CmdError> {
     for dark in [false, true] {
         driver.dark(dark).await?;
@@ -112,7 +116,7 @@ async fn looks(driver: &Driver, path: &str, wrong: &mut Vec<String>) -> Result<(
     driver.dark(false).await
 }
 
-/// The paths of this site that the page links to, without fragments.
+/// The paths on this site that the page links to, without fragments.
 async fn links(driver: &Driver, site: &Site) -> Result<Vec<String>, CmdError> {
     let all = "return [...document.querySelectorAll('a[href]')].map((a) => a.href)";
     let all = driver.browser().execute(all, vec![]).await?;
@@ -125,7 +129,7 @@ async fn links(driver: &Driver, site: &Site) -> Result<Vec<String>, CmdError> {
     Ok(paths.filter(|path| !path.is_empty()).collect())
 }
 
-/// The address without ids and without the filters' values.
+/// The address without ids and without the values of filters.
 fn kind(path: &str) -> String {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let is_id = |part: &str| part.len() == 36 && part.split('-').count() == 5;
@@ -142,7 +146,7 @@ fn kind(path: &str) -> String {
     )
 }
 
-/// An open page shows what has come since, and is the same page still.
+/// An open page must update itself without being loaded again.
 pub(crate) async fn live(
     driver: &Driver,
     site: &Site,
@@ -172,12 +176,12 @@ pub(crate) async fn live(
         .await?
         != json!(true)
     {
-        wrong.push("/machines: the page was loaded anew to be brought up to date".to_owned());
+        wrong.push("/machines: the update loaded the page again".to_owned());
     }
     Ok(())
 }
 
-/// Every page has its contents and its links without any script.
+/// Every page must have its content and its links without scripts.
 pub(crate) async fn without_scripts(
     driver: &Driver,
     site: &Site,
@@ -198,10 +202,10 @@ pub(crate) async fn without_scripts(
         browser.goto(&site.url(path)).await?;
         let main = browser.find(Locator::Css("main")).await?.text().await?;
         if main.lines().count() < 2 || links(driver, site).await?.len() < ENTRIES.len() {
-            wrong.push(format!("{path}: little is left without scripts"));
+            wrong.push(format!("{path}: content is missing without scripts"));
         }
     }
-    // A form that works: the list of machines, filtered.
+    // The filters of the list of machines must work too.
     browser.goto(&site.url("/machines")).await?;
     let form = browser
         .find(Locator::Css("main form select[name=provider]"))
@@ -227,7 +231,7 @@ mod tests {
     use super::kind;
 
     #[test]
-    fn pages_that_differ_in_ids_and_values_only_are_alike() {
+    fn addresses_that_only_differ_in_ids_and_values_are_of_one_kind() {
         let machine = "/machines/0b9a3c9e-4d2f-4f51-9a3c-1d2e3f4a5b6c";
         assert_eq!(kind(machine), "/machines/…?");
         assert_eq!(

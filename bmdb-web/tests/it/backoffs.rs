@@ -1,7 +1,7 @@
-//! Backoffs: in force by when they end, expired, by process, and a page at a time.
+//! Backoffs page: in force and expired, with filters and pages.
 
 use crate::fleet::{self, HOSTILE};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, ids, row_counts};
 use axum::http::StatusCode;
 
 fn rows(page: &str) -> usize {
@@ -9,18 +9,18 @@ fn rows(page: &str) -> usize {
 }
 
 #[tokio::test]
-async fn no_backoffs_is_a_page_that_teaches() {
+async fn without_backoffs_the_page_explains_itself() {
     let s = Scenario::new().await;
     let active = s.page("/backoffs").await;
-    assert!(active.contains("No machine rests.") && active.contains("--backoff"));
+    assert!(active.contains("No machine is backing off.") && active.contains("--backoff"));
     let expired = s.page("/backoffs?which=expired").await;
     assert!(expired.contains("No backoff has expired."));
     let none = s.page("/backoffs?process=ShepherdRecovery").await;
-    assert!(none.contains("No backoff fits these filters."));
+    assert!(none.contains("No backoffs match these filters."));
 }
 
 #[tokio::test]
-async fn those_in_force_are_listed_by_when_they_end() {
+async fn backoffs_in_force_are_listed_by_their_end() {
     let s = Scenario::new().await;
     fleet::seed(&s.db).await.unwrap();
     let page = s.page("/backoffs").await;
@@ -28,14 +28,14 @@ async fn those_in_force_are_listed_by_when_they_end() {
     let soonest = page.find("the agent did not answer within 30 s").unwrap();
     let latest = page.find("ssh: handshake failed").unwrap();
     assert!(soonest < latest);
-    for part in ["4h", "No route to host", "lost 4 times", "in 10 min"] {
+    for part in ["4h", "No route to host", "expired 4 times", "in 10 min"] {
         assert!(page.contains(part), "no {part} in {page}");
     }
     assert!(!page.contains(HOSTILE) && page.contains("&lt;script&gt;"));
 }
 
 #[tokio::test]
-async fn those_that_have_expired_are_on_a_list_of_their_own_and_both_by_process() {
+async fn expired_backoffs_have_their_own_list_and_both_filter_by_process() {
     let s = Scenario::new().await;
     fleet::seed(&s.db).await.unwrap();
     let expired = s.page("/backoffs?which=expired").await;
@@ -50,7 +50,7 @@ async fn those_that_have_expired_are_on_a_list_of_their_own_and_both_by_process(
     assert_eq!(rows(&neither), 0);
     assert!(
         neither.contains("name=\"which\" value=\"expired\""),
-        "kept by the form"
+        "the form keeps it"
     );
 }
 
@@ -65,32 +65,19 @@ async fn every_backoff_is_on_exactly_one_page() {
     )
     .await
     .unwrap();
-    let (mut address, mut seen) = ("/backoffs".to_owned(), Vec::new());
-    for rows in [50, 50, 20] {
-        let page = s.page(&address).await;
-        let rows_of_page: Vec<&str> = page.split("role=\"rowheader\"").skip(1).collect();
-        assert_eq!(rows_of_page.len(), rows);
-        let id = |row: &&str| row.split("/machines/").nth(1).unwrap()[..36].to_owned();
-        seen.extend(rows_of_page.iter().map(id));
-        if let Some(before) = page
-            .split("rel=\"next\"")
-            .next()
-            .filter(|b| b.len() < page.len())
-        {
-            let start = before.rfind("href=\"").unwrap() + 6;
-            address = before[start..].split('"').next().unwrap().to_owned();
-        }
-    }
+    let pages = s.pages("/backoffs").await;
+    assert_eq!(row_counts(&pages), [50, 50, 20]);
+    let mut seen = ids(&pages, "/machines/");
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 120);
 }
 
 #[tokio::test]
-async fn what_is_no_value_of_a_parameter_is_refused_with_the_reason() {
+async fn invalid_parameters_are_refused_with_the_reason() {
     let s = Scenario::new().await;
     for (query, reason) in [
-        ("which=both", "is neither active nor expired"),
+        ("which=both", "is unknown; expected active or expired"),
         ("after=x", "is no place in this list"),
         ("process=a%20b", "parameter"),
     ] {

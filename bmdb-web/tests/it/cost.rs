@@ -1,5 +1,5 @@
-//! What whole pages cost: the buffers of the tables and their indexes that a request touches, in a fleet
-//! of a hundred thousand machines.
+//! The cost of pages: how many buffers of tables and indexes a request touches, in a fleet of 100,000
+//! machines.
 
 use crate::large::{MACHINE, SESSION, statements};
 use crate::scenario::{ask, console, links};
@@ -7,25 +7,25 @@ use axum::http::{Method, StatusCode};
 use bmdb_testkit::{Template, TestDb};
 use bmdb_web::ConsoleOptions;
 
-/// How many buffers of tables and indexes were asked for so far. The catalogs, which are as large in any
-/// fleet, are not among them, and nobody but the console reads: the fleet is not vacuumed.
+/// How many buffers of tables and indexes were touched so far. System catalogs do not count, because their
+/// size does not depend on the fleet. Only the console reads: autovacuum is off.
 async fn buffers(db: &TestDb) -> i64 {
-    let told = "SELECT sum(heap_blks_hit + heap_blks_read
+    let touched = "SELECT sum(heap_blks_hit + heap_blks_read
                            + coalesce(idx_blks_hit + idx_blks_read, 0)
                            + coalesce(toast_blks_hit + toast_blks_read, 0)
                            + coalesce(tidx_blks_hit + tidx_blks_read, 0))
                 FROM pg_statio_user_tables";
-    // Who has asked tells it at the end.
-    let asking = "SELECT count(*) FROM pg_stat_activity
+    // A session reports its statistics when it ends.
+    let others = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid()
                     AND backend_type = 'client backend'";
-    while db.rows(asking).await.unwrap() != ["0"] {}
-    db.rows(told).await.unwrap()[0].parse().unwrap()
+    while db.rows(others).await.unwrap() != ["0"] {}
+    db.rows(touched).await.unwrap()[0].parse().unwrap()
 }
 
-/// What a page costs. A console's first request reads the schema as well, so that is taken away.
+/// The cost of a page, without that of a console's first request, which also reads the schema.
 async fn cost_of(db: &TestDb, page: &str) -> i64 {
-    let mut told = Vec::new();
+    let mut costs = Vec::new();
     for times in [1, 4] {
         let before = buffers(db).await;
         let router = console(db, ConsoleOptions::default()).await.router();
@@ -35,12 +35,12 @@ async fn cost_of(db: &TestDb, page: &str) -> i64 {
             assert_eq!(answer.status, StatusCode::OK, "{page}: {heading}");
         }
         drop(router);
-        told.push(buffers(db).await - before);
+        costs.push(buffers(db).await - before);
     }
-    (told[1] - told[0]) / 3
+    (costs[1] - costs[0]) / 3
 }
 
-/// Where the first page of a list that is longer leads.
+/// The address of a list's second page.
 async fn later(db: &TestDb, page: &str) -> String {
     let router = console(db, ConsoleOptions::default()).await.router();
     let answer = ask(&router, Method::GET, page).await;
@@ -50,24 +50,24 @@ async fn later(db: &TestDb, page: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thousand() {
+async fn every_page_touches_few_buffers_in_a_fleet_of_100_000_machines() {
     let fleet = statements(100_000, 1).into_iter();
     let template = fleet.fold(Template::new(), Template::sql);
     let db = template.database().await.unwrap();
     let process = "process=ShepherdAgentStart";
-    // Fifty rows, each found by a way or two down an index.
+    // Fifty rows, each found by one or two index lookups.
     let list = 400;
-    // Besides, what is known of each machine.
+    // Also the facts of each machine.
     let fleet = 1_500;
-    // Candidates that are looked at before a page is full: two thousand, and what is asked of each.
+    // Up to two thousand candidates are checked before a page is full.
     let window = 9_000;
-    // Of the last attempts five thousand, to be put in order; of the machine as it is now a thousand for
-    // the gates, and the same for the intervals of its backoffs.
+    // Five thousand to sort the latest attempts; a thousand for the gates of the machine, and a thousand for
+    // the intervals of its backoffs.
     let (history, now) = (5_300, 2_200);
     let machine = format!("/machines/{MACHINE}");
     let session = format!("/sessions/{SESSION}");
     for (page, most) in [
-        // Of each process, of two hundred components that have not been added up yet, of what is held.
+        // The processes, the counts of two hundred components, and the claimed machines.
         ("/".to_owned(), 2_000),
         ("/machines".to_owned(), fleet),
         ("/machines?provider=Equinix".to_owned(), fleet),
@@ -85,9 +85,9 @@ async fn every_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_
         (machine, history + now),
         ("/sessions".to_owned(), list),
         (later(&db, &session).await, list),
-        // What it holds, what it did and what was done to it: three lists.
+        // Three lists: claimed machines, past attempts and operator actions.
         (session, 3 * list),
-        // What is held is put in order, up to ten thousand items.
+        // Up to ten thousand claimed machines are sorted.
         ("/work".to_owned(), list),
         (format!("/work?{process}"), list),
         ("/backoffs".to_owned(), list),

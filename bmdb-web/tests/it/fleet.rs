@@ -1,39 +1,37 @@
-//! A fleet that has everything there is to see: for the tests of pages, for browsers, and for the
-//! console of `examples/seeded_console.rs`.
+//! A fleet with every state: for the tests of pages, for browser tests, and for
+//! `examples/seeded_console.rs`.
 //!
-//! The same machines and sessions every time; times are relative to when it was written.
+//! Machines and sessions are always the same; times are relative to the time of the seed.
 
 use bmdb_model::connection::{self, Access, AsyncPgConnection, Isolation};
 use bmdb_model::{MachineId, SessionId, machine, plan};
 use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;
 
-/// A value that breaks out of its place in any page that does not escape it.
+/// A value that injects markup into any page that does not escape it.
 pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever";
 
-/// How many machines there are.
 pub(crate) const MACHINES: u32 = 64;
 
-/// What is worth going to.
+/// The ids of interesting machines and sessions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seeded {
-    /// A machine that has failed in many ways: backoffs, poison, a long history, all tags.
+    /// A machine with backoffs, a long history and all tags; it is poisoned.
     pub(crate) worst: MachineId,
-    /// A machine that somebody works on, for more than an hour.
+    /// A machine that has been claimed for more than an hour.
     pub(crate) stuck: MachineId,
     /// A machine on hold.
     pub(crate) on_hold: MachineId,
     /// A machine without any tag.
     pub(crate) bare: MachineId,
-    /// A session that lives and holds work.
+    /// A live session with claimed machines.
     pub(crate) live: SessionId,
-    /// A session whose deadline has passed.
     pub(crate) expired: SessionId,
-    /// A session that has ended: only what was done to it by hand is known.
+    /// A session that has ended: only an operator action on it is on record.
     pub(crate) ended: SessionId,
 }
 
-/// Writes the fleet; needs the owner's rights, for it makes a table and a process.
+/// Writes the fleet. Needs the owner's privileges, because it creates a table and a process.
 ///
 /// # Errors
 /// [`TestkitError`].
@@ -41,7 +39,7 @@ pub(crate) async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
     db.execute(TAGS).await?;
     plan_all(db).await?;
     let hostile = HOSTILE.replace('\'', "''");
-    for part in [SESSIONS, HELD, BACKOFFS, HISTORY, ACTIONS, TALLY] {
+    for part in [SESSIONS, CLAIMED, BACKOFFS, HISTORY, ACTIONS, COUNTS] {
         db.execute(&part.replace("HOSTILE", &hostile)).await?;
     }
     Ok(Seeded {
@@ -55,7 +53,7 @@ pub(crate) async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
     })
 }
 
-/// The id that `pg_temp.id` and `pg_temp.session` give to the same number.
+/// The id that `pg_temp.id` and `pg_temp.session` make from the same number.
 fn numbered<T: FromStr>(kind: &str, number: u32) -> T {
     let id = format!("{number:08x}-{kind}-4000-8000-{number:012x}");
     let parsed = id.parse();
@@ -75,7 +73,7 @@ async fn plan_all(db: &TestDb) -> Result<(), TestkitError> {
     planned.map_err(|error| TestkitError::Diesel(Box::new(error)))
 }
 
-/// Machines of two providers and of none; some have agents, reports, installations, a tag of others.
+/// Machines of two providers and of none; some have agents, reports, installations, or a custom tag.
 const TAGS: &str = "
 CREATE TABLE acme_burn_in (
     machine_id uuid PRIMARY KEY REFERENCES machines,
@@ -120,7 +118,7 @@ INSERT INTO machine_hold (machine_id, reason, since) VALUES
     (pg_temp.id(62), 'Kept for the postmortem of the fire in row 7', clock_timestamp() - interval '5 h');
 ";
 
-/// Sessions that live, one whose deadline has passed, and one that is hostile.
+/// Live sessions, an expired one, and one with hostile texts.
 const SESSIONS: &str = "
 CREATE FUNCTION pg_temp.session(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-cafe-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
@@ -138,8 +136,8 @@ FROM (VALUES
 ) AS s (n, component, runtime, age, left_of_it);
 ";
 
-/// Work that is held: fresh, stuck, by a session that is gone, and without anybody having waited.
-const HELD: &str = "
+/// Claimed machines: fresh, stuck, of an expired session, and claimed without a queue.
+const CLAIMED: &str = "
 CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-beef-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
 CREATE FUNCTION pg_temp.session(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
@@ -167,7 +165,7 @@ SELECT pg_temp.id(n), 'AcmeBurnIn', 'burn-in', 'Equinix', pg_temp.session(4),
 FROM generate_series(10, 13) n;
 ";
 
-/// Backoffs in force and expired, and machines on which a process fails or dies again and again.
+/// Backoffs in force and expired, and poisoned machines.
 const BACKOFFS: &str = "
 CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-beef-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
@@ -182,7 +180,7 @@ FROM (VALUES
     (12, interval '3 h', 14400, 23, 0, 'ssh: handshake failed: ' || repeat('unexpected packet, ', 20)),
     (14, interval '50 min', NULL::bigint, 0, 4, NULL),
     (15, interval '-3 min', 300, 3, 0, 'the agent did not answer within 30 s'),
-    (16, interval '-1 h', 120, 2, 0, 'Equinix answers 503 Service Unavailable'),
+    (16, interval '-1 h', 120, 2, 0, 'the provider answers 503 Service Unavailable'),
     (17, interval '-9 h', 14400, 11, 0, 'no such server')
 ) AS b (n, opens, interval_seconds, f, l, c)
 WHERE i.machine_id = pg_temp.id(b.n) AND i.process = 'ShepherdAgentStart';
@@ -191,7 +189,7 @@ UPDATE work_item i SET backoff_until = clock_timestamp() + interval '11 min', la
 WHERE i.machine_id = pg_temp.id(35) AND i.process = 'ShepherdRecovery';
 ";
 
-/// What happened before: a machine with a long story, and others with a few attempts each.
+/// Past attempts: many on one machine, and a few on others.
 const HISTORY: &str = "
 CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-beef-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
@@ -226,7 +224,7 @@ FROM generate_series(1, 60) n, generate_series(0, 4) k
 WHERE n <> 7;
 ";
 
-/// What people did.
+/// Operator actions.
 const ACTIONS: &str = "
 CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-beef-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
@@ -250,8 +248,8 @@ VALUES
      NULL, clock_timestamp() - interval '12 min');
 ";
 
-/// The last hour, and what is older.
-const TALLY: &str = "
+/// Counts per minute of the last ninety minutes.
+const COUNTS: &str = "
 INSERT INTO attempt_tally (minute, process, event, writer, count, waits, waited_ms)
 SELECT minute, process, event, '00000000-0000-0000-0000-000000000000', count,
        CASE WHEN event = 'Started' THEN count ELSE 0 END,

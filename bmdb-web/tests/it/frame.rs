@@ -1,4 +1,4 @@
-//! What every answer has, whatever it shows.
+//! Layout, static files and errors, which all pages share.
 
 use crate::scenario::{Scenario, ask, console};
 use axum::Router;
@@ -15,7 +15,7 @@ fn attribute<'a>(text: &'a str, before: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_page_has_a_title_a_language_landmarks_and_a_way_past_the_navigation() {
+async fn a_page_has_title_language_landmarks_and_a_skip_link() {
     let s = Scenario::new().await;
     let page = s.page("/machines").await;
     for part in [
@@ -34,7 +34,7 @@ async fn a_page_has_a_title_a_language_landmarks_and_a_way_past_the_navigation()
 }
 
 #[tokio::test]
-async fn the_stylesheet_and_the_script_are_kept_for_good_under_the_name_of_their_contents() {
+async fn static_files_are_immutable_and_named_by_their_contents() {
     let s = Scenario::new().await;
     let page = s.page("/machines").await;
     let sheet = attribute(&page, "rel=\"stylesheet\" href=\"");
@@ -60,7 +60,7 @@ async fn the_stylesheet_and_the_script_are_kept_for_good_under_the_name_of_their
 }
 
 #[tokio::test]
-async fn a_page_is_never_kept() {
+async fn pages_are_never_cached() {
     let s = Scenario::new().await;
     let answer = s.get("/machines").await;
     assert_eq!(answer.headers["cache-control"], "no-store");
@@ -74,7 +74,7 @@ async fn head_is_answered_like_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn an_unknown_address_is_a_page_that_says_so() {
+async fn an_unknown_address_answers_404_with_a_page() {
     let s = Scenario::new().await;
     let answer = s.get("/nothing/here").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -83,18 +83,18 @@ async fn an_unknown_address_is_a_page_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_method_that_could_change_something_is_refused() {
+async fn methods_that_write_are_refused() {
     let s = Scenario::new().await;
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
         let answer = s.ask(method, "/machines").await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
         assert!(answer.headers.contains_key("allow"));
-        assert!(answer.text.contains("only shows"));
+        assert!(answer.text.contains("read-only"));
     }
 }
 
 #[tokio::test]
-async fn nested_under_a_path_every_link_stays_below_it() {
+async fn all_links_of_a_nested_console_stay_below_its_path() {
     let db = TestDb::new().await.unwrap();
     db.machine().create().await.unwrap();
     let options = ConsoleOptions {
@@ -114,7 +114,7 @@ async fn nested_under_a_path_every_link_stays_below_it() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_answer_is_a_page_that_says_what_to_do() {
+async fn an_unavailable_database_answers_503_with_advice() {
     let db = TestDb::new().await.unwrap();
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let mut config = Config::new(proxy.url()).pool_size(1);
@@ -124,11 +124,11 @@ async fn a_database_that_does_not_answer_is_a_page_that_says_what_to_do() {
     proxy.refuse();
     let answer = ask(&router, Method::GET, "/machines").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.text.contains("see whether the server runs"));
+    assert!(answer.text.contains("check that the server runs"));
 }
 
 #[tokio::test]
-async fn a_locked_table_is_a_page_that_says_so() {
+async fn a_locked_table_answers_503_with_advice() {
     let db = TestDb::new().await.unwrap();
     let mut config = Config::new(db.url()).pool_size(1);
     config.lock_timeout = Duration::from_millis(100);

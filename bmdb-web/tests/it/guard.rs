@@ -1,4 +1,4 @@
-//! Who is answered, over real sockets.
+//! Guard: tokens, limits and timeouts, over real sockets.
 
 use crate::http::{Running, exchange, options, read, read_one, serve};
 use axum::Router;
@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 const SECRET: &str = "correct-horse-battery-staple";
 
-/// A page, and the routes that programs ask.
+/// A page, and the routes for programs.
 fn routes() -> Router {
     Router::new()
         .route("/", get(async || "secret page"))
@@ -29,7 +29,7 @@ async fn with_token() -> Running {
 }
 
 #[tokio::test]
-async fn without_the_token_only_health_is_told() {
+async fn without_the_token_only_health_checks_are_answered() {
     let server = with_token().await;
     for target in [
         "/",
@@ -49,14 +49,14 @@ async fn without_the_token_only_health_is_told() {
         refused.header("www-authenticate"),
         Some(r#"Basic realm="bmdb", charset="UTF-8""#)
     );
-    // This one knows of no database that it would have to be ready with.
+    // This monitor has no database to check, so it has no /readyz.
     for (target, status) in [("/healthz", 200), ("/readyz", 404)] {
         assert_eq!(server.get(target).await.status, status, "{target}");
     }
 }
 
 #[tokio::test]
-async fn a_browser_and_a_program_show_the_token_each_in_its_way() {
+async fn the_token_is_accepted_as_bearer_and_as_password() {
     let server = with_token().await;
     let basic =
         |credentials: &str| format!("Authorization: Basic {}", STANDARD.encode(credentials));
@@ -85,7 +85,7 @@ async fn a_browser_and_a_program_show_the_token_each_in_its_way() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_to_trust_nothing_else() {
+async fn every_answer_has_the_security_headers() {
     let server = with_token().await;
     let token = format!("Authorization: Bearer {SECRET}");
     let asked = [
@@ -135,9 +135,9 @@ async fn only_get_and_head_are_answered() {
 }
 
 #[tokio::test]
-async fn a_server_on_this_machine_is_asked_by_its_names_only() {
+async fn a_loopback_server_only_answers_to_its_names() {
     let mut options = options();
-    options.names = vec!["bmdb.example".to_owned()];
+    options.allowed_hosts = vec!["bmdb.example".to_owned()];
     let server = serve(options, routes()).await;
     let port = server.address.port();
     for (host, status) in [
@@ -156,7 +156,7 @@ async fn a_server_on_this_machine_is_asked_by_its_names_only() {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_to_wait() {
+async fn too_many_requests_are_refused_with_a_time_to_wait() {
     let server = open().await;
     let mut stream = server.connect().await;
     let mut statuses = Vec::new();
@@ -169,7 +169,7 @@ async fn who_asks_too_often_is_told_to_wait() {
         statuses.push(answer.status);
         if answer.status == 429 {
             assert_eq!(answer.header("retry-after"), Some("1"));
-            // Who is refused keeps no connection either.
+            // A refused client loses its connection too.
             assert_eq!(answer.header("connection"), Some("close"));
             break;
         }
@@ -179,7 +179,7 @@ async fn who_asks_too_often_is_told_to_wait() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_not_read() {
+async fn requests_that_are_too_long_are_refused() {
     let server = open().await;
     let long = "x".repeat(5000);
     assert_eq!(server.get(&format!("/?{long}")).await.status, 414);
@@ -190,21 +190,21 @@ async fn what_is_too_long_is_not_read() {
     assert_eq!(server.get("/").await.status, 200);
 }
 
-/// One place, and little patience.
+/// One connection at most, and short timeouts.
 async fn crowded(routes: Router) -> Running {
     let mut options = options();
-    options.connections = 1;
-    options.patience = Duration::from_millis(300);
+    options.max_connections = 1;
+    options.client_timeout = Duration::from_millis(300);
     serve(options, routes).await
 }
 
 #[tokio::test]
-async fn who_sends_slowly_or_nothing_loses_his_place_to_the_next() {
+async fn a_client_that_sends_too_slowly_loses_its_connection() {
     let server = crowded(routes()).await;
     for sent in ["", "GET / HTTP/1.1\r\nHost: local"] {
         let mut slow = server.connect().await;
         slow.write_all(sent.as_bytes()).await.unwrap();
-        // It waits for the place of the slow one.
+        // This client waits until the slow one is disconnected.
         assert_eq!(server.get("/").await.status, 200, "{sent:?}");
         let given_up = read(&mut slow).await;
         assert!([0, 408].contains(&given_up.status), "{given_up:?}");
@@ -214,31 +214,36 @@ async fn who_sends_slowly_or_nothing_loses_his_place_to_the_next() {
         .await
         .unwrap();
     assert_eq!(read_one(&mut idle).await.status, 200);
-    assert_eq!(server.get("/").await.status, 200, "after an idle one");
+    assert_eq!(
+        server.get("/").await.status,
+        200,
+        "after an idle connection"
+    );
 }
 
 #[tokio::test]
-async fn who_does_not_read_loses_his_place_too() {
+async fn a_client_that_does_not_read_loses_its_connection() {
     let large = get(async || "x".repeat(64 << 20));
     let server = crowded(routes().route("/large", large)).await;
-    let mut deaf = server.connect().await;
-    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    let mut stalled = server.connect().await;
+    stalled
+        .write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     assert_eq!(server.get("/").await.status, 200);
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_too_long_is_given_up() {
+async fn a_response_that_takes_too_long_is_abandoned() {
     let mut options = options();
-    options.answer_time = Duration::from_millis(100);
+    options.response_timeout = Duration::from_millis(100);
     let slow = get(async || std::future::pending::<&str>().await);
     let server = serve(options, routes().route("/slow", slow)).await;
     assert_eq!(server.get("/slow").await.status, 504);
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_and_breaks_nothing() {
+async fn malformed_requests_are_refused_and_the_server_goes_on() {
     let server = open().await;
     for nonsense in [
         "\0\0\0\0\r\n\r\n",
@@ -257,7 +262,7 @@ async fn nonsense_is_refused_and_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_needs_a_token_or_certificates() {
+async fn an_address_that_other_machines_reach_needs_a_token_or_certificates() {
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let mut options = ServeOptions::default();
         options.listen = listen.parse().unwrap();
@@ -279,7 +284,7 @@ async fn an_address_that_others_reach_needs_a_token_or_certificates() {
 }
 
 #[test]
-fn a_token_file_is_not_for_everybody() {
+fn a_token_file_must_not_be_readable_by_every_user() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("bmdb-token-{}", std::process::id()));
     let write = |text: &str, mode| {
@@ -305,5 +310,8 @@ fn a_token_file_is_not_for_everybody() {
     assert!(matches!(write("", 0o600), Err(TokenError::Length(0))));
     std::fs::remove_file(&path).unwrap();
     let gone = Token::read(&path).unwrap_err();
-    assert!(gone.to_string().contains("cannot be read"), "{gone}");
+    assert!(
+        gone.to_string().contains("cannot read the token file"),
+        "{gone}"
+    );
 }

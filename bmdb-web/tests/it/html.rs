@@ -1,6 +1,6 @@
-//! HTML as the console writes it, taken apart strictly: what is not well-formed is a value that broke out.
+//! A strict HTML parser: markup that is not well-formed is a value that was not escaped.
 
-/// An element's start.
+/// A start tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tag {
     pub(crate) name: String,
@@ -17,15 +17,15 @@ impl Tag {
     }
 }
 
-/// Elements that have no end.
+/// Elements without an end tag.
 const VOID: [&str; 3] = ["meta", "link", "input"];
 
-/// Elements that pages are made of. None of them runs or loads anything but our own two files.
+/// The elements of our pages. Only our own stylesheet, script and icon are loaded.
 const KNOWN: &str = "html head meta title link script body a header nav button main footer p ul ol li h1 h2 h3 \
     div span code pre dl dt dd table caption thead tbody tr th td time form label input select option strong \
     section figure figcaption svg desc g path line circle rect text details summary em";
 
-/// The elements of a document, in order.
+/// The start tags of a document, in order.
 ///
 /// # Panics
 /// When it is not well-formed.
@@ -56,11 +56,11 @@ pub(crate) fn tags(document: &str) -> Vec<Tag> {
         tags.push(tag);
         rest = after;
     }
-    assert_eq!(open, Vec::<String>::new(), "elements that do not end");
+    assert_eq!(open, Vec::<String>::new(), "elements without an end tag");
     tags
 }
 
-/// A tag after its `<`, and what comes after its `>`. Values of attributes are in double quotes.
+/// Parses a tag after its `<`, and returns the text after its `>`. Attribute values have double quotes.
 fn tag(text: &str) -> (Tag, &str) {
     let end = text.find([' ', '>']).expect("a name");
     let name = text[..end].to_owned();
@@ -97,7 +97,7 @@ fn unescaped(text: &str) -> String {
     text.replace("&gt;", ">").replace("&amp;", "&")
 }
 
-/// Where the document's links lead.
+/// The addresses of the document's links.
 pub(crate) fn links(document: &str) -> Vec<String> {
     let anchors = tags(document).into_iter().filter(|tag| tag.name == "a");
     anchors
@@ -105,7 +105,7 @@ pub(crate) fn links(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a strict content security policy forbids, and what nobody could use.
+/// Checks the document for violations of the content security policy, duplicate ids and headings.
 pub(crate) fn check(document: &str, address: &str) {
     let mut ids = Vec::new();
     for tag in tags(document) {
@@ -142,12 +142,12 @@ pub(crate) fn check(document: &str, address: &str) {
 
 #[test]
 #[should_panic(expected = "no attribute")]
-fn a_value_that_breaks_out_of_its_attribute_is_found() {
+fn a_value_outside_of_its_attribute_is_found() {
     tags("<!DOCTYPE html><a href=\"/\"onclick=\"x\"></a>");
 }
 
 #[test]
 #[should_panic(expected = "<img>")]
-fn a_value_that_becomes_an_element_is_found() {
+fn an_injected_element_is_found() {
     tags("<!DOCTYPE html><p><img src=\"x\"></p>");
 }

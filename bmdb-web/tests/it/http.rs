@@ -1,4 +1,4 @@
-//! HTTP by hand, over a socket: what a client sends byte by byte, and what it gets.
+//! A raw HTTP client: it sends any bytes, and returns what the server answers.
 
 use axum::Router;
 use bmdb_web::{ServeOptions, Server};
@@ -10,14 +10,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// A server that runs until this is dropped or told to end.
+/// A server that runs until this is dropped or ended.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-/// What came back.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -25,7 +24,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// On a free port of this machine.
+/// Listens on a free port of this machine.
 pub(crate) fn options() -> ServeOptions {
     let mut options = ServeOptions::default();
     options.listen.set_port(0);
@@ -37,7 +36,7 @@ pub(crate) async fn serve(options: ServeOptions, routes: Router) -> Running {
     let address = server.address();
     let (end, ended) = oneshot::channel();
     let ended = async {
-        // A dropped sender is an end too.
+        // Dropping the sender ends the server too.
         let _ = ended.await;
     };
     Running {
@@ -58,7 +57,7 @@ impl Running {
         self.ask(&head).await
     }
 
-    /// Sends these lines, and that the connection is to be closed afterwards.
+    /// Sends these lines and `Connection: close`.
     pub(crate) async fn ask(&self, lines: &str) -> Answer {
         let mut stream = self.connect().await;
         exchange(&mut stream, &format!("{lines}Connection: close\r\n\r\n")).await
@@ -68,7 +67,7 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Ends it, and waits until it has.
+    /// Ends the server, and waits for it.
     pub(crate) async fn end(mut self) {
         self.end.take().unwrap().send(()).unwrap();
         self.task.await.unwrap();
@@ -79,18 +78,18 @@ pub(crate) async fn exchange(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     text: &str,
 ) -> Answer {
-    // A server that refuses early closes before it has read all.
+    // A server that refuses a request may close the connection before it has read all of it.
     let _ = stream.write_all(text.as_bytes()).await;
     read(stream).await
 }
 
-/// What comes until the connection is closed, within a time that is enough for anything.
+/// Reads until the connection is closed, for at most 10 s.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
     let mut bytes = Vec::new();
     let until_closed = stream.read_to_end(&mut bytes);
     let _closed = timeout(Duration::from_secs(10), until_closed)
         .await
-        .expect("it is closed");
+        .expect("the connection is closed");
     Answer::of(&String::from_utf8_lossy(&bytes))
 }
 

@@ -1,19 +1,19 @@
-//! A large fleet that is at work: for counting what pages cost, and for `examples/console_load.rs`.
+//! A large, busy fleet: for measuring the cost of pages, and for `examples/console_load.rs`.
 //!
-//! Of each thousand machines two are held, a hundred back off, and as many have; two are on hold. The one
-//! with the longest history has backed off as well.
+//! Of each thousand machines two are claimed, a hundred back off, a hundred have an expired backoff, and two
+//! are on hold. The machine with the longest history has a backoff as well.
 
 /// The machine with the longest history.
 pub(crate) const MACHINE: &str = "c4ca4238-a0b9-2382-0dcc-509a6f75849b";
 
-/// The session that holds half of all that is held, and has ended a two-hundredth of all attempts.
+/// The session that has claimed half of the claimed machines, and ended 1/200 of all attempts.
 pub(crate) const SESSION: &str = "8ddf8780-39b7-0767-c4a5-bcf4f0c4f65e";
 
-/// What makes a fleet of so many machines with so many attempts each, in steps: the last one cannot share
-/// its transaction with another.
+/// The statements that make the fleet, in steps, because the last one cannot run in a transaction with
+/// others.
 pub(crate) fn statements(machines: u32, attempts: u32) -> Vec<String> {
     let parts = [
-        MACHINES, SESSIONS, ITEMS, ATTEMPTS, BY_HAND, AT_REST, ANALYZED,
+        MACHINES, SESSIONS, ITEMS, ATTEMPTS, ACTIONS, AT_REST, ANALYZED,
     ];
     let attempts = (u64::from(machines) * u64::from(attempts)).to_string();
     let machines = machines.to_string();
@@ -49,20 +49,20 @@ const ITEMS: &str = "
 INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at, backoff_until, failures,
                        losses, cause, last_interval_seconds, session_id, started_at, fence)
 SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', CASE n % 3 WHEN 0 THEN 'Equinix' ELSE 'Lumen' END,
-       n % 2 = 0 OR is_held, now() - (n % 5000) * interval '1 s' + (n % 7 = 0)::int * interval '2 h',
+       n % 2 = 0 OR is_claimed, now() - (n % 5000) * interval '1 s' + (n % 7 = 0)::int * interval '2 h',
        CASE WHEN has_failed THEN now() + (n % 9000 - 4500) * interval '1 s' END,
        CASE WHEN has_failed THEN n % 14 ELSE 0 END, 0, CASE WHEN has_failed THEN 'no answer from the machine' END,
        CASE WHEN has_failed THEN 600 END,
-       CASE WHEN is_held THEN md5('s' || CASE WHEN n % 1000 = 1 THEN 1 ELSE 1 + n / 500 % 200 END)::uuid END,
-       CASE WHEN is_held THEN now() - (n % 7000) * interval '1 s' END, n
-FROM generate_series(1, MACHINES) n, LATERAL (SELECT n % 500 = 1, n % 5 = 0 OR n = 1) s (is_held, has_failed);
+       CASE WHEN is_claimed THEN md5('s' || CASE WHEN n % 1000 = 1 THEN 1 ELSE 1 + n / 500 % 200 END)::uuid END,
+       CASE WHEN is_claimed THEN now() - (n % 7000) * interval '1 s' END, n
+FROM generate_series(1, MACHINES) n, LATERAL (SELECT n % 500 = 1, n % 5 = 0 OR n = 1) s (is_claimed, has_failed);
 INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
 SELECT md5(n::text)::uuid, 'ShepherdRecovery', 'shepherd', CASE n % 3 WHEN 0 THEN 'Equinix' ELSE 'Lumen' END,
        true, now() + (n % 600) * interval '1 s'
 FROM generate_series(1, MACHINES, 2) n;
 ";
 
-/// Attempts of all machines within the last hours, six thousand of one among them; tallies of an hour.
+/// Attempts of the last hours, six thousand of them on one machine; counts per minute of the last hour.
 const ATTEMPTS: &str = "
 INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome,
                           cause, interval_seconds)
@@ -78,12 +78,12 @@ SELECT date_trunc('minute', now()) - m * interval '1 minute', process, event, md
 FROM generate_series(0, 60) m,
      unnest(ARRAY['ShepherdAgentStart', 'ShepherdRecovery']) process,
      unnest(ARRAY['Started', 'Finished', 'Failed', 'Canceled', 'Expired']) event,
-     -- Janitors have added up the others.
+     -- Janitors have merged the older ones.
      generate_series(1, CASE WHEN m < 3 THEN 200 ELSE 1 END) w;
 ";
 
-/// What people did to one machine of a thousand, to the machine of the long history, and to the session.
-const BY_HAND: &str = "
+/// Operator actions on one machine in a thousand, on the machine with the long history, and on the session.
+const ACTIONS: &str = "
 INSERT INTO operator_action (machine_id, process, session_id, verb, operator, reason, acted_at)
 SELECT md5((CASE WHEN n % 2 = 0 THEN 1 ELSE n * 1000 END)::text)::uuid, 'ShepherdAgentStart', NULL,
        'RetryNow', 'mara@ops-1', 'ticket 4711', now() - n * interval '1 minute'
@@ -93,7 +93,7 @@ SELECT md5('s1')::uuid, 'EndSession', 'mara@ops-1', 'It hung', now() - n * inter
 FROM generate_series(1, 200) n;
 ";
 
-/// What autovacuum reads would be counted with what pages read.
+/// Disables autovacuum, whose reads would count as reads of pages.
 const AT_REST: &str = "
 DO $$
 DECLARE

@@ -1,4 +1,4 @@
-//! From the overview one gets everywhere, and every link leads somewhere.
+//! Links: every page is reachable from the overview, and no link is broken.
 
 use crate::fleet::{self, HOSTILE};
 use crate::scenario::Scenario;
@@ -14,7 +14,7 @@ fn links(page: &str) -> impl Iterator<Item = String> {
 }
 
 #[tokio::test]
-async fn every_page_of_a_fleet_that_has_everything_is_sound_and_none_is_out_of_reach() {
+async fn every_page_is_reachable_and_well_formed() {
     let s = Scenario::new().await;
     let seeded = fleet::seed(&s.db).await.unwrap();
     let mut known = BTreeSet::from(["/".to_owned()]);
@@ -29,14 +29,14 @@ async fn every_page_of_a_fleet_that_has_everything_is_sound_and_none_is_out_of_r
         );
         assert!(!answer.text.contains(HOSTILE), "{address} is not escaped");
         for link in links(&answer.text) {
-            // Files are no pages.
+            // Static files are not pages.
             if !link.starts_with("/assets/") && known.insert(link.clone()) {
                 next.push_back(link);
             }
         }
         assert!(
             known.len() < 3_000,
-            "addresses do not come to an end: {known:?}"
+            "the number of addresses is not bounded: {known:?}"
         );
     }
     let machines = [seeded.worst, seeded.stuck, seeded.on_hold, seeded.bare];
@@ -44,6 +44,6 @@ async fn every_page_of_a_fleet_that_has_everything_is_sound_and_none_is_out_of_r
     let sessions = [seeded.live, seeded.expired, seeded.ended];
     let sessions = sessions.map(|session| format!("/sessions/{session}"));
     for address in machines.iter().chain(&sessions) {
-        assert!(known.contains(address), "{address} is out of reach");
+        assert!(known.contains(address), "no page links to {address}");
     }
 }

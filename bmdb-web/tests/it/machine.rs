@@ -1,4 +1,4 @@
-//! The page of one machine: everything about it, at each of its states.
+//! Machine page: gates, backoffs, tags and history in each state of a machine.
 
 use crate::scenario::{Scenario, links};
 use crate::seed::{self, BUSY, GONE, SESSION};
@@ -13,15 +13,15 @@ async fn seeded() -> Scenario {
 }
 
 #[tokio::test]
-async fn a_new_machine_says_that_nothing_has_happened_yet() {
+async fn the_page_of_a_new_machine_has_no_history() {
     let s = Scenario::new().await;
     let machine = s.db.machine().create().await.unwrap();
     let page = s.page(&format!("/machines/{machine}")).await;
     for part in [
-        "Nothing has happened yet.",
-        "Nothing is backing off.",
+        "No history yet.",
+        "No process is backing off.",
         "Not set: agent_heartbeat, agent_started",
-        "The tags do not call for it.",
+        "The tags do not make the machine eligible.",
         &machine.to_string(),
     ] {
         assert!(page.contains(part), "no {part} in {page}");
@@ -29,7 +29,7 @@ async fn a_new_machine_says_that_nothing_has_happened_yet() {
 }
 
 #[tokio::test]
-async fn a_machine_is_called_what_its_provider_calls_it() {
+async fn the_title_is_the_name_that_the_provider_gave() {
     let s = Scenario::new().await;
     let machine =
         s.db.machine()
@@ -39,18 +39,18 @@ async fn a_machine_is_called_what_its_provider_calls_it() {
     let page = s.page(&format!("/machines/{machine}")).await;
     assert!(page.contains("<title>Equinix/8d2b1f0c · bmdb</title>"));
     assert!(page.contains("<nav class=\"crumbs\" aria-label=\"Breadcrumbs\">"));
-    assert!(page.contains("The tags call for it."));
+    assert!(page.contains("The tags make the machine eligible."));
     assert!(page.contains("badge good\">due</span>"));
 }
 
 #[tokio::test]
-async fn everything_about_a_busy_machine_is_there() {
+async fn a_busy_machine_shows_hold_tags_gates_backoffs_and_history() {
     let s = seeded().await;
     let page = s.page(&format!("/machines/{BUSY}")).await;
     for part in [
         "On hold: &lt;script&gt;",
         "bmdb machine release",
-        // Tags of bmdb and of others, each value as what it is.
+        // Tags of bmdb and custom tags, each value by its type.
         "deadbeef",
         "5000 bytes",
         "&lt;b&gt;rack&amp;",
@@ -61,17 +61,17 @@ async fn everything_about_a_busy_machine_is_there() {
         "backing off",
         "claimed",
         "for <span class=\"interval\">5m</span>",
-        // Backoffs with their plot.
+        // Backoffs and their chart.
         "in force",
-        "how long it waited after each failure",
+        "backoff interval after each failure",
         "<svg class=\"chart\"",
-        // History, folded and by hand.
+        // History: a streak, an operator action, outcomes.
         "×17",
         "machine hold",
-        "then waits",
+        "backs off for",
         "finished",
         "canceled",
-        "lost",
+        ">expired</span>",
     ] {
         assert!(page.contains(part), "no {part} in {page}");
     }
@@ -79,7 +79,7 @@ async fn everything_about_a_busy_machine_is_there() {
 }
 
 #[tokio::test]
-async fn history_goes_on_over_pages_that_begin_with_it() {
+async fn later_pages_of_history_only_show_history() {
     let s = seeded().await;
     let page = s.page(&format!("/machines/{BUSY}")).await;
     let older = links(&page)
@@ -87,27 +87,27 @@ async fn history_goes_on_over_pages_that_begin_with_it() {
         .find(|link| link.contains("after="))
         .unwrap();
     let page = s.page(&older).await;
-    assert!(page.contains("What the machine is now"));
+    assert!(page.contains("Back to the machine"));
     assert!(!page.contains("<svg"));
     assert!(page.contains("rel=\"first\""));
     assert!(page.contains("failed"));
 }
 
 #[tokio::test]
-async fn of_a_machine_that_is_gone_the_history_is_shown_and_without_one_it_is_not_found() {
+async fn a_deleted_machine_shows_its_history_and_an_unknown_one_is_not_found() {
     let s = seeded().await;
     let gone = s.page(&format!("/machines/{GONE}")).await;
     assert!(gone.contains("This machine has been deleted."));
     assert!(gone.contains("failed"));
-    let nobody = s
+    let unknown = s
         .get("/machines/00000000-0000-4000-8000-000000000000")
         .await;
-    assert_eq!(nobody.status, StatusCode::NOT_FOUND);
-    assert!(nobody.text.contains("There is no machine"));
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert!(unknown.text.contains("There is no machine"));
 }
 
 #[tokio::test]
-async fn an_address_that_names_no_machine_says_what_an_id_looks_like() {
+async fn invalid_ids_are_refused_with_an_example() {
     let s = Scenario::new().await;
     for id in [
         "x",
@@ -130,18 +130,18 @@ async fn an_address_that_names_no_machine_says_what_an_id_looks_like() {
 }
 
 #[tokio::test]
-async fn a_tag_table_that_is_dropped_or_made_under_the_console_is_no_error() {
+async fn a_dropped_tag_table_does_not_break_the_pages() {
     let s = seeded().await;
     let address = format!("/machines/{BUSY}");
     s.page(&address).await;
     s.db.execute("DROP TABLE \"<b>rack&\"").await.unwrap();
     let page = s.page(&address).await;
-    assert!(page.contains("Not readable: "), "{page}");
+    assert!(page.contains("Cannot be read: "), "{page}");
     s.page("/machines").await;
 }
 
 #[tokio::test]
-async fn every_link_of_every_page_leads_somewhere() {
+async fn every_link_of_every_page_works() {
     let s = seeded().await;
     let mut addresses = vec!["/".to_owned(), format!("/machines/{BUSY}")];
     let mut followed = 0;
@@ -158,9 +158,9 @@ async fn every_link_of_every_page_leads_somewhere() {
     assert!(followed > 60, "{followed}");
 }
 
-// The plot was made of the page's rows of history: other processes at work there made it vanish.
+// The chart was made from the page's rows of history, so attempts of other processes hid it.
 #[tokio::test]
-async fn intervals_are_drawn_however_much_other_processes_did_since() {
+async fn the_interval_chart_ignores_later_attempts_of_other_processes() {
     let s = Scenario::new().await;
     let machine = s.db.machine().create().await.unwrap();
     let seed = format!(
@@ -179,6 +179,6 @@ async fn intervals_are_drawn_however_much_other_processes_did_since() {
     let page = s.page(&format!("/machines/{machine}")).await;
     assert!(page.contains("id=\"intervals-Paint"), "{page}");
     assert!(page.contains("8 intervals, the first of 1m, the last of 8m."));
-    // It has a backoff of which no attempt is left.
+    // The attempts behind this backoff have been trimmed.
     assert!(!page.contains("id=\"intervals-Polish"));
 }

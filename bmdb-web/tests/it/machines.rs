@@ -1,4 +1,4 @@
-//! The fleet's page: filters, pages, and what each row says.
+//! Machines page: filters, pages and rows.
 
 use crate::scenario::{Scenario, ask, counted, links};
 use crate::seed::{self, BUSY, SESSION};
@@ -18,7 +18,7 @@ fn rows(page: &str) -> usize {
 }
 
 #[tokio::test]
-async fn an_empty_fleet_says_what_the_page_is_for_and_how_to_fill_it() {
+async fn an_empty_fleet_explains_how_to_import_machines() {
     let s = Scenario::new().await;
     let page = s.page("/machines").await;
     assert!(page.contains("No machines yet."));
@@ -26,7 +26,7 @@ async fn an_empty_fleet_says_what_the_page_is_for_and_how_to_fill_it() {
 }
 
 #[tokio::test]
-async fn a_row_says_where_a_machine_comes_from_what_it_has_and_what_it_waits_for() {
+async fn a_row_shows_provider_tags_and_the_state_of_each_process() {
     let s = seeded().await;
     let page = s.page(&format!("/machines?prefix={BUSY}")).await;
     assert_eq!(rows(&page), 1);
@@ -44,31 +44,18 @@ async fn a_row_says_where_a_machine_comes_from_what_it_has_and_what_it_waits_for
     }
     assert!(
         page.contains(&format!("/sessions/{SESSION}")),
-        "who holds it"
+        "the session that claimed it"
     );
 }
 
 #[tokio::test]
-async fn all_machines_are_listed_once_over_the_pages() {
+async fn every_machine_is_on_exactly_one_page() {
     let s = seeded().await;
-    let mut address = "/machines".to_owned();
-    let mut machines = Vec::new();
-    loop {
-        let page = s.page(&address).await;
-        let listed = links(&page)
-            .into_iter()
-            .filter(|link| link.starts_with("/machines/"));
-        machines.extend(listed);
-        match page.split("rel=\"next\"").count() {
-            1 => break,
-            _ => {
-                let next = links(&page)
-                    .into_iter()
-                    .find(|link| link.contains("after="));
-                address = next.unwrap();
-            }
-        }
-    }
+    let pages = s.pages("/machines").await;
+    let links = pages.iter().flat_map(|page| links(page));
+    let mut machines: Vec<String> = links
+        .filter(|link| link.starts_with("/machines/"))
+        .collect();
     assert_eq!(machines.len(), 60);
     machines.sort();
     machines.dedup();
@@ -76,7 +63,7 @@ async fn all_machines_are_listed_once_over_the_pages() {
 }
 
 #[tokio::test]
-async fn each_filter_narrows_the_list_and_stays_in_the_form() {
+async fn each_filter_narrows_the_list_and_stays_selected() {
     let s = seeded().await;
     for (query, chosen, least) in [
         ("provider=Equinix", "value=\"Equinix\" selected", 25),
@@ -88,7 +75,7 @@ async fn each_filter_narrows_the_list_and_stays_in_the_form() {
         ),
         (
             "process=ShepherdAgentStart&state=claimed",
-            "value=\"held\" selected",
+            "value=\"claimed\" selected",
             5,
         ),
         (
@@ -117,9 +104,9 @@ async fn each_filter_narrows_the_list_and_stays_in_the_form() {
             rows(&page)
         );
     }
-    let page = s.page("/machines?prefix=nobody").await;
-    assert!(page.contains("No machine fits these filters."));
-    // What a browser sends for a form in which nothing was chosen.
+    let page = s.page("/machines?prefix=unknown").await;
+    assert!(page.contains("No machines match these filters."));
+    // A browser sends this for an empty form.
     let page = s
         .page("/machines?prefix=&provider=&tag=&process=&state=")
         .await;
@@ -127,16 +114,16 @@ async fn each_filter_narrows_the_list_and_stays_in_the_form() {
 }
 
 #[tokio::test]
-async fn a_hostile_query_is_refused_with_a_reason_and_harms_nothing() {
+async fn hostile_parameters_are_refused_with_the_reason() {
     let s = seeded().await;
     let long = "x".repeat(600);
     for (query, reason) in [
         ("provider=a%20b", "provider name"),
         ("provider=Equinix&provider=Lumen", "given twice"),
-        ("tag=machines", "is no tag; there are"),
-        ("tag=pg_authid%22;--", "is no tag; there are"),
-        ("process=ShepherdAgentStart", "goes with a state"),
-        ("state=due", "choose the process"),
+        ("tag=machines", "is unknown; the tags are"),
+        ("tag=pg_authid%22;--", "is unknown; the tags are"),
+        ("process=ShepherdAgentStart", "needs a state"),
+        ("state=due", "needs a process"),
         (
             "process=ShepherdAgentStart&state=asleep",
             "is no state; expected due",
@@ -167,7 +154,7 @@ async fn a_hostile_query_is_refused_with_a_reason_and_harms_nothing() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
         assert!(answer.text.contains(reason), "{query}: {}", answer.text);
     }
-    // These are strange, and mean something.
+    // These are unusual but valid.
     for query in [
         "prefix=%25",
         "prefix=%27%3B%20DROP%20TABLE%20machines",
@@ -180,10 +167,10 @@ async fn a_hostile_query_is_refused_with_a_reason_and_harms_nothing() {
 }
 
 #[tokio::test]
-async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
+async fn every_tag_is_counted_with_a_link_to_its_machines() {
     let db = TestDb::new().await.unwrap();
     seed::everything(&db).await;
-    // Grants come with the first login, and are taken back from what is made later.
+    // The first login grants the viewer's privileges; those on the new table are revoked.
     db.url_as(Role::Viewer).await.unwrap();
     db.execute(
         "CREATE TABLE secret (machine_id uuid PRIMARY KEY REFERENCES machines);
@@ -205,16 +192,16 @@ async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
         let listed = ask(&router, Method::GET, &link).await;
         assert_eq!(listed.status, StatusCode::OK, "{link}");
     }
-    assert!(page.contains("Not counted: secret, for "), "{page}");
+    assert!(page.contains("Not counted: secret: "), "{page}");
     for state in ["waiting", "backing-off", "claimed", "not-eligible", "due"] {
         let link = format!("/machines?process=ShepherdAgentStart&amp;state={state}");
         assert!(page.contains(&link), "no {link} in {page}");
     }
 }
 
-// The overview said how many were due, and the fleet's page that this is not counted.
+// The overview showed how many machines were due, and the machines page said `not counted`.
 #[tokio::test]
-async fn what_is_due_by_the_heartbeats_is_the_same_number_wherever_it_is_shown() {
+async fn all_pages_show_the_same_number_of_due_machines() {
     const MINUTE: Duration = Duration::from_secs(60);
     let db = TestDb::new().await.unwrap();
     for (id, silent_for) in [("silent", 15), ("mute", 20), ("alive", 1)] {
@@ -233,5 +220,5 @@ async fn what_is_due_by_the_heartbeats_is_the_same_number_wherever_it_is_shown()
         cell.unwrap().split("</td>").next().unwrap().to_owned()
     };
     assert!(of_recovery("/machines", "Due").await.contains(">2<"));
-    assert!(of_recovery("/", "Due now").await.contains(">2<"));
+    assert!(of_recovery("/", "Due").await.contains(">2<"));
 }

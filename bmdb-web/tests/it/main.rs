@@ -1,6 +1,6 @@
-//! What the console promises, asked over its router as a browser asks.
+//! Tests of the console, the server and the metrics.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backoffs;
 mod cost;

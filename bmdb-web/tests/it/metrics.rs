@@ -1,4 +1,4 @@
-//! What `/metrics`, `/healthz` and `/readyz` say.
+//! `/metrics`, `/healthz` and `/readyz`.
 
 use crate::http::{Answer, Running, options, serve};
 use bmdb_core::telemetry::{Kind, METRICS};
@@ -19,7 +19,7 @@ async fn reader(url: &str) -> Reader {
     Reader::connect(config).await.unwrap()
 }
 
-/// Shows the fleet once it has been counted.
+/// A server that shows the fleet, with the first sample taken.
 async fn fleet(db: &TestDb) -> Running {
     let sampler = Sampler::start(reader(db.url()).await, SampleOptions::default());
     sampler.first().await;
@@ -36,7 +36,7 @@ fn value(answer: &Answer, series: &str) -> f64 {
         .unwrap()
 }
 
-/// Whether promtool finds it well written; `None` where it is not installed.
+/// Whether promtool accepts the text; `None` if it is not installed.
 fn promtool_accepts(text: &str) -> Option<bool> {
     let child = Command::new("promtool")
         .args(["check", "metrics"])
@@ -45,16 +45,16 @@ fn promtool_accepts(text: &str) -> Option<bool> {
         .spawn();
     let mut child = child.ok()?;
     child.stdin.take()?.write_all(text.as_bytes()).ok()?;
-    // 3: well written, and it would have named something otherwise.
+    // 3 means valid, but with suggestions.
     Some(matches!(child.wait().ok()?.code(), Some(0 | 3)))
 }
 
 #[tokio::test]
-async fn the_fleet_is_shown_as_it_was_counted() {
+async fn the_gauges_show_the_counts_of_the_fleet() {
     let db = TestDb::new().await.unwrap();
     let equinix = |id| db.machine().provided(&Provider::EQUINIX, id);
     equinix("needs an agent").planned().create().await.unwrap();
-    let held = equinix("held").planned().create().await.unwrap();
+    let claimed = equinix("claimed").planned().create().await.unwrap();
     let failed = equinix("failed").planned().create().await.unwrap();
     for (id, silent_for) in [("silent", 15), ("alive", 1)] {
         let machine = equinix(id).agent_started(60 * MINUTE);
@@ -81,7 +81,7 @@ async fn the_fleet_is_shown_as_it_was_counted() {
     db.expire(dead).await.unwrap();
     let session = db.session(MINUTE).await.unwrap();
     db.execute(&format!(
-        "UPDATE work_item SET session_id = '{session}', started_at = now() WHERE machine_id = '{held}';
+        "UPDATE work_item SET session_id = '{session}', started_at = now() WHERE machine_id = '{claimed}';
          UPDATE work_item SET backoff_until = now() + interval '1 h', failures = 10
          WHERE machine_id = '{failed}'"
     ))
@@ -146,7 +146,7 @@ async fn the_fleet_is_shown_as_it_was_counted() {
 }
 
 #[tokio::test]
-async fn what_was_never_counted_is_left_out_and_the_failure_shown() {
+async fn without_a_sample_the_gauges_are_missing_and_the_failure_is_shown() {
     let db = TestDb::new().await.unwrap();
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let reader = reader(proxy.url()).await;
@@ -164,7 +164,7 @@ async fn what_was_never_counted_is_left_out_and_the_failure_shown() {
 }
 
 #[tokio::test]
-async fn a_process_whose_workflow_fails_is_named_and_the_others_are_counted() {
+async fn a_workflow_that_fails_is_reported_and_the_others_are_counted() {
     let db = TestDb::new().await.unwrap();
     let painted = "INSERT INTO process_def (process, lane, workflow) VALUES ('Paint', 'paint', 'no_such_view')";
     db.execute(painted).await.unwrap();
@@ -183,9 +183,9 @@ async fn a_process_whose_workflow_fails_is_named_and_the_others_are_counted() {
     assert!(!answer.body.contains(&unknown), "{}", answer.body);
 }
 
-/// In this process only one recorder can be installed, so all that needs it is one test.
+/// A process can only install one recorder, so one test checks everything that needs it.
 #[tokio::test]
-async fn a_program_shows_its_own_metrics_under_the_names_that_are_described() {
+async fn a_program_shows_exactly_the_documented_metrics() {
     let monitor = Monitor::of_this_program().unwrap();
     Monitor::of_this_program().unwrap_err();
     let db = TestDb::new().await.unwrap();
@@ -245,7 +245,7 @@ async fn a_program_shows_its_own_metrics_under_the_names_that_are_described() {
 }
 
 #[tokio::test]
-async fn ready_is_who_reaches_a_database_whose_schema_fits() {
+async fn a_program_is_ready_while_it_reaches_a_database_with_a_matching_schema() {
     let db = TestDb::new().await.unwrap();
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let monitor = Monitor::new().ready_with(reader(proxy.url()).await);
@@ -263,12 +263,12 @@ async fn ready_is_who_reaches_a_database_whose_schema_fits() {
     until(&server, 200, "true").await;
     let newer = "UPDATE schema_compatibility SET oldest_compatible = '99990101000000'";
     db.execute(newer).await.unwrap();
-    until(&server, 503, "moved past this program").await;
+    until(&server, 503, "needs a newer version of this program").await;
     proxy.black_hole();
     until(&server, 503, "did not answer").await;
 }
 
-/// An answer is good for a second.
+/// The server caches an answer for a second.
 async fn until(server: &Running, status: u16, text: &str) {
     for _ in 0..40 {
         let answer = server.get("/readyz").await;

@@ -1,4 +1,4 @@
-//! The overview: the numbers, what needs somebody, and what it says when there is nothing.
+//! Overview page: counts, problems, charts, and its empty states.
 
 use crate::fleet::{self, HOSTILE};
 use crate::scenario::{Scenario, ask, counted};
@@ -6,32 +6,32 @@ use axum::http::{Method, StatusCode};
 use bmdb_testkit::TestDb;
 
 #[tokio::test]
-async fn an_empty_database_has_an_overview_that_teaches() {
+async fn the_overview_of_an_empty_database_explains_itself() {
     let s = Scenario::new().await;
     let page = s.page("/").await;
     for part in [
         "<title>Overview · bmdb</title>",
-        "No attempt has ended.",
+        "No attempt has ended in the last hour.",
         "bmdb run --process",
-        "Nothing waits",
-        "Nothing is held now",
-        "Nothing has been held for more than an hour.",
+        "No machine is due.",
+        "No machine is claimed now",
+        "No machine has been claimed for more than an hour.",
         "No process has failed ten times in a row",
-        "Nobody has done anything by hand yet.",
+        "No operator actions yet.",
     ] {
         assert!(page.contains(part), "no {part} in {page}");
     }
-    assert!(!page.contains("<svg"), "there is nothing to be drawn");
+    assert!(!page.contains("<svg"), "there are no charts");
 }
 
 #[tokio::test]
-async fn what_needs_somebody_is_listed_with_links() {
+async fn problems_are_listed_with_links() {
     let s = Scenario::new().await;
     let seeded = fleet::seed(&s.db).await.unwrap();
     let page = s.page("/").await;
     for (label, value) in [
         ("Stuck", "2"),
-        ("Held now", "13"),
+        ("Claimed now", "13"),
         ("Poisoned", "4"),
         ("Live sessions", "5"),
     ] {
@@ -47,9 +47,9 @@ async fn what_needs_somebody_is_listed_with_links() {
         assert!(page.contains(&format!("href=\"/machines/{machine}\"")));
     }
     assert!(page.contains(&format!("href=\"/sessions/{}\"", seeded.live)));
-    assert!(page.contains("hold machine"), "what was done by hand");
-    assert!(page.contains("<h3>From due to claimed</h3>"));
-    assert!(page.contains("on average, of "), "from the tally");
+    assert!(page.contains("hold machine"), "an operator action");
+    assert!(page.contains("<h3>Time from due to claimed</h3>"));
+    assert!(page.contains("on average, over "), "counted per minute");
 }
 
 #[tokio::test]
@@ -64,9 +64,9 @@ async fn attempts_are_drawn_for_all_processes_and_for_each() {
     let second = page
         .find("id=\"attempts-2-title\">ShepherdRecovery")
         .unwrap();
-    assert!(first < second, "the busiest first");
-    assert!(page.contains("The same as a table"));
-    // What is older than an hour is not among the bars.
+    assert!(first < second, "the busiest process first");
+    assert!(page.contains("Show as a table"));
+    // Bars only show the last hour.
     let bars = page.split("attempts-0-title").nth(1).unwrap();
     let bars = bars.split("</svg>").next().unwrap();
     assert!(bars.matches("<g><title>").count() <= 60);
@@ -82,7 +82,7 @@ async fn hostile_values_are_text() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_it_does_not_have_is_refused() {
+async fn unknown_parameters_are_refused() {
     let s = Scenario::new().await;
     let answer = s.get("/?process=x").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -90,13 +90,13 @@ async fn a_parameter_that_it_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn with_a_sample_there_are_counts_of_the_fleet_and_their_age() {
+async fn with_a_sampler_the_fleet_is_shown_with_the_age_of_its_counts() {
     let db = TestDb::new().await.unwrap();
     fleet::seed(&db).await.unwrap();
     let page = ask(&counted(&db).await, Method::GET, "/").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     for part in [
-        "<span class=\"value\">64</span><span class=\"note\">62 of a provider</span>",
+        "<span class=\"value\">64</span><span class=\"note\">62 from a provider</span>",
         "href=\"/work?process=ShepherdAgentStart\"",
         "href=\"/backoffs?process=ShepherdRecovery\"",
         " ago.</p>",

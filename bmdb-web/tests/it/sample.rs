@@ -1,4 +1,4 @@
-//! The sample: taken in the background, kept while no newer one is to be had.
+//! Sampler: counts the fleet in the background, and keeps the last sample that succeeded.
 
 use bmdb_core::{Config, Reader};
 use bmdb_model::{Process, ProcessDef, Provider};
@@ -7,7 +7,7 @@ use bmdb_web::{Latest, SampleOptions, Sampler};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// As often as can be.
+/// The shortest interval.
 fn often() -> SampleOptions {
     SampleOptions::default().interval(Duration::from_secs(1))
 }
@@ -31,7 +31,7 @@ async fn until(sampler: &Sampler, what: impl Fn(&Latest) -> bool) -> Latest {
 }
 
 #[tokio::test]
-async fn the_fleet_is_counted_with_processes_that_have_nothing_to_do() {
+async fn idle_processes_are_counted_too() {
     let db = TestDb::new().await.unwrap();
     let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
     machine.create().await.unwrap();
@@ -57,7 +57,7 @@ async fn the_fleet_is_counted_with_processes_that_have_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn the_last_good_sample_is_kept_with_its_age_while_the_database_is_gone() {
+async fn the_last_sample_is_kept_while_the_database_is_unavailable() {
     let db = TestDb::new().await.unwrap();
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let sampler = Sampler::start(reader(proxy.url()).await, often());
@@ -80,12 +80,12 @@ async fn the_last_good_sample_is_kept_with_its_age_while_the_database_is_gone() 
 }
 
 #[tokio::test]
-async fn a_sample_that_takes_too_long_is_given_up_and_leaves_nothing_running() {
+async fn a_sample_that_times_out_leaves_no_connection_open() {
     let db = TestDb::new().await.unwrap();
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let reader = reader(proxy.url()).await;
     proxy.black_hole();
-    let options = often().limit(Duration::from_secs(2));
+    let options = often().timeout(Duration::from_secs(2));
     let sampler = Sampler::start(reader, options);
     let first = sampler.first().await;
     assert!(first.sample.is_none());
@@ -96,7 +96,7 @@ async fn a_sample_that_takes_too_long_is_given_up_and_leaves_nothing_running() {
 }
 
 #[tokio::test]
-async fn a_view_that_is_gone_costs_only_its_own_process() {
+async fn a_dropped_view_only_affects_its_own_process() {
     let db = TestDb::new().await.unwrap();
     let url = db.url_as(Role::Owner).await.unwrap();
     let owner = bmdb_core::Bmdb::connect(Config::new(url).janitor_interval(None))
@@ -134,7 +134,7 @@ async fn a_view_that_is_gone_costs_only_its_own_process() {
 }
 
 #[tokio::test]
-async fn a_sampler_ends_with_its_last_clone_and_a_sample_holds_no_lock() {
+async fn a_sampler_ends_with_its_last_clone_and_keeps_no_lock() {
     let db = TestDb::new().await.unwrap();
     let sampler = Sampler::start(reader(db.url()).await, often());
     let clone = sampler.clone();
@@ -155,17 +155,17 @@ async fn a_sampler_ends_with_its_last_clone_and_a_sample_holds_no_lock() {
     drop(clone);
     let deadline = Instant::now() + Duration::from_secs(5);
     while weak.upgrade().is_some() {
-        assert!(Instant::now() < deadline, "the task goes on");
+        assert!(Instant::now() < deadline, "the task still runs");
         sleep(Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
-async fn every_tag_is_counted_and_one_that_cannot_be_costs_only_itself() {
+async fn every_tag_is_counted_and_a_failure_only_affects_its_own_tag() {
     let db = TestDb::new().await.unwrap();
     let machine = db.machine().provided(&Provider::EQUINIX, "a");
     machine.create().await.unwrap();
-    // Grants come with the first login, and are taken back from what is made later.
+    // The first login grants the viewer's privileges; those on the new table are revoked.
     let url = db.url_as(Role::Viewer).await.unwrap();
     db.execute(
         "CREATE TABLE \"<b>rack\" (machine_id uuid PRIMARY KEY REFERENCES machines);

@@ -1,4 +1,4 @@
-//! The vocabulary of these tests: a database, the console over it, and pages as they come.
+//! Scenarios: a database, the console over it, and the pages that it answers with.
 
 pub(crate) use crate::html::links;
 
@@ -11,13 +11,11 @@ use bmdb_testkit::{Role, TestDb};
 use bmdb_web::{Console, ConsoleOptions, SampleOptions, Sampler};
 use tower::ServiceExt as _;
 
-/// A database and the console over it.
 pub(crate) struct Scenario {
     pub(crate) db: TestDb,
     router: Router,
 }
 
-/// An answer as it came.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -35,7 +33,7 @@ impl Scenario {
         Self { db, router }
     }
 
-    /// A page that is there, and sound.
+    /// A page that exists and is well-formed.
     pub(crate) async fn page(&self, address: &str) -> String {
         let answer = self.get(address).await;
         assert_eq!(
@@ -47,11 +45,20 @@ impl Scenario {
         answer.text
     }
 
-    /// Whatever comes, checked for what no answer may have.
+    /// Any answer, checked for what must never be in one.
     pub(crate) async fn get(&self, address: &str) -> Answer {
         let answer = ask(&self.router, Method::GET, address).await;
         answer.check(address);
         answer
+    }
+
+    /// The pages of a list, from this address to the last.
+    pub(crate) async fn pages(&self, address: &str) -> Vec<String> {
+        let mut pages = vec![self.page(address).await];
+        while let Some(next) = pages.last().and_then(|page| next(page)) {
+            pages.push(self.page(&next).await);
+        }
+        pages
     }
 
     pub(crate) async fn ask(&self, method: Method, address: &str) -> Answer {
@@ -59,12 +66,34 @@ impl Scenario {
     }
 }
 
+/// The address of a list's next page.
+pub(crate) fn next(page: &str) -> Option<String> {
+    let (before, _) = page.split_once("rel=\"next\"")?;
+    let (_, link) = before.rsplit_once("href=\"")?;
+    let (link, _) = link.split_once('"')?;
+    Some(link.replace("&amp;", "&"))
+}
+
+fn rows(page: &str) -> impl Iterator<Item = &str> {
+    page.split("role=\"rowheader\"").skip(1)
+}
+
+pub(crate) fn row_counts(pages: &[String]) -> Vec<usize> {
+    pages.iter().map(|page| rows(page).count()).collect()
+}
+
+/// The id that each row of these pages links to first, below this path.
+pub(crate) fn ids(pages: &[String], path: &str) -> Vec<String> {
+    let id = |row: &str| row.split(path).nth(1).unwrap()[..36].to_owned();
+    pages.iter().flat_map(|page| rows(page)).map(id).collect()
+}
+
 pub(crate) async fn console(db: &TestDb, options: ConsoleOptions) -> Console {
     let config = Config::new(db.url()).pool_size(2);
     Console::new(Reader::connect(config).await.unwrap(), options)
 }
 
-/// The console of somebody who may only read, over a fleet that has been counted.
+/// The console of a database user who may only read, with the first sample taken.
 pub(crate) async fn counted(db: &TestDb) -> Router {
     let config = Config::new(db.url_as(Role::Viewer).await.unwrap()).pool_size(1);
     let reader = Reader::connect(config.clone()).await.unwrap();

@@ -1,20 +1,19 @@
-//! Fleets to look at: one with something of everything, and hostile words wherever words may stand.
+//! A fleet with hostile text in every column of text.
 
 use bmdb_testkit::TestDb;
 
-/// What every place where people or programs write text holds in these tests.
+/// The hostile text.
 pub(crate) const HOSTILE: &str = "<script>alert(\"1\")</script>&'\"><img src=x onerror=alert(1)>";
 
-/// The machine that everything has happened to.
+/// A machine with everything: hold, tags, claims, backoffs, history.
 pub(crate) const BUSY: &str = "c4ca4238-a0b9-2382-0dcc-509a6f75849b";
 
-/// A machine of which only history is left.
+/// A deleted machine with history.
 pub(crate) const GONE: &str = "00000000-dead-4000-8000-000000000001";
 
 pub(crate) const SESSION: &str = "5e551000-0000-4000-8000-000000000001";
 
-/// Sixty machines in every state, with texts as hostile as they can be stored, and a tag table of
-/// somebody else's.
+/// Sixty machines in every state, and a custom tag table.
 pub(crate) async fn everything(db: &TestDb) {
     let hostile = HOSTILE.replace('\'', "''");
     let sql = format!(

@@ -1,4 +1,4 @@
-//! How the server ends, and what it does with TLS.
+//! Server: graceful shutdown, connection limits and TLS.
 
 use crate::http::{Running, exchange, options, read, read_one, serve};
 use axum::Router;
@@ -18,13 +18,13 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 #[tokio::test]
-async fn an_end_waits_for_what_is_under_way_and_takes_nothing_new() {
-    let asked = Arc::new(Notify::new());
+async fn shutdown_waits_for_requests_under_way_and_accepts_no_new_ones() {
+    let requested = Arc::new(Notify::new());
     let go_on = Arc::new(Notify::new());
     let slow = {
-        let (asked, go_on) = (asked.clone(), go_on.clone());
+        let (requested, go_on) = (requested.clone(), go_on.clone());
         get(async move || {
-            asked.notify_one();
+            requested.notify_one();
             go_on.notified().await;
             "done"
         })
@@ -35,9 +35,9 @@ async fn an_end_waits_for_what_is_under_way_and_takes_nothing_new() {
     let mut busy = server.connect().await;
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     busy.write_all(request).await.unwrap();
-    asked.notified().await;
+    requested.notified().await;
     let ending = tokio::spawn(server.end());
-    // The idle one is closed at once.
+    // The idle connection is closed at once.
     assert_eq!(read(&mut idle).await.status, 0);
     TcpStream::connect(address).await.unwrap_err();
     assert!(!ending.is_finished());
@@ -48,21 +48,21 @@ async fn an_end_waits_for_what_is_under_way_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn an_end_does_not_wait_for_ever() {
+async fn shutdown_has_a_timeout() {
     let slow = get(async || std::future::pending::<&str>().await);
     let mut options = options();
-    options.farewell = Duration::from_millis(100);
+    options.shutdown_timeout = Duration::from_millis(100);
     let server = serve(options, Router::new().route("/", slow)).await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(4), server.end());
-    ended.await.expect("before the answer would be given up");
+    ended.await.expect("before the response times out");
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_names_a_port_that_is_in_use() {
     let first = Server::bind(options()).await.unwrap();
     let mut same = options();
     same.listen = first.address();
@@ -70,31 +70,31 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.contains(&first.address().to_string()), "{error}");
 }
 
-/// A connection from this address of this machine.
+/// Connects from this address of this machine.
 async fn connect_from(address: [u8; 4], server: &Running) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
     socket.connect(server.address).await.unwrap()
 }
 
-/// Asks again while it is refused: a place is given back a moment after its connection has ended.
+/// Retries while the server refuses: a slot is free only a moment after its connection has ended.
 async fn until_answered(ask: impl AsyncFn() -> bool) {
     let asked = async { while !ask().await {} };
     let asked = tokio::time::timeout(Duration::from_secs(10), asked);
-    asked.await.expect("a place is given back");
+    asked.await.expect("the slot is free again");
 }
 
 /// Linux has every address of 127.0.0.0/8.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_client_that_has_its_share_of_connections_keeps_nobody_else_out() {
+async fn a_client_at_its_connection_limit_does_not_block_others() {
     let mut options = options();
-    options.connections = 4;
-    options.connections_per_client = 2;
+    options.max_connections = 4;
+    options.max_connections_per_client = 2;
     let server = serve(options, page()).await;
     let greedy = || connect_from([127, 0, 0, 1], &server);
     let share = [greedy().await, greedy().await];
-    // More of them than there are places, which would all be taken if they waited.
+    // More than the total limit: if refused connections waited, they would use all of it.
     for _ in 0..5 {
         assert_eq!(read(&mut greedy().await).await.status, 0);
     }
@@ -102,19 +102,23 @@ async fn a_client_that_has_its_share_of_connections_keeps_nobody_else_out() {
         let mut other = connect_from([127, 0, 0, 2], &server).await;
         assert_eq!(exchange(&mut other, REQUEST).await.status, 200);
         let mut greedy = greedy().await;
-        assert_eq!(read(&mut greedy).await.status, 0, "it still has its share");
+        assert_eq!(
+            read(&mut greedy).await.status,
+            0,
+            "it is still at its limit"
+        );
     }
     drop(share);
     until_answered(async || exchange(&mut greedy().await, REQUEST).await.status == 200).await;
 }
 
 #[tokio::test]
-async fn a_client_whose_handshakes_fail_gets_its_places_back() {
-    let authority = Authority::new("places");
+async fn a_failed_handshake_frees_its_connection_slot() {
+    let authority = Authority::new("slots");
     let (certificate, key) = authority.sign("localhost");
     let mut options = options();
-    options.connections_per_client = 1;
-    options.patience = Duration::from_millis(300);
+    options.max_connections_per_client = 1;
+    options.client_timeout = Duration::from_millis(300);
     options.tls = Some(TlsFiles {
         certificate,
         key,
@@ -123,7 +127,7 @@ async fn a_client_whose_handshakes_fail_gets_its_places_back() {
     let server = serve(options, page()).await;
     let client = authority.client(None);
     let is_answered = async || status(server.address, &client).await == Some(200);
-    // It breaks, it is left, it takes too long.
+    // A broken handshake, an abandoned one, and one that takes too long.
     let mut broken = server.connect().await;
     assert_eq!(exchange(&mut broken, REQUEST).await.status, 0);
     until_answered(is_answered).await;
@@ -135,7 +139,7 @@ async fn a_client_whose_handshakes_fail_gets_its_places_back() {
     until_answered(is_answered).await;
 }
 
-/// An authority, and files of what it has signed.
+/// A certificate authority, and the files that it has signed.
 struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -154,7 +158,7 @@ impl Authority {
         Self { folder, issuer }
     }
 
-    /// A certificate for this name, and its key.
+    /// The files of a certificate for this name, and of its key.
     fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -173,7 +177,7 @@ impl Authority {
         self.folder.join(name)
     }
 
-    /// Who trusts this authority, and shows this certificate.
+    /// A client that trusts this authority, and shows this certificate.
     fn client(&self, identity: Option<(PathBuf, PathBuf)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(self.file("ca.crt")).unwrap() {
@@ -209,7 +213,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// The status of an answer over TLS; none where there is no connection.
+/// The status of an answer over TLS. `None`: the connection fails.
 async fn status(address: std::net::SocketAddr, client: &TlsConnector) -> Option<u16> {
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
@@ -223,7 +227,7 @@ fn page() -> Router {
 }
 
 #[tokio::test]
-async fn with_tls_nothing_is_said_in_the_clear() {
+async fn a_tls_server_does_not_answer_without_tls() {
     let authority = Authority::new("tls");
     let (certificate, key) = authority.sign("localhost");
     let mut options = options();
@@ -242,7 +246,7 @@ async fn with_tls_nothing_is_said_in_the_clear() {
 }
 
 #[tokio::test]
-async fn where_certificates_are_asked_for_nobody_else_is_answered() {
+async fn only_clients_with_a_certificate_of_the_authority_are_answered() {
     let authority = Authority::new("clients");
     let stranger = Authority::new("strangers");
     let (certificate, key) = authority.sign("localhost");
@@ -252,7 +256,7 @@ async fn where_certificates_are_asked_for_nobody_else_is_answered() {
         key,
         client_authorities: Some(authority.file("ca.crt")),
     });
-    // Reached by everybody, which certificates make safe.
+    // Client certificates allow an address that other machines can reach.
     options.listen.set_ip([0, 0, 0, 0].into());
     let server = serve(options, page()).await;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
@@ -265,7 +269,7 @@ async fn where_certificates_are_asked_for_nobody_else_is_answered() {
 }
 
 #[tokio::test]
-async fn renewed_certificates_are_shown_without_a_restart_and_bad_ones_are_not() {
+async fn renewed_certificates_need_no_restart_and_invalid_ones_are_ignored() {
     let (first, second) = (Authority::new("first"), Authority::new("second"));
     let (certificate, key) = first.sign("localhost");
     let mut options = options();
@@ -287,7 +291,7 @@ async fn renewed_certificates_are_shown_without_a_restart_and_bad_ones_are_not()
 }
 
 #[tokio::test]
-async fn files_that_will_not_do_are_named() {
+async fn the_error_names_an_invalid_tls_file() {
     let authority = Authority::new("files");
     let (certificate, key) = authority.sign("localhost");
     let open = authority.file("open.key");

@@ -1,9 +1,8 @@
-//! A machine's backoffs, in force and passed, with the intervals that led to them.
+//! The machine's backoffs, in force and expired, with a chart of the intervals that led to them.
 
 use crate::chart::{Interval, intervals};
 use crate::component::badge::{Tone, badge};
-use crate::component::table::Table;
-use crate::component::{empty, interval, time};
+use crate::component::{cause, empty, interval, number, table::table, time};
 use bmdb_core::TxError;
 use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::gates::{Backoff, Gates};
@@ -12,62 +11,64 @@ use bmdb_model::{MachineId, Process};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-/// For how many processes there is a plot; the table has all of them.
-const PLOTS: usize = 8;
+/// How many processes get a chart; the table has all of them.
+const CHARTS: usize = 8;
 
-/// From how many failures a plot is made; a streak is one.
+/// How many failures a chart shows. A streak of equal failures counts once.
 const FAILURES: i64 = 50;
 
-/// The failures that the plots are made from, of processes with a backoff on record: each one's own last
-/// ones, for there may be any number of other processes' attempts since.
+/// The failures for the charts: the latest of each process that has a backoff. They are read per process,
+/// because other processes may have made any number of attempts since.
 pub(super) async fn failures(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     all: &[Gates],
 ) -> Result<Vec<PastAttempt>, TxError> {
-    let with_backoff = all.iter().filter(|gates| gates.ready.backoff.is_some());
-    let processes: Vec<&Process> = with_backoff
-        .take(PLOTS)
-        .map(|gates| &gates.process)
-        .collect();
+    let processes = with_backoff(all).map(|(process, _)| process);
+    let processes: Vec<&Process> = processes.take(CHARTS).collect();
     if processes.is_empty() {
         return Ok(Vec::new());
     }
     Ok(history::last_failures(conn, machine, &processes, FAILURES).await?)
 }
 
+fn with_backoff(all: &[Gates]) -> impl Iterator<Item = (&Process, &Backoff)> {
+    all.iter().filter_map(|gates| {
+        let backoff = gates.ready.backoff.as_ref()?;
+        Some((&gates.process, backoff))
+    })
+}
+
 pub(super) fn show(now: DateTime<Utc>, all: &[Gates], failures: &[PastAttempt]) -> Markup {
     let heads = [
         "Process", "Backoff", "Until", "Interval", "In a row", "Cause",
     ];
-    let mut table = Table::new("Backoffs of the machine", &heads);
-    let mut plots: Vec<(&Process, Vec<Interval>)> = Vec::new();
-    for gates in all {
-        if let Some(backoff) = &gates.ready.backoff {
-            table.row(row(&gates.process, backoff, now));
-        }
-        let failed = sequence(failures, &gates.process);
-        // One interval is told by the table.
-        if failed.len() > 1 {
-            plots.push((&gates.process, failed));
-        }
-    }
+    let sequences = all
+        .iter()
+        .map(|gates| (&gates.process, sequence(failures, &gates.process)));
+    // The table shows a single interval as well as a chart would.
+    let charts: Vec<_> = sequences
+        .filter(|(_, intervals)| intervals.len() > 1)
+        .collect();
     html! {
-        @if table.is_empty() {
+        @if with_backoff(all).next().is_none() {
             (empty::teach(
-                "Nothing is backing off.",
-                "When a process fails on the machine it leaves it alone for a while, and for longer each \
-                 time. That is listed here until the process succeeds, and can be ended by hand.",
+                "No process is backing off.",
+                "After a failure, a process waits before it claims the machine again, longer after each \
+                 failure in a row. Its backoff is listed here until the process succeeds or an operator \
+                 clears it. To list all backoffs:",
                 "bmdb backoff list",
             ))
-        } @else { (table.render()) }
-        @if !plots.is_empty() {
+        } @else {
+            (table("Backoffs of the machine", &heads, with_backoff(all), |row| cells(row, now)))
+        }
+        @if !charts.is_empty() {
             div.panels.plots {
-                @for (process, failed) in &plots {
+                @for (process, failed) in &charts {
                     div.panel {
                         (intervals(
                             &format!("intervals-{process}"),
-                            &format!("{process}: how long it waited after each failure"),
+                            &format!("{process}: backoff interval after each failure"),
                             failed,
                             now,
                         ))
@@ -78,25 +79,25 @@ pub(super) fn show(now: DateTime<Utc>, all: &[Gates], failures: &[PastAttempt]) 
     }
 }
 
-fn row(process: &Process, backoff: &Backoff, now: DateTime<Utc>) -> Vec<Markup> {
+fn cells((process, backoff): (&Process, &Backoff), now: DateTime<Utc>) -> Vec<Markup> {
     vec![
         html! { (process) },
         if backoff.is_in_force {
             badge(Tone::Waiting, "in force")
         } else {
-            badge(Tone::Quiet, "passed")
+            badge(Tone::Quiet, "expired")
         },
         time::relative(backoff.until, now),
         html! { @if let Some(seconds) = backoff.last_interval_seconds { (interval::show(seconds)) } },
         html! {
-            span.number { (backoff.failures) } " failed"
-            @if backoff.losses > 0 { ", " span.number { (backoff.losses) } " lost" }
+            (number::show(backoff.failures)) " failed"
+            @if backoff.losses > 0 { ", " (number::show(backoff.losses)) " expired" }
         },
-        html! { @if let Some(cause) = &backoff.cause { span.cause { (cause) } } },
+        cause::optional(backoff.cause.as_deref()),
     ]
 }
 
-/// The intervals that failures imposed, the oldest first; of a streak its first and its last.
+/// The intervals after the failures of a process, the oldest first. A streak has two: its first and last.
 fn sequence(failures: &[PastAttempt], process: &Process) -> Vec<Interval> {
     let failed = failures.iter().filter(|failed| failed.process == *process);
     failed.flat_map(of_streak).collect()

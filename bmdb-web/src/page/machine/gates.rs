@@ -1,7 +1,7 @@
-//! The three gates of each process on a machine: open or shut, why, and what opens them.
+//! The three gates of each process on the machine: open or closed, why, and what opens them.
 
 use crate::component::badge::{Tone, badge};
-use crate::component::{empty, id, interval, tag, time};
+use crate::component::{empty, id, interval, number, tag, time};
 use crate::link::Links;
 use bmdb_model::MachineId;
 use bmdb_model::gates::{Gates, Holder, View, When};
@@ -11,9 +11,10 @@ use maud::{Markup, html};
 pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &[Gates]) -> Markup {
     if all.is_empty() {
         return empty::teach(
-            "No processes.",
-            "Each process that is defined, or was ever at work on this machine, has three gates: the \
-             tags call for it, its time has come, and nobody holds it.",
+            "No processes are defined.",
+            "Each process has three gates on this machine. They open when the tags make the machine \
+             eligible, when its time has come, and when no process of the same lane has claimed it. To \
+             define the processes of bmdb:",
             "bmdb migrate up",
         );
     }
@@ -29,25 +30,25 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
                     }
                     @if gates.is_stale {
                         p.notice.bad {
-                            "The item says something else than the tags do. Plan the fleet anew: "
-                            code { "bmdb replan" }
+                            "The work item does not match the tags. To replan it: " code { "bmdb replan" }
                         }
                     }
-                    p.muted { "More: " code { "bmdb why " (machine) " " (gates.process) } }
+                    p.muted { "To see what to do: " code { "bmdb why " (machine) " " (gates.process) } }
                 }
             }
         }
     }
 }
 
-/// The same states as in lists, and none for what was never asked for.
+/// The states of the list of machines, and one for a lane that another process has claimed.
 fn state(gates: &Gates) -> Markup {
     let backs_off = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
     match &gates.holder {
         Some(holder) if holder.process == gates.process => badge(Tone::Busy, "claimed"),
         _ if backs_off => badge(Tone::Waiting, "backing off"),
+        _ if gates.eligible.hold.is_some() => badge(Tone::Bad, "on hold"),
         _ if !gates.eligible.is_open => badge(Tone::Quiet, "not eligible"),
-        Some(_) => badge(Tone::Waiting, "lane taken"),
+        Some(_) => badge(Tone::Waiting, "lane claimed"),
         None if gates.ready.is_open => badge(Tone::Good, "due"),
         None => badge(Tone::Quiet, "waiting"),
     }
@@ -57,7 +58,7 @@ fn gate(is_open: bool) -> Markup {
     if is_open {
         badge(Tone::Good, "open")
     } else {
-        badge(Tone::Waiting, "shut")
+        badge(Tone::Waiting, "closed")
     }
 }
 
@@ -67,14 +68,14 @@ fn eligible(gates: &Gates) -> Markup {
         strong { " Eligible. " }
         @if eligible.hold.is_some() { "The machine is on hold. " }
         @match &eligible.view {
-            View::None => "No workflow: it is worked on through explicit retrievals only.",
-            View::Lists(_) => "The tags call for it.",
-            View::DoesNotList => "The tags do not call for it.",
-            View::Unusable(reason) => { "Its workflow cannot be used: " span.cause { (reason) } }
+            View::None => "The process has no workflow; only explicit retrievals claim the machine.",
+            View::Lists(_) => "The tags make the machine eligible.",
+            View::DoesNotList => "The tags do not make the machine eligible.",
+            View::Unusable(reason) => { "The workflow view cannot be read: " span.cause { (reason) } }
         }
         @if !eligible.tags.is_empty() {
             " " span.muted {
-                "It looks at "
+                "The workflow reads "
                 @for (nth, state) in eligible.tags.iter().enumerate() {
                     @if nth > 0 { ", " }
                     (tag::name(&state.table)) @if state.is_set { " (set)" } @else { " (not set)" }
@@ -91,28 +92,18 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
         strong { " Ready. " }
         @match (gates.eligible.is_open, ready.opens) {
             (_, When::Never) => "Never, unless something changes.",
-            (false, When::Now) => "Nothing to wait for.",
-            (true, When::Now) => "At once.",
+            (false, When::Now) => "No time to wait for.",
+            (true, When::Now) => "Now.",
             (_, When::At(at)) => { "From " (time::relative(at, now)) "." }
         }
         @if let Some(backoff) = ready.backoff.as_ref().filter(|backoff| backoff.is_in_force) {
-            " It backs off"
+            " The process is backing off"
             @if let Some(seconds) = backoff.last_interval_seconds { " for " (interval::show(seconds)) }
-            @if backoff.failures > 0 { ", having failed " (times(backoff.failures)) " in a row" }
-            @if backoff.losses > 0 { ", having been lost " (times(backoff.losses)) " in a row" }
+            @if backoff.failures > 0 { "; it has failed " (number::times(backoff.failures)) " in a row" }
+            @if backoff.losses > 0 { "; its session has expired " (number::times(backoff.losses)) " in a row" }
             "."
             @if let Some(cause) = &backoff.cause { " " span.cause { "Cause: " (cause) } }
         }
-    }
-}
-
-/// How often, in words.
-pub(super) fn times(count: i64) -> String {
-    match count {
-        0 => "never".to_owned(),
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        count => format!("{count} times"),
     }
 }
 
@@ -120,22 +111,22 @@ fn free(links: &Links, gates: &Gates, now: DateTime<Utc>) -> Markup {
     html! {
         strong { " Free. " }
         @match &gates.holder {
-            None => { "Nobody holds it, nor another process of lane " (gates.lane) "." }
-            Some(holder) => (held(links, gates, holder, now)),
+            None => { "No process of lane " (gates.lane) " has claimed the machine." }
+            Some(holder) => (claimed(links, gates, holder, now)),
         }
     }
 }
 
-fn held(links: &Links, gates: &Gates, holder: &Holder, now: DateTime<Utc>) -> Markup {
+fn claimed(links: &Links, gates: &Gates, holder: &Holder, now: DateTime<Utc>) -> Markup {
     html! {
-        @if holder.process == gates.process { "Held" }
-        @else { "Its lane " (gates.lane) " is held for " (holder.process) }
+        @if holder.process == gates.process { "Claimed" }
+        @else { "Its lane " (gates.lane) " is claimed for " (holder.process) }
         " by session " (id::session(links, holder.session)) " (" span.cause { (holder.component) } ")"
-        " since " (time::relative(holder.started_at, now)) ", fence " span.number { (holder.fence) } "."
+        " since " (time::relative(holder.started_at, now)) ", fence " (number::show(holder.fence)) "."
         @if holder.is_live {
-            " " span.muted { "Its lease ends " (time::short(holder.deadline, now)) " unless it beats." }
+            " " span.muted { "The lease ends " (time::short(holder.deadline, now)) " without a heartbeat." }
         } @else {
-            " Its lease has expired; the janitor frees it."
+            " The lease has expired; a janitor will free the machine."
         }
     }
 }

@@ -1,8 +1,7 @@
-//! What happened on a machine, newest first: attempts, streaks of equal failures, and audit_log of people.
+//! The machine's history, newest first: attempts, streaks of equal failures, and operator actions.
 
 use crate::component::badge::{Tone, badge};
-use crate::component::table::Table;
-use crate::component::{empty, id, interval, pager, state, time};
+use crate::component::{empty, id, interval, number, pager::pager, state, table::table, time};
 use crate::link::{Links, with_query};
 use crate::page::audit_log;
 use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
@@ -16,37 +15,32 @@ pub(super) fn show(
     links: &Links,
     now: DateTime<Utc>,
     machine: MachineId,
-    is_later_page: bool,
+    is_first: bool,
     page: &Page<Entry, HistoryKey>,
 ) -> Markup {
     let heads = ["When", "What", "Process", "By", "Details"];
-    let mut table = Table::new("History of the machine, newest first", &heads);
-    for entry in &page.rows {
-        table.row(match entry {
-            Entry::Ongoing(work) => ongoing(links, now, work),
-            Entry::Past(attempt) => past(links, now, attempt),
-            Entry::Action(action) => act(links, now, action),
-        });
-    }
-    let first = links.machine(machine);
-    let next = page
-        .next
-        .map(|next| with_query(&first, &[("after", &next.to_string())]));
+    let caption = "History of the machine, newest first";
     html! {
         h2 #history { "History" }
-        @if !table.is_empty() { (table.render()) }
-        @else if is_later_page || next.is_some() { p { "Nothing on this page." } }
-        @else {
+        @if !page.rows.is_empty() {
+            (table(caption, &heads, &page.rows, |entry| match entry {
+                Entry::Ongoing(work) => ongoing(links, now, work),
+                Entry::Past(attempt) => past(links, now, attempt),
+                Entry::Action(action) => operator_action(links, now, action),
+            }))
+        } @else if is_first && page.next.is_none() {
             (empty::teach(
-                "Nothing has happened yet.",
-                "Each attempt of a process is listed here when it has ended, and what people do by hand.",
+                "No history yet.",
+                "Attempts are listed here when they end, and so are operator actions. The same on the \
+                 command line:",
                 &format!("bmdb history {machine}"),
             ))
+        } @else {
+            (empty::end_of_list())
         }
-        (pager::pager(
-            is_later_page.then_some(first.as_str()),
-            next.as_deref().map(|next| (next, "Older")),
-        ))
+        (pager(is_first, page.next.as_ref(), "Older", |after| {
+            with_query(&links.machine(machine), &[("after", after)])
+        }))
     }
 }
 
@@ -57,7 +51,7 @@ fn ongoing(links: &Links, now: DateTime<Utc>, work: &HeldWork) -> Vec<Markup> {
         html! { (work.process) },
         html! { (id::session(links, work.session)) " " span.muted.cause { (work.component) } },
         html! {
-            "fence " span.number { (work.fence) }
+            "fence " (number::show(work.fence))
             @if !work.is_live { ", its lease has expired" }
         },
     ]
@@ -77,7 +71,7 @@ fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup>
         html! {
             @if let Some(cause) = &attempt.cause { div.cause { (cause) } }
             span.muted {
-                @if let Some(seconds) = attempt.interval_seconds { "then waits " (interval::show(seconds)) " · " }
+                @if let Some(seconds) = attempt.interval_seconds { "backs off for " (interval::show(seconds)) " · " }
                 @if attempt.repeats > 0 {
                     "from " (time::plain(attempt.started_at)) " to " (time::plain(attempt.ended_at))
                     ", fences " (attempt.fence) " to " (attempt.last_fence)
@@ -89,7 +83,7 @@ fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup>
     ]
 }
 
-fn act(links: &Links, now: DateTime<Utc>, action: &Action) -> Vec<Markup> {
+fn operator_action(links: &Links, now: DateTime<Utc>, action: &Action) -> Vec<Markup> {
     vec![
         time::relative(action.acted_at, now),
         badge(Tone::Quiet, &audit_log::words(&action.verb)),

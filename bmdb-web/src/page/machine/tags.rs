@@ -1,4 +1,4 @@
-//! A machine's tags: every table that holds some, with the values as text.
+//! The machine's tags: one panel for each tag table that has a row for it.
 
 use crate::app::TagTables;
 use crate::component::{tag, time};
@@ -7,10 +7,10 @@ use bmdb_model::custom_tags::{Tag, TagTable, Value};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-/// How many hexadecimal digits of a value are shown at once.
-const BYTES_AT_ONCE: usize = 128;
-/// How many characters of one are.
-const TEXT_AT_ONCE: usize = 300;
+/// How many hexadecimal digits of a value are shown before it is folded.
+const BYTES_SHOWN: usize = 128;
+/// How many characters.
+const TEXT_SHOWN: usize = 300;
 
 pub(super) fn show(links: &Links, now: DateTime<Utc>, tables: &TagTables, tags: &[Tag]) -> Markup {
     let all = || tables.iter().zip(tags);
@@ -26,7 +26,7 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, tables: &TagTables, tags: 
                     Tag::Unreadable(reason) => {
                         section.panel {
                             (heading(links, table))
-                            p.muted { "Not readable: " (reason) }
+                            p.muted { "Cannot be read: " (reason) }
                         }
                     }
                     Tag::Unset => {}
@@ -46,7 +46,7 @@ fn set(links: &Links, now: DateTime<Utc>, table: &TagTable, values: &[Value]) ->
     html! {
         section.panel {
             (heading(links, table))
-            @if table.columns.is_empty() { p.muted { "Set; it has no values." } }
+            @if table.columns.is_empty() { p.muted { "Set; the tag has no values." } }
             dl.facts {
                 @for (column, value) in table.columns.iter().zip(values) {
                     dt title=(column.sql_type) { (name(table, &column.name)) }
@@ -57,7 +57,7 @@ fn set(links: &Links, now: DateTime<Utc>, table: &TagTable, values: &[Value]) ->
     }
 }
 
-/// The column's name without the tag's before it, which the heading says already.
+/// The column's name without the tag's name in front, which the heading shows.
 fn name<'a>(table: &TagTable, column: &'a str) -> &'a str {
     let rest = column.strip_prefix(tag::name(&table.name));
     let rest = rest.and_then(|rest| rest.strip_prefix('_'));
@@ -70,25 +70,25 @@ fn show_value(now: DateTime<Utc>, value: &Value) -> Markup {
             Value::Null => span.muted { "NULL" },
             Value::Time(at) => (time::relative(*at, now)),
             Value::Bytes { hex, length } => {
-                (folded(hex, BYTES_AT_ONCE, |hex| html! { code.bytes { (hex) } }))
+                (folded(hex, BYTES_SHOWN, |hex| html! { code.bytes { (hex) } }))
                 " " span.muted {
                     (length) @if *length == 1 { " byte" } @else { " bytes" }
-                    @if value.is_cut() { ", of which the first are shown" }
+                    @if value.is_cut() { ", the first are shown" }
                 }
             }
             Value::Text { text, .. } if text.contains('\n') => { pre { (text) } (cut(value)) }
             Value::Text { text, .. } if text.is_empty() => span.muted { "empty text" },
             Value::Text { text, .. } => {
-                (folded(text, TEXT_AT_ONCE, |text| html! { span.cause { (text) } }))
+                (folded(text, TEXT_SHOWN, |text| html! { span.cause { (text) } }))
                 (cut(value))
             }
         }
     }
 }
 
-/// The beginning of a long value, which opens to the whole of it.
-fn folded(text: &str, at_once: usize, show: impl Fn(&str) -> Markup) -> Markup {
-    match text.char_indices().nth(at_once) {
+/// The value, folded after `shown` characters.
+fn folded(text: &str, shown: usize, show: impl Fn(&str) -> Markup) -> Markup {
+    match text.char_indices().nth(shown) {
         None => show(text),
         Some((end, _)) => html! {
             details { summary { (show(&text[..end])) "…" } (show(text)) }
@@ -99,7 +99,7 @@ fn folded(text: &str, at_once: usize, show: impl Fn(&str) -> Markup) -> Markup {
 fn cut(value: &Value) -> Markup {
     html! {
         @if let (true, Value::Text { length, .. }) = (value.is_cut(), value) {
-            "… " span.muted { "cut; " (length) " characters in all" }
+            "… " span.muted { "truncated; the value has " (length) " characters" }
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A machine in a list: where it comes from, its tags, and what it waits for.
+//! The table of machines: provider, tags, and the state of each process.
 
-use crate::component::table::Table;
-use crate::component::{id, state, tag, time};
+use crate::component::badge::{Tone, badge};
+use crate::component::{id, state, table::table, tag, time};
 use crate::link::{Links, with_query};
 use bmdb_model::MachineId;
 use bmdb_model::custom_tags::TagTable;
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use std::collections::HashMap;
 
-pub(super) fn table(
+pub(super) fn show(
     links: &Links,
     now: DateTime<Utc>,
     machines: &[FleetMachine],
@@ -22,6 +22,7 @@ pub(super) fn table(
         let name = tables.get(*table).map_or("", |table| table.name.as_str());
         tags_of.entry(*machine).or_default().push(name);
     }
+    tags_of.values_mut().for_each(|tags| tags.sort_unstable());
     let heads = [
         "Machine",
         "Provider",
@@ -30,12 +31,9 @@ pub(super) fn table(
         "Tags",
         "Processes",
     ];
-    let mut table = Table::new("Machines", &heads);
-    for machine in machines {
-        let mut tags = tags_of.remove(&machine.id).unwrap_or_default();
-        tags.sort_unstable();
+    table("Machines", &heads, machines, |machine| {
         let provided = machine.provided.as_ref();
-        table.row(vec![
+        vec![
             id::machine(links, machine.id),
             html! {
                 @if let Some(provided) = provided {
@@ -46,14 +44,13 @@ pub(super) fn table(
             html! { @if let Some(location) = provided.and_then(|p| p.location.as_ref()) { (location) } },
             html! { @if let Some(status) = provided.and_then(|p| p.status) { (state::provider(status)) } },
             html! {
-                @if !tags.is_empty() {
+                @if let Some(tags) = tags_of.get(&machine.id) {
                     span.badges { @for name in tags { (tag_link(links, name)) } }
                 }
             },
             processes(links, now, machine),
-        ]);
-    }
-    table.render()
+        ]
+    })
 }
 
 fn of_provider(links: &Links, provider: &str) -> String {
@@ -65,7 +62,7 @@ fn tag_link(links: &Links, name: &str) -> Markup {
     html! { a.badge.tag href=(address) title=(name) { (tag::name(name)) } }
 }
 
-/// The hold, then what happens or will, then what does not.
+/// The hold first, then each process; those that are not eligible share the last line.
 fn processes(links: &Links, now: DateTime<Utc>, machine: &FleetMachine) -> Markup {
     let is_idle = |item: &&FleetItem| item.state == ItemState::NotEligible;
     let (idle, active): (Vec<_>, Vec<_>) = machine.items.iter().partition(is_idle);
@@ -73,7 +70,7 @@ fn processes(links: &Links, now: DateTime<Utc>, machine: &FleetMachine) -> Marku
     html! {
         @if let Some(hold) = &machine.hold {
             div.line {
-                span.badge.bad { "on hold" } " " (time::short(hold.since, now)) " "
+                (badge(Tone::Bad, "on hold")) " " (time::short(hold.since, now)) " "
                 span.cause { (hold.reason) }
             }
         }
@@ -93,6 +90,6 @@ fn process(links: &Links, now: DateTime<Utc>, item: &FleetItem) -> Markup {
             _ => @if let Some(at) = item.ready_at { (time::short(at, now)) }
         }
         @if item.failures > 0 { span.muted { " · " (item.failures) " failed in a row" } }
-        @if item.losses > 0 { span.muted { " · " (item.losses) " lost in a row" } }
+        @if item.losses > 0 { span.muted { " · " (item.losses) " expired in a row" } }
     }
 }

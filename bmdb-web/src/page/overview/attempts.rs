@@ -1,57 +1,40 @@
-//! Attempts by minute and outcome, of each process.
+//! Charts of attempts by minute and outcome, for each process.
 
-use crate::app::Moment;
 use crate::chart::{Bar, Series, stacked};
 use crate::component::empty;
+use crate::moment::Moment;
 use bmdb_model::attempt_counts::Minute;
 use bmdb_model::history::Event;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use maud::{Markup, html};
 
-/// How many processes get a chart of their own: those with the most attempts.
+/// How many processes get their own chart: those with the most attempts.
 const CHARTS: usize = 8;
 
-/// The outcomes from the bottom of a bar to its top, and their colours.
+/// From the bottom of a bar to its top.
 const OUTCOMES: [(Event, Series); 4] = [
-    (
-        Event::Finished,
-        Series {
-            name: "Finished",
-            class: "s2",
-        },
-    ),
-    (
-        Event::Failed,
-        Series {
-            name: "Failed",
-            class: "s3",
-        },
-    ),
-    (
-        Event::Canceled,
-        Series {
-            name: "Canceled",
-            class: "s4",
-        },
-    ),
-    (
-        Event::Expired,
-        Series {
-            name: "Expired",
-            class: "s5",
-        },
-    ),
+    (Event::Finished, series("Finished", "s2")),
+    (Event::Failed, series("Failed", "s3")),
+    (Event::Canceled, series("Canceled", "s4")),
+    (Event::Expired, series("Expired", "s5")),
 ];
 
-/// A chart of all processes, and of each of them where there is more than one.
-pub(super) fn charts(moment: Moment, minutes: u32, told: &[Minute]) -> Markup {
-    let ended: Vec<&Minute> = told.iter().filter(|m| m.event != Event::Started).collect();
+const fn series(name: &'static str, class: &'static str) -> Series {
+    Series { name, class }
+}
+
+/// A chart of all processes, and one for each if there is more than one.
+pub(super) fn charts(moment: Moment, minutes: u32, counts: &[Minute]) -> Markup {
+    let ended: Vec<&Minute> = counts
+        .iter()
+        .filter(|m| m.event != Event::Started)
+        .collect();
     if ended.is_empty() {
         return empty::teach(
-            "No attempt has ended.",
-            "Every component that works on machines counts what it finishes, what fails, what it gives \
-             back and what was lost, and tells it here every few seconds. To start one:",
-            "bmdb run --process ShepherdAgentStart --provider Equinix --exec './start-agent.sh'",
+            "No attempt has ended in the last hour.",
+            "Components record their finished, failed, canceled and expired attempts every few seconds. \
+             To start a component:",
+            empty::RUN,
         );
     }
     let processes = busiest(&ended);
@@ -63,7 +46,7 @@ pub(super) fn charts(moment: Moment, minutes: u32, told: &[Minute]) -> Markup {
     };
     html! {
         div.charts {
-            (drawn(0, None, "All processes, attempts that ended in each minute"))
+            (drawn(0, None, "All processes: attempts ended per minute"))
             @if processes.len() > 1 {
                 @for (nth, process) in (1..).zip(processes.iter().take(CHARTS)) {
                     (drawn(nth, Some(process), process))
@@ -71,12 +54,12 @@ pub(super) fn charts(moment: Moment, minutes: u32, told: &[Minute]) -> Markup {
             }
         }
         @if processes.len() > CHARTS {
-            p.muted { "The " (CHARTS) " busiest of " (processes.len()) " processes are drawn." }
+            p.muted { "Charts show the " (CHARTS) " busiest of " (processes.len()) " processes." }
         }
     }
 }
 
-/// The processes, those with the most attempts first.
+/// The processes, most attempts first.
 fn busiest<'a>(ended: &[&'a Minute]) -> Vec<&'a str> {
     let mut counts: Vec<(&str, i64)> = Vec::new();
     for minute in ended {
@@ -90,7 +73,7 @@ fn busiest<'a>(ended: &[&'a Minute]) -> Vec<&'a str> {
     counts.into_iter().map(|(process, _)| process).collect()
 }
 
-/// A bar for each of the last minutes, also for those in which nothing happened.
+/// A bar for each of the last minutes, including those without attempts.
 fn bars(moment: Moment, minutes: u32, ended: &[&Minute], process: Option<&str>) -> Vec<Bar> {
     let minute = TimeDelta::minutes(1);
     let last = moment.at.duration_trunc(minute).unwrap_or(moment.at);
@@ -143,36 +126,39 @@ mod tests {
     }
 
     #[test]
-    fn each_minute_has_a_bar_and_what_happened_is_in_its_own() {
-        let told = [
+    fn attempts_are_counted_in_the_bar_of_their_minute() {
+        let counted = [
             minute(0, "A", Event::Finished, 3),
             minute(59, "A", Event::Failed, 1),
             minute(59, "B", Event::Failed, 5),
         ];
-        let told: Vec<&Minute> = told.iter().collect();
-        let all = bars(now(), 60, &told, None);
+        let counted: Vec<&Minute> = counted.iter().collect();
+        let all = bars(now(), 60, &counted, None);
         assert_eq!(all.len(), 60);
         assert_eq!(all[0].counts, [3, 0, 0, 0]);
         assert_eq!(all[59].counts, [0, 6, 0, 0]);
         assert!(all[1..59].iter().all(|bar| bar.counts == [0; 4]));
-        assert_eq!(bars(now(), 60, &told, Some("B"))[59].counts, [0, 5, 0, 0]);
+        assert_eq!(
+            bars(now(), 60, &counted, Some("B"))[59].counts,
+            [0, 5, 0, 0]
+        );
     }
 
     #[test]
     fn the_busiest_process_comes_first() {
-        let told = [
+        let counted = [
             minute(0, "A", Event::Finished, 3),
             minute(1, "B", Event::Failed, 1),
             minute(2, "B", Event::Failed, 5),
         ];
-        assert_eq!(busiest(&told.iter().collect::<Vec<_>>()), ["B", "A"]);
+        assert_eq!(busiest(&counted.iter().collect::<Vec<_>>()), ["B", "A"]);
     }
 
     #[test]
-    fn starts_alone_are_no_attempts_that_ended() {
-        let told = [minute(0, "A", Event::Started, 3)];
+    fn started_attempts_are_not_drawn() {
+        let counted = [minute(0, "A", Event::Started, 3)];
         assert!(
-            charts(now(), 60, &told)
+            charts(now(), 60, &counted)
                 .into_string()
                 .contains("No attempt has ended.")
         );

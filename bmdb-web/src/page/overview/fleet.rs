@@ -1,0 +1,54 @@
+//! Counts of the whole fleet, from the latest sample.
+
+use crate::component::{badge::Tone, card::card, number, table::table, time};
+use crate::link::{Links, with_query};
+use crate::sample::Sample;
+use crate::sampler::Latest;
+use maud::{Markup, html};
+
+pub(super) fn show(links: &Links, latest: &Latest) -> Markup {
+    html! {
+        @if let Some(sample) = &latest.sample {
+            section {
+                h2 { "Fleet" }
+                (cards(links, sample))
+                @if !sample.processes.is_empty() { (processes(links, sample)) }
+                p.muted { "Counted " (time::length(sample.age().as_secs())) " ago." }
+            }
+        }
+        @if let Some(error) = &latest.error {
+            div.notice.bad { p.lead { "The latest count of the fleet failed." } p { (error) } }
+        }
+    }
+}
+
+fn cards(links: &Links, sample: &Sample) -> Markup {
+    let fleet = &sample.fleet;
+    let machines = Some(links.machines());
+    html! {
+        ul.cards {
+            (card("Machines", fleet.machines, machines, Tone::Quiet, &format!("{} from a provider", fleet.provided)))
+            (card("Agents started", fleet.agent_started, None, Tone::Quiet, &format!("{} send heartbeats", fleet.heartbeating)))
+            (card("Installed", fleet.installed, None, Tone::Quiet, &format!("{} installations pending", fleet.installation_pending)))
+            (card("On hold", fleet.on_hold, None, Tone::Quiet, "no process claims them"))
+        }
+    }
+}
+
+fn processes(links: &Links, sample: &Sample) -> Markup {
+    let heads = ["Process", "Due", "Claimed", "Backing off", "Eligible"];
+    table("Processes", &heads, &sample.processes, |counts| {
+        let process = counts.process.as_str();
+        let listed = |path: String, count: i64| {
+            let address = with_query(&path, &[("process", process)]);
+            html! { a href=(address) { (number::show(count)) } }
+        };
+        vec![
+            html! { (process) },
+            html! { @if let Some(due) = sample.due(counts) { (number::show(due)) } },
+            listed(links.work(), counts.claimed),
+            listed(links.backoffs(), counts.backing_off),
+            number::show(counts.eligible),
+        ]
+    })
+}
