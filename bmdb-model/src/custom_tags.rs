@@ -5,7 +5,7 @@
 //! put together from names that the server has quoted.
 
 use crate::statement::statement;
-use crate::{Error, Failure, MachineId, connection};
+use crate::{Error, Failure, MachineId, internal::connection};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Uuid as SqlUuid};

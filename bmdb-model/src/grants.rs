@@ -19,8 +19,10 @@
 mod existing_grants;
 mod text;
 
+use crate::Error;
+use crate::connection::{Access, Isolation};
+use crate::internal::connection;
 use crate::migration::MIGRATION_LOCK;
-use crate::{Error, connection};
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use existing_grants::Place;
@@ -126,10 +128,7 @@ pub async fn apply(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantErr
     connection::secure_search_path(conn).await?;
     let place = existing_grants::place(conn).await?;
     let mut done = create_roles(conn, &place).await?;
-    let (isolation, access) = (
-        connection::Isolation::ReadCommitted,
-        connection::Access::ReadWrite,
-    );
+    let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
     connection::begin(conn, isolation, access).await?;
     match grant(conn, &place).await {
         Ok(granted) => {

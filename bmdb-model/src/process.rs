@@ -112,7 +112,7 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
     }
     if let Some(workflow) = &definition.workflow {
         crate::error::storable_non_empty("workflow", workflow)?;
-        crate::plan::check_workflow(conn, workflow)
+        crate::internal::plan::check_workflow(conn, workflow)
             .await?
             .map_err(invalid)?;
     }

@@ -5,8 +5,9 @@
 
 use crate::time::interval;
 use crate::{TestDb, TestkitError};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, Provider, SessionId, plan};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan;
+use bmdb_model::{MachineId, Provider, SessionId};
 use diesel_async::SimpleAsyncConnection;
 use std::fmt::Write;
 use std::time::Duration;

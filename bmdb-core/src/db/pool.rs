@@ -4,8 +4,8 @@ use crate::db::config::Config;
 use crate::db::connect::Target;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::Failure;
-use bmdb_model::connection::{ConnectionInfo, plan_once};
-use bmdb_model::notify::Notify;
+use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
+use bmdb_model::internal::notify::Notify;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
 };

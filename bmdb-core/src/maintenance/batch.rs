@@ -5,10 +5,11 @@ use crate::db::deadline::Patience;
 use crate::db::pool::Pool;
 use crate::db::transaction::run_unfenced;
 use crate::error::TxError;
-use bmdb_model::history::{self, Retention};
-use bmdb_model::maintenance::{self, Progress, Task};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, Process, attempt_counts, connection, plan};
+use bmdb_model::history::Retention;
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{attempt_counts, connection, history, maintenance, plan};
+use bmdb_model::maintenance::{Progress, Task};
+use bmdb_model::{MachineId, Process};
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 

@@ -6,10 +6,12 @@ use crate::error::TxError;
 use crate::maintenance::reclaim;
 use crate::session::Session;
 use bmdb_model::history::Outcome;
-use bmdb_model::operator::{NewAction, Verb};
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::internal::work::{self, Attempt, Ended};
+use bmdb_model::internal::{self, notify};
+use bmdb_model::operator::Verb;
 use bmdb_model::reclaim::LostAttempt;
-use bmdb_model::work::{self, Attempt, Ended};
-use bmdb_model::{Fence, MachineId, Process, SessionId, notify, session};
+use bmdb_model::{Fence, MachineId, Process, SessionId, session};
 
 /// What came of the end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Operator {
             let Some(found) = session::find(tx, id).await? else {
                 return Err(OperatorError::NoSuchSession(id).into());
             };
-            if !session::end(tx, id).await? {
+            if !internal::session::end(tx, id).await? {
                 return Err(OperatorError::SessionEnded(id).into());
             }
             let act = NewAction {

@@ -9,9 +9,10 @@ use crate::session::heartbeat::Registry;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::end_batcher::MOST;
+use bmdb_model::SessionId;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, Release};
-use bmdb_model::{SessionId, session};
+use bmdb_model::internal::session;
+use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use diesel_async::AsyncPgConnection;
 
 /// Gives a session up, whoever still has a handle of it: it beats no more, and all who hold work of it

@@ -13,7 +13,7 @@ use crate::telemetry;
 use crate::work::end_batcher::{Awaited, End, Ends};
 use crate::work::queue_cursor::Floors;
 use bmdb_model::SessionId;
-use bmdb_model::work::Attempt;
+use bmdb_model::internal::work::Attempt;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;

@@ -1,7 +1,7 @@
 //! The spans, and what they carry: ids only.
 
 use super::WorkResult;
-use bmdb_model::work::Attempt;
+use bmdb_model::internal::work::Attempt;
 use bmdb_model::{Process, SessionId};
 use tracing::{Span, debug_span, info_span};
 

@@ -5,7 +5,7 @@ use crate::work::Work;
 use crate::work::end::{EndError, FailureRecorded};
 use crate::work::end_batcher::{Awaited, End};
 use bmdb_backoff::Backoff;
-use bmdb_model::work::Release;
+use bmdb_model::internal::work::Release;
 use futures_util::future::join_all;
 
 impl Session {

@@ -6,8 +6,9 @@ use crate::error::{TxError, WorkError};
 use crate::session::Session;
 use crate::telemetry;
 use crate::work::Work;
-use bmdb_model::work::{self, Claimed, Gate};
-use bmdb_model::{Failure, MachineId, Process, machine};
+use bmdb_model::internal::machine;
+use bmdb_model::internal::work::{self, Claimed, Gate};
+use bmdb_model::{Failure, MachineId, Process};
 use std::sync::{Mutex, PoisonError};
 use tracing::Instrument;
 

@@ -11,7 +11,7 @@ use crate::work::Work;
 use crate::work::end_batcher::{Alone, Awaited, End, Verdict, end_all};
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, AttemptState, Ended, Release};
+use bmdb_model::internal::work::{self, AttemptState, Ended, Release};
 use bmdb_model::{Failure, hold};
 use chrono::{DateTime, Utc};
 use tracing::Instrument;

@@ -10,7 +10,7 @@ use crate::db::pool::Pool;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{Failure, SessionId};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;

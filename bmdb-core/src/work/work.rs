@@ -6,7 +6,7 @@ use crate::session::lease::SessionState;
 use crate::telemetry::{self, Held, WorkResult};
 use crate::work::in_flight::InProgress;
 use bmdb_backoff::Seconds;
-use bmdb_model::work::{Attempt, Claimed};
+use bmdb_model::internal::work::{Attempt, Claimed};
 use bmdb_model::{Fence, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 
 use super::custom_tags::{self, Relation};
 use super::{Effect, Said, TagState, View, When};
-use crate::{Error, MachineId, Provider, connection, plan};
+use crate::internal::{connection, plan};
+use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;

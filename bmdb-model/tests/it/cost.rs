@@ -4,8 +4,9 @@
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::plan_once_sql;
-use bmdb_model::{Provider, work};
+use bmdb_model::Provider;
+use bmdb_model::internal::connection::plan_once_sql;
+use bmdb_model::internal::work;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 

@@ -283,13 +283,13 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
     s.db.execute("DELETE FROM process_def WHERE process = 'Broken'")
         .await
         .unwrap();
-    bmdb_model::connection::begin(&mut s.conn, isolation, read_only)
+    bmdb_model::internal::connection::begin(&mut s.conn, isolation, read_only)
         .await
         .unwrap();
     assert_eq!(gates::of(&mut s.conn, machine).await.unwrap().len(), 5);
     s.why(machine, &never).await;
     assert!(provided::of(&mut s.conn, machine).await.unwrap().is_some());
-    bmdb_model::connection::roll_back(&mut s.conn)
+    bmdb_model::internal::connection::roll_back(&mut s.conn)
         .await
         .unwrap();
 }

@@ -1,7 +1,7 @@
 //! The head of a queue, as a poll in vain tells of it.
 
 use crate::scenario::{RECOVERY, START, Scenario};
-use bmdb_model::work::{self, QueueHead};
+use bmdb_model::internal::work::{self, QueueHead};
 use bmdb_model::{Process, Provider};
 use std::time::Duration;
 

@@ -2,10 +2,11 @@
 //! else.
 
 use crate::scenario::{MINUTE, RECOVERY, START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::notify::{self, Notify};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::notify::{self, Notify};
+use bmdb_model::internal::{connection, plan};
 use bmdb_model::{
-    AgentStarted, Error, MachineId, Provided, Provider, agent, hold, machine, plan, provided,
+    AgentStarted, Error, MachineId, Provided, Provider, agent, hold, machine, provided,
 };
 use diesel_async::AsyncPgConnection;
 use futures_util::StreamExt;

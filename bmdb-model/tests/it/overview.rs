@@ -3,11 +3,10 @@
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{RECOVERY, START, Scenario};
 use crate::snapshots::buffers;
-use bmdb_model::connection::plan_once_sql;
-use bmdb_model::history;
+use bmdb_model::internal::connection::plan_once_sql;
 use bmdb_model::overview::{self, Latency, SessionSummary};
 use bmdb_model::work::{self, Longest, LongestFilter, LongestKey};
-use bmdb_model::{Error, MachineId};
+use bmdb_model::{Error, MachineId, history};
 use std::time::Duration;
 
 impl Scenario {

@@ -2,11 +2,11 @@
 //! order, whether they have been prepared before or not.
 
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::notify::Notify;
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{connection, plan, session};
 use bmdb_model::{
-    AgentStarted, Error, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process,
-    session,
+    AgentStarted, Error, Failure, MachineId, Process, ProcessDef, agent, machine, process,
 };
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::time::Duration;

@@ -3,7 +3,8 @@
 //!
 //! The same machines and sessions every time; times are relative to when it was written.
 
-use bmdb_model::connection::{self, Access, AsyncPgConnection, Isolation};
+use bmdb_model::connection::{Access, AsyncPgConnection, Isolation};
+use bmdb_model::internal::connection;
 use bmdb_model::{MachineId, SessionId, machine, plan};
 use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;

@@ -7,9 +7,9 @@ use crate::session::claimed_fences::Holdings;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::end_batcher::MOST;
 use bmdb_model::Failure;
-use bmdb_model::connection::{self, Backend};
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, Release};
+use bmdb_model::internal::connection::{self, Backend};
+use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::error::TxError;
 use crate::telemetry;
 use crate::work::Work;
 use crate::work::end_batcher::{End, Verdict, end_all};
-use bmdb_model::work::{self, Attempt, Ended, Release};
+use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use chrono::{DateTime, Utc};
 use std::sync::{Mutex, PoisonError};
 use tracing::Instrument;

@@ -5,7 +5,7 @@
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
-use bmdb_model::work::{self, Attempt, Claimed, Ended};
+use bmdb_model::internal::work::{self, Attempt, Claimed, Ended};
 use bmdb_model::{Error, Process, SessionId};
 use bmdb_testkit::audit::{Rules, audit};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};

@@ -6,10 +6,10 @@ use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
-use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
-    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process, reclaim,
-    session,
+    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process,
 };
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};

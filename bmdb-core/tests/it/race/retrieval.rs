@@ -4,7 +4,8 @@ use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Tx, TxError, Work, WorkError};
-use bmdb_model::work::{self, Claimed};
+use bmdb_model::internal;
+use bmdb_model::internal::work::{self, Claimed};
 use bmdb_model::{AgentStarted, Error, Failure, MachineId, Process, machine, retrieval};
 use diesel_async::SimpleAsyncConnection;
 use std::sync::Arc;
@@ -211,7 +212,7 @@ async fn claim_machine_overtaken_by(
     let mut conn = gate.connect().await;
     let paused = tokio::spawn(async move {
         conn.batch_execute("BEGIN").await.unwrap();
-        assert!(machine::lock(&mut conn, machine).await.unwrap());
+        assert!(internal::machine::lock(&mut conn, machine).await.unwrap());
         work::claim_machine(&mut conn, machine, &process, session).await
     });
     gate.reached(&s.db).await;

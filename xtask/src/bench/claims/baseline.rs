@@ -2,8 +2,8 @@
 
 use super::counters::{Counters, Spent, number};
 use crate::shell::Failure;
-use bmdb_model::connection::PLAN_ONCE;
-use bmdb_model::work::{CLAIM, FAIL};
+use bmdb_model::internal::connection::PLAN_ONCE;
+use bmdb_model::internal::work::{CLAIM, FAIL};
 use bmdb_testkit::{Installation, Server, TestDb};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

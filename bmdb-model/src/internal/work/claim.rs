@@ -78,11 +78,11 @@ statement! {
 /// The text of a claim of one provider's machines, as [`claim_above`] prepares it: what it costs can
 /// be measured and explained without this crate. Its parameters are the process, the provider, the
 /// floor, the session and the limit.
-pub const CLAIM: &str = at_the_head!("../sql/claim.sql");
+pub const CLAIM: &str = at_the_head!("../../sql/claim.sql");
 
 /// The claim query for all providers.
 static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {
-    at_the_head_of_any!("../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
+    at_the_head_of_any!("../../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
 });
 
 type ClaimRow = (
@@ -189,7 +189,7 @@ pub async fn claim_above(
 }
 
 statement! {
-    ClaimMachine<'a> = include_str!("../sql/claim_machine.sql");
+    ClaimMachine<'a> = include_str!("../../sql/claim_machine.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text, session: SessionId => SqlUuid)
     -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
@@ -233,7 +233,7 @@ pub enum Gate {
 }
 
 statement! {
-    Gates<'a> = include_str!("../sql/gates.sql");
+    Gates<'a> = include_str!("../../sql/gates.sql");
     (process: &'a Process => Text, machines: &'a [MachineId] => Array<SqlUuid>)
     -> (SqlUuid, Bool, Bool, Bool, Nullable<Timestamptz>)
 }

@@ -1,6 +1,6 @@
 //! Ending attempts, and finding out how one ended.
 
-use super::Attempt;
+use super::attempt::Attempt;
 use super::failure_text::recorded_cause;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
@@ -51,7 +51,7 @@ pub struct FailedAttempt<'a> {
 /// The text of failures, as [`fail_all`] prepares it: what they cost can be measured and explained
 /// without this crate. Its parameters are arrays of machines, processes, fences, times of start,
 /// delays and intervals in seconds, causes and whether to fold, and the session.
-pub const FAIL: &str = include_str!("../sql/fail.sql");
+pub const FAIL: &str = include_str!("../../sql/fail.sql");
 
 statement! {
     Fail<'a> = FAIL;
@@ -147,7 +147,7 @@ fn only<T>(ended: Vec<Ended<T>>) -> Ended<T> {
 }
 
 statement! {
-    ReleaseAll<'a> = include_str!("../sql/release.sql");
+    ReleaseAll<'a> = include_str!("../../sql/release.sql");
     (
         machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
         fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
@@ -186,7 +186,7 @@ pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
     Ok(only(release_all(conn, attempt.session, &finished).await?))
 }
 
-/// As [`finish`], within a transaction of the session whose [`crate::session::fence_check`] passed.
+/// As [`finish`], within a transaction of the session whose [`fence_check`](crate::internal::session::fence_check) passed.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -257,7 +257,7 @@ async fn release(
 }
 
 statement! {
-    HeldStill<'a> = include_str!("../sql/held_still.sql");
+    HeldStill<'a> = include_str!("../../sql/held_still.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text, fence: Fence => BigInt, session: SessionId => SqlUuid)
     -> diesel::sql_types::Integer
 }

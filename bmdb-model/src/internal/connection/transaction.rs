@@ -16,6 +16,7 @@
 
 use super::PLAN_ONCE;
 use crate::Error;
+use crate::connection::{Access, Isolation};
 use crate::statement::statement;
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
@@ -28,29 +29,6 @@ use futures_util::future::join;
 use std::num::NonZeroU32;
 
 type Manager = AnsiTransactionManager;
-
-/// How strictly a transaction is kept apart from concurrent ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// As if transactions ran one after the other; some are retried for that.
-    #[default]
-    Serializable,
-    /// All statements see what was committed before the first of them. For reads that belong together:
-    /// unlike SERIALIZABLE ones they stand in nobody's way.
-    RepeatableRead,
-    /// Each statement sees what was committed before it began.
-    ReadCommitted,
-}
-
-/// Whether a transaction may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// It may.
-    #[default]
-    ReadWrite,
-    /// It may not.
-    ReadOnly,
-}
 
 /// The message that begins a transaction. What [`super::plan_once`] has set is set back in it.
 fn begin_sql(isolation: Isolation, access: Access) -> String {
