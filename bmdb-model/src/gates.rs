@@ -41,7 +41,7 @@ pub struct Gates {
     /// The second gate.
     pub ready: Ready,
     /// The third gate: it is shut while there is a holder.
-    pub holder: Option<Holder>,
+    pub claim: Option<CurrentClaim>,
     /// Whether the item says something else than the tags do: then the fleet has to be planned anew.
     pub is_stale: bool,
     /// How the process's last attempt on the machine ended, as far as history is kept; none if that is not
@@ -53,7 +53,7 @@ impl Gates {
     /// Whether a claim that comes now takes the machine.
     #[must_use]
     pub const fn are_open(&self) -> bool {
-        self.eligible.is_open && self.ready.is_open && self.holder.is_none()
+        self.eligible.is_open && self.ready.is_open && self.claim.is_none()
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Workflow {
     /// The view.
     pub view: String,
     /// Whether its times move by writes that are not planned, such as heartbeats.
-    pub is_time_driven: bool,
+    pub replan_on_claim: bool,
 }
 
 /// The first gate: whether the tags say that the machine needs the process.
@@ -190,7 +190,7 @@ pub struct Backoff {
 
 /// Who shuts the third gate.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
-pub struct Holder {
+pub struct CurrentClaim {
     /// What it does: this process, or another one of its lane.
     pub process: Process,
     /// Its session.
@@ -222,7 +222,7 @@ type Item = (
     Nullable<BigInt>,
     Nullable<Timestamptz>,
 );
-type HolderColumns = (
+type ClaimColumns = (
     Text,
     SqlUuid,
     Text,
@@ -272,14 +272,14 @@ type LastRow = (
 statement! {
     Items<'a> = include_str!("sql/gates_of.sql");
     (machine: MachineId => SqlUuid, process: Option<&'a Process> => Nullable<Text>)
-    -> (Timestamptz, Definition, Item, Nullable<HolderColumns>, Nullable<LastColumns>)
+    -> (Timestamptz, Definition, Item, Nullable<ClaimColumns>, Nullable<LastColumns>)
 }
 
 type Row = (
     DateTime<Utc>,
     DefinitionRow,
     ItemRow,
-    Option<Holder>,
+    Option<CurrentClaim>,
     Option<LastRow>,
 );
 
@@ -356,17 +356,17 @@ impl Default for Said {
 fn gates(
     machine: MachineId,
     hold: Option<Hold>,
-    (at, definition, item, holder, last): Row,
+    (at, definition, item, claim, last): Row,
     said: Said,
     tags: Vec<TagState>,
 ) -> Gates {
-    let (process, lane, defined_lane, is_defined, workflow, is_time_driven) = definition;
+    let (process, lane, defined_lane, is_defined, workflow, replan_on_claim) = definition;
     let (has_item, is_eligible, provider, plan_at, never, failures, losses, cause, interval, until) =
         item;
     let planned = is_eligible.then(|| When::of(plan_at, never));
     // Whoever claims for a time-driven process plans before it does, so the view has the last word.
     let due = match &said.view {
-        View::Lists(when) if is_time_driven && is_eligible => Some(*when),
+        View::Lists(when) if replan_on_claim && is_eligible => Some(*when),
         _ => planned,
     };
     let backoff = until.map(|until| Backoff {
@@ -383,9 +383,9 @@ fn gates(
         is_eligible,
         planned,
         provider: provider.as_ref(),
-        is_time_driven,
+        replan_on_claim,
         // What is held keeps the lane that it was claimed in.
-        moves_lane: has_item && lane != defined_lane && holder.is_none(),
+        moves_lane: has_item && lane != defined_lane && claim.is_none(),
     };
     Gates {
         machine,
@@ -406,11 +406,11 @@ fn gates(
             backoff,
             opens,
         },
-        holder,
+        claim,
         last: last.map(|last| past(machine, process.clone(), last)),
         workflow: workflow.map(|view| Workflow {
             view,
-            is_time_driven,
+            replan_on_claim,
         }),
         process,
         lane,

@@ -76,12 +76,12 @@ pub enum GrantError {
         what: &'static str,
     },
     /// A statement failed.
-    #[error("{statement}: {source}")]
+    #[error("{statement}: {reason}")]
     Refused {
         /// Its text.
         statement: String,
         /// The database's answer.
-        source: Error,
+        reason: Error,
     },
     /// The schema of the connection's `search_path` does not exist.
     #[error("there is no schema to set up: does the URL's search_path name one that exists?")]
@@ -201,6 +201,6 @@ async fn run(conn: &mut AsyncPgConnection, statements: &[String]) -> Result<(), 
 fn refused(statement: String, error: DieselError) -> GrantError {
     GrantError::Refused {
         statement,
-        source: error.into(),
+        reason: error.into(),
     }
 }

@@ -66,7 +66,7 @@ mod statement;
 mod text_enum;
 
 pub use agent::{AgentHeartbeat, AgentStarted};
-pub use error::{Error, Failure, classify};
+pub use error::{Error, ErrorKind};
 pub use id_prefix::{IdPrefix, InvalidPrefix};
 pub use ids::{Fence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};

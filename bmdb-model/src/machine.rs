@@ -91,7 +91,7 @@ pub async fn with_prefix(
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
     Ok(machines::table
-        .filter(machines::machine_id.between(prefix.first(), prefix.last()))
+        .filter(machines::machine_id.between(prefix.first_id(), prefix.last_id()))
         .order(machines::machine_id)
         .limit(limit)
         .select(machines::machine_id)

@@ -15,14 +15,14 @@ text_enum! {
         /// Deleting the history that is not to be kept.
         TrimHistory,
         /// Adding up the tally of attempts, and deleting the part of it that is not to be kept.
-        TrimTally,
+        TrimAttemptCounts = "TrimTally",
     }
 }
 
 /// How far a task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Queryable, Selectable)]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
-pub struct Progress {
+pub struct TaskProgress {
     /// The last machine of the last chunk; `None` where the next chunk begins a pass.
     pub after_machine: Option<MachineId>,
     /// How many chunks this pass has taken so far.
@@ -34,14 +34,14 @@ pub struct Progress {
 /// A row of `upkeep`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
-pub struct UpkeepRow {
+pub struct MaintenanceTask {
     /// The task.
     pub task: Task,
     /// When its next chunk may be taken.
     pub due_at: DateTime<Utc>,
     /// How far it has come.
     #[diesel(embed)]
-    pub progress: Progress,
+    pub progress: TaskProgress,
     /// What went wrong with the last chunk.
     pub failure: Option<String>,
 }
@@ -50,10 +50,13 @@ pub struct UpkeepRow {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn of(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<Vec<UpkeepRow>, Error> {
+pub async fn of(
+    conn: &mut AsyncPgConnection,
+    tasks: &[Task],
+) -> Result<Vec<MaintenanceTask>, Error> {
     Ok(upkeep::table
         .filter(upkeep::task.eq_any(tasks))
-        .select(UpkeepRow::as_select())
+        .select(MaintenanceTask::as_select())
         .order((upkeep::due_at, upkeep::task))
         .load(conn)
         .await?)

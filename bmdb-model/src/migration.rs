@@ -10,7 +10,7 @@ pub(crate) use change::MIGRATION_LOCK;
 pub use change::{Limits, revert_last, revert_these, run_pending, run_pending_within, run_up_to};
 pub use error::MigrationError;
 pub use external_migrations::{revert_last_of, run_all_of, run_all_of_within};
-pub use lock_holder::{Holder, in_the_way_of};
+pub use lock_holder::{LockHolder, in_the_way_of};
 
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;

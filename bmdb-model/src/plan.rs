@@ -14,5 +14,5 @@ use diesel_async::AsyncPgConnection;
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.
 pub async fn replan(conn: &mut AsyncPgConnection, machines: &[MachineId]) -> Result<(), Error> {
-    replan_notifying(conn, machines, Notify::Nobody).await
+    replan_notifying(conn, machines, Notify::Off).await
 }

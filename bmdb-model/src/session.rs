@@ -2,7 +2,7 @@
 
 mod list;
 
-pub use list::{Held, ListedSession, SessionKey, find, page};
+pub use list::{ClaimedCount, ListedSession, SessionKey, find, page};
 
 use crate::SessionId;
 use crate::schema::sessions;

@@ -127,7 +127,7 @@ impl NewMachine<'_> {
         conn.batch_execute(&format!("BEGIN;\n{}", self.sql)).await?;
         if self.planned {
             let machines = [self.machine];
-            let planned = plan::replan_notifying(&mut conn, &machines, Notify::Listeners).await;
+            let planned = plan::replan_notifying(&mut conn, &machines, Notify::On).await;
             planned.map_err(|error| TestkitError::Diesel(Box::new(error)))?;
         }
         conn.batch_execute("COMMIT").await?;

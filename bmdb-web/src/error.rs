@@ -3,7 +3,7 @@
 use crate::page::{Page, Section};
 use axum::http::StatusCode;
 use bmdb_core::TxError;
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use maud::html;
 
 /// What kept a page from being shown.
@@ -83,26 +83,26 @@ impl Problem {
 impl From<TxError> for Problem {
     fn from(error: TxError) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let (status, title, advice) = match (&error, error.failure()) {
-            (TxError::Unavailable(_), _) | (_, Some(Failure::ConnectionLost)) => (
+        let (status, title, advice) = match (&error, error.kind()) {
+            (TxError::Unavailable(_), _) | (_, Some(ErrorKind::ConnectionLost)) => (
                 unavailable,
                 "The database does not answer",
                 "Load the page again in a moment. If it stays so, see whether the server runs, \
                  whether this host reaches it, and whether its connections are used up.",
             ),
-            (_, Some(Failure::StatementTimeout)) => (
+            (_, Some(ErrorKind::StatementTimeout)) => (
                 unavailable,
                 "The database is too slow",
                 "Load the page again in a moment, or with narrower filters. If it stays so, look \
                  for what keeps the server busy (pg_stat_activity).",
             ),
-            (_, Some(Failure::LockTimeout)) => (
+            (_, Some(ErrorKind::LockTimeout)) => (
                 unavailable,
                 "A table is locked",
                 "A migration may be running: load the page again in a moment. If it stays so, look \
                  for who holds the lock (pg_locks).",
             ),
-            (_, Some(Failure::Denied)) => (
+            (_, Some(ErrorKind::Denied)) => (
                 unavailable,
                 "The console may not read this",
                 "The console's database user lacks a privilege: make it a member of bmdb_viewer, \

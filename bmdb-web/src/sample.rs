@@ -5,7 +5,7 @@
 
 use bmdb_core::{Reader, TxError};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
-use bmdb_model::{Failure, Process, ProcessDef, custom_tags, process};
+use bmdb_model::{ErrorKind, Process, ProcessDef, custom_tags, process};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -257,7 +257,7 @@ async fn count_tags(reader: &Reader) -> Result<(Vec<Named<i64>>, Vec<Named<Strin
 
 /// Whether anything else can be counted all the same.
 fn is_of_what_is_counted(error: &TxError) -> bool {
-    let is_gone = error.failure() == Some(Failure::ConnectionLost);
+    let is_gone = error.kind() == Some(ErrorKind::ConnectionLost);
     !is_gone && !matches!(error, TxError::Unavailable(_))
 }
 
@@ -273,7 +273,7 @@ fn with_those_at_rest(
             counted.push(ProcessCounts {
                 process: process.clone(),
                 eligible: 0,
-                due: (!definition.time_driven).then_some(0),
+                due: (!definition.replan_on_claim).then_some(0),
                 claimed: 0,
                 stuck: 0,
                 backing_off: 0,

@@ -106,9 +106,9 @@ impl Target {
     /// Whether planning on such a connection notifies.
     pub(crate) fn notify(&self, info: &ConnectionInfo) -> Notify {
         if self.notify && info.engine.has_listen_notify() {
-            Notify::Listeners
+            Notify::On
         } else {
-            Notify::Nobody
+            Notify::Off
         }
     }
 

@@ -98,7 +98,7 @@ impl Standing {
 async fn look(pool: &Pool, tasks: &[Task]) -> Option<PendingTasks> {
     let looked = async {
         let mut conn = pool.checkout().await?;
-        let look = tokio::time::timeout(LOOK_LIMIT, maintenance::look(&mut conn, tasks)).await;
+        let look = tokio::time::timeout(LOOK_LIMIT, maintenance::pending(&mut conn, tasks)).await;
         let Ok(look) = look else {
             tracing::warn!(limit = ?LOOK_LIMIT, "the janitor got no answer in time");
             return Ok(None);

@@ -119,7 +119,7 @@ impl Operator {
             OperatorError::NotHeld { machine, process }.into()
         };
         let released = transact(session, async |tx| {
-            let Some(attempt) = work::holder(tx, machine, process).await? else {
+            let Some(attempt) = work::current_attempt(tx, machine, process).await? else {
                 return Err(not_held());
             };
             if attempt.fence != if_fence {

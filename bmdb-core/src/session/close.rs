@@ -49,7 +49,7 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attem
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
-    let held = work::held_by(conn, id).await?;
+    let held = work::attempts_of(conn, id).await?;
     for group in held.chunks(MOST) {
         let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
         let ended = work::release_all(conn, id, &releases).await?;

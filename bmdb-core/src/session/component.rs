@@ -186,9 +186,9 @@ impl Component {
         let definition = self.definition(process, retry).await?;
         if definition.workflow.is_some() {
             self.time_driven()
-                .insert(process.clone(), definition.time_driven);
+                .insert(process.clone(), definition.replan_on_claim);
         }
-        Ok(definition.time_driven)
+        Ok(definition.replan_on_claim)
     }
 
     /// The definition in force.

@@ -12,7 +12,7 @@ use crate::work::end_batcher::{Alone, Awaited, End, Verdict, end_all};
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, AttemptState, Ended, Release};
-use bmdb_model::{Failure, hold};
+use bmdb_model::{ErrorKind, hold};
 use chrono::{DateTime, Utc};
 use tracing::Instrument;
 
@@ -243,7 +243,7 @@ impl Work {
                     }
                     return self.judge(verdict, &end, in_doubt, &mut retry).await;
                 }
-                Err(error) if error.failure() == Failure::ConnectionLost => lost = Some(error),
+                Err(error) if error.kind() == ErrorKind::ConnectionLost => lost = Some(error),
                 Err(error) => {
                     let error = error.into();
                     conn.give_back_after(&error);
@@ -286,7 +286,7 @@ impl Work {
     async fn settle(&self, outcome: Outcome, retry: &mut Retry) -> Option<Settled> {
         loop {
             match self.fate(retry).await {
-                Ok(AttemptState::Held) => return Some(Settled::Held),
+                Ok(AttemptState::Claimed) => return Some(Settled::Held),
                 Ok(AttemptState::Ended(ended, until)) if ended == outcome => {
                     self.count_end(outcome);
                     return Some(Settled::Ended(until));
@@ -319,7 +319,7 @@ impl Work {
 
     async fn fate(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
         let mut conn = retry.checkout(&self.session().component.pool).await?;
-        let fate = work::fate(&mut conn, self.attempt());
+        let fate = work::attempt_state(&mut conn, self.attempt());
         let fate = retry.patience().answer(fate).await?;
         conn.give_back();
         Ok(fate)

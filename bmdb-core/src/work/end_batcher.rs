@@ -11,7 +11,7 @@ use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
-use bmdb_model::{Failure, SessionId};
+use bmdb_model::{ErrorKind, SessionId};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -225,7 +225,7 @@ async fn end(
             Ok(verdicts)
         }
         Err(error) => {
-            let is_lost = error.failure() == Failure::ConnectionLost;
+            let is_lost = error.kind() == ErrorKind::ConnectionLost;
             let in_doubt = is_lost.then(|| error.to_string());
             conn.give_back_after(&error.into());
             Err(Alone { in_doubt })

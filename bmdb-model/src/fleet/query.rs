@@ -112,7 +112,7 @@ fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
         let without_row = *state == ItemState::NotEligible;
         // What is held is listed by machine and lane: a machine's process is held in one of them.
         let lane = match source {
-            Source::Held => "AND i.lane = c.key_text",
+            Source::Claimed => "AND i.lane = c.key_text",
             _ => "",
         };
         let condition = state.condition();
@@ -140,7 +140,7 @@ fn cursor(source: &Source, entry: &Entry) -> Cursor {
     Cursor(match source {
         Source::Machines(_) => Key::Machine(machine),
         Source::Tagged => Key::Tagged(machine),
-        Source::Held => Key::Held(machine, text),
+        Source::Claimed => Key::Claimed(machine, text),
         Source::BackingOff(_) => Key::BackingOff(time, machine),
         Source::Queue { provider, .. } => Key::Queued(provider.clone(), time, machine),
         Source::Provided { provider, .. } => Key::Provided(provider.clone(), text),

@@ -20,7 +20,7 @@ pub(super) enum Source {
     /// The machines of a tag.
     Tagged,
     /// What is held, of whatever process.
-    Held,
+    Claimed,
     /// The backoffs of a process.
     BackingOff(Process),
     /// What a process may claim of one provider, now or later.
@@ -61,7 +61,7 @@ pub(super) async fn of(
         return of_prefix(conn, filter, prefix, after).await;
     }
     Ok(match (&filter.state, &filter.provider) {
-        (Some((_, ItemState::Claimed)), _) => vec![Source::Held],
+        (Some((_, ItemState::Claimed)), _) => vec![Source::Claimed],
         (Some((process, ItemState::BackingOff)), _) => vec![Source::BackingOff(process.clone())],
         (Some((process, state @ (ItemState::Due | ItemState::Waiting))), provider) => {
             let queue = |provider| Source::Queue {
@@ -189,7 +189,7 @@ impl Source {
         match (self, &cursor.0) {
             (Self::Machines(_), Key::Machine(_))
             | (Self::Tagged, Key::Tagged(_))
-            | (Self::Held, Key::Held(..))
+            | (Self::Claimed, Key::Claimed(..))
             | (Self::BackingOff(_), Key::BackingOff(..)) => true,
             (Self::Queue { provider, .. }, Key::Queued(other, ..)) => provider == other,
             (Self::Provided { provider, .. }, Key::Provided(other, _)) => provider == other,
@@ -203,7 +203,7 @@ impl Source {
         Cursor(match self {
             Self::Machines(_) => Key::Machine(nobody),
             Self::Tagged => Key::Tagged(nobody),
-            Self::Held => Key::Held(nobody, String::new()),
+            Self::Claimed => Key::Claimed(nobody, String::new()),
             Self::BackingOff(_) => Key::BackingOff(EARLIEST, nobody),
             Self::Queue { provider, .. } => Key::Queued(provider.clone(), EARLIEST, nobody),
             Self::Provided { provider, .. } => Key::Provided(provider.clone(), String::new()),
@@ -226,7 +226,7 @@ impl Source {
     pub(super) const fn order(&self) -> [&'static str; 2] {
         match self {
             Self::Machines(_) | Self::Tagged => ["machine_id", "machine_id"],
-            Self::Held => ["machine_id", "key_text"],
+            Self::Claimed => ["machine_id", "key_text"],
             Self::BackingOff(_) | Self::Queue { .. } => ["key_time", "machine_id"],
             Self::Provided { .. } => ["key_text", "key_text"],
         }
@@ -257,9 +257,9 @@ impl Source {
                      FROM {table} WHERE {range} ORDER BY machine_id LIMIT {budget}"
                 )
             }
-            Self::Held => {
+            Self::Claimed => {
                 let mut later = "true".to_owned();
-                if let Some(Cursor(Key::Held(id, lane))) = after {
+                if let Some(Cursor(Key::Claimed(id, lane))) = after {
                     let id = sql.bind(Bind::Machine(*id));
                     let lane = sql.bind(Bind::Text(lane.clone()));
                     later = format!("(machine_id, lane) > ({id}, {lane})");

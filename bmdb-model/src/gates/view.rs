@@ -96,7 +96,7 @@ async fn ask_safely(
         }
         Err(error) => {
             let error = Error::from(error);
-            if error.failure() == crate::Failure::ConnectionLost {
+            if error.kind() == crate::ErrorKind::ConnectionLost {
                 return Err(error);
             }
             connection::roll_back(conn).await?;

@@ -51,13 +51,13 @@ pub async fn advance_heartbeats(
         at: &at,
     };
     let rows: Vec<(bool, Option<MachineId>)> = advance.load(conn).await?;
-    let lives = rows.iter().all(|(lives, _)| *lives);
+    let is_alive = rows.iter().all(|(is_alive, _)| *is_alive);
     let mut rest: Vec<MachineId> = rows
         .into_iter()
         .filter_map(|(_, machine)| machine)
         .collect();
     rest.sort_unstable();
-    Ok(lives.then_some(rest))
+    Ok(is_alive.then_some(rest))
 }
 
 statement! {

@@ -1,6 +1,6 @@
 //! Taking maintenance tasks, and recording how far they have come.
 
-use crate::maintenance::{Progress, Task};
+use crate::maintenance::{Task, TaskProgress};
 use crate::schema::upkeep;
 use crate::statement::statement;
 use crate::{Error, MachineId};
@@ -18,7 +18,7 @@ pub struct PendingTasks {
 }
 
 statement! {
-    LookStatement<'a> = include_str!("../sql/janitor_look.sql");
+    Pending<'a> = include_str!("../sql/pending_tasks.sql");
     (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>)
 }
 
@@ -27,8 +27,8 @@ statement! {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn look(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<PendingTasks, Error> {
-    Ok(LookStatement { tasks }.get_result(conn).await?)
+pub async fn pending(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<PendingTasks, Error> {
+    Ok(Pending { tasks }.get_result(conn).await?)
 }
 
 /// Takes a task that is due, until the end of the transaction; `None` where it is not, or where
@@ -36,11 +36,11 @@ pub async fn look(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<Pendin
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn take(conn: &mut AsyncPgConnection, task: Task) -> Result<Option<Progress>, Error> {
+pub async fn lock(conn: &mut AsyncPgConnection, task: Task) -> Result<Option<TaskProgress>, Error> {
     Ok(upkeep::table
         .find(task)
         .filter(upkeep::due_at.le(super::session::clock_timestamp()))
-        .select(Progress::as_select())
+        .select(TaskProgress::as_select())
         .for_no_key_update()
         .skip_locked()
         .first(conn)
@@ -49,7 +49,7 @@ pub async fn take(conn: &mut AsyncPgConnection, task: Task) -> Result<Option<Pro
 }
 
 statement! {
-    MoveOn<'a> = "UPDATE upkeep SET after_machine = $1, chunks = $2, last_chunks = $3, failure = $4, \
+    Advance<'a> = "UPDATE upkeep SET after_machine = $1, chunks = $2, last_chunks = $3, failure = $4, \
              due_at = clock_timestamp() + $5 * interval '1 millisecond' WHERE task = $6";
     (
         after_machine: Option<MachineId> => Nullable<diesel::sql_types::Uuid>, chunks: i64 => BigInt,
@@ -66,11 +66,11 @@ statement! {
 pub async fn advance(
     conn: &mut AsyncPgConnection,
     task: Task,
-    progress: Progress,
+    progress: TaskProgress,
     pause_milliseconds: i64,
     failure: Option<&str>,
 ) -> Result<(), Error> {
-    let advance = MoveOn {
+    let advance = Advance {
         after_machine: progress.after_machine,
         chunks: progress.chunks,
         last_chunks: progress.last_chunks,

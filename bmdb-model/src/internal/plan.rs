@@ -117,7 +117,7 @@ pub async fn replan_by(
     machines: &[MachineId],
     definitions: &Definitions,
 ) -> Result<(), Error> {
-    replan_by_notifying(conn, machines, definitions, Notify::Nobody).await
+    replan_by_notifying(conn, machines, definitions, Notify::Off).await
 }
 
 /// As [`replan_notifying`], by definitions that have been read already.
@@ -228,7 +228,7 @@ impl QueryFragment<Pg> for Plan<'_> {
             out.push_sql(" v WHERE v.machine_id = ANY ($1)");
         }
         out.push_sql(include_str!("../sql/plan_tail.sql"));
-        if self.notify == Notify::Listeners {
+        if self.notify == Notify::On {
             out.push_sql(NOTIFYING);
         }
         Ok(())

@@ -79,10 +79,10 @@ async fn fence_check_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> R
 /// # Errors
 /// [`Error::Database`].
 pub async fn is_alive(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
-    lives_pipelined(conn, id).await
+    is_alive_pipelined(conn, id).await
 }
 
-async fn lives_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
+async fn is_alive_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
     let query = sessions::table
         .filter(sessions::session_id.eq(id))
         .filter(sessions::session_deadline.gt(clock_timestamp()));
@@ -104,7 +104,7 @@ pub async fn begin_fenced(
 ) -> Result<bool, Error> {
     let check = async |conn: &AsyncPgConnection| match access {
         Access::ReadWrite => fence_check_pipelined(conn, id).await,
-        Access::ReadOnly => lives_pipelined(conn, id).await,
+        Access::ReadOnly => is_alive_pipelined(conn, id).await,
     };
     beginning(conn, isolation, access, check).await
 }

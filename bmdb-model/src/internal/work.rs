@@ -7,11 +7,11 @@ mod failure_text;
 mod head;
 mod replan_on_claim;
 
-pub use attempt::{Attempt, held_by, holder};
-pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
+pub use attempt::{Attempt, attempts_of, current_attempt};
+pub use claim::{CLAIM, ClaimBatch, Claimed, Gate, claim, claim_from, claim_machine, gates};
 pub use end::{
-    AttemptState, Ended, FAIL, FailedAttempt, Release, cancel, cancel_for, fail, fail_all, fate,
-    finish, finish_fenced, release_all,
+    AttemptState, Ended, FAIL, FailedAttempt, Release, attempt_state, cancel, cancel_for, fail,
+    fail_all, finish, finish_fenced, release_all,
 };
 pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use head::QueueHead;

@@ -6,7 +6,7 @@ use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::history::Event;
 use bmdb_model::internal::attempt_counts::Count;
 use bmdb_model::internal::connection::plan_once_sql;
-use bmdb_model::{Failure, Process, internal};
+use bmdb_model::{ErrorKind, Process, internal};
 use uuid::Uuid;
 
 const NIL: &str = "writer = '00000000-0000-0000-0000-000000000000'";
@@ -194,6 +194,6 @@ async fn nothing_is_counted_that_cannot_be() {
     let negative = count(&START, Event::Started, -1);
     let writer = Uuid::from_u128(1);
     let refused = internal::attempt_counts::add(&mut s.conn, writer, &[negative]).await;
-    assert_eq!(refused.unwrap_err().failure(), Failure::Other);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Other);
     assert_eq!(s.hour().await, []);
 }

@@ -65,7 +65,7 @@ impl Scenario {
         let (mut done, mut floor) = (0, None);
         while done < cycles {
             let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
-            let batch = work::claim_above(conn, &START, equinix, floor, self.session, 500).await;
+            let batch = work::claim_from(conn, &START, equinix, floor, self.session, 500).await;
             let batch = batch.unwrap().expect("the session lives");
             assert!(!batch.claimed.is_empty());
             (done, floor) = (done + batch.claimed.len(), batch.latest);

@@ -34,7 +34,7 @@ impl Scenario {
     }
 
     async fn fate(&mut self, attempt: &Attempt) -> AttemptState {
-        work::fate(&mut self.conn, attempt).await.unwrap()
+        work::attempt_state(&mut self.conn, attempt).await.unwrap()
     }
 
     /// The history of a machine, without its times.
@@ -146,7 +146,7 @@ async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
             "{fate:?}"
         );
     }
-    assert_eq!(s.fate(&held).await, AttemptState::Held);
+    assert_eq!(s.fate(&held).await, AttemptState::Claimed);
     s.finish(&held).await;
     assert_eq!(
         s.fate(&held).await,

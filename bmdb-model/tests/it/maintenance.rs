@@ -7,13 +7,13 @@ use bmdb_model::history::Retention;
 use bmdb_model::internal::connection::{self, plan_once_sql};
 use bmdb_model::internal::maintenance::PendingTasks;
 use bmdb_model::internal::{self, history, plan, reclaim};
-use bmdb_model::maintenance::{self, Progress, Task};
+use bmdb_model::maintenance::{self, Task, TaskProgress};
 
 const BOTH: [Task; 2] = [Task::Plan, Task::TrimHistory];
 
 impl Scenario {
     async fn look(&mut self) -> PendingTasks {
-        internal::maintenance::look(&mut self.conn, &BOTH)
+        internal::maintenance::pending(&mut self.conn, &BOTH)
             .await
             .unwrap()
     }
@@ -26,7 +26,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
     assert!(!look.expired);
     assert_eq!(look.due.len(), 2);
     for (task, pause) in [(Task::Plan, 3_600_000), (Task::TrimHistory, 1_800_000)] {
-        internal::maintenance::advance(&mut s.conn, task, Progress::default(), pause, None)
+        internal::maintenance::advance(&mut s.conn, task, TaskProgress::default(), pause, None)
             .await
             .unwrap();
     }
@@ -38,7 +38,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
     s.advance(3600).await;
     // What has been due for longest comes first.
     assert_eq!(s.look().await.due, [Task::TrimHistory, Task::Plan]);
-    let one = internal::maintenance::look(&mut s.conn, &[Task::Plan])
+    let one = internal::maintenance::pending(&mut s.conn, &[Task::Plan])
         .await
         .unwrap();
     assert_eq!(one.due, [Task::Plan]);
@@ -50,7 +50,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
 async fn a_look_reads_a_few_buffers_and_takes_no_transaction_id() {
     let mut s = Scenario::new().await;
     for task in BOTH {
-        internal::maintenance::advance(&mut s.conn, task, Progress::default(), 60_000, None)
+        internal::maintenance::advance(&mut s.conn, task, TaskProgress::default(), 60_000, None)
             .await
             .unwrap();
     }
@@ -80,22 +80,22 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
     connection::begin(&mut rival, isolation, access)
         .await
         .unwrap();
-    let taken = internal::maintenance::take(&mut rival, Task::Plan)
+    let taken = internal::maintenance::lock(&mut rival, Task::Plan)
         .await
         .unwrap();
-    assert_eq!(taken, Some(Progress::default()));
+    assert_eq!(taken, Some(TaskProgress::default()));
     assert_eq!(
-        internal::maintenance::take(&mut s.conn, Task::Plan)
+        internal::maintenance::lock(&mut s.conn, Task::Plan)
             .await
             .unwrap(),
         None
     );
-    let other = internal::maintenance::take(&mut s.conn, Task::TrimHistory)
+    let other = internal::maintenance::lock(&mut s.conn, Task::TrimHistory)
         .await
         .unwrap();
-    assert_eq!(other, Some(Progress::default()));
+    assert_eq!(other, Some(TaskProgress::default()));
 
-    let progress = Progress {
+    let progress = TaskProgress {
         after_machine: Some(bmdb_model::MachineId::random()),
         chunks: 1,
         last_chunks: Some(7),
@@ -105,13 +105,13 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
         .unwrap();
     connection::commit(&mut rival).await.unwrap();
     assert_eq!(
-        internal::maintenance::take(&mut s.conn, Task::Plan)
+        internal::maintenance::lock(&mut s.conn, Task::Plan)
             .await
             .unwrap(),
         None
     );
     s.advance(5).await;
-    let taken = internal::maintenance::take(&mut s.conn, Task::Plan)
+    let taken = internal::maintenance::lock(&mut s.conn, Task::Plan)
         .await
         .unwrap();
     assert_eq!(taken, Some(progress));

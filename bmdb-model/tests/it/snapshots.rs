@@ -99,7 +99,7 @@ async fn the_texts_that_are_put_together_from_workflows() {
     let machine = s.provided("a").await;
     plan::replan(&mut s.conn, &[machine]).await.unwrap();
     check("plan", &s.text("listed AS").await);
-    internal::plan::replan_notifying(&mut s.conn, &[machine], Notify::Listeners)
+    internal::plan::replan_notifying(&mut s.conn, &[machine], Notify::On)
         .await
         .unwrap();
     check("plan_notifying", &s.text("pg_notify").await);

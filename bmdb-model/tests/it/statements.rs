@@ -9,9 +9,9 @@ use bmdb_model::internal::attempt_counts::Count;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::operator::NewAction;
 use bmdb_model::internal::{self, plan, reclaim};
-use bmdb_model::maintenance::{self, Progress, Task};
+use bmdb_model::maintenance::{self, Task, TaskProgress};
 use bmdb_model::operator::{self, Scope, Verb};
-use bmdb_model::work::{self, HeldFilter, LongestFilter};
+use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, attempt_counts, counts, custom_tags, gates,
     machine, overview, process, provided, retrieval, session,
@@ -43,14 +43,14 @@ impl Scenario {
             .await
             .unwrap();
         assert_eq!(claimed.unwrap().len(), 1);
-        let held = internal::work::held_by(&mut self.conn, session)
+        let held = internal::work::attempts_of(&mut self.conn, session)
             .await
             .unwrap();
-        internal::work::fate(&mut self.conn, &held[0])
+        internal::work::attempt_state(&mut self.conn, &held[0])
             .await
             .unwrap();
         self.fail(&held[0], 1, "no answer").await;
-        internal::work::fate(&mut self.conn, &held[0])
+        internal::work::attempt_state(&mut self.conn, &held[0])
             .await
             .unwrap();
         backoff::of(&mut self.conn, machine, &START).await.unwrap();
@@ -103,17 +103,19 @@ impl Scenario {
         let (conn, session) = (&mut self.conn, self.session);
         session::page(conn, None, 1).await.unwrap();
         session::find(conn, session).await.unwrap();
-        let all = HeldFilter::default();
-        work::held(conn, &all, None, 1).await.unwrap();
-        work::held_on(conn, machine).await.unwrap();
-        internal::work::holder(conn, machine, &START).await.unwrap();
+        let all = ClaimedFilter::default();
+        work::claimed(conn, &all, None, 1).await.unwrap();
+        work::claimed_on(conn, machine).await.unwrap();
+        internal::work::current_attempt(conn, machine, &START)
+            .await
+            .unwrap();
         work::poisoned(conn, None, 1).await.unwrap();
-        work::longest_held(conn, &LongestFilter::default(), None, 1)
+        work::longest_claimed(conn, &ClaimedFilter::default(), None, 1)
             .await
             .unwrap();
         history::of_session(conn, session, None, 1).await.unwrap();
         overview::oldest_due(conn).await.unwrap();
-        overview::held(conn).await.unwrap();
+        overview::claimed(conn).await.unwrap();
         overview::sessions(conn).await.unwrap();
         assert!(process::is_known(conn, &START).await.unwrap());
         assert!(process::known(conn).await.unwrap().contains(&RECOVERY));
@@ -180,7 +182,7 @@ impl Scenario {
         agent::advance_heartbeat(conn, machine, None).await.unwrap();
         agent::authenticate(conn, machine, b"key").await.unwrap();
         agent::unset(conn, machine).await.unwrap();
-        for notify in [Notify::Nobody, Notify::Listeners] {
+        for notify in [Notify::Off, Notify::On] {
             plan::replan_notifying(conn, &[machine], notify)
                 .await
                 .unwrap();
@@ -217,11 +219,11 @@ impl Scenario {
 
     async fn keep_up(&mut self) {
         let (conn, task) = (&mut self.conn, Task::Plan);
-        internal::maintenance::look(conn, &[task]).await.unwrap();
-        internal::maintenance::advance(conn, task, Progress::default(), 0, None)
+        internal::maintenance::pending(conn, &[task]).await.unwrap();
+        internal::maintenance::advance(conn, task, TaskProgress::default(), 0, None)
             .await
             .unwrap();
-        internal::maintenance::take(conn, task)
+        internal::maintenance::lock(conn, task)
             .await
             .unwrap()
             .unwrap();

@@ -13,9 +13,9 @@ use crate::request::Asked;
 use crate::sample::Latest;
 use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
-use bmdb_model::overview::{self, HeldSummary, OldestDue, SessionSummary};
-use bmdb_model::work::{self, HeldFilter, HeldWork, PoisonedWork, STUCK_AFTER};
-use bmdb_model::{Page as Listed, work::HeldKey, work::PoisonedKey};
+use bmdb_model::overview::{self, ClaimedSummary, OldestDue, SessionSummary};
+use bmdb_model::work::{self, ClaimedFilter, ClaimedWork, PoisonedWork, STUCK_AFTER};
+use bmdb_model::{Page as Listed, work::ClaimedKey, work::PoisonedKey};
 use maud::{Markup, html};
 
 /// How many minutes are drawn.
@@ -30,9 +30,9 @@ const COUNTED: i64 = 100;
 /// Everything that the page shows.
 struct Facts {
     minutes: Vec<Minute>,
-    held: HeldSummary,
+    held: ClaimedSummary,
     oldest: Vec<OldestDue>,
-    stuck: Listed<HeldWork, HeldKey>,
+    stuck: Listed<ClaimedWork, ClaimedKey>,
     poisoned: Listed<PoisonedWork, PoisonedKey>,
     sessions: SessionSummary,
     actions: Vec<Action>,
@@ -40,16 +40,16 @@ struct Facts {
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     asked.parameters(&[])?;
-    let stuck = HeldFilter {
-        held_for: Some(STUCK_AFTER),
-        ..HeldFilter::default()
+    let stuck = ClaimedFilter {
+        claimed_for: Some(STUCK_AFTER),
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
         Ok(Facts {
             minutes: attempt_counts::last_minutes(conn, MINUTES).await?,
-            held: overview::held(conn).await?,
+            held: overview::claimed(conn).await?,
             oldest: overview::oldest_due(conn).await?,
-            stuck: work::held(conn, &stuck, None, COUNTED).await?,
+            stuck: work::claimed(conn, &stuck, None, COUNTED).await?,
             poisoned: work::poisoned(conn, None, COUNTED).await?,
             sessions: overview::sessions(conn).await?,
             actions: operator::page(conn, Scope::All, None, MOST).await?.rows,
@@ -110,7 +110,7 @@ fn cards(links: &Links, facts: &Facts) -> Markup {
                 0 => "none has expired".to_owned(),
                 dead => format!("{dead} expired and not removed yet"),
             }))
-            (card("Held now", &format!("{}{more}", facts.held.held), Some(links.work()), Tone::Quiet, "work that somebody does"))
+            (card("Held now", &format!("{}{more}", facts.held.claimed), Some(links.work()), Tone::Quiet, "work that somebody does"))
             (card("Stuck", &stuck, None, tone(&stuck), "held for more than an hour"))
             (card("Poisoned", &poisoned, None, tone(&poisoned), "failed or lost again and again"))
         }
@@ -194,7 +194,7 @@ fn oldest(links: &Links, moment: Moment, oldest: &[OldestDue]) -> Markup {
             },
             html! {
                 (time::short(due.since, moment.at))
-                @if due.only_seems {
+                @if due.is_possibly_due {
                     " " span.muted title="Heartbeats may have moved its deadline; the next claim finds out." { "at the earliest" }
                 }
             },
@@ -207,7 +207,7 @@ fn oldest(links: &Links, moment: Moment, oldest: &[OldestDue]) -> Markup {
     }
 }
 
-fn latency(held: &HeldSummary, minutes: &[Minute]) -> Markup {
+fn latency(held: &ClaimedSummary, minutes: &[Minute]) -> Markup {
     let (waits, waited) = minutes
         .iter()
         .fold((0_i64, 0_i64), |(waits, waited), minute| {
@@ -232,7 +232,7 @@ fn latency(held: &HeldSummary, minutes: &[Minute]) -> Markup {
     }
 }
 
-fn stuck_work(links: &Links, moment: Moment, stuck: &Listed<HeldWork, HeldKey>) -> Markup {
+fn stuck_work(links: &Links, moment: Moment, stuck: &Listed<ClaimedWork, ClaimedKey>) -> Markup {
     let mut table = Table::new(
         "Work that is stuck",
         &["Machine", "Process", "Held since", "By"],

@@ -10,7 +10,7 @@ use crate::request::Asked;
 use bmdb_model::history::{self, PastAttempt, SessionPastKey};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::session::{self, ListedSession};
-use bmdb_model::work::{self, LongHeld, LongestFilter, LongestKey};
+use bmdb_model::work::{self, ClaimedFilter, ClaimedWork, LongestClaimedKey};
 use bmdb_model::{Page as Listed, SessionId};
 use maud::{Markup, html};
 
@@ -27,22 +27,22 @@ struct Facts {
 /// What it is now; it need not be there any more.
 struct Present {
     session: Option<ListedSession>,
-    held: Listed<LongHeld, LongestKey>,
+    held: Listed<ClaimedWork, LongestClaimedKey>,
     audit_log: Listed<Action, operator::ActionKey>,
 }
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let after: Option<SessionPastKey> = asked.parameters(&["after"])?.get("after")?;
     let id = asked.session()?;
-    let filter = LongestFilter {
+    let filter = ClaimedFilter {
         session: Some(id),
-        ..LongestFilter::default()
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
         let present = match after {
             None => Some(Present {
                 session: session::find(conn, id).await?,
-                held: work::longest_held(conn, &filter, None, MOST).await?.page,
+                held: work::longest_claimed(conn, &filter, None, MOST).await?.page,
                 audit_log: operator::page(conn, Scope::Session(id), None, MOST).await?,
             }),
             Some(_) => None,
@@ -121,7 +121,7 @@ fn facts(moment: Moment, session: &ListedSession) -> Markup {
                 (time::relative(row.deadline, moment.at))
                 ", moved " (time::length(row.interval_seconds.unsigned_abs())) " ahead by every heartbeat"
             }
-            dt { "Holds" } dd { (holds(session.holds)) }
+            dt { "Holds" } dd { (holds(session.claimed)) }
         }
         @if !session.is_live {
             div.notice.bad {

@@ -7,7 +7,7 @@ use crate::component::{empty, id, pager, table::Table, time};
 use crate::error::Problem;
 use crate::link::{Links, with_query};
 use crate::request::Asked;
-use bmdb_model::session::{self, Held, ListedSession, SessionKey};
+use bmdb_model::session::{self, ClaimedCount, ListedSession, SessionKey};
 use maud::{Markup, html};
 
 /// How many sessions a page has.
@@ -63,7 +63,7 @@ fn table(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
             state(session.is_live),
             time::short(row.deadline, moment.at),
             time::short(row.created_at, moment.at),
-            html! { span.number { (holds(session.holds)) } },
+            html! { span.number { (holds(session.claimed)) } },
             html! { span.cause { (row.runtime_info) } },
         ]);
     }
@@ -78,9 +78,9 @@ pub(super) fn state(is_live: bool) -> Markup {
     }
 }
 
-pub(super) fn holds(held: Held) -> String {
+pub(super) fn holds(held: ClaimedCount) -> String {
     match held {
-        Held::Exactly(held) => held.to_string(),
-        Held::AtLeast(held) => format!("{held} or more"),
+        ClaimedCount::Exactly(held) => held.to_string(),
+        ClaimedCount::AtLeast(held) => format!("{held} or more"),
     }
 }

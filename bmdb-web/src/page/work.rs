@@ -7,7 +7,9 @@ use crate::component::{empty, filter, id, pager, table::Table, time};
 use crate::error::Problem;
 use crate::link::{Links, with_query};
 use crate::request::Asked;
-use bmdb_model::work::{self, LongHeld, Longest, LongestFilter, LongestKey, STUCK_AFTER};
+use bmdb_model::work::{
+    self, ClaimedFilter, ClaimedWork, LongestClaimed, LongestClaimedKey, STUCK_AFTER,
+};
 use bmdb_model::{Process, process};
 use chrono::TimeDelta;
 use maud::{Markup, html};
@@ -17,17 +19,17 @@ const PAGE: i64 = 50;
 
 pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
     let parameters = asked.parameters(&["process", "component", "after"])?;
-    let after: Option<LongestKey> = parameters.get("after")?;
-    let filter = LongestFilter {
+    let after: Option<LongestClaimedKey> = parameters.get("after")?;
+    let filter = ClaimedFilter {
         process: parameters.get::<Process>("process")?,
         component: parameters.text("component").map(str::to_owned),
-        session: None,
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
-        let longest = work::longest_held(conn, &filter, after.as_ref(), PAGE).await?;
+        let longest = work::longest_claimed(conn, &filter, after.as_ref(), PAGE).await?;
         Ok((longest, process::all(conn).await?))
     });
-    let (moment, (Longest { page, is_all }, definitions)) = read.await?;
+    let (moment, (LongestClaimed { page, is_all, .. }, definitions)) = read.await?;
     let links = app.links();
     let chosen = filter
         .process
@@ -97,7 +99,7 @@ pub(super) fn table(
     moment: Moment,
     caption: &str,
     holders: Holders,
-    rows: &[LongHeld],
+    rows: &[ClaimedWork],
 ) -> Markup {
     let shows = |head: &&str| *head != HOLDER || holders == Holders::Shown;
     let heads: Vec<&str> = HEADS.into_iter().filter(shows).collect();
@@ -133,14 +135,14 @@ const HEADS: [&str; 7] = [
     "Fence",
 ];
 
-fn holder(links: &Links, row: &LongHeld) -> Markup {
+fn holder(links: &Links, row: &ClaimedWork) -> Markup {
     html! {
         (id::session(links, row.session)) " " (row.component)
         @if !row.is_live { " " (badge(Tone::Waiting, "expired")) }
     }
 }
 
-fn held_for(moment: Moment, row: &LongHeld) -> Markup {
+fn held_for(moment: Moment, row: &ClaimedWork) -> Markup {
     let held = (moment.at - row.started_at).to_std().unwrap_or_default();
     html! {
         (time::short(row.started_at, moment.at))
@@ -149,7 +151,7 @@ fn held_for(moment: Moment, row: &LongHeld) -> Markup {
 }
 
 /// From when it was due to when it was claimed.
-fn waited(row: &LongHeld) -> Markup {
+fn waited(row: &ClaimedWork) -> Markup {
     match row.due_since {
         Some(due) => {
             html! { span.length { (milliseconds((row.started_at - due).num_milliseconds())) } }
@@ -161,7 +163,7 @@ fn waited(row: &LongHeld) -> Markup {
 }
 
 /// How many attempts in a row this is, and whether its sessions kept dying.
-fn attempt(row: &LongHeld) -> Markup {
+fn attempt(row: &ClaimedWork) -> Markup {
     html! {
         (row.failures.saturating_add(1))
         @if row.losses > 0 { " " (badge(Tone::Waiting, &format!("lost {} times", row.losses))) }

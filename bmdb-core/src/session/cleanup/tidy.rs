@@ -6,7 +6,7 @@ use crate::error::TxError;
 use crate::session::claimed_fences::Holdings;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::end_batcher::MOST;
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::connection::{self, Backend};
 use bmdb_model::internal::work::{self, Attempt, Ended, Release};
@@ -129,7 +129,10 @@ impl Tidy {
             return Ok(false);
         };
         let session = holdings.lease.session;
-        for attempt in patience.answer(work::held_by(&mut conn, session)).await? {
+        for attempt in patience
+            .answer(work::attempts_of(&mut conn, session))
+            .await?
+        {
             if !holdings.knows(attempt.fence) {
                 tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
                 holdings.remember(attempt.fence);
@@ -143,7 +146,7 @@ impl Tidy {
 
 /// Whether the database cannot be reached, so that nothing else is worth a try.
 fn is_away(error: &TxError) -> bool {
-    error.is_transient() && error.failure() != Some(Failure::LockTimeout)
+    error.is_transient() && error.kind() != Some(ErrorKind::LockTimeout)
 }
 
 /// What became of each; those that have come to another end meanwhile need none.

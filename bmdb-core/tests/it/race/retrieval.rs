@@ -6,7 +6,7 @@ use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Tx, TxError, Work, WorkError};
 use bmdb_model::internal;
 use bmdb_model::internal::work::{self, Claimed};
-use bmdb_model::{AgentStarted, Error, Failure, MachineId, Process, machine, retrieval};
+use bmdb_model::{AgentStarted, Error, ErrorKind, MachineId, Process, machine, retrieval};
 use diesel_async::SimpleAsyncConnection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -244,5 +244,5 @@ async fn a_failure_between_the_last_look_and_the_claim_of_the_machine_is_seen() 
 #[tokio::test]
 async fn a_lane_mate_between_the_last_look_and_the_claim_of_the_machine_is_seen() {
     let claimed = claim_machine_overtaken_by(ACCESS, async |works| works).await;
-    assert_eq!(claimed.unwrap_err().failure(), Failure::LaneTaken);
+    assert_eq!(claimed.unwrap_err().kind(), ErrorKind::LaneTaken);
 }

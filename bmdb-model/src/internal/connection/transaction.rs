@@ -100,7 +100,7 @@ statement! {
 /// answers such a one's `COMMIT` with a rollback that looks like success.
 ///
 /// # Errors
-/// [`Error::Database`] with [`crate::Failure::Aborted`], and everything is rolled back; otherwise as
+/// [`Error::Database`] with [`crate::ErrorKind::Aborted`], and everything is rolled back; otherwise as
 /// [`commit`].
 pub async fn check_not_aborted_and_commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     let check = async |mut conn: &AsyncPgConnection| {

@@ -23,7 +23,7 @@ pub struct Attempt {
 }
 
 statement! {
-    HeldBy = include_str!("../../sql/held_by.sql");
+    AttemptsOf = include_str!("../../sql/claimed_by.sql");
     (session: SessionId => SqlUuid) -> (SqlUuid, Text, BigInt, Timestamptz)
 }
 
@@ -31,12 +31,12 @@ statement! {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn held_by(
+pub async fn attempts_of(
     conn: &mut AsyncPgConnection,
     session: SessionId,
 ) -> Result<Vec<Attempt>, Error> {
     let rows: Vec<(MachineId, Process, Fence, DateTime<Utc>)> =
-        HeldBy { session }.load(conn).await?;
+        AttemptsOf { session }.load(conn).await?;
     Ok(rows
         .into_iter()
         .map(|(machine, process, fence, started_at)| Attempt {
@@ -50,7 +50,7 @@ pub async fn held_by(
 }
 
 statement! {
-    HolderOf<'a> = include_str!("../../sql/lock_holder.sql");
+    CurrentAttempt<'a> = include_str!("../../sql/current_attempt.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (SqlUuid, BigInt, Timestamptz)
 }
 
@@ -58,12 +58,12 @@ statement! {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn holder(
+pub async fn current_attempt(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     process: &Process,
 ) -> Result<Option<Attempt>, Error> {
-    let row: Option<(SessionId, Fence, DateTime<Utc>)> = HolderOf { machine, process }
+    let row: Option<(SessionId, Fence, DateTime<Utc>)> = CurrentAttempt { machine, process }
         .get_result(conn)
         .await
         .optional()?;

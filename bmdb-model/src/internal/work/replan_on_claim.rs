@@ -22,14 +22,14 @@ static LOCK_DUE_OF_ANY: LazyLock<String> =
     LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
 
 statement! {
-    SeeminglyDueOfProvider<'a> = at_the_head!("../../sql/possibly_due.sql");
-    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    PossiblyDueOfProvider<'a> = at_the_head!("../../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
     -> (Bool, Nullable<BigInt>)
 }
 
 statement! {
-    SeeminglyDueOfAny<'a> = at_the_head_of_any!("../../sql/possibly_due.sql");
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    PossiblyDueOfAny<'a> = at_the_head_of_any!("../../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
     -> (Bool, Nullable<BigInt>)
 }
 
@@ -65,30 +65,30 @@ pub async fn possibly_due(
     session: SessionId,
 ) -> Result<Option<QueueHead>, Error> {
     // What was re-armed is at the far end of the queue: there is nothing to be passed over.
-    let floor = None;
-    let (lives, due_in): (bool, Option<i64>) = match provider {
+    let cursor = None;
+    let (is_alive, due_in): (bool, Option<i64>) = match provider {
         Some(provider) => {
-            SeeminglyDueOfProvider {
+            PossiblyDueOfProvider {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
             }
             .get_result(conn)
             .await?
         }
         None => {
-            SeeminglyDueOfAny {
+            PossiblyDueOfAny {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
             }
             .get_result(conn)
             .await?
         }
     };
-    Ok(lives.then_some(QueueHead::from_millis(due_in)))
+    Ok(is_alive.then_some(QueueHead::from_millis(due_in)))
 }
 
 /// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
@@ -142,7 +142,7 @@ async fn lock_due_pipelined(
 /// has checked; the machines are locked and planned by earlier statements of it.
 ///
 /// # Errors
-/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] when a rival in the lane was faster.
 pub async fn claim_planned(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
