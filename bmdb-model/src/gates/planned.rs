@@ -1,6 +1,7 @@
 //! Whether a plan is stale: what an item says, beside what the workflow's view says.
 
-use super::{Said, View, When};
+use super::gate::{View, When};
+use super::view::Said;
 use crate::Provider;
 use chrono::{DateTime, Utc};
 

@@ -1,7 +1,7 @@
 //! Asking a workflow's view about one machine: as it is, and as if it had another tag.
 
 use super::custom_tags::{self, Relation};
-use super::{Effect, Said, TagState, View, When};
+use super::gate::{Effect, TagState, View, When};
 use crate::internal::{connection, plan};
 use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
@@ -10,6 +10,21 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What a view said of a machine.
+pub(super) struct Said {
+    pub(super) view: View,
+    pub(super) provider: Option<Provider>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            view: View::None,
+            provider: None,
+        }
+    }
+}
 
 /// What the view says of the machine. A view that fails is nobody's failure but its own.
 pub(super) async fn ask(
