@@ -104,7 +104,7 @@ fn migration_failed(source: Box<dyn std::error::Error + Send + Sync>) -> Failure
 
 impl From<bmdb_model::Error> for Failure {
     fn from(error: bmdb_model::Error) -> Self {
-        use bmdb_model::{Error, Failure as Cause};
+        use bmdb_model::{Error, ErrorKind};
         let exit = match &error {
             Error::NulByte { .. } | Error::Empty { .. } | Error::InvalidDefinition { .. } => {
                 Exit::Usage
@@ -113,10 +113,10 @@ impl From<bmdb_model::Error> for Failure {
             Error::ProviderIdTaken { .. } | Error::MachineExists(_) | Error::MachineHasWork(_) => {
                 Exit::Conflict
             }
-            _ => match error.failure() {
-                Cause::ConnectionLost => Exit::Unreachable,
-                Cause::Denied => Exit::Denied,
-                Cause::LockTimeout | Cause::LaneTaken => Exit::Conflict,
+            _ => match error.kind() {
+                ErrorKind::ConnectionLost => Exit::Unreachable,
+                ErrorKind::Denied => Exit::Denied,
+                ErrorKind::LockTimeout | ErrorKind::LaneTaken => Exit::Conflict,
                 _ => Exit::Other,
             },
         };
@@ -135,8 +135,8 @@ impl From<GrantError> for Failure {
     fn from(error: GrantError) -> Self {
         let exit = match error {
             GrantError::MayNotCreateRoles { .. } | GrantError::NotInForce { .. } => Exit::Denied,
-            GrantError::Refused { ref source, .. }
-                if source.failure() == bmdb_model::Failure::Denied =>
+            GrantError::Refused { ref reason, .. }
+                if reason.kind() == bmdb_model::ErrorKind::Denied =>
             {
                 Exit::Denied
             }

@@ -124,7 +124,7 @@ impl FromStr for MachineArg {
         })?;
         match prefix.digits() {
             ..FEWEST_DIGITS => Err(format!("at least {FEWEST_DIGITS} digits are needed")),
-            _ if prefix.first() == prefix.last() => Ok(Self::Id(prefix.first())),
+            _ if prefix.first_id() == prefix.last_id() => Ok(Self::Id(prefix.first_id())),
             _ => Ok(Self::Prefix(prefix)),
         }
     }

@@ -78,7 +78,7 @@ impl Bmdb {
         } = &self.component.config;
         let sent = Instant::now();
         let seconds = terms.interval_seconds();
-        let id = bmdb_model::session::start(&mut conn, component, runtime_info, seconds);
+        let id = bmdb_model::internal::session::start(&mut conn, component, runtime_info, seconds);
         let id = patience.answer(id).await.map_err(TxError::from)?;
         conn.give_back();
         let lease = Arc::new(Lease::new(id, terms, sent));

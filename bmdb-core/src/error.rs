@@ -1,6 +1,6 @@
 //! What can go wrong, one variant per next step of the caller.
 
-use bmdb_model::{Failure, MachineId};
+use bmdb_model::{ErrorKind, MachineId};
 use chrono::{DateTime, Utc};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -199,9 +199,9 @@ impl TxError {
 
     /// What a database error means for the next step; `None` when the database is not the reason.
     #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn kind(&self) -> Option<ErrorKind> {
         match self {
-            Self::Database(error) | Self::CommitUnknown(error) => Some(error.failure()),
+            Self::Database(error) | Self::CommitUnknown(error) => Some(error.kind()),
             _ => None,
         }
     }
@@ -211,8 +211,8 @@ impl TxError {
     /// Whether it may pass by itself, for those who have all the time there is.
     pub(crate) fn may_pass(&self) -> bool {
         self.is_transient()
-            || self.failure().is_some_and(|failure| {
-                failure.is_retryable() || failure == Failure::StatementTimeout
+            || self.kind().is_some_and(|failure| {
+                failure.is_retryable() || failure == ErrorKind::StatementTimeout
             })
     }
 
@@ -220,8 +220,8 @@ impl TxError {
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
             || matches!(
-                self.failure(),
-                Some(Failure::ConnectionLost | Failure::LockTimeout)
+                self.kind(),
+                Some(ErrorKind::ConnectionLost | ErrorKind::LockTimeout)
             )
     }
 }

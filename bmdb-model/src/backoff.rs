@@ -1,13 +1,11 @@
 //! Backoffs: which process rests on which machine, until when, and why.
 
-mod change;
 mod list;
 
-pub use change::{LockedBackoff, clear, end_now, lock};
 pub use list::{BackoffKey, ListedBackoff, Which, page};
 
 use crate::schema::work_backoff;
-use crate::{Error, MachineId, Process};
+use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -27,6 +25,25 @@ pub struct BackoffRow {
     pub cause: Option<String>,
     /// The interval the next one grows from, in seconds; none after a loss without a failure before
     /// it, and none where a component of the previous version wrote the backoff.
+    pub last_interval_seconds: Option<i64>,
+}
+
+/// What a backoff that is to be changed was.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct LockedBackoff {
+    /// Who is at work on it now, and decides with its end.
+    pub session: Option<SessionId>,
+    /// Under this fence.
+    pub fence: Fence,
+    /// When the backoff ends, or ended; `None` where there is none.
+    pub until: Option<DateTime<Utc>>,
+    /// How many times in a row the process has failed.
+    pub failures: i64,
+    /// How many times in a row it was lost.
+    pub losses: i64,
+    /// Why it failed last.
+    pub cause: Option<String>,
+    /// The interval the next one grows from, in seconds.
     pub last_interval_seconds: Option<i64>,
 }
 

@@ -1,13 +1,4 @@
-//! A connection's setting up, and the transactions on it.
-
-mod path;
-mod transaction;
-
-pub use path::secure_search_path;
-pub use transaction::{
-    Access, Isolation, begin, check_not_aborted_and_commit, commit, roll_back, save,
-};
-pub(crate) use transaction::{beginning, committing};
+//! What a connection is, and what time it is in the database.
 
 /// What every function of this crate runs on, for those who do not depend on `diesel-async`.
 pub use diesel_async::AsyncPgConnection;
@@ -15,66 +6,30 @@ pub use diesel_async::AsyncPgConnection;
 use crate::Error;
 use crate::statement::statement;
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel::sql_types::Timestamptz;
+use diesel_async::RunQueryDsl;
 
-/// Which server process serves a connection. Process ids are reused, start times are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backend {
-    /// The server process.
-    pub pid: i32,
-    /// When it was started.
-    pub started_at: DateTime<Utc>,
+/// How strictly a transaction is kept apart from concurrent ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// As if transactions ran one after the other; some are retried for that.
+    #[default]
+    Serializable,
+    /// All statements see what was committed before the first of them. For reads that belong together:
+    /// unlike SERIALIZABLE ones they stand in nobody's way.
+    RepeatableRead,
+    /// Each statement sees what was committed before it began.
+    ReadCommitted,
 }
 
-/// What a fresh connection tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionInfo {
-    /// Its server process.
-    pub backend: Backend,
-    /// The language of the server's messages; a deadlock is only recognised in English ones.
-    pub messages_are_english: bool,
-    /// What kind of server it is.
-    pub engine: Engine,
-    /// Whether it repeats what another server writes, until it is promoted.
-    pub is_standby: bool,
-    /// Whether its transactions may only read unless they say otherwise, as those of standbys.
-    pub is_read_only: bool,
-}
-
-/// A kind of server that speaks PostgreSQL's protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// PostgreSQL.
-    PostgreSql,
-    /// CockroachDB.
-    CockroachDb,
-    /// YugabyteDB.
-    YugabyteDb,
-    /// None of those.
-    Other,
-}
-
-impl Engine {
-    /// The engine that calls itself so in `version()`.
-    fn of(version: &str) -> Self {
-        if version.contains("CockroachDB") {
-            Self::CockroachDb
-        } else if version.contains("-YB-") {
-            Self::YugabyteDb
-        } else if version.starts_with("PostgreSQL ") {
-            Self::PostgreSql
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Whether it has `LISTEN` and `NOTIFY`. Others refuse them, or take them and do nothing.
-    #[must_use]
-    pub const fn has_listen_notify(self) -> bool {
-        matches!(self, Self::PostgreSql)
-    }
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not.
+    ReadOnly,
 }
 
 statement! {
@@ -91,98 +46,6 @@ pub async fn now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, Error> {
 }
 
 statement! {
-    WhoServes = concat!(
-        "SELECT a.pid, a.backend_start, pg_catalog.current_setting('lc_messages'), \
-                pg_catalog.version(), ", path::safe_path!(), ", \
-                pg_catalog.pg_is_in_recovery(), \
-                pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' \
-         FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_settings p \
-         WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
-           AND p.name OPERATOR(pg_catalog.=) 'search_path'"
-    );
-    () -> (Integer, Timestamptz, Text, Text, Text, Bool, Bool)
-}
-
-/// Sets up a fresh connection: a server that has lost its client gives up the client's statement
-/// and locks within half a second, and names are looked up where they are safe
-/// ([`secure_search_path`]).
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Error> {
-    // Refused on platforms that cannot poll for a closed socket; there locks last a little longer.
-    let _unsupported = conn
-        .batch_execute("SET client_connection_check_interval = '500ms'")
-        .await;
-    let (pid, started_at, language, version, path, is_standby, is_read_only) =
-        WhoServes {}.get_result(conn).await?;
-    let (language, version, _path): (String, String, String) = (language, version, path);
-    let messages_are_english = language.is_empty()
-        || ["C", "POSIX", "en"].iter().any(|english| {
-            language
-                .strip_prefix(english)
-                .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-        });
-    Ok(ConnectionInfo {
-        backend: Backend { pid, started_at },
-        messages_are_english,
-        engine: Engine::of(&version),
-        is_standby,
-        is_read_only,
-    })
-}
-
-/// What [`plan_once`] sets.
-pub const PLAN_ONCE: [(&str, &str); 3] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("jit", "off"),
-];
-
-/// Makes the server plan what runs outside of transactions once, and through the indexes.
-///
-/// Left to itself it plans every claim anew, which takes longer than running it, because it takes a
-/// limit that it does not know for a tenth of the queue. And a plan that is kept must not be one for
-/// the few rows that a table had when it was made. A scan that cannot be avoided must not be taken
-/// for so costly that it is worth compiling. Only statements of this crate run outside of
-/// transactions, and all of them look for a few rows whatever their parameters; [`begin`] sets all
-/// back, because a caller's queries may need a plan for each of theirs, or all rows of a table.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
-    Ok(conn.batch_execute(&plan_once_sql()).await?)
-}
-
-/// What [`plan_once`] sends, to explain a statement as a pooled connection runs it.
-#[must_use]
-pub fn plan_once_sql() -> String {
-    PLAN_ONCE
-        .map(|(name, value)| format!("SET {name} = {value};"))
-        .join(" ")
-}
-
-statement! {
-    Terminate = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
-                 WHERE a.pid = $1 AND a.backend_start = $2";
-    (pid: i32 => Integer, started_at: DateTime<Utc> => Timestamptz) -> Bool
-}
-
-/// Tells a server process to end; whether it is gone already. A statement whose answer was lost can
-/// no longer take effect once it is.
-///
-/// # Errors
-/// [`Error::Database`], also when the process belongs to another database user.
-pub async fn terminate(conn: &mut AsyncPgConnection, backend: Backend) -> Result<bool, Error> {
-    let Backend { pid, started_at } = backend;
-    let signalled: Option<bool> = Terminate { pid, started_at }
-        .get_result(conn)
-        .await
-        .optional()?;
-    Ok(signalled.is_none())
-}
-
-statement! {
     Clock = "SELECT clock_timestamp()";
     () -> Timestamptz
 }
@@ -193,36 +56,4 @@ statement! {
 /// [`Error::Database`].
 pub async fn clock(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, Error> {
     Ok(Clock {}.get_result(conn).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Engine;
-
-    #[test]
-    fn only_postgresql_itself_is_taken_to_have_listen_and_notify() {
-        for (version, engine) in [
-            (
-                "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu",
-                Engine::PostgreSql,
-            ),
-            (
-                "PostgreSQL 18beta1 on aarch64-apple-darwin",
-                Engine::PostgreSql,
-            ),
-            (
-                "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27)",
-                Engine::CockroachDb,
-            ),
-            (
-                "PostgreSQL 15.2-YB-2.25.0.0-b0 on x86_64-pc-linux-gnu",
-                Engine::YugabyteDb,
-            ),
-            ("Materialize v0.9", Engine::Other),
-            ("", Engine::Other),
-        ] {
-            assert_eq!(Engine::of(version), engine, "{version}");
-            assert_eq!(engine.has_listen_notify(), engine == Engine::PostgreSql);
-        }
-    }
 }

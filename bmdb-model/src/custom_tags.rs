@@ -5,7 +5,7 @@
 //! put together from names that the server has quoted.
 
 use crate::statement::statement;
-use crate::{Error, Failure, MachineId, connection};
+use crate::{Error, ErrorKind, MachineId, internal::connection};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -212,8 +212,9 @@ async fn within_savepoint<T>(
             Ok(Ok(read))
         }
         Err(error) => {
-            if let Failure::ConnectionLost | Failure::LockTimeout | Failure::StatementTimeout =
-                error.failure()
+            if let ErrorKind::ConnectionLost
+            | ErrorKind::LockTimeout
+            | ErrorKind::StatementTimeout = error.kind()
             {
                 return Err(error);
             }

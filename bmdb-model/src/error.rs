@@ -12,7 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 pub enum Error {
     /// The database refused the statement, or the connection broke.
     #[error("database: {0}")]
-    Database(#[from] DieselError),
+    Database(DieselError),
     /// PostgreSQL cannot store this text.
     #[error("{field} contains a NUL byte (at byte {offset}), which PostgreSQL cannot store")]
     NulByte {
@@ -54,6 +54,12 @@ pub enum Error {
     },
 }
 
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        Self::Database(error)
+    }
+}
+
 impl Error {
     /// The loss of a connection that several callers shared, for each of them: the error itself can
     /// be had only once.
@@ -67,7 +73,7 @@ impl Error {
 /// What a database error means for the caller's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum ErrorKind {
     /// The transaction lost against a concurrent one (SQLSTATE 40001): run it again.
     Serialization,
     /// The transaction was the victim of a deadlock (40P01): run it again.
@@ -94,7 +100,7 @@ pub enum Failure {
     Other,
 }
 
-impl Failure {
+impl ErrorKind {
     /// Whether running the same transaction again may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
@@ -105,53 +111,53 @@ impl Failure {
 impl Error {
     /// What this error means for the caller's next step.
     #[must_use]
-    pub fn failure(&self) -> Failure {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Database(error) => classify(error),
-            _ => Failure::Other,
+            Self::Database(error) => error.into(),
+            _ => ErrorKind::Other,
         }
     }
 }
 
-/// What a Diesel error means for the caller's next step.
-#[must_use]
-pub fn classify(error: &DieselError) -> Failure {
-    use DatabaseErrorKind as Kind;
-    match error {
-        DieselError::DatabaseError(kind, info) => {
-            let message = info.message();
-            match kind {
-                Kind::SerializationFailure => Failure::Serialization,
-                Kind::UniqueViolation if info.constraint_name() == Some("work_item_lane") => {
-                    Failure::LaneTaken
+impl From<&DieselError> for ErrorKind {
+    fn from(error: &DieselError) -> Self {
+        use DatabaseErrorKind as Kind;
+        match error {
+            DieselError::DatabaseError(kind, info) => {
+                let message = info.message();
+                match kind {
+                    Kind::SerializationFailure => Self::Serialization,
+                    Kind::UniqueViolation if info.constraint_name() == Some("work_item_lane") => {
+                        Self::LaneTaken
+                    }
+                    Kind::UnableToSendCommand | Kind::ClosedConnection => Self::ConnectionLost,
+                    Kind::Unknown if message == "deadlock detected" => Self::Deadlock,
+                    Kind::Unknown if message.starts_with("terminating connection") => {
+                        Self::ConnectionLost
+                    }
+                    Kind::Unknown if message.starts_with("current transaction is aborted") => {
+                        Self::Aborted
+                    }
+                    Kind::Unknown
+                        if message.starts_with("permission denied")
+                            || message.starts_with("must be owner of")
+                            || message.starts_with("must have admin option") =>
+                    {
+                        Self::Denied
+                    }
+                    Kind::Unknown if message == "canceling statement due to lock timeout" => {
+                        Self::LockTimeout
+                    }
+                    Kind::Unknown if message == "canceling statement due to statement timeout" => {
+                        Self::StatementTimeout
+                    }
+                    Kind::Unknown => Self::Unclassified,
+                    _ => Self::Other,
                 }
-                Kind::UnableToSendCommand | Kind::ClosedConnection => Failure::ConnectionLost,
-                Kind::Unknown if message == "deadlock detected" => Failure::Deadlock,
-                Kind::Unknown if message.starts_with("terminating connection") => {
-                    Failure::ConnectionLost
-                }
-                Kind::Unknown if message.starts_with("current transaction is aborted") => {
-                    Failure::Aborted
-                }
-                Kind::Unknown
-                    if message.starts_with("permission denied")
-                        || message.starts_with("must be owner of")
-                        || message.starts_with("must have admin option") =>
-                {
-                    Failure::Denied
-                }
-                Kind::Unknown if message == "canceling statement due to lock timeout" => {
-                    Failure::LockTimeout
-                }
-                Kind::Unknown if message == "canceling statement due to statement timeout" => {
-                    Failure::StatementTimeout
-                }
-                Kind::Unknown => Failure::Unclassified,
-                _ => Failure::Other,
             }
+            DieselError::BrokenTransactionManager => Self::ConnectionLost,
+            _ => Self::Other,
         }
-        DieselError::BrokenTransactionManager => Failure::ConnectionLost,
-        _ => Failure::Other,
     }
 }
 

@@ -5,24 +5,23 @@
 //! few of them fit, it says where to go on. Which index that is, `source.rs` says.
 
 mod cursor;
+mod entries;
 mod filter;
 mod query;
 mod row;
 mod source;
+mod sql;
 mod state;
 
 pub use cursor::{Cursor, InvalidCursor};
 pub use filter::{Filter, Prefix};
 pub use row::{FleetItem, FleetMachine, details};
-pub use source::providers;
+pub use source::{CANDIDATES, providers};
 pub use state::{InvalidState, ItemState};
 
 use crate::{Error, MachineId};
 use diesel_async::AsyncPgConnection;
 use source::Source;
-
-/// How many entries of an index a page looks at.
-pub const CANDIDATES: usize = 2_000;
 
 /// The machines of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -16,84 +16,21 @@
 //! hand does it after `SET ROLE bmdb_owner`. A table that components are not to write is a
 //! `REVOKE` in the migration that makes it, and no later [`apply`] grants that again.
 
+mod error;
 mod existing_grants;
+mod roles;
 mod text;
 
+pub use error::GrantError;
+pub(crate) use existing_grants::{acts_as_owner, maker};
+pub use roles::{COMPONENT, OWNER, VIEWER};
+
+use crate::connection::{Access, Isolation};
+use crate::internal::connection;
 use crate::migration::MIGRATION_LOCK;
-use crate::{Error, connection};
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use existing_grants::Place;
-
-pub(crate) use existing_grants::{acts_as_owner, maker};
-
-/// The role that owns the schema's contents.
-pub const OWNER: &str = "bmdb_owner";
-/// The role of control loops.
-pub const COMPONENT: &str = "bmdb_component";
-/// The role of readers.
-pub const VIEWER: &str = "bmdb_viewer";
-
-/// What everybody must know alike, and what says who may connect: written by migrations and by those
-/// who define processes, never by components.
-///
-/// The planner of every component, and of whoever migrates, runs the view that a definition names.
-const GUARDED: [&str; 3] = [
-    "process_def",
-    "schema_compatibility",
-    "__diesel_schema_migrations",
-];
-
-/// What components add to and never change: the traces of what people did.
-const APPENDED: [&str; 1] = ["operator_action"];
-
-/// Why roles and privileges could not be set up. Nothing but roles was made then.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GrantError {
-    /// A role is missing, and the user may not make it.
-    #[error(
-        "the role {role} is missing and {user:?} may not make roles: run this as a superuser, or as \
-         the database's owner with CREATEROLE"
-    )]
-    MayNotCreateRoles {
-        /// Who is connected.
-        user: String,
-        /// The first role that is missing.
-        role: &'static str,
-    },
-    /// The user may not grant or revoke something.
-    #[error(
-        "{user:?} cannot see to it that {what}: run this as a superuser, or as the owner of the \
-         database, its schema and its tables who is a member of bmdb_owner"
-    )]
-    NotInForce {
-        /// Who is connected.
-        user: String,
-        /// What would have to hold.
-        what: &'static str,
-    },
-    /// A statement failed.
-    #[error("{statement}: {source}")]
-    Refused {
-        /// Its text.
-        statement: String,
-        /// The database's answer.
-        source: Error,
-    },
-    /// The schema of the connection's `search_path` does not exist.
-    #[error("there is no schema to set up: does the URL's search_path name one that exists?")]
-    NoSchema,
-    /// The database refused a query.
-    #[error(transparent)]
-    Database(#[from] Error),
-}
-
-impl From<DieselError> for GrantError {
-    fn from(error: DieselError) -> Self {
-        Self::Database(error.into())
-    }
-}
 
 /// The statements that [`apply`] would run on this database, in their order. Reads only.
 ///
@@ -126,10 +63,7 @@ pub async fn apply(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantErr
     connection::secure_search_path(conn).await?;
     let place = existing_grants::place(conn).await?;
     let mut done = create_roles(conn, &place).await?;
-    let (isolation, access) = (
-        connection::Isolation::ReadCommitted,
-        connection::Access::ReadWrite,
-    );
+    let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
     connection::begin(conn, isolation, access).await?;
     match grant(conn, &place).await {
         Ok(granted) => {
@@ -202,6 +136,6 @@ async fn run(conn: &mut AsyncPgConnection, statements: &[String]) -> Result<(), 
 fn refused(statement: String, error: DieselError) -> GrantError {
     GrantError::Refused {
         statement,
-        source: error.into(),
+        reason: error.into(),
     }
 }

@@ -15,8 +15,8 @@ const DIGITS: usize = 32;
 ///
 /// let prefix: IdPrefix = "67E55044-10".parse()?;
 /// assert_eq!(prefix.to_string(), "67e5504410");
-/// assert_eq!(prefix.first().to_string(), "67e55044-1000-0000-0000-000000000000");
-/// assert_eq!(prefix.last().to_string(), "67e55044-10ff-ffff-ffff-ffffffffffff");
+/// assert_eq!(prefix.first_id().to_string(), "67e55044-1000-0000-0000-000000000000");
+/// assert_eq!(prefix.last_id().to_string(), "67e55044-10ff-ffff-ffff-ffffffffffff");
 /// # Ok::<(), bmdb_model::InvalidPrefix>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,13 +34,13 @@ pub struct InvalidPrefix {
 impl IdPrefix {
     /// The smallest id that begins so.
     #[must_use]
-    pub fn first(&self) -> MachineId {
+    pub fn first_id(&self) -> MachineId {
         self.filled_with('0')
     }
 
     /// The largest id that begins so.
     #[must_use]
-    pub fn last(&self) -> MachineId {
+    pub fn last_id(&self) -> MachineId {
         self.filled_with('f')
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_whole_id_begins_with_itself() {
         let prefix: IdPrefix = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
-        assert_eq!(prefix.first(), prefix.last());
+        assert_eq!(prefix.first_id(), prefix.last_id());
         assert_eq!(prefix.digits(), 32);
     }
 

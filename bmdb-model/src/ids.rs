@@ -40,10 +40,10 @@ macro_rules! uuid_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                Uuid::parse_str(text).map(Self).map_err(|source| InvalidId {
+                Uuid::parse_str(text).map(Self).map_err(|reason| InvalidId {
                     what: $what,
                     text: text.chars().take(64).collect(),
-                    source,
+                    reason,
                 })
             }
         }
@@ -87,12 +87,12 @@ uuid_id! {
 /// A text that is no UUID where an id was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no {what}: {source}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"
+    "{text:?} is no {what}: {reason}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"
 )]
 pub struct InvalidId {
     what: &'static str,
     text: String,
-    source: uuid::Error,
+    reason: uuid::Error,
 }
 
 /// The number a claim gets, ever growing.

@@ -5,11 +5,9 @@ use crate::schema::{
     machine_os_installation_report, machine_os_installation_request, machine_provided, machines,
     work_item,
 };
-use crate::statement::statement;
-use crate::{Error, IdPrefix, MachineId};
+use crate::{Error, IdPrefix, MachineId, internal};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of `machines`.
@@ -53,11 +51,6 @@ pub async fn find(conn: &mut AsyncPgConnection, id: MachineId) -> Result<Option<
         .optional()?)
 }
 
-statement! {
-    Touch<'a> = include_str!("sql/touch.sql");
-    (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
-}
-
 /// Locks the machines in id order and bumps their versions, before a write of their tags.
 ///
 /// Two writers of different tags would otherwise plan from each other's past.
@@ -65,30 +58,7 @@ statement! {
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn touch(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
-    touch_pipelined(conn, ids).await
-}
-
-/// As [`touch`], over a connection that others use at the same time.
-pub(crate) async fn touch_pipelined(
-    mut conn: &AsyncPgConnection,
-    ids: &[MachineId],
-) -> Result<(), Error> {
-    let touched: Vec<MachineId> = Touch { ids }.load(&mut conn).await?;
-    match ids.iter().find(|id| !touched.contains(id)) {
-        None => Ok(()),
-        Some(missing) => Err(Error::NoSuchMachine(*missing)),
-    }
-}
-
-/// As [`touch`], passing over machines that are not there; returns those that are.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn touch_existing(
-    conn: &mut AsyncPgConnection,
-    ids: &[MachineId],
-) -> Result<Vec<MachineId>, Error> {
-    Ok(Touch { ids }.load(conn).await?)
+    internal::machine::touch_pipelined(conn, ids).await
 }
 
 /// Up to `limit` machines after `after`, in id order.
@@ -121,43 +91,12 @@ pub async fn with_prefix(
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
     Ok(machines::table
-        .filter(machines::machine_id.between(prefix.first(), prefix.last()))
+        .filter(machines::machine_id.between(prefix.first_id(), prefix.last_id()))
         .order(machines::machine_id)
         .limit(limit)
         .select(machines::machine_id)
         .load(conn)
         .await?)
-}
-
-statement! {
-    LockFirst<'a> = include_str!("sql/lock_first.sql");
-    (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
-}
-
-/// Locks the first of the machines that nobody else has locked; `None` when all are.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn lock_first_free(
-    conn: &mut AsyncPgConnection,
-    ids: &[MachineId],
-) -> Result<Option<MachineId>, Error> {
-    Ok(LockFirst { ids }.get_result(conn).await.optional()?)
-}
-
-/// Locks the machine, waiting for whoever has it locked; whether it exists.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn lock(conn: &mut AsyncPgConnection, id: MachineId) -> Result<bool, Error> {
-    let found: Option<MachineId> = machines::table
-        .find(id)
-        .select(machines::machine_id)
-        .for_no_key_update()
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(found.is_some())
 }
 
 /// Deletes a machine with its tags and idle work items. Its history stays.

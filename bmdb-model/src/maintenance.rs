@@ -1,12 +1,10 @@
 //! Upkeep: what janitors do slowly, in chunks, once for the database and not once for each of them.
 
 use crate::schema::upkeep;
-use crate::statement::statement;
 use crate::text_enum::text_enum;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -17,14 +15,14 @@ text_enum! {
         /// Deleting the history that is not to be kept.
         TrimHistory,
         /// Adding up the tally of attempts, and deleting the part of it that is not to be kept.
-        TrimTally,
+        TrimAttemptCounts = "TrimTally",
     }
 }
 
 /// How far a task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Queryable, Selectable)]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
-pub struct Progress {
+pub struct TaskProgress {
     /// The last machine of the last chunk; `None` where the next chunk begins a pass.
     pub after_machine: Option<MachineId>,
     /// How many chunks this pass has taken so far.
@@ -36,126 +34,29 @@ pub struct Progress {
 /// A row of `upkeep`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
-pub struct UpkeepRow {
+pub struct MaintenanceTask {
     /// The task.
     pub task: Task,
     /// When its next chunk may be taken.
     pub due_at: DateTime<Utc>,
     /// How far it has come.
     #[diesel(embed)]
-    pub progress: Progress,
+    pub progress: TaskProgress,
     /// What went wrong with the last chunk.
     pub failure: Option<String>,
-}
-
-/// What there is for a janitor to do.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
-pub struct PendingTasks {
-    /// Whether sessions have expired.
-    pub expired: bool,
-    /// The tasks that are due, the one that has been due for longest first.
-    pub due: Vec<Task>,
-}
-
-statement! {
-    LookStatement<'a> = include_str!("sql/janitor_look.sql");
-    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>)
-}
-
-/// Looks whether there is anything to do, of these tasks and about expired sessions. One statement that
-/// writes and locks nothing.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn look(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<PendingTasks, Error> {
-    Ok(LookStatement { tasks }.get_result(conn).await?)
-}
-
-/// Takes a task that is due, until the end of the transaction; `None` where it is not, or where
-/// somebody else has it. Take it first, before sessions, machines and items.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn take(conn: &mut AsyncPgConnection, task: Task) -> Result<Option<Progress>, Error> {
-    Ok(upkeep::table
-        .find(task)
-        .filter(upkeep::due_at.le(crate::session::clock_timestamp()))
-        .select(Progress::as_select())
-        .for_no_key_update()
-        .skip_locked()
-        .first(conn)
-        .await
-        .optional()?)
-}
-
-statement! {
-    MoveOn<'a> = "UPDATE upkeep SET after_machine = $1, chunks = $2, last_chunks = $3, failure = $4, \
-             due_at = clock_timestamp() + $5 * interval '1 millisecond' WHERE task = $6";
-    (
-        after_machine: Option<MachineId> => Nullable<diesel::sql_types::Uuid>, chunks: i64 => BigInt,
-        last_chunks: Option<i64> => Nullable<BigInt>, failure: Option<&'a str> => Nullable<Text>,
-        pause: i64 => BigInt, task: Task => Text
-    ) -> ()
-}
-
-/// Notes how far a task that was taken has come, what went wrong on the way, and that it goes on after a
-/// pause of this many milliseconds.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn advance(
-    conn: &mut AsyncPgConnection,
-    task: Task,
-    progress: Progress,
-    pause_milliseconds: i64,
-    failure: Option<&str>,
-) -> Result<(), Error> {
-    let advance = MoveOn {
-        after_machine: progress.after_machine,
-        chunks: progress.chunks,
-        last_chunks: progress.last_chunks,
-        failure,
-        pause: pause_milliseconds,
-        task,
-    };
-    advance.execute(conn).await?;
-    Ok(())
-}
-
-statement! {
-    Postpone<'a> = "UPDATE upkeep SET failure = $1, \
-             due_at = clock_timestamp() + $2 * interval '1 millisecond' \
-             WHERE task = $3 AND due_at <= clock_timestamp()";
-    (failure: &'a str => Text, pause: i64 => BigInt, task: Task => Text) -> ()
-}
-
-/// Notes that a chunk of a task has failed, and puts the next try off by this many milliseconds.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn postpone(
-    conn: &mut AsyncPgConnection,
-    task: Task,
-    pause_milliseconds: i64,
-    failure: &str,
-) -> Result<(), Error> {
-    let postpone = Postpone {
-        failure,
-        pause: pause_milliseconds,
-        task,
-    };
-    postpone.execute(conn).await?;
-    Ok(())
 }
 
 /// The rows of these tasks, the one that is due first first.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn of(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<Vec<UpkeepRow>, Error> {
+pub async fn of(
+    conn: &mut AsyncPgConnection,
+    tasks: &[Task],
+) -> Result<Vec<MaintenanceTask>, Error> {
     Ok(upkeep::table
         .filter(upkeep::task.eq_any(tasks))
-        .select(UpkeepRow::as_select())
+        .select(MaintenanceTask::as_select())
         .order((upkeep::due_at, upkeep::task))
         .load(conn)
         .await?)

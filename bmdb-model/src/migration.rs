@@ -3,14 +3,15 @@
 mod change;
 mod error;
 mod external_migrations;
+mod lock;
 mod lock_holder;
 mod privileges;
 
-pub(crate) use change::MIGRATION_LOCK;
 pub use change::{Limits, revert_last, revert_these, run_pending, run_pending_within, run_up_to};
 pub use error::MigrationError;
 pub use external_migrations::{revert_last_of, run_all_of, run_all_of_within};
-pub use lock_holder::{Holder, in_the_way_of};
+pub(crate) use lock::MIGRATION_LOCK;
+pub use lock_holder::{LockHolder, in_the_way_of};
 
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;

@@ -18,7 +18,7 @@ pub struct OldestDue {
     pub process: Process,
     /// Whether it may only seem due: heartbeats move the deadlines of a time-driven process without
     /// being planned, and the next claim finds that out.
-    pub only_seems: bool,
+    pub is_possibly_due: bool,
     /// The machine.
     pub machine: MachineId,
     /// Where it comes from, as planned.
@@ -43,9 +43,9 @@ pub async fn oldest_due(conn: &mut AsyncPgConnection) -> Result<Vec<OldestDue>, 
 
 /// How it is with what is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldSummary {
+pub struct ClaimedSummary {
     /// How many items are held: so many at least, where not all were looked at.
-    pub held: i64,
+    pub claimed: i64,
     /// How many of them for longer than [`STUCK_AFTER`].
     pub stuck: i64,
     /// Whether all were looked at: where more than 10,000 are held, the numbers are about as many of
@@ -68,10 +68,10 @@ pub struct Latency {
     pub max_ms: i64,
 }
 
-type HeldRow = (i64, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+type SummaryRow = (i64, i64, i64, Option<i64>, Option<i64>, Option<i64>);
 
 statement! {
-    Held = include_str!("sql/held_summary.sql");
+    Claimed = include_str!("sql/claimed_summary.sql");
     (most: i64 => BigInt, stuck_after: i64 => BigInt)
     -> (BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
 }
@@ -80,12 +80,12 @@ statement! {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn held(conn: &mut AsyncPgConnection) -> Result<HeldSummary, Error> {
-    let held = Held {
+pub async fn claimed(conn: &mut AsyncPgConnection) -> Result<ClaimedSummary, Error> {
+    let statement = Claimed {
         most: MOST + 1,
         stuck_after: i64::try_from(STUCK_AFTER.as_secs()).unwrap_or(i64::MAX),
     };
-    let (held, stuck, of, p50, p95, max): HeldRow = held.get_result(conn).await?;
+    let (claimed, stuck, of, p50, p95, max): SummaryRow = statement.get_result(conn).await?;
     let latency = p50
         .zip(p95)
         .zip(max)
@@ -95,10 +95,10 @@ pub async fn held(conn: &mut AsyncPgConnection) -> Result<HeldSummary, Error> {
             p95_ms,
             max_ms,
         });
-    Ok(HeldSummary {
-        held: held.min(MOST),
+    Ok(ClaimedSummary {
+        claimed: claimed.min(MOST),
         stuck,
-        is_all: held <= MOST,
+        is_all: claimed <= MOST,
         latency,
     })
 }

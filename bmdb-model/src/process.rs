@@ -18,7 +18,8 @@ pub struct ProcessDef {
     /// The view `(machine_id, provider, ready_at)` of the machines that need the process.
     pub workflow: Option<String>,
     /// Whether that view's `ready_at` moves by writes that are not planned, such as heartbeats.
-    pub time_driven: bool,
+    #[diesel(column_name = time_driven)]
+    pub replan_on_claim: bool,
     /// The delay after a first loss (a session that expired while it held the work), in seconds.
     #[diesel(column_name = loss_initial_seconds)]
     pub loss_initial_seconds: i64,
@@ -36,7 +37,7 @@ impl ProcessDef {
             lane: Lane::from(&process),
             process,
             workflow: None,
-            time_driven: false,
+            replan_on_claim: false,
             loss_initial_seconds: 15,
             loss_maximum_seconds: 3600,
         }
@@ -112,7 +113,7 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
     }
     if let Some(workflow) = &definition.workflow {
         crate::error::storable_non_empty("workflow", workflow)?;
-        crate::plan::check_workflow(conn, workflow)
+        crate::internal::plan::check_workflow(conn, workflow)
             .await?
             .map_err(invalid)?;
     }

@@ -3,7 +3,7 @@
 
 /// Defines an enum whose variants are stored by their names.
 macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(= $text:literal)?,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
         #[diesel(sql_type = diesel::sql_types::Text)]
@@ -16,7 +16,7 @@ macro_rules! text_enum {
             /// The name the database has.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => stringify!($variant),)* }
+                match self { $(Self::$variant => $crate::text_enum::text!($variant $(= $text)?),)* }
             }
         }
 
@@ -49,15 +49,23 @@ macro_rules! text_enum {
 
         impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
             fn from_sql(bytes: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
-                match <String as diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg>>::from_sql(bytes)?.as_str() {
-                    $(stringify!($variant) => Ok(Self::$variant),)*
-                    other => Err(format!(concat!("{:?} is no ", stringify!($name)), other).into()),
-                }
+                Ok(<String as diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg>>::from_sql(bytes)?.parse()?)
             }
         }
     };
 }
 pub(crate) use text_enum;
+
+/// The stored text of a variant: the one that is given, or else the variant's name.
+macro_rules! text {
+    ($variant:ident = $text:literal) => {
+        $text
+    };
+    ($variant:ident) => {
+        stringify!($variant)
+    };
+}
+pub(crate) use text;
 
 /// A text that is none of the names there are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

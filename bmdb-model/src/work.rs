@@ -1,98 +1,10 @@
-//! Work: claiming items, and ending what was claimed.
+//! Work now: what is claimed, and what fails or is lost again and again.
 
-mod claim;
-mod end;
-mod failure_text;
-mod head;
-mod held;
-mod longest;
+mod claimed;
 mod poisoned;
-mod replan_on_claim;
 
-pub use claim::{Batch, CLAIM, Claimed, Gate, claim, claim_above, claim_machine, gates};
-pub use end::{
-    AttemptState, Ended, FAIL, FailedAttempt, Release, cancel, cancel_for, fail, fail_all, fate,
-    finish, finish_fenced, release_all,
+pub use claimed::{
+    ClaimedFilter, ClaimedKey, ClaimedWork, LongestClaimed, LongestClaimedKey, STUCK_AFTER,
+    claimed, claimed_on, longest_claimed,
 };
-pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
-pub use head::QueueHead;
-pub use held::{HeldFilter, HeldKey, HeldWork, STUCK_AFTER, held, held_on};
-pub use longest::{LongHeld, Longest, LongestFilter, LongestKey, longest_held};
 pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
-pub use replan_on_claim::{claim_planned, lock_due, possibly_due};
-
-use crate::statement::statement;
-use crate::{Error, Fence, MachineId, Process, SessionId};
-use chrono::{DateTime, Utc};
-use diesel::OptionalExtension;
-use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
-
-/// Which attempt is to be ended: every end is keyed on all of these and changes exactly one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The machine.
-    pub machine: MachineId,
-    /// The process.
-    pub process: Process,
-    /// The session that holds it.
-    pub session: SessionId,
-    /// The claim's fence.
-    pub fence: Fence,
-    /// When the claim was made.
-    pub started_at: DateTime<Utc>,
-}
-
-statement! {
-    HeldBy = include_str!("sql/held_by.sql");
-    (session: SessionId => SqlUuid) -> (SqlUuid, Text, BigInt, Timestamptz)
-}
-
-/// The attempts a session holds, in the lock order of items.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn held_by(
-    conn: &mut AsyncPgConnection,
-    session: SessionId,
-) -> Result<Vec<Attempt>, Error> {
-    let rows: Vec<(MachineId, Process, Fence, DateTime<Utc>)> =
-        HeldBy { session }.load(conn).await?;
-    Ok(rows
-        .into_iter()
-        .map(|(machine, process, fence, started_at)| Attempt {
-            machine,
-            process,
-            session,
-            fence,
-            started_at,
-        })
-        .collect())
-}
-
-statement! {
-    HolderOf<'a> = include_str!("sql/lock_holder.sql");
-    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (SqlUuid, BigInt, Timestamptz)
-}
-
-/// The attempt that is being made on a machine, if one is.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn holder(
-    conn: &mut AsyncPgConnection,
-    machine: MachineId,
-    process: &Process,
-) -> Result<Option<Attempt>, Error> {
-    let row: Option<(SessionId, Fence, DateTime<Utc>)> = HolderOf { machine, process }
-        .get_result(conn)
-        .await
-        .optional()?;
-    Ok(row.map(|(session, fence, started_at)| Attempt {
-        machine,
-        process: process.clone(),
-        session,
-        fence,
-        started_at,
-    }))
-}

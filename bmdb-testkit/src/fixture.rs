@@ -5,8 +5,9 @@
 
 use crate::time::interval;
 use crate::{TestDb, TestkitError};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, Provider, SessionId, plan};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan;
+use bmdb_model::{MachineId, Provider, SessionId};
 use diesel_async::SimpleAsyncConnection;
 use std::fmt::Write;
 use std::time::Duration;
@@ -126,7 +127,7 @@ impl NewMachine<'_> {
         conn.batch_execute(&format!("BEGIN;\n{}", self.sql)).await?;
         if self.planned {
             let machines = [self.machine];
-            let planned = plan::replan_notifying(&mut conn, &machines, Notify::Listeners).await;
+            let planned = plan::replan_notifying(&mut conn, &machines, Notify::On).await;
             planned.map_err(|error| TestkitError::Diesel(Box::new(error)))?;
         }
         conn.batch_execute("COMMIT").await?;

@@ -3,7 +3,7 @@
 use crate::page::{Page, Section};
 use axum::http::StatusCode;
 use bmdb_core::TxError;
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use maud::html;
 
 #[derive(Debug)]
@@ -75,26 +75,26 @@ impl HttpError {
 impl From<TxError> for HttpError {
     fn from(error: TxError) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let (status, title, advice) = match (&error, error.failure()) {
-            (TxError::Unavailable(_), _) | (_, Some(Failure::ConnectionLost)) => (
+        let (status, title, advice) = match (&error, error.kind()) {
+            (TxError::Unavailable(_), _) | (_, Some(ErrorKind::ConnectionLost)) => (
                 unavailable,
                 "The database does not answer",
                 "Load the page again in a moment. If the error stays, check that the server runs, \
                  that this host reaches it, and that it has free connections.",
             ),
-            (_, Some(Failure::StatementTimeout)) => (
+            (_, Some(ErrorKind::StatementTimeout)) => (
                 unavailable,
                 "The database is too slow",
                 "Load the page again in a moment, or use narrower filters. If the error stays, find \
                  out what keeps the server busy (pg_stat_activity).",
             ),
-            (_, Some(Failure::LockTimeout)) => (
+            (_, Some(ErrorKind::LockTimeout)) => (
                 unavailable,
                 "A table is locked",
                 "A migration may be running: load the page again in a moment. If the error stays, \
                  find the session that holds the lock (pg_locks).",
             ),
-            (_, Some(Failure::Denied)) => (
+            (_, Some(ErrorKind::Denied)) => (
                 unavailable,
                 "The console lacks a privilege",
                 "Make the console's database user a member of bmdb_viewer, and have the owner run \

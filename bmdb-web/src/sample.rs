@@ -7,7 +7,7 @@ use bmdb_core::{Reader, TxError};
 use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
 use bmdb_model::custom_tags::{self, TagTable};
-use bmdb_model::{Failure, Process, ProcessDef, process};
+use bmdb_model::{ErrorKind, Process, ProcessDef, process};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -150,7 +150,7 @@ async fn count_tag(reader: &Reader, table: &TagTable) -> Result<Result<i64, Stri
 fn unless_unavailable<T>(counted: Result<T, TxError>) -> Result<Result<T, String>, TxError> {
     match counted {
         Err(error)
-            if error.failure() == Some(Failure::ConnectionLost)
+            if error.kind() == Some(ErrorKind::ConnectionLost)
                 || matches!(error, TxError::Unavailable(_)) =>
         {
             Err(error)
@@ -171,7 +171,7 @@ fn with_idle_processes(
             counted.push(ProcessCounts {
                 process: process.clone(),
                 eligible: 0,
-                due: (!definition.time_driven).then_some(0),
+                due: (!definition.replan_on_claim).then_some(0),
                 claimed: 0,
                 stuck: 0,
                 backing_off: 0,

@@ -2,7 +2,7 @@
 
 use crate::output::{Page, Text, Time, Tone, interval};
 use bmdb_model::history::{Entry, Outcome, PastAttempt};
-use bmdb_model::work::HeldWork;
+use bmdb_model::work::ClaimedWork;
 use bmdb_model::{MachineId, Process, SessionId, operator};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -120,8 +120,8 @@ impl From<operator::Action> for Told {
     }
 }
 
-impl From<HeldWork> for Told {
-    fn from(work: HeldWork) -> Self {
+impl From<ClaimedWork> for Told {
+    fn from(work: ClaimedWork) -> Self {
         Self::Ongoing {
             process: Text(work.process),
             session_id: Text(work.session),

@@ -98,7 +98,7 @@ impl From<NextBatch> for Upkeep {
             task: match row.task {
                 Task::Plan => "plan",
                 Task::TrimHistory => "trim_history",
-                Task::TrimTally => "trim_tally",
+                Task::TrimAttemptCounts => "trim_tally",
             },
             is_due: chunk.is_due,
             due_at: Time(row.due_at),

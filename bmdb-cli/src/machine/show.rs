@@ -9,7 +9,7 @@ use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, relative
 use crate::watch::Watch;
 use bmdb_model::fleet::ItemState;
 use bmdb_model::gates::{self, Gates, When};
-use bmdb_model::work::{self, HeldWork};
+use bmdb_model::work::{self, ClaimedWork};
 use bmdb_model::{Error, MachineId, Process, SessionId, custom_tags, machine};
 use serde::Serialize;
 
@@ -83,7 +83,7 @@ impl Show {
                 let at = bmdb_model::connection::clock(conn).await?;
                 let hold = bmdb_model::hold::of(conn, id).await?;
                 let gates = gates::of(conn, id).await?;
-                let held = work::held_on(conn, id).await?;
+                let held = work::claimed_on(conn, id).await?;
                 let tables = custom_tags::tables(conn).await?;
                 let tags = custom_tags::tags(conn, id, &tables).await?;
                 Ok((at, machine, hold, gates, held, tables, tags))
@@ -111,7 +111,7 @@ impl From<Gates> for Row {
     fn from(gates: Gates) -> Self {
         let backoff = gates.ready.backoff.as_ref();
         let is_held = gates
-            .holder
+            .claim
             .as_ref()
             .is_some_and(|holder| holder.process == gates.process);
         let state = if is_held {
@@ -122,7 +122,7 @@ impl From<Gates> for Row {
             ItemState::NotEligible.as_str()
         } else if !gates.ready.is_open {
             ItemState::Waiting.as_str()
-        } else if gates.holder.is_some() {
+        } else if gates.claim.is_some() {
             "lane-held"
         } else {
             ItemState::Due.as_str()
@@ -135,7 +135,7 @@ impl From<Gates> for Row {
                 When::At(time) => Some(Time(time)),
                 When::Now | When::Never => None,
             },
-            held_by: gates.holder.map(|holder| Text(holder.process)),
+            held_by: gates.claim.map(|holder| Text(holder.process)),
             cause: backoff.and_then(|backoff| backoff.cause.clone()),
             failures: backoff.map_or(0, |backoff| backoff.failures),
             losses: backoff.map_or(0, |backoff| backoff.losses),
@@ -145,8 +145,8 @@ impl From<Gates> for Row {
     }
 }
 
-impl From<HeldWork> for Held {
-    fn from(held: HeldWork) -> Self {
+impl From<ClaimedWork> for Held {
+    fn from(held: ClaimedWork) -> Self {
         Self {
             process: Text(held.process),
             session_id: Text(held.session),

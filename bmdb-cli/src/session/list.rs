@@ -7,7 +7,7 @@ use crate::paging::{ListAt, Paging};
 use crate::watch::Watch;
 use bmdb_core::Reader;
 use bmdb_model::SessionId;
-use bmdb_model::session::{self, Held, ListedSession, SessionKey};
+use bmdb_model::session::{self, ClaimedCount, ListedSession, SessionKey};
 use serde::Serialize;
 
 /// List sessions, the newest first.
@@ -42,9 +42,9 @@ pub(super) struct Listed {
 
 impl From<ListedSession> for Listed {
     fn from(listed: ListedSession) -> Self {
-        let (holds, holds_more) = match listed.holds {
-            Held::Exactly(items) => (items, false),
-            Held::AtLeast(items) => (items, true),
+        let (holds, holds_more) = match listed.claimed {
+            ClaimedCount::Exactly(items) => (items, false),
+            ClaimedCount::AtLeast(items) => (items, true),
         };
         Self {
             session_id: Text(listed.row.id),

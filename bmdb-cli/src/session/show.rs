@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{Page, Report, Time, interval};
 use crate::work::list::{Held, show_held};
 use bmdb_model::operator::{self, Scope};
-use bmdb_model::work::{self, HeldFilter};
+use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{SessionId, connection, session};
 use serde::Serialize;
 
@@ -37,9 +37,9 @@ struct Answer {
 impl Show {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let id = self.session;
-        let filter = HeldFilter {
+        let filter = ClaimedFilter {
             session: Some(id),
-            ..HeldFilter::default()
+            ..ClaimedFilter::default()
         };
         let reader = context.reader().await?;
         let read = reader.read(async |conn| {
@@ -47,7 +47,7 @@ impl Show {
             let Some(found) = session::find(conn, id).await? else {
                 return Ok(None);
             };
-            let held = work::held(conn, &filter, None, MOST).await?;
+            let held = work::claimed(conn, &filter, None, MOST).await?;
             let actions = operator::page(conn, Scope::Session(id), None, MOST).await?;
             Ok(Some((at, found, held, actions)))
         });

@@ -8,7 +8,7 @@ use crate::validate;
 use crate::watch::{Watch, interval as parse_interval};
 use bmdb_backoff::Seconds;
 use bmdb_core::Reader;
-use bmdb_model::work::{self, HeldFilter, HeldKey, HeldWork, STUCK_AFTER};
+use bmdb_model::work::{self, ClaimedFilter, ClaimedKey, ClaimedWork, STUCK_AFTER};
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use serde::Serialize;
 use std::time::Duration;
@@ -58,8 +58,8 @@ pub(crate) struct Held {
     attempt: i64,
 }
 
-impl From<HeldWork> for Held {
-    fn from(work: HeldWork) -> Self {
+impl From<ClaimedWork> for Held {
+    fn from(work: ClaimedWork) -> Self {
         Self {
             machine_id: Text(work.machine),
             process: Text(work.process),
@@ -69,7 +69,7 @@ impl From<HeldWork> for Held {
             is_live: work.is_live,
             fence: Fence::get(work.fence),
             started_at: Time(work.started_at),
-            held_seconds: work.held_seconds,
+            held_seconds: work.claimed_seconds,
             due_since: work.due_since.map(Time),
             attempt: work.failures + work.losses + 1,
         }
@@ -79,16 +79,18 @@ impl From<HeldWork> for Held {
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         validate::process(context.reader().await?, self.process.as_ref()).await?;
-        let filter = HeldFilter {
+        let filter = ClaimedFilter {
+            component: None,
             process: self.process.clone(),
             session: self.session,
-            held_for: match self.stuck {
+            claimed_for: match self.stuck {
                 true => Some(STUCK_AFTER),
                 false => self.held_for.map(Duration::from),
             },
         };
-        let page = async |reader: &Reader, after: Option<&HeldKey>, limit| {
-            let page = reader.read(async |conn| Ok(work::held(conn, &filter, after, limit).await?));
+        let page = async |reader: &Reader, after: Option<&ClaimedKey>, limit| {
+            let page =
+                reader.read(async |conn| Ok(work::claimed(conn, &filter, after, limit).await?));
             page.await
         };
         self.paging

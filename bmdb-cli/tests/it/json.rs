@@ -4,7 +4,8 @@ use crate::bmdb::{Ran, as_owner, bmdb};
 use crate::machine::FLEET;
 use crate::schemas::Seen;
 use crate::serve::Serving;
-use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_model::internal::work;
+use bmdb_model::{MachineId, Process, Provider, SessionId};
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 

@@ -4,7 +4,8 @@ mod history;
 
 use crate::bmdb::bmdb;
 use crate::schemas::documented;
-use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_model::internal::work;
+use bmdb_model::{MachineId, Process, Provider, SessionId};
 use bmdb_testkit::TestDb;
 use serde_json::json;
 use std::time::Duration;

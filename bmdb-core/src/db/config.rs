@@ -60,7 +60,7 @@ pub struct Config {
     /// of the URL comes after them. Migrations may take any time.
     pub statement_timeout: Duration,
     /// How long a statement waits for a lock that somebody else holds before it fails with
-    /// [`Failure::LockTimeout`](bmdb_model::Failure::LockTimeout); at most half of `statement_timeout`,
+    /// [`Failure::LockTimeout`](bmdb_model::ErrorKind::LockTimeout); at most half of `statement_timeout`,
     /// so that waiting can be told from working. Default: 30 s.
     pub lock_timeout: Duration,
     /// For how long a transaction that lost against a concurrent one is run again. Default: 10 s.

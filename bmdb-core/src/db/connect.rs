@@ -6,8 +6,8 @@ mod timeouts;
 use crate::db::config::Config;
 use crate::db::url::{DatabaseUrl, UrlError};
 use crate::error::ConnectError;
-use bmdb_model::connection::ConnectionInfo;
-use bmdb_model::notify::Notify;
+use bmdb_model::internal::connection::ConnectionInfo;
+use bmdb_model::internal::notify::Notify;
 use diesel_async::AsyncPgConnection;
 use server::{Role, Server};
 use std::sync::Arc;
@@ -106,9 +106,9 @@ impl Target {
     /// Whether planning on such a connection notifies.
     pub(crate) fn notify(&self, info: &ConnectionInfo) -> Notify {
         if self.notify && info.engine.has_listen_notify() {
-            Notify::Listeners
+            Notify::On
         } else {
-            Notify::Nobody
+            Notify::Off
         }
     }
 

@@ -5,7 +5,7 @@ use crate::db::deadline::Patience;
 use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::maintenance::replan::Busy;
-use bmdb_model::migration::{self, Holder, Limits, MigrationError};
+use bmdb_model::migration::{self, Limits, LockHolder, MigrationError};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::AsyncPgConnection;
@@ -200,7 +200,7 @@ impl Bmdb {
     }
 
     /// Who keeps the migrator waiting, as far as that can be found out.
-    async fn in_the_way_of(&self, pid: i32) -> Vec<Holder> {
+    async fn in_the_way_of(&self, pid: i32) -> Vec<LockHolder> {
         let pool = &self.component.pool;
         let patience = Patience::of_server(pool);
         let Ok(mut conn) = patience.checkout(pool).await else {

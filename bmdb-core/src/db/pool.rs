@@ -3,9 +3,9 @@
 use crate::db::config::Config;
 use crate::db::connect::Target;
 use crate::error::{ConnectError, TxError};
-use bmdb_model::Failure;
-use bmdb_model::connection::{ConnectionInfo, plan_once};
-use bmdb_model::notify::Notify;
+use bmdb_model::ErrorKind;
+use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
+use bmdb_model::internal::notify::Notify;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
 };
@@ -137,7 +137,7 @@ impl Checkout {
     /// The operation has ended with an error; unless that says that the connection is gone, it is
     /// good for others.
     pub(crate) fn give_back_after(self, error: &TxError) {
-        if error.failure() != Some(Failure::ConnectionLost) {
+        if error.kind() != Some(ErrorKind::ConnectionLost) {
             self.give_back();
         }
     }

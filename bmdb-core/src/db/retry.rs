@@ -4,7 +4,7 @@ use crate::db::deadline::Patience;
 use crate::db::pool::{Checkout, Pool};
 use crate::error::TxError;
 use crate::work::in_flight::InProgress;
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use metrics::Counter;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -72,11 +72,11 @@ impl Retry {
 
     /// Waits before the next try, or returns the error when there is to be none.
     pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
-        let worth_it = match error.failure() {
-            Some(Failure::Unclassified) => {
+        let worth_it = match error.kind() {
+            Some(ErrorKind::Unclassified) => {
                 self.unclassified && self.delays.taken < Self::UNCLASSIFIED_TRIES
             }
-            Some(failure) => failure.is_retryable() || failure == Failure::LaneTaken,
+            Some(failure) => failure.is_retryable() || failure == ErrorKind::LaneTaken,
             None => false,
         };
         if worth_it && self.pause().await {

@@ -4,10 +4,11 @@ use crate::db::deadline::Patience;
 use crate::db::pool::{Checkout, Pool};
 use crate::db::retry::Retry;
 use crate::error::TxError;
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::notify::Notify;
-use bmdb_model::plan::{self, Definitions};
-use bmdb_model::{Failure, MachineId, SessionId, session};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::{self, Definitions};
+use bmdb_model::internal::{connection, session};
+use bmdb_model::{ErrorKind, MachineId, SessionId};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -257,7 +258,7 @@ where
     match begun.await {
         Ok(Some(value)) => match patience.answer(tx.conclude()).await {
             Ok(()) => Ok(Ran::Committed(value)),
-            Err(error) if error.failure() == Failure::ConnectionLost => {
+            Err(error) if error.kind() == ErrorKind::ConnectionLost => {
                 Ok(Ran::CommitUnknown(value, error))
             }
             Err(error) => Err(error.into()),
@@ -356,7 +357,7 @@ where
 
 /// After the loss of the connection there is nothing to roll back, or nobody who would answer.
 async fn rolled_back(conn: &mut AsyncPgConnection, patience: &Patience, error: TxError) -> TxError {
-    if error.failure() != Some(Failure::ConnectionLost) {
+    if error.kind() != Some(ErrorKind::ConnectionLost) {
         let rolled_back = patience.answer(connection::roll_back(conn));
         if rolled_back.await.is_err() {
             tracing::debug!("the connection broke before the rollback");

@@ -5,10 +5,11 @@ use crate::db::deadline::Patience;
 use crate::db::pool::Pool;
 use crate::db::transaction::run_unfenced;
 use crate::error::TxError;
-use bmdb_model::history::{self, Retention};
-use bmdb_model::maintenance::{self, Progress, Task};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, Process, attempt_counts, connection, plan};
+use bmdb_model::history::Retention;
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{attempt_counts, connection, history, maintenance, plan};
+use bmdb_model::maintenance::{Task, TaskProgress};
+use bmdb_model::{MachineId, Process};
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Upkeep {
         let tasks = [
             config.replan_period.map(|_| Task::Plan),
             config.retention.map(|_| Task::TrimHistory),
-            config.tally_interval.map(|_| Task::TrimTally),
+            config.tally_interval.map(|_| Task::TrimAttemptCounts),
         ];
         Self {
             replan_period: config.replan_period,
@@ -127,7 +128,7 @@ impl Upkeep {
         pool: &Pool,
         task: Task,
     ) -> Result<Option<MaintenanceBatch>, TxError> {
-        let chunk = async |conn: &mut AsyncPgConnection| match maintenance::take(conn, task).await?
+        let chunk = async |conn: &mut AsyncPgConnection| match maintenance::lock(conn, task).await?
         {
             None => Ok(None),
             Some(progress) => self.go_on(conn, task, progress).await,
@@ -139,9 +140,9 @@ impl Upkeep {
         &self,
         conn: &mut AsyncPgConnection,
         task: Task,
-        progress: Progress,
+        progress: TaskProgress,
     ) -> Result<Option<MaintenanceBatch>, TxError> {
-        if task == Task::TrimTally {
+        if task == Task::TrimAttemptCounts {
             return trim_tally(conn, progress).await.map(Some);
         }
         let after = progress.after_machine;
@@ -187,7 +188,7 @@ impl MaintenanceBatch {
 /// Not by passes: its rows are few, and become ready to be added up by the minute.
 async fn trim_tally(
     conn: &mut AsyncPgConnection,
-    progress: Progress,
+    progress: TaskProgress,
 ) -> Result<MaintenanceBatch, TxError> {
     let rows = attempt_counts::trim(conn, ROWS).await?;
     let pause = match rows {
@@ -196,7 +197,7 @@ async fn trim_tally(
         _ => TALLY_PAUSE,
     };
     let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    maintenance::advance(conn, Task::TrimTally, progress, pause, None).await?;
+    maintenance::advance(conn, Task::TrimAttemptCounts, progress, pause, None).await?;
     Ok(MaintenanceBatch::TallyTrimmed { rows })
 }
 
@@ -213,11 +214,11 @@ enum Next {
 
 /// How far the task has come with this chunk, and how long it pauses, so that a pass takes about a
 /// period. The last pass tells how many chunks there are: counting would read whole tables.
-fn paced(taken: Progress, next: Next, period: Duration) -> (Progress, Duration) {
+fn paced(taken: TaskProgress, next: Next, period: Duration) -> (TaskProgress, Duration) {
     let chunks = taken.chunks.saturating_add(1);
     let (progress, of_a_pass) = match next {
         Next::Over => (
-            Progress {
+            TaskProgress {
                 after_machine: None,
                 chunks: 0,
                 last_chunks: Some(chunks),
@@ -225,7 +226,7 @@ fn paced(taken: Progress, next: Next, period: Duration) -> (Progress, Duration) 
             chunks,
         ),
         Next::After(after_machine) => (
-            Progress {
+            TaskProgress {
                 after_machine,
                 chunks,
                 last_chunks: taken.last_chunks,
@@ -307,7 +308,7 @@ async fn tried(
     };
     // Where the connection is gone, so is this.
     connection::roll_back(conn).await?;
-    match error.failure().is_retryable() {
+    match error.kind().is_retryable() {
         true => Err(error.into()),
         false => Ok(Err(error)),
     }

@@ -6,11 +6,12 @@ use crate::error::TxError;
 use crate::maintenance::batch::{MACHINES, ROWS, Upkeep};
 use crate::maintenance::reclaim::delay;
 use bmdb_backoff::Seconds;
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::maintenance::{self, Task, UpkeepRow};
-use bmdb_model::reclaim::{self, LostItem};
-use bmdb_model::session::{self, SessionRow};
-use bmdb_model::{SessionId, attempt_counts, history, machine};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::{self, attempt_counts, connection, history, reclaim, session};
+use bmdb_model::maintenance::{self, MaintenanceTask, Task};
+use bmdb_model::reclaim::LostItem;
+use bmdb_model::session::SessionRow;
+use bmdb_model::{SessionId, machine};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 
@@ -47,7 +48,7 @@ pub struct ExpiredWork {
 #[non_exhaustive]
 pub struct NextBatch {
     /// The task, and how far it has come.
-    pub row: UpkeepRow,
+    pub row: MaintenanceTask,
     /// Whether a turn would take it now.
     pub is_due: bool,
     /// How many machines it would plan, or rows it would delete.
@@ -75,7 +76,9 @@ async fn read(conn: &mut AsyncPgConnection, upkeep: &Upkeep) -> Result<DryRun, b
     let (at, sessions) = session::expired(conn).await?;
     let ids: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
     let works = reclaim::items(conn, &ids).await?;
-    let due = maintenance::look(conn, upkeep.tasks()).await?.due;
+    let due = internal::maintenance::pending(conn, upkeep.tasks())
+        .await?
+        .due;
     let mut chunks = Vec::new();
     for row in maintenance::of(conn, upkeep.tasks()).await? {
         let size = size(conn, upkeep, &row).await?;
@@ -103,7 +106,7 @@ async fn read(conn: &mut AsyncPgConnection, upkeep: &Upkeep) -> Result<DryRun, b
 async fn size(
     conn: &mut AsyncPgConnection,
     upkeep: &Upkeep,
-    row: &UpkeepRow,
+    row: &MaintenanceTask,
 ) -> Result<u64, bmdb_model::Error> {
     let after = row.progress.after_machine;
     match (row.task, upkeep.retention) {
@@ -115,6 +118,6 @@ async fn size(
             history::surplus(conn, retention, after, Some(ROWS)).await
         }
         (Task::TrimHistory, None) => Ok(0),
-        (Task::TrimTally, _) => attempt_counts::surplus(conn, ROWS).await,
+        (Task::TrimAttemptCounts, _) => attempt_counts::surplus(conn, ROWS).await,
     }
 }

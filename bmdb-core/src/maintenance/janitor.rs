@@ -7,7 +7,8 @@ use crate::maintenance::batch::{MaintenanceBatch, Upkeep};
 use crate::maintenance::reclaim::{self, Reclaimed};
 use crate::session::heartbeat::Registry;
 use crate::telemetry::attempt_counts::Tally;
-use bmdb_model::maintenance::{self, PendingTasks, Task};
+use bmdb_model::internal::maintenance::{self, PendingTasks};
+use bmdb_model::maintenance::Task;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -97,7 +98,7 @@ impl Standing {
 async fn look(pool: &Pool, tasks: &[Task]) -> Option<PendingTasks> {
     let looked = async {
         let mut conn = pool.checkout().await?;
-        let look = tokio::time::timeout(LOOK_LIMIT, maintenance::look(&mut conn, tasks)).await;
+        let look = tokio::time::timeout(LOOK_LIMIT, maintenance::pending(&mut conn, tasks)).await;
         let Ok(look) = look else {
             tracing::warn!(limit = ?LOOK_LIMIT, "the janitor got no answer in time");
             return Ok(None);

@@ -6,9 +6,10 @@ use crate::error::TxError;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::attempt_end::EndOutcome;
 use bmdb_backoff::{Backoff, Factor, Seconds};
+use bmdb_model::SessionId;
 use bmdb_model::history::Outcome;
-use bmdb_model::reclaim::{self, LostAttempt, LostItem};
-use bmdb_model::{SessionId, session};
+use bmdb_model::internal::{reclaim, session};
+use bmdb_model::reclaim::{LostAttempt, LostItem};
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 

@@ -4,9 +4,10 @@ use crate::bmdb::Bmdb;
 use crate::db::transaction::run_unfenced;
 use crate::error::TxError;
 use crate::maintenance::batch::{MACHINES, ROWS};
-use bmdb_model::history::{self, Retention};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, ProcessDef, machine, plan, process};
+use bmdb_model::history::Retention;
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{self, history, plan};
+use bmdb_model::{MachineId, ProcessDef, machine, process};
 use diesel_async::AsyncPgConnection;
 
 /// What re-planning does about machines whose tags somebody is just writing.
@@ -121,7 +122,7 @@ async fn plan_chunk(
         Busy::Skip => plan::lock_chunk(conn, after, MACHINES).await?,
         Busy::Wait => {
             let machines = machine::page(conn, after, MACHINES).await?;
-            machine::touch_existing(conn, &machines).await?;
+            internal::machine::touch_existing(conn, &machines).await?;
             machines
         }
     };

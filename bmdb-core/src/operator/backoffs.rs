@@ -4,9 +4,11 @@ use super::{Operator, OperatorError, record, transact};
 use crate::db::transaction::Tx;
 use crate::error::TxError;
 use crate::session::Session;
-use bmdb_model::backoff::{self, LockedBackoff};
-use bmdb_model::operator::{NewAction, Verb};
-use bmdb_model::{MachineId, Process, notify};
+use bmdb_model::backoff::LockedBackoff;
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::internal::{backoff, notify};
+use bmdb_model::operator::Verb;
+use bmdb_model::{MachineId, Process};
 
 impl Operator {
     /// Deletes a backoff with its counts of failures and losses, as a finish does: the process may be

@@ -24,7 +24,7 @@
 //! # }
 //! ```
 
-use bmdb_model::gates::{Backoff, Effect, Gates, Holder, TagState, View, When};
+use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
 use chrono::{DateTime, Utc};
 
@@ -71,7 +71,7 @@ pub fn explain(gates: &Gates) -> Explanation {
     .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
     .collect();
     let process = &gates.process;
-    let verdict = match (&gates.holder, shut.is_empty()) {
+    let verdict = match (&gates.claim, shut.is_empty()) {
         (_, true) if gates.workflow.is_none() => format!(
             "No gate is shut: a component that asks for {process} on this machine by itself gets it."
         ),
@@ -240,7 +240,7 @@ fn times(count: i64, what: &str) -> String {
 }
 
 fn free(gates: &Gates) -> Gate {
-    let Some(holder) = &gates.holder else {
+    let Some(holder) = &gates.claim else {
         return Gate {
             is_open: true,
             since: gates.last.as_ref().map(|last| last.ended_at),
@@ -259,7 +259,7 @@ fn free(gates: &Gates) -> Gate {
     }
 }
 
-fn held(holder: &Holder, gates: &Gates) -> Vec<String> {
+fn held(holder: &CurrentClaim, gates: &Gates) -> Vec<String> {
     let what = if holder.process == gates.process {
         "it".to_owned()
     } else {
@@ -327,7 +327,7 @@ fn advice(gates: &Gates) -> Vec<String> {
         ));
     }
     let is_resting = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
-    if is_resting && eligible.is_open && gates.holder.is_none() {
+    if is_resting && eligible.is_open && gates.claim.is_none() {
         let (machine, process) = (gates.machine, &gates.process);
         advice.push(format!(
             "`bmdb backoff retry-now {machine} {process}` has it tried at once."

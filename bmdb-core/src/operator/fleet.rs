@@ -14,7 +14,8 @@ mod parse;
 
 use crate::db::transaction::Tx;
 use crate::error::TxError;
-use bmdb_model::provided::{self, KnownMachine};
+use bmdb_model::internal::provided;
+use bmdb_model::provided::KnownMachine;
 use bmdb_model::{MachineId, ProvidedMachine, machine};
 use std::collections::HashSet;
 

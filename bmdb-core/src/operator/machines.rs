@@ -4,7 +4,8 @@ use super::{Operator, OperatorError, record, transact};
 #[cfg(feature = "fleet")]
 use crate::operator::fleet::{Fleet, Imported};
 use crate::session::Session;
-use bmdb_model::operator::{NewAction, Verb};
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::operator::Verb;
 use bmdb_model::{MachineId, Provided, hold, provided};
 
 impl Operator {

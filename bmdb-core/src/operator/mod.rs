@@ -43,7 +43,8 @@ pub use values::{Field, InvalidTag, ProvidedChange, Tag, fields};
 use crate::db::transaction::{Tx, TxFn, TxOptions};
 use crate::error::TxError;
 use crate::session::Session;
-use bmdb_model::operator::{self, NewAction, Verb};
+use bmdb_model::internal::operator::{self, NewAction};
+use bmdb_model::operator::Verb;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 
 /// Who acts, and why.

@@ -7,10 +7,12 @@ use crate::maintenance::reclaim;
 use crate::session::Session;
 use crate::work::attempt_end::EndOutcome;
 use bmdb_model::history::Outcome;
-use bmdb_model::operator::{NewAction, Verb};
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::internal::work::{self, Attempt, Ended};
+use bmdb_model::internal::{self, notify};
+use bmdb_model::operator::Verb;
 use bmdb_model::reclaim::LostAttempt;
-use bmdb_model::work::{self, Attempt, Ended};
-use bmdb_model::{Fence, MachineId, Process, SessionId, notify, session};
+use bmdb_model::{Fence, MachineId, Process, SessionId, session};
 
 /// What came of the end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Operator {
             let Some(found) = session::find(tx, id).await? else {
                 return Err(OperatorError::NoSuchSession(id).into());
             };
-            if !session::end(tx, id).await? {
+            if !internal::session::end(tx, id).await? {
                 return Err(OperatorError::SessionEnded(id).into());
             }
             let act = NewAction {
@@ -118,7 +120,7 @@ impl Operator {
             OperatorError::NotHeld { machine, process }.into()
         };
         let released = transact(session, async |tx| {
-            let Some(attempt) = work::holder(tx, machine, process).await? else {
+            let Some(attempt) = work::current_attempt(tx, machine, process).await? else {
                 return Err(not_held());
             };
             if attempt.fence != if_fence {

@@ -2,7 +2,8 @@
 
 use super::{Operator, OperatorError, Tag, record, transact};
 use crate::session::Session;
-use bmdb_model::operator::{NewAction, Verb};
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::operator::Verb;
 use bmdb_model::tag::TagName;
 use bmdb_model::{MachineId, Provided, provided};
 use chrono::SecondsFormat;

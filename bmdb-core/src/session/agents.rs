@@ -4,7 +4,8 @@ use crate::db::retry::Retry;
 use crate::db::transaction::{Ran, Tx, TxOptions};
 use crate::error::TxError;
 use crate::session::{Session, SessionInner};
-use bmdb_model::{AgentHeartbeat, MachineId, agent, machine};
+use bmdb_model::internal::{agent, machine};
+use bmdb_model::{AgentHeartbeat, MachineId};
 use std::collections::BTreeSet;
 
 impl Session {

@@ -9,9 +9,10 @@ use crate::session::heartbeat::Registry;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::attempt_end::{EndOutcome, MOST};
+use bmdb_model::SessionId;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, Release};
-use bmdb_model::{SessionId, session};
+use bmdb_model::internal::session;
+use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use diesel_async::AsyncPgConnection;
 
 /// Gives a session up, whoever still has a handle of it: it beats no more, and all who hold work of it
@@ -48,7 +49,7 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attem
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
-    let held = work::held_by(conn, id).await?;
+    let held = work::attempts_of(conn, id).await?;
     for group in held.chunks(MOST) {
         let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
         let ended = work::release_all(conn, id, &releases).await?;

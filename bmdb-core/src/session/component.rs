@@ -13,9 +13,9 @@ use crate::telemetry::attempt_counts::{self, Tally};
 use crate::telemetry::{self, Meters};
 use crate::work::in_flight::Progress;
 use crate::work::listener::Wakeups;
-use bmdb_model::connection::ConnectionInfo;
+use bmdb_model::internal::connection::ConnectionInfo;
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::migration::{self, MigrationError};
-use bmdb_model::notify::Notify;
 use bmdb_model::{Process, ProcessDef, process};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
@@ -186,9 +186,9 @@ impl Component {
         let definition = self.definition(process, retry).await?;
         if definition.workflow.is_some() {
             self.time_driven()
-                .insert(process.clone(), definition.time_driven);
+                .insert(process.clone(), definition.replan_on_claim);
         }
-        Ok(definition.time_driven)
+        Ok(definition.replan_on_claim)
     }
 
     /// The definition in force.

@@ -14,7 +14,7 @@ use crate::work::attempt_end::AttemptEnd;
 use crate::work::end_batcher::{EndBatcher, PendingEnd};
 use crate::work::queue_cursor::Floors;
 use bmdb_model::SessionId;
-use bmdb_model::work::Attempt;
+use bmdb_model::internal::work::Attempt;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;

@@ -3,11 +3,11 @@
 use crate::db::transaction::Tx;
 use crate::error::TxError;
 use crate::session::agents::only;
-use bmdb_model::os_installation::InstallationResult;
+use bmdb_model::os_installation::{self, InstallationResult};
 use bmdb_model::tag::{self, TagName};
 use bmdb_model::{
-    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, hold, machine,
-    os_installation, provided,
+    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, hold, internal, machine,
+    provided,
 };
 use chrono::{DateTime, Utc};
 
@@ -118,14 +118,14 @@ impl Tx<'_> {
         heartbeats: &[AgentHeartbeat],
     ) -> Result<(), TxError> {
         // Always an answer: there is no session to be found expired.
-        let rest = agent::advance_heartbeats(self, None, heartbeats).await?;
+        let rest = internal::agent::advance_heartbeats(self, None, heartbeats).await?;
         let rest = only(heartbeats, &rest.unwrap_or_default());
         if rest.is_empty() {
             return Ok(());
         }
         let machines: Vec<MachineId> = rest.iter().map(|(machine, _)| *machine).collect();
         self.touch_all(&machines).await?;
-        Ok(agent::set_heartbeats(self, &rest).await?)
+        Ok(internal::agent::set_heartbeats(self, &rest).await?)
     }
 
     /// Stores what the agent found in the machine.

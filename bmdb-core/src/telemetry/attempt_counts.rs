@@ -9,9 +9,9 @@ use crate::db::deadline::Patience;
 use crate::db::pool::Pool;
 use crate::db::retry::jittered;
 use crate::error::TxError;
-use bmdb_model::attempt_counts::{self, Count};
 use bmdb_model::history::{Event, Outcome};
-use bmdb_model::{Failure, Process};
+use bmdb_model::internal::attempt_counts::{self, Count};
+use bmdb_model::{ErrorKind, Process};
 use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -119,7 +119,7 @@ impl Tally {
                 Ok(())
             }
             Err(error) => {
-                if error.failure() != Failure::ConnectionLost {
+                if error.kind() != ErrorKind::ConnectionLost {
                     self.put_back(&counts);
                 }
                 let error = error.into();

@@ -2,7 +2,7 @@
 
 use super::meters::result_label;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::Attempt;
+use bmdb_model::internal::work::Attempt;
 use bmdb_model::{Process, SessionId};
 use tracing::{Span, debug_span, info_span};
 

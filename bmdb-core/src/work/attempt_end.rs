@@ -2,7 +2,7 @@
 
 use crate::telemetry::attempt_counts::Tally;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;

@@ -9,9 +9,9 @@ use crate::session::cleanup::Chore;
 use crate::session::{Session, SessionInner};
 use crate::telemetry;
 use crate::work::Work;
-use bmdb_model::connection::Backend;
-use bmdb_model::work::{self, Batch, Claimed, QueueHead};
-use bmdb_model::{Failure, Process, Provider};
+use bmdb_model::internal::connection::Backend;
+use bmdb_model::internal::work::{self, ClaimBatch, Claimed, QueueHead};
+use bmdb_model::{ErrorKind, Process, Provider};
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::Instrument;
@@ -169,11 +169,11 @@ impl SessionInner {
             Reach::Whole => None,
         };
         let limit = (*limit).into();
-        let batch = work::claim_above(&mut conn, process, provider, floor, id, limit);
+        let batch = work::claim_from(&mut conn, process, provider, floor, id, limit);
         match retry.patience().answer(batch).await {
             Ok(batch) => {
                 let answer = batch.map(|batch| {
-                    let Batch {
+                    let ClaimBatch {
                         claimed,
                         latest,
                         head,
@@ -264,7 +264,7 @@ impl<'s> Unanswered<'s> {
 
     /// An error is an answer too, unless it says that the connection is gone.
     fn refused(mut self, error: &TxError) {
-        self.answered = error.failure() != Some(Failure::ConnectionLost);
+        self.answered = error.kind() != Some(ErrorKind::ConnectionLost);
     }
 }
 

@@ -6,8 +6,9 @@ use crate::error::{TxError, WorkError};
 use crate::session::Session;
 use crate::telemetry;
 use crate::work::Work;
-use bmdb_model::work::{self, Claimed, Gate};
-use bmdb_model::{Failure, MachineId, Process, machine};
+use bmdb_model::internal::machine;
+use bmdb_model::internal::work::{self, Claimed, Gate};
+use bmdb_model::{ErrorKind, MachineId, Process};
 use std::sync::{Mutex, PoisonError};
 use tracing::Instrument;
 
@@ -86,12 +87,12 @@ impl Session {
                     }
                 }
                 Ok(None) => return Err(session.expired().into()),
-                Err(error) => match (error.failure(), last(tried)) {
+                Err(error) => match (error.kind(), last(tried)) {
                     // A lane mate was faster, again and again.
-                    (Some(Failure::LaneTaken), Some(machine)) if !retry.pause().await => {
+                    (Some(ErrorKind::LaneTaken), Some(machine)) if !retry.pause().await => {
                         return Err(WorkError::Conflict { machine });
                     }
-                    (Some(Failure::LaneTaken), _) => {}
+                    (Some(ErrorKind::LaneTaken), _) => {}
                     _ => retry.after(error).await?,
                 },
             }

@@ -11,8 +11,8 @@ use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{self, AttemptState, Ended};
-use bmdb_model::{Failure, hold};
+use bmdb_model::internal::work::{self, AttemptState, Ended};
+use bmdb_model::{ErrorKind, hold};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use std::sync::{Mutex, PoisonError};
@@ -201,7 +201,7 @@ impl OpenAttempt {
                         let found = self.found(end, outcome, until);
                         return self.conclude(end, found);
                     }
-                    AttemptState::Held if retry.pause().await => {}
+                    AttemptState::Claimed if retry.pause().await => {}
                     // Even if the attempt is claimed, the statement may still be on its way.
                     _ => return Err(self.not_ended(TxError::CommitUnknown(error))),
                 }
@@ -211,7 +211,7 @@ impl OpenAttempt {
                     return self.conclude_in_doubt(end, outcome, &mut retry).await;
                 }
                 Ok(outcome) => return self.conclude(end, outcome),
-                Err(TxError::Database(error)) if error.failure() == Failure::ConnectionLost => {
+                Err(TxError::Database(error)) if error.kind() == ErrorKind::ConnectionLost => {
                     lost = Some(error);
                 }
                 Err(error) => match retry.after(error).await {
@@ -261,7 +261,7 @@ impl OpenAttempt {
                 let found = self.found(end, found, until);
                 self.conclude(end, found)
             }
-            AttemptState::Ended(..) | AttemptState::Held => self.conclude(end, outcome),
+            AttemptState::Ended(..) | AttemptState::Claimed => self.conclude(end, outcome),
             AttemptState::Unknown => {
                 let unknown = "it ended, and by which statement could not be found out";
                 let error = bmdb_model::Error::connection_lost(unknown.to_owned());
@@ -316,8 +316,8 @@ impl OpenAttempt {
                             return self.conclude(end, found).map(|until| (value, until));
                         }
                         // The look-up has waited for the machine's lock: nothing was committed.
-                        AttemptState::Held if retry.pause().await => {}
-                        AttemptState::Held => {
+                        AttemptState::Claimed if retry.pause().await => {}
+                        AttemptState::Claimed => {
                             let error = retry.patience().explain(error.into());
                             return Err(self.not_ended(error));
                         }
@@ -351,7 +351,7 @@ impl OpenAttempt {
 
     async fn look_up_once(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
         let mut conn = retry.checkout(&self.session.component.pool).await?;
-        let state = work::fate(&mut conn, &self.attempt);
+        let state = work::attempt_state(&mut conn, &self.attempt);
         let state = retry.patience().answer(state).await?;
         conn.give_back();
         Ok(state)

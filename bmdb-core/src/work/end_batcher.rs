@@ -10,8 +10,8 @@ use crate::db::pool::Pool;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
-use bmdb_model::work::Attempt;
-use bmdb_model::{Failure, SessionId};
+use bmdb_model::internal::work::Attempt;
+use bmdb_model::{ErrorKind, SessionId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -160,7 +160,7 @@ impl BatchSender {
                 Ok(outcomes)
             }
             Err(error) => {
-                let is_lost = error.failure() == Failure::ConnectionLost;
+                let is_lost = error.kind() == ErrorKind::ConnectionLost;
                 let in_doubt = is_lost.then(|| error.to_string());
                 conn.give_back_after(&error.into());
                 Err(BatchError { in_doubt })

@@ -5,7 +5,7 @@
 use crate::db::connect::Target;
 use crate::db::retry::Delays;
 use bmdb_model::Process;
-use bmdb_model::notify;
+use bmdb_model::internal::notify;
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::pin::pin;

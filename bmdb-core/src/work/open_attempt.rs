@@ -8,7 +8,7 @@ use crate::work::in_flight::InProgress;
 use bmdb_backoff::Seconds;
 use bmdb_model::Process;
 use bmdb_model::history::Outcome;
-use bmdb_model::work::{Attempt, Claimed};
+use bmdb_model::internal::work::{Attempt, Claimed};
 use std::sync::Arc;
 use tracing::Span;
 

@@ -13,7 +13,7 @@ use crate::work::poll_options::PollOptions;
 use crate::work::queue_cursor::RESET;
 use crate::work::rate_limiter::RateLimiter;
 use bmdb_model::Provider;
-use bmdb_model::work::QueueHead;
+use bmdb_model::internal::work::QueueHead;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

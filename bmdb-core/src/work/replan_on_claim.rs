@@ -11,8 +11,9 @@ use crate::error::TxError;
 use crate::session::SessionInner;
 use crate::work::Work;
 use crate::work::claim::{Answer, Claim, Reach};
-use bmdb_model::work::{self, Claimed, QueueHead};
-use bmdb_model::{Process, Provider, SessionId, plan};
+use bmdb_model::internal::plan;
+use bmdb_model::internal::work::{self, Claimed, QueueHead};
+use bmdb_model::{Process, Provider, SessionId};
 use std::sync::Arc;
 
 /// How many machines are locked and planned in one transaction, unless more are to be claimed.

@@ -7,7 +7,7 @@ use crate::work::attempt_end::AttemptEnd;
 use crate::work::end::{self, EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_model::work::Claimed;
+use bmdb_model::internal::work::Claimed;
 use bmdb_model::{Fence, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use bmdb_core::{
     Bmdb, Claim, Config, EndError, HistoryDetail, Session, SessionOptions, TxError, Work,
 };
 use bmdb_model::history::Outcome;
-use bmdb_model::{AgentStarted, Failure, Fence, MachineId, Process, Provided, Provider};
+use bmdb_model::{AgentStarted, ErrorKind, Fence, MachineId, Process, Provided, Provider};
 use bmdb_testkit::audit::{End, Rules, audit};
 use bmdb_testkit::{Profile, Replication, Server, TestDb};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +128,7 @@ impl Log {
 fn check_legal(error: &TxError) {
     match error {
         TxError::Database(error) => {
-            assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+            assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
         }
         TxError::Invalid { .. } | TxError::Aborted(_) | TxError::Draining => panic!("{error}"),
         _ => {}

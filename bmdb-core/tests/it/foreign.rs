@@ -3,7 +3,8 @@
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Access, Isolation, SessionState, TxError, TxOptions};
-use bmdb_model::{Process, connection, machine, session};
+use bmdb_model::Process;
+use bmdb_model::internal::{connection, machine, session};
 use std::sync::Mutex;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::scenario::{RETRY, Scenario, owner};
 use bmdb_core::{Bmdb, Claim, Config, Retention, SessionOptions, TxError, TxOptions};
-use bmdb_model::{Failure, Lane, Process, ProcessDef, migration, process};
+use bmdb_model::{ErrorKind, Lane, Process, ProcessDef, migration, process};
 use bmdb_testkit::{Role, TestDb};
 
 const WIPE: Process = Process::from_static("AcmeWipe");
@@ -158,7 +158,7 @@ async fn a_component_may_state_the_definition_in_force_and_change_none() {
     let begun = std::time::Instant::now();
     let other = in_force.lane(Lane::from_static("mine"));
     let refused = component.define_process(&other).await.unwrap_err();
-    assert_eq!(refused.failure(), Some(Failure::Denied), "{refused}");
+    assert_eq!(refused.kind(), Some(ErrorKind::Denied), "{refused}");
     // It is not tried again: that would go on for as long as transactions are retried.
     assert!(begun.elapsed() < std::time::Duration::from_secs(9));
 }

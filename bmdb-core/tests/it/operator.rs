@@ -331,13 +331,13 @@ async fn a_heartbeat_that_comes_after_the_end_does_not_revive_the_session() {
     let mut blocker = s.db.connect().await.unwrap();
     blocker.batch_execute("BEGIN").await.unwrap();
     assert!(
-        bmdb_model::session::end(&mut blocker, victim)
+        bmdb_model::internal::session::end(&mut blocker, victim)
             .await
             .unwrap()
     );
     let mut worker = s.db.connect().await.unwrap();
     let ids = [victim];
-    let beat = bmdb_model::session::heartbeat(&mut worker, &ids);
+    let beat = bmdb_model::internal::session::heartbeat(&mut worker, &ids);
     let commit = async {
         crate::wait::until(&s.db, crate::wait::SOMEBODY_WAITS_FOR_A_ROW).await;
         blocker.batch_execute("COMMIT").await.unwrap();

@@ -3,7 +3,7 @@
 use crate::scenario::{Scenario, work_on};
 use crate::wait;
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions, TxError};
-use bmdb_model::{Failure, Process};
+use bmdb_model::{ErrorKind, Process};
 use bmdb_testkit::TestDb;
 use diesel::sql_types::Text;
 use diesel_async::AsyncPgConnection;
@@ -139,14 +139,14 @@ async fn a_lock_that_is_not_given_up_is_a_failure_of_its_own_and_nothing_is_lost
         run(&mut other, sql).await.unwrap();
     }
     let error = session.claim(&claim).await.unwrap_err();
-    assert_eq!(error.failure(), Some(Failure::LockTimeout), "{error}");
+    assert_eq!(error.kind(), Some(ErrorKind::LockTimeout), "{error}");
     let create = session.transact(async |tx| {
         let new = tx.create_machine().await?;
         tx.delete_machine(machine).await?;
         Ok(new)
     });
     let error = create.await.unwrap_err();
-    assert_eq!(error.failure(), Some(Failure::LockTimeout), "{error}");
+    assert_eq!(error.kind(), Some(ErrorKind::LockTimeout), "{error}");
     // A poller goes on waiting.
     let mut poller = session.poller(&claim);
     let patient = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
@@ -179,7 +179,7 @@ async fn a_statement_that_takes_too_long_is_a_failure_of_its_own() {
         run(tx, "SELECT pg_sleep(60)").await
     });
     let error = slow.await.unwrap_err();
-    assert_eq!(error.failure(), Some(Failure::StatementTimeout), "{error}");
+    assert_eq!(error.kind(), Some(ErrorKind::StatementTimeout), "{error}");
     assert_eq!(
         db.rows("SELECT count(*) FROM machines").await.unwrap(),
         ["0"]

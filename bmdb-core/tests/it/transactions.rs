@@ -3,7 +3,7 @@
 use crate::scenario::Scenario;
 use crate::wait::until;
 use bmdb_core::{Tx, TxError, TxOptions};
-use bmdb_model::{Failure, MachineId};
+use bmdb_model::{ErrorKind, MachineId};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -26,8 +26,8 @@ async fn a_statement_error_that_the_closure_swallowed_is_no_success() {
                 Ok(())
             })
             .await;
-        let failure = result.unwrap_err().failure();
-        assert_eq!(failure, Some(Failure::Aborted), "planned: {is_planned}");
+        let failure = result.unwrap_err().kind();
+        assert_eq!(failure, Some(ErrorKind::Aborted), "planned: {is_planned}");
     }
     assert_eq!(s.rows("SELECT machine_id FROM machines").await, [""; 0]);
 }
@@ -134,7 +134,7 @@ async fn running_again_ends_when_its_time_is_up() {
             run(tx, "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$").await
         })
         .await;
-    assert_eq!(result.unwrap_err().failure(), Some(Failure::Serialization));
+    assert_eq!(result.unwrap_err().kind(), Some(ErrorKind::Serialization));
     assert!(runs.into_inner() > 1);
 }
 

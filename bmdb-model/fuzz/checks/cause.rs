@@ -1,7 +1,7 @@
 //! What holds of any text as the cause of a failure.
 
 use bmdb_model::Error;
-use bmdb_model::work::{MAXIMUM_CAUSE_BYTES, recorded_cause};
+use bmdb_model::internal::work::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 
 /// Panics where it does not hold.
 pub(crate) fn check(cause: &str) {

@@ -126,7 +126,7 @@ pages! {
 }
 
 /// Up to `limit` backoffs, of one process or of all. Those of items that somebody holds are left out:
-/// that is work ([`crate::work::held`]).
+/// that is work ([`crate::work::claimed`]).
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -18,7 +18,7 @@ pub(super) enum Key {
     /// Of a tag's table.
     Tagged(MachineId),
     /// Of held work: machine and lane.
-    Held(MachineId, String),
+    Claimed(MachineId, String),
     /// Of backoffs: end and machine.
     BackingOff(DateTime<Utc>, MachineId),
     /// Of a queue, in the order in which a page shows it.
@@ -37,7 +37,7 @@ impl fmt::Display for Cursor {
         match &self.0 {
             Key::Machine(id) => write!(f, "m.{id}"),
             Key::Tagged(id) => write!(f, "t.{id}"),
-            Key::Held(id, lane) => write!(f, "h.{id}.{lane}"),
+            Key::Claimed(id, lane) => write!(f, "h.{id}.{lane}"),
             Key::BackingOff(until, id) => write!(f, "b.{}.{id}", until.timestamp_micros()),
             Key::Queued(provider, at, id) => {
                 let provider = provider.as_ref().map_or("", Provider::as_str);
@@ -63,7 +63,7 @@ fn key(text: &str) -> Option<Key> {
         "t" => Key::Tagged(key.parse().ok()?),
         "h" => {
             let (id, lane) = key.split_once('.')?;
-            Key::Held(id.parse().ok()?, storable(lane)?)
+            Key::Claimed(id.parse().ok()?, storable(lane)?)
         }
         "b" => {
             let (until, id) = key.split_once('.')?;
@@ -114,7 +114,7 @@ mod tests {
         for key in [
             Key::Machine(id),
             Key::Tagged(id),
-            Key::Held(id, "a-lane".to_owned()),
+            Key::Claimed(id, "a-lane".to_owned()),
             Key::BackingOff(at, id),
             Key::Queued(None, at, id),
             Key::Queued(Some(Provider::EQUINIX), EARLIEST, id),

@@ -58,7 +58,7 @@ impl Prefix {
 /// The range of ids whose text begins with `text`.
 fn ids(text: &str) -> Option<(MachineId, MachineId)> {
     let prefix: IdPrefix = text.parse().ok()?;
-    let (first, last) = (prefix.first(), prefix.last());
+    let (first, last) = (prefix.first_id(), prefix.last_id());
     // Hyphens stand where ids have them, or nowhere: a provider's id may look nearly so.
     let as_written = first.to_string().starts_with(&text.to_ascii_lowercase());
     (as_written || !text.contains('-')).then_some((first, last))

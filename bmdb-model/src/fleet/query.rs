@@ -3,59 +3,17 @@
 //! A tag's table may be anybody's, and a statement with conditions that may be absent has no plan that
 //! is good for all of them; so these are no statements of fixed text.
 
-use super::CANDIDATES;
 use super::cursor::{Cursor, Key, LATEST};
 use super::filter::Filter;
-use super::source::Source;
+use super::source::{CANDIDATES, Source};
+use super::sql::{Bind, Sql};
 use super::state::ItemState;
 use crate::{Error, MachineId};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
-
-/// A value of a statement.
-#[derive(Debug, Clone)]
-pub(super) enum Bind {
-    Machine(MachineId),
-    Text(String),
-    Time(DateTime<Utc>),
-}
-
-/// The values of a statement that is being written.
-#[derive(Debug, Default)]
-pub(super) struct Sql {
-    binds: Vec<Bind>,
-}
-
-impl Sql {
-    /// The placeholder of one more value.
-    pub(super) fn bind(&mut self, value: Bind) -> String {
-        let sql_type = match value {
-            Bind::Machine(_) => "uuid",
-            Bind::Text(_) => "text",
-            Bind::Time(_) => "timestamptz",
-        };
-        self.binds.push(value);
-        format!("${}::{sql_type}", self.binds.len())
-    }
-
-    async fn load<R>(self, conn: &mut AsyncPgConnection, text: String) -> Result<Vec<R>, Error>
-    where
-        R: QueryableByName<diesel::pg::Pg> + Send + 'static,
-    {
-        let mut query = diesel::sql_query(text).into_boxed::<diesel::pg::Pg>();
-        for value in self.binds {
-            query = match value {
-                Bind::Machine(id) => query.bind::<SqlUuid, _>(id),
-                Bind::Text(text) => query.bind::<Text, _>(text),
-                Bind::Time(time) => query.bind::<Timestamptz, _>(time),
-            };
-        }
-        Ok(query.load(conn).await?)
-    }
-}
 
 /// An entry of a source.
 #[derive(Debug, Clone, QueryableByName)]
@@ -112,7 +70,7 @@ fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
         let without_row = *state == ItemState::NotEligible;
         // What is held is listed by machine and lane: a machine's process is held in one of them.
         let lane = match source {
-            Source::Held => "AND i.lane = c.key_text",
+            Source::Claimed => "AND i.lane = c.key_text",
             _ => "",
         };
         let condition = state.condition();
@@ -140,7 +98,7 @@ fn cursor(source: &Source, entry: &Entry) -> Cursor {
     Cursor(match source {
         Source::Machines(_) => Key::Machine(machine),
         Source::Tagged => Key::Tagged(machine),
-        Source::Held => Key::Held(machine, text),
+        Source::Claimed => Key::Claimed(machine, text),
         Source::BackingOff(_) => Key::BackingOff(time, machine),
         Source::Queue { provider, .. } => Key::Queued(provider.clone(), time, machine),
         Source::Provided { provider, .. } => Key::Provided(provider.clone(), text),

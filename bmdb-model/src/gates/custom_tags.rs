@@ -1,6 +1,6 @@
 //! Which tags a workflow's view looks at, by what the catalog says it depends on.
 
-use super::{Effect, TagState};
+use super::gate::{Effect, TagState};
 use crate::statement::statement;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};

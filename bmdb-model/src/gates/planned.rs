@@ -1,6 +1,7 @@
 //! Whether a plan is stale: what an item says, beside what the workflow's view says.
 
-use super::{Said, View, When};
+use super::gate::{View, When};
+use super::view::Said;
 use crate::Provider;
 use chrono::{DateTime, Utc};
 
@@ -9,7 +10,7 @@ pub(super) struct Planned<'a> {
     pub(super) is_eligible: bool,
     pub(super) planned: Option<When>,
     pub(super) provider: Option<&'a Provider>,
-    pub(super) is_time_driven: bool,
+    pub(super) replan_on_claim: bool,
     pub(super) moves_lane: bool,
 }
 
@@ -34,7 +35,7 @@ impl Planned<'_> {
             // Ready at once keeps an item's place in the queue.
             (When::Now, planned) => !planned.has_come(now),
             // Heartbeats move the deadline and are not planned: too early is as it should be.
-            (When::At(listed), When::At(planned)) if self.is_time_driven => planned > listed,
+            (When::At(listed), When::At(planned)) if self.replan_on_claim => planned > listed,
             (listed, planned) => listed != planned,
         }
     }

@@ -1,14 +1,30 @@
 //! Asking a workflow's view about one machine: as it is, and as if it had another tag.
 
 use super::custom_tags::{self, Relation};
-use super::{Effect, Said, TagState, View, When};
-use crate::{Error, MachineId, Provider, connection, plan};
+use super::gate::{Effect, TagState, View, When};
+use crate::internal::{connection, plan};
+use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What a view said of a machine.
+pub(super) struct Said {
+    pub(super) view: View,
+    pub(super) provider: Option<Provider>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            view: View::None,
+            provider: None,
+        }
+    }
+}
 
 /// What the view says of the machine. A view that fails is nobody's failure but its own.
 pub(super) async fn ask(
@@ -95,7 +111,7 @@ async fn ask_safely(
         }
         Err(error) => {
             let error = Error::from(error);
-            if error.failure() == crate::Failure::ConnectionLost {
+            if error.kind() == crate::ErrorKind::ConnectionLost {
                 return Err(error);
             }
             connection::roll_back(conn).await?;

@@ -1,6 +1,7 @@
 //! What a database has: roles, its schema, and what is in it.
 
-use super::{APPENDED, COMPONENT, GUARDED, GrantError, OWNER, VIEWER};
+use super::error::GrantError;
+use super::roles::{APPENDED, COMPONENT, GUARDED, OWNER, VIEWER};
 use crate::Error;
 use crate::statement::statement;
 use diesel::OptionalExtension;

@@ -1,7 +1,7 @@
 //! The statements that set up roles and privileges.
 
 use super::existing_grants::{Kind, Object, Place, Writes};
-use super::{COMPONENT, OWNER, VIEWER};
+use super::roles::{COMPONENT, OWNER, VIEWER};
 
 pub(super) fn create_role(role: &str) -> String {
     format!("CREATE ROLE {role} NOLOGIN")

@@ -4,7 +4,7 @@ use super::Outcome;
 use crate::operator::{self, Action, ActionKey, Scope};
 use crate::page::{InvalidKey, Page, Parts, join};
 use crate::statement::statement;
-use crate::work::{self, HeldWork};
+use crate::work::{self, ClaimedWork};
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -44,7 +44,7 @@ pub struct PastAttempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// Work that is being done.
-    Ongoing(HeldWork),
+    Ongoing(ClaimedWork),
     /// An attempt that has ended.
     Past(PastAttempt),
     /// Something that was done by hand.
@@ -167,9 +167,9 @@ pub async fn page(
 ) -> Result<Page<Entry, HistoryKey>, Error> {
     let mut rows = Vec::new();
     if after.is_none() {
-        let held = work::held_on(conn, machine).await?.into_iter();
-        let held = held.filter(|work| process.is_none_or(|process| work.process == *process));
-        rows.extend(held.map(Entry::Ongoing));
+        let claimed = work::claimed_on(conn, machine).await?.into_iter();
+        let claimed = claimed.filter(|work| process.is_none_or(|process| work.process == *process));
+        rows.extend(claimed.map(Entry::Ongoing));
     }
     let mut key = after.copied().unwrap_or(HistoryKey::FIRST);
     let attempts = Attempts {

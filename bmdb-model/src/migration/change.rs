@@ -1,5 +1,6 @@
 //! Applying and reverting migrations: one migrator at a time, and none for whom the fleet has to wait.
 
+use super::lock::MIGRATION_LOCK;
 use super::lock_holder::of_advisory;
 use super::privileges::{self, Acting};
 use super::{MIGRATIONS, MigrationError, check_not_too_old, has_all, known, newest_known};
@@ -10,9 +11,6 @@ use diesel::prelude::*;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::MigrationHarness;
 use std::time::{Duration, Instant};
-
-/// The key of the session-level advisory lock that makes concurrent migrators take turns ("bmdb").
-pub(crate) const MIGRATION_LOCK: i64 = 0x626d_6462;
 
 /// After this time in which a migrator does nothing the server rolls its migration back. It may have
 /// been stopped, or its machine may have vanished, while it had tables locked.

@@ -1,6 +1,6 @@
 //! Why migrating, or judging a database's version, failed.
 
-use super::Holder;
+use super::LockHolder;
 use diesel::result::Error as DieselError;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub enum MigrationError {
     )]
     Busy {
         /// Who it is.
-        holder: Holder,
+        holder: LockHolder,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -61,7 +61,7 @@ pub enum MigrationError {
         /// The versions that were applied, or reverted, before it.
         done: Vec<String>,
         /// Who was in the way, where that was looked for meanwhile ([`in_the_way_of`](super::in_the_way_of)).
-        holders: Vec<Holder>,
+        holders: Vec<LockHolder>,
     },
     /// What was applied later may build on this migration, and this release does not know it: it is
     /// a newer release's, or that of another source.
@@ -111,7 +111,7 @@ impl MigrationError {
     }
 }
 
-fn named(holders: &[Holder]) -> String {
+fn named(holders: &[LockHolder]) -> String {
     if holders.is_empty() {
         return "others hold it".to_owned();
     }

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// A connection that holds what somebody waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
-pub struct Holder {
+pub struct LockHolder {
     /// Its server process, which `pg_terminate_backend` ends; 0 is a prepared transaction.
     pub pid: i32,
     /// What its program calls itself.
@@ -21,7 +21,7 @@ pub struct Holder {
     pub transaction_seconds: Option<i64>,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pid {} ({:?}", self.pid, self.application)?;
         if let Some(address) = &self.address {
@@ -47,7 +47,10 @@ statement! {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn in_the_way_of(conn: &mut AsyncPgConnection, pid: i32) -> Result<Vec<Holder>, Error> {
+pub async fn in_the_way_of(
+    conn: &mut AsyncPgConnection,
+    pid: i32,
+) -> Result<Vec<LockHolder>, Error> {
     Ok(InTheWayOf { pid }.load(conn).await?)
 }
 
@@ -66,6 +69,6 @@ statement! {
 pub(super) async fn of_advisory(
     conn: &mut AsyncPgConnection,
     key: i64,
-) -> QueryResult<Option<Holder>> {
+) -> QueryResult<Option<LockHolder>> {
     HolderOf { key }.get_result(conn).await.optional()
 }

@@ -2,7 +2,7 @@
 
 use super::MigrationError;
 use crate::grants::{self, OWNER};
-use crate::{Error, connection};
+use crate::{Error, internal::connection};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 /// As whom a migration runs.

@@ -20,12 +20,12 @@ pub struct ListedSession {
     /// live any more.
     pub is_live: bool,
     /// How many work items it holds.
-    pub holds: Held,
+    pub claimed: ClaimedCount,
 }
 
 /// How many work items a session holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum ClaimedCount {
     /// So many.
     Exactly(i64),
     /// So many at least: more than 10,000 are held in the whole database, and not all were counted.
@@ -65,21 +65,21 @@ type Columns = (
 
 type Row = (SessionRow, bool, i64, bool);
 
-fn listed((row, is_live, held, all_counted): Row) -> ListedSession {
-    let holds = if all_counted {
-        Held::Exactly(held)
+fn listed((row, is_live, count, all_counted): Row) -> ListedSession {
+    let claimed = if all_counted {
+        ClaimedCount::Exactly(count)
     } else {
-        Held::AtLeast(held)
+        ClaimedCount::AtLeast(count)
     };
     ListedSession {
         row,
         is_live,
-        holds,
+        claimed,
     }
 }
 
 statement! {
-    PageOf = concat!(include_str!("../sql/sessions_page.sql"), include_str!("../sql/sessions_held.sql"));
+    PageOf = concat!(include_str!("../sql/sessions_page.sql"), include_str!("../sql/sessions_claimed.sql"));
     (
         created_at: Option<DateTime<Utc>> => Nullable<Timestamptz>, id: Option<SessionId> => Nullable<SqlUuid>,
         limit: i64 => BigInt
@@ -113,7 +113,7 @@ pub async fn page(
 statement! {
     Find = concat!(
         "WITH page AS MATERIALIZED (SELECT * FROM sessions WHERE session_id = $1)",
-        include_str!("../sql/sessions_held.sql")
+        include_str!("../sql/sessions_claimed.sql")
     );
     (id: SessionId => SqlUuid) -> Columns
 }

@@ -2,10 +2,11 @@
 
 use crate::scenario::{ACCESS, MINUTE, START, Scenario};
 use crate::snapshots::buffers;
-use bmdb_model::attempt_counts::{self, Count, Minute};
-use bmdb_model::connection::plan_once_sql;
+use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::history::Event;
-use bmdb_model::{Failure, Process};
+use bmdb_model::internal::attempt_counts::Count;
+use bmdb_model::internal::connection::plan_once_sql;
+use bmdb_model::{ErrorKind, Process, internal};
 use uuid::Uuid;
 
 const NIL: &str = "writer = '00000000-0000-0000-0000-000000000000'";
@@ -23,7 +24,7 @@ fn count(process: &Process, event: Event, count: i64) -> Count {
 impl Scenario {
     async fn add(&mut self, writer: u128, counts: &[Count]) {
         let writer = Uuid::from_u128(writer);
-        attempt_counts::add(&mut self.conn, writer, counts)
+        internal::attempt_counts::add(&mut self.conn, writer, counts)
             .await
             .unwrap();
     }
@@ -38,8 +39,12 @@ impl Scenario {
     }
 
     async fn trim(&mut self, rows: u32) -> u64 {
-        let surplus = attempt_counts::surplus(&mut self.conn, rows).await.unwrap();
-        let gone = attempt_counts::trim(&mut self.conn, rows).await.unwrap();
+        let surplus = internal::attempt_counts::surplus(&mut self.conn, rows)
+            .await
+            .unwrap();
+        let gone = internal::attempt_counts::trim(&mut self.conn, rows)
+            .await
+            .unwrap();
         assert_eq!(surplus, gone, "what was announced");
         gone
     }
@@ -171,7 +176,12 @@ async fn turns_of_two_janitors_do_not_wait_for_each_other_nor_for_a_component_th
     let lock = "BEGIN; UPDATE attempt_tally SET count = count + 5
                 WHERE writer = '00000000-0000-0000-0000-000000000001'";
     rival.batch_execute(lock).await.unwrap();
-    assert_eq!(attempt_counts::trim(&mut s.conn, 10).await.unwrap(), 1);
+    assert_eq!(
+        internal::attempt_counts::trim(&mut s.conn, 10)
+            .await
+            .unwrap(),
+        1
+    );
     rival.batch_execute("COMMIT").await.unwrap();
     assert_eq!(s.trim(10).await, 1);
     let told: i64 = s.hour().await.iter().map(|(.., count, _)| count).sum();
@@ -183,7 +193,7 @@ async fn nothing_is_counted_that_cannot_be() {
     let mut s = Scenario::new().await;
     let negative = count(&START, Event::Started, -1);
     let writer = Uuid::from_u128(1);
-    let refused = attempt_counts::add(&mut s.conn, writer, &[negative]).await;
-    assert_eq!(refused.unwrap_err().failure(), Failure::Other);
+    let refused = internal::attempt_counts::add(&mut s.conn, writer, &[negative]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Other);
     assert_eq!(s.hour().await, []);
 }

@@ -1,7 +1,8 @@
 //! Text that cannot be stored is refused before it reaches the database, by the field's name.
 
 use crate::scenario::{START, Scenario, failed};
-use bmdb_model::{Error, Provided, Provider, hold, provided, session, work};
+use bmdb_model::internal::{session, work};
+use bmdb_model::{Error, Provided, Provider, hold, provided};
 
 fn with(field: fn(&mut Provided) -> &mut String, text: &str) -> Provided {
     let mut tag = Provided {

@@ -1,7 +1,7 @@
 //! What a claim takes, and in which order.
 
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario, attempt};
-use bmdb_model::work::{self, Claimed, Gate};
+use bmdb_model::internal::work::{self, Claimed, Gate};
 use bmdb_model::{MachineId, Process, Provider, SessionId};
 
 impl Scenario {

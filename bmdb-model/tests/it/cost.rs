@@ -4,8 +4,9 @@
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::plan_once_sql;
-use bmdb_model::{Provider, work};
+use bmdb_model::Provider;
+use bmdb_model::internal::connection::plan_once_sql;
+use bmdb_model::internal::work;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -64,7 +65,7 @@ impl Scenario {
         let (mut done, mut floor) = (0, None);
         while done < cycles {
             let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
-            let batch = work::claim_above(conn, &START, equinix, floor, self.session, 500).await;
+            let batch = work::claim_from(conn, &START, equinix, floor, self.session, 500).await;
             let batch = batch.unwrap().expect("the session lives");
             assert!(!batch.claimed.is_empty());
             (done, floor) = (done + batch.claimed.len(), batch.latest);

@@ -1,8 +1,9 @@
 //! Tag tables of whoever builds on bmdb, found and read without knowing them.
 
 use crate::scenario::{MINUTE, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::custom_tags::{self, Tag, TagTable, Value};
+use bmdb_model::internal::connection;
 use bmdb_model::{MachineId, Provider};
 use bmdb_testkit::Role;
 use diesel_async::{AsyncConnection, AsyncPgConnection};

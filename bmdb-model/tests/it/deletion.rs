@@ -1,7 +1,8 @@
 //! Deleting a machine: tags and idle items go with it, work in progress keeps it, history stays.
 
 use crate::scenario::{MINUTE, START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::connection;
 use bmdb_model::{Error, MachineId, Provider, machine};
 
 impl Scenario {

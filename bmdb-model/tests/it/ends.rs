@@ -1,7 +1,7 @@
 //! An end is keyed on machine, process, session and fence: with any of them wrong, nothing changes.
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
-use bmdb_model::work::{self, Attempt, Ended};
+use bmdb_model::internal::work::{self, Attempt, Ended};
 use bmdb_model::{Error, Fence, MachineId};
 
 const EVERYTHING: &str =

@@ -3,7 +3,7 @@
 #[path = "../../fuzz/checks/cause.rs"]
 mod cause;
 
-use bmdb_model::work::MAXIMUM_CAUSE_BYTES;
+use bmdb_model::internal::work::MAXIMUM_CAUSE_BYTES;
 use proptest::prelude::*;
 
 proptest! {

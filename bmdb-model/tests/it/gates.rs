@@ -36,7 +36,7 @@ async fn a_machine_that_is_due_has_all_gates_open() {
     assert!(why.are_open() && why.has_item && !why.is_stale, "{why:#?}");
     assert_eq!(why.eligible.view, View::Lists(When::Now));
     assert!(matches!(why.ready.due, Some(When::At(time)) if time <= why.at));
-    assert_eq!((why.holder, why.last), (None, None));
+    assert_eq!((why.claim, why.last), (None, None));
     let nowhere = gates::one(&mut s.conn, MachineId::random(), &START).await;
     assert!(matches!(nowhere, Err(Error::NoSuchMachine(_))));
 }
@@ -125,7 +125,7 @@ async fn a_backoff_shuts_the_second_gate_until_it_ends() {
     let attempt = s.claim_one(&START).await;
     s.fail(&attempt, 600, "no answer").await;
     let why = s.why(machine, &START).await;
-    assert!(why.eligible.is_open && !why.ready.is_open && why.holder.is_none());
+    assert!(why.eligible.is_open && !why.ready.is_open && why.claim.is_none());
     let backoff = why.ready.backoff.unwrap();
     assert_eq!(
         (backoff.failures, backoff.losses, backoff.cause.as_deref()),
@@ -176,7 +176,7 @@ async fn the_holder_of_a_lane_shuts_the_third_gate_of_all_its_processes() {
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
     for process in [&START, &RECOVERY, &ACCESS] {
-        let holder = s.why(machine, process).await.holder.unwrap();
+        let holder = s.why(machine, process).await.claim.unwrap();
         assert_eq!(
             (holder.process, holder.session, holder.fence),
             (START, s.session, attempt.fence)
@@ -187,13 +187,13 @@ async fn the_holder_of_a_lane_shuts_the_third_gate_of_all_its_processes() {
         );
     }
     let other = s.why(machine, &Process::from_static("Other")).await;
-    assert!(other.holder.is_none() && !other.is_defined && other.workflow.is_none());
+    assert!(other.claim.is_none() && !other.is_defined && other.workflow.is_none());
     assert_eq!(
         (other.lane.as_str(), other.eligible.view),
         ("Other", View::None)
     );
     s.db.expire(s.session).await.unwrap();
-    assert!(!s.why(machine, &START).await.holder.unwrap().is_live);
+    assert!(!s.why(machine, &START).await.claim.unwrap().is_live);
 }
 
 #[tokio::test]
@@ -283,13 +283,13 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
     s.db.execute("DELETE FROM process_def WHERE process = 'Broken'")
         .await
         .unwrap();
-    bmdb_model::connection::begin(&mut s.conn, isolation, read_only)
+    bmdb_model::internal::connection::begin(&mut s.conn, isolation, read_only)
         .await
         .unwrap();
     assert_eq!(gates::of(&mut s.conn, machine).await.unwrap().len(), 5);
     s.why(machine, &never).await;
     assert!(provided::of(&mut s.conn, machine).await.unwrap().is_some());
-    bmdb_model::connection::roll_back(&mut s.conn)
+    bmdb_model::internal::connection::roll_back(&mut s.conn)
         .await
         .unwrap();
 }

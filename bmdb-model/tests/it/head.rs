@@ -1,7 +1,7 @@
 //! The head of a queue, as a poll in vain tells of it.
 
 use crate::scenario::{RECOVERY, START, Scenario};
-use bmdb_model::work::{self, QueueHead};
+use bmdb_model::internal::work::{self, QueueHead};
 use bmdb_model::{Process, Provider};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ impl Scenario {
     /// The head of the queue, told alike by a claim of nothing and by the look that only reads.
     async fn head(&mut self, process: &Process, provider: Option<&Provider>) -> QueueHead {
         let (conn, session) = (&mut self.conn, self.session);
-        let claim = work::claim_above(conn, process, provider, None, session, 0).await;
+        let claim = work::claim_from(conn, process, provider, None, session, 0).await;
         let of_claim = claim.unwrap().expect("the session lives").head;
         let seen = work::possibly_due(conn, process, provider, session).await;
         let of_look = seen.unwrap().expect("the session lives");
@@ -115,8 +115,8 @@ async fn what_is_below_the_floor_or_held_is_not_the_head() {
     let floor = Some("2200-01-01T00:00:00Z".parse().unwrap());
     for provider in [Some(&Provider::EQUINIX), None] {
         let (conn, session) = (&mut s.conn, s.session);
-        let above = work::claim_above(conn, &START, provider, floor, session, 9).await;
-        assert_eq!(above.unwrap().unwrap(), work::Batch::default());
+        let above = work::claim_from(conn, &START, provider, floor, session, 9).await;
+        assert_eq!(above.unwrap().unwrap(), work::ClaimBatch::default());
     }
     s.claim_one(&START).await;
     assert_eq!(s.heads(&START).await, [QueueHead::Empty; 3]);

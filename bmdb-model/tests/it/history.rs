@@ -1,9 +1,10 @@
 //! The record of attempts: one row each, or one for a streak of equal failures.
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
-use bmdb_model::history::{self, Event, Outcome, Retention, Trimmed};
-use bmdb_model::work::{self, Attempt, AttemptState, FailedAttempt};
-use bmdb_model::{MachineId, Process};
+use bmdb_model::history::{self, Event, Outcome, Retention};
+use bmdb_model::internal::history::Trimmed;
+use bmdb_model::internal::work::{self, Attempt, AttemptState, FailedAttempt};
+use bmdb_model::{MachineId, Process, internal};
 
 /// The rows of the log, with fences counted from the first one.
 const ATTEMPTS: &str = "
@@ -33,7 +34,7 @@ impl Scenario {
     }
 
     async fn fate(&mut self, attempt: &Attempt) -> AttemptState {
-        work::fate(&mut self.conn, attempt).await.unwrap()
+        work::attempt_state(&mut self.conn, attempt).await.unwrap()
     }
 
     /// The history of a machine, without its times.
@@ -145,7 +146,7 @@ async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
             "{fate:?}"
         );
     }
-    assert_eq!(s.fate(&held).await, AttemptState::Held);
+    assert_eq!(s.fate(&held).await, AttemptState::Claimed);
     s.finish(&held).await;
     assert_eq!(
         s.fate(&held).await,
@@ -239,9 +240,11 @@ async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
         (retention(2, 3), 1, vec!["b"]),
         (retention(0, 3600), 1, vec![]),
     ] {
-        let surplus = history::surplus(&mut s.conn, keep, None, None).await;
+        let surplus = internal::history::surplus(&mut s.conn, keep, None, None).await;
         assert_eq!(surplus.unwrap(), deleted, "{keep:?}");
-        let trimmed = history::trim(&mut s.conn, keep, None, 10).await.unwrap();
+        let trimmed = internal::history::trim(&mut s.conn, keep, None, 10)
+            .await
+            .unwrap();
         let expected = Trimmed {
             rows: deleted,
             after: Some(machine),
@@ -262,7 +265,7 @@ async fn history_is_trimmed_machine_by_machine() {
     }
     let mut after = None;
     for expected in [Some(machines[0]), Some(machines[1]), None] {
-        let trimmed = history::trim(&mut s.conn, retention(0, 3600), after, 1)
+        let trimmed = internal::history::trim(&mut s.conn, retention(0, 3600), after, 1)
             .await
             .unwrap();
         let expected = Trimmed {
@@ -287,8 +290,10 @@ async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
     let keep = retention(2, 3600);
     let (mut after, mut batches) = (None, Vec::new());
     loop {
-        let surplus = history::surplus(&mut s.conn, keep, after, Some(10)).await;
-        let trimmed = history::trim(&mut s.conn, keep, after, 10).await.unwrap();
+        let surplus = internal::history::surplus(&mut s.conn, keep, after, Some(10)).await;
+        let trimmed = internal::history::trim(&mut s.conn, keep, after, 10)
+            .await
+            .unwrap();
         assert_eq!(surplus.unwrap(), trimmed.rows);
         batches.push((trimmed.rows, trimmed.after));
         if trimmed.over {

@@ -8,7 +8,7 @@ use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::backoff::{self, Which};
 use bmdb_model::custom_tags::{self, TagTable};
 use bmdb_model::fleet::{self, Cursor, Filter, FleetPage, ItemState, PageError, Prefix};
-use bmdb_model::{MachineId, Provider, connection, counts, work};
+use bmdb_model::{MachineId, Provider, connection, counts, internal, work};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 

@@ -4,8 +4,8 @@ use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario};
 use crate::snapshots::buffers;
 use bmdb_model::backoff::{self, Which};
-use bmdb_model::session::{self, Held};
-use bmdb_model::work::{self, HeldFilter, STUCK_AFTER};
+use bmdb_model::session::{self, ClaimedCount};
+use bmdb_model::work::{self, ClaimedFilter, STUCK_AFTER};
 use bmdb_model::{Error, MachineId, Page, Process, SessionId};
 use std::str::FromStr;
 
@@ -62,21 +62,24 @@ async fn sessions_are_listed_newest_first_with_what_they_hold() {
     for machine in &machines {
         s.claim_machine(*machine, &ACCESS).await;
     }
-    let mut expected = vec![(s.session, Held::Exactly(3))];
+    let mut expected = vec![(s.session, ClaimedCount::Exactly(3))];
     for _ in 0..4 {
-        expected.push((s.another_session().await, Held::Exactly(0)));
+        expected.push((s.another_session().await, ClaimedCount::Exactly(0)));
     }
     expected.reverse();
     let conn = &mut s.conn;
     let listed = whole(async |after: Option<&_>| session::page(conn, after, 2).await).await;
-    let listed: Vec<_> = listed.iter().map(|l| (l.row.id, l.holds)).collect();
+    let listed: Vec<_> = listed.iter().map(|l| (l.row.id, l.claimed)).collect();
     assert_eq!(listed, expected);
 
     let found = session::find(&mut s.conn, s.session)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((found.is_live, found.holds), (true, Held::Exactly(3)));
+    assert_eq!(
+        (found.is_live, found.claimed),
+        (true, ClaimedCount::Exactly(3))
+    );
     s.db.expire(s.session).await.unwrap();
     let found = session::find(&mut s.conn, s.session)
         .await
@@ -102,37 +105,38 @@ async fn work_now_is_listed_by_machine_and_filtered_by_process_session_and_time(
     s.claim_machine(machines[4], &Process::from_static("Other"))
         .await;
 
-    let mut list = async |filter: HeldFilter| {
+    let mut list = async |filter: ClaimedFilter| {
         let conn = &mut s.conn;
-        let held = whole(async |after: Option<&_>| work::held(conn, &filter, after, 2).await).await;
+        let held =
+            whole(async |after: Option<&_>| work::claimed(conn, &filter, after, 2).await).await;
         held.iter().map(|work| work.machine).collect::<Vec<_>>()
     };
-    let all = HeldFilter::default();
+    let all = ClaimedFilter::default();
     assert_eq!(list(all.clone()).await, sorted(machines.clone()));
-    let stuck = HeldFilter {
-        held_for: Some(STUCK_AFTER),
+    let stuck = ClaimedFilter {
+        claimed_for: Some(STUCK_AFTER),
         ..all.clone()
     };
     assert_eq!(list(stuck).await, sorted(machines[..4].to_vec()));
-    let of_process = HeldFilter {
+    let of_process = ClaimedFilter {
         process: Some(START),
         ..all.clone()
     };
     assert_eq!(list(of_process).await, sorted(machines[..4].to_vec()));
-    let of_session = HeldFilter {
+    let of_session = ClaimedFilter {
         session: Some(late),
         ..all
     };
     assert_eq!(list(of_session).await, [machines[4]]);
 
-    let held = work::held_on(&mut s.conn, machines[0])
+    let held = work::claimed_on(&mut s.conn, machines[0])
         .await
         .unwrap()
         .remove(0);
     assert_eq!((held.session, held.component.as_str()), (first, "fixture"));
     assert!(held.due_since.unwrap() <= held.started_at);
-    assert!((3600..3660).contains(&held.held_seconds), "{held:?}");
-    let other = work::held_on(&mut s.conn, machines[4])
+    assert!((3600..3660).contains(&held.claimed_seconds), "{held:?}");
+    let other = work::claimed_on(&mut s.conn, machines[4])
         .await
         .unwrap()
         .remove(0);
@@ -301,15 +305,15 @@ async fn lists_of_what_is_held_look_at_ten_thousand_items_and_no_more() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(mine.holds, Held::AtLeast(10_001));
+    assert_eq!(mine.claimed, ClaimedCount::AtLeast(10_001));
 
     let (mut after, mut pages) = (None, 0);
-    let stuck = HeldFilter {
-        held_for: Some(MINUTE * 60),
-        ..HeldFilter::default()
+    let stuck = ClaimedFilter {
+        claimed_for: Some(MINUTE * 60),
+        ..ClaimedFilter::default()
     };
     while pages == 0 || after.is_some() {
-        let page = work::held(&mut s.conn, &stuck, after.as_ref(), 20)
+        let page = work::claimed(&mut s.conn, &stuck, after.as_ref(), 20)
             .await
             .unwrap();
         assert_eq!(page.rows, []);
@@ -319,19 +323,24 @@ async fn lists_of_what_is_held_look_at_ten_thousand_items_and_no_more() {
         pages, 4,
         "three that are full of others, and one that finds the end"
     );
-    let all = work::held(&mut s.conn, &HeldFilter::default(), None, 20)
+    let all = work::claimed(&mut s.conn, &ClaimedFilter::default(), None, 20)
         .await
         .unwrap();
     assert_eq!(all.rows.len(), 20);
-    let second = work::held(&mut s.conn, &HeldFilter::default(), all.next.as_ref(), 20)
-        .await
-        .unwrap();
+    let second = work::claimed(
+        &mut s.conn,
+        &ClaimedFilter::default(),
+        all.next.as_ref(),
+        20,
+    )
+    .await
+    .unwrap();
     assert!(second.rows[0].machine > all.rows[19].machine);
 
     let cost = s
         .cost_of(
-            "What is held, in the order",
-            "NULL, '', NULL, NULL, 3600, 21",
+            "Claimed work, in the order",
+            "NULL, '', NULL, NULL, NULL, 3600, 21",
         )
         .await;
     // Each item that is looked at is a row in a random place: as many buffers, and those of the index.

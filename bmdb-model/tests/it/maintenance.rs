@@ -2,16 +2,20 @@
 
 use crate::scenario::{START, Scenario};
 use crate::schema::check_all_hot;
-use bmdb_model::connection::{self, Access, Isolation, plan_once_sql};
-use bmdb_model::history::{self, Retention};
-use bmdb_model::maintenance::{self, PendingTasks, Progress, Task};
-use bmdb_model::{plan, reclaim};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::history::Retention;
+use bmdb_model::internal::connection::{self, plan_once_sql};
+use bmdb_model::internal::maintenance::PendingTasks;
+use bmdb_model::internal::{self, history, plan, reclaim};
+use bmdb_model::maintenance::{self, Task, TaskProgress};
 
 const BOTH: [Task; 2] = [Task::Plan, Task::TrimHistory];
 
 impl Scenario {
     async fn look(&mut self) -> PendingTasks {
-        maintenance::look(&mut self.conn, &BOTH).await.unwrap()
+        internal::maintenance::pending(&mut self.conn, &BOTH)
+            .await
+            .unwrap()
     }
 }
 
@@ -22,7 +26,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
     assert!(!look.expired);
     assert_eq!(look.due.len(), 2);
     for (task, pause) in [(Task::Plan, 3_600_000), (Task::TrimHistory, 1_800_000)] {
-        maintenance::advance(&mut s.conn, task, Progress::default(), pause, None)
+        internal::maintenance::advance(&mut s.conn, task, TaskProgress::default(), pause, None)
             .await
             .unwrap();
     }
@@ -34,7 +38,9 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
     s.advance(3600).await;
     // What has been due for longest comes first.
     assert_eq!(s.look().await.due, [Task::TrimHistory, Task::Plan]);
-    let one = maintenance::look(&mut s.conn, &[Task::Plan]).await.unwrap();
+    let one = internal::maintenance::pending(&mut s.conn, &[Task::Plan])
+        .await
+        .unwrap();
     assert_eq!(one.due, [Task::Plan]);
     s.db.expire(s.session).await.unwrap();
     assert!(s.look().await.expired);
@@ -44,7 +50,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
 async fn a_look_reads_a_few_buffers_and_takes_no_transaction_id() {
     let mut s = Scenario::new().await;
     for task in BOTH {
-        maintenance::advance(&mut s.conn, task, Progress::default(), 60_000, None)
+        internal::maintenance::advance(&mut s.conn, task, TaskProgress::default(), 60_000, None)
             .await
             .unwrap();
     }
@@ -74,32 +80,40 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
     connection::begin(&mut rival, isolation, access)
         .await
         .unwrap();
-    let taken = maintenance::take(&mut rival, Task::Plan).await.unwrap();
-    assert_eq!(taken, Some(Progress::default()));
-    assert_eq!(
-        maintenance::take(&mut s.conn, Task::Plan).await.unwrap(),
-        None
-    );
-    let other = maintenance::take(&mut s.conn, Task::TrimHistory)
+    let taken = internal::maintenance::lock(&mut rival, Task::Plan)
         .await
         .unwrap();
-    assert_eq!(other, Some(Progress::default()));
+    assert_eq!(taken, Some(TaskProgress::default()));
+    assert_eq!(
+        internal::maintenance::lock(&mut s.conn, Task::Plan)
+            .await
+            .unwrap(),
+        None
+    );
+    let other = internal::maintenance::lock(&mut s.conn, Task::TrimHistory)
+        .await
+        .unwrap();
+    assert_eq!(other, Some(TaskProgress::default()));
 
-    let progress = Progress {
+    let progress = TaskProgress {
         after_machine: Some(bmdb_model::MachineId::random()),
         chunks: 1,
         last_chunks: Some(7),
     };
-    maintenance::advance(&mut rival, Task::Plan, progress, 5000, Some("no reason"))
+    internal::maintenance::advance(&mut rival, Task::Plan, progress, 5000, Some("no reason"))
         .await
         .unwrap();
     connection::commit(&mut rival).await.unwrap();
     assert_eq!(
-        maintenance::take(&mut s.conn, Task::Plan).await.unwrap(),
+        internal::maintenance::lock(&mut s.conn, Task::Plan)
+            .await
+            .unwrap(),
         None
     );
     s.advance(5).await;
-    let taken = maintenance::take(&mut s.conn, Task::Plan).await.unwrap();
+    let taken = internal::maintenance::lock(&mut s.conn, Task::Plan)
+        .await
+        .unwrap();
     assert_eq!(taken, Some(progress));
     let rows = maintenance::of(&mut s.conn, &[Task::Plan]).await.unwrap();
     assert_eq!(rows[0].failure.as_deref(), Some("no reason"));

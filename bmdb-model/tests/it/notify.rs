@@ -2,10 +2,11 @@
 //! else.
 
 use crate::scenario::{MINUTE, RECOVERY, START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::notify::{self, Notify};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::notify::{self, Notify};
+use bmdb_model::internal::{connection, plan};
 use bmdb_model::{
-    AgentStarted, Error, MachineId, Provided, Provider, agent, hold, machine, plan, provided,
+    AgentStarted, Error, MachineId, Provided, Provider, agent, hold, machine, provided,
 };
 use diesel_async::AsyncPgConnection;
 use futures_util::StreamExt;
@@ -34,7 +35,7 @@ impl Scenario {
         machine::touch(conn, machines).await.unwrap();
         for &machine in machines {
             write(conn, machine).await.unwrap();
-            plan::replan_notifying(conn, &[machine], Notify::Listeners)
+            plan::replan_notifying(conn, &[machine], Notify::On)
                 .await
                 .unwrap();
         }
@@ -173,7 +174,7 @@ async fn a_transaction_that_is_rolled_back_notifies_nobody() {
     connection::begin(conn, Isolation::Serializable, Access::ReadWrite)
         .await
         .unwrap();
-    plan::replan_notifying(conn, &[machine], Notify::Listeners)
+    plan::replan_notifying(conn, &[machine], Notify::On)
         .await
         .unwrap();
     connection::roll_back(conn).await.unwrap();
@@ -186,7 +187,7 @@ async fn where_nobody_is_to_be_notified_the_server_is_not_sent_the_word() {
     let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
     let machine = machine.create().await.unwrap();
     let mut listener = s.listener().await;
-    plan::replan_notifying(&mut s.conn, &[machine], Notify::Nobody)
+    plan::replan_notifying(&mut s.conn, &[machine], Notify::Off)
         .await
         .unwrap();
     assert_eq!(s.claim(&START).await.len(), 1);

@@ -3,8 +3,8 @@
 use crate::scenario::{START, Scenario};
 use crate::schema_snapshots::versions;
 use bmdb_model::backoff;
+use bmdb_model::internal::work::{self, Claimed};
 use bmdb_model::migration::run_pending;
-use bmdb_model::work::{self, Claimed};
 use bmdb_testkit::TestDb;
 
 /// What the previous release writes for a claim, a failure and a finish of agent start.

@@ -2,12 +2,15 @@
 
 use crate::scenario::{ACCESS, START, Scenario};
 use bmdb_model::history::{self, Entry};
-use bmdb_model::operator::{self, NewAction, Scope, Verb};
-use bmdb_model::{Error, MachineId, SessionId};
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::operator::{self, Scope, Verb};
+use bmdb_model::{Error, MachineId, SessionId, internal};
 
 impl Scenario {
     async fn act(&mut self, action: &NewAction<'_>) -> i64 {
-        operator::record(&mut self.conn, action).await.unwrap()
+        internal::operator::record(&mut self.conn, action)
+            .await
+            .unwrap()
     }
 
     /// What a machine's history says from the newest to the oldest, read by pages of three.
@@ -94,7 +97,9 @@ async fn an_act_of_nobody_and_a_reason_that_says_nothing_are_refused() {
     let mut s = Scenario::new().await;
     for (who, why) in [("", None), ("ann", Some("")), ("ann\0", None)] {
         let action = NewAction::new(Verb::CreateMachine, who, why);
-        let refused = operator::record(&mut s.conn, &action).await.unwrap_err();
+        let refused = internal::operator::record(&mut s.conn, &action)
+            .await
+            .unwrap_err();
         assert!(
             matches!(refused, Error::Empty { .. } | Error::NulByte { .. }),
             "{refused}"

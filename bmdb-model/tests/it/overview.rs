@@ -3,17 +3,16 @@
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{RECOVERY, START, Scenario};
 use crate::snapshots::buffers;
-use bmdb_model::connection::plan_once_sql;
-use bmdb_model::history;
+use bmdb_model::internal::connection::plan_once_sql;
 use bmdb_model::overview::{self, Latency, SessionSummary};
-use bmdb_model::work::{self, Longest, LongestFilter, LongestKey};
-use bmdb_model::{Error, MachineId};
+use bmdb_model::work::{self, ClaimedFilter, LongestClaimed, LongestClaimedKey};
+use bmdb_model::{Error, MachineId, history};
 use std::time::Duration;
 
 impl Scenario {
-    async fn longest(&mut self, filter: &LongestFilter) -> Vec<MachineId> {
-        let longest = work::longest_held(&mut self.conn, filter, None, 10).await;
-        let Longest { page, is_all } = longest.unwrap();
+    async fn longest(&mut self, filter: &ClaimedFilter) -> Vec<MachineId> {
+        let longest = work::longest_claimed(&mut self.conn, filter, None, 10).await;
+        let LongestClaimed { page, is_all, .. } = longest.unwrap();
         assert!(is_all);
         page.rows.into_iter().map(|row| row.machine).collect()
     }
@@ -51,7 +50,7 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
     let oldest = overview::oldest_due(&mut s.conn).await.unwrap();
     let found: Vec<_> = oldest
         .iter()
-        .map(|due| (&due.process, due.only_seems))
+        .map(|due| (&due.process, due.is_possibly_due))
         .collect();
     assert_eq!(found, [(&START, false), (&RECOVERY, true)]);
     assert_eq!(oldest[0].machine, old);
@@ -68,15 +67,15 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
 #[tokio::test]
 async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
     let mut s = Scenario::new().await;
-    let none = overview::held(&mut s.conn).await.unwrap();
-    assert_eq!((none.held, none.stuck, none.latency), (0, 0, None));
+    let none = overview::claimed(&mut s.conn).await.unwrap();
+    assert_eq!((none.claimed, none.stuck, none.latency), (0, 0, None));
     let (first, second) = (s.provided("a").await, s.provided("b").await);
     s.advance(10).await;
     s.claim_machine(first, &START).await;
     s.advance(3601).await;
     s.claim_machine(second, &START).await;
-    let held = overview::held(&mut s.conn).await.unwrap();
-    assert_eq!((held.held, held.stuck, held.is_all), (2, 1, true));
+    let held = overview::claimed(&mut s.conn).await.unwrap();
+    assert_eq!((held.claimed, held.stuck, held.is_all), (2, 1, true));
     let Latency {
         of,
         p50_ms,
@@ -88,34 +87,35 @@ async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
     assert_eq!(p95_ms, max_ms);
     assert!((3_611_000..3_700_000).contains(&max_ms), "{max_ms}");
 
-    assert_eq!(s.longest(&LongestFilter::default()).await, [first, second]);
-    let of_nobody = LongestFilter {
+    assert_eq!(s.longest(&ClaimedFilter::default()).await, [first, second]);
+    let of_nobody = ClaimedFilter {
         component: Some("nobody".to_owned()),
-        ..LongestFilter::default()
+        ..ClaimedFilter::default()
     };
     assert_eq!(s.longest(&of_nobody).await, []);
-    let of_this = LongestFilter {
+    let of_this = ClaimedFilter {
         process: Some(START),
         component: Some("fixture".to_owned()),
         session: Some(s.session),
+        ..ClaimedFilter::default()
     };
     assert_eq!(s.longest(&of_this).await, [first, second]);
-    let all = LongestFilter::default();
-    let page = work::longest_held(&mut s.conn, &all, None, 1)
+    let all = ClaimedFilter::default();
+    let page = work::longest_claimed(&mut s.conn, &all, None, 1)
         .await
         .unwrap()
         .page;
-    let key: LongestKey = page.next.unwrap().to_string().parse().unwrap();
-    let page = work::longest_held(&mut s.conn, &all, Some(&key), 1)
+    let key: LongestClaimedKey = page.next.unwrap().to_string().parse().unwrap();
+    let page = work::longest_claimed(&mut s.conn, &all, Some(&key), 1)
         .await
         .unwrap()
         .page;
     assert_eq!((page.rows[0].machine, page.next), (second, None));
-    let nul = LongestFilter {
+    let nul = ClaimedFilter {
         component: Some("a\0".to_owned()),
-        ..LongestFilter::default()
+        ..ClaimedFilter::default()
     };
-    let refused = work::longest_held(&mut s.conn, &nul, None, 1).await;
+    let refused = work::longest_claimed(&mut s.conn, &nul, None, 1).await;
     assert!(matches!(refused, Err(Error::NulByte { .. })), "{refused:?}");
 }
 
@@ -191,9 +191,9 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
     overview::oldest_due(&mut s.conn).await.unwrap();
     overview::sessions(&mut s.conn).await.unwrap();
     work::poisoned(&mut s.conn, None, 100).await.unwrap();
-    let held = overview::held(&mut s.conn).await.unwrap();
-    assert!((9_000..=10_000).contains(&held.held), "{held:?}");
-    let longest = work::longest_held(&mut s.conn, &LongestFilter::default(), None, 50).await;
+    let held = overview::claimed(&mut s.conn).await.unwrap();
+    assert!((9_000..=10_000).contains(&held.claimed), "{held:?}");
+    let longest = work::longest_claimed(&mut s.conn, &ClaimedFilter::default(), None, 50).await;
     assert_eq!(longest.unwrap().page.rows.len(), 50);
     let oldest = s
         .buffers_of("What has been due for longest of each", "")
@@ -207,11 +207,11 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
     assert!(poisoned <= 1_000, "{poisoned}");
     // A visit of the index and of a page for each of the 10,000 items that are looked at.
     let held = s
-        .buffers_of("How it is with what is held", "(10001, 3600)")
+        .buffers_of("Summary of claimed work", "(10001, 3600)")
         .await;
     assert!(held <= 11_000, "{held}");
-    let all = "(NULL, NULL, NULL, NULL, 0, 51)";
-    let longest = s.buffers_of("What is held, the longest first.", all).await;
+    let all = "(NULL, NULL, NULL, 0, NULL, 0, 51)";
+    let longest = s.buffers_of("Claimed work, the longest", all).await;
     assert!(longest <= 12_000, "{longest}");
     let attempts = format!(
         "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at, outcome)

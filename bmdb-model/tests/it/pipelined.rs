@@ -2,11 +2,11 @@
 //! order, whether they have been prepared before or not.
 
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::notify::Notify;
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{connection, plan, session};
 use bmdb_model::{
-    AgentStarted, Error, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process,
-    session,
+    AgentStarted, Error, ErrorKind, MachineId, Process, ProcessDef, agent, machine, process,
 };
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_nex
     for id in ["first", "second"] {
         let machine = s.provided(id).await;
         let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
-        plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+        plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::On)
             .await
             .unwrap();
         let transactions = format!(
@@ -82,7 +82,7 @@ async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
             let begun =
                 session::begin_fenced_touching(&mut conn, READ_COMMITTED, session, &machines).await;
             let definitions = begun.unwrap().unwrap();
-            plan::replan_and_commit(&mut conn, &machines, &definitions, Notify::Nobody)
+            plan::replan_and_commit(&mut conn, &machines, &definitions, Notify::Off)
                 .await
                 .unwrap();
             conn
@@ -137,7 +137,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
     conn.batch_execute("DROP VIEW workflow_agent_start")
         .await
         .unwrap();
-    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::On)
         .await
         .unwrap_err();
     assert!(
@@ -148,7 +148,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
 
     // The transaction is over, and the connection as good as ever.
     let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
-    plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+    plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::On)
         .await
         .unwrap();
     assert_eq!(s.agents().await, [machine.to_string()]);
@@ -164,7 +164,7 @@ async fn a_transaction_that_was_aborted_is_not_taken_for_committed() {
     let error = connection::check_not_aborted_and_commit(&mut conn)
         .await
         .unwrap_err();
-    assert_eq!(error.failure(), Failure::Aborted);
+    assert_eq!(error.kind(), ErrorKind::Aborted);
     assert_eq!(s.agents().await, [""; 0]);
     start_agent(&s, &mut conn, machine).await.unwrap();
     connection::check_not_aborted_and_commit(&mut conn)
@@ -199,14 +199,14 @@ async fn a_connection_that_is_lost_is_in_no_transaction_and_says_so() {
     )
     .await
     .unwrap();
-    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Listeners)
+    let error = plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::On)
         .await
         .unwrap_err();
-    assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
     let access = Access::ReadWrite;
     let error = session::begin_fenced(&mut conn, READ_COMMITTED, access, s.session)
         .await
         .unwrap_err();
-    assert_eq!(error.failure(), Failure::ConnectionLost, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
     assert_eq!(s.agents().await, [""; 0]);
 }

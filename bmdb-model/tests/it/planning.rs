@@ -1,7 +1,8 @@
 //! The planner: what it writes, what it keeps, and when it writes nothing.
 
 use crate::scenario::{MINUTE, START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::{self, connection};
 use bmdb_model::{
     AgentStarted, Error, MachineId, Process, Provided, Provider, agent, hold, machine, plan,
     provided,
@@ -183,16 +184,22 @@ async fn the_fleet_is_planned_in_chunks_that_leave_out_what_others_have_locked()
     connection::begin(&mut rival, Isolation::ReadCommitted, Access::ReadWrite)
         .await
         .unwrap();
-    assert!(machine::lock(&mut rival, machines[1]).await.unwrap());
+    assert!(
+        internal::machine::lock(&mut rival, machines[1])
+            .await
+            .unwrap()
+    );
 
-    let first = plan::lock_chunk(&mut s.conn, None, 2).await.unwrap();
+    let first = internal::plan::lock_chunk(&mut s.conn, None, 2)
+        .await
+        .unwrap();
     assert_eq!(first, [machines[0], machines[2]]);
-    let second = plan::lock_chunk(&mut s.conn, Some(machines[2]), 2)
+    let second = internal::plan::lock_chunk(&mut s.conn, Some(machines[2]), 2)
         .await
         .unwrap();
     assert_eq!(second, [machines[3]]);
     assert_eq!(
-        plan::lock_chunk(&mut s.conn, Some(machines[3]), 2)
+        internal::plan::lock_chunk(&mut s.conn, Some(machines[3]), 2)
             .await
             .unwrap(),
         []

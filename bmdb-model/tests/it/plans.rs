@@ -2,7 +2,8 @@
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, START, Scenario};
-use bmdb_model::{Provider, connection, plan, session, work};
+use bmdb_model::internal::{self, session, work};
+use bmdb_model::{Provider, connection, plan};
 
 /// What tells each statement from the others that a connection has prepared.
 const HOT: [(&str, &str); 7] = [
@@ -53,7 +54,7 @@ impl Scenario {
         let nulls = vec!["NULL"; binds.count()].join(", ");
         let sql = format!(
             "{} PREPARE hot AS {statement}; EXPLAIN (COSTS OFF) EXECUTE hot ({nulls})",
-            connection::plan_once_sql()
+            internal::connection::plan_once_sql()
         );
         self.rows(&sql).await
     }
@@ -144,15 +145,15 @@ async fn generic_plans_of_a_large_fleet_use_the_indexes_whatever_is_known_of_it(
 #[tokio::test]
 async fn a_statement_is_planned_once_outside_of_transactions_and_as_usual_inside() {
     let mut s = Scenario::new().await;
-    connection::plan_once(&mut s.conn).await.unwrap();
+    internal::connection::plan_once(&mut s.conn).await.unwrap();
     let mode = "SELECT concat_ws(' ', current_setting('plan_cache_mode'),
                     current_setting('enable_seqscan')) AS text";
     let isolation = connection::Isolation::default();
     assert_eq!(s.texts(mode).await, ["force_generic_plan off"]);
-    connection::begin(&mut s.conn, isolation, connection::Access::ReadOnly)
+    internal::connection::begin(&mut s.conn, isolation, connection::Access::ReadOnly)
         .await
         .unwrap();
     assert_eq!(s.texts(mode).await, ["auto on"]);
-    connection::commit(&mut s.conn).await.unwrap();
+    internal::connection::commit(&mut s.conn).await.unwrap();
     assert_eq!(s.texts(mode).await, ["force_generic_plan off"]);
 }

@@ -2,7 +2,8 @@
 
 use crate::scenario::Scenario;
 use bmdb_model::{
-    Error, MachineId, Provided, ProvidedMachine, Provider, ProviderStatus, machine, provided,
+    Error, MachineId, Provided, ProvidedMachine, Provider, ProviderStatus, internal, machine,
+    provided,
 };
 
 const STATUS: &str =
@@ -150,12 +151,16 @@ async fn of_many_tags_all_are_set_or_none() {
     let unique = "duplicate key value violates unique constraint";
     for (id, refusal) in [("taken", unique), ("", "provider_id must not be empty")] {
         let tags = [of_equinix(first, "b"), of_equinix(second, id)];
-        let error = provided::insert_all(&mut s.conn, &tags).await.unwrap_err();
+        let error = internal::provided::insert_all(&mut s.conn, &tags)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(refusal), "{error}");
         assert_eq!(s.rows(ids).await, ["taken"]);
     }
     let tags = [of_equinix(first, "b"), of_equinix(second, "c")];
-    provided::insert_all(&mut s.conn, &tags).await.unwrap();
+    internal::provided::insert_all(&mut s.conn, &tags)
+        .await
+        .unwrap();
     assert_eq!(s.rows(ids).await, ["b", "c", "taken"]);
 }
 
@@ -176,7 +181,7 @@ async fn of_many_new_machines_the_first_that_is_known_is_named() {
             Some(format!("machine {known} exists already")),
         ),
     ] {
-        let result = provided::refuse_known(&mut s.conn, &machines).await;
+        let result = internal::provided::refuse_known(&mut s.conn, &machines).await;
         assert_eq!(result.err().map(|error| error.to_string()), refusal);
     }
 }

@@ -1,10 +1,11 @@
 //! Work of sessions that have expired: freed, recorded, counted and delayed.
 
 use crate::scenario::{ACCESS, MINUTE, START, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::reclaim::{self, LostAttempt, LostItem};
-use bmdb_model::work::{self, Attempt};
-use bmdb_model::{ProcessDef, SessionId, session};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::work::{self, Attempt};
+use bmdb_model::internal::{connection, reclaim, session};
+use bmdb_model::reclaim::{LostAttempt, LostItem};
+use bmdb_model::{ProcessDef, SessionId};
 
 const ITEM: &str = "SELECT session_id, started_at, losses, failures, last_interval_seconds, cause,
     round(extract(epoch FROM backoff_until - clock_timestamp())) FROM work_item";

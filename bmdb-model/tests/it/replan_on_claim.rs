@@ -1,9 +1,10 @@
 //! Re-arming: lock in one statement, plan in the next, claim in the one after that.
 
 use crate::scenario::{MINUTE, RECOVERY, Scenario};
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::work::{QueueHead, claim_planned, lock_due, possibly_due};
-use bmdb_model::{MachineId, Provider, agent, machine, plan};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::work::{QueueHead, claim_planned, lock_due, possibly_due};
+use bmdb_model::internal::{agent, connection};
+use bmdb_model::{MachineId, Provider, machine, plan};
 use diesel_async::AsyncPgConnection;
 
 impl Scenario {

@@ -1,8 +1,8 @@
 //! What each role may do: read from the catalog, so that tables of later migrations are covered.
 
+use bmdb_model::ErrorKind;
 use bmdb_model::grants::{self, GrantError};
 use bmdb_model::migration::{self, MigrationError, revert_last, run_pending, run_up_to};
-use bmdb_model::{Failure, classify};
 use bmdb_testkit::{Role, TestDb};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
@@ -19,7 +19,7 @@ async fn is_refused(conn: &mut AsyncPgConnection, sql: &str) -> bool {
             let message = error.to_string();
             let never = message.starts_with("cannot ") || message.ends_with(" is not a table");
             assert!(
-                never || classify(&error) == Failure::Denied,
+                never || ErrorKind::from(&error) == ErrorKind::Denied,
                 "{sql}: {message}"
             );
             true
@@ -32,7 +32,7 @@ async fn is_denied(conn: &mut AsyncPgConnection, sql: &str) -> bool {
     match conn.batch_execute(sql).await {
         Ok(()) => false,
         Err(error) => {
-            assert_eq!(classify(&error), Failure::Denied, "{sql}: {error}");
+            assert_eq!(ErrorKind::from(&error), ErrorKind::Denied, "{sql}: {error}");
             true
         }
     }
@@ -167,8 +167,8 @@ async fn a_component_writes_rows_and_nothing_else() {
     for statement in OWNERS {
         let refused = component.batch_execute(statement).await.unwrap_err();
         assert_eq!(
-            classify(&refused),
-            Failure::Denied,
+            ErrorKind::from(&refused),
+            ErrorKind::Denied,
             "{statement}: {refused}"
         );
     }
@@ -360,11 +360,11 @@ async fn who_may_not_make_roles_or_give_rights_is_told_so_and_nothing_is_changed
     // The roles are there by now; the login has nothing to give.
     let mut conn = as_role(&db, Role::Component).await;
     let refused = grants::apply(&mut conn).await.unwrap_err();
-    let GrantError::Refused { statement, source } = refused else {
+    let GrantError::Refused { statement, reason } = refused else {
         panic!("{refused}");
     };
     assert_eq!(statement, "GRANT bmdb_owner TO \"bmdb_test_component\"");
-    assert_ne!(source.failure(), Failure::ConnectionLost, "{source}");
+    assert_ne!(reason.kind(), ErrorKind::ConnectionLost, "{reason}");
     // No transaction is left open.
     conn.batch_execute("SELECT FROM machines").await.unwrap();
 }

@@ -1,7 +1,8 @@
 //! The vocabulary of these tests: a database, a connection to it and a session that lives.
 
-use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::work::{self, Attempt, Claimed, Ended, FailedAttempt};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::connection;
+use bmdb_model::internal::work::{self, Attempt, Claimed, Ended, FailedAttempt};
 use bmdb_model::{
     Error, MachineId, Process, ProcessDef, Provider, SessionId, machine, plan, process,
 };

@@ -1,7 +1,7 @@
 //! The names that operators' queries rely on, and what no migration may add.
 
 use crate::scenario::{MINUTE, Scenario};
-use bmdb_model::session;
+use bmdb_model::internal::session;
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 

@@ -3,9 +3,11 @@
 //! `INSTA_UPDATE=always cargo test -p bmdb-model --test it` writes what is there now.
 
 use crate::scenario::{START, Scenario};
-use bmdb_model::connection::{Access, Isolation, begin, plan_once_sql, roll_back};
-use bmdb_model::notify::Notify;
-use bmdb_model::{MachineId, Provider, plan, retrieval, work};
+use bmdb_model::connection::{Access, Isolation};
+use bmdb_model::internal::connection::{begin, plan_once_sql, roll_back};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::{self, work};
+use bmdb_model::{MachineId, Provider, plan, retrieval};
 
 /// The server whose plans are recorded. Other versions word them differently.
 const RECORDED_BY: &str = "15";
@@ -97,7 +99,7 @@ async fn the_texts_that_are_put_together_from_workflows() {
     let machine = s.provided("a").await;
     plan::replan(&mut s.conn, &[machine]).await.unwrap();
     check("plan", &s.text("listed AS").await);
-    plan::replan_notifying(&mut s.conn, &[machine], Notify::Listeners)
+    internal::plan::replan_notifying(&mut s.conn, &[machine], Notify::On)
         .await
         .unwrap();
     check("plan_notifying", &s.text("pg_notify").await);

@@ -1,19 +1,20 @@
 //! Every statement runs, and every one that runs often is prepared once per connection.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
-use bmdb_model::attempt_counts::{self, Count};
-use bmdb_model::backoff::Which;
+use bmdb_model::backoff::{self, Which};
 use bmdb_model::connection::{self, Access, Isolation};
-use bmdb_model::fleet::{Filter, ItemState, Prefix};
+use bmdb_model::fleet::{self, Filter, ItemState, Prefix};
 use bmdb_model::history::{self, Event, Retention};
-use bmdb_model::maintenance::{Progress, Task};
-use bmdb_model::notify::Notify;
-use bmdb_model::operator::{NewAction, Scope, Verb};
-use bmdb_model::work::{HeldFilter, LongestFilter};
+use bmdb_model::internal::attempt_counts::Count;
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::operator::NewAction;
+use bmdb_model::internal::{self, plan, reclaim};
+use bmdb_model::maintenance::{self, Task, TaskProgress};
+use bmdb_model::operator::{self, Scope, Verb};
+use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{
-    AgentStarted, MachineId, Provided, Provider, agent, backoff, counts, custom_tags, fleet, gates,
-    machine, maintenance, operator, overview, plan, process, provided, reclaim, retrieval, session,
-    work,
+    AgentStarted, MachineId, Provided, Provider, agent, attempt_counts, counts, custom_tags, gates,
+    machine, overview, process, provided, retrieval, session,
 };
 use uuid::Uuid;
 
@@ -21,21 +22,37 @@ impl Scenario {
     /// Everything that a component does over and over, once.
     async fn round(&mut self, machine: MachineId) {
         let (session, equinix) = (self.session, Some(&Provider::EQUINIX));
-        connection::plan_once(&mut self.conn).await.unwrap();
-        session::heartbeat(&mut self.conn, &[session])
+        internal::connection::plan_once(&mut self.conn)
             .await
             .unwrap();
-        assert!(session::fence_check(&mut self.conn, session).await.unwrap());
-        assert!(session::is_alive(&mut self.conn, session).await.unwrap());
+        internal::session::heartbeat(&mut self.conn, &[session])
+            .await
+            .unwrap();
+        assert!(
+            internal::session::fence_check(&mut self.conn, session)
+                .await
+                .unwrap()
+        );
+        assert!(
+            internal::session::is_alive(&mut self.conn, session)
+                .await
+                .unwrap()
+        );
 
-        let claimed = work::claim(&mut self.conn, &START, equinix, session, 1)
+        let claimed = internal::work::claim(&mut self.conn, &START, equinix, session, 1)
             .await
             .unwrap();
         assert_eq!(claimed.unwrap().len(), 1);
-        let held = work::held_by(&mut self.conn, session).await.unwrap();
-        work::fate(&mut self.conn, &held[0]).await.unwrap();
+        let held = internal::work::attempts_of(&mut self.conn, session)
+            .await
+            .unwrap();
+        internal::work::attempt_state(&mut self.conn, &held[0])
+            .await
+            .unwrap();
         self.fail(&held[0], 1, "no answer").await;
-        work::fate(&mut self.conn, &held[0]).await.unwrap();
+        internal::work::attempt_state(&mut self.conn, &held[0])
+            .await
+            .unwrap();
         backoff::of(&mut self.conn, machine, &START).await.unwrap();
         self.advance(2).await;
         let attempt = self.claim_one(&START).await;
@@ -50,13 +67,15 @@ impl Scenario {
                 .await
                 .unwrap();
         }
-        work::gates(&mut self.conn, &ACCESS, &[machine])
+        internal::work::gates(&mut self.conn, &ACCESS, &[machine])
             .await
             .unwrap();
-        machine::lock_first_free(&mut self.conn, &[machine])
+        internal::machine::lock_first_free(&mut self.conn, &[machine])
             .await
             .unwrap();
-        machine::lock(&mut self.conn, machine).await.unwrap();
+        internal::machine::lock(&mut self.conn, machine)
+            .await
+            .unwrap();
         let attempt = self.claim_machine(machine, &ACCESS).await;
         self.cancel(&attempt).await;
 
@@ -67,10 +86,10 @@ impl Scenario {
             seconds: u32::MAX,
             attempts_per_machine: u32::MAX,
         };
-        history::trim(&mut self.conn, keep_all, None, 10)
+        internal::history::trim(&mut self.conn, keep_all, None, 10)
             .await
             .unwrap();
-        history::surplus(&mut self.conn, keep_all, None, Some(10))
+        internal::history::surplus(&mut self.conn, keep_all, None, Some(10))
             .await
             .unwrap();
         self.keep_up().await;
@@ -84,17 +103,19 @@ impl Scenario {
         let (conn, session) = (&mut self.conn, self.session);
         session::page(conn, None, 1).await.unwrap();
         session::find(conn, session).await.unwrap();
-        let all = HeldFilter::default();
-        work::held(conn, &all, None, 1).await.unwrap();
-        work::held_on(conn, machine).await.unwrap();
-        work::holder(conn, machine, &START).await.unwrap();
+        let all = ClaimedFilter::default();
+        work::claimed(conn, &all, None, 1).await.unwrap();
+        work::claimed_on(conn, machine).await.unwrap();
+        internal::work::current_attempt(conn, machine, &START)
+            .await
+            .unwrap();
         work::poisoned(conn, None, 1).await.unwrap();
-        work::longest_held(conn, &LongestFilter::default(), None, 1)
+        work::longest_claimed(conn, &ClaimedFilter::default(), None, 1)
             .await
             .unwrap();
         history::of_session(conn, session, None, 1).await.unwrap();
         overview::oldest_due(conn).await.unwrap();
-        overview::held(conn).await.unwrap();
+        overview::claimed(conn).await.unwrap();
         overview::sessions(conn).await.unwrap();
         assert!(process::is_known(conn, &START).await.unwrap());
         assert!(process::known(conn).await.unwrap().contains(&RECOVERY));
@@ -104,7 +125,7 @@ impl Scenario {
             }
         }
         let action = NewAction::new(Verb::SetTag, "ann", None);
-        operator::record(conn, &action).await.unwrap();
+        internal::operator::record(conn, &action).await.unwrap();
         for scope in [Scope::All, Scope::Session(session)] {
             operator::page(conn, scope, None, 1).await.unwrap();
         }
@@ -126,7 +147,9 @@ impl Scenario {
         fleet::providers(conn).await.unwrap();
         let tables = custom_tags::tables(conn).await.unwrap();
         let (isolation, access) = (Isolation::RepeatableRead, Access::ReadOnly);
-        connection::begin(conn, isolation, access).await.unwrap();
+        internal::connection::begin(conn, isolation, access)
+            .await
+            .unwrap();
         custom_tags::tags(conn, machine, &tables).await.unwrap();
         custom_tags::present(conn, &[machine], &tables)
             .await
@@ -143,7 +166,7 @@ impl Scenario {
             fleet::page(conn, &filter, None, 1).await.unwrap();
         }
         fleet::details(conn, &[machine]).await.unwrap();
-        connection::roll_back(conn).await.unwrap();
+        internal::connection::roll_back(conn).await.unwrap();
     }
 
     async fn write_tags(&mut self, machine: MachineId) {
@@ -159,14 +182,16 @@ impl Scenario {
         agent::advance_heartbeat(conn, machine, None).await.unwrap();
         agent::authenticate(conn, machine, b"key").await.unwrap();
         agent::unset(conn, machine).await.unwrap();
-        for notify in [Notify::Nobody, Notify::Listeners] {
+        for notify in [Notify::Off, Notify::On] {
             plan::replan_notifying(conn, &[machine], notify)
                 .await
                 .unwrap();
         }
         let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
-        connection::begin(conn, isolation, access).await.unwrap();
-        connection::check_not_aborted_and_commit(conn)
+        internal::connection::begin(conn, isolation, access)
+            .await
+            .unwrap();
+        internal::connection::check_not_aborted_and_commit(conn)
             .await
             .unwrap();
     }
@@ -174,17 +199,19 @@ impl Scenario {
     async fn rearm(&mut self, machine: MachineId) {
         let (conn, session) = (&mut self.conn, self.session);
         for provider in [Some(&Provider::EQUINIX), None] {
-            work::possibly_due(conn, &RECOVERY, provider, session)
+            internal::work::possibly_due(conn, &RECOVERY, provider, session)
                 .await
                 .unwrap();
-            work::lock_due(conn, &RECOVERY, provider, 1).await.unwrap();
-            work::claim_planned(conn, &[machine], &RECOVERY, provider, session, 1)
+            internal::work::lock_due(conn, &RECOVERY, provider, 1)
+                .await
+                .unwrap();
+            internal::work::claim_planned(conn, &[machine], &RECOVERY, provider, session, 1)
                 .await
                 .unwrap();
         }
         let beat = [(machine, None)];
-        agent::set_heartbeats(conn, &beat).await.unwrap();
-        agent::advance_heartbeats(conn, Some(session), &beat)
+        internal::agent::set_heartbeats(conn, &beat).await.unwrap();
+        internal::agent::advance_heartbeats(conn, Some(session), &beat)
             .await
             .unwrap();
         agent::unset(conn, machine).await.unwrap();
@@ -192,12 +219,15 @@ impl Scenario {
 
     async fn keep_up(&mut self) {
         let (conn, task) = (&mut self.conn, Task::Plan);
-        maintenance::look(conn, &[task]).await.unwrap();
-        maintenance::advance(conn, task, Progress::default(), 0, None)
+        internal::maintenance::pending(conn, &[task]).await.unwrap();
+        internal::maintenance::advance(conn, task, TaskProgress::default(), 0, None)
             .await
             .unwrap();
-        maintenance::take(conn, task).await.unwrap().unwrap();
-        maintenance::postpone(conn, task, 0, "no reason")
+        internal::maintenance::lock(conn, task)
+            .await
+            .unwrap()
+            .unwrap();
+        internal::maintenance::postpone(conn, task, 0, "no reason")
             .await
             .unwrap();
         maintenance::of(conn, &[task]).await.unwrap();
@@ -208,31 +238,31 @@ impl Scenario {
             waits: 1,
             waited_ms: 250,
         };
-        attempt_counts::add(conn, Uuid::from_u128(1), &[count])
+        internal::attempt_counts::add(conn, Uuid::from_u128(1), &[count])
             .await
             .unwrap();
-        attempt_counts::surplus(conn, 10).await.unwrap();
-        attempt_counts::trim(conn, 10).await.unwrap();
+        internal::attempt_counts::surplus(conn, 10).await.unwrap();
+        internal::attempt_counts::trim(conn, 10).await.unwrap();
         attempt_counts::last_minutes(conn, 60).await.unwrap();
-        session::expired(conn).await.unwrap();
+        internal::session::expired(conn).await.unwrap();
     }
 
     async fn lose_a_session(&mut self, machine: MachineId) {
         let conn = &mut self.conn;
-        let session = session::start(conn, "test", "", 5).await.unwrap();
-        work::claim_machine(conn, machine, &ACCESS, session)
+        let session = internal::session::start(conn, "test", "", 5).await.unwrap();
+        internal::work::claim_machine(conn, machine, &ACCESS, session)
             .await
             .unwrap()
             .unwrap();
         self.db.expire(session).await.unwrap();
-        let expired = session::lock_expired(conn, 1).await.unwrap();
+        let expired = internal::session::lock_expired(conn, 1).await.unwrap();
         reclaim::items(conn, &expired).await.unwrap();
         let items = reclaim::lock_items(conn, &expired, 1).await.unwrap();
         reclaim::expire(conn, &[(items[0].clone(), 1)], &expired)
             .await
             .unwrap();
-        session::keep(conn, &expired).await.unwrap();
-        session::delete(conn, &expired).await.unwrap();
+        internal::session::keep(conn, &expired).await.unwrap();
+        internal::session::delete(conn, &expired).await.unwrap();
         self.advance(2).await;
     }
 }

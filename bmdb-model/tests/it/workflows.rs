@@ -1,7 +1,7 @@
 //! Downstream users add tags, workflows and processes of their own, without touching ours.
 
 use crate::scenario::{START, Scenario};
-use bmdb_model::work::{self, Gate};
+use bmdb_model::internal::work::{self, Gate};
 use bmdb_model::{Lane, Process, ProcessDef, hold, process};
 use bmdb_testkit::TestDb;
 

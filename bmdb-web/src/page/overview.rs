@@ -14,9 +14,9 @@ use crate::request::PageRequest;
 use bmdb_model::Page as Listed;
 use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
-use bmdb_model::overview::{self, HeldSummary, OldestDue, SessionSummary};
+use bmdb_model::overview::{self, ClaimedSummary, OldestDue, SessionSummary};
 use bmdb_model::work::{
-    self, HeldFilter, HeldKey, HeldWork, PoisonedKey, PoisonedWork, STUCK_AFTER,
+    self, ClaimedFilter, ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork, STUCK_AFTER,
 };
 use maud::{Markup, html};
 
@@ -31,9 +31,9 @@ const COUNTED: i64 = 100;
 
 struct Facts {
     minutes: Vec<Minute>,
-    claimed: HeldSummary,
+    claimed: ClaimedSummary,
     oldest: Vec<OldestDue>,
-    stuck: Listed<HeldWork, HeldKey>,
+    stuck: Listed<ClaimedWork, ClaimedKey>,
     poisoned: Listed<PoisonedWork, PoisonedKey>,
     sessions: SessionSummary,
     actions: Vec<Action>,
@@ -41,16 +41,16 @@ struct Facts {
 
 pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
     request.parameters(&[])?;
-    let stuck = HeldFilter {
-        held_for: Some(STUCK_AFTER),
-        ..HeldFilter::default()
+    let stuck = ClaimedFilter {
+        claimed_for: Some(STUCK_AFTER),
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
         Ok(Facts {
             minutes: attempt_counts::last_minutes(conn, MINUTES).await?,
-            claimed: overview::held(conn).await?,
+            claimed: overview::claimed(conn).await?,
             oldest: overview::oldest_due(conn).await?,
-            stuck: work::held(conn, &stuck, None, COUNTED).await?,
+            stuck: work::claimed(conn, &stuck, None, COUNTED).await?,
             poisoned: work::poisoned(conn, None, COUNTED).await?,
             sessions: overview::sessions(conn).await?,
             actions: operator::page(conn, Scope::All, None, MOST).await?.rows,
@@ -98,7 +98,7 @@ fn cards(links: &Links, facts: &Facts) -> Markup {
         0 => "none has expired".to_owned(),
         dead => format!("{dead} expired and not removed yet"),
     };
-    let claimed = at_least(facts.claimed.held, !facts.claimed.is_all);
+    let claimed = at_least(facts.claimed.claimed, !facts.claimed.is_all);
     let stuck = at_least(facts.stuck.rows.len(), facts.stuck.next.is_some());
     let poisoned = at_least(facts.poisoned.rows.len(), facts.poisoned.next.is_some());
     let tone = |count: &str| if count == "0" { Tone::Quiet } else { Tone::Bad };
@@ -132,7 +132,7 @@ fn oldest(links: &Links, moment: Moment, oldest: &[OldestDue]) -> Markup {
                 id::machine_of(links, due.machine, due.provider.as_ref()),
                 html! {
                     (time::short(due.since, moment.at))
-                    @if due.only_seems {
+                    @if due.is_possibly_due {
                         " " span.muted title="Heartbeats may have moved its time; the next claim finds out." {
                             "at the earliest"
                         }
@@ -143,7 +143,7 @@ fn oldest(links: &Links, moment: Moment, oldest: &[OldestDue]) -> Markup {
     )
 }
 
-fn latency(claimed: &HeldSummary, minutes: &[Minute]) -> Markup {
+fn latency(claimed: &ClaimedSummary, minutes: &[Minute]) -> Markup {
     let sum = |value: fn(&Minute) -> i64| {
         let values = minutes.iter().map(value);
         values.fold(0_i64, i64::saturating_add)

@@ -11,7 +11,7 @@ use crate::request::PageRequest;
 use bmdb_model::history::{self, PastAttempt, SessionPastKey};
 use bmdb_model::operator::{self, Action, ActionKey, Scope};
 use bmdb_model::session::{self, ListedSession};
-use bmdb_model::work::{self, LongHeld, LongestFilter, LongestKey};
+use bmdb_model::work::{self, ClaimedFilter, ClaimedWork, LongestClaimedKey};
 use bmdb_model::{Page as Listed, SessionId};
 use maud::{Markup, html};
 
@@ -27,22 +27,22 @@ struct Facts {
 struct Present {
     /// `None` if the session has ended.
     session: Option<ListedSession>,
-    claimed: Listed<LongHeld, LongestKey>,
+    claimed: Listed<ClaimedWork, LongestClaimedKey>,
     actions: Listed<Action, ActionKey>,
 }
 
 pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
     let after: Option<SessionPastKey> = request.parameters(&["after"])?.get("after")?;
     let id: SessionId = request.id()?;
-    let filter = LongestFilter {
+    let filter = ClaimedFilter {
         session: Some(id),
-        ..LongestFilter::default()
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
         let present = match after {
             None => Some(Present {
                 session: session::find(conn, id).await?,
-                claimed: work::longest_held(conn, &filter, None, MOST).await?.page,
+                claimed: work::longest_claimed(conn, &filter, None, MOST).await?.page,
                 actions: operator::page(conn, Scope::Session(id), None, MOST).await?,
             }),
             Some(_) => None,
@@ -78,7 +78,11 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
     Ok(page.below("Sessions", links.sessions()))
 }
 
-fn claimed_now(links: &Links, moment: Moment, claimed: &Listed<LongHeld, LongestKey>) -> Markup {
+fn claimed_now(
+    links: &Links,
+    moment: Moment,
+    claimed: &Listed<ClaimedWork, LongestClaimedKey>,
+) -> Markup {
     let caption = "Machines that the session has claimed, the longest first";
     html! {
         section {
@@ -112,7 +116,7 @@ fn details(moment: Moment, session: &ListedSession) -> Markup {
                 (time::relative(row.deadline, moment.at))
                 "; each heartbeat moves it " (time::length(row.interval_seconds.unsigned_abs())) " ahead"
             }
-            dt { "Claimed" } dd { (claimed(session.holds)) }
+            dt { "Claimed" } dd { (claimed(session.claimed)) }
         }
         @if !session.is_live {
             div.notice.bad {

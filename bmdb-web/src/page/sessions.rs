@@ -8,7 +8,7 @@ use crate::error::HttpError;
 use crate::link::{Links, with_query};
 use crate::moment::Moment;
 use crate::request::PageRequest;
-use bmdb_model::session::{self, Held, ListedSession, SessionKey};
+use bmdb_model::session::{self, ClaimedCount, ListedSession, SessionKey};
 use maud::{Markup, html};
 
 /// Rows of a page.
@@ -57,7 +57,7 @@ fn rows(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
             state(session.is_live),
             time::short(row.deadline, moment.at),
             time::short(row.created_at, moment.at),
-            number::show(claimed(session.holds)),
+            number::show(claimed(session.claimed)),
             html! { span.cause { (row.runtime_info) } },
         ]
     })
@@ -72,9 +72,9 @@ pub(super) fn state(is_live: bool) -> Markup {
 }
 
 /// How many machines a session has claimed.
-pub(super) fn claimed(count: Held) -> String {
+pub(super) fn claimed(count: ClaimedCount) -> String {
     match count {
-        Held::Exactly(count) => count.to_string(),
-        Held::AtLeast(count) => format!("{count} or more"),
+        ClaimedCount::Exactly(count) => count.to_string(),
+        ClaimedCount::AtLeast(count) => format!("{count} or more"),
     }
 }

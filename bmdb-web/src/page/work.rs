@@ -8,7 +8,9 @@ use crate::error::HttpError;
 use crate::link::{Links, with_query};
 use crate::moment::Moment;
 use crate::request::PageRequest;
-use bmdb_model::work::{self, LongHeld, Longest, LongestFilter, LongestKey, STUCK_AFTER};
+use bmdb_model::work::{
+    self, ClaimedFilter, ClaimedWork, LongestClaimed, LongestClaimedKey, STUCK_AFTER,
+};
 use bmdb_model::{Process, process};
 use maud::{Markup, html};
 
@@ -17,17 +19,17 @@ const PAGE: i64 = 50;
 
 pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpError> {
     let parameters = request.parameters(&["process", "component", "after"])?;
-    let after: Option<LongestKey> = parameters.get("after")?;
-    let filter = LongestFilter {
+    let after: Option<LongestClaimedKey> = parameters.get("after")?;
+    let filter = ClaimedFilter {
         process: parameters.get::<Process>("process")?,
         component: parameters.text("component").map(str::to_owned),
-        session: None,
+        ..ClaimedFilter::default()
     };
     let read = app.read(async |conn| {
-        let longest = work::longest_held(conn, &filter, after.as_ref(), PAGE).await?;
+        let longest = work::longest_claimed(conn, &filter, after.as_ref(), PAGE).await?;
         Ok((longest, process::all(conn).await?))
     });
-    let (moment, (Longest { page, is_all }, defined)) = read.await?;
+    let (moment, (LongestClaimed { page, is_all, .. }, defined)) = read.await?;
     let links = &app.links;
     let all = links.work();
     let process = filter.process.as_ref().map_or("", Process::as_str);
@@ -76,7 +78,7 @@ pub(super) fn rows(
     moment: Moment,
     caption: &str,
     sessions: Sessions,
-    rows: &[LongHeld],
+    rows: &[ClaimedWork],
 ) -> Markup {
     const SESSION: usize = 3;
     let mut heads = vec![
@@ -109,14 +111,14 @@ pub(super) fn rows(
     })
 }
 
-fn session(links: &Links, row: &LongHeld) -> Markup {
+fn session(links: &Links, row: &ClaimedWork) -> Markup {
     html! {
         (id::session(links, row.session)) " " (row.component)
         @if !row.is_live { " " (badge(Tone::Waiting, "expired")) }
     }
 }
 
-fn claimed_since(moment: Moment, row: &LongHeld) -> Markup {
+fn claimed_since(moment: Moment, row: &ClaimedWork) -> Markup {
     let claimed_for = (moment.at - row.started_at).to_std().unwrap_or_default();
     html! {
         (time::short(row.started_at, moment.at))
@@ -125,7 +127,7 @@ fn claimed_since(moment: Moment, row: &LongHeld) -> Markup {
 }
 
 /// From due to claimed.
-fn waited(row: &LongHeld) -> Markup {
+fn waited(row: &ClaimedWork) -> Markup {
     match row.due_since {
         Some(due) => {
             let waited = (row.started_at - due).num_milliseconds();

@@ -3,7 +3,8 @@
 //!
 //! Machines and sessions are always the same; times are relative to the time of the seed.
 
-use bmdb_model::connection::{self, Access, AsyncPgConnection, Isolation};
+use bmdb_model::connection::{Access, AsyncPgConnection, Isolation};
+use bmdb_model::internal::connection;
 use bmdb_model::{MachineId, SessionId, machine, plan};
 use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use crate::db::passfile::{self, Login};
 use crate::db::tls::Tls;
 use crate::db::url::{DatabaseUrl, Place};
 use crate::error::ConnectError;
-use bmdb_model::connection::{ConnectionInfo, set_up};
+use bmdb_model::internal::connection::{ConnectionInfo, set_up};
 use diesel_async::AsyncPgConnection;
 use rustls::Error as TlsError;
 use std::error::Error;

@@ -6,9 +6,9 @@ use crate::error::TxError;
 use crate::session::claimed_fences::Holdings;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::attempt_end::{AttemptEnd, MOST, end_all};
-use bmdb_model::Failure;
-use bmdb_model::connection::{self, Backend};
-use bmdb_model::work::{self, Attempt};
+use bmdb_model::ErrorKind;
+use bmdb_model::internal::connection::{self, Backend};
+use bmdb_model::internal::work::{self, Attempt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +123,10 @@ impl Tidy {
             return Ok(false);
         };
         let session = holdings.lease.session;
-        for attempt in patience.answer(work::held_by(&mut conn, session)).await? {
+        for attempt in patience
+            .answer(work::attempts_of(&mut conn, session))
+            .await?
+        {
             if !holdings.knows(attempt.fence) {
                 tracing::info!(machine = %attempt.machine, fence = %attempt.fence, "giving back an unknown claim");
                 holdings.remember(attempt.fence);
@@ -137,7 +140,7 @@ impl Tidy {
 
 /// Whether the database cannot be reached, so that nothing else is worth a try.
 fn is_away(error: &TxError) -> bool {
-    error.is_transient() && error.failure() != Some(Failure::LockTimeout)
+    error.is_transient() && error.kind() != Some(ErrorKind::LockTimeout)
 }
 
 /// Cancels attempts; those that have ended otherwise in the meantime need no end.

@@ -7,7 +7,7 @@
 use crate::error::TxError;
 use crate::session::SessionInner;
 use crate::work::claim::{Answer, Claim, Reach};
-use bmdb_model::work::QueueHead;
+use bmdb_model::internal::work::QueueHead;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;

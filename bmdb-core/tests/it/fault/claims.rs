@@ -5,7 +5,7 @@ use super::ends::Proxied;
 use crate::scenario::work_on;
 use crate::wait::until;
 use bmdb_core::{Claim, TxError, WorkError};
-use bmdb_model::{AgentStarted, Failure, Process};
+use bmdb_model::{AgentStarted, ErrorKind, Process};
 use bmdb_testkit::Loss;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
         p.proxy.lose(loss, "ShepherdAgentStart");
         let lost = p.session.claim(&Claim::of(&START)).await.unwrap_err();
         assert!(p.proxy.has_lost());
-        assert_eq!(lost.failure(), Some(Failure::ConnectionLost), "{loss:?}");
+        assert_eq!(lost.kind(), Some(ErrorKind::ConnectionLost), "{loss:?}");
 
         if loss == Loss::Answer {
             // It took effect; the attempt is found and ended.

@@ -5,7 +5,7 @@ use super::{COMMIT, component_trying_for};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
-use bmdb_model::{AgentStarted, Failure, MachineId, Process};
+use bmdb_model::{AgentStarted, ErrorKind, MachineId, Process};
 use bmdb_testkit::{Loss, Proxy, TestDb};
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
@@ -200,7 +200,7 @@ async fn an_end_on_a_connection_that_was_killed_while_idle_succeeds_or_gives_the
         kill_all(&s.db).await;
         if let Err(error) = end.of(work).await {
             let (reason, work) = error.into_parts();
-            assert_eq!(reason.failure(), Some(Failure::ConnectionLost), "{end:?}");
+            assert_eq!(reason.kind(), Some(ErrorKind::ConnectionLost), "{end:?}");
             end.of(work.expect("it is still held")).await.unwrap();
         }
         check_ended_once(&s.db, end.outcome()).await;
@@ -221,7 +221,7 @@ async fn a_finish_whose_connection_is_killed_in_its_closure_gives_the_work_back(
         })
         .await
         .unwrap_err();
-    assert_eq!(error.reason().failure(), Some(Failure::ConnectionLost));
+    assert_eq!(error.reason().kind(), Some(ErrorKind::ConnectionLost));
     let work = error.into_work().expect("it is still held");
     assert_eq!(held(db).await, [fence.to_string()]);
     finish(work).await.unwrap();

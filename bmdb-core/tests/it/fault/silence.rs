@@ -6,7 +6,7 @@ use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Bmdb, Claim, Config, EndError, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::history::Retention;
-use bmdb_model::{Failure, Lane, MachineId, Process, ProcessDef};
+use bmdb_model::{ErrorKind, Lane, MachineId, Process, ProcessDef};
 use bmdb_testkit::Proxy;
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
@@ -271,7 +271,7 @@ async fn closing_comes_back_when_the_lease_would_have_run_out() {
     p.proxy.black_hole();
     let closed = in_time(p.session.close()).await;
     let closed = closed.unwrap_err();
-    assert_eq!(closed.failure(), Some(Failure::ConnectionLost), "{closed}");
+    assert_eq!(closed.kind(), Some(ErrorKind::ConnectionLost), "{closed}");
 }
 
 /// A lease of a day is no reason to wait for a day.
@@ -282,7 +282,7 @@ async fn a_statement_of_a_long_lease_is_given_up_when_the_server_would_have_give
     p.proxy.black_hole();
     let claimed = in_time(p.session.claim(&Claim::of(&START))).await;
     let lost = claimed.unwrap_err();
-    assert_eq!(lost.failure(), Some(Failure::ConnectionLost), "{lost}");
+    assert_eq!(lost.kind(), Some(ErrorKind::ConnectionLost), "{lost}");
 }
 
 async fn check_given_up<T>(operation: impl AsyncFn(&Silenced) -> Result<T, TxError>) {
@@ -290,7 +290,7 @@ async fn check_given_up<T>(operation: impl AsyncFn(&Silenced) -> Result<T, TxErr
     operation(&p).await.map(drop).unwrap();
     p.proxy.black_hole();
     let lost = in_time(operation(&p)).await.map(drop).unwrap_err();
-    assert_eq!(lost.failure(), Some(Failure::ConnectionLost), "{lost}");
+    assert_eq!(lost.kind(), Some(ErrorKind::ConnectionLost), "{lost}");
     // The pool is as large as it was.
     p.proxy.heal().unwrap();
     operation(&p).await.map(drop).unwrap();

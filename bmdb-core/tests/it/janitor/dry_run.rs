@@ -98,7 +98,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
             (Task::Plan, u64::try_from(*machines).unwrap())
         }
         MaintenanceBatch::Trimmed { rows } => (Task::TrimHistory, *rows),
-        MaintenanceBatch::TallyTrimmed { rows } => (Task::TrimTally, *rows),
+        MaintenanceBatch::TallyTrimmed { rows } => (Task::TrimAttemptCounts, *rows),
         other => panic!("{other:?}"),
     });
     assert_eq!(announced, done.collect::<Vec<_>>());

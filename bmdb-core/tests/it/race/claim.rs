@@ -4,8 +4,9 @@ use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Work};
-use bmdb_model::work::{self, Claimed};
-use bmdb_model::{AgentStarted, Error, Failure, MachineId, Process, Provider, SessionId, session};
+use bmdb_model::internal::session;
+use bmdb_model::internal::work::{self, Claimed};
+use bmdb_model::{AgentStarted, Error, ErrorKind, MachineId, Process, Provider, SessionId};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use std::time::Duration;
@@ -203,7 +204,7 @@ async fn a_lane_mate_that_a_rival_claims_meanwhile_leaves_one_holder() {
         .await
         .unwrap();
     let (answer, s) = race.go_on().await;
-    assert_eq!(answer.unwrap_err().failure(), Failure::LaneTaken);
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::LaneTaken);
     let expected = format!("{ACCESS}|{}", s.session.id());
     assert_eq!(holders(&s.db).await, [expected]);
     drop(mate);

@@ -2,7 +2,7 @@
 
 use super::claim::{Race, claim, holders};
 use crate::scenario::{RETRY, work_on};
-use bmdb_model::work::Claimed;
+use bmdb_model::internal::work::Claimed;
 use bmdb_model::{Error, Process, SessionId};
 use bmdb_testkit::TestDb;
 use bmdb_testkit::audit::{Held, Rules, Violation, audit};

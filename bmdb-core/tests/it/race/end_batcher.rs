@@ -4,7 +4,8 @@ use super::order::{begun, lock_item, two_machines};
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, TxError};
-use bmdb_model::{MachineId, Process, reclaim, session};
+use bmdb_model::internal::{reclaim, session};
+use bmdb_model::{MachineId, Process};
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 

@@ -4,7 +4,8 @@ use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::Retention;
-use bmdb_model::{Process, history};
+use bmdb_model::Process;
+use bmdb_model::internal::history;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;

@@ -5,7 +5,7 @@
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
-use bmdb_model::work::{self, Attempt, Claimed, Ended};
+use bmdb_model::internal::work::{self, Attempt, Claimed, Ended};
 use bmdb_model::{Error, Process, SessionId};
 use bmdb_testkit::audit::{Rules, audit};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
@@ -74,7 +74,7 @@ async fn check_start_after_a_mate<F>(
             s.bmdb.reclaim_expired().await.unwrap();
         }
         EndedBy::Closing => {
-            for held in work::held_by(&mut conn, session).await.unwrap() {
+            for held in work::attempts_of(&mut conn, session).await.unwrap() {
                 let ended = work::cancel(&mut conn, &held).await.unwrap();
                 assert_eq!(ended, Ended::Done(()));
             }

@@ -6,10 +6,10 @@ use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
-use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
-    AgentStarted, Failure, MachineId, Process, ProcessDef, agent, machine, plan, process, reclaim,
-    session,
+    AgentStarted, ErrorKind, MachineId, Process, ProcessDef, agent, machine, plan, process,
 };
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
@@ -244,7 +244,7 @@ async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_othe
     let machines: Vec<MachineId> = started.iter().map(|c| c.machine).collect();
     assert_eq!(machines, [first, second]);
     let refused = probing.await.unwrap().unwrap_err();
-    assert_eq!(refused.failure(), Failure::LaneTaken);
+    assert_eq!(refused.kind(), ErrorKind::LaneTaken);
 }
 
 /// The deadlock that no order avoids: a claim by a stale look at the lane waits for the lane mate's

@@ -3,8 +3,8 @@
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Isolation, Tx, TxError, TxOptions};
+use bmdb_model::internal::session::heartbeat;
 use bmdb_model::os_installation::{InstallationResult, set_report, set_request};
-use bmdb_model::session::heartbeat;
 use bmdb_model::{AgentStarted, MachineId, Process, Provided, Provider, agent, machine, plan};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};

@@ -4,8 +4,9 @@ use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Tx, TxError, Work, WorkError};
-use bmdb_model::work::{self, Claimed};
-use bmdb_model::{AgentStarted, Error, Failure, MachineId, Process, machine, retrieval};
+use bmdb_model::internal;
+use bmdb_model::internal::work::{self, Claimed};
+use bmdb_model::{AgentStarted, Error, ErrorKind, MachineId, Process, machine, retrieval};
 use diesel_async::SimpleAsyncConnection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -211,7 +212,7 @@ async fn claim_machine_overtaken_by(
     let mut conn = gate.connect().await;
     let paused = tokio::spawn(async move {
         conn.batch_execute("BEGIN").await.unwrap();
-        assert!(machine::lock(&mut conn, machine).await.unwrap());
+        assert!(internal::machine::lock(&mut conn, machine).await.unwrap());
         work::claim_machine(&mut conn, machine, &process, session).await
     });
     gate.reached(&s.db).await;
@@ -243,5 +244,5 @@ async fn a_failure_between_the_last_look_and_the_claim_of_the_machine_is_seen() 
 #[tokio::test]
 async fn a_lane_mate_between_the_last_look_and_the_claim_of_the_machine_is_seen() {
     let claimed = claim_machine_overtaken_by(ACCESS, async |works| works).await;
-    assert_eq!(claimed.unwrap_err().failure(), Failure::LaneTaken);
+    assert_eq!(claimed.unwrap_err().kind(), ErrorKind::LaneTaken);
 }

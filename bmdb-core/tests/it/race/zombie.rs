@@ -2,8 +2,9 @@
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use bmdb_core::{Session, TxError, Work};
-use bmdb_model::work::{self, Attempt, Ended};
-use bmdb_model::{AgentStarted, MachineId, Process, session};
+use bmdb_model::internal::session;
+use bmdb_model::internal::work::{self, Attempt, Ended};
+use bmdb_model::{AgentStarted, MachineId, Process};
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The errors that are legal under the faults of the stress. Any other ends its process.
 
 use bmdb_core::{Bmdb, Config, ConnectError, HistoryDetail, TxError};
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use deadpool::managed::PoolError;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) fn tolerate(what: &str, error: &TxError) -> Next {
         TxError::Suspect => Next::GoOn,
         // The connection was killed: during a commit, a statement, or while it was being made.
         TxError::CommitUnknown(_) => Next::GoOn,
-        TxError::Database(error) if error.failure() == Failure::ConnectionLost => Next::GoOn,
+        TxError::Database(error) if error.kind() == ErrorKind::ConnectionLost => Next::GoOn,
         TxError::Unavailable(source) => match source.downcast_ref::<PoolError<ConnectError>>() {
             Some(PoolError::Backend(error)) if is_kill(error) => Next::GoOn,
             _ => panic!("{what}: {error}: {error:?}"),
@@ -41,7 +41,7 @@ pub(super) fn tolerate(what: &str, error: &TxError) -> Next {
 fn is_kill(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => code == "57P01",
-        ConnectError::SetUp { source, .. } => source.failure() == Failure::ConnectionLost,
+        ConnectError::SetUp { source, .. } => source.kind() == ErrorKind::ConnectionLost,
         ConnectError::Unreachable { .. } => true,
         _ => false,
     }

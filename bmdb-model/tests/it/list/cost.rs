@@ -29,12 +29,12 @@ impl Scenario {
                     connection::Isolation::RepeatableRead,
                     connection::Access::ReadOnly,
                 );
-                connection::begin(&mut conn, isolation, access)
+                internal::connection::begin(&mut conn, isolation, access)
                     .await
                     .unwrap();
                 let page = fleet::page(&mut conn, filter, None, 50).await.unwrap();
                 fleet::details(&mut conn, &page.machines).await.unwrap();
-                connection::roll_back(&mut conn).await.unwrap();
+                internal::connection::roll_back(&mut conn).await.unwrap();
             }
             drop(conn);
             told.push(buffers(self).await - before);

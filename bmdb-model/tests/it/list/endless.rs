@@ -75,7 +75,9 @@ async fn the_longest_backoff_is_listed_once_and_can_be_changed() {
     let poisoned = work::poisoned(&mut s.conn, None, 100).await.unwrap();
     for machine in &resting {
         let row = poisoned.rows.iter().find(|row| row.machine == *machine);
-        let locked = backoff::lock(&mut s.conn, *machine, &START).await.unwrap();
+        let locked = internal::backoff::lock(&mut s.conn, *machine, &START)
+            .await
+            .unwrap();
         let until = locked.unwrap().until;
         assert!(until.is_some());
         assert_eq!(row.unwrap().backoff_until, until);

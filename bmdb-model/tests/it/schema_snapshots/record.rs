@@ -2,8 +2,9 @@
 
 use super::{Parameter, Statement, print};
 use crate::scenario::{ACCESS, START, Scenario, attempt, failed};
-use bmdb_model::history::{self, Retention};
-use bmdb_model::{MachineId, Provider, agent, machine, plan, reclaim, session, work};
+use bmdb_model::history::Retention;
+use bmdb_model::internal::{self, history, plan, reclaim, session, work};
+use bmdb_model::{MachineId, Provider, agent, machine};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
@@ -139,13 +140,13 @@ impl Recorder {
             sql: SET_PROVIDED.to_owned(),
         };
         self.sent.push(("set_provided", tag));
-        agent::set_heartbeats(&mut self.s.conn, &[(machine, None)])
+        internal::agent::set_heartbeats(&mut self.s.conn, &[(machine, None)])
             .await
             .unwrap();
         self.skip().await;
         let beat = [(machine, None)];
         let session = Some(self.s.session);
-        agent::advance_heartbeats(&mut self.s.conn, session, &beat)
+        internal::agent::advance_heartbeats(&mut self.s.conn, session, &beat)
             .await
             .unwrap();
         self.is("advance_heartbeats", "session machines times")

@@ -4,7 +4,7 @@ use crate::component::badge::{Tone, badge};
 use crate::component::{empty, id, interval, number, tag, time};
 use crate::link::Links;
 use bmdb_model::MachineId;
-use bmdb_model::gates::{Gates, Holder, View, When};
+use bmdb_model::gates::{CurrentClaim, Gates, View, When};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
@@ -26,7 +26,7 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
                     ol.gates {
                         li { (gate(gates.eligible.is_open)) (eligible(gates)) }
                         li { (gate(gates.ready.is_open)) (ready(gates, now)) }
-                        li { (gate(gates.holder.is_none())) (free(links, gates, now)) }
+                        li { (gate(gates.claim.is_none())) (free(links, gates, now)) }
                     }
                     @if gates.is_stale {
                         p.notice.bad {
@@ -43,7 +43,7 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
 /// The states of the list of machines, and one for a lane that another process has claimed.
 fn state(gates: &Gates) -> Markup {
     let backs_off = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
-    match &gates.holder {
+    match &gates.claim {
         Some(holder) if holder.process == gates.process => badge(Tone::Busy, "claimed"),
         _ if backs_off => badge(Tone::Waiting, "backing off"),
         _ if gates.eligible.hold.is_some() => badge(Tone::Bad, "on hold"),
@@ -110,14 +110,14 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
 fn free(links: &Links, gates: &Gates, now: DateTime<Utc>) -> Markup {
     html! {
         strong { " Free. " }
-        @match &gates.holder {
+        @match &gates.claim {
             None => { "No process of lane " (gates.lane) " has claimed the machine." }
             Some(holder) => (claimed(links, gates, holder, now)),
         }
     }
 }
 
-fn claimed(links: &Links, gates: &Gates, holder: &Holder, now: DateTime<Utc>) -> Markup {
+fn claimed(links: &Links, gates: &Gates, holder: &CurrentClaim, now: DateTime<Utc>) -> Markup {
     html! {
         @if holder.process == gates.process { "Claimed" }
         @else { "Its lane " (gates.lane) " is claimed for " (holder.process) }

@@ -6,7 +6,7 @@ use crate::link::{Links, with_query};
 use crate::page::audit_log;
 use bmdb_model::history::{Entry, HistoryKey, PastAttempt};
 use bmdb_model::operator::Action;
-use bmdb_model::work::HeldWork;
+use bmdb_model::work::ClaimedWork;
 use bmdb_model::{MachineId, Page};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -44,7 +44,7 @@ pub(super) fn show(
     }
 }
 
-fn ongoing(links: &Links, now: DateTime<Utc>, work: &HeldWork) -> Vec<Markup> {
+fn ongoing(links: &Links, now: DateTime<Utc>, work: &ClaimedWork) -> Vec<Markup> {
     vec![
         html! { "since " (time::relative(work.started_at, now)) },
         badge(Tone::Busy, "claimed"),

@@ -5,14 +5,14 @@ use crate::component::{cause, id, number, table::table, time};
 use crate::link::Links;
 use crate::moment::Moment;
 use bmdb_model::Page as Listed;
-use bmdb_model::work::{HeldKey, HeldWork, PoisonedKey, PoisonedWork};
+use bmdb_model::work::{ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork};
 use maud::{Markup, html};
 
 pub(super) fn stuck(
     links: &Links,
     moment: Moment,
     most: i64,
-    stuck: &Listed<HeldWork, HeldKey>,
+    stuck: &Listed<ClaimedWork, ClaimedKey>,
 ) -> Markup {
     let heads = ["Machine", "Process", "Claimed since", "By"];
     let (shown, is_more) = first(stuck, most);

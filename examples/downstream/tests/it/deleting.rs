@@ -2,7 +2,7 @@
 
 use crate::{Result, TEMPLATE, flashed, machine, session, want};
 use bmdb_core::Claim;
-use bmdb_model::Failure;
+use bmdb_model::ErrorKind;
 use racks::commission::{Step, step};
 use racks::firmware::FIRMWARE_UPDATE;
 
@@ -33,8 +33,8 @@ async fn a_machine_in_the_books_is_not_deleted() -> Result {
         "{error}"
     );
     assert_eq!(
-        error.failure(),
-        Some(Failure::Other),
+        error.kind(),
+        Some(ErrorKind::Other),
         "another try would fail again"
     );
     let left = "SELECT count(*) FROM rack_units NATURAL JOIN machine_agent_started";

@@ -1,8 +1,8 @@
 //! Baseline: pgbench runs the same statements and does nothing else.
 
 use super::counters::{Counters, Spent, number};
-use bmdb_model::connection::PLAN_ONCE;
-use bmdb_model::work::{CLAIM, FAIL};
+use bmdb_model::internal::connection::PLAN_ONCE;
+use bmdb_model::internal::work::{CLAIM, FAIL};
 use bmdb_shell::Failure;
 use bmdb_testkit::{Installation, Server, TestDb};
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 use super::bench::Bench;
 use super::fleet;
 use crate::report::{Chart, Line, Row, Target};
-use bmdb_model::connection::plan_once_sql;
-use bmdb_model::work::CLAIM;
+use bmdb_model::internal::connection::plan_once_sql;
+use bmdb_model::internal::work::CLAIM;
 use bmdb_shell::{Done, Failure};
 use bmdb_testkit::TestDb;
 use serde_json::Value;

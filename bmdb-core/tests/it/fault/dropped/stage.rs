@@ -113,7 +113,7 @@ impl Stage {
             .await
             .unwrap();
         let mut conn = self.db.connect().await.unwrap();
-        let claimed = bmdb_model::work::claim(&mut conn, &START, None, session, 1).await;
+        let claimed = bmdb_model::internal::work::claim(&mut conn, &START, None, session, 1).await;
         assert_eq!(claimed.unwrap().unwrap().len(), 1);
         self.db.expire(session).await.unwrap();
     }

@@ -1,4 +1,4 @@
--- Who holds an item. The attempt starts when its last lane mate ended: see held_by.sql.
+-- The attempt on an item. It starts when the last attempt of its lane ended: see claimed_by.sql.
 SELECT i.session_id, i.fence,
        greatest(i.started_at, (
            SELECT max(a.ended_at) FROM work_attempt a

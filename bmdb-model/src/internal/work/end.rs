@@ -1,6 +1,6 @@
 //! Ending attempts, and finding out how one ended.
 
-use super::Attempt;
+use super::attempt::Attempt;
 use super::failure_text::recorded_cause;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
@@ -51,7 +51,7 @@ pub struct FailedAttempt<'a> {
 /// The text of failures, as [`fail_all`] prepares it: what they cost can be measured and explained
 /// without this crate. Its parameters are arrays of machines, processes, fences, times of start,
 /// delays and intervals in seconds, causes and whether to fold, and the session.
-pub const FAIL: &str = include_str!("../sql/fail.sql");
+pub const FAIL: &str = include_str!("../../sql/fail.sql");
 
 statement! {
     Fail<'a> = FAIL;
@@ -92,11 +92,11 @@ pub async fn fail_all(
         session,
     };
     let rows: Vec<(bool, Option<Fence>, Option<DateTime<Utc>>)> = statement.load(conn).await?;
-    let lives = rows.iter().any(|(lives, ..)| *lives);
+    let is_alive = rows.iter().any(|(is_alive, ..)| *is_alive);
     let ended = rows
         .into_iter()
         .filter_map(|(_, fence, until)| Some((fence?, until?)));
-    Ok(attempts.verdicts(lives, &ended.collect()))
+    Ok(attempts.outcomes(is_alive, &ended.collect()))
 }
 
 /// Ends an attempt as failed, in one statement; returns when the machine's backoff ends.
@@ -131,13 +131,13 @@ impl<'a> Attempts<'a> {
     }
 
     /// What became of each, in their order. A fence is never given out twice, so it names its attempt.
-    fn verdicts<T: Copy>(&self, lives: bool, ended: &HashMap<Fence, T>) -> Vec<Ended<T>> {
-        let verdict = |fence: &Fence| match ended.get(fence) {
+    fn outcomes<T: Copy>(&self, is_alive: bool, ended: &HashMap<Fence, T>) -> Vec<Ended<T>> {
+        let outcome = |fence: &Fence| match ended.get(fence) {
             Some(value) => Ended::Done(*value),
-            None if lives => Ended::Lost,
+            None if is_alive => Ended::Lost,
             None => Ended::SessionExpired,
         };
-        self.fences.iter().map(verdict).collect()
+        self.fences.iter().map(outcome).collect()
     }
 }
 
@@ -147,7 +147,7 @@ fn only<T>(ended: Vec<Ended<T>>) -> Ended<T> {
 }
 
 statement! {
-    ReleaseAll<'a> = include_str!("../sql/release.sql");
+    ReleaseAll<'a> = include_str!("../../sql/release.sql");
     (
         machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
         fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
@@ -186,7 +186,7 @@ pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
     Ok(only(release_all(conn, attempt.session, &finished).await?))
 }
 
-/// As [`finish`], within a transaction of the session whose [`crate::session::fence_check`] passed.
+/// As [`finish`], within a transaction of the session whose [`fence_check`](crate::internal::session::fence_check) passed.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -251,13 +251,13 @@ async fn release(
         fenced: fenced == Fenced::Yes,
     };
     let rows: Vec<(bool, Option<Fence>)> = statement.load(conn).await?;
-    let lives = rows.iter().any(|(lives, _)| *lives);
+    let is_alive = rows.iter().any(|(is_alive, _)| *is_alive);
     let ended = rows.into_iter().filter_map(|(_, fence)| Some((fence?, ())));
-    Ok(attempts.verdicts(lives, &ended.collect()))
+    Ok(attempts.outcomes(is_alive, &ended.collect()))
 }
 
 statement! {
-    HeldStill<'a> = include_str!("../sql/held_still.sql");
+    StillClaimed<'a> = include_str!("../../sql/still_claimed.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text, fence: Fence => BigInt, session: SessionId => SqlUuid)
     -> diesel::sql_types::Integer
 }
@@ -266,7 +266,7 @@ statement! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptState {
     /// It is still held: the end did not happen.
-    Held,
+    Claimed,
     /// It ended, as the history says.
     Ended(Outcome, Option<DateTime<Utc>>),
     /// There is no trace of it (history may have been trimmed).
@@ -278,8 +278,11 @@ pub enum AttemptState {
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<AttemptState, Error> {
-    let held: Option<i32> = HeldStill {
+pub async fn attempt_state(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+) -> Result<AttemptState, Error> {
+    let held: Option<i32> = StillClaimed {
         machine: attempt.machine,
         process: &attempt.process,
         fence: attempt.fence,
@@ -289,7 +292,7 @@ pub async fn fate(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<Att
     .await
     .optional()?;
     if held.is_some() {
-        return Ok(AttemptState::Held);
+        return Ok(AttemptState::Claimed);
     }
     let ended: Option<Outcome> = work_attempt::table
         .filter(work_attempt::machine_id.eq(attempt.machine))

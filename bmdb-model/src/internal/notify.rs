@@ -13,10 +13,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 pub enum Notify {
     /// Whoever listens ([`listen`]) is told each process that machines became due for. Such a
     /// transaction takes a lock at its commit that all databases of the server share.
-    Listeners,
+    On,
     /// Nobody is told: for engines that cannot, and for where that lock is in the way.
     #[default]
-    Nobody,
+    Off,
 }
 
 /// The one channel; the payload is the process.
@@ -65,7 +65,7 @@ pub async fn if_due(
     machine: MachineId,
     process: &Process,
 ) -> Result<(), Error> {
-    if notify == Notify::Listeners {
+    if notify == Notify::On {
         Due { machine, process }.execute(conn).await?;
     }
     Ok(())

@@ -1,5 +1,5 @@
--- How it is with what is held, of $1 items at most: as many as there are mostly, and otherwise those with
--- the smallest ids, which are drawn at random.
+-- Summary of claimed work, of at most $1 items. Mostly those are all; otherwise they are the items with
+-- the smallest machine ids, which are random.
 WITH looked AS MATERIALIZED (
     SELECT started_at, ready_at FROM work_item
     WHERE session_id IS NOT NULL

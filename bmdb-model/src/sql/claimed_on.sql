@@ -1,4 +1,4 @@
--- What is being done on a machine, the last begun first.
+-- Claimed work of one machine, the latest claim first.
 SELECT i.machine_id, i.process, i.lane, i.session_id, s.session_component_name,
        s.session_deadline > clock_timestamp(), i.fence, i.started_at,
        floor(extract(epoch FROM clock_timestamp() - i.started_at))::bigint,

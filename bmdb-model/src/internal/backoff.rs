@@ -1,30 +1,11 @@
 //! Changing backoffs by hand.
 
+use crate::backoff::LockedBackoff;
 use crate::statement::statement;
-use crate::{Error, Fence, MachineId, Process, SessionId};
-use chrono::{DateTime, Utc};
+use crate::{Error, MachineId, Process};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-
-/// What a backoff that is to be changed was.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
-pub struct LockedBackoff {
-    /// Who is at work on it now, and decides with its end.
-    pub session: Option<SessionId>,
-    /// Under this fence.
-    pub fence: Fence,
-    /// When the backoff ends, or ended; `None` where there is none.
-    pub until: Option<DateTime<Utc>>,
-    /// How many times in a row the process has failed.
-    pub failures: i64,
-    /// How many times in a row it was lost.
-    pub losses: i64,
-    /// Why it failed last.
-    pub cause: Option<String>,
-    /// The interval the next one grows from, in seconds.
-    pub last_interval_seconds: Option<i64>,
-}
 
 statement! {
     Lock<'a> = "SELECT session_id, fence, backoff_until, failures, losses, cause, last_interval_seconds \

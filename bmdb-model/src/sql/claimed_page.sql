@@ -1,6 +1,6 @@
--- What is held, in the order of the index of held lanes. No more than 10,000 items are looked at, whatever
--- is asked for among them; where there are more, how far was looked comes with every row. Nothing has been
--- held for a hundred years, and the database's times do not go back much further than some thousands.
+-- Claimed work, in the order of the index of claimed lanes. At most 10,000 items are read, whatever the
+-- filters; where there are more, every row carries the last item that was read. The time filter is
+-- limited to a hundred years, so that the subtraction stays within the range of PostgreSQL's times.
 WITH looked AS MATERIALIZED (
     SELECT i.* FROM work_item i
     WHERE i.session_id IS NOT NULL
@@ -13,9 +13,12 @@ WITH looked AS MATERIALIZED (
 ), found AS (
     SELECT i.* FROM looked i
     WHERE ($3::text IS NULL OR i.process = $3)
-      AND ($4::uuid IS NULL OR i.session_id = $4)
-      AND i.started_at <= clock_timestamp() - least($5::bigint, 3155760000) * interval '1 second'
-    ORDER BY i.machine_id, i.lane LIMIT $6
+      -- The array is computed once, not for each item.
+      AND ($4::text IS NULL OR i.session_id = ANY (ARRAY(SELECT s.session_id FROM sessions s
+                                                         WHERE s.session_component_name = $4)))
+      AND ($5::uuid IS NULL OR i.session_id = $5)
+      AND i.started_at <= clock_timestamp() - least($6::bigint, 3155760000) * interval '1 second'
+    ORDER BY i.machine_id, i.lane LIMIT $7
 )
 SELECT l.machine_id, l.lane,
        f.machine_id, f.process, f.lane, f.session_id, s.session_component_name,

@@ -45,7 +45,7 @@ impl From<ClaimedRow> for Claimed {
 
 /// What one claim got of the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Batch {
+pub struct ClaimBatch {
     /// The work items.
     pub claimed: Vec<Claimed>,
     /// When the last of them in the queue was ready: the floor for the next claim.
@@ -65,24 +65,24 @@ type ClaimColumns = (
 
 statement! {
     ClaimOfProvider<'a> = CLAIM;
-    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
     -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
 statement! {
     ClaimOfAny<'a> = &CLAIM_OF_ANY;
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
     -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
-/// The text of a claim of one provider's machines, as [`claim_above`] prepares it: what it costs can
+/// The text of a claim of one provider's machines, as [`claim_from`] prepares it: what it costs can
 /// be measured and explained without this crate. Its parameters are the process, the provider, the
 /// floor, the session and the limit.
-pub const CLAIM: &str = at_the_head!("../sql/claim.sql");
+pub const CLAIM: &str = at_the_head!("../../sql/claim.sql");
 
 /// The claim query for all providers.
 static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {
-    at_the_head_of_any!("../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
+    at_the_head_of_any!("../../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
 });
 
 type ClaimRow = (
@@ -108,7 +108,7 @@ type ClaimRow = (
 /// Without a provider the whole queue of the process is sorted, so the cost grows with what is due.
 ///
 /// # Errors
-/// [`Error::Database`]; a unique violation on `work_item_lane` ([`crate::Failure::LaneTaken`])
+/// [`Error::Database`]; a unique violation on `work_item_lane` ([`crate::ErrorKind::LaneTaken`])
 /// means that a rival was faster on one of the machines: ask again.
 pub async fn claim(
     conn: &mut AsyncPgConnection,
@@ -117,7 +117,7 @@ pub async fn claim(
     session: SessionId,
     limit: i64,
 ) -> Result<Option<Vec<Claimed>>, Error> {
-    let batch = claim_above(conn, process, provider, None, session, limit).await?;
+    let batch = claim_from(conn, process, provider, None, session, limit).await?;
     Ok(batch.map(|batch| batch.claimed))
 }
 
@@ -129,20 +129,20 @@ pub async fn claim(
 ///
 /// # Errors
 /// As [`claim`].
-pub async fn claim_above(
+pub async fn claim_from(
     conn: &mut AsyncPgConnection,
     process: &Process,
     provider: Option<&Provider>,
-    floor: Option<DateTime<Utc>>,
+    cursor: Option<DateTime<Utc>>,
     session: SessionId,
     limit: i64,
-) -> Result<Option<Batch>, Error> {
+) -> Result<Option<ClaimBatch>, Error> {
     let rows: Vec<ClaimRow> = match provider {
         Some(provider) => {
             ClaimOfProvider {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
                 limit,
             }
@@ -153,7 +153,7 @@ pub async fn claim_above(
             ClaimOfAny {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
                 limit,
             }
@@ -178,10 +178,10 @@ pub async fn claim_above(
         .collect();
     // Work of a session that expired within the statement is still returned: the caller must know
     // of it to end it.
-    let lives = rows.iter().any(|(lives, ..)| *lives) || !claimed.is_empty();
+    let is_alive = rows.iter().any(|(is_alive, ..)| *is_alive) || !claimed.is_empty();
     let latest = rows.iter().filter_map(|(.., columns)| columns.3).max();
     let head = rows.iter().find_map(|(_, due_in, _)| *due_in);
-    Ok(lives.then_some(Batch {
+    Ok(is_alive.then_some(ClaimBatch {
         claimed,
         latest,
         head: QueueHead::from_millis(head),
@@ -189,7 +189,7 @@ pub async fn claim_above(
 }
 
 statement! {
-    ClaimMachine<'a> = include_str!("../sql/claim_machine.sql");
+    ClaimMachine<'a> = include_str!("../../sql/claim_machine.sql");
     (machine: MachineId => SqlUuid, process: &'a Process => Text, session: SessionId => SqlUuid)
     -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
@@ -198,7 +198,7 @@ statement! {
 /// rival was faster.
 ///
 /// # Errors
-/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] when a rival in the lane was faster.
 pub async fn claim_machine(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -233,7 +233,7 @@ pub enum Gate {
 }
 
 statement! {
-    Gates<'a> = include_str!("../sql/gates.sql");
+    Gates<'a> = include_str!("../../sql/gates.sql");
     (process: &'a Process => Text, machines: &'a [MachineId] => Array<SqlUuid>)
     -> (SqlUuid, Bool, Bool, Bool, Nullable<Timestamptz>)
 }

@@ -1,6 +1,7 @@
--- What a session holds, in the lock order of items. A claim notes its start in the item before the
--- row's entry in the lane's index, for which it may have had to wait until a lane mate had ended. Its
--- worker knows better, but is not asked here; so the attempt starts when the last mate ended.
+-- Attempts of one session, in the lock order of items. A claim writes its start into the item before the
+-- row enters the lane's index, and may have had to wait there until an attempt of the same lane had
+-- ended. The attempt therefore starts when the last attempt of its lane ended. (The frozen comment in
+-- expire_items.sql calls this file held_by.sql.)
 SELECT i.machine_id, i.process, i.fence,
        greatest(i.started_at, (
            SELECT max(a.ended_at) FROM work_attempt a

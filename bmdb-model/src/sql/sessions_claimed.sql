@@ -1,5 +1,5 @@
--- How much the sessions of a page hold: counted among what is held, by whomever, of which no more than
--- 10,000 items are looked at. In the index's order, or the planner may read the whole table for it.
+-- How many items each session of the page has claimed. At most 10,000 claimed items are read, of all
+-- sessions, in the order of the index, because the planner may otherwise read the whole table.
 , held AS MATERIALIZED (
     SELECT session_id FROM work_item
     WHERE session_id IS NOT NULL

@@ -16,6 +16,7 @@
 
 use super::PLAN_ONCE;
 use crate::Error;
+use crate::connection::{Access, Isolation};
 use crate::statement::statement;
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
@@ -28,29 +29,6 @@ use futures_util::future::join;
 use std::num::NonZeroU32;
 
 type Manager = AnsiTransactionManager;
-
-/// How strictly a transaction is kept apart from concurrent ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// As if transactions ran one after the other; some are retried for that.
-    #[default]
-    Serializable,
-    /// All statements see what was committed before the first of them. For reads that belong together:
-    /// unlike SERIALIZABLE ones they stand in nobody's way.
-    RepeatableRead,
-    /// Each statement sees what was committed before it began.
-    ReadCommitted,
-}
-
-/// Whether a transaction may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// It may.
-    #[default]
-    ReadWrite,
-    /// It may not.
-    ReadOnly,
-}
 
 /// The message that begins a transaction. What [`super::plan_once`] has set is set back in it.
 fn begin_sql(isolation: Isolation, access: Access) -> String {
@@ -122,7 +100,7 @@ statement! {
 /// answers such a one's `COMMIT` with a rollback that looks like success.
 ///
 /// # Errors
-/// [`Error::Database`] with [`crate::Failure::Aborted`], and everything is rolled back; otherwise as
+/// [`Error::Database`] with [`crate::ErrorKind::Aborted`], and everything is rolled back; otherwise as
 /// [`commit`].
 pub async fn check_not_aborted_and_commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     let check = async |mut conn: &AsyncPgConnection| {

@@ -4,11 +4,10 @@
 //! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
 //! of what is not, and claims the rest.
 
-use super::claim::ClaimedRow;
+use super::claim::{Claimed, ClaimedRow};
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
-use crate::plan::{self, Definitions};
+use crate::internal::plan::{self, Definitions};
 use crate::statement::statement;
-use crate::work::Claimed;
 use crate::{Error, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -16,21 +15,21 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 use std::sync::LazyLock;
 
-const LOCK_DUE: &str = include_str!("../sql/lock_due.sql");
+const LOCK_DUE: &str = include_str!("../../sql/lock_due.sql");
 
 /// As for claims, a text of its own where the provider does not matter.
 static LOCK_DUE_OF_ANY: LazyLock<String> =
     LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
 
 statement! {
-    SeeminglyDueOfProvider<'a> = at_the_head!("../sql/possibly_due.sql");
-    (process: &'a Process => Text, provider: &'a Provider => Text, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    PossiblyDueOfProvider<'a> = at_the_head!("../../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
     -> (Bool, Nullable<BigInt>)
 }
 
 statement! {
-    SeeminglyDueOfAny<'a> = at_the_head_of_any!("../sql/possibly_due.sql");
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, floor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
+    PossiblyDueOfAny<'a> = at_the_head_of_any!("../../sql/possibly_due.sql");
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
     -> (Bool, Nullable<BigInt>)
 }
 
@@ -45,7 +44,7 @@ statement! {
 }
 
 statement! {
-    ClaimPlanned<'a> = include_str!("../sql/claim_planned.sql");
+    ClaimPlanned<'a> = include_str!("../../sql/claim_planned.sql");
     (
         machines: &'a [MachineId] => Array<SqlUuid>,
         process: &'a Process => Text,
@@ -66,30 +65,30 @@ pub async fn possibly_due(
     session: SessionId,
 ) -> Result<Option<QueueHead>, Error> {
     // What was re-armed is at the far end of the queue: there is nothing to be passed over.
-    let floor = None;
-    let (lives, due_in): (bool, Option<i64>) = match provider {
+    let cursor = None;
+    let (is_alive, due_in): (bool, Option<i64>) = match provider {
         Some(provider) => {
-            SeeminglyDueOfProvider {
+            PossiblyDueOfProvider {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
             }
             .get_result(conn)
             .await?
         }
         None => {
-            SeeminglyDueOfAny {
+            PossiblyDueOfAny {
                 process,
                 provider,
-                floor,
+                cursor,
                 session,
             }
             .get_result(conn)
             .await?
         }
     };
-    Ok(lives.then_some(QueueHead::from_millis(due_in)))
+    Ok(is_alive.then_some(QueueHead::from_millis(due_in)))
 }
 
 /// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
@@ -143,7 +142,7 @@ async fn lock_due_pipelined(
 /// has checked; the machines are locked and planned by earlier statements of it.
 ///
 /// # Errors
-/// [`Error::Database`]; [`crate::Failure::LaneTaken`] when a rival in the lane was faster.
+/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] when a rival in the lane was faster.
 pub async fn claim_planned(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],

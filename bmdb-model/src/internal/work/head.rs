@@ -30,8 +30,8 @@ impl QueueHead {
 macro_rules! at_the_head {
     ($file:literal) => {
         concat!(
-            include_str!("../sql/candidate.sql"),
-            include_str!("../sql/head.sql"),
+            include_str!("../../sql/candidate.sql"),
+            include_str!("../../sql/head.sql"),
             include_str!($file)
         )
     };
@@ -43,8 +43,8 @@ pub(super) use at_the_head;
 macro_rules! at_the_head_of_any {
     ($file:literal) => {
         concat!(
-            include_str!("../sql/candidate_of_any.sql"),
-            include_str!("../sql/head.sql"),
+            include_str!("../../sql/candidate_of_any.sql"),
+            include_str!("../../sql/head.sql"),
             include_str!($file)
         )
     };

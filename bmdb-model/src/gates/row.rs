@@ -1,0 +1,177 @@
+//! The statement behind the gates, and how its rows become [`Gates`].
+
+use super::gate::{Backoff, CurrentClaim, Eligible, Gates, Ready, TagState, View, When, Workflow};
+use super::planned::Planned;
+use super::view::Said;
+use crate::history::{Outcome, PastAttempt};
+use crate::hold::Hold;
+use crate::statement::statement;
+use crate::{Error, Fence, Lane, MachineId, Process, Provider, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+type Definition = (Text, Text, Text, Bool, Nullable<Text>, Bool);
+type Item = (
+    Bool,
+    Bool,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    Bool,
+    BigInt,
+    BigInt,
+    Nullable<Text>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+);
+type ClaimColumns = (
+    Text,
+    SqlUuid,
+    Text,
+    Text,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Bool,
+);
+type LastColumns = (
+    SqlUuid,
+    BigInt,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    Text,
+    Nullable<Text>,
+    BigInt,
+    Nullable<BigInt>,
+);
+
+type DefinitionRow = (Process, Lane, Lane, bool, Option<String>, bool);
+type ItemRow = (
+    bool,
+    bool,
+    Option<Provider>,
+    Option<DateTime<Utc>>,
+    bool,
+    i64,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<DateTime<Utc>>,
+);
+type LastRow = (
+    SessionId,
+    Fence,
+    Fence,
+    DateTime<Utc>,
+    DateTime<Utc>,
+    Outcome,
+    Option<String>,
+    i64,
+    Option<i64>,
+);
+
+statement! {
+    Items<'a> = include_str!("../sql/gates_of.sql");
+    (machine: MachineId => SqlUuid, process: Option<&'a Process> => Nullable<Text>)
+    -> (Timestamptz, Definition, Item, Nullable<ClaimColumns>, Nullable<LastColumns>)
+}
+
+pub(super) type Row = (
+    DateTime<Utc>,
+    DefinitionRow,
+    ItemRow,
+    Option<CurrentClaim>,
+    Option<LastRow>,
+);
+
+/// Reads the rows of one process, or of every process that is defined or has an item on the machine.
+pub(super) async fn read(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: Option<&Process>,
+) -> Result<Vec<Row>, Error> {
+    Ok(Items { machine, process }.load(conn).await?)
+}
+
+pub(super) fn gates(
+    machine: MachineId,
+    hold: Option<Hold>,
+    (at, definition, item, claim, last): Row,
+    said: Said,
+    tags: Vec<TagState>,
+) -> Gates {
+    let (process, lane, defined_lane, is_defined, workflow, replan_on_claim) = definition;
+    let (has_item, is_eligible, provider, plan_at, never, failures, losses, cause, interval, until) =
+        item;
+    let planned = is_eligible.then(|| When::of(plan_at, never));
+    // Whoever claims for a time-driven process plans before it does, so the view has the last word.
+    let due = match &said.view {
+        View::Lists(when) if replan_on_claim && is_eligible => Some(*when),
+        _ => planned,
+    };
+    let backoff = until.map(|until| Backoff {
+        until,
+        is_in_force: until > at,
+        cause,
+        failures,
+        losses,
+        last_interval_seconds: interval,
+    });
+    let rest = backoff.as_ref().map_or(When::Now, |b| When::At(b.until));
+    let opens = due.unwrap_or(When::Now).max(rest);
+    let item = Planned {
+        is_eligible,
+        planned,
+        provider: provider.as_ref(),
+        replan_on_claim,
+        // What is held keeps the lane that it was claimed in.
+        moves_lane: has_item && lane != defined_lane && claim.is_none(),
+    };
+    Gates {
+        machine,
+        at,
+        is_defined,
+        has_item,
+        is_stale: item.differs_from(&said, hold.is_some(), at),
+        eligible: Eligible {
+            is_open: is_eligible,
+            hold,
+            view: said.view,
+            tags,
+            provider,
+        },
+        ready: Ready {
+            is_open: opens.has_come(at),
+            due,
+            backoff,
+            opens,
+        },
+        claim,
+        last: last.map(|last| past(machine, process.clone(), last)),
+        workflow: workflow.map(|view| Workflow {
+            view,
+            replan_on_claim,
+        }),
+        process,
+        lane,
+    }
+}
+
+fn past(machine: MachineId, process: Process, last: LastRow) -> PastAttempt {
+    let (session, fence, last_fence, started_at, ended_at, outcome, cause, repeats, interval) =
+        last;
+    PastAttempt {
+        machine,
+        process,
+        session,
+        fence,
+        last_fence,
+        started_at,
+        ended_at,
+        outcome,
+        cause,
+        repeats,
+        interval_seconds: interval,
+    }
+}

@@ -1,0 +1,90 @@
+//! Heartbeats of many agents, written in one statement.
+
+use crate::agent::AgentHeartbeat;
+use crate::statement::statement;
+use crate::{Error, MachineId, SessionId};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, Bool, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::BTreeMap;
+
+/// The last heartbeat of each machine, in id order; the time of the write is later than any other.
+fn latest(heartbeats: &[AgentHeartbeat]) -> (Vec<MachineId>, Vec<Option<DateTime<Utc>>>) {
+    let mut latest = BTreeMap::new();
+    for &(machine, at) in heartbeats {
+        latest
+            .entry(machine)
+            .and_modify(|last: &mut Option<DateTime<Utc>>| {
+                *last = last.zip(at).map(|(last, at)| last.max(at));
+            })
+            .or_insert(at);
+    }
+    latest.into_iter().unzip()
+}
+
+statement! {
+    AdvanceHeartbeats<'a> = include_str!("../sql/advance_heartbeats.sql");
+    (
+        session: Option<SessionId> => Nullable<SqlUuid>,
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        at: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+    ) -> (Bool, Nullable<SqlUuid>)
+}
+
+/// Moves the heartbeats of many machines forward in one statement; returns, in id order, the machines
+/// that had none to move, or a later one. As [`advance_heartbeat`], nothing is touched or planned.
+///
+/// With a session, its fence check is part of the statement, which may then run on its own; the answer
+/// is `None` when the session has expired. Without one, the caller's transaction has checked it.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn advance_heartbeats(
+    conn: &mut AsyncPgConnection,
+    session: Option<SessionId>,
+    heartbeats: &[AgentHeartbeat],
+) -> Result<Option<Vec<MachineId>>, Error> {
+    let (machines, at) = latest(heartbeats);
+    let advance = AdvanceHeartbeats {
+        session,
+        machines: &machines,
+        at: &at,
+    };
+    let rows: Vec<(bool, Option<MachineId>)> = advance.load(conn).await?;
+    let is_alive = rows.iter().all(|(is_alive, _)| *is_alive);
+    let mut rest: Vec<MachineId> = rows
+        .into_iter()
+        .filter_map(|(_, machine)| machine)
+        .collect();
+    rest.sort_unstable();
+    Ok(is_alive.then_some(rest))
+}
+
+statement! {
+    SetHeartbeats<'a> = "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) \
+         SELECT b.machine_id, coalesce(b.at, clock_timestamp()) \
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS b (machine_id, at) ORDER BY b.machine_id \
+         ON CONFLICT (machine_id) DO UPDATE SET agent_heartbeat_at = excluded.agent_heartbeat_at";
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        at: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+    ) -> ()
+}
+
+/// As [`set_heartbeat`] for many machines, all of which the caller has touched.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn set_heartbeats(
+    conn: &mut AsyncPgConnection,
+    heartbeats: &[AgentHeartbeat],
+) -> Result<(), Error> {
+    let (machines, at) = latest(heartbeats);
+    SetHeartbeats {
+        machines: &machines,
+        at: &at,
+    }
+    .execute(conn)
+    .await?;
+    Ok(())
+}

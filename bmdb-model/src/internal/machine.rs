@@ -1,0 +1,67 @@
+//! Locking machines.
+
+use crate::schema::machines;
+use crate::statement::statement;
+use crate::{Error, MachineId};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+statement! {
+    Touch<'a> = include_str!("../sql/touch.sql");
+    (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// As [`touch`](crate::machine::touch), over a connection that others use at the same time.
+pub(crate) async fn touch_pipelined(
+    mut conn: &AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<(), Error> {
+    let touched: Vec<MachineId> = Touch { ids }.load(&mut conn).await?;
+    match ids.iter().find(|id| !touched.contains(id)) {
+        None => Ok(()),
+        Some(missing) => Err(Error::NoSuchMachine(*missing)),
+    }
+}
+
+/// As [`touch`](crate::machine::touch), passing over machines that are not there; returns those that are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn touch_existing(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<Vec<MachineId>, Error> {
+    Ok(Touch { ids }.load(conn).await?)
+}
+
+statement! {
+    LockFirst<'a> = include_str!("../sql/lock_first.sql");
+    (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// Locks the first of the machines that nobody else has locked; `None` when all are.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock_first_free(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<Option<MachineId>, Error> {
+    Ok(LockFirst { ids }.get_result(conn).await.optional()?)
+}
+
+/// Locks the machine, waiting for whoever has it locked; whether it exists.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock(conn: &mut AsyncPgConnection, id: MachineId) -> Result<bool, Error> {
+    let found: Option<MachineId> = machines::table
+        .find(id)
+        .select(machines::machine_id)
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.is_some())
+}

@@ -1,0 +1,109 @@
+//! Taking maintenance tasks, and recording how far they have come.
+
+use crate::maintenance::{Task, TaskProgress};
+use crate::schema::upkeep;
+use crate::statement::statement;
+use crate::{Error, MachineId};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What there is for a janitor to do.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct PendingTasks {
+    /// Whether sessions have expired.
+    pub expired: bool,
+    /// The tasks that are due, the one that has been due for longest first.
+    pub due: Vec<Task>,
+}
+
+statement! {
+    Pending<'a> = include_str!("../sql/pending_tasks.sql");
+    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>)
+}
+
+/// Looks whether there is anything to do, of these tasks and about expired sessions. One statement that
+/// writes and locks nothing.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn pending(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<PendingTasks, Error> {
+    Ok(Pending { tasks }.get_result(conn).await?)
+}
+
+/// Takes a task that is due, until the end of the transaction; `None` where it is not, or where
+/// somebody else has it. Take it first, before sessions, machines and items.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock(conn: &mut AsyncPgConnection, task: Task) -> Result<Option<TaskProgress>, Error> {
+    Ok(upkeep::table
+        .find(task)
+        .filter(upkeep::due_at.le(super::session::clock_timestamp()))
+        .select(TaskProgress::as_select())
+        .for_no_key_update()
+        .skip_locked()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+statement! {
+    Advance<'a> = "UPDATE upkeep SET after_machine = $1, chunks = $2, last_chunks = $3, failure = $4, \
+             due_at = clock_timestamp() + $5 * interval '1 millisecond' WHERE task = $6";
+    (
+        after_machine: Option<MachineId> => Nullable<diesel::sql_types::Uuid>, chunks: i64 => BigInt,
+        last_chunks: Option<i64> => Nullable<BigInt>, failure: Option<&'a str> => Nullable<Text>,
+        pause: i64 => BigInt, task: Task => Text
+    ) -> ()
+}
+
+/// Notes how far a task that was taken has come, what went wrong on the way, and that it goes on after a
+/// pause of this many milliseconds.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn advance(
+    conn: &mut AsyncPgConnection,
+    task: Task,
+    progress: TaskProgress,
+    pause_milliseconds: i64,
+    failure: Option<&str>,
+) -> Result<(), Error> {
+    let advance = Advance {
+        after_machine: progress.after_machine,
+        chunks: progress.chunks,
+        last_chunks: progress.last_chunks,
+        failure,
+        pause: pause_milliseconds,
+        task,
+    };
+    advance.execute(conn).await?;
+    Ok(())
+}
+
+statement! {
+    Postpone<'a> = "UPDATE upkeep SET failure = $1, \
+             due_at = clock_timestamp() + $2 * interval '1 millisecond' \
+             WHERE task = $3 AND due_at <= clock_timestamp()";
+    (failure: &'a str => Text, pause: i64 => BigInt, task: Task => Text) -> ()
+}
+
+/// Notes that a chunk of a task has failed, and puts the next try off by this many milliseconds.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn postpone(
+    conn: &mut AsyncPgConnection,
+    task: Task,
+    pause_milliseconds: i64,
+    failure: &str,
+) -> Result<(), Error> {
+    let postpone = Postpone {
+        failure,
+        pause: pause_milliseconds,
+        task,
+    };
+    postpone.execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! The planner: writes into work items what the workflows' views say of machines.
+//!
+//! The workflows are rows and views of the database, so a component that has never heard of one
+//! still plans it right when it writes a tag.
+
+use super::connection::committing;
+use super::machine;
+use super::notify::{NOTIFYING, Notify};
+use crate::schema::process_def;
+use crate::statement::statement;
+use crate::{Error, Lane, MachineId, Process};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::join;
+
+/// The processes that have a workflow, as they were defined when they were read.
+///
+/// They are good for planning the machines that were locked or made before: whoever changes a
+/// definition plans all machines afterwards, and waits for those that are locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definitions(Vec<Workflow>);
+
+impl Definitions {
+    /// The processes.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.0.iter().map(|workflow| &workflow.process)
+    }
+
+    /// The same, with nobody asked but this process's view: of all others everything stays as it is
+    /// planned. For finding out whose view cannot be planned by, and doing without it.
+    #[must_use]
+    pub fn only(&self, process: &Process) -> Self {
+        let only = |workflow: &Workflow| Workflow {
+            asked: workflow.process == *process,
+            ..workflow.clone()
+        };
+        Self(self.0.iter().map(only).collect())
+    }
+}
+
+/// Reads the definitions, for planning more than once by them. Read them after the machines have been
+/// locked.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn definitions(conn: &mut AsyncPgConnection) -> Result<Definitions, Error> {
+    definitions_pipelined(conn).await
+}
+
+pub(crate) async fn definitions_pipelined(
+    mut conn: &AsyncPgConnection,
+) -> Result<Definitions, Error> {
+    let workflows: Vec<(Process, Lane, String)> = process_def::table
+        .filter(process_def::workflow.is_not_null())
+        .select((
+            process_def::process,
+            process_def::lane,
+            process_def::workflow.assume_not_null(),
+        ))
+        .order(process_def::process)
+        .load(&mut conn)
+        .await?;
+    let asked = |(process, lane, view)| Workflow {
+        process,
+        lane,
+        view,
+        asked: true,
+    };
+    Ok(Definitions(workflows.into_iter().map(asked).collect()))
+}
+
+/// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one
+/// round trip.
+///
+/// # Errors
+/// As [`crate::machine::touch`].
+pub async fn touch(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Definitions, Error> {
+    touch_pipelined(conn, machines).await
+}
+
+pub(crate) async fn touch_pipelined(
+    conn: &AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Definitions, Error> {
+    let touch = machine::touch_pipelined(conn, machines);
+    let (touched, definitions) = join(touch, definitions_pipelined(conn)).await;
+    touched?;
+    definitions
+}
+
+/// As [`replan`](crate::plan::replan), and notifies of what becomes due by it once the transaction commits: at most once
+/// for each process.
+///
+/// # Errors
+/// As [`replan`](crate::plan::replan).
+pub async fn replan_notifying(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    notify: Notify,
+) -> Result<(), Error> {
+    let definitions = definitions(conn).await?;
+    machines_pipelined(conn, machines, &definitions, notify).await
+}
+
+/// As [`replan`](crate::plan::replan), by definitions that have been read already.
+///
+/// # Errors
+/// As [`replan`](crate::plan::replan).
+pub async fn replan_by(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+) -> Result<(), Error> {
+    replan_by_notifying(conn, machines, definitions, Notify::Off).await
+}
+
+/// As [`replan_notifying`], by definitions that have been read already.
+///
+/// # Errors
+/// As [`replan`](crate::plan::replan).
+pub async fn replan_by_notifying(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+    notify: Notify,
+) -> Result<(), Error> {
+    machines_pipelined(conn, machines, definitions, notify).await
+}
+
+async fn machines_pipelined(
+    mut conn: &AsyncPgConnection,
+    machines: &[MachineId],
+    Definitions(workflows): &Definitions,
+    notify: Notify,
+) -> Result<(), Error> {
+    if machines.is_empty() {
+        return Ok(());
+    }
+    let (processes, lanes) = workflows.iter().map(|w| (&w.process, &w.lane)).unzip();
+    let plan = Plan {
+        machines,
+        processes,
+        lanes,
+        workflows,
+        notify,
+    };
+    plan.execute(&mut conn).await?;
+    Ok(())
+}
+
+/// As [`replan_by`], notifies as [`replan_notifying`] does, and commits, in one round trip.
+///
+/// # Errors
+/// As [`replan`](crate::plan::replan), and then everything is rolled back; otherwise as [`super::connection::commit`].
+pub async fn replan_and_commit(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    definitions: &Definitions,
+    notify: Notify,
+) -> Result<(), Error> {
+    // Its parameters are ids and names that the database has given us: it is sure to be sent.
+    let plan = async |conn: &AsyncPgConnection| {
+        machines_pipelined(conn, machines, definitions, notify).await
+    };
+    committing(conn, plan).await
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+struct Workflow {
+    process: Process,
+    lane: Lane,
+    view: String,
+    /// Whether the view is asked, or its items say what they have said before.
+    asked: bool,
+}
+
+/// The planning statement, one branch per workflow. Cached by its text: the workflows are part of it.
+/// The definitions are passed in and not read again, lest one appear between the two statements.
+struct Plan<'a> {
+    machines: &'a [MachineId],
+    processes: Vec<&'a Process>,
+    lanes: Vec<&'a Lane>,
+    workflows: &'a [Workflow],
+    notify: Notify,
+}
+
+impl QueryId for Plan<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl diesel::query_builder::Query for Plan<'_> {
+    type SqlType = ();
+}
+
+impl QueryFragment<Pg> for Plan<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH machine AS MATERIALIZED (SELECT unnest(");
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.machines)?;
+        out.push_sql("::uuid[]) AS machine_id), definition AS MATERIALIZED (SELECT * FROM unnest(");
+        out.push_bind_param::<Array<Text>, _>(&self.processes)?;
+        out.push_sql("::text[], ");
+        out.push_bind_param::<Array<Text>, _>(&self.lanes)?;
+        out.push_sql(
+            "::text[]) AS d (process, lane)), listed AS (SELECT NULL::uuid AS machine_id, \
+             NULL::text AS process, NULL::text AS provider, NULL::timestamptz AS ready_at WHERE false",
+        );
+        for workflow in self.workflows {
+            out.push_sql(" UNION ALL SELECT v.machine_id, ");
+            out.push_bind_param::<Text, _>(&workflow.process)?;
+            out.push_sql("::text, v.provider, v.ready_at FROM ");
+            if workflow.asked {
+                out.push_identifier(&workflow.view)?;
+            } else {
+                out.push_sql(
+                    "(SELECT machine_id, provider, plan_at AS ready_at FROM work_item \
+                     WHERE eligible AND process = ",
+                );
+                out.push_bind_param::<Text, _>(&workflow.process)?;
+                out.push_sql(")");
+            }
+            out.push_sql(" v WHERE v.machine_id = ANY ($1)");
+        }
+        out.push_sql(include_str!("../sql/plan_tail.sql"));
+        if self.notify == Notify::On {
+            out.push_sql(NOTIFYING);
+        }
+        Ok(())
+    }
+}
+
+statement! {
+    /// The columns a workflow's view has, as far as the planner needs them. The server cuts a name that
+    /// is too long, and then it is another one.
+    WorkflowColumns<'a> = "SELECT count(*) = 3 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+         WHERE c.oid = to_regclass(quote_ident($1)) AND c.relname = $1 AND c.relkind IN ('v', 'm') \
+           AND NOT a.attisdropped \
+           AND (a.attname, a.atttypid) IN (('machine_id', 'uuid'::regtype), ('provider', 'text'::regtype), \
+                                           ('ready_at', 'timestamptz'::regtype))";
+    (view: &'a str => Text) -> Bool
+}
+
+/// Whether `workflow` can be planned by: the inner error says why not.
+pub(crate) async fn check_workflow(
+    conn: &mut AsyncPgConnection,
+    workflow: &str,
+) -> Result<Result<(), String>, Error> {
+    let usable: bool = WorkflowColumns { view: workflow }.get_result(conn).await?;
+    Ok(if usable {
+        Ok(())
+    } else {
+        Err(format!(
+            "there is no view {workflow:?} with the columns machine_id uuid, provider text and \
+             ready_at timestamptz: create it in a migration of yours first"
+        ))
+    })
+}
+
+statement! {
+    /// Not "$1 IS NULL OR": a plan for all parameters would read the index from its start.
+    LockChunk = "SELECT machine_id FROM machines \
+         WHERE machine_id >= coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') \
+           AND machine_id IS DISTINCT FROM $1 \
+         ORDER BY machine_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED";
+    (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
+}
+
+/// Up to `limit` machines after `after`, in id order, locked for planning; machines that somebody
+/// else has locked are left out: their holder plans them.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn lock_chunk(
+    conn: &mut AsyncPgConnection,
+    after: Option<MachineId>,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    Ok(LockChunk { after, limit }.load(conn).await?)
+}

@@ -1,0 +1,95 @@
+//! The tag `machine_provided` of many machines at once, for imports.
+
+use crate::provided::KnownMachine;
+use crate::schema::machine_provided;
+use crate::statement::statement;
+use crate::{Error, MachineId, ProvidedMachine, Provider};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// Sets the tag of many machines that have none yet, in one statement; the caller has touched them.
+///
+/// # Errors
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`]; nothing is written then. Where an id is
+/// taken that is a unique violation: [`refuse_known`] tells beforehand which one.
+pub async fn insert_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[ProvidedMachine],
+) -> Result<(), Error> {
+    for machine in machines {
+        machine.provided.check()?;
+    }
+    diesel::insert_into(machine_provided::table)
+        .values(machines)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+statement! {
+    /// Positions in the list, from 1, of machines of which the id or the provider's id is taken.
+    Known<'a> = "SELECT n.position, m.machine_id IS NOT NULL, p.machine_id \
+         FROM unnest($1::uuid[], $2::text[], $3::text[]) \
+              WITH ORDINALITY n (machine_id, provider, provider_id, position) \
+         LEFT JOIN machines m ON m.machine_id = n.machine_id \
+         LEFT JOIN machine_provided p ON (p.provider, p.provider_id) = (n.provider, n.provider_id) \
+         WHERE m.machine_id IS NOT NULL OR p.machine_id IS NOT NULL \
+         ORDER BY n.position";
+    (machines: &'a [MachineId] => Array<SqlUuid>, providers: &'a [&'a Provider] => Array<Text>, provider_ids: &'a [&'a str] => Array<Text>)
+    -> (BigInt, Bool, Nullable<SqlUuid>)
+}
+
+/// Which machines of the list are known already, by their id or by their provider's; in its order.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn known(
+    conn: &mut AsyncPgConnection,
+    listed: &[ProvidedMachine],
+) -> Result<Vec<KnownMachine>, Error> {
+    let machines: Vec<MachineId> = listed.iter().map(|m| m.machine_id).collect();
+    let providers: Vec<&Provider> = listed.iter().map(|m| &m.provided.provider).collect();
+    let provider_ids: Vec<&str> = listed
+        .iter()
+        .map(|m| m.provided.provider_id.as_str())
+        .collect();
+    let query = Known {
+        machines: &machines,
+        providers: &providers,
+        provider_ids: &provider_ids,
+    };
+    let rows: Vec<(i64, bool, Option<MachineId>)> = query.load(conn).await?;
+    let known = rows
+        .into_iter()
+        .filter_map(|(position, id_is_taken, provided)| {
+            let position = usize::try_from(position).ok()?.checked_sub(1)?;
+            Some(KnownMachine {
+                listed: listed.get(position)?.clone(),
+                id_is_taken,
+                provided,
+            })
+        });
+    Ok(known.collect())
+}
+
+/// Refuses a list of new machines of which one is known already, by its id or by its provider's.
+///
+/// # Errors
+/// [`Error::MachineExists`], [`Error::ProviderIdTaken`], [`Error::Database`].
+pub async fn refuse_known(
+    conn: &mut AsyncPgConnection,
+    new: &[ProvidedMachine],
+) -> Result<(), Error> {
+    match known(conn, new).await?.into_iter().next() {
+        None => Ok(()),
+        Some(KnownMachine {
+            listed,
+            id_is_taken: true,
+            ..
+        }) => Err(Error::MachineExists(listed.machine_id)),
+        Some(KnownMachine { listed, .. }) => Err(Error::ProviderIdTaken {
+            provider: listed.provided.provider,
+            provider_id: listed.provided.provider_id,
+        }),
+    }
+}
