@@ -1,7 +1,7 @@
 //! The cache: the folder of seeds, fetched servers, and the word of which server runs.
 
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::env;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// `/var/cache/bmdb-testkit` for root (whose home no other account can enter), else
 /// `bmdb-testkit` in the user's cache folder, else in the folder for temporary files.
 #[must_use]
-pub fn cache_dir(account: &Account) -> PathBuf {
+pub fn cache_dir(account: &OsUser) -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(cache) = set("BMDB_TESTKIT_CACHE") {
         return PathBuf::from(cache);
@@ -39,7 +39,7 @@ fn is_writable(cache: &Path) -> bool {
 }
 
 /// The cache, made where it does not exist, and certainly ours.
-pub(crate) fn make_cache(account: &Account) -> Result<PathBuf, TestkitError> {
+pub(crate) fn make_cache(account: &OsUser) -> Result<PathBuf, TestkitError> {
     let cache = cache_dir(account);
     if !cache.is_dir() {
         fs::create_dir_all(&cache).map_err(TestkitError::files(&cache))?;

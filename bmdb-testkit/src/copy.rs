@@ -2,7 +2,7 @@
 //! do, so that several threads are faster than one, and any of them is faster than `cp`.
 
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -22,7 +22,7 @@ const MOST_THREADS: usize = 4;
 pub(crate) fn tree(
     from: &Path,
     to: &Path,
-    account: &Account,
+    account: &OsUser,
     is_wanted: fn(&OsStr) -> bool,
 ) -> Result<(), TestkitError> {
     // On a thread of its own, which stays that account for the rest of its life, as do the threads
@@ -46,7 +46,7 @@ pub(crate) fn tree(
 }
 
 /// Where the kernel knows accounts of processes only. It copies what is not wanted as well.
-fn by_cp(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
+fn by_cp(from: &Path, to: &Path, account: &OsUser) -> Result<(), TestkitError> {
     let mut cp = account.command(Path::new("cp"));
     cp.arg("-R").arg(from.join(".")).arg(to);
     account.run(STEP, cp).map_err(|error| match error {
@@ -147,13 +147,13 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::tree;
-    use crate::os_user::Account;
+    use crate::os_user::OsUser;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     #[test]
     fn a_copy_has_the_files_folders_and_links_and_is_the_accounts_alone() {
-        let account = Account::for_server().unwrap();
+        let account = OsUser::for_server().unwrap();
         let id = uuid::Uuid::new_v4().simple().to_string();
         let place = std::env::temp_dir().join(format!("bmdb-copy-{id}"));
         // As in the kit: the account cannot enter by itself what root keeps to itself.
@@ -196,13 +196,13 @@ mod tests {
             fs::write(place.join("own"), "").unwrap();
             place.join("own")
         });
-        assert_eq!(own.unwrap().uid(), Account::own().uid);
+        assert_eq!(own.unwrap().uid(), OsUser::own().uid);
         fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn the_error_of_a_copy_names_the_file_and_the_variable() {
-        let account = Account::for_server().unwrap();
+        let account = OsUser::for_server().unwrap();
         let missing = std::env::temp_dir().join("bmdb-no-such-folder");
         let error = tree(&missing, &missing, &account, |_| true).unwrap_err();
         for expected in ["bmdb-no-such-folder", "BMDB_TESTKIT_DATA"] {

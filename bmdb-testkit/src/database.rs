@@ -111,7 +111,7 @@ impl TestDb {
     ///
     /// # Errors
     /// [`TestkitError::Database`] with the SQLSTATE.
-    pub async fn execute(&self, sql: &str) -> Result<(), TestkitError> {
+    pub async fn run_sql(&self, sql: &str) -> Result<(), TestkitError> {
         let client = connect(&self.config()?).await?;
         Ok(client.batch_execute(sql).await?)
     }

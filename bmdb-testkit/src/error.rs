@@ -53,7 +53,7 @@ pub enum TestkitError {
     },
     /// PostgreSQL refuses to run as root, and there is no account to run it as instead.
     #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged account for the server to run as")]
-    NoAccount {
+    NoOsUser {
         /// Which accounts were tried.
         reason: String,
     },

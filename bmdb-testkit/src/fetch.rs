@@ -7,7 +7,7 @@ use crate::TestkitError;
 use crate::cache::make_cache;
 use crate::installation::Installation;
 use crate::limit::lock;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use clients::Unpacked;
 use run::Limited;
 use std::fmt;
@@ -96,7 +96,7 @@ fn home(cache: &Path) -> PathBuf {
 pub fn fetch(major: Option<u32>, client: Option<Client>) -> Result<Fetched, TestkitError> {
     let cannot = |reason| TestkitError::boot("fetching PostgreSQL", reason);
     let limited = Limited::from_env().map_err(cannot)?;
-    let account = Account::for_server()?;
+    let account = OsUser::for_server()?;
     let cache = make_cache(&account)?;
     let home = home(&cache);
     fs::create_dir_all(&home)

@@ -44,7 +44,7 @@ impl TestDb {
     pub async fn session(&self, lease: Duration) -> Result<SessionId, TestkitError> {
         let session = SessionId::random();
         let seconds = lease.as_millis().div_ceil(1000);
-        self.execute(&format!(
+        self.run_sql(&format!(
             "INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
                                    session_interval_seconds, session_deadline)
              VALUES ('{session}', 'fixture', 'testkit', {seconds},

@@ -8,7 +8,7 @@
 //! server that its supervisor is stopping.
 
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{File, OpenOptions};
@@ -30,7 +30,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Makes the pipe in a new folder, and is the first to hold it.
-    pub(crate) fn create(folder: &Path, account: &Account) -> Result<Self, TestkitError> {
+    pub(crate) fn create(folder: &Path, account: &OsUser) -> Result<Self, TestkitError> {
         let path = folder.join(OPEN);
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(io::Error::from)

@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //!
 //! let db = TestDb::new().await?; // migrated, and nobody else's
-//! db.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())").await?;
+//! db.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())").await?;
 //!
 //! db.advance(Duration::from_secs(3600)).await?; // instead of sleeping
 //!
@@ -61,8 +61,8 @@ pub use fetch::{Client, Fetched, fetch};
 pub use fixture::NewMachine;
 pub use installation::Installation;
 pub use installed::{fetched, installed};
-pub use lookup::{Attempt, Lookup, Places, Verdict};
-pub use os_user::Account;
+pub use lookup::{Lookup, LookupResult, Places, TriedPlace};
+pub use os_user::OsUser;
 pub use profile::Profile;
 pub use proxy::{Loss, Proxy};
 pub use role::Role;

@@ -5,7 +5,7 @@ use crate::cache::cache_dir;
 use crate::command::ask;
 use crate::fetch;
 use crate::installation::Installation;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -53,7 +53,7 @@ impl Places {
             pg_bin: set("BMDB_PG_BIN").map(PathBuf::from),
             path: set("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect()),
             folders: FOLDERS.iter().map(ToString::to_string).collect(),
-            fetched: Account::for_server()
+            fetched: OsUser::for_server()
                 .map(|account| fetch::pattern(&cache_dir(&account)))
                 .into_iter()
                 .collect(),
@@ -63,7 +63,7 @@ impl Places {
 
 /// One place and why it was taken or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct TriedPlace {
     /// The place, as a person would name it.
     pub place: String,
     /// Why it was taken or not.
@@ -73,7 +73,7 @@ pub struct Attempt {
 /// What the search came to.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum LookupResult {
     /// A running server is to be used.
     Running {
         /// Its URL.
@@ -97,9 +97,9 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct Lookup {
     /// The places tried, in order; the last one is the one taken, if any was.
-    pub tried: Vec<Attempt>,
+    pub tried: Vec<TriedPlace>,
     /// What it came to.
-    pub verdict: Verdict,
+    pub result: LookupResult,
 }
 
 impl Lookup {
@@ -114,8 +114,8 @@ impl Lookup {
     #[must_use]
     pub fn search(places: &Places) -> Self {
         let mut tried = Vec::new();
-        let verdict = search(places, &mut tried);
-        Self { tried, verdict }
+        let result = search(places, &mut tried);
+        Self { tried, result }
     }
 
     /// The programs to boot a server from.
@@ -124,26 +124,28 @@ impl Lookup {
     /// [`TestkitError::NoPostgres`], [`TestkitError::WrongPgBin`]; and [`TestkitError::WrongUrl`]
     /// where a running server was named instead, which has no programs.
     pub fn installation(self) -> Result<Installation, TestkitError> {
-        match self.verdict {
-            Verdict::Installed(installation) => Ok(installation),
-            Verdict::WrongPgBin { path, reason } => Err(TestkitError::WrongPgBin { path, reason }),
-            Verdict::Running { .. } => Err(TestkitError::WrongUrl {
+        match self.result {
+            LookupResult::Installed(installation) => Ok(installation),
+            LookupResult::WrongPgBin { path, reason } => {
+                Err(TestkitError::WrongPgBin { path, reason })
+            }
+            LookupResult::Running { .. } => Err(TestkitError::WrongUrl {
                 reason: "a server of its own is to be booted here".to_owned(),
             }),
-            Verdict::NotFound => Err(TestkitError::NoPostgres(self)),
+            LookupResult::NotFound => Err(TestkitError::NoPostgres(self)),
         }
     }
 }
 
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(self.verdict, Verdict::NotFound) {
+        if matches!(self.result, LookupResult::NotFound) {
             writeln!(f, "no PostgreSQL 14 or newer was found; tried:")?;
         }
-        for Attempt { place, reason } in &self.tried {
+        for TriedPlace { place, reason } in &self.tried {
             writeln!(f, "  {place}: {reason}")?;
         }
-        if matches!(self.verdict, Verdict::NotFound) {
+        if matches!(self.result, LookupResult::NotFound) {
             write!(f, "{INSTALL}")?;
         }
         Ok(())
@@ -160,9 +162,9 @@ const INSTALL: &str = "Install one; nothing has to be started or configured:
 or set BMDB_PG_BIN to the folder of its programs, or BMDB_TEST_DATABASE_URL to the URL of a
 running server on which databases may be created.";
 
-fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
+fn search(places: &Places, tried: &mut Vec<TriedPlace>) -> LookupResult {
     let mut note = |place: &str, reason: String| {
-        tried.push(Attempt {
+        tried.push(TriedPlace {
             place: place.to_owned(),
             reason,
         });
@@ -170,7 +172,7 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
 
     if let Some(url) = &places.database_url {
         note("BMDB_TEST_DATABASE_URL", "is set".to_owned());
-        return Verdict::Running { url: url.clone() };
+        return LookupResult::Running { url: url.clone() };
     }
     note("BMDB_TEST_DATABASE_URL", "is not set".to_owned());
 
@@ -178,11 +180,11 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         return match Installation::at(bin) {
             Ok(found) => {
                 note("BMDB_PG_BIN", found.to_string());
-                Verdict::Installed(found)
+                LookupResult::Installed(found)
             }
             Err(reason) => {
                 note("BMDB_PG_BIN", reason.clone());
-                Verdict::WrongPgBin {
+                LookupResult::WrongPgBin {
                     path: bin.clone(),
                     reason,
                 }
@@ -198,7 +200,7 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         match found {
             Ok(found) => {
                 note(place, found.to_string());
-                return Verdict::Installed(found);
+                return LookupResult::Installed(found);
             }
             Err(reason) => note(place, reason),
         }
@@ -211,10 +213,10 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         if let Some(newest) = newest_in(patterns, &mut note) {
             let found = format!("{newest}, {}", newest.bin().display());
             note(&format!("the newest in {name}"), found);
-            return Verdict::Installed(newest);
+            return LookupResult::Installed(newest);
         }
     }
-    Verdict::NotFound
+    LookupResult::NotFound
 }
 
 fn newest_in(patterns: &[String], note: &mut impl FnMut(&str, String)) -> Option<Installation> {

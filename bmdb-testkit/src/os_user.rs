@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// The account that the server's processes run as and that owns its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct OsUser {
     /// The account's name, where one had to be chosen.
     pub name: Option<String>,
     /// The numeric user id.
@@ -20,12 +20,12 @@ pub struct Account {
     gid: u32,
 }
 
-impl Account {
+impl OsUser {
     /// This process's own account, unless that is root: then `BMDB_TESTKIT_USER`, else `postgres`,
     /// else `nobody`.
     ///
     /// # Errors
-    /// [`TestkitError::NoAccount`].
+    /// [`TestkitError::NoOsUser`].
     pub fn for_server() -> Result<Self, TestkitError> {
         let own = Self::own();
         if own.uid != 0 {
@@ -41,7 +41,7 @@ impl Account {
         candidates
             .iter()
             .find_map(|name| Self::named(name))
-            .ok_or_else(|| TestkitError::NoAccount {
+            .ok_or_else(|| TestkitError::NoOsUser {
                 reason: format!(
                     "PostgreSQL does not run as root, and there is no account {} but root's",
                     candidates.join(" or ")
@@ -108,7 +108,7 @@ impl Account {
         command
     }
 
-    /// Runs a command of [`Account::command`] to its end.
+    /// Runs a command of [`OsUser::command`] to its end.
     pub(crate) fn run(&self, step: &str, command: Command) -> Result<(), TestkitError> {
         let who = self.name.as_deref().unwrap_or("this account");
         command::run(step, who, command)

@@ -10,7 +10,7 @@ use crate::id;
 use crate::installation::Installation;
 use crate::lease::Lease;
 use crate::limit::wait_for;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::profile::Profile;
 use crate::socket::PORT;
 use crate::sweep::{self, NEW, PREFIX};
@@ -29,7 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Booted {
     folder: PathBuf,
     pub(crate) installation: Installation,
-    pub(crate) account: Account,
+    pub(crate) account: OsUser,
     pub(crate) profile: Profile,
     /// How many seconds the server stays when nobody holds its lease; 0 where it is ours alone.
     linger: u64,
@@ -55,7 +55,7 @@ impl Booted {
     pub(crate) fn boot(
         installation: &Installation,
         profile: Profile,
-        account: &Account,
+        account: &OsUser,
         data: &Path,
         linger: u64,
         listening: &Listening,
@@ -73,7 +73,7 @@ impl Booted {
         parent: &Path,
         installation: &Installation,
         profile: Profile,
-        account: &Account,
+        account: &OsUser,
         data: &Path,
     ) -> Result<Self, TestkitError> {
         let fill = |new: &Path| {
@@ -97,7 +97,7 @@ impl Booted {
     pub(crate) fn boot_on(
         installation: &Installation,
         profile: Profile,
-        account: &Account,
+        account: &OsUser,
         fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
         linger: u64,
         listening: &Listening,
@@ -119,7 +119,7 @@ impl Booted {
         parents: Vec<PathBuf>,
         installation: &Installation,
         profile: Profile,
-        account: &Account,
+        account: &OsUser,
         fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
         linger: u64,
         listening: &Listening,
@@ -299,7 +299,7 @@ fn remove(folder: &Path) {
 /// A new folder with data and a lease.
 fn prepare(
     parent: &Path,
-    account: &Account,
+    account: &OsUser,
     fill: &dyn Fn(&Path) -> Result<(), TestkitError>,
 ) -> Result<(PathBuf, Lease), TestkitError> {
     let id = id::random();

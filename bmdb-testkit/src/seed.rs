@@ -10,7 +10,7 @@ use crate::copy;
 use crate::hash::fnv;
 use crate::installation::Installation;
 use crate::limit::lock;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::profile::Profile;
 use crate::running::{Booted, Shutdown};
 use crate::tcp::Listening;
@@ -52,7 +52,7 @@ impl Seed {
     /// is not there yet.
     pub(crate) fn find_or_make(
         installation: &Installation,
-        account: &Account,
+        account: &OsUser,
         template: &Template,
     ) -> Result<Self, TestkitError> {
         let cache = make_cache(account)?;
@@ -106,7 +106,7 @@ impl Seed {
 }
 
 /// Contains the programs, their version, the account and the options.
-fn base_name(installation: &Installation, account: &Account) -> String {
+fn base_name(installation: &Installation, account: &OsUser) -> String {
     let (major, minor) = installation.version();
     // The same programs are reached by several paths.
     let bin = fs::canonicalize(installation.bin()).unwrap_or_else(|_| installation.bin().into());

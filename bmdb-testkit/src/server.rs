@@ -3,8 +3,8 @@
 
 use crate::TestkitError;
 use crate::installation::Installation;
-use crate::lookup::{Lookup, Places, Verdict};
-use crate::os_user::Account;
+use crate::lookup::{Lookup, LookupResult, Places};
+use crate::os_user::OsUser;
 use crate::profile::Profile;
 use crate::running::{Booted, Shutdown};
 use crate::seed::Seed;
@@ -47,8 +47,8 @@ impl Server {
     /// Those of [`Lookup::installation`] and of booting.
     pub fn start(profile: Profile) -> Result<Self, TestkitError> {
         let lookup = Lookup::from_env();
-        match &lookup.verdict {
-            Verdict::Running { url } => Self::running(url),
+        match &lookup.result {
+            LookupResult::Running { url } => Self::running(url),
             _ => Self::boot(&lookup.installation()?, profile),
         }
     }
@@ -80,7 +80,7 @@ impl Server {
     ///
     /// # Errors
     /// [`TestkitError::Boot`] with the server's log, [`TestkitError::Files`],
-    /// [`TestkitError::NoAccount`], [`TestkitError::TimedOut`].
+    /// [`TestkitError::NoOsUser`], [`TestkitError::TimedOut`].
     pub fn boot(installation: &Installation, profile: Profile) -> Result<Self, TestkitError> {
         let booted = boot(
             installation,
@@ -105,7 +105,7 @@ impl Server {
         installation: &Installation,
         profile: Profile,
     ) -> Result<Self, TestkitError> {
-        let account = Account::for_server()?;
+        let account = OsUser::for_server()?;
         let booted = from_seed(installation, &account, &Template::new(), |seed| {
             Booted::boot_below(folder, installation, profile, &account, seed)
         })?;
@@ -232,7 +232,7 @@ pub(crate) fn boot(
     linger: u64,
     listening: &Listening,
 ) -> Result<Booted, TestkitError> {
-    let account = Account::for_server()?;
+    let account = OsUser::for_server()?;
     from_seed(installation, &account, template, |seed| {
         Booted::boot(installation, profile, &account, seed, linger, listening)
     })
@@ -241,7 +241,7 @@ pub(crate) fn boot(
 /// Boots from a seed, and once more from a new one.
 fn from_seed(
     installation: &Installation,
-    account: &Account,
+    account: &OsUser,
     template: &Template,
     boot: impl Fn(&Path) -> Result<Booted, TestkitError>,
 ) -> Result<Booted, TestkitError> {

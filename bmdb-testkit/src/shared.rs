@@ -8,8 +8,8 @@ use crate::cache::make_cache;
 use crate::hash::fnv;
 use crate::lease::Lease;
 use crate::limit::lock;
-use crate::lookup::{Lookup, Places, Verdict};
-use crate::os_user::Account;
+use crate::lookup::{Lookup, LookupResult, Places};
+use crate::os_user::OsUser;
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
 use crate::socket;
@@ -63,7 +63,7 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
     if let Some(url) = &places.database_url {
         return Server::running(url);
     }
-    let account = Account::for_server()?;
+    let account = OsUser::for_server()?;
     let cache = make_cache(&account)?;
     let name = name(&places, &account);
     let word = cache.join(&name);
@@ -79,7 +79,7 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
         return Ok(joined);
     }
     let lookup = Lookup::search(&places);
-    if let Verdict::Running { url } = &lookup.verdict {
+    if let LookupResult::Running { url } = &lookup.result {
         return Server::running(url);
     }
     let booted = boot(
@@ -113,7 +113,7 @@ fn join(word: &Path) -> Option<Server> {
 }
 
 /// The name of the file that tells which server runs. Contains all that decides which one it is.
-fn name(places: &Places, account: &Account) -> String {
+fn name(places: &Places, account: &OsUser) -> String {
     let mut places = places.clone();
     // Runners put folders of their own into the path.
     let decides = |folder: &PathBuf| {

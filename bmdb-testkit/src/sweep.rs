@@ -4,7 +4,7 @@
 use crate::cache::remove_old;
 use crate::id::is_id;
 use crate::lease::is_supervised;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::socket::listens;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,7 +20,7 @@ pub(crate) const PREFIX: &str = "bmdb-";
 pub(crate) const NEW: &str = ".new";
 
 /// Removes the dead servers of this account in a folder.
-pub(crate) fn dead_servers(folder: &Path, account: &Account) {
+pub(crate) fn dead_servers(folder: &Path, account: &OsUser) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_ours = entry.metadata().is_ok_and(|m| m.uid() == account.uid);

@@ -2,7 +2,7 @@
 
 use crate::TestkitError;
 use crate::installation::Installation;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::profile::Profile;
 use crate::server::{Kind, Server, boot};
 use crate::socket::PORT;
@@ -63,7 +63,7 @@ impl Tcp {
     }
 
     /// Puts its files into a data directory.
-    fn write(&self, data: &Path, account: &Account) -> Result<(), TestkitError> {
+    fn write(&self, data: &Path, account: &OsUser) -> Result<(), TestkitError> {
         let mut files = Vec::new();
         if let Some((certificate, key)) = &self.identity {
             files.extend([("server.crt", certificate), ("server.key", key)]);
@@ -148,7 +148,7 @@ impl Listening {
         })
     }
 
-    pub(crate) fn write(&self, data: &Path, account: &Account) -> Result<(), TestkitError> {
+    pub(crate) fn write(&self, data: &Path, account: &OsUser) -> Result<(), TestkitError> {
         match &self.tcp {
             Some(tcp) => tcp.write(data, account),
             None => Ok(()),

@@ -4,7 +4,7 @@ mod doctor;
 
 use crate::server::{self, Network};
 use crate::shell::{Done, Failure};
-use bmdb_testkit::{Account, Client, Lookup, Places, Profile, Server, cache_dir};
+use bmdb_testkit::{Client, Lookup, OsUser, Places, Profile, Server, cache_dir};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -70,7 +70,7 @@ fn fetch(version: Option<u32>, from: Option<From>) -> Done {
 }
 
 fn start(network: Network) -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     if let Some(started) = Started::read(&account) {
         println!("it runs already");
         started.tell();
@@ -128,7 +128,7 @@ fn hold() -> Done {
 }
 
 fn boot_and_hold() -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     let server = Server::start(Profile::Fast).map_err(Failure::check)?;
     let Some(folder) = server.folder() else {
         return Err(Failure::usage(
@@ -149,7 +149,7 @@ fn boot_and_hold() -> Done {
 }
 
 fn stop() -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     let Some(started) = Started::read(&account) else {
         println!("there is none to stop");
         return Ok(());
@@ -176,12 +176,12 @@ struct Started {
 }
 
 impl Started {
-    fn file(account: &Account) -> PathBuf {
+    fn file(account: &OsUser) -> PathBuf {
         cache_dir(account).join("started")
     }
 
     /// Nothing where none was started, or where it is gone, as after a reboot.
-    fn read(account: &Account) -> Option<Self> {
+    fn read(account: &OsUser) -> Option<Self> {
         let text = fs::read_to_string(Self::file(account)).ok()?;
         let (url, folder) = text.trim_end().split_once('\n')?;
         Path::new(folder).exists().then(|| Self {

@@ -1,7 +1,7 @@
 //! The server a task works on: one that is found, else one that is fetched.
 
 use crate::shell::{Done, Failure};
-use bmdb_testkit::{Installation, Lookup, Profile, Server, TestkitError, Verdict};
+use bmdb_testkit::{Installation, Lookup, LookupResult, Profile, Server, TestkitError};
 use bmdb_testkit::{fetch, installed};
 
 // What a task that needs a server takes from the command line. No documentation comment: it would
@@ -15,7 +15,7 @@ pub(crate) struct Network {
 
 /// Sees to it that what was not found is there: fetches it, if that is allowed.
 pub(crate) fn provide(lookup: &Lookup, network: Network) -> Done {
-    if !matches!(lookup.verdict, Verdict::NotFound) {
+    if !matches!(lookup.result, LookupResult::NotFound) {
         return Ok(());
     }
     if network.offline {

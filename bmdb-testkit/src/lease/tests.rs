@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use super::{Lease, is_supervised};
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::sweep;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -32,7 +32,7 @@ impl Supervised {
         let folder = std::env::temp_dir().join(format!("lease-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir(&folder).unwrap();
         // This process's own account, also where that is root's.
-        let account = Account::own();
+        let account = OsUser::own();
         let lease = Lease::create(&folder, &account).unwrap();
         let supervisor = Command::new("/bin/sh")
             .args(["-c", include_str!("../supervisor.sh"), "test"])

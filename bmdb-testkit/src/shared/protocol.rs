@@ -2,7 +2,7 @@
 
 use crate::lease::is_supervised;
 use crate::limit::try_lock;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ const LOCK: &str = ".lock";
 const NEW: &str = ".new";
 
 /// The name of the word about the servers that have this key.
-pub(super) fn name(account: &Account, key: u64) -> String {
+pub(super) fn name(account: &OsUser, key: u64) -> String {
     format!("{}{key:016x}", prefix(account))
 }
 
-fn prefix(account: &Account) -> String {
+fn prefix(account: &OsUser) -> String {
     format!("shared-{}-", account.uid)
 }
 
@@ -37,7 +37,7 @@ pub(super) fn new(cache: &Path, name: &str) -> PathBuf {
 /// as gone. That costs the next comer there a boot.
 ///
 /// Best effort: what stays costs little, and the next boot tries again.
-pub(super) fn remove_dead(cache: &Path, account: &Account) {
+pub(super) fn remove_dead(cache: &Path, account: &OsUser) {
     let prefix = prefix(account);
     let name = |file: &str| {
         let name = file.strip_suffix(LOCK).or_else(|| file.strip_suffix(NEW));

@@ -5,7 +5,7 @@
 use super::session::Session;
 use super::{MAKING, name_of};
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::running::Booted;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -72,7 +72,7 @@ pub(super) fn back_up(
 }
 
 /// Copies the files of a running server. What goes or changes meanwhile is in the log as well.
-fn copy(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
+fn copy(from: &Path, to: &Path, account: &OsUser) -> Result<(), TestkitError> {
     account.create_dir(to)?;
     let Some(entries) = unless_gone(from, fs::read_dir(from))? else {
         return Ok(());

@@ -11,8 +11,8 @@ use std::{env, fs, thread};
 async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
-    db.execute("INSERT INTO notes VALUES (1)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
+    db.run_sql("INSERT INTO notes VALUES (1)").await?;
     let open = connect(db.url()).await?;
     open.batch_execute("BEGIN; INSERT INTO notes VALUES (2)")
         .await?;
@@ -23,7 +23,7 @@ async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else
 
     server.restart()?;
     assert_eq!(db.rows("SELECT n FROM notes").await?, ["1"]);
-    db.execute("INSERT INTO notes VALUES (3)").await?;
+    db.run_sql("INSERT INTO notes VALUES (3)").await?;
     assert!(db.rows("SELECT n FROM notes").await? == ["1", "3"]);
     Ok(())
 }
@@ -32,12 +32,12 @@ async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else
 async fn a_fast_server_restarts_as_well_and_serves_new_databases() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for _ in 0..3 {
         server.kill9()?;
         server.restart()?;
         let new = TestDb::on(&server).await?;
-        new.execute("CREATE TABLE notes (n int)").await?;
+        new.run_sql("CREATE TABLE notes (n int)").await?;
     }
     Ok(())
 }
@@ -253,7 +253,7 @@ async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result
     let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for n in 0..2 {
         kill9(parent_of(postmaster(&folder)?)?)?;
         eventually("the server to end", async || {
@@ -261,7 +261,7 @@ async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result
         })
         .await?;
         server.restart()?;
-        db.execute(&format!("INSERT INTO notes VALUES ({n})"))
+        db.run_sql(&format!("INSERT INTO notes VALUES ({n})"))
             .await?;
     }
     assert_eq!(db.rows("SELECT n FROM notes").await?, ["0", "1"]);
@@ -277,7 +277,7 @@ async fn the_data_of_a_server_that_ends_by_itself_stays_where_that_is_asked_for(
     let folder = server.folder().ok_or("not booted")?.to_owned();
     server.keep_data()?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for _ in 0..2 {
         // The main process alone: to its supervisor that is an end by itself.
         kill9(postmaster(&folder)?)?;
@@ -286,7 +286,7 @@ async fn the_data_of_a_server_that_ends_by_itself_stays_where_that_is_asked_for(
         })
         .await?;
         restart_when_ended(&server).await?;
-        db.execute("INSERT INTO notes VALUES (1)").await?;
+        db.run_sql("INSERT INTO notes VALUES (1)").await?;
     }
     assert_eq!(db.rows("SELECT count(*) FROM notes").await?, ["2"]);
     // Also one that is not started again is cleaned up.

@@ -17,7 +17,7 @@ async fn a_new_database_has_every_migration() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_is_nobody_elses() -> Result {
     let (one, other) = tokio::try_join!(TestDb::new(), TestDb::new())?;
-    one.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
+    one.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
         .await?;
     assert_eq!(one.rows("SELECT count(*) FROM machines").await?, ["1"]);
     assert_eq!(other.rows("SELECT count(*) FROM machines").await?, ["0"]);
@@ -60,7 +60,7 @@ async fn a_database_costs_one_statement_and_a_processs_first_one_two_more() -> R
         "ALTER SYSTEM SET log_line_prefix = '%a|'",
         "SELECT pg_reload_conf()",
     ] {
-        first.execute(sql).await?;
+        first.run_sql(sql).await?;
     }
     let later = "SELECT current_setting('log_statement')";
     while first.rows(later).await? != ["all"] {

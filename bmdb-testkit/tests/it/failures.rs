@@ -4,7 +4,7 @@
 use crate::family::{CHILD, Family, hear, within};
 use crate::folder::Folder;
 use crate::{Result, child, namespace};
-use bmdb_testkit::{Account, cache_dir};
+use bmdb_testkit::{OsUser, cache_dir};
 use std::fs::{self, File, FileTimes};
 use std::io::Read;
 use std::path::Path;
@@ -116,7 +116,7 @@ fn a_read_only_cache_is_an_error_that_names_it_where_somebody_has_chosen_it() ->
 #[test]
 fn where_the_usual_cache_is_read_only_the_folder_for_temporary_files_serves() -> Result {
     let family = Family::new()?;
-    let usual = cache_dir(&Account::for_server()?);
+    let usual = cache_dir(&OsUser::for_server()?);
     let temporary = Folder::new()?;
     let mut inner = family.command("SIGKILL")?;
     inner

@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use crate::{Result, child};
-use bmdb_testkit::{Account, Template, TestDb, cache_dir};
+use bmdb_testkit::{OsUser, Template, TestDb, cache_dir};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -64,7 +64,7 @@ impl Family {
     pub(crate) fn new() -> Result<Self> {
         let folder = Folder::new()?;
         // Making a seed takes a second.
-        let cache = fs::read_dir(cache_dir(&Account::for_server()?));
+        let cache = fs::read_dir(cache_dir(&OsUser::for_server()?));
         for entry in cache.into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("seed-") && entry.path().is_dir() {

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::folder::Folder;
-use bmdb_testkit::{Attempt, Lookup, Places, TestkitError, Verdict};
+use bmdb_testkit::{Lookup, LookupResult, Places, TestkitError, TriedPlace};
 use std::path::PathBuf;
 
 /// A folder with programs that print a version and do nothing else.
@@ -15,7 +15,7 @@ fn installation(folder: &Folder, name: &str, version: &str) -> Result<PathBuf> {
 }
 
 fn taken(lookup: &Lookup) -> (&str, &str) {
-    let Some(Attempt { place, reason }) = lookup.tried.last() else {
+    let Some(TriedPlace { place, reason }) = lookup.tried.last() else {
         return ("", "");
     };
     (place, reason)
@@ -88,7 +88,7 @@ fn a_wrong_bmdb_pg_bin_is_an_error_even_where_another_server_is_installed() -> R
             path: vec![good.clone()],
             ..Places::default()
         });
-        assert!(matches!(lookup.verdict, Verdict::WrongPgBin { .. }));
+        assert!(matches!(lookup.result, LookupResult::WrongPgBin { .. }));
         let error = lookup.installation().unwrap_err().to_string();
         assert!(
             error.contains(reason) && error.contains("or unset it"),

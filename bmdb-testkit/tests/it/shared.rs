@@ -2,7 +2,7 @@
 
 use crate::family::{Family, SECOND, hear, kill9, tools_without_setpriv, within};
 use crate::{Result, child};
-use bmdb_testkit::Account;
+use bmdb_testkit::OsUser;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -134,7 +134,7 @@ fn a_boot_removes_what_the_cache_tells_of_servers_that_are_gone_and_of_no_others
     let family = Family::new()?;
     let cache = family.folder.path();
     let (mut living, server) = family.child("SIGKILL")?;
-    let uid = Account::for_server()?.uid;
+    let uid = OsUser::for_server()?.uid;
     let word = |key: &str| format!("shared-{uid}-{key:0>16}");
     // The first server is another kind's from now on, so the next child boots one of its own.
     let own = names(&family, |name| name.starts_with("shared-"))?;

@@ -105,7 +105,7 @@ async fn a_template_without_the_mark_of_completeness_is_made_anew() -> Result {
         "SELECT oid FROM pg_database WHERE datname ~ '^bmdb_template_' AND datistemplate";
     let old = before.rows(templates).await?;
     before
-        .execute(
+        .run_sql(
             "UPDATE pg_database SET datistemplate = false, datallowconn = true
              WHERE datname ~ '^bmdb_template_'",
         )

@@ -22,7 +22,7 @@ async fn boot(tcp: Tcp) -> Result<Arc<Server>> {
 async fn a_database_is_reached_over_tcp_and_over_the_socket() -> Result {
     let server = boot(Tcp::new()).await?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes AS SELECT 7 AS n").await?;
+    db.run_sql("CREATE TABLE notes AS SELECT 7 AS n").await?;
     let (client, connection) = over_tcp(&server, &db)?.connect(NoTls).await?;
     tokio::spawn(connection);
     let n: i32 = client.query_one("SELECT n FROM notes", &[]).await?.get(0);

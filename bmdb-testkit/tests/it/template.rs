@@ -73,7 +73,7 @@ async fn steps_run_in_the_order_of_the_calls_on_top_of_bmdbs_migrations() -> Res
 async fn a_clone_is_isolated_from_its_template_and_from_other_clones() -> Result {
     let template = Template::empty().sql("CREATE TABLE racks AS SELECT 'A1' AS name");
     let one = template.database().await?;
-    one.execute("DELETE FROM racks").await?;
+    one.run_sql("DELETE FROM racks").await?;
     let other = template.database().await?;
     assert_eq!(one.rows("SELECT name FROM racks").await?, [""; 0]);
     assert_eq!(other.rows("SELECT name FROM racks").await?, ["A1"]);

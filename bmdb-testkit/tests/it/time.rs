@@ -9,7 +9,7 @@ const SESSION: &str = "6f1f3b3e-0000-4000-8000-000000000001";
 
 async fn with_session() -> Result<TestDb> {
     let db = TestDb::new().await?;
-    db.execute(&format!(
+    db.run_sql(&format!(
         "INSERT INTO sessions VALUES ('{SESSION}', 'c', 'r', now(), 5, now() + interval '5 s')"
     ))
     .await?;
@@ -19,7 +19,7 @@ async fn with_session() -> Result<TestDb> {
 #[tokio::test]
 async fn advancing_moves_the_whole_recorded_past_and_no_session() -> Result {
     let db = with_session().await?;
-    db.execute(&format!(
+    db.run_sql(&format!(
         "INSERT INTO machines (machine_id) VALUES ('{SESSION}');
          INSERT INTO machine_hold VALUES ('{SESSION}', 'because', now());
          INSERT INTO machine_agent_started VALUES ('{SESSION}', now(), '');

@@ -185,7 +185,7 @@ async fn every_tag_is_counted_with_a_link_to_the_machines_that_have_it() {
     seed::everything(&db).await;
     // Grants come with the first login, and are taken back from what is made later.
     db.url_as(Role::Viewer).await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE TABLE secret (machine_id uuid PRIMARY KEY REFERENCES machines);
          REVOKE ALL ON secret FROM PUBLIC, bmdb_viewer",
     )

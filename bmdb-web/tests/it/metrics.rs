@@ -80,7 +80,7 @@ async fn the_fleet_is_shown_as_it_was_counted() {
     let dead = db.session(MINUTE).await.unwrap();
     db.expire(dead).await.unwrap();
     let session = db.session(MINUTE).await.unwrap();
-    db.execute(&format!(
+    db.run_sql(&format!(
         "UPDATE work_item SET session_id = '{session}', started_at = now() WHERE machine_id = '{held}';
          UPDATE work_item SET backoff_until = now() + interval '1 h', failures = 10
          WHERE machine_id = '{failed}'"
@@ -167,7 +167,7 @@ async fn what_was_never_counted_is_left_out_and_the_failure_shown() {
 async fn a_process_whose_workflow_fails_is_named_and_the_others_are_counted() {
     let db = TestDb::new().await.unwrap();
     let painted = "INSERT INTO process_def (process, lane, workflow) VALUES ('Paint', 'paint', 'no_such_view')";
-    db.execute(painted).await.unwrap();
+    db.run_sql(painted).await.unwrap();
     let server = fleet(&db).await;
     let answer = server.get("/metrics").await;
     let of = |metric: &str, process: &str| format!("{metric}{{process=\"{process}\"}}");
@@ -262,7 +262,7 @@ async fn ready_is_who_reaches_a_database_whose_schema_fits() {
     proxy.heal().unwrap();
     until(&server, 200, "true").await;
     let newer = "UPDATE schema_compatibility SET oldest_compatible = '99990101000000'";
-    db.execute(newer).await.unwrap();
+    db.run_sql(newer).await.unwrap();
     until(&server, 503, "moved past this program").await;
     proxy.black_hole();
     until(&server, 503, "did not answer").await;

@@ -12,7 +12,7 @@ mod process;
 use super::report::Report;
 use crate::server::{Network, provide};
 use crate::shell::{Done, Failure};
-use bmdb_testkit::{Account, Installation, Lookup, Places, Profile, Server};
+use bmdb_testkit::{Installation, Lookup, OsUser, Places, Profile, Server};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -165,8 +165,8 @@ fn kind_of_build() -> &'static str {
 }
 
 /// Whether a server of this process runs as another account, which has to reach its files.
-fn account() -> Result<Account, Failure> {
-    Account::for_server().map_err(Failure::check)
+fn account() -> Result<OsUser, Failure> {
+    OsUser::for_server().map_err(Failure::check)
 }
 
 fn milliseconds(since: std::time::Instant) -> f64 {

@@ -2,27 +2,27 @@
 
 use super::Started;
 use crate::shell::{Done, Failure, block_on};
-use bmdb_testkit::{Account, Client, Lookup, Profile, Verdict, cache_dir, fetched};
+use bmdb_testkit::{Client, Lookup, LookupResult, OsUser, Profile, cache_dir, fetched};
 
 pub(super) fn run() -> Done {
     let lookup = Lookup::from_env();
-    let none = matches!(lookup.verdict, Verdict::NotFound);
+    let none = matches!(lookup.result, LookupResult::NotFound);
     if !none {
         println!("places, in their order, up to the one that is taken:");
     }
     println!("{}", lookup.to_string().trim_end());
-    match &lookup.verdict {
-        Verdict::Running { url } => {
+    match &lookup.result {
+        LookupResult::Running { url } => {
             println!("server:  the running one at {url}");
             block_on(tell_version(url))?;
         }
-        Verdict::Installed(installation) => println!(
+        LookupResult::Installed(installation) => println!(
             "server:  {installation}, booted from {}",
             installation.bin().display()
         ),
         _ => {}
     }
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     match &account.name {
         Some(name) => println!(
             "runs as: {name} (uid {}), because this is root",
@@ -37,9 +37,9 @@ pub(super) fn run() -> Done {
         Some(started) => println!("started: {} (`cargo xtask pg stop` ends it)", started.url),
         None => println!("started: none (`cargo xtask pg start` boots one that stays)"),
     }
-    match lookup.verdict {
-        Verdict::Running { .. } | Verdict::Installed(_) => Ok(()),
-        Verdict::NotFound => Err(Failure::check("there is no PostgreSQL to boot")),
+    match lookup.result {
+        LookupResult::Running { .. } | LookupResult::Installed(_) => Ok(()),
+        LookupResult::NotFound => Err(Failure::check("there is no PostgreSQL to boot")),
         _ => lookup.installation().map(drop).map_err(Failure::check),
     }
 }

@@ -35,7 +35,7 @@ async fn a_cut_closes_what_is_open_and_nothing_else() -> Result {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_after_a_cut_does_not_arrive() -> Result {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
+    db.run_sql("CREATE TABLE said (word text)").await?;
     for by in EITHER {
         let proxy = by.proxy(db.url()).await?;
         for _ in 0..20 {
@@ -128,7 +128,7 @@ async fn a_throttle_lets_no_more_pass_in_either_direction() -> Result {
 #[tokio::test]
 async fn out_of_a_black_hole_comes_nothing_until_it_heals() -> Result {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
+    db.run_sql("CREATE TABLE said (word text)").await?;
     for by in EITHER {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
@@ -142,7 +142,7 @@ async fn out_of_a_black_hole_comes_nothing_until_it_heals() -> Result {
         proxy.heal()?;
         in_time(insert).await??;
         new.await?.answers().await?;
-        db.execute("TRUNCATE said").await?;
+        db.run_sql("TRUNCATE said").await?;
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ async fn out_of_a_black_hole_comes_nothing_until_it_heals() -> Result {
 #[tokio::test]
 async fn into_a_black_hole_an_answer_vanishes_and_so_does_its_client() -> Result {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
+    db.run_sql("CREATE TABLE said (word text)").await?;
     for by in EITHER {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
@@ -179,7 +179,7 @@ async fn into_a_black_hole_an_answer_vanishes_and_so_does_its_client() -> Result
         nothing_comes_of(until(&db, &format!("NOT {there}"))).await;
         proxy.heal()?;
         until(&db, &format!("NOT {there}")).await?;
-        db.execute("TRUNCATE said").await?;
+        db.run_sql("TRUNCATE said").await?;
     }
     Ok(())
 }
@@ -202,7 +202,7 @@ async fn on_a_half_open_line_only_the_server_is_heard() -> Result {
         proxy.half_open();
         let mut query = Box::pin(client.simple_query("SELECT 1"));
         nothing_comes_of(&mut query).await;
-        db.execute("NOTIFY here, 'still'").await?;
+        db.run_sql("NOTIFY here, 'still'").await?;
         assert_eq!(in_time(notes.recv()).await?.as_deref(), Some("still"));
         nothing_comes_of(&mut query).await;
         proxy.heal()?;

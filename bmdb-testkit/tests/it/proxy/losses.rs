@@ -8,7 +8,7 @@ const COUNT: &str = "SELECT count(*) FROM said";
 
 async fn database() -> Result<TestDb> {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
+    db.run_sql("CREATE TABLE said (word text)").await?;
     Ok(db)
 }
 
@@ -36,7 +36,7 @@ async fn a_request_is_lost_where_it_is_told_to() -> Result {
             }
             // It springs once, and on one connection.
             in_time(other.client.simple_query(insert)).await??;
-            db.execute("TRUNCATE said").await?;
+            db.run_sql("TRUNCATE said").await?;
         }
     }
     Ok(())
@@ -62,7 +62,7 @@ async fn a_prepared_statement_is_found_by_its_text_where_it_runs() -> Result {
                 Loss::Connection => until(&db, "EXISTS (SELECT FROM said)").await?,
                 Loss::Answer => assert_eq!(db.rows(COUNT).await?, ["1"]),
             }
-            db.execute("TRUNCATE said").await?;
+            db.run_sql("TRUNCATE said").await?;
         }
     }
     Ok(())
@@ -86,7 +86,7 @@ async fn a_request_that_reaches_the_server_reaches_it_as_a_whole() -> Result {
                 6 + (1 << 20)
             );
             until(&db, &whole).await?;
-            db.execute("TRUNCATE said").await?;
+            db.run_sql("TRUNCATE said").await?;
         }
     }
     Ok(())
@@ -106,7 +106,7 @@ async fn an_answer_is_that_of_the_request_and_not_of_an_earlier_one() -> Result 
         let (_, lost) = in_time(async { tokio::join!(sleep, insert) }).await?;
         assert!(lost.is_err() && proxy.has_lost());
         assert_eq!(db.rows(COUNT).await?, ["1"]);
-        db.execute("TRUNCATE said").await?;
+        db.run_sql("TRUNCATE said").await?;
     }
     Ok(())
 }
@@ -138,7 +138,7 @@ async fn after_a_copy_the_answer_is_still_that_of_the_request() -> Result {
         let insert = "INSERT INTO said VALUES ('needle')";
         assert!(in_time(one.client.simple_query(insert)).await?.is_err());
         assert_eq!(db.rows(COUNT).await?, ["1"]);
-        db.execute("TRUNCATE said").await?;
+        db.run_sql("TRUNCATE said").await?;
     }
     Ok(())
 }
