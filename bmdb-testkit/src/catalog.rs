@@ -1,10 +1,10 @@
-//! What migrations make, as lines that can be compared.
+//! The schema of a database as lines that can be compared.
 
 use crate::TestkitError;
-use crate::supervisor::connect;
+use crate::connect::connect;
 
-/// Columns, indexes, constraints and relations with their options and views' texts, in the order of
-/// their names and not of their columns: a column that was dropped and added again is the same.
+/// Columns, indexes, constraints, triggers and relations with their options and views' texts. They are
+/// sorted by name and not by column number: a column that was dropped and added again is the same.
 const CATALOG: &str = "
     SELECT concat_ws(' ', 'column', table_name || '.' || column_name, data_type,
                      CASE is_nullable WHEN 'NO' THEN 'NOT NULL' END,
@@ -31,8 +31,8 @@ const CATALOG: &str = "
     FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind <> 'i'
     ORDER BY 1";
 
-/// What migrations make, of the database with this URL: its columns, indexes, constraints, triggers,
-/// tables, views and sequences, a line each. Equal lists are equal schemas.
+/// The schema of the database with this URL: its columns, indexes, constraints, triggers, tables, views
+/// and sequences, one line each. Equal lists are equal schemas.
 ///
 /// # Errors
 /// [`TestkitError::Database`].

@@ -1,37 +1,36 @@
-//! Running a program to its end, but not for ever.
+//! Runs a program to its end, with a timeout.
 
-use crate::TestkitError;
-use crate::limit::limit;
+use crate::timeout::timeout;
 use std::io::{self, Read};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why a program came to no end of its own.
+/// Why a program has no exit status.
 #[derive(Debug)]
-pub(crate) enum NoEnd {
-    /// It could not be started, or not be waited for.
+pub(crate) enum NoExit {
+    /// It could not be started, or waiting for it failed.
     NotRun(io::Error),
-    /// It was still running after the limit, and was killed.
-    TooLong,
+    /// It still ran after the timeout, and was killed.
+    TimedOut,
 }
 
-/// Runs a program without input and returns what it printed.
-pub(crate) fn output_within(limit: Duration, command: &mut Command) -> Result<Output, NoEnd> {
+/// Runs a program without input, and returns its exit status and output.
+pub(crate) fn output_within(timeout: Duration, command: &mut Command) -> Result<Output, NoExit> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(NoEnd::NotRun)?;
+        .map_err(NoExit::NotRun)?;
     let (stdout, stderr) = (
-        all_of(child.stdout.take()).map_err(NoEnd::NotRun)?,
-        all_of(child.stderr.take()).map_err(NoEnd::NotRun)?,
+        read_all(child.stdout.take()).map_err(NoExit::NotRun)?,
+        read_all(child.stderr.take()).map_err(NoExit::NotRun)?,
     );
-    let status = wait(&mut child, limit)?;
-    // What the program has started may hold the pipes open when it is gone itself.
-    let rest = |pipe: Receiver<Vec<u8>>| pipe.recv_timeout(limit).unwrap_or_default();
+    let status = wait(&mut child, timeout)?;
+    // Processes that the program has started may keep the pipes open after it has ended.
+    let rest = |pipe: Receiver<Vec<u8>>| pipe.recv_timeout(timeout).unwrap_or_default();
     Ok(Output {
         status,
         stdout: rest(stdout),
@@ -39,80 +38,54 @@ pub(crate) fn output_within(limit: Duration, command: &mut Command) -> Result<Ou
     })
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Result<std::process::ExitStatus, NoEnd> {
+fn wait(child: &mut Child, timeout: Duration) -> Result<ExitStatus, NoExit> {
     let begun = Instant::now();
     loop {
-        match child.try_wait().map_err(NoEnd::NotRun)? {
+        match child.try_wait().map_err(NoExit::NotRun)? {
             Some(status) => return Ok(status),
-            None if begun.elapsed() < limit => thread::sleep(Duration::from_millis(1)),
+            None if begun.elapsed() < timeout => thread::sleep(Duration::from_millis(1)),
             None => {
-                // It may have ended just now, which is as good.
+                // Both fail if it has just ended by itself.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(NoEnd::TooLong);
+                return Err(NoExit::TimedOut);
             }
         }
     }
 }
 
-/// Reads a pipe to its end, so that the program never waits for a reader.
-fn all_of(pipe: Option<impl Read + Send + 'static>) -> io::Result<Receiver<Vec<u8>>> {
+/// Reads a pipe to its end on a thread, so that the program never waits for a reader.
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> io::Result<Receiver<Vec<u8>>> {
     let (send, receive) = channel();
     thread::Builder::new().spawn(move || {
         let mut read = Vec::new();
         if let Some(mut pipe) = pipe {
-            // What was read before an error is told.
+            // After an error, what was read before it is still useful.
             let _ = pipe.read_to_end(&mut read);
         }
-        // Whoever wanted it may have given up.
+        // The receiver may have timed out.
         let _ = send.send(read);
     })?;
     Ok(receive)
 }
 
-/// Runs a step's program within the kit's limit; `who` may not be able to run it.
-pub(crate) fn run(step: &str, who: &str, mut command: Command) -> Result<(), TestkitError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let limit = limit();
-    let output = output_within(limit, &mut command).map_err(|error| match error {
-        NoEnd::NotRun(error) => TestkitError::boot(
-            step,
-            format!("{program}: {error}; {who} must be able to reach and run it"),
-        ),
-        NoEnd::TooLong => TestkitError::TimedOut {
-            what: format!("{program} ({step})"),
-            limit,
-        },
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    // A few lines of many: cp repeats itself for every file once a disk is full.
-    let said = said.trim().lines().take(5).collect::<Vec<_>>().join("\n");
-    Err(TestkitError::boot(
-        step,
-        format!("{program} ended with {}: {said}", output.status),
-    ))
-}
-
-/// What a program prints on standard output when it is asked something, such as its version.
+/// What a program prints on standard output, such as its version.
 pub(crate) fn ask(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let limit = limit();
-    match output_within(limit, command) {
+    let timeout = timeout();
+    match output_within(timeout, command) {
         Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        Err(NoEnd::NotRun(error)) => Err(format!("{program} does not run: {error}")),
-        Err(NoEnd::TooLong) => Err(format!(
+        Err(NoExit::NotRun(error)) => Err(format!("{program} does not run: {error}")),
+        Err(NoExit::TimedOut) => Err(format!(
             "{program} did not answer within {} s",
-            limit.as_secs()
+            timeout.as_secs()
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NoEnd, output_within};
+    use super::{NoExit, output_within};
     use std::process::Command;
     use std::time::{Duration, Instant};
 
@@ -123,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_prints_more_than_a_pipe_holds_is_heard_out() {
+    fn output_larger_than_a_pipe_is_read_to_its_end() {
         let mut command = shell("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; exit 3");
         let output = output_within(Duration::from_secs(60), &mut command).unwrap();
         assert_eq!(
@@ -134,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_killed_at_the_limit() {
+    fn a_program_that_hangs_is_killed_at_the_timeout() {
         let begun = Instant::now();
         let hung = output_within(Duration::from_millis(50), &mut shell("exec sleep 60"));
-        assert!(matches!(hung, Err(NoEnd::TooLong)));
+        assert!(matches!(hung, Err(NoExit::TimedOut)));
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }

@@ -1,8 +1,8 @@
-//! Copying a data directory. It is a thousand small files, of which each costs more than its bytes
-//! do, so that several threads are faster than one, and any of them is faster than `cp`.
+//! Copies a data directory with several threads. It has a thousand small files whose cost is opening
+//! and creating them, so threads help, and even one thread is faster than `cp`.
 
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -14,22 +14,22 @@ use std::thread::{self, ScopedJoinHandle};
 
 const STEP: &str = "copying the server's data directory";
 
-/// More do not help: they meet in the kernel.
-const MOST_THREADS: usize = 4;
+/// More do not help: they contend in the kernel.
+const MAX_THREADS: usize = 4;
 
-/// Copies all that `is_wanted` by its name into an existing folder, as the account that owns both.
-/// What is made is that account's alone, as PostgreSQL demands.
+/// Copies everything whose name `is_wanted` into an existing folder, as the user that owns both. Only
+/// that user can access the copy, as PostgreSQL demands.
 pub(crate) fn tree(
     from: &Path,
     to: &Path,
-    account: &Account,
+    user: &OsUser,
     is_wanted: fn(&OsStr) -> bool,
 ) -> Result<(), TestkitError> {
-    // On a thread of its own, which stays that account for the rest of its life, as do the threads
-    // that it starts.
+    // On a thread of its own, which accesses files as that user until it ends, as do the threads that
+    // it starts.
     let copied = thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || {
-            if !account.become_in_this_thread() {
+            if !user.become_in_this_thread() {
                 return Ok(false);
             }
             let mut files = Vec::new();
@@ -40,16 +40,16 @@ pub(crate) fn tree(
     });
     match copied {
         Ok(true) => Ok(()),
-        Ok(false) => by_cp(from, to, account),
+        Ok(false) => by_cp(from, to, user),
         Err(error) => Err(failed(error)),
     }
 }
 
-/// Where the kernel knows accounts of processes only. It copies what is not wanted as well.
-fn by_cp(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
-    let mut cp = account.command(Path::new("cp"));
+/// For kernels that have no user per thread. This copies unwanted files as well.
+fn by_cp(from: &Path, to: &Path, user: &OsUser) -> Result<(), TestkitError> {
+    let mut cp = user.command(Path::new("cp"));
     cp.arg("-R").arg(from.join(".")).arg(to);
-    account.run(STEP, cp).map_err(|error| match error {
+    user.run(STEP, cp).map_err(|error| match error {
         TestkitError::Boot { reason, .. } => failed(reason),
         error => error,
     })
@@ -58,11 +58,11 @@ fn by_cp(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> 
 fn failed(reason: impl Display) -> TestkitError {
     TestkitError::boot(
         STEP,
-        format!("{reason}; BMDB_TESTKIT_DATA names another folder for it"),
+        format!("{reason}; set BMDB_TESTKIT_DATA to another folder for it"),
     )
 }
 
-/// Makes the folders and links, and notes the files.
+/// Creates the folders and links, and collects the files.
 fn folders(
     from: &Path,
     to: &Path,
@@ -98,7 +98,7 @@ fn in_parallel(files: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 17];
         while let Some((from, to)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = file(from, to, &mut buffer) {
-                // The others need not go on.
+                // Stops the other threads.
                 next.store(files.len(), Ordering::Relaxed);
                 return Err(error);
             }
@@ -106,8 +106,8 @@ fn in_parallel(files: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         Ok(())
     };
     thread::scope(|scope| {
-        let more = (1..threads.min(MOST_THREADS))
-            // Where no further thread can be had, the others do its work.
+        let more = (1..threads.min(MAX_THREADS))
+            // If no more threads can be started, the others do the work.
             .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect::<Vec<_>>();
         let mut done = work();
@@ -147,22 +147,22 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::tree;
-    use crate::os_user::Account;
+    use crate::os_user::OsUser;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     #[test]
-    fn a_copy_has_the_files_folders_and_links_and_is_the_accounts_alone() {
-        let account = Account::for_server().unwrap();
+    fn a_copy_has_the_files_folders_and_links_and_only_the_user_can_access_it() {
+        let user = OsUser::for_server().unwrap();
         let id = uuid::Uuid::new_v4().simple().to_string();
         let place = std::env::temp_dir().join(format!("bmdb-copy-{id}"));
-        // As in the kit: the account cannot enter by itself what root keeps to itself.
-        account.create_dir(&place).unwrap();
+        // The server's user cannot enter a folder that only root can.
+        user.create_dir(&place).unwrap();
         let (from, to) = (place.join("from"), place.join("to"));
-        account.create_dir(&from).unwrap();
-        account.create_dir(&to).unwrap();
+        user.create_dir(&from).unwrap();
+        user.create_dir(&to).unwrap();
         let made = |name: &str| {
-            account.create_dir(&from.join(name)).unwrap();
+            user.create_dir(&from.join(name)).unwrap();
             from.join(name)
         };
         let folder = made("folder");
@@ -170,11 +170,11 @@ mod tests {
         let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_ne_bytes).collect();
         for (name, bytes) in [("large", &large[..]), ("none", b""), ("left_out", b"x")] {
             fs::write(folder.join(name), bytes).unwrap();
-            account.give(&folder.join(name)).unwrap();
+            user.give(&folder.join(name)).unwrap();
         }
         symlink("folder/large", from.join("link")).unwrap();
 
-        tree(&from, &to, &account, |name| name != "left_out").unwrap();
+        tree(&from, &to, &user, |name| name != "left_out").unwrap();
 
         assert_eq!(fs::read(to.join("folder/large")).unwrap(), large);
         assert_eq!(fs::read(to.join("folder/none")).unwrap(), b"");
@@ -187,24 +187,24 @@ mod tests {
             let data = fs::metadata(to.join(name)).unwrap();
             assert_eq!(
                 (data.uid(), data.mode() & 0o777),
-                (account.uid, mode),
+                (user.uid, mode),
                 "{name}"
             );
         }
-        // This thread is who it was.
+        // The user of this thread has not changed.
         let own = fs::metadata({
             fs::write(place.join("own"), "").unwrap();
             place.join("own")
         });
-        assert_eq!(own.unwrap().uid(), Account::own().uid);
+        assert_eq!(own.unwrap().uid(), OsUser::own().uid);
         fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
-    fn the_error_of_a_copy_names_the_file_and_the_variable() {
-        let account = Account::for_server().unwrap();
+    fn the_error_names_the_file_and_the_variable() {
+        let user = OsUser::for_server().unwrap();
         let missing = std::env::temp_dir().join("bmdb-no-such-folder");
-        let error = tree(&missing, &missing, &account, |_| true).unwrap_err();
+        let error = tree(&missing, &missing, &user, |_| true).unwrap_err();
         for expected in ["bmdb-no-such-folder", "BMDB_TESTKIT_DATA"] {
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -1,23 +1,22 @@
 //! A test's own database.
 
 use crate::TestkitError;
-use crate::limit::within_limit;
-use crate::role::Role;
+use crate::connect::{connect, rows};
+use crate::role::{self, Role};
 use crate::server::Server;
 use crate::shared::shared;
-use crate::supervisor::connect;
 use crate::template::{Template, create_database};
 use crate::url::{of_writable, with_database, with_user};
+use crate::wait::within_timeout;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use tokio_postgres::SimpleQueryMessage;
 
 /// A PostgreSQL database that belongs to one test.
 ///
-/// Dropping it drops the database in the background, whoever is still connected. Where the drop
-/// happens in a panic the database is kept, and a line on standard error says how to open it; a
-/// test that fails by returning an error does not panic, so its database goes.
+/// Dropping it drops the database in the background and closes its connections. If the drop happens
+/// in a panic, the database is kept and a line on standard error says how to open it. A test that
+/// fails by returning an error does not panic, so its database is dropped.
 #[derive(Debug)]
 pub struct TestDb {
     server: Arc<Server>,
@@ -25,19 +24,18 @@ pub struct TestDb {
     admin_url: String,
     url: String,
     /// Whether [`TestDb::url_as`] has set up the roles.
-    pub(crate) roles: OnceCell<()>,
+    roles: OnceCell<()>,
 }
 
 impl TestDb {
     /// A new database with all migrations.
     ///
-    /// All tests share a server, those of one process and those of many: the first call finds or
-    /// boots it, and it goes when the last process is gone. [`Template`] has databases that hold
-    /// more.
+    /// All tests of all processes share one server: the first call finds or boots it, and it stops
+    /// after the last process has ended. [`Template`] makes databases with more contents.
     ///
     /// # Errors
     /// There is no server, or it could not be booted; the error says what to do. Tests are never
-    /// skipped for the lack of a server.
+    /// skipped because there is no server.
     pub async fn new() -> Result<Self, TestkitError> {
         Template::new().database().await
     }
@@ -66,30 +64,59 @@ impl TestDb {
         Template::new().database_on(server).await
     }
 
-    /// The URL of this database, for the program under test. Understood by libpq, tokio-postgres and
-    /// Diesel.
+    /// The URL of this database, for the program under test. libpq, tokio-postgres and Diesel read it.
     ///
-    /// Its user is the kit's own, who may do everything; where `BMDB_TEST_ROLE` is `component`, it has
-    /// the privileges of a component and no others: see [`TestDb::url_as`].
+    /// Its user is the kit's own, with all privileges. If `BMDB_TEST_ROLE` is `component`, its user has
+    /// only the privileges of a component: see [`TestDb::url_as`].
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The URL of this database with the kit's own user, who may do everything.
+    /// The URL of this database with the kit's own user, who has all privileges.
     #[must_use]
     pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
 
-    /// A URL of this database that finds whichever accepts writes: its server, or one of these
-    /// standbys once that is promoted. Understood by libpq, tokio-postgres and Diesel.
+    /// A URL that finds this database on its server, or on one of these standbys once that is promoted:
+    /// whichever accepts writes. libpq, tokio-postgres and Diesel read it.
     ///
     /// It has the user and the password of [`TestDb::url`], and no other of its parameters.
     #[must_use]
     pub fn url_with(&self, standbys: &[&Server]) -> String {
         let servers = standbys.iter().map(|standby| standby.url());
         of_writable([self.url()].into_iter().chain(servers), &self.name)
+    }
+
+    /// The URL of this database for a login that has only the privileges of this role. The first call
+    /// sets up the roles in this database ([`bmdb_model::grants::apply`]); its tables belong to
+    /// `bmdb_owner` from then on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bmdb_testkit::{Role, TestDb};
+    /// use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+    ///
+    /// let db = TestDb::new().await?;
+    /// let mut viewer = AsyncPgConnection::establish(&db.url_as(Role::Viewer).await?).await?;
+    /// viewer.batch_execute("SELECT FROM machines").await?;
+    /// assert!(viewer.batch_execute("DELETE FROM machines").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The logins belong to the server and stay there. On a server that asks for passwords they have
+    /// the password of the kit's own user.
+    ///
+    /// # Errors
+    /// [`TestkitError::Diesel`], [`TestkitError::Database`].
+    pub async fn url_as(&self, role: Role) -> Result<String, TestkitError> {
+        self.roles
+            .get_or_try_init(|| role::set_up(self.admin_url()))
+            .await?;
+        Ok(with_user(self.admin_url(), role.login()))
     }
 
     /// The name of this database.
@@ -104,16 +131,15 @@ impl TestDb {
     /// [`TestkitError::Diesel`], [`TestkitError::TimedOut`].
     pub async fn connect(&self) -> Result<AsyncPgConnection, TestkitError> {
         let connecting = AsyncPgConnection::establish(&self.admin_url);
-        Ok(within_limit("the server to answer", connecting).await??)
+        Ok(within_timeout("the server to answer", connecting).await??)
     }
 
-    /// Runs one or more statements, on a connection of their own and as the kit's own user.
+    /// Runs one or more statements on a new connection, as the kit's own user.
     ///
     /// # Errors
     /// [`TestkitError::Database`] with the SQLSTATE.
-    pub async fn execute(&self, sql: &str) -> Result<(), TestkitError> {
-        let client = connect(&self.config()?).await?;
-        Ok(client.batch_execute(sql).await?)
+    pub async fn run_sql(&self, sql: &str) -> Result<(), TestkitError> {
+        Ok(self.client().await?.batch_execute(sql).await?)
     }
 
     /// The rows of a query as `psql -At` prints them: columns separated by `|`, NULL as nothing.
@@ -121,27 +147,21 @@ impl TestDb {
     /// # Errors
     /// [`TestkitError::Database`] with the SQLSTATE.
     pub async fn rows(&self, sql: &str) -> Result<Vec<String>, TestkitError> {
-        let client = connect(&self.config()?).await?;
-        let messages = client.simple_query(sql).await?;
-        let rows = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        Ok(rows
-            .map(|row| {
-                let columns: Vec<&str> = (0..row.len())
-                    .map(|column| row.get(column).unwrap_or_default())
-                    .collect();
-                columns.join("|")
-            })
-            .collect())
+        let rows = rows(&self.client().await?, sql).await?;
+        let line = |row: &tokio_postgres::SimpleQueryRow| {
+            let columns: Vec<&str> = (0..row.len())
+                .map(|column| row.get(column).unwrap_or_default())
+                .collect();
+            columns.join("|")
+        };
+        Ok(rows.iter().map(line).collect())
     }
 
-    pub(crate) fn config(&self) -> Result<tokio_postgres::Config, TestkitError> {
-        Ok(self.admin_url.parse()?)
+    pub(crate) async fn client(&self) -> Result<tokio_postgres::Client, TestkitError> {
+        connect(&self.admin_url.parse()?).await
     }
 
-    pub(crate) async fn clone_of(
+    async fn clone_of(
         template: &Template,
         server: Option<Arc<Server>>,
     ) -> Result<Self, TestkitError> {
@@ -160,8 +180,8 @@ impl TestDb {
             .filter(|_| !template.is_empty())
             .map(|_| template.clone().granted());
         let template = granted.as_ref().unwrap_or(template);
-        let name = create_database(&server.keeper, server.url(), template).await?;
-        server.keeper.sweep();
+        let name = create_database(&server.manager, server.url(), template).await?;
+        server.manager.drop_stale();
         let admin_url = with_database(server.url(), &name);
         Ok(Self {
             url: role.map_or_else(
@@ -174,26 +194,12 @@ impl TestDb {
             roles: OnceCell::new(),
         })
     }
-}
 
-impl Drop for TestDb {
-    fn drop(&mut self) {
-        let name = self.name.clone();
-        if std::thread::panicking() {
-            self.server.keeper.keep_database(name);
-            self.tell_that_it_is_kept();
-        } else {
-            self.server.keeper.drop_database(name);
-        }
-    }
-}
-
-impl TestDb {
     #[allow(
         clippy::print_stderr,
-        reason = "whoever reads a failed test's output is who needs the database"
+        reason = "a person who reads a failed test's output needs the database"
     )]
-    fn tell_that_it_is_kept(&self) {
+    fn print_how_to_open(&self) {
         let psql = self.server.psql();
         eprintln!(
             "bmdb-testkit: the failed test's database: {} '{}'",
@@ -205,6 +211,36 @@ impl TestDb {
                 "bmdb-testkit: its server ends with the last test; to look at the database \
                  afterwards set BMDB_TESTKIT_LINGER to how many seconds it is to stay"
             );
+        }
+    }
+}
+
+impl Template {
+    /// A new database that is a clone of this template, on the server that all tests share.
+    ///
+    /// # Errors
+    /// [`TestkitError::Template`] if a step fails; the error names it. Otherwise as [`TestDb::new`].
+    pub async fn database(&self) -> Result<TestDb, TestkitError> {
+        TestDb::clone_of(self, None).await
+    }
+
+    /// A new database that is a clone of this template, on this server.
+    ///
+    /// # Errors
+    /// As [`Template::database`].
+    pub async fn database_on(&self, server: &Arc<Server>) -> Result<TestDb, TestkitError> {
+        TestDb::clone_of(self, Some(server.clone())).await
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        if std::thread::panicking() {
+            self.server.manager.keep_database(name);
+            self.print_how_to_open();
+        } else {
+            self.server.manager.drop_database(name);
         }
     }
 }

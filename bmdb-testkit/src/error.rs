@@ -1,6 +1,7 @@
-//! What can go wrong between a test and its database, and what to do about it.
+//! The error of the testkit: each variant names what to do.
 
 use crate::lookup::Lookup;
+use crate::timeout::timeout;
 use bmdb_model::SessionId;
 use std::error::Error;
 use std::fmt;
@@ -8,18 +9,18 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why there is no test database, or why something asked of one failed.
+/// Why there is no test database, or why a call on one failed.
 ///
-/// `Debug` prints the same as `Display`: it is what a test that returns the error shows.
+/// `Debug` prints the same text as `Display`, because a test that returns the error prints `Debug`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestkitError {
-    /// No PostgreSQL anywhere: install one, as the message says, or point at one.
+    /// No PostgreSQL was found: install one, as the message says, or name one.
     #[error("{0}")]
     NoPostgres(Lookup),
-    /// `BMDB_PG_BIN` is set, but what it names cannot be used: correct or unset it.
+    /// `BMDB_PG_BIN` names no usable installation: correct or unset it.
     #[error(
-        "BMDB_PG_BIN is {}, but {reason}; set it to a folder that holds `postgres` and `initdb` \
+        "BMDB_PG_BIN is {}, but {reason}; set it to a folder that contains `postgres` and `initdb` \
          of PostgreSQL 14 or newer, or unset it", path.display()
     )]
     WrongPgBin {
@@ -31,49 +32,49 @@ pub enum TestkitError {
     /// The running server that was named cannot be used: correct or unset its URL.
     #[error(
         "the test server's URL (BMDB_TEST_DATABASE_URL) cannot be used: {reason}; correct it, or \
-         unset it and a server is booted"
+         unset it to boot a server"
     )]
     WrongUrl {
         /// What is wrong with it.
         reason: String,
     },
-    /// A proxy was given a URL that does not name the one server to stand before: correct it.
+    /// A proxy's URL does not name exactly one server: correct it.
     #[error("the URL of the proxy's server cannot be used: {reason}")]
     NoTarget {
         /// What is wrong with it.
         reason: String,
     },
-    /// A proxy cannot listen, for the operating system's reason.
-    #[error("a proxy cannot listen at {place}: {source}")]
+    /// A proxy, or a server over TCP, cannot listen.
+    #[error("cannot listen at {address}: {source}")]
     Listen {
         /// The address, the socket or the socket's folder.
-        place: String,
-        /// The operating system's answer.
+        address: String,
+        /// The operating system's error.
         source: io::Error,
     },
-    /// PostgreSQL refuses to run as root, and there is no account to run it as instead.
-    #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged account for the server to run as")]
-    NoAccount {
-        /// Which accounts were tried.
+    /// PostgreSQL refuses to run as root, and there is no other user to run it as.
+    #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged user for the server to run as")]
+    NoOsUser {
+        /// Which users were tried.
         reason: String,
     },
-    /// A step of preparing or booting the server failed; the reason has the server's own words.
+    /// A step of preparing or booting the server failed; the reason quotes the server.
     #[error("{step} failed: {reason}")]
     Boot {
-        /// What was being done.
+        /// The step.
         step: String,
-        /// What happened, with the fix where one is known.
+        /// What happened, and what to do about it if that is known.
         reason: String,
     },
-    /// A file or folder that the kit needs could not be made or read.
+    /// A file or folder that the kit needs could not be created or read.
     #[error("{}: {source}; set BMDB_TESTKIT_CACHE to a folder that can be written", path.display())]
     Files {
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Something that another process or a server does took longer than the limit.
+    /// Another process or a server took longer than the timeout.
     #[error(
         "waited {} s for {what}; end what hangs, or set BMDB_TESTKIT_TIMEOUT to more seconds",
         limit.as_secs()
@@ -81,27 +82,27 @@ pub enum TestkitError {
     TimedOut {
         /// What was waited for.
         what: String,
-        /// How long.
+        /// The timeout.
         limit: Duration,
     },
-    /// The volume that the server's data is on is full.
+    /// The volume with the server's data is full.
     #[error(
         "the test server has no room left: {reason}; databases of failed tests are kept and take \
          some: end the server, or set BMDB_TESTKIT_DATA to a folder on a larger volume"
     )]
     NoRoom {
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// There is no such session to expire: it was closed, or belongs to another database.
+    /// The session to expire does not exist: it was closed, or belongs to another database.
     #[error("this database has no session {0}")]
     UnknownSession(SessionId),
-    /// [`TestDb::at_version`](crate::TestDb::at_version) was given a version that does not exist.
+    /// [`TestDb::at_version`](crate::TestDb::at_version) got a version that does not exist.
     #[error("there is no migration {version}; the known ones are {}", known.join(", "))]
     UnknownVersion {
         /// The version asked for.
         version: String,
-        /// The versions there are.
+        /// The existing versions.
         known: Vec<String>,
     },
     /// A step of making the template database failed: repair the migration or the seed.
@@ -112,16 +113,16 @@ pub enum TestkitError {
         /// What went wrong in it.
         reason: String,
     },
-    /// `BMDB_TEST_ROLE` names no role to test as: correct or unset it.
+    /// `BMDB_TEST_ROLE` names no role for tests: correct or unset it.
     #[error("BMDB_TEST_ROLE is {value:?}; set it to `component`, or unset it")]
     WrongRole {
         /// The variable's value.
         value: String,
     },
-    /// The server refused a statement, or could not be reached.
+    /// The server rejected a statement, or could not be reached.
     #[error("{}", with_detail(.0))]
     Database(#[from] tokio_postgres::Error),
-    /// Diesel refused a statement, or could not connect.
+    /// Diesel rejected a statement, or could not connect.
     #[error("{0}")]
     Diesel(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -131,6 +132,13 @@ impl TestkitError {
         Self::Boot {
             step: step.into(),
             reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn timed_out(what: impl Into<String>) -> Self {
+        Self::TimedOut {
+            what: what.into(),
+            limit: timeout(),
         }
     }
 
@@ -158,8 +166,8 @@ impl From<diesel::ConnectionError> for TestkitError {
     }
 }
 
-/// tokio-postgres prints only "db error" and leaves the server's words, and the operating system's,
-/// to the source.
+/// An error with its source: tokio-postgres itself prints only "db error", without the message of the
+/// server or the operating system.
 pub(crate) fn with_detail(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),

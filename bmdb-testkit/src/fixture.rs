@@ -1,7 +1,7 @@
-//! Fixtures in one line: machines with tags, sessions.
+//! Fixtures: machines with tags, and sessions, in one line each.
 //!
-//! They write rows, nothing more: unless asked to by [`NewMachine::planned`] they do not plan, so
-//! no work item exists and no claim finds the machine.
+//! They only write rows. Without [`NewMachine::planned`] they do not plan, so the machine has no work
+//! items and no claim finds it.
 
 use crate::time::interval;
 use crate::{TestDb, TestkitError};
@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 impl TestDb {
-    /// A new machine; its tags follow, and `create` writes it:
+    /// A new machine. Add its tags, and write it with `create`:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -37,15 +37,15 @@ impl TestDb {
         }
     }
 
-    /// A session of a component named `fixture` that lives for `lease` from now on, rounded up to
-    /// whole seconds. Nobody beats for it.
+    /// A session of a component named `fixture` that is alive for `lease` from now on, rounded up to
+    /// whole seconds. It has no heartbeat.
     ///
     /// # Errors
     /// [`TestkitError::Database`].
     pub async fn session(&self, lease: Duration) -> Result<SessionId, TestkitError> {
         let session = SessionId::random();
         let seconds = lease.as_millis().div_ceil(1000);
-        self.execute(&format!(
+        self.run_sql(&format!(
             "INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
                                    session_interval_seconds, session_deadline)
              VALUES ('{session}', 'fixture', 'testkit', {seconds},
@@ -56,7 +56,7 @@ impl TestDb {
     }
 }
 
-/// A machine about to be written: see [`TestDb::machine`].
+/// A machine that is not written yet: see [`TestDb::machine`].
 #[derive(Debug)]
 #[must_use = "the machine is written by `create`"]
 pub struct NewMachine<'a> {
@@ -67,51 +67,51 @@ pub struct NewMachine<'a> {
 }
 
 impl NewMachine<'_> {
-    /// This provider's machine.
+    /// The machine comes from this provider.
     pub fn provided(self, provider: &Provider, id: &str) -> Self {
         let values = format!("'{provider}', {}", quoted(id));
         self.tag("machine_provided", "provider, provider_id", &values)
     }
 
-    /// Its agent was started this long ago, with the key `key`.
+    /// Its agent was started this long ago, with the public key `key`.
     pub fn agent_started(self, ago: Duration) -> Self {
         let values = format!("{}, 'key'", before(ago));
         let columns = "agent_started_at, agent_public_key";
         self.tag("machine_agent_started", columns, &values)
     }
 
-    /// Its agent was last heard of this long ago.
+    /// Its agent sent its last heartbeat this long ago.
     pub fn agent_heartbeat(self, ago: Duration) -> Self {
         let at = before(ago);
         self.tag("machine_agent_heartbeat", "agent_heartbeat_at", &at)
     }
 
-    /// It is on hold.
+    /// It is on hold for this reason.
     pub fn hold(self, reason: &str) -> Self {
         self.tag("machine_hold", "reason", &quoted(reason))
     }
 
-    /// Its agent has sent this report of its hardware.
+    /// Its agent has sent this hardware report.
     pub fn hardware_report(self, raw: &[u8]) -> Self {
         let raw = bytes(raw);
         self.tag("machine_hardware_report", "hardware_report_raw", &raw)
     }
 
-    /// An installation of this generation was requested.
+    /// An operating system installation of this generation was requested.
     pub fn os_installation_request(self, generation: i64, raw: &[u8]) -> Self {
         let values = format!("{generation}, {}", bytes(raw));
         let columns = "generation, os_installation_request_raw";
         self.tag("machine_os_installation_request", columns, &values)
     }
 
-    /// The installation of this generation ended with `result`, `Success` or `Error`.
+    /// The installation of this generation ended with `result`: `Success` or `Error`.
     pub fn os_installation_report(self, generation: i64, result: &str) -> Self {
         let values = format!("{generation}, {}, ''", quoted(result));
         let columns = "generation, os_installation_result, os_installation_report_raw";
         self.tag("machine_os_installation_report", columns, &values)
     }
 
-    /// Plans the machine too, so that its work items exist, and pollers are woken, as after the same
+    /// Plans the machine as well, so that it has work items and pollers are notified, as after the same
     /// writes by a component.
     pub fn planned(mut self) -> Self {
         self.planned = true;

@@ -1,14 +1,14 @@
-//! The programs of one PostgreSQL.
+//! An installation: the programs of one PostgreSQL.
 
 use crate::command::ask;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest major version that has everything the schema uses.
+/// The oldest major version with everything that the schema uses.
 pub(crate) const OLDEST_MAJOR: u32 = 14;
 
-/// A folder with a PostgreSQL server's programs that can be used.
+/// A folder with the programs of a usable PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     bin: PathBuf,
@@ -16,10 +16,10 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The installation whose programs lie in this folder, or why there is none that can be used.
+    /// The installation whose programs are in this folder.
     ///
     /// # Errors
-    /// One sentence for people.
+    /// Why it cannot be used, as text for people.
     pub fn at(bin: &Path) -> Result<Self, String> {
         let server = bin.join("postgres");
         for program in [&server, &bin.join("initdb")] {
@@ -30,7 +30,7 @@ impl Installation {
         let text = ask(Command::new(&server).arg("--version"))?;
         let version = parse_version(&text).ok_or_else(|| {
             format!(
-                "`{} --version` printed {:?}, which holds no version",
+                "`{} --version` printed {:?}, which contains no version",
                 server.display(),
                 text
             )
@@ -78,7 +78,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
         .split(|c: char| !c.is_ascii_digit())
         .map(|part| part.parse().ok());
     let major = parts.next()??;
-    // `19beta1` has no minor version; reading the 1 as one is harmless, since it only orders.
+    // `19beta1` has no minor version. Reading the 1 as one is harmless: it is only used for sorting.
     Some((major, parts.find_map(|part| part).unwrap_or(0)))
 }
 

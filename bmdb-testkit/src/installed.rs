@@ -1,4 +1,4 @@
-//! Servers of a given version, and those that were fetched.
+//! Finds servers of a given version, and fetched ones.
 
 use crate::installation::Installation;
 use crate::lookup::{Places, expand, in_path};
@@ -16,7 +16,7 @@ pub fn installed(major: u32) -> Option<Installation> {
         .max_by_key(Installation::version)
 }
 
-/// The servers that [`fetch`](crate::fetch()) has brought, the newest first.
+/// The servers that [`fetch`](crate::fetch()) has downloaded, newest first.
 #[must_use]
 pub fn fetched() -> Vec<Installation> {
     let mut fetched: Vec<_> = usable(&Places::from_env().fetched).collect();

@@ -1,14 +1,14 @@
-//! The lease on a server: a named pipe in its folder, which the supervisor reads and everybody who
-//! uses the server holds open for writing. The kernel tells the supervisor when the last of them is
-//! gone, by whatever death, so nothing is counted and nothing goes stale.
+//! Lease on a server: a named pipe in its folder, which the supervisor reads and every user of the
+//! server holds open for writing. The kernel reports to the supervisor when the last user is gone,
+//! however it died, so there is no count that could become wrong.
 //!
-//! Who joins writes a line. That is how the supervisor tells, once it has closed the pipe to
-//! newcomers by renaming it, whether somebody came in the last moment: what was written or is still
-//! open is there to be read, and nobody can come any more. So nobody ever holds the lease of a
-//! server that its supervisor is stopping.
+//! Each process that joins writes a line. Before the supervisor stops the server it renames the pipe,
+//! so that no process can join, and then reads: it finds the line, or the open pipe, of every process
+//! that joined at the last moment. So no process ever holds the lease of a server that is being
+//! stopped.
 
 use crate::TestkitError;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{File, OpenOptions};
@@ -16,28 +16,27 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The pipe's name while anybody may join.
-pub(crate) const OPEN: &str = "lease";
+/// The pipe's name while processes can join.
+const OPEN: &str = "lease";
 /// Its name once the supervisor is about to stop the server.
-pub(crate) const CLOSED: &str = "closed";
+const CLOSED: &str = "closed";
 
-/// Keeps a server alive for as long as it exists. Programs that this process starts do not inherit
-/// it.
+/// Keeps a server alive for as long as the value exists. Child processes do not inherit it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     _pipe: File,
 }
 
 impl Lease {
-    /// Makes the pipe in a new folder, and is the first to hold it.
-    pub(crate) fn create(folder: &Path, account: &Account) -> Result<Self, TestkitError> {
+    /// Creates the pipe in a new folder, and is its first holder.
+    pub(crate) fn create(folder: &Path, user: &OsUser) -> Result<Self, TestkitError> {
         let path = folder.join(OPEN);
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(io::Error::from)
             .map_err(TestkitError::files(&path))?;
-        account.give(&path)?;
-        // Both ends: either alone would wait for the other, and the folder is not taken for an
-        // abandoned one as long as this process has use for it, supervised or not.
+        user.give(&path)?;
+        // Opening either end alone would wait for the other. And as the pipe has a reader, other
+        // processes do not take the folder for an abandoned one before the supervisor runs.
         let pipe = OpenOptions::new().read(true).write(true).open(&path);
         Ok(Self {
             _pipe: pipe.map_err(TestkitError::files(&path))?,
@@ -50,28 +49,28 @@ impl Lease {
         File::open(&path).map_err(TestkitError::files(&path))
     }
 
-    /// Takes part in the lease of the server in this folder; nothing where that server is gone or
-    /// about to go.
+    /// Joins the lease of the server in this folder; `None` if that server is gone or is about to
+    /// stop.
     pub(crate) fn join(folder: &Path) -> Option<Self> {
         let path = folder.join(OPEN);
         let mut pipe = open_if_read(&path).ok()?;
         pipe.write_all(b"joined\n").ok()?;
-        // Opening takes a moment. Had the supervisor closed the pipe in between, it might not have
-        // seen us; if the name is still there, it looks only after this.
+        // The supervisor may have renamed the pipe, and read it, while this process was opening it. If
+        // the name still exists now, the supervisor has yet to read, and will find this line.
         path.exists().then_some(Self { _pipe: pipe })
     }
 }
 
-/// Whether the server in this folder has a supervisor, who will remove it when it is time.
+/// Whether the server in this folder has a supervisor, which will remove the folder.
 pub(crate) fn is_supervised(folder: &Path) -> bool {
     [OPEN, CLOSED]
         .iter()
         .any(|name| open_if_read(&folder.join(name)).is_ok())
 }
 
-/// Opens a pipe for writing if somebody has it open for reading.
+/// Opens a pipe for writing if a process has it open for reading.
 fn open_if_read(path: &Path) -> io::Result<File> {
-    // Without waiting for a reader: where there is none, opening fails.
+    // Without O_NONBLOCK, opening would wait for a reader; with it, opening fails if there is none.
     OpenOptions::new()
         .write(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())

@@ -1,5 +1,5 @@
-//! A migrated PostgreSQL database of its own for every test, on an ephemeral server, with time
-//! that can be moved.
+//! A migrated PostgreSQL database of its own for every test, on an ephemeral server, with time that
+//! can be moved.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -7,8 +7,8 @@
 //! use bmdb_testkit::TestDb;
 //! use std::time::Duration;
 //!
-//! let db = TestDb::new().await?; // migrated, and nobody else's
-//! db.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())").await?;
+//! let db = TestDb::new().await?; // migrated, and only for this test
+//! db.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())").await?;
 //!
 //! db.advance(Duration::from_secs(3600)).await?; // instead of sleeping
 //!
@@ -21,21 +21,26 @@
 pub mod audit;
 pub mod journal;
 
+mod blocking;
 mod cache;
 mod catalog;
 mod command;
+mod connect;
 mod copy;
 mod database;
+mod dead_servers;
 mod error;
 mod fetch;
+mod file_lock;
 mod fixture;
 mod hash;
 mod id;
 mod installation;
 mod installed;
 mod lease;
-mod limit;
+mod lock;
 mod lookup;
+mod manager;
 mod os_user;
 mod profile;
 mod proxy;
@@ -46,12 +51,12 @@ mod server;
 mod shared;
 mod socket;
 mod standby;
-mod supervisor;
-mod sweep;
 mod tcp;
 mod template;
 mod time;
+mod timeout;
 mod url;
+mod wait;
 
 pub use cache::cache_dir;
 pub use catalog::catalog;
@@ -61,8 +66,8 @@ pub use fetch::{Client, Fetched, fetch};
 pub use fixture::NewMachine;
 pub use installation::Installation;
 pub use installed::{fetched, installed};
-pub use lookup::{Attempt, Lookup, Places, Verdict};
-pub use os_user::Account;
+pub use lookup::{Lookup, LookupResult, Places, TriedPlace};
+pub use os_user::OsUser;
 pub use profile::Profile;
 pub use proxy::{Loss, Proxy};
 pub use role::Role;

@@ -1,14 +1,17 @@
-//! Finding a PostgreSQL: the places, in order, and why each was taken or not.
+//! Lookup: searches the places where a PostgreSQL may be, in order.
+
+mod result;
+
+pub use result::{Lookup, LookupResult, TriedPlace};
 
 use crate::TestkitError;
 use crate::cache::cache_dir;
 use crate::command::ask;
 use crate::fetch;
 use crate::installation::Installation;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::env;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +30,7 @@ const FOLDERS: &[&str] = &[
     "/run/current-system/sw/bin",
 ];
 
-/// The places to look in, read from the environment once.
+/// The places to search, read from the environment once.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// `BMDB_TEST_DATABASE_URL`: a running server on which databases may be created.
@@ -36,9 +39,9 @@ pub struct Places {
     pub pg_bin: Option<PathBuf>,
     /// The folders of `PATH`.
     pub path: Vec<PathBuf>,
-    /// Folders with at most one `*`, for a version; the newest server in any of them is taken.
+    /// Folders with at most one `*`, for a version. The newest server in any of them is used.
     pub folders: Vec<String>,
-    /// The same for the servers that [`fetch`](crate::fetch()) has brought.
+    /// The same for the servers that [`fetch`](crate::fetch()) has downloaded.
     pub fetched: Vec<String>,
 }
 
@@ -53,57 +56,16 @@ impl Places {
             pg_bin: set("BMDB_PG_BIN").map(PathBuf::from),
             path: set("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect()),
             folders: FOLDERS.iter().map(ToString::to_string).collect(),
-            fetched: Account::for_server()
-                .map(|account| fetch::pattern(&cache_dir(&account)))
+            fetched: OsUser::for_server()
+                .map(|user| fetch::pattern(&cache_dir(&user)))
                 .into_iter()
                 .collect(),
         }
     }
 }
 
-/// One place and why it was taken or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The place, as a person would name it.
-    pub place: String,
-    /// Why it was taken or not.
-    pub reason: String,
-}
-
-/// What the search came to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// A running server is to be used.
-    Running {
-        /// Its URL.
-        url: String,
-    },
-    /// A server is to be booted from these programs.
-    Installed(Installation),
-    /// `BMDB_PG_BIN` is set, but wrong. Falling through to another server would test with one that
-    /// nobody asked for.
-    WrongPgBin {
-        /// The variable's value.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is none.
-    NotFound,
-}
-
-/// A finished search for a PostgreSQL. Its `Display` is the list of places tried.
-#[derive(Debug, Clone)]
-pub struct Lookup {
-    /// The places tried, in order; the last one is the one taken, if any was.
-    pub tried: Vec<Attempt>,
-    /// What it came to.
-    pub verdict: Verdict,
-}
-
 impl Lookup {
-    /// Searches the places of this process's environment. Runs a few programs; does not boot.
+    /// Searches the places of this process's environment. Runs a few programs, boots nothing.
     #[must_use]
     pub fn from_env() -> Self {
         Self::search(&Places::from_env())
@@ -114,63 +76,38 @@ impl Lookup {
     #[must_use]
     pub fn search(places: &Places) -> Self {
         let mut tried = Vec::new();
-        let verdict = search(places, &mut tried);
-        Self { tried, verdict }
+        let result = search(places, &mut tried);
+        Self { tried, result }
     }
 
     /// The programs to boot a server from.
     ///
     /// # Errors
-    /// [`TestkitError::NoPostgres`], [`TestkitError::WrongPgBin`]; and [`TestkitError::WrongUrl`]
-    /// where a running server was named instead, which has no programs.
+    /// [`TestkitError::NoPostgres`], [`TestkitError::WrongPgBin`]; and [`TestkitError::WrongUrl`] if
+    /// the environment names a running server, which has no programs.
     pub fn installation(self) -> Result<Installation, TestkitError> {
-        match self.verdict {
-            Verdict::Installed(installation) => Ok(installation),
-            Verdict::WrongPgBin { path, reason } => Err(TestkitError::WrongPgBin { path, reason }),
-            Verdict::Running { .. } => Err(TestkitError::WrongUrl {
-                reason: "a server of its own is to be booted here".to_owned(),
+        match self.result {
+            LookupResult::Installed(installation) => Ok(installation),
+            LookupResult::WrongPgBin { path, reason } => {
+                Err(TestkitError::WrongPgBin { path, reason })
+            }
+            LookupResult::Running { .. } => Err(TestkitError::WrongUrl {
+                reason: "this step boots a server of its own".to_owned(),
             }),
-            Verdict::NotFound => Err(TestkitError::NoPostgres(self)),
+            LookupResult::NotFound => Err(TestkitError::NoPostgres(self)),
         }
     }
 }
 
-impl fmt::Display for Lookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(self.verdict, Verdict::NotFound) {
-            writeln!(f, "no PostgreSQL 14 or newer was found; tried:")?;
-        }
-        for Attempt { place, reason } in &self.tried {
-            writeln!(f, "  {place}: {reason}")?;
-        }
-        if matches!(self.verdict, Verdict::NotFound) {
-            write!(f, "{INSTALL}")?;
-        }
-        Ok(())
-    }
-}
-
-const INSTALL: &str = "Install one; nothing has to be started or configured:
-  Debian, Ubuntu   apt-get install postgresql
-  Fedora, RHEL     dnf install postgresql-server
-  Alpine           apk add postgresql
-  Arch             pacman -S postgresql
-  macOS            brew install postgresql@17
-  Windows          is not supported: use WSL
-or set BMDB_PG_BIN to the folder of its programs, or BMDB_TEST_DATABASE_URL to the URL of a
-running server on which databases may be created.";
-
-fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
+fn search(places: &Places, tried: &mut Vec<TriedPlace>) -> LookupResult {
     let mut note = |place: &str, reason: String| {
-        tried.push(Attempt {
-            place: place.to_owned(),
-            reason,
-        });
+        let place = place.to_owned();
+        tried.push(TriedPlace { place, reason });
     };
 
     if let Some(url) = &places.database_url {
         note("BMDB_TEST_DATABASE_URL", "is set".to_owned());
-        return Verdict::Running { url: url.clone() };
+        return LookupResult::Running { url: url.clone() };
     }
     note("BMDB_TEST_DATABASE_URL", "is not set".to_owned());
 
@@ -178,14 +115,12 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         return match Installation::at(bin) {
             Ok(found) => {
                 note("BMDB_PG_BIN", found.to_string());
-                Verdict::Installed(found)
+                LookupResult::Installed(found)
             }
             Err(reason) => {
                 note("BMDB_PG_BIN", reason.clone());
-                Verdict::WrongPgBin {
-                    path: bin.clone(),
-                    reason,
-                }
+                let path = bin.clone();
+                LookupResult::WrongPgBin { path, reason }
             }
         };
     }
@@ -198,7 +133,7 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         match found {
             Ok(found) => {
                 note(place, found.to_string());
-                return Verdict::Installed(found);
+                return LookupResult::Installed(found);
             }
             Err(reason) => note(place, reason),
         }
@@ -211,10 +146,10 @@ fn search(places: &Places, tried: &mut Vec<Attempt>) -> Verdict {
         if let Some(newest) = newest_in(patterns, &mut note) {
             let found = format!("{newest}, {}", newest.bin().display());
             note(&format!("the newest in {name}"), found);
-            return Verdict::Installed(newest);
+            return LookupResult::Installed(newest);
         }
     }
-    Verdict::NotFound
+    LookupResult::NotFound
 }
 
 fn newest_in(patterns: &[String], note: &mut impl FnMut(&str, String)) -> Option<Installation> {
@@ -234,7 +169,7 @@ fn newest_in(patterns: &[String], note: &mut impl FnMut(&str, String)) -> Option
     let newest = usable.iter().max_by_key(|found| found.version())?.clone();
     for older in usable.iter().filter(|found| found.bin() != newest.bin()) {
         let place = older.bin().display().to_string();
-        note(&place, format!("{older}, no newer than the one taken"));
+        note(&place, format!("{older}, not newer than the one used"));
     }
     Some(newest)
 }
@@ -243,7 +178,7 @@ pub(crate) fn in_path(path: &[PathBuf]) -> Result<Installation, String> {
     let folder = path
         .iter()
         .find(|folder| folder.join("postgres").is_file())
-        .ok_or("holds no `postgres`")?;
+        .ok_or("does not contain `postgres`")?;
     Installation::at(folder)
 }
 
@@ -256,13 +191,11 @@ fn by_pg_config(path: &[PathBuf]) -> Result<Installation, String> {
     Installation::at(Path::new(&ask(Command::new(&program).arg("--bindir"))?))
 }
 
-/// The existing folders that a pattern with at most one `*` stands for.
+/// The existing folders that match a pattern with at most one `*`.
 pub(crate) fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
-        return Some(PathBuf::from(pattern))
-            .filter(|p| p.is_dir())
-            .into_iter()
-            .collect();
+        let folder = Some(PathBuf::from(pattern)).filter(|folder| folder.is_dir());
+        return folder.into_iter().collect();
     };
     let (parent, prefix) = before.rsplit_once('/').unwrap_or((".", before));
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();

@@ -1,31 +1,32 @@
-//! Who the server runs as: PostgreSQL refuses to run as root.
+//! The operating system user that a server runs as: PostgreSQL refuses to run as root.
 
 use crate::TestkitError;
-use crate::command;
+use crate::command::{NoExit, output_within};
+use crate::timeout::timeout;
 use nix::unistd::{Gid, Uid, User};
 use std::env;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The account that the server's processes run as and that owns its files.
+/// The user that runs the server's processes and owns its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The account's name, where one had to be chosen.
+pub struct OsUser {
+    /// The user's name, if it is another user than this process's.
     pub name: Option<String>,
     /// The numeric user id.
     pub uid: u32,
     gid: u32,
 }
 
-impl Account {
-    /// This process's own account, unless that is root: then `BMDB_TESTKIT_USER`, else `postgres`,
-    /// else `nobody`.
+impl OsUser {
+    /// This process's own user, unless that is root: then `BMDB_TESTKIT_USER`, else `postgres`, else
+    /// `nobody`.
     ///
     /// # Errors
-    /// [`TestkitError::NoAccount`].
+    /// [`TestkitError::NoOsUser`].
     pub fn for_server() -> Result<Self, TestkitError> {
         let own = Self::own();
         if own.uid != 0 {
@@ -41,15 +42,15 @@ impl Account {
         candidates
             .iter()
             .find_map(|name| Self::named(name))
-            .ok_or_else(|| TestkitError::NoAccount {
+            .ok_or_else(|| TestkitError::NoOsUser {
                 reason: format!(
-                    "PostgreSQL does not run as root, and there is no account {} but root's",
+                    "PostgreSQL does not run as root, and there is no unprivileged user {}",
                     candidates.join(" or ")
                 ),
             })
     }
 
-    /// The account of this process.
+    /// This process's user.
     pub(crate) fn own() -> Self {
         Self {
             name: None,
@@ -67,13 +68,13 @@ impl Account {
         })
     }
 
-    /// Whether it is another account than this process's.
+    /// Whether it is another user than this process's.
     pub(crate) fn is_other(&self) -> bool {
         self.name.is_some()
     }
 
-    /// Lets the calling thread handle files as this account until its end, and the threads that it
-    /// starts from then on. Returns whether it can: not every kernel has that.
+    /// Makes the calling thread, and the threads that it starts from now on, access files as this
+    /// user. Returns whether the kernel supports that.
     #[cfg(target_os = "linux")]
     pub(crate) fn become_in_this_thread(&self) -> bool {
         use nix::unistd::{setfsgid, setfsuid};
@@ -82,7 +83,7 @@ impl Account {
         }
         setfsgid(Gid::from_raw(self.gid));
         setfsuid(Uid::from_raw(self.uid));
-        // These calls do not fail; they tell what was before. This one changes nothing.
+        // These calls report no error but return the previous id. This one changes nothing.
         setfsuid(Uid::from_raw(u32::MAX)) == Uid::from_raw(self.uid)
     }
 
@@ -91,13 +92,13 @@ impl Account {
         !self.is_other()
     }
 
-    /// A command that runs as this account, without root's supplementary groups (std clears them
-    /// with the uid), from a folder that every account can reach.
+    /// A command that runs as this user, without root's supplementary groups (std clears them with
+    /// the uid), in a folder that every user can enter.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").env("LC_ALL", "C");
         for (name, _) in env::vars_os() {
-            // PGDATA, PGOPTIONS and their like would change what the server is.
+            // PGDATA, PGOPTIONS and similar variables would change the server.
             if name.as_encoded_bytes().starts_with(b"PG") {
                 command.env_remove(name);
             }
@@ -108,15 +109,33 @@ impl Account {
         command
     }
 
-    /// Runs a command of [`Account::command`] to its end.
-    pub(crate) fn run(&self, step: &str, command: Command) -> Result<(), TestkitError> {
-        let who = self.name.as_deref().unwrap_or("this account");
-        command::run(step, who, command)
+    /// Runs a command from [`OsUser::command`] to its end, within the kit's timeout.
+    pub(crate) fn run(&self, step: &str, mut command: Command) -> Result<(), TestkitError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let output = output_within(timeout(), &mut command).map_err(|error| match error {
+            NoExit::NotRun(error) => {
+                let user = self.name.as_deref().unwrap_or("this user");
+                let reason = format!("{program}: {error}; {user} must be able to run it");
+                TestkitError::boot(step, reason)
+            }
+            NoExit::TimedOut => TestkitError::timed_out(format!("{program} ({step})")),
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let printed = String::from_utf8_lossy(&output.stderr);
+        // Only a few lines: once a disk is full, cp repeats its error for every file.
+        let printed = printed.trim().lines().take(5).collect::<Vec<_>>();
+        let reason = format!(
+            "{program} ended with {}: {}",
+            output.status,
+            printed.join("\n")
+        );
+        Err(TestkitError::boot(step, reason))
     }
 
-    /// Makes a new folder that only this account can enter.
+    /// Creates a folder that only this user can enter.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), TestkitError> {
-        use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new()
             .mode(0o700)
             .create(path)
@@ -124,7 +143,7 @@ impl Account {
         self.give(path)
     }
 
-    /// Gives a file that this process has made to the account.
+    /// Makes this user the owner of a file that this process has created.
     pub(crate) fn give(&self, path: &Path) -> Result<(), TestkitError> {
         if self.is_other() {
             chown(path, Some(self.uid), Some(self.gid)).map_err(TestkitError::files(path))?;

@@ -1,4 +1,4 @@
-//! What a server is for: tests, where nothing has to survive, or measurements.
+//! Profiles: the settings of a server for tests, or for measurements and crashes.
 
 use nix::sys::statvfs::statvfs;
 use std::env;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 /// Where Linux keeps files in memory.
 const MEMORY: &str = "/dev/shm";
 
-/// A database takes about 8 MiB: room for a hundred of them.
+/// Room for a hundred databases of about 8 MiB.
 const ROOMY: u64 = 1 << 30;
 
-/// PostgreSQL puts what its processes share there as well, and does not start without that.
+/// PostgreSQL does not start without this much room for the memory that its processes share.
 const ENOUGH: u64 = 16 << 20;
 
-/// A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
-const LONGEST: usize = 70;
+/// A socket's whole path must fit into 104 bytes on macOS and 108 on Linux.
+const MAX_PATH: usize = 70;
 
-/// The options of every profile. English messages because a deadlock can be told only by its text.
+/// The options of every profile. Messages are English because only its text identifies a deadlock.
 const OPTIONS: &[&str] = &[
     "listen_addresses=",
     "max_connections=300",
@@ -25,18 +25,19 @@ const OPTIONS: &[&str] = &[
     "log_timezone=UTC",
 ];
 
-/// How much the server cares about its data.
+/// How durable a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Profile {
-    /// Nothing survives a crash: no fsync, no autovacuum, in memory where there is room. For tests.
+    /// For tests. Nothing survives a crash: no fsync, no autovacuum, data in memory if there is room.
     #[default]
     Fast,
-    /// PostgreSQL's defaults, on disk. For measurements, crashes and standbys.
+    /// For measurements, crashes and standbys: PostgreSQL's defaults, data on disk.
     Durable,
 }
 
 impl Profile {
-    /// What is set on the server's command line.
+    /// The options for the server's command line.
     pub(crate) fn options(self) -> impl Iterator<Item = &'static str> {
         let own: &[&str] = match self {
             Self::Fast => &[
@@ -48,17 +49,17 @@ impl Profile {
                 "max_wal_senders=0",
                 "checkpoint_timeout=1h",
                 "jit=off",
-                // A test's data fits, and each clone of a template looks through all of it twice.
+                // Enough for a test's data; each clone of a template scans all buffers twice.
                 "shared_buffers=32MB",
-                // In all still more than a server for 100 connections has.
+                // In total still more than the default for 100 connections.
                 "max_locks_per_transaction=32",
-                // One process less.
+                // Saves one process.
                 "max_logical_replication_workers=0",
-                // Goes with the data when the server is killed; the usual kind is left in memory.
+                // Removed with the data when the server is killed; the default kind stays in memory.
                 "dynamic_shared_memory_type=mmap",
             ],
-            // The seed's segments of WAL are small, so initdb has set these to a sixteenth of the
-            // defaults, and there would be a checkpoint every second under load.
+            // The seed has small WAL segments, so initdb has set these to a sixteenth of the
+            // defaults, which would cause a checkpoint every second under load.
             Self::Durable => &["max_wal_size=1GB", "min_wal_size=80MB"],
         };
         let shared = match free(Path::new(MEMORY)) {
@@ -68,19 +69,19 @@ impl Profile {
         OPTIONS.iter().chain(own).copied().chain(shared)
     }
 
-    /// Where a server's data goes: `BMDB_TESTKIT_DATA`; else `/dev/shm` where that is roomy and
-    /// nothing has to survive; else the folder for temporary files.
+    /// Where a server's data is stored: `BMDB_TESTKIT_DATA`; else, for [`Profile::Fast`], `/dev/shm`
+    /// if that has room; else the folder for temporary files.
     #[must_use]
     pub fn folder(self) -> PathBuf {
         self.folders().remove(0)
     }
 
-    /// The folders to try in turn; at least one.
+    /// The folders to try, in order; at least one.
     pub(crate) fn folders(self) -> Vec<PathBuf> {
         if let Some(set) = env::var_os("BMDB_TESTKIT_DATA").filter(|set| !set.is_empty()) {
             return vec![PathBuf::from(set)];
         }
-        let temporary = Some(env::temp_dir()).filter(|path| path.as_os_str().len() <= LONGEST);
+        let temporary = Some(env::temp_dir()).filter(|path| path.as_os_str().len() <= MAX_PATH);
         let disk = temporary.unwrap_or_else(|| PathBuf::from("/tmp"));
         let memory = Path::new(MEMORY);
         if self == Self::Fast && free(memory).is_some_and(|free| free >= ROOMY) {
@@ -91,7 +92,7 @@ impl Profile {
     }
 }
 
-/// The bytes that may still be written below this folder.
+/// The free bytes on the volume of this folder.
 #[allow(
     clippy::useless_conversion,
     reason = "the width of these numbers differs between systems"

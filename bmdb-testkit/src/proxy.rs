@@ -1,45 +1,40 @@
-//! A proxy between a program and its server that makes the network misbehave on command.
+//! Proxy between a program and its server that makes the network fail on command.
 
 mod breakpoint;
+mod connection;
 mod faults;
 mod folder;
 mod listener;
 mod message;
-mod prepared;
+mod protocol;
 mod pump;
-mod target;
+mod server;
 mod url;
-mod wire;
 
 pub use breakpoint::Loss;
 
 use crate::TestkitError;
 use crate::error::with_detail;
-use breakpoint::Traps;
+use connection::{Connections, accept};
 use faults::Faults;
 use folder::Folder;
-use listener::{Door, Place};
-use message::Counts;
+use listener::{Address, Listener};
+use server::Server;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use target::Target;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
 
-/// Stands before one server, and passes on what programs and server say to each other until it is
-/// told to be a bad network.
+/// A proxy in front of one server. It forwards everything until a method asks it for a fault.
 ///
-/// Each fault takes effect at once, on the connections that are open and on those to come, and
-/// what the proxy has taken in but not yet passed on meets it as well. Faults add up;
-/// [`heal`](Proxy::heal) ends all of them.
+/// Each fault takes effect at once, on open connections, on later ones, and on data that the proxy
+/// has read but not yet forwarded. Faults add up; [`heal`](Proxy::heal) ends all of them.
 ///
-/// It works on the runtime on which it was made, with Tokio's clock. When it is dropped, its
-/// connections are closed and it listens no more.
+/// The proxy runs on the runtime on which it was made, with Tokio's clock. Dropping it closes its
+/// connections and its listener.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -52,211 +47,194 @@ use tokio_postgres::Config;
 /// // … connect the program under test to proxy.url() …
 ///
 /// proxy.delay(Duration::from_millis(20)); // a server that is far away
-/// proxy.black_hole(); // and now vanishes without a word
+/// proxy.black_hole(); // and then stops answering
 /// proxy.heal()?;
 /// # Ok(())
 /// # }
 /// ```
 pub struct Proxy {
     url: String,
-    shared: Arc<Shared>,
+    connections: Arc<Connections>,
     accepting: JoinHandle<()>,
     /// Removed after the listener is closed.
     _folder: Option<Folder>,
 }
 
-/// What the connections' tasks have in common with the proxy.
-struct Shared {
-    target: Target,
-    door: Door,
-    faults: watch::Sender<Faults>,
-    traps: Traps,
-    counts: Counts,
-}
-
 impl Proxy {
-    /// A proxy that listens on a free TCP port of 127.0.0.1, before the server that `url` names.
+    /// Starts a proxy on a free TCP port of 127.0.0.1, in front of the server that `url` names.
     ///
-    /// The server is named by whatever tokio-postgres understands, by TCP or by unix socket. Its
-    /// name is looked up here, but it is not connected to before somebody connects to the proxy;
-    /// when it cannot be reached then, the connection is closed.
+    /// `url` is any connection string that tokio-postgres reads, for TCP or a unix socket. The proxy
+    /// resolves the host name now and connects to the server only when a client connects. If it
+    /// cannot reach the server then, it closes the client's connection.
     ///
     /// # Errors
-    /// [`TestkitError::NoTarget`] where the URL cannot be read, or does not name exactly one
-    /// server; [`TestkitError::Listen`] where there is no port.
+    /// [`TestkitError::NoTarget`] if the URL cannot be parsed or does not name exactly one server;
+    /// [`TestkitError::Listen`] if there is no free port.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with I/O and time.
     ///
     /// # Cancellation
-    /// Nothing stays behind when the future is dropped.
+    /// Dropping the future leaves nothing behind.
     pub async fn tcp(url: &str) -> Result<Self, TestkitError> {
-        let any = Place::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        Self::at(any, None, url).await
+        let any_port = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Self::listen(any_port, None, url).await
     }
 
-    /// A proxy that listens on a unix socket in a folder of its own, which only this user may
-    /// enter, before the server that `url` names. Otherwise as [`Proxy::tcp`].
+    /// Starts a proxy on a unix socket in a folder of its own that only this user can enter, in
+    /// front of the server that `url` names. Otherwise like [`Proxy::tcp`].
     ///
     /// # Errors
-    /// Those of [`Proxy::tcp`]; [`TestkitError::Listen`] where the folder cannot be made.
+    /// Those of [`Proxy::tcp`]; [`TestkitError::Listen`] if the folder cannot be created.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with I/O and time.
     ///
     /// # Cancellation
-    /// Nothing stays behind when the future is dropped.
+    /// Dropping the future leaves nothing behind.
     pub async fn unix(url: &str) -> Result<Self, TestkitError> {
         let folder = Folder::new()?;
         let socket = folder.socket();
-        Self::at(Place::Unix(socket), Some(folder), url).await
+        Self::listen(Address::Unix(socket), Some(folder), url).await
     }
 
-    async fn at(place: Place, folder: Option<Folder>, url: &str) -> Result<Self, TestkitError> {
+    async fn listen(
+        address: Address,
+        folder: Option<Folder>,
+        url: &str,
+    ) -> Result<Self, TestkitError> {
         let config: Config = url.parse().map_err(|error| TestkitError::NoTarget {
             reason: with_detail(&error),
         })?;
-        let target = Target::of(&config).await?;
-        let door = Door::open(place)?;
-        let url = url::through(&door, &target, &config);
-        let shared = Arc::new(Shared {
-            target,
-            door,
-            faults: watch::Sender::new(Faults::default()),
-            traps: Traps::default(),
-            counts: Counts::default(),
-        });
-        let accepting = tokio::spawn(pump::accept(shared.clone()));
+        let server = Server::of(&config).await?;
+        let listener = Listener::open(address)?;
+        let url = url::through(listener.address(), &server, &config);
+        let connections = Arc::new(Connections::new(server, listener));
+        let accepting = tokio::spawn(accept(connections.clone()));
         Ok(Self {
             url,
-            shared,
+            connections,
             accepting,
             _folder: folder,
         })
     }
 
-    /// The URL of the same database through the proxy: with the given URL's user, password,
-    /// database, options, application name and connect timeout. Understood by libpq,
-    /// tokio-postgres and Diesel.
+    /// The URL of the same database through the proxy, with the given URL's user, password,
+    /// database, options, application name and connect timeout. libpq, tokio-postgres and Diesel
+    /// read it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Closes every connection that is open now. New ones are served.
+    /// Closes every open connection. The proxy still accepts new ones.
     pub fn cut(&self) {
-        self.shared.door.cut();
+        self.connections.listener.cut();
     }
 
-    /// Everything takes this much longer, in each direction; a round trip twice as much. As on a
-    /// long line, the next message need not wait until the one before it has arrived: throughput
-    /// stays what it was, up to 1024 messages on their way.
+    /// Delays everything by this much in each direction, so a round trip takes twice as much longer.
+    /// As on a long line, a message does not wait until the one before it has arrived: throughput
+    /// stays the same, up to 1024 chunks of 64 KiB in flight.
     pub fn delay(&self, delay: Duration) {
         self.fault(|faults| faults.delay = delay);
     }
 
-    /// Each direction of each connection passes no more than this many bytes in a second.
-    pub fn throttle(&self, bytes_per_second: NonZeroU64) {
-        self.fault(|faults| faults.bytes_per_second = Some(bytes_per_second));
-    }
-
-    /// Nothing passes in either direction, not even that a side has closed its connection, and
-    /// nobody is told. Connections to the proxy still succeed. What was held back passes when it
-    /// heals.
+    /// Forwards nothing in either direction and reports no error, not even that one side closed its
+    /// connection. Clients can still connect to the proxy. Healing forwards what was held back.
     pub fn black_hole(&self) {
-        self.fault(|faults| (faults.requests_held, faults.answers_held) = (true, true));
+        self.fault(|faults| (faults.stop_requests, faults.stop_answers) = (true, true));
     }
 
-    /// As [`black_hole`](Proxy::black_hole), but what the server says still passes.
+    /// Like [`black_hole`](Proxy::black_hole), but still forwards what the server sends.
     pub fn half_open(&self) {
-        self.fault(|faults| (faults.requests_held, faults.answers_held) = (true, false));
+        self.fault(|faults| (faults.stop_requests, faults.stop_answers) = (true, false));
     }
 
-    /// Closes every connection, and stops listening: new ones are refused by the operating system
-    /// as they are where no server runs. The address stays the proxy's.
+    /// Closes every connection and stops listening: the operating system refuses new connections, as
+    /// if no server ran there. The proxy keeps its address.
     pub fn refuse(&self) {
-        self.shared.door.shut();
+        self.connections.listener.stop();
     }
 
-    /// Ends every fault, and forgets the trap that [`lose`](Proxy::lose) has set.
+    /// Ends every fault, and removes the breakpoint that [`lose`](Proxy::lose) set.
     ///
     /// # Errors
-    /// [`TestkitError::Listen`] where it cannot listen again after [`refuse`](Proxy::refuse). The
+    /// [`TestkitError::Listen`] if the proxy cannot listen again after [`refuse`](Proxy::refuse). The
     /// other faults have ended nevertheless.
     pub fn heal(&self) -> Result<(), TestkitError> {
-        self.shared.traps.forget();
-        let reopened = self.shared.door.reopen();
-        // After the door, so that whoever accepts looks at the new listener.
+        self.connections.breakpoints.remove();
+        let resumed = self.connections.listener.resume();
+        // After the listener: the change wakes the accepting task, which then polls the new one.
         self.fault(|faults| *faults = Faults::default());
-        reopened
+        resumed
     }
 
-    /// The next request that contains `needle` meets this loss, and its connection is cut. Only
-    /// the last trap that was set counts, and it springs once.
+    /// Sets a breakpoint: the next request that contains `needle` is lost in this way, and its
+    /// connection is cut. A later call replaces an earlier breakpoint; each takes effect once.
     ///
-    /// A request is what is sent up to a simple query's end or a `Sync`. One that runs a prepared
-    /// statement contains that one's text as well. It is found however it is split on its way. What the client has sent at once with it shares its fate. A
-    /// connection's start is a request as well, and contains user and database. Text goes over
-    /// the line as it is, but in a connection that is encrypted nothing is found.
+    /// A request ends with a simple query or a `Sync`. The needle must be within one message of it;
+    /// a message that runs a prepared statement also contains that statement's text. For
+    /// [`Loss::Request`] the requests that the client sent in the same packet are lost as well. A
+    /// connection's startup counts as a request that contains user and database. Breakpoints do not
+    /// work on encrypted connections.
     pub fn lose(&self, loss: Loss, needle: impl AsRef<[u8]>) {
-        self.shared.traps.set(loss, needle.as_ref());
+        self.connections.breakpoints.set(loss, needle.as_ref());
     }
 
-    /// Whether the loss that [`lose`](Proxy::lose) asked for last has happened.
+    /// Whether the loss that the last call of [`lose`](Proxy::lose) asked for has happened.
     #[must_use]
     pub fn has_lost(&self) -> bool {
-        self.shared.traps.have_lost()
+        self.connections.breakpoints.has_lost()
     }
 
-    /// Waits until the loss that [`lose`](Proxy::lose) asked for last has happened; for ever where
-    /// none was asked for.
+    /// Waits until the loss that the last call of [`lose`](Proxy::lose) asked for has happened;
+    /// without such a call it waits forever.
     ///
     /// # Cancellation
     /// Dropping the future changes nothing.
     pub async fn lost(&self) {
-        self.shared.traps.lost().await;
+        self.connections.breakpoints.lost().await;
     }
 
-    /// How many connections are open. One that was cut is not.
+    /// The number of open connections. A connection that was cut does not count.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.door.connections()
+        self.connections.listener.connections()
     }
 
-    /// How many requests were passed to the server so far, over all connections: simple queries
-    /// and `Sync`s. A connection's start is none; in a connection that is encrypted none is seen.
+    /// How many requests the proxy has forwarded over all connections: simple queries and `Sync`s.
+    /// A connection's startup does not count, nor do requests on encrypted connections.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.shared.counts.requests.load(Ordering::Relaxed)
+        self.connections.counts.requests.load(Ordering::Relaxed)
     }
 
-    /// How many of the [`Proxy::requests`] were made while none of the same connection was
-    /// unanswered: those that a program waits for one after the other. What it sends in company of
-    /// another request costs no round trip of its own.
+    /// How many of the [`Proxy::requests`] were sent while the same connection had no unanswered
+    /// request. Pipelined requests cost no round trip of their own.
     #[must_use]
     pub fn round_trips(&self) -> u64 {
-        self.shared.counts.round_trips.load(Ordering::Relaxed)
+        self.connections.counts.round_trips.load(Ordering::Relaxed)
     }
 
     fn fault(&self, change: impl FnOnce(&mut Faults)) {
-        self.shared.faults.send_modify(change);
+        self.connections.faults.send_modify(change);
     }
 }
 
 impl fmt::Debug for Proxy {
-    /// Without the URL, which may have a password.
+    /// Without the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy")
-            .field("place", &self.shared.door.place())
-            .field("target", &self.shared.target)
-            .field("faults", &*self.shared.faults.borrow())
+            .field("address", &self.connections.listener.address())
+            .field("server", &self.connections.server)
+            .field("faults", &*self.connections.faults.borrow())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.door.close();
+        self.connections.listener.close();
         self.accepting.abort();
     }
 }

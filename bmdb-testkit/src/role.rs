@@ -1,24 +1,24 @@
-//! Connecting as one of an installation's roles, with its privileges and no others.
+//! Roles: logins that have the privileges of one of an installation's roles and no others.
 
-use crate::supervisor::connect;
-use crate::url::with_user;
-use crate::{TestDb, TestkitError};
+use crate::TestkitError;
+use crate::connect::connect;
 use bmdb_model::grants;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::env;
 use tokio_postgres::Client;
 
-/// Which role the tests' programs connect as: `component`, or by default the kit's own user.
+/// Which role the tests' programs connect as: `component`; by default the kit's own user.
 const VARIABLE: &str = "BMDB_TEST_ROLE";
 
 /// One of the roles that [`bmdb_model::grants`] sets up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// Migrates, and defines processes.
     Owner,
-    /// Works: reads and writes rows.
+    /// Reads and writes rows.
     Component,
-    /// Reads.
+    /// Reads rows.
     Viewer,
 }
 
@@ -33,7 +33,7 @@ impl Role {
         }
     }
 
-    /// A login that is a member of the role and of nothing else.
+    /// A login that is a member of this role only.
     pub(crate) fn login(self) -> &'static str {
         match self {
             Self::Owner => "bmdb_test_owner",
@@ -56,38 +56,6 @@ impl Role {
     }
 }
 
-impl TestDb {
-    /// The URL of this database for a login that has this role and no other. The first call sets up
-    /// the roles in this database ([`bmdb_model::grants::apply`]), whose tables belong to
-    /// `bmdb_owner` from then on.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use bmdb_testkit::{Role, TestDb};
-    /// use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-    ///
-    /// let db = TestDb::new().await?;
-    /// let mut viewer = AsyncPgConnection::establish(&db.url_as(Role::Viewer).await?).await?;
-    /// viewer.batch_execute("SELECT FROM machines").await?;
-    /// assert!(viewer.batch_execute("DELETE FROM machines").await.is_err());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// The logins are the server's and stay. On a server that asks for passwords they have the one of
-    /// the user that the kit connects as.
-    ///
-    /// # Errors
-    /// [`TestkitError::Diesel`], [`TestkitError::Database`].
-    pub async fn url_as(&self, role: Role) -> Result<String, TestkitError> {
-        self.roles
-            .get_or_try_init(|| set_up(self.admin_url()))
-            .await?;
-        Ok(with_user(self.admin_url(), role.login()))
-    }
-}
-
 /// Sets up the roles in a database, and the logins.
 pub(crate) async fn set_up(url: &str) -> Result<(), TestkitError> {
     let mut conn = AsyncPgConnection::establish(url).await?;
@@ -96,25 +64,25 @@ pub(crate) async fn set_up(url: &str) -> Result<(), TestkitError> {
     let config: tokio_postgres::Config = url.parse()?;
     let client = connect(&config).await?;
     for role in Role::ALL {
-        make_login(&client, role, config.get_password()).await?;
+        create_login(&client, role, config.get_password()).await?;
     }
     Ok(())
 }
 
-/// Lets components write what the kit's own user makes here from now on, as if a migration had made
-/// it: a test's own tables stand for those of a user of bmdb.
-pub(crate) async fn share_what_tests_make(url: &str) -> Result<(), TestkitError> {
+/// Grants components the privileges on tables that the kit's own user creates from now on, as if a
+/// migration had created them: a test's own tables stand for those of a user of bmdb.
+pub(crate) async fn grant_on_test_tables(url: &str) -> Result<(), TestkitError> {
     let client = connect(&url.parse()?).await?;
     let group = grants::COMPONENT;
-    let share = format!(
+    let grant = format!(
         "ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {group};
          ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {group}"
     );
-    Ok(client.batch_execute(&share).await?)
+    Ok(client.batch_execute(&grant).await?)
 }
 
-/// All tests of a server make it, and all but the first find it made.
-async fn make_login(
+/// Creates a login if it does not exist. Several tests may do this on one server at the same time.
+async fn create_login(
     client: &Client,
     role: Role,
     password: Option<&[u8]>,

@@ -1,102 +1,93 @@
-//! A server to make databases on: one that was booted here, one that runs already, or the one that
-//! all tests of this user share.
+//! A server to make databases on: booted by this process, booted by another one, or already running.
 
 use crate::TestkitError;
 use crate::installation::Installation;
-use crate::lookup::{Lookup, Places, Verdict};
-use crate::os_user::Account;
+use crate::lookup::{Lookup, LookupResult, Places};
+use crate::manager::DatabaseManager;
+use crate::os_user::OsUser;
 use crate::profile::Profile;
-use crate::running::{Booted, Shutdown};
-use crate::seed::Seed;
-use crate::shared::{Joined, shared};
-use crate::supervisor::Keeper;
-use crate::tcp::Listening;
+use crate::running::{Boot, RunningServer, Shutdown};
+use crate::seed::boot_from_seed;
+use crate::tcp::{Endpoint, Tcp};
 use crate::template::Template;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How often [`Server::boot_tcp`] tries a port: another process may take it before the server listens.
+const TRIES: usize = 3;
+
 /// A PostgreSQL server to make databases on.
 ///
-/// One that was booted here is stopped, and its folder removed, when this value is dropped, when
-/// [`Server::stop`] is called, and when the process dies, by whatever death.
+/// A server that this process has booted stops, and its folder is removed, when this value is dropped,
+/// when [`Server::stop`] is called, and when the process dies, for whatever reason.
 #[derive(Debug)]
 pub struct Server {
     url: String,
     pub(crate) kind: Kind,
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) manager: Arc<DatabaseManager>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// Named by somebody, and nobody's to stop.
-    Running,
-    /// Booted here; others may have joined it.
-    Booted(Booted),
-    /// Booted by another process, which may be gone.
-    Joined(Joined),
+    /// Named by its URL. The kit never stops it.
+    External,
+    /// Booted by this process; others may have joined it.
+    Booted(RunningServer),
+    /// Booted by another process, which may have ended. The value holds the server's lease.
+    Joined {
+        folder: PathBuf,
+        _lease: crate::lease::Lease,
+    },
 }
 
 impl Server {
     /// The server that the environment names, or else one booted from what [`Lookup`] finds.
     ///
-    /// Blocks for the time of a boot (0.1 s; 1 s the first time); call it from `spawn_blocking` in
-    /// async code.
+    /// Blocks for the time of a boot (0.1 s; 1 s the first time). In async code call it from
+    /// `spawn_blocking`.
     ///
     /// # Errors
-    /// Those of [`Lookup::installation`] and of booting.
+    /// Those of [`Lookup::installation`] and of [`Server::boot`].
     pub fn start(profile: Profile) -> Result<Self, TestkitError> {
         let lookup = Lookup::from_env();
-        match &lookup.verdict {
-            Verdict::Running { url } => Self::running(url),
+        match &lookup.result {
+            LookupResult::Running { url } => Self::running(url),
             _ => Self::boot(&lookup.installation()?, profile),
         }
     }
 
-    /// The server that all tests of this user share, across processes: the one that the environment
-    /// names, or one that runs, or else one that is booted now. [`TestDb::new`](crate::TestDb::new)
-    /// uses it too. It stays until the last process that uses it has ended. Blocks as
-    /// [`Server::start`] does, where it has to boot.
+    /// A server that already runs, on which this user may create databases. This does not connect.
     ///
     /// # Errors
-    /// Those of [`Server::start`].
-    pub fn shared() -> Result<Arc<Self>, TestkitError> {
-        shared(&Template::new())
-    }
-
-    /// A server that runs already, on which this user may create databases.
-    ///
-    /// # Errors
-    /// [`TestkitError::WrongUrl`] where the URL cannot be read. It is not connected to yet.
+    /// [`TestkitError::WrongUrl`] if the URL cannot be parsed.
     pub fn running(url: &str) -> Result<Self, TestkitError> {
         url.parse::<tokio_postgres::Config>()
             .map_err(|error| TestkitError::WrongUrl {
                 reason: error.to_string(),
             })?;
-        Ok(Self::new(url.to_owned(), Kind::Running))
+        Ok(Self {
+            manager: Arc::new(DatabaseManager::of(url, true)),
+            url: url.to_owned(),
+            kind: Kind::External,
+        })
     }
 
-    /// Boots a server of this process alone from these programs. Blocks.
+    /// Boots a server from these programs that only this process uses. Blocks.
     ///
     /// # Errors
     /// [`TestkitError::Boot`] with the server's log, [`TestkitError::Files`],
-    /// [`TestkitError::NoAccount`], [`TestkitError::TimedOut`].
+    /// [`TestkitError::NoOsUser`], [`TestkitError::TimedOut`].
     pub fn boot(installation: &Installation, profile: Profile) -> Result<Self, TestkitError> {
-        let booted = boot(
-            installation,
-            profile,
-            &Template::new(),
-            0,
-            &Listening::default(),
-        )?;
-        Ok(Self::new(booted.url(), Kind::Booted(booted)))
+        let user = OsUser::for_server()?;
+        Self::boot_with(&Boot::new(installation, profile, &user))
     }
 
-    /// As [`Server::boot`], with everything it writes below this folder instead of the profile's: one on
-    /// a small volume, say, that can be filled.
+    /// Like [`Server::boot`], with everything that the server writes below this folder instead of the
+    /// profile's; for example on a small volume, to fill it.
     ///
-    /// Its path must not be longer than 70 bytes, or the server's socket has no room in it, and the
-    /// server's account must be able to enter it.
+    /// The folder's path must not be longer than 70 bytes, because the socket's path would be too
+    /// long, and the server's user must be able to enter it.
     ///
     /// # Errors
     /// As [`Server::boot`].
@@ -105,60 +96,101 @@ impl Server {
         installation: &Installation,
         profile: Profile,
     ) -> Result<Self, TestkitError> {
-        let account = Account::for_server()?;
-        let booted = from_seed(installation, &account, &Template::new(), |seed| {
-            Booted::boot_below(folder, installation, profile, &account, seed)
-        })?;
-        Ok(Self::new(booted.url(), Kind::Booted(booted)))
+        let user = OsUser::for_server()?;
+        Self::boot_with(&Boot {
+            parents: vec![folder.to_owned()],
+            ..Boot::new(installation, profile, &user)
+        })
     }
 
-    pub(crate) fn new(url: String, kind: Kind) -> Self {
+    /// Like [`Server::boot`], with a server that also listens on TCP, at 127.0.0.1 and
+    /// [`Server::port`]. [`Server::url`] is that of its unix socket, which is never encrypted.
+    ///
+    /// # Errors
+    /// Those of [`Server::boot`]; [`TestkitError::Listen`] if there is no free port.
+    pub fn boot_tcp(
+        installation: &Installation,
+        profile: Profile,
+        tcp: &Tcp,
+    ) -> Result<Self, TestkitError> {
+        let user = OsUser::for_server()?;
+        let boot = || {
+            Self::boot_with(&Boot {
+                endpoint: Endpoint::on_free_port(tcp)?,
+                ..Boot::new(installation, profile, &user)
+            })
+        };
+        let is_taken = |error: &TestkitError| error.to_string().contains("Address already in use");
+        for _ in 1..TRIES {
+            match boot() {
+                Err(error) if is_taken(&error) => {}
+                booted => return booted,
+            }
+        }
+        boot()
+    }
+
+    fn boot_with(boot: &Boot<'_>) -> Result<Self, TestkitError> {
+        Ok(Self::booted(boot_from_seed(boot, &Template::new())?))
+    }
+
+    pub(crate) fn booted(server: RunningServer) -> Self {
+        let url = server.url();
         Self {
-            keeper: Arc::new(Keeper::of(&url, matches!(kind, Kind::Running))),
+            manager: Arc::new(DatabaseManager::of(&url, false)),
             url,
-            kind,
+            kind: Kind::Booted(server),
         }
     }
 
-    pub(crate) fn new_standby(&self, standby: Booted) -> Self {
+    pub(crate) fn with_standby(&self, standby: RunningServer) -> Self {
         let url = standby.url();
         Self {
-            keeper: Arc::new(self.keeper.on_standby(&url)),
+            manager: Arc::new(self.manager.on_standby(&url)),
             url,
             kind: Kind::Booted(standby),
         }
     }
 
-    /// A server that another process has booted, and to which this stream is open.
-    pub(crate) fn joined(url: String, joined: Joined, stream: UnixStream) -> Self {
+    /// A server that another process has booted. `stream` is an open connection to it.
+    pub(crate) fn joined(url: String, kind: Kind, stream: UnixStream) -> Self {
         Self {
-            keeper: Arc::new(Keeper::of(&url, false).with_stream(stream)),
+            manager: Arc::new(DatabaseManager::of(&url, false).with_stream(stream)),
             url,
-            kind: Kind::Joined(joined),
+            kind,
         }
     }
 
-    /// The URL of its administrative database. Understood by libpq, tokio-postgres and Diesel.
+    /// The URL of its administrative database. libpq, tokio-postgres and Diesel read it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The folder of a server that the kit has booted: its data, its log and its socket.
+    /// The folder of a server that the kit has booted. It contains its data, its log and its socket.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         match &self.kind {
-            Kind::Running => None,
-            Kind::Booted(booted) => Some(booted.folder()),
-            Kind::Joined(joined) => Some(joined.folder()),
+            Kind::External => None,
+            Kind::Booted(server) => Some(server.folder()),
+            Kind::Joined { folder, .. } => Some(folder),
         }
     }
 
-    /// The `psql` that belongs to it, or for a server booted elsewhere one that is found here.
+    /// The TCP port of a server of [`Server::boot_tcp`].
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.kind {
+            Kind::Booted(server) => server.tcp_port(),
+            Kind::External | Kind::Joined { .. } => None,
+        }
+    }
+
+    /// The server's own `psql`, or one that is found here for a server booted elsewhere.
     pub(crate) fn psql(&self) -> PathBuf {
         let found = match &self.kind {
-            Kind::Booted(booted) => Some(booted.psql()),
-            Kind::Running | Kind::Joined(_) => {
+            Kind::Booted(server) => Some(server.psql()),
+            Kind::External | Kind::Joined { .. } => {
                 let places = Places {
                     database_url: None,
                     ..Places::from_env()
@@ -172,86 +204,54 @@ impl Server {
             .unwrap_or_else(|| PathBuf::from("psql"))
     }
 
-    /// Kills the server and its processes with SIGKILL, as when the machine loses power, except that
-    /// what it has written is written. Its data and its URL stay, for [`Server::restart`]. Blocks
-    /// until it is gone.
+    /// Kills the server and its processes with SIGKILL. As in a power failure they cannot clean up, but
+    /// everything they have written stays written. The data and the URL stay, for
+    /// [`Server::restart`]. Blocks until the server is gone.
     ///
     /// Only Linux tells which processes are the server's. Elsewhere only the main one is killed, and
-    /// the others end when they notice, which one that computes does after its statement.
+    /// the others end when they notice; a process that computes notices after its statement.
     ///
     /// # Errors
-    /// [`TestkitError::Boot`] where it does not run, or was not booted by [`Server::boot`].
+    /// [`TestkitError::Boot`] if it does not run, or was not booted by [`Server::boot`].
     pub fn kill9(&self) -> Result<(), TestkitError> {
         self.own("killing the server")?.halt(Shutdown::Kill)
     }
 
-    /// Lets the data outlive a server that ends by itself, as one may whose volume is full, so that
-    /// [`Server::restart`] can start it again. It goes with this value, and with the process, all the
-    /// same.
+    /// Keeps the data of a server that ends by itself, for example because its volume is full, so that
+    /// [`Server::restart`] can start it again. The data is still removed with this value and with the
+    /// process.
     ///
     /// # Errors
-    /// [`TestkitError::Boot`] where it was not booted by [`Server::boot`]; [`TestkitError::Files`].
+    /// [`TestkitError::Boot`] if it was not booted by [`Server::boot`]; [`TestkitError::Files`].
     pub fn keep_data(&self) -> Result<(), TestkitError> {
         self.own("keeping the server's data")?.keep_data()
     }
 
-    /// Starts the server again after [`Server::kill9`], after its supervisor was killed, or where it
-    /// has ended by itself and [`Server::keep_data`] has kept its data; it recovers what its profile
-    /// promises. Blocks until it answers.
+    /// Starts the server again after [`Server::kill9`], after its supervisor was killed, or after it
+    /// ended by itself and [`Server::keep_data`] kept its data. It recovers what its profile promises.
+    /// Blocks until it answers.
     ///
     /// # Errors
-    /// [`TestkitError::Boot`] with the server's log, or where it runs, or was not booted by
+    /// [`TestkitError::Boot`] with the server's log, or if it runs, or was not booted by
     /// [`Server::boot`]; [`TestkitError::TimedOut`].
     pub fn restart(&self) -> Result<(), TestkitError> {
         self.own("restarting the server")?.restart()
     }
 
-    /// Stops a server that was booted here, and returns when it and its folder are gone. A server
-    /// that others may use is left alone.
+    /// Stops a server that this process has booted, and returns when it and its folder are gone. A
+    /// server that other processes may use continues to run.
     pub fn stop(self) {
         drop(self);
     }
 
-    /// The server, if it is nobody else's, for a step that others would suffer from.
-    pub(crate) fn own(&self, step: &str) -> Result<&Booted, TestkitError> {
+    /// The server, if no other process uses it. `step` would affect the others.
+    pub(crate) fn own(&self, step: &str) -> Result<&RunningServer, TestkitError> {
         match &self.kind {
-            Kind::Booted(booted) if !booted.is_shared() => Ok(booted),
+            Kind::Booted(server) if !server.is_shared() => Ok(server),
             _ => Err(TestkitError::boot(
                 step,
-                "others use it too; do it to one of your own, from Server::boot",
+                "others use it too; use a server of your own, from Server::boot",
             )),
         }
-    }
-}
-
-/// Boots a server that has this template already.
-pub(crate) fn boot(
-    installation: &Installation,
-    profile: Profile,
-    template: &Template,
-    linger: u64,
-    listening: &Listening,
-) -> Result<Booted, TestkitError> {
-    let account = Account::for_server()?;
-    from_seed(installation, &account, template, |seed| {
-        Booted::boot(installation, profile, &account, seed, linger, listening)
-    })
-}
-
-/// Boots from a seed, and once more from a new one.
-fn from_seed(
-    installation: &Installation,
-    account: &Account,
-    template: &Template,
-    boot: impl Fn(&Path) -> Result<Booted, TestkitError>,
-) -> Result<Booted, TestkitError> {
-    let seed = Seed::find_or_make(installation, account, template)?;
-    match boot(&seed.path) {
-        // An old seed may have lost a part to a cleaner of temporary files.
-        Err(_) if !seed.is_new => {
-            seed.discard();
-            boot(&Seed::find_or_make(installation, account, template)?.path)
-        }
-        booted => booted,
     }
 }

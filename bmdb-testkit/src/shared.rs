@@ -1,55 +1,57 @@
-//! The server that all test processes of a user share, without any set-up: the first comer boots
-//! it, the others find it by a file in the cache, and it goes with the last of them.
+//! The shared server: all test processes of a user use it, without any set-up. The first process boots
+//! it, the others find it by a file in the cache, and it stops after the last of them.
 
 mod protocol;
 
 use crate::TestkitError;
 use crate::cache::make_cache;
+use crate::file_lock::lock_file;
 use crate::hash::fnv;
 use crate::lease::Lease;
-use crate::limit::lock;
-use crate::lookup::{Lookup, Places, Verdict};
-use crate::os_user::Account;
+use crate::lock::lock;
+use crate::lookup::{Lookup, LookupResult, Places};
+use crate::os_user::OsUser;
 use crate::profile::Profile;
-use crate::server::{Kind, Server, boot};
+use crate::running::Boot;
+use crate::seed::boot_from_seed;
+use crate::server::{Kind, Server};
 use crate::socket;
-use crate::tcp::Listening;
 use crate::template::Template;
 use crate::url::of_folder;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-/// The server of all tests of this process. A static is never dropped: the end of the process ends
-/// its lease.
+/// The server of all tests of this process. A static is never dropped: the end of the process ends its
+/// lease.
 static SHARED: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 
-/// A runner starts the next test a moment after the last one has ended.
+/// A test runner starts the next test a moment after the last one has ended.
 const LINGER: u64 = 1;
 
-/// A server that another process has booted.
-#[derive(Debug)]
-pub(crate) struct Joined {
-    folder: PathBuf,
-    _lease: Lease,
-}
-
-impl Joined {
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+impl Server {
+    /// The server that all tests of this user share, across processes: the one that the environment
+    /// names, or the one that runs, or else one that is booted now.
+    /// [`TestDb::new`](crate::TestDb::new) uses it too. It stops after the last process that uses it
+    /// has ended. Blocks as [`Server::start`] does if it has to boot.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`].
+    pub fn shared() -> Result<Arc<Self>, TestkitError> {
+        shared(&Template::new())
     }
 }
 
-/// The server that this process's tests share, with each other and with other processes. Blocks.
+/// The shared server. If this boots it, the server has this template already. Blocks.
 ///
 /// A failed boot is not remembered: the next test tries again.
 pub(crate) fn shared(template: &Template) -> Result<Arc<Server>, TestkitError> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = lock(&SHARED);
     if let Some(server) = &*shared {
-        // One that somebody has killed does not come back.
-        let lives = |folder| server.keeper.is_connected() || socket::listens(folder);
-        if server.folder().is_none_or(lives) {
+        // A server that was killed does not come back.
+        let runs = |folder| server.manager.is_connected() || socket::listens(folder);
+        if server.folder().is_none_or(runs) {
             return Ok(server.clone());
         }
     }
@@ -63,72 +65,71 @@ fn find_or_boot(template: &Template) -> Result<Server, TestkitError> {
     if let Some(url) = &places.database_url {
         return Server::running(url);
     }
-    let account = Account::for_server()?;
-    let cache = make_cache(&account)?;
-    let name = name(&places, &account);
-    let word = cache.join(&name);
-    // Without a lock, and without asking a program for its version: this is every test's way in.
-    if let Some(joined) = join(&word) {
+    let user = OsUser::for_server()?;
+    let cache = make_cache(&user)?;
+    let name = name(&places, &user);
+    let address = cache.join(&name);
+    // Without a lock, and without asking a program for its version, because every test does this.
+    if let Some(joined) = join(&address) {
         return Ok(joined);
     }
-    let _gate = lock(
+    let _lock = lock_file(
         &protocol::lock(&cache, &name),
         "another process to boot the server that all tests share",
     )?;
-    if let Some(joined) = join(&word) {
+    if let Some(joined) = join(&address) {
         return Ok(joined);
     }
     let lookup = Lookup::search(&places);
-    if let Verdict::Running { url } = &lookup.verdict {
+    if let LookupResult::Running { url } = &lookup.result {
         return Server::running(url);
     }
-    let booted = boot(
-        &lookup.installation()?,
-        Profile::Fast,
-        template,
-        linger(),
-        &Listening::default(),
-    )?;
-    // Renamed, so that nobody reads half of it.
+    let installation = lookup.installation()?;
+    let boot = Boot {
+        linger: linger(),
+        ..Boot::new(&installation, Profile::Fast, &user)
+    };
+    let booted = boot_from_seed(&boot, template)?;
+    // Written and renamed, so that no process reads half of it.
     let new = protocol::new(&cache, &name);
     fs::write(&new, booted.folder().as_os_str().as_encoded_bytes())
-        .and_then(|()| fs::rename(&new, &word))
-        .map_err(TestkitError::files(&word))?;
-    protocol::remove_dead(&cache, &account);
-    Ok(Server::new(booted.url(), Kind::Booted(booted)))
+        .and_then(|()| fs::rename(&new, &address))
+        .map_err(TestkitError::files(&address))?;
+    protocol::remove_dead(&cache, &user);
+    Ok(Server::booted(booted))
 }
 
-/// Joins the server that the word in this file tells of, if it is alive.
-fn join(word: &Path) -> Option<Server> {
-    let folder = PathBuf::from(fs::read_to_string(word).ok()?);
+/// Joins the server that this address file names, if it is alive.
+fn join(address: &Path) -> Option<Server> {
+    let folder = PathBuf::from(fs::read_to_string(address).ok()?);
     let lease = Lease::join(&folder)?;
-    // A server whose supervisor was killed is gone before all of its holders are.
+    // If its supervisor was killed, the server is gone although other processes hold its lease.
     let stream = socket::connect(&folder).ok()?;
     let url = of_folder(&folder);
-    let joined = Joined {
+    let kind = Kind::Joined {
         folder,
         _lease: lease,
     };
-    Some(Server::joined(url, joined, stream))
+    Some(Server::joined(url, kind, stream))
 }
 
-/// The name of the file that tells which server runs. Contains all that decides which one it is.
-fn name(places: &Places, account: &Account) -> String {
+/// The name of the address file. It covers everything that decides which server is used.
+fn name(places: &Places, user: &OsUser) -> String {
     let mut places = places.clone();
-    // Runners put folders of their own into the path.
-    let decides = |folder: &PathBuf| {
+    // Test runners add folders of their own to the path, which do not matter.
+    let matters = |folder: &PathBuf| {
         ["postgres", "pg_config"]
             .iter()
             .any(|program| folder.join(program).is_file())
     };
-    places.path.retain(decides);
-    let decisive = format!("{places:?} {account:?} {:?}", Profile::Fast.folders());
+    places.path.retain(matters);
+    let decisive = format!("{places:?} {user:?} {:?}", Profile::Fast.folders());
     let options: Vec<&str> = Profile::Fast.options().collect();
     let key = fnv([decisive.as_bytes(), options.join(" ").as_bytes()]);
-    protocol::name(account, key)
+    protocol::name(user, key)
 }
 
-/// How many seconds the server stays when no test process is left: `BMDB_TESTKIT_LINGER`, else 1.
+/// How many seconds the server stays after the last test process: `BMDB_TESTKIT_LINGER`, else 1.
 fn linger() -> u64 {
     env::var("BMDB_TESTKIT_LINGER")
         .ok()

@@ -4,20 +4,19 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// PostgreSQL's port where none is named. A socket has a port too: it is part of its name.
+/// PostgreSQL's default port. It is part of a unix socket's file name as well.
 pub(crate) const PORT: u16 = 5432;
 
-/// Where clients look for the socket of the server with this folder and port.
+/// The path of the socket of the server with this folder and port.
 pub(crate) fn path(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!(".s.PGSQL.{port}"))
 }
 
-/// Whether a server listens on the socket in its folder.
+/// Whether a server listens on the socket in this folder.
 pub(crate) fn listens(folder: &Path) -> bool {
     connect(folder).is_ok()
 }
 
-/// Opens a stream to the socket in a server's folder.
 pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path(folder, PORT))
 }

@@ -1,22 +1,15 @@
-//! Servers that are reached over TCP, encrypted or not, and whom they let in.
+//! TCP: how a server listens on it, with or without TLS, and which clients it accepts.
 
 use crate::TestkitError;
-use crate::installation::Installation;
-use crate::os_user::Account;
-use crate::profile::Profile;
-use crate::server::{Kind, Server, boot};
+use crate::os_user::OsUser;
 use crate::socket::PORT;
-use crate::template::Template;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A port that was free may be somebody else's a moment later.
-const TRIES: usize = 3;
-
-/// How a server of [`Server::boot_tcp`] is reached at 127.0.0.1.
+/// How a server of [`Server::boot_tcp`](crate::Server::boot_tcp) listens at 127.0.0.1.
 #[derive(Clone, Default)]
 pub struct Tcp {
     identity: Option<(String, String)>,
@@ -25,14 +18,14 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Without encryption, and open to everybody who can reach 127.0.0.1.
+    /// Without encryption, for every client on this machine.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With TLS, as who this certificate says; both in PEM form. Connections without are let in as well,
-    /// unless [`Tcp::rules`] say otherwise.
+    /// With TLS and this certificate, both in PEM form. The server still accepts unencrypted connections,
+    /// unless [`Tcp::rules`] reject them.
     #[must_use]
     pub fn tls(self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
@@ -41,8 +34,8 @@ impl Tcp {
         }
     }
 
-    /// Trusts clients whose certificates one of these authorities has signed, and asks for such
-    /// certificates; whether they are needed is said by the rules. In PEM form.
+    /// Asks clients for a certificate that one of these authorities has signed, in PEM form. Whether a
+    /// client needs one depends on [`Tcp::rules`].
     #[must_use]
     pub fn client_authorities(self, certificates: impl Into<String>) -> Self {
         Self {
@@ -51,9 +44,9 @@ impl Tcp {
         }
     }
 
-    /// Lines of `pg_hba.conf` for those who come over TCP, such as
-    /// `hostssl all all 127.0.0.1/32 trust clientcert=verify-ca`. Connections over the unix socket are
-    /// always let in.
+    /// Lines of `pg_hba.conf` for TCP, such as
+    /// `hostssl all all 127.0.0.1/32 trust clientcert=verify-ca`. The server always accepts connections
+    /// over the unix socket.
     #[must_use]
     pub fn rules<S: Into<String>>(self, lines: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -62,8 +55,8 @@ impl Tcp {
         }
     }
 
-    /// Puts its files into a data directory.
-    fn write(&self, data: &Path, account: &Account) -> Result<(), TestkitError> {
+    /// Writes its files into a data directory.
+    fn write(&self, data: &Path, user: &OsUser) -> Result<(), TestkitError> {
         let mut files = Vec::new();
         if let Some((certificate, key)) = &self.identity {
             files.extend([("server.crt", certificate), ("server.key", key)]);
@@ -78,7 +71,7 @@ impl Tcp {
         files.push(("pg_hba.conf", &rules));
         for (name, text) in files {
             let path = data.join(name);
-            // It may be there, with other contents.
+            // The file may exist with other contents.
             let mut file = fs::OpenOptions::new();
             file.write(true).create(true).truncate(true).mode(0o600);
             let written = file.open(&path).and_then(|mut file| {
@@ -86,7 +79,7 @@ impl Tcp {
                 std::io::Write::write_all(&mut file, text.as_bytes())
             });
             written.map_err(TestkitError::files(&path))?;
-            account.give(&path)?;
+            user.give(&path)?;
         }
         Ok(())
     }
@@ -110,8 +103,8 @@ impl Tcp {
     }
 }
 
-/// Without the key.
 impl std::fmt::Debug for Tcp {
+    /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tcp")
             .field("tls", &self.identity.is_some())
@@ -120,15 +113,15 @@ impl std::fmt::Debug for Tcp {
     }
 }
 
-/// Where a server listens besides what every server does.
+/// Where a server listens.
 #[derive(Debug, Clone)]
-pub(crate) struct Listening {
-    /// Of its socket as well.
+pub(crate) struct Endpoint {
+    /// The port of its TCP and unix socket.
     pub(crate) port: u16,
     tcp: Option<Arc<Tcp>>,
 }
 
-impl Default for Listening {
+impl Default for Endpoint {
     fn default() -> Self {
         Self {
             port: PORT,
@@ -137,25 +130,26 @@ impl Default for Listening {
     }
 }
 
-impl Listening {
-    fn on(tcp: &Tcp) -> Result<Self, TestkitError> {
+impl Endpoint {
+    /// A free port, which another process may take before the server listens.
+    pub(crate) fn on_free_port(tcp: &Tcp) -> Result<Self, TestkitError> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-        let place = "127.0.0.1".to_owned();
-        let free = free.map_err(|source| TestkitError::Listen { place, source })?;
+        let address = "127.0.0.1".to_owned();
+        let free = free.map_err(|source| TestkitError::Listen { address, source })?;
         Ok(Self {
             port: free.port(),
             tcp: Some(Arc::new(tcp.clone())),
         })
     }
 
-    pub(crate) fn write(&self, data: &Path, account: &Account) -> Result<(), TestkitError> {
+    pub(crate) fn write(&self, data: &Path, user: &OsUser) -> Result<(), TestkitError> {
         match &self.tcp {
-            Some(tcp) => tcp.write(data, account),
+            Some(tcp) => tcp.write(data, user),
             None => Ok(()),
         }
     }
 
-    /// What is set on the command line, behind the profile's.
+    /// The options for the server's command line, after the profile's.
     pub(crate) fn options(&self) -> Vec<String> {
         let mut options = self.tcp.as_ref().map_or_else(Vec::new, |tcp| tcp.options());
         if self.port != PORT {
@@ -166,43 +160,5 @@ impl Listening {
 
     pub(crate) fn is_tcp(&self) -> bool {
         self.tcp.is_some()
-    }
-}
-
-impl Server {
-    /// Boots a server as [`Server::boot`] does, which is reached over TCP as well: at 127.0.0.1 and
-    /// [`Server::port`]. [`Server::url`] is that of its unix socket, where nothing is encrypted. Blocks.
-    ///
-    /// # Errors
-    /// Those of [`Server::boot`]; [`TestkitError::Listen`] where there is no free port.
-    pub fn boot_tcp(
-        installation: &Installation,
-        profile: Profile,
-        tcp: &Tcp,
-    ) -> Result<Self, TestkitError> {
-        let once = || {
-            let listening = Listening::on(tcp)?;
-            boot(installation, profile, &Template::new(), 0, &listening)
-        };
-        let mut booted = once();
-        for _ in 1..TRIES {
-            match &booted {
-                Err(error) if error.to_string().contains("Address already in use") => {
-                    booted = once();
-                }
-                _ => break,
-            }
-        }
-        let booted = booted?;
-        Ok(Self::new(booted.url(), Kind::Booted(booted)))
-    }
-
-    /// The port of 127.0.0.1 at which a server of [`Server::boot_tcp`] is reached.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        match &self.kind {
-            Kind::Booted(booted) => booted.tcp_port(),
-            Kind::Running | Kind::Joined(_) => None,
-        }
     }
 }

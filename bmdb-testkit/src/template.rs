@@ -1,11 +1,11 @@
-//! Templates: databases that are migrated and seeded once, then cloned for every test.
+//! Templates: databases that are migrated and seeded once, and then cloned for every test.
 
 mod fingerprint;
 mod make;
 mod step;
 
+use crate::TestkitError;
 use crate::hash::fnv;
-use crate::{Server, TestDb, TestkitError};
 use bmdb_model::migration;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
@@ -20,13 +20,12 @@ type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 type Seeding = Pin<Box<dyn Future<Output = Result<(), BoxedError>> + Send>>;
 type Seeder = Arc<dyn Fn(String) -> Seeding + Send + Sync>;
 
-/// What a test's database holds at the test's start: bmdb's migrations, and after them whatever
-/// else a user of bmdb adds, in the order of the calls.
+/// The contents of a test's database when the test starts: bmdb's migrations, and then what a user of
+/// bmdb adds, in the order of the calls.
 ///
-/// A template is made once per server and then cloned for each test, which costs the same whether
-/// it holds ten rows or a hundred thousand. All that is in it is part of its key, so that an
-/// edited migration gets a new one. Where a step fails nothing stays behind, and the next call tries
-/// anew.
+/// A template is made once per server and cloned for each test, which costs the same for ten rows and
+/// for a hundred thousand. Its key covers all of its contents, so an edited migration gets a new
+/// template. If a step fails, nothing stays behind, and the next call tries again.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -34,7 +33,8 @@ type Seeder = Arc<dyn Fn(String) -> Seeding + Send + Sync>;
 /// use bmdb_testkit::Template;
 /// use std::sync::LazyLock;
 ///
-/// // One home for all tests of a crate. `.migrations(MIGRATIONS)` takes those of `embed_migrations!`.
+/// // One template for all tests of a crate. `.migrations(MIGRATIONS)` adds those of
+/// // `embed_migrations!`.
 /// static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
 ///     Template::new()
 ///         .sql("CREATE TABLE racks (name text PRIMARY KEY)")
@@ -52,7 +52,7 @@ pub struct Template {
     steps: Vec<Step>,
 }
 
-/// How far bmdb's own migrations go.
+/// Up to which version bmdb's own migrations are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Level {
     Empty,
@@ -67,12 +67,12 @@ enum Step {
         version: String,
         seed: Seeder,
     },
-    /// The roles of [`bmdb_model::grants`], and logins that have them.
+    /// The roles of [`bmdb_model::grants`], and logins with them.
     Roles,
 }
 
 impl Template {
-    /// All of bmdb's migrations.
+    /// A template with all of bmdb's migrations.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Template {
         }
     }
 
-    /// Nothing at all.
+    /// An empty template.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Template {
         }
     }
 
-    /// bmdb's migrations up to and including this version, such as `"20261122000300"`.
+    /// A template with bmdb's migrations up to and including this version, such as `"20261122000300"`.
     ///
     /// # Errors
     /// [`TestkitError::UnknownVersion`].
@@ -108,26 +108,26 @@ impl Template {
         })
     }
 
-    /// Then these migrations, as [`run_all_of`](migration::run_all_of) runs them in production. Their
-    /// names and their SQL are part of the key; of a migration that is more than SQL the name alone.
+    /// Adds migrations, which run as [`run_all_of`](migration::run_all_of) runs them in production. Their
+    /// names and their SQL are part of the key; for a migration that is not only SQL, just the name.
     #[must_use]
     pub fn migrations(mut self, source: impl MigrationSource<Pg> + Send + Sync + 'static) -> Self {
         self.steps.push(Step::Migrations(Arc::new(source)));
         self
     }
 
-    /// Then one or more statements. Their text is part of the key.
+    /// Adds one or more statements. Their text is part of the key.
     #[must_use]
     pub fn sql(mut self, statements: impl Into<String>) -> Self {
         self.steps.push(Step::Sql(statements.into()));
         self
     }
 
-    /// Then a function that is given the URL of the database. Nobody can tell whether its code has
+    /// Adds a function that gets the URL of the database. The kit cannot see whether its code has
     /// changed, so it has a version: change that with the code, or old templates stay in use.
     ///
-    /// All of its connections must be closed when it returns; those that are still closing are
-    /// waited for. It runs in a task of its own, and its panic is the template's error.
+    /// The function must close all of its connections; the kit waits for those that are still
+    /// closing. It runs in a task of its own, and a panic becomes the template's error.
     #[must_use]
     pub fn seed<F, E>(
         mut self,
@@ -148,30 +148,14 @@ impl Template {
         self
     }
 
-    /// A new database that is a clone of it, on the server that all tests share.
-    ///
-    /// # Errors
-    /// [`TestkitError::Template`] where a step fails, which it names; otherwise as [`TestDb::new`].
-    pub async fn database(&self) -> Result<TestDb, TestkitError> {
-        TestDb::clone_of(self, None).await
-    }
-
-    /// A new database that is a clone of it, on this server.
-    ///
-    /// # Errors
-    /// As [`Template::database`].
-    pub async fn database_on(&self, server: &Arc<Server>) -> Result<TestDb, TestkitError> {
-        TestDb::clone_of(self, Some(server.clone())).await
-    }
-
-    /// Tells it apart from every template with other contents.
+    /// A hash of the template's contents.
     pub(crate) fn key(&self) -> String {
         let own = match &self.level {
             Level::Empty => "empty".to_owned(),
             Level::UpTo(version) => format!("up to {version} of {:x}", *OWN),
         };
         let steps = self.steps.iter().map(|step| match step {
-            // A source that cannot be read fails when the template is made, with its own words.
+            // A source that cannot be read fails when the template is made, with its own error.
             Step::Migrations(source) => {
                 let migrations = fingerprint::of(source.as_ref()).unwrap_or_default();
                 format!("migrations {migrations:x}")
@@ -184,7 +168,7 @@ impl Template {
         format!("{:016x}", fnv(parts.iter().map(String::as_bytes)))
     }
 
-    /// The same where components are what [`bmdb_model::grants`] lets them be.
+    /// Adds the roles and their privileges.
     pub(crate) fn granted(mut self) -> Self {
         self.steps.push(Step::Roles);
         self

@@ -1,18 +1,18 @@
-//! Moving time: the recorded past moves back, so that tests never sleep.
+//! Moving time: moves all recorded times into the past, so that tests do not sleep.
 
-use crate::supervisor::connect;
+use crate::connect::rows;
 use crate::{TestDb, TestkitError};
 use bmdb_model::SessionId;
 use std::fmt::Write;
 use std::time::Duration;
-use tokio_postgres::SimpleQueryMessage;
 
-/// Every recorded moment: read from the catalog, so that columns of later migrations and of
-/// downstream users' own tags move too. Sessions live in the present and stay.
+/// Every column with times, and whether it is part of a unique index. It is read from the catalog so
+/// that columns of later migrations and of downstream users' own tags move too. Sessions are left out,
+/// because they are alive now.
 ///
-/// The tables come in the order in which bmdb locks them (machine, work item, the rest), which
-/// keeps the table locks below free of deadlocks with running components.
-const MOMENTS: &str = "
+/// The tables come in the order in which bmdb locks them (machine, work item, the rest), so that the
+/// table locks below cannot deadlock with running components.
+const TIME_COLUMNS: &str = "
     SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ','),
            bool_or(EXISTS (SELECT 1 FROM pg_index i
                            WHERE i.indrelid = c.oid AND i.indisunique AND a.attnum = ANY (i.indkey)))
@@ -23,27 +23,24 @@ const MOMENTS: &str = "
     GROUP BY c.oid, c.relname
     ORDER BY c.relname <> 'machines', c.relname <> 'work_item', c.relname";
 
-/// Further than anybody moves time, and without a calendar.
+/// Further than any test moves time. In hours, because days depend on the time zone.
 const FAR: &str = "+ interval '9000000 hours'";
 const BACK: &str = "- interval '9000000 hours'";
 
 impl TestDb {
-    /// Lets this much time pass, as far as the database's records tell: backoffs, plans, tags,
-    /// held work and history all move into the past by `time`, in one transaction.
+    /// Lets this much time pass in the database's records: backoffs, plans, tags, claimed work and
+    /// history all move into the past by `time`, in one transaction.
     ///
-    /// Sessions stay as they are, because they are alive: see [`TestDb::expire`]. A plan that
-    /// depends on a tag's time moves with it, so nothing has to be planned anew.
+    /// Sessions do not move, because they are alive: see [`TestDb::expire`]. A plan that depends on a
+    /// tag's time moves with the tag, so no machine has to be replanned.
     ///
     /// # Errors
-    /// [`TestkitError::Database`], also after 10 s of waiting for a transaction that the test
-    /// itself has left open.
+    /// [`TestkitError::Database`], also after waiting 10 s for a transaction that the test itself has
+    /// left open.
     pub async fn advance(&self, time: Duration) -> Result<(), TestkitError> {
-        let client = connect(&self.config()?).await?;
+        let client = self.client().await?;
         let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '10s';\n");
-        for message in client.simple_query(MOMENTS).await? {
-            let SimpleQueryMessage::Row(row) = message else {
-                continue;
-            };
+        for row in rows(&client, TIME_COLUMNS).await? {
             let (Some(table), Some(columns)) = (row.get(0), row.get(1)) else {
                 continue;
             };
@@ -53,8 +50,8 @@ impl TestDb {
                 format!("UPDATE {table} SET {};", moved.join(", "))
             };
             let time = interval(time);
-            // Where a moment is part of a key, a row would meet the one that is to move next: all move
-            // far away first.
+            // In a unique index a moved row could collide with one that has not moved yet, so all rows
+            // move far away first.
             let moved = match row.get(2) {
                 Some("t") => moved(FAR) + &moved(&format!("{BACK} - {time}")),
                 _ => moved(&format!("- {time}")),
@@ -66,12 +63,12 @@ impl TestDb {
         Ok(client.batch_execute(&sql).await?)
     }
 
-    /// Moves one session's deadline into the past, as if its heartbeats had stopped long ago.
+    /// Moves a session's deadline into the past, as if its heartbeats had stopped.
     ///
     /// # Errors
     /// [`TestkitError::UnknownSession`], [`TestkitError::Database`].
     pub async fn expire(&self, session: SessionId) -> Result<(), TestkitError> {
-        let client = connect(&self.config()?).await?;
+        let client = self.client().await?;
         let expired = client
             .execute(
                 "UPDATE sessions SET session_deadline = clock_timestamp() - interval '1 second'
@@ -86,8 +83,8 @@ impl TestDb {
     }
 }
 
-/// A duration as SQL, to the microsecond. In seconds, because PostgreSQL 14 reads no more than 32
-/// bits of microseconds.
+/// A duration as SQL, with microseconds. In seconds, because PostgreSQL 14 reads only 32 bits of
+/// microseconds.
 pub(crate) fn interval(time: Duration) -> String {
     format!(
         "interval '{}.{:06} seconds'",

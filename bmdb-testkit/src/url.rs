@@ -1,4 +1,4 @@
-//! What is done to connection strings: making one for a socket's folder, naming another database.
+//! Connection strings: makes one for a socket's folder, and changes the database or user of one.
 
 use crate::socket::PORT;
 use std::fmt::Write;
@@ -6,17 +6,17 @@ use std::path::Path;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// The administrative database of the server with its socket in this folder.
+/// The administrative database of the server whose socket is in this folder.
 pub(crate) fn of_folder(folder: &Path) -> String {
     let folder = encoded(folder.as_os_str().as_encoded_bytes()).replace("%2F", "/");
     format!("postgresql://postgres@/postgres?host={folder}")
 }
 
-/// A database of whichever of these servers accepts writes, tried in turn; as the first one's user.
+/// A database on the first of these servers that accepts writes, with the user of the first.
 pub(crate) fn of_writable<'a>(urls: impl Iterator<Item = &'a str>, name: &str) -> String {
     let servers: Vec<Config> = urls.filter_map(|url| url.parse().ok()).collect();
-    // Where several hosts are named libpq wants commas in the parameter, tokio-postgres does not
-    // split that; both read them before the path.
+    // For several hosts libpq wants commas in the parameter, which tokio-postgres does not split. Both
+    // read hosts that stand before the path.
     let hosts: Vec<String> = servers.iter().flat_map(hosts).collect();
     let first = servers.first();
     let user = first.and_then(Config::get_user).unwrap_or("postgres");
@@ -35,27 +35,27 @@ fn hosts(server: &Config) -> impl Iterator<Item = String> {
             Host::Tcp(name) => encoded(name.as_bytes()),
             Host::Unix(folder) => encoded(folder.as_os_str().as_encoded_bytes()),
         };
-        // One port may be all hosts'.
+        // A single port applies to all hosts.
         let port = ports.get(i).or(ports.first()).copied().unwrap_or(PORT);
         format!("{host}:{port}")
     })
 }
 
-/// With everything but letters, digits and `-._~` as `%` and two hexadecimal digits.
+/// Percent-encodes everything but letters, digits and `-._~`.
 pub(crate) fn encoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            // Writing to a string does not fail.
+            // Writing to a String does not fail.
             let _ = write!(text, "%{byte:02X}");
         }
     }
     text
 }
 
-/// The same server and database, another user; the password stays. `user` needs no quoting.
+/// The same URL with another user; the password stays. `user` must not need quoting.
 pub(crate) fn with_user(url: &str, user: &str) -> String {
     // A later key overrides an earlier one, in either form.
     match url.split_once("://") {
@@ -65,7 +65,7 @@ pub(crate) fn with_user(url: &str, user: &str) -> String {
     }
 }
 
-/// The same server and user, another database. `name` needs no quoting.
+/// The same URL with another database. `name` must not need quoting.
 pub(crate) fn with_database(url: &str, name: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         // In the form `host=… dbname=…` a later key overrides an earlier one.
@@ -86,7 +86,7 @@ mod tests {
     use tokio_postgres::config::{Host, TargetSessionAttrs};
 
     #[test]
-    fn a_folder_of_any_name_is_read_back_as_it_is() {
+    fn a_folder_name_with_special_characters_is_read_back() {
         for folder in ["/dev/shm/bmdb-1", "/tmp/my tests/50%/a&b=c?d#e/ü"] {
             let config: tokio_postgres::Config = of_folder(Path::new(folder)).parse().unwrap();
             assert_eq!(config.get_hosts(), [Host::Unix(PathBuf::from(folder))]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_changes_and_nothing_else() {
+    fn only_the_database_changes() {
         for (url, expected) in [
             (
                 "postgresql://postgres@/postgres?host=/dev/shm/x",
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_changes_and_nothing_else() {
+    fn only_the_user_changes() {
         for (url, expected) in [
             (
                 "postgresql://postgres@/a?host=/dev/shm/x",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_are_read_back_in_their_order() {
+    fn several_servers_are_read_back_in_order() {
         let folder = of_folder(Path::new("/tmp/a b,c"));
         let urls = ["postgres://u:p%40@h:1/a?sslmode=disable", folder.as_str()];
         let url = of_writable(urls.into_iter(), "new");

@@ -1,5 +1,5 @@
-//! Many small tests, each with a database of its own: what the kit is made for, and what
-//! `cargo xtask bench testkit` measures with a process for each.
+//! Many small tests, each with its own database. `cargo xtask bench testkit` runs each in a process of
+//! its own and measures them.
 
 use bmdb_testkit::{TestDb, TestkitError};
 

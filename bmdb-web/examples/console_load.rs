@@ -74,7 +74,7 @@ async fn fleet(machines: u32) -> Result<TestDb, Error> {
     let begun = Instant::now();
     let db = TestDb::new().await?;
     for statements in large::statements(machines, ATTEMPTS) {
-        db.execute(&statements).await?;
+        db.run_sql(&statements).await?;
     }
     println!(
         "made {machines} machines in {} s",

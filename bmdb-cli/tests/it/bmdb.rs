@@ -82,7 +82,7 @@ pub(crate) async fn until(db: &TestDb, query: &str) {
 pub(crate) async fn locked(db: &Arc<TestDb>, tables: &str) -> JoinHandle<()> {
     let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)");
     let holder = db.clone();
-    let holder = tokio::spawn(async move { holder.execute(&lock).await.unwrap() });
+    let holder = tokio::spawn(async move { holder.run_sql(&lock).await.unwrap() });
     let granted = "SELECT 1 FROM pg_locks WHERE relation = 'machines'::regclass \
                    AND mode = 'AccessExclusiveLock' AND granted";
     until(db, granted).await;

@@ -94,7 +94,7 @@ async fn what_was_written_past_the_planner_is_repaired() {
             .unwrap();
     }
     let items = "SELECT count(*) FROM work_item WHERE process = 'ShepherdAgentStart' AND eligible";
-    db.execute("DELETE FROM work_item").await.unwrap();
+    db.run_sql("DELETE FROM work_item").await.unwrap();
     let ran = bmdb(&db).args(["replan"]).run();
     assert_eq!(ran.stdout, "planned 2 machines\n");
     assert_eq!(db.rows(items).await.unwrap(), ["2"]);

@@ -33,7 +33,7 @@ async fn backoff(db: &TestDb, machine: &str) {
              failures = 2, last_interval_seconds = 600
          WHERE machine_id = '{machine}' AND process = '{START}'"
     );
-    db.execute(&rest).await.unwrap();
+    db.run_sql(&rest).await.unwrap();
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_
         "INSERT INTO operator_action (verb, operator, session_id, details)
          VALUES ('EndSession', 'ann', '{session}', '{{\"component\": \"c\"}}')"
     );
-    db.execute(&act).await.unwrap();
+    db.run_sql(&act).await.unwrap();
     seen.answer("bmdb machine list", &run(&["machine", "list"]));
     seen.answer("bmdb machine show", &run(&["machine", "show", id]));
     seen.answer("bmdb session list", &run(&["session", "list"]));

@@ -82,7 +82,7 @@ async fn reverting_asks_and_goes_back_by_as_many_as_are_named() {
 #[tokio::test]
 async fn a_database_of_a_newer_release_needs_a_newer_program() {
     let db = TestDb::new().await.unwrap();
-    db.execute("UPDATE schema_compatibility SET oldest_compatible = '29990101000000'")
+    db.run_sql("UPDATE schema_compatibility SET oldest_compatible = '29990101000000'")
         .await
         .unwrap();
     as_owner(&db)

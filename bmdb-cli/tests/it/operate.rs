@@ -39,7 +39,7 @@ impl Stage {
             "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
                  failures = {failures}, last_interval_seconds = 600"
         );
-        self.db.execute(&rest).await.unwrap();
+        self.db.run_sql(&rest).await.unwrap();
     }
 
     async fn traces(&self) -> Vec<String> {

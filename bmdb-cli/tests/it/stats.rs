@@ -94,7 +94,7 @@ async fn a_workflow_that_fails_leaves_the_other_processes_their_numbers() {
     let db = TestDb::new().await.unwrap();
     let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
     machine.create().await.unwrap();
-    db.execute(
+    db.run_sql(
         "UPDATE process_def SET workflow = 'no_such_view' WHERE process = 'ShepherdRecovery'",
     )
     .await

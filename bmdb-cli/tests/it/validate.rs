@@ -32,17 +32,17 @@ async fn a_process_without_a_definition_is_known_by_what_machines_have_of_it() {
     machine.create().await.unwrap();
     let list = || bmdb(&db).args(["work", "list", "--process=ByHand"]);
     list().fails_with(3, "there is no process ByHand");
-    db.execute(
+    db.run_sql(
         "INSERT INTO work_item (machine_id, process, lane, eligible)
          SELECT machine_id, 'ByHand', 'ByHand', false FROM machines",
     )
     .await
     .unwrap();
     list().run();
-    db.execute("DELETE FROM work_item WHERE process = 'ByHand'")
+    db.run_sql("DELETE FROM work_item WHERE process = 'ByHand'")
         .await
         .unwrap();
-    db.execute(
+    db.run_sql(
         "INSERT INTO attempt_tally (minute, process, event, writer, count, waits, waited_ms)
          VALUES (now(), 'ByHand', 'Started', gen_random_uuid(), 1, 0, 0)",
     )

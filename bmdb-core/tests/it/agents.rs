@@ -182,7 +182,7 @@ impl Scenario {
              INSERT INTO machines (machine_id) SELECT id FROM f;
              INSERT INTO machine_agent_heartbeat SELECT id, now() FROM f;"
         );
-        self.db.execute(&fleet).await.unwrap();
+        self.db.run_sql(&fleet).await.unwrap();
         let ids = self
             .rows("SELECT machine_id FROM machine_agent_heartbeat ORDER BY ctid")
             .await;

@@ -198,13 +198,13 @@ async fn what_could_not_be_told_is_told_later() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let bmdb = component(&s.db, Some(Duration::from_millis(10))).await;
-    s.db.execute("ALTER TABLE attempt_tally RENAME TO tally_away")
+    s.db.run_sql("ALTER TABLE attempt_tally RENAME TO tally_away")
         .await
         .unwrap();
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
     let work = session.claim(&Claim::of(&START)).await.unwrap().remove(0);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    s.db.execute("ALTER TABLE tally_away RENAME TO attempt_tally")
+    s.db.run_sql("ALTER TABLE tally_away RENAME TO attempt_tally")
         .await
         .unwrap();
     until(&s.db, "sum(count) = 1 FROM attempt_tally").await;

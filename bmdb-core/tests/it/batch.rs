@@ -19,7 +19,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) async fn of(machines: u32) -> Self {
         let s = Scenario::new().await;
-        s.db.execute(&format!(
+        s.db.run_sql(&format!(
             "INSERT INTO machines (machine_id)
              SELECT gen_random_uuid() FROM generate_series(1, {machines});
              INSERT INTO machine_provided (machine_id, provider, provider_id)
@@ -112,7 +112,7 @@ async fn works_of_a_batch_end_independently() {
     fleet
         .s
         .db
-        .execute(&format!(
+        .run_sql(&format!(
             "UPDATE work_item SET session_id = NULL, started_at = NULL WHERE machine_id = '{lost}'"
         ))
         .await

@@ -99,7 +99,7 @@ async fn a_server_that_refuses_is_quoted_with_its_code() {
     let db = TestDb::new().await.unwrap();
     let closed = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", db.name());
     let elsewhere = TestDb::new().await.unwrap();
-    elsewhere.execute(&closed).await.unwrap();
+    elsewhere.run_sql(&closed).await.unwrap();
     let not_accepting = format!(
         "database \"{}\" is not currently accepting connections",
         db.name()
@@ -200,7 +200,7 @@ async fn a_server_that_says_nothing_is_given_up_after_the_limit() {
 async fn a_database_that_has_moved_past_us_is_refused_at_once() {
     let db = TestDb::new().await.unwrap();
     let mark = "UPDATE schema_compatibility SET oldest_compatible = '20991231000000'";
-    db.execute(mark).await.unwrap();
+    db.run_sql(mark).await.unwrap();
     let error = refusal(db.url()).await;
     assert!(
         matches!(
@@ -214,7 +214,7 @@ async fn a_database_that_has_moved_past_us_is_refused_at_once() {
 #[tokio::test]
 async fn a_newer_database_that_is_still_compatible_works() {
     let db = TestDb::new().await.unwrap();
-    db.execute(
+    db.run_sql(
         "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000');
          ALTER TABLE work_item ADD COLUMN of_the_future text NULL;
          ALTER TABLE work_attempt ADD COLUMN of_the_future text NULL",

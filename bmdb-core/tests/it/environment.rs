@@ -50,7 +50,7 @@ async fn the_environment_says_everything_when_asked_and_nothing_otherwise() {
         return;
     };
     let role = "CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'secret'";
-    tls.db.execute(role).await.unwrap();
+    tls.db.run_sql(role).await.unwrap();
     let home = Folder::new();
     let client = ours.client("clerk");
     std::fs::create_dir(home.path(".postgresql")).unwrap();

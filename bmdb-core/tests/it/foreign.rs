@@ -25,7 +25,7 @@ async fn a_finish_whose_closure_meets_another_lost_work_gives_its_own_work_back(
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &A, machine).await.unwrap();
     let lost = work_on(&s.session, &B, machine).await.unwrap();
-    s.db.execute("UPDATE work_item SET fence = fence + 1 WHERE process = 'B'")
+    s.db.run_sql("UPDATE work_item SET fence = fence + 1 WHERE process = 'B'")
         .await
         .unwrap();
 
@@ -64,7 +64,7 @@ async fn a_serializable_finish_that_waits_longer_than_the_lease_had_left_still_f
     let mut blocker = s.db.connect().await.unwrap();
     let id = s.session.id();
     // 300 ms are left of the lease when the finish begins; it waits for the machine meanwhile.
-    s.db.execute(&format!(
+    s.db.run_sql(&format!(
         "UPDATE sessions SET session_deadline = clock_timestamp() + interval '300 ms' \
          WHERE session_id = '{id}'"
     ))

@@ -36,7 +36,7 @@ impl Scenario {
              SELECT machine_id, 'Equinix', machine_id::text FROM machines
              ON CONFLICT DO NOTHING"
         );
-        self.db.execute(&insert).await.unwrap();
+        self.db.run_sql(&insert).await.unwrap();
     }
 
     /// Hands everything that is planned and free to this session.
@@ -45,7 +45,7 @@ impl Scenario {
             "UPDATE work_item SET session_id = '{holder}', started_at = clock_timestamp(),
                  fence = nextval('work_fence') WHERE session_id IS NULL"
         );
-        self.db.execute(&hold).await.unwrap();
+        self.db.run_sql(&hold).await.unwrap();
     }
 
     /// So many attempts on machines of their own, each with as many more of the last minute.
@@ -59,7 +59,7 @@ impl Scenario {
              FROM (SELECT gen_random_uuid() AS machine, 2 * nextval('work_fence') AS f
                    FROM generate_series(1, {old})) machines, generate_series(0, 1) AS age"
         );
-        self.db.execute(&insert).await.unwrap();
+        self.db.run_sql(&insert).await.unwrap();
     }
 
     async fn number(&self, count: &str) -> u64 {

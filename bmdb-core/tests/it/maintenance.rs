@@ -72,7 +72,7 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
 #[tokio::test]
 async fn a_migration_plans_the_machines_that_are_there_already() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
-    db.execute(
+    db.run_sql(
         "INSERT INTO machines (machine_id) VALUES ('67e55044-10b1-426f-9247-bb680e5fe0c8');
          INSERT INTO machine_provided (machine_id, provider, provider_id)
          VALUES ('67e55044-10b1-426f-9247-bb680e5fe0c8', 'Equinix', 'a')",
@@ -92,7 +92,7 @@ async fn replanning_repairs_what_was_written_past_the_planner() {
     let s = Scenario::new().await;
     s.provided("a").await;
     s.provided("b").await;
-    s.db.execute("UPDATE work_item SET eligible = false, plan_at = NULL")
+    s.db.run_sql("UPDATE work_item SET eligible = false, plan_at = NULL")
         .await
         .unwrap();
     assert_eq!(due(&s, &Process::SHEPHERD_AGENT_START).await, 0);

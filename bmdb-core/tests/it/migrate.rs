@@ -132,7 +132,7 @@ async fn a_migrator_that_hangs_is_waited_for_no_longer_than_that_and_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_that_are_being_written_while_a_workflow_arrives_are_planned_by_it() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
-    db.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
+    db.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
         .await
         .unwrap();
     // It has read which processes there are, and plans by none.
@@ -160,7 +160,7 @@ async fn move_past_this_release(db: &TestDb) {
          UPDATE sessions SET session_deadline = clock_timestamp();
          COMMIT"
     );
-    db.execute(&raise).await.unwrap();
+    db.run_sql(&raise).await.unwrap();
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_component_of_the_previous_release_works_on_a_newer_database_and_migra
         "INSERT INTO __diesel_schema_migrations (version) VALUES ('{FUTURE}');
          ALTER TABLE work_item ADD COLUMN of_the_future text"
     );
-    s.db.execute(&newer).await.unwrap();
+    s.db.run_sql(&newer).await.unwrap();
     s.claim_one().await.fail(&RETRY, "no answer").await.unwrap();
     s.another_session().await;
     assert_eq!(s.bmdb.migrate().await.unwrap(), [""; 0]);

@@ -138,7 +138,7 @@ async fn a_sessions_older_work_does_not_end_its_newer_one() {
     s.provided("a").await;
     let older = s.claim_one().await;
     let free = "UPDATE work_item SET session_id = NULL, started_at = NULL";
-    s.db.execute(free).await.unwrap();
+    s.db.run_sql(free).await.unwrap();
     let newer = s.claim_one().await;
     let refused = older.finish(async |_| Ok(())).await.unwrap_err();
     assert!(matches!(refused.reason(), TxError::WorkLost), "{refused:?}");
@@ -228,7 +228,7 @@ async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     let db = TestDb::at_version("20261122000300").await.unwrap();
     let provided = db.machine().provided(&Provider::EQUINIX, "a").planned();
     let machine = provided.create().await.unwrap();
-    db.execute(
+    db.run_sql(
         "UPDATE work_item SET backoff_until = now(), cause = 'older', failures = 3,
                               fence = nextval('work_fence')",
     )

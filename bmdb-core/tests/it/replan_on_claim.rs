@@ -45,7 +45,7 @@ impl Scenario {
                         now() - (1 + {machines} - i) * interval '1 millisecond' FROM f;
              ANALYZE; DROP TABLE f;"
         );
-        self.db.execute(&fleet).await.unwrap();
+        self.db.run_sql(&fleet).await.unwrap();
     }
 
     /// How many items seem due.
@@ -98,7 +98,7 @@ async fn backoff_hold_lane_and_provider_are_respected() {
     held.cancel().await.unwrap();
     // Past the planner: the claim finds out by itself.
     let hold = format!("INSERT INTO machine_hold VALUES ('{machine}', 'disk')");
-    s.db.execute(&hold).await.unwrap();
+    s.db.run_sql(&hold).await.unwrap();
 
     let last = s.session.claim(&claim().limit(9)).await.unwrap();
     assert_eq!(last.len(), 1);
@@ -123,7 +123,7 @@ async fn backoff_hold_lane_and_provider_are_respected() {
          VALUES ('{machine}', 'ShepherdAccess', 'shepherd', '{}', now())",
         s.session.id()
     );
-    s.db.execute(&mate).await.unwrap();
+    s.db.run_sql(&mate).await.unwrap();
     let blocked = s.session.claim(&claim().limit(9)).await.unwrap();
     assert!(blocked.is_empty(), "{blocked:?}");
 }
@@ -143,12 +143,12 @@ async fn an_expired_session_claims_nothing_and_rearms_nothing() {
 #[tokio::test]
 async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing() {
     let s = Scenario::new().await;
-    s.db.execute(LOG).await.unwrap();
+    s.db.run_sql(LOG).await.unwrap();
     let (proxy, _bmdb, session) = counted(&s.db).await;
     // Once, so that every statement is prepared.
     s.armed(10, 0).await;
     assert!(session.claim(&claim()).await.unwrap().is_empty());
-    s.db.execute("TRUNCATE rearmed").await.unwrap();
+    s.db.run_sql("TRUNCATE rearmed").await.unwrap();
 
     s.armed(2000, 0).await;
     let before = proxy.round_trips();
@@ -180,7 +180,7 @@ async fn a_long_queue_of_healthy_machines_is_left_to_later_polls_in_part() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rivals_rearm_and_claim_every_machine_once() {
     let s = Scenario::new().await;
-    s.db.execute(LOG).await.unwrap();
+    s.db.run_sql(LOG).await.unwrap();
     s.armed(3000, 200).await;
     let others = [connect(&s.db).await, connect(&s.db).await];
     let mut rivals = Vec::new();

@@ -41,7 +41,7 @@ impl Scenario {
     pub(crate) async fn create_view(&self, sql: &str) {
         self.owner().await;
         let as_owner = format!("SET ROLE bmdb_owner; {sql}");
-        self.db.execute(&as_owner).await.unwrap();
+        self.db.run_sql(&as_owner).await.unwrap();
     }
 
     /// Another session of the same component.

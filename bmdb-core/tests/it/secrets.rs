@@ -95,7 +95,7 @@ async fn nothing_says_a_password_or_a_key() {
         return;
     };
     let role = format!("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD '{PASSWORD}'");
-    tls.db.execute(&role).await.unwrap();
+    tls.db.run_sql(&role).await.unwrap();
     // From here on: the statement above says it, and has to.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -132,7 +132,7 @@ async fn nothing_says_a_password_or_a_key() {
     }
     let end_all = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                    WHERE usename = 'clerk'";
-    tls.db.execute(end_all).await.unwrap();
+    tls.db.run_sql(end_all).await.unwrap();
     if let Err(error) = session.claim(&claim).await {
         said.add_error(&error);
     }

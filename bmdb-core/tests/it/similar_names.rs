@@ -71,7 +71,7 @@ async fn work(url: &str) -> Result<(), Box<dyn std::error::Error>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for_nothing() {
     let db = TestDb::new().await.unwrap();
-    db.execute(LOOKALIKES).await.unwrap();
+    db.run_sql(LOOKALIKES).await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();
     let name = db.name();
     for set in [
@@ -80,7 +80,7 @@ async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for
             "ALTER ROLE bmdb_test_component IN DATABASE {name} SET search_path = evil, pg_catalog"
         ),
     ] {
-        db.execute(&set).await.unwrap();
+        db.run_sql(&set).await.unwrap();
         let fooled = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
         let (client, connection) = fooled.unwrap();
         tokio::spawn(connection);
@@ -93,8 +93,8 @@ async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for
         let clean = "DELETE FROM public.work_attempt; DELETE FROM public.work_item;
                      DELETE FROM public.machine_provided; DELETE FROM public.machines";
         let reset = format!("ALTER DATABASE {name} RESET search_path");
-        db.execute(&reset).await.unwrap();
-        db.execute(clean).await.unwrap();
+        db.run_sql(&reset).await.unwrap();
+        db.run_sql(clean).await.unwrap();
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for
 async fn a_schema_named_like_the_user_and_temporary_tables_are_not_looked_into_first() {
     let db = TestDb::new().await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE SCHEMA bmdb_test_component; GRANT ALL ON SCHEMA bmdb_test_component TO PUBLIC;
          CREATE TABLE bmdb_test_component.machines ();
          CREATE TABLE bmdb_test_component.schema_compatibility ();
@@ -133,7 +133,7 @@ async fn a_schema_named_like_the_user_and_temporary_tables_are_not_looked_into_f
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_in_a_schema_of_its_own_is_named_by_the_url() {
     let db = TestDb::empty().await.unwrap();
-    db.execute("CREATE SCHEMA \"Fleet 1\"").await.unwrap();
+    db.run_sql("CREATE SCHEMA \"Fleet 1\"").await.unwrap();
     let url = |url: &str| format!("{url}&options=-csearch_path%3D%22Fleet%5C%201%22");
     let bmdb = Bmdb::connect(Config::new(url(db.admin_url())))
         .await

@@ -30,7 +30,7 @@ async fn noted(db: &TestDb, what: &str) -> Vec<String> {
 
 /// A session that beats, claims, and gives back what it dropped; on `options` of the URL.
 async fn live(db: &TestDb, options: &str) -> Bmdb {
-    db.execute(NOTE).await.unwrap();
+    db.run_sql(NOTE).await.unwrap();
     let separator = if db.url().contains('?') { '&' } else { '?' };
     let url = format!("{}{separator}options={options}", db.url());
     let bmdb = Bmdb::connect(Config::new(url).janitor_interval(None))
@@ -79,7 +79,7 @@ async fn a_urls_own_limits_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_have_limits_of_their_own_whatever_the_url_says() {
     let db = TestDb::empty().await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE TABLE noted (statement text, lock text, idle text);
          CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO public.noted VALUES (current_setting('statement_timeout'),

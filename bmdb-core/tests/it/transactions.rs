@@ -35,7 +35,7 @@ async fn a_statement_error_that_the_closure_swallowed_is_no_success() {
 #[tokio::test]
 async fn rows_of_somebody_elses_table_are_written_with_the_tags_or_not_at_all() {
     let s = Scenario::new().await;
-    s.db.execute("CREATE TABLE racked (machine_id uuid REFERENCES machines)")
+    s.db.run_sql("CREATE TABLE racked (machine_id uuid REFERENCES machines)")
         .await
         .unwrap();
     let transaction = async |gives_up: bool| {
@@ -97,7 +97,7 @@ async fn a_closure_that_gives_up_rolls_back_and_its_reason_comes_out() {
 #[tokio::test]
 async fn of_two_serializable_increments_the_loser_is_run_again() {
     let s = Scenario::new().await;
-    s.db.execute("CREATE TABLE counter AS SELECT 0 AS n")
+    s.db.run_sql("CREATE TABLE counter AS SELECT 0 AS n")
         .await
         .unwrap();
     let (runs, both_have_read) = (AtomicU32::new(0), Barrier::new(2));

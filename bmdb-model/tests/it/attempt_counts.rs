@@ -59,7 +59,7 @@ impl Scenario {
                   unnest(ARRAY['Started', 'Finished', 'Failed', 'Canceled']) AS event,
                   generate_series(1, 5) AS w"
         );
-        self.db.execute(&fill).await.unwrap();
+        self.db.run_sql(&fill).await.unwrap();
     }
 }
 
@@ -95,7 +95,7 @@ async fn minutes_that_are_over_are_added_up_and_what_comes_late_is_added_by_the_
     assert_eq!(s.trim(10).await, 0, "the minute is not over");
     s.db.advance(MINUTE * 3).await.unwrap();
     // Told by a third one whose statement has taken that long.
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO attempt_tally
          SELECT minute, process, event, md5('3')::uuid, 10, 1, 7 FROM attempt_tally LIMIT 1",
     )
@@ -139,7 +139,7 @@ async fn neither_the_last_hour_nor_a_turn_reads_all_of_it() {
     let mut s = Scenario::new().await;
     s.fill(1500).await;
     while s.trim(5000).await > 0 {}
-    s.db.execute("VACUUM ANALYZE attempt_tally").await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE attempt_tally").await.unwrap();
     s.hour().await;
     s.trim(5000).await;
     for (text, execute, most) in [

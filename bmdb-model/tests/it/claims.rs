@@ -82,7 +82,7 @@ async fn what_has_been_due_for_ever_is_claimed_like_anything_else() {
     let machine = s.provided("a").await;
     for provider in [Some(&Provider::EQUINIX), None] {
         let for_ever = "UPDATE work_item SET plan_at = '-infinity'";
-        s.db.execute(for_ever).await.unwrap();
+        s.db.run_sql(for_ever).await.unwrap();
         let claimed = s.claim_of(provider, 10).await;
         assert_eq!(machines(&claimed), [machine]);
         assert_eq!(claimed[0].ready_at, None);
@@ -103,11 +103,11 @@ async fn each_of_the_three_gates_keeps_a_machine_from_being_claimed() {
             "backoff_until = now()",
         ),
     ] {
-        s.db.execute(&format!("UPDATE work_item SET {shut}"))
+        s.db.run_sql(&format!("UPDATE work_item SET {shut}"))
             .await
             .unwrap();
         assert_eq!(s.claim_of(None, 1).await, [], "{shut}");
-        s.db.execute(&format!("UPDATE work_item SET {open}"))
+        s.db.run_sql(&format!("UPDATE work_item SET {open}"))
             .await
             .unwrap();
     }

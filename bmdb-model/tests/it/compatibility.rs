@@ -10,7 +10,7 @@ const FUTURE: &str = "20991231000000";
 
 async fn demand(db: &TestDb, oldest_compatible: &str) {
     let mark = format!("UPDATE schema_compatibility SET oldest_compatible = '{oldest_compatible}'");
-    db.execute(&mark).await.unwrap();
+    db.run_sql(&mark).await.unwrap();
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_newer_database_that_is_still_compatible_works() {
     let db = TestDb::new().await.unwrap();
     demand(&db, &newest_known()).await;
     let newer = format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{FUTURE}')");
-    db.execute(&newer).await.unwrap();
+    db.run_sql(&newer).await.unwrap();
 
     let mut conn = db.connect().await.unwrap();
     check(&mut conn).await.unwrap();

@@ -5,7 +5,7 @@ use bmdb_testkit::TestDb;
 
 /// The statement fails on this constraint.
 async fn refused(db: &TestDb, constraint: &str, sql: &str) {
-    match db.execute(sql).await {
+    match db.run_sql(sql).await {
         Ok(()) => panic!("stored in spite of {constraint}: {sql}"),
         Err(error) => assert!(
             error.to_string().contains(&format!("{constraint:?}")),
@@ -57,7 +57,7 @@ async fn a_session_with_work_cannot_be_deleted() {
     refused(&s.db, "work_item_session_id_fkey", "DELETE FROM sessions").await;
 
     s.cancel(&attempt).await;
-    s.db.execute("DELETE FROM sessions").await.unwrap();
+    s.db.run_sql("DELETE FROM sessions").await.unwrap();
 }
 
 #[tokio::test]

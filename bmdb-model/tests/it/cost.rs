@@ -80,7 +80,7 @@ impl Scenario {
                  WHERE process = '{START}' AND machine_id IN ({})",
                 machines.join(", ")
             );
-            self.db.execute(&fail).await.unwrap();
+            self.db.run_sql(&fail).await.unwrap();
         }
         floor.unwrap()
     }
@@ -111,7 +111,7 @@ async fn costs(situation: Situation) -> Vec<Cost> {
     let mut costs = Vec::new();
     for machines in fleets {
         let mut s = Fleet::of(machines).scenario(situation).await;
-        s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+        s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
         costs.push(s.cost(None).await);
     }
     costs
@@ -158,7 +158,7 @@ async fn a_claim_above_the_floor_does_not_pay_for_what_a_long_reader_keeps_from_
         .await
         .unwrap();
     let floor = s.churn(20_000).await;
-    s.db.execute("VACUUM work_item").await.unwrap();
+    s.db.run_sql("VACUUM work_item").await.unwrap();
     let (above, all) = (s.cost(Some(floor)).await, s.cost(None).await);
     assert!(above.claimed && all.claimed, "{above:?} {all:?}");
     assert!(above.candidate <= 10 && above.queue <= 10, "{above:?}");

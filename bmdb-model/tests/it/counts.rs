@@ -80,7 +80,7 @@ impl Scenario {
             "UPDATE work_item SET session_id = '{}', started_at = now() WHERE machine_id = '{machine}'",
             self.session
         );
-        self.db.execute(&claim).await.unwrap();
+        self.db.run_sql(&claim).await.unwrap();
     }
 }
 
@@ -145,7 +145,7 @@ async fn silent_agents_are_pending_though_their_heartbeats_were_not_planned() {
     let fleet = counts::fleet(&mut s.conn).await.unwrap();
     assert_eq!(fleet.heartbeating, 1);
     // Nobody recovers an installed machine; its agent may be alive all the same.
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machine_os_installation_request (machine_id, generation, os_installation_request_raw)
          SELECT machine_id, 1, '' FROM machines;
          INSERT INTO machine_os_installation_report (machine_id, generation, os_installation_result,
@@ -199,7 +199,7 @@ async fn what_never_comes_to_an_end_and_what_always_goes_wrong_is_counted() {
         s.cancel(attempt).await;
         let machine = attempt.machine;
         let set = format!("UPDATE work_item SET {set} WHERE machine_id = '{machine}'");
-        s.db.execute(&set).await.unwrap();
+        s.db.run_sql(&set).await.unwrap();
     }
     s.cancel(&attempts[3]).await;
     let counted = agent_starts(&mut s).await;

@@ -41,7 +41,7 @@ async fn the_tables_of_bmdb_are_tags_and_those_of_others_with_the_same_shape() {
         CREATE TABLE two_keys (machine_id uuid REFERENCES machines, n int, PRIMARY KEY (machine_id, n));
         CREATE TABLE other_type (machine_id text PRIMARY KEY);
         ALTER TABLE rack ADD COLUMN gone int; ALTER TABLE rack DROP COLUMN gone";
-    s.db.execute(more).await.unwrap();
+    s.db.run_sql(more).await.unwrap();
     let tables = custom_tags::tables(&mut s.conn).await.unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     let expected = [
@@ -73,7 +73,7 @@ async fn hostile_names_of_tables_and_columns_are_only_names() {
              \"select\" int, \"Ünï\" text);
          INSERT INTO {table} VALUES ('{machine}', '<script>', 7, NULL)"
     );
-    s.db.execute(&make).await.unwrap();
+    s.db.run_sql(&make).await.unwrap();
     let (table, tag) = tag(&mut s.conn, machine, HOSTILE).await;
     let text = |text: &str, length| Value::Text {
         text: text.to_owned(),
@@ -103,7 +103,7 @@ async fn values_of_every_kind_are_decoded_and_long_ones_are_cut_with_their_true_
              '{{\"a\": [1]}}', '{{\"z\":\"\\u0000\"}}', 1.50, '{{1,NULL}}', 'red', repeat('ä', 5000),
              convert_to(repeat('x', 3000), 'UTF8'), NULL)"
     );
-    s.db.execute(&make).await.unwrap();
+    s.db.run_sql(&make).await.unwrap();
     let (_, tag) = tag(&mut s.conn, machine, "kinds").await;
     let Tag::Set(values) = tag else {
         panic!("{tag:?}")
@@ -159,10 +159,10 @@ async fn a_table_that_may_not_be_read_or_is_gone_leaves_the_others_readable() {
         REVOKE ALL ON secret FROM bmdb_viewer, PUBLIC;
         CREATE TABLE fleeting (machine_id uuid PRIMARY KEY REFERENCES machines);
         GRANT SELECT ON fleeting TO bmdb_viewer";
-    s.db.execute(make).await.unwrap();
+    s.db.run_sql(make).await.unwrap();
     let mut conn = AsyncPgConnection::establish(&viewer).await.unwrap();
     let tables = custom_tags::tables(&mut conn).await.unwrap();
-    s.db.execute("DROP TABLE fleeting").await.unwrap();
+    s.db.run_sql("DROP TABLE fleeting").await.unwrap();
     begin(&mut conn).await;
     let tags = custom_tags::tags(&mut conn, machine, &tables)
         .await

@@ -21,7 +21,7 @@ impl Scenario {
         // Planned before it is put on hold, so that it has a work item.
         let hold =
             format!("INSERT INTO machine_hold (machine_id, reason) VALUES ('{machine}', 'disk')");
-        self.db.execute(&hold).await.unwrap();
+        self.db.run_sql(&hold).await.unwrap();
         machine
     }
 

@@ -109,7 +109,7 @@ async fn further_migrations_are_reverted_alone_and_bmdbs_not_beneath_them() {
     let connect = async || db.connect().await.unwrap();
     run_all_of(connect().await, folder.source()).await.unwrap();
     // A release of bmdb that came later.
-    db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20270201000000')")
+    db.run_sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20270201000000')")
         .await
         .unwrap();
 
@@ -123,7 +123,7 @@ async fn further_migrations_are_reverted_alone_and_bmdbs_not_beneath_them() {
         let reverted = revert_last_of(connect().await, folder.source(), 1).await;
         assert_eq!(reverted.unwrap(), expected);
     }
-    db.execute("DELETE FROM __diesel_schema_migrations WHERE version = '20270201000000'")
+    db.run_sql("DELETE FROM __diesel_schema_migrations WHERE version = '20270201000000'")
         .await
         .unwrap();
     assert_eq!(

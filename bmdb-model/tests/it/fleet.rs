@@ -70,7 +70,7 @@ impl Fleet {
 
     pub(crate) async fn scenario(&self, situation: Situation) -> Scenario {
         let s = Scenario::on(self.0.database().await.unwrap()).await;
-        s.db.execute(&situation.sql()).await.unwrap();
+        s.db.run_sql(&situation.sql()).await.unwrap();
         s
     }
 }

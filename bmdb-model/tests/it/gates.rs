@@ -222,7 +222,7 @@ async fn an_item_that_says_something_else_than_the_tags_is_stale() {
         ),
         ("UPDATE work_item SET plan_at = now(), lane = 'other'", true),
     ] {
-        s.db.execute(sql).await.unwrap();
+        s.db.run_sql(sql).await.unwrap();
         let why = s.why(machine, &START).await;
         assert_eq!(why.is_stale, is_stale, "{sql}: {why:#?}");
     }
@@ -241,7 +241,7 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
             FROM machine_provided;
         CREATE VIEW acme_never AS SELECT p.machine_id, provider, 'infinity'::timestamptz AS ready_at
             FROM machine_provided p JOIN acme_tag USING (machine_id)";
-    s.db.execute(views).await.unwrap();
+    s.db.run_sql(views).await.unwrap();
     s.define(&ProcessDef::new(broken.clone()).workflow("acme_broken"))
         .await
         .unwrap();
@@ -250,7 +250,7 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
         .unwrap();
     let gone = Process::from_static("Gone");
     let define = "INSERT INTO process_def (process, lane, workflow) VALUES ('Gone', 'Gone', 'nothing there')";
-    s.db.execute(define).await.unwrap();
+    s.db.run_sql(define).await.unwrap();
 
     let why = s.why(machine, &broken).await;
     let View::Unusable(reason) = &why.eligible.view else {
@@ -264,14 +264,14 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
     let why = s.why(machine, &never).await;
     assert_eq!(guilty(&why), [("acme_tag", Effect::IsMissing)]);
 
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO acme_tag SELECT machine_id, n FROM machines, generate_series(1, 2) n",
     )
     .await
     .unwrap();
     let why = s.why(machine, &never).await;
     assert!(matches!(&why.eligible.view, View::Unusable(reason) if reason.contains("2 times")));
-    s.db.execute("DELETE FROM acme_tag WHERE n = 2")
+    s.db.run_sql("DELETE FROM acme_tag WHERE n = 2")
         .await
         .unwrap();
     let why = s.why(machine, &never).await;
@@ -280,7 +280,7 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
     // All of them, in a transaction that cannot write.
     let read_only = bmdb_model::connection::Access::ReadOnly;
     let isolation = bmdb_model::connection::Isolation::RepeatableRead;
-    s.db.execute("DELETE FROM process_def WHERE process = 'Broken'")
+    s.db.run_sql("DELETE FROM process_def WHERE process = 'Broken'")
         .await
         .unwrap();
     bmdb_model::internal::connection::begin(&mut s.conn, isolation, read_only)
@@ -298,7 +298,7 @@ async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing
 async fn the_gates_of_a_machine_of_a_large_fleet_cost_a_few_buffers() {
     let fleet = crate::fleet::Fleet::of(30_000);
     let mut s = fleet.scenario(crate::fleet::Situation::AllEligible).await;
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE").await.unwrap();
     let machine: MachineId = s
         .rows("SELECT machine_id FROM machines ORDER BY 1 OFFSET 15000 LIMIT 1")
         .await[0]

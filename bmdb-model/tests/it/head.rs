@@ -53,7 +53,7 @@ async fn a_poll_in_vain_tells_when_the_next_machine_of_its_queue_is_due() {
             "UPDATE work_item SET backoff_until = now() + interval '{seconds} seconds'
              WHERE machine_id = '{machine}'"
         );
-        s.db.execute(&backoff).await.unwrap();
+        s.db.run_sql(&backoff).await.unwrap();
     }
     let [equinix, lumen, any] = s.heads(&START).await;
     assert!(is_in(equinix, 500), "{equinix:?}");
@@ -68,7 +68,7 @@ async fn the_earliest_of_all_providers_is_found_also_among_machines_of_none() {
     for (n, provider) in ["'A'", "'B'", "'C'", "NULL"].iter().enumerate() {
         let machine = s.db.machine().create().await.unwrap();
         let minutes = 20 - n;
-        s.db.execute(&format!(
+        s.db.run_sql(&format!(
             "INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
              VALUES ('{machine}', 'Any', 'Any', {provider}, true, now() + interval '{minutes} min')"
         ))
@@ -79,7 +79,7 @@ async fn the_earliest_of_all_providers_is_found_also_among_machines_of_none() {
     for seconds in [17 * 60, 18 * 60, 19 * 60, 20 * 60] {
         let head = s.head(&any, None).await;
         assert!(is_in(head, seconds), "{seconds}: {head:?}");
-        s.db.execute(
+        s.db.run_sql(
             "DELETE FROM work_item WHERE ready_at = (SELECT min(ready_at) FROM work_item)",
         )
         .await
@@ -99,7 +99,7 @@ async fn a_machine_that_is_never_due_is_looked_for_again_after_a_day() {
         ("-infinity", QueueHead::Due),
     ] {
         let plan = format!("UPDATE work_item SET plan_at = '{at}'");
-        s.db.execute(&plan).await.unwrap();
+        s.db.run_sql(&plan).await.unwrap();
         assert_eq!(
             s.heads(&START).await,
             [head, QueueHead::Empty, head],

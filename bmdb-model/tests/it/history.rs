@@ -22,7 +22,7 @@ impl Scenario {
                     clock_timestamp(), clock_timestamp(), 'Finished'
              FROM (SELECT nextval('work_fence') AS f FROM generate_series(1, {rows})) fences"
         );
-        self.db.execute(&insert).await.unwrap();
+        self.db.run_sql(&insert).await.unwrap();
     }
 
     /// Claims and fails, and lets the backoff pass.
@@ -164,7 +164,7 @@ async fn the_fate_is_unknown_without_a_trace_and_not_taken_from_another_process(
         ..attempt.clone()
     };
     assert_eq!(s.fate(&others).await, AttemptState::Unknown);
-    s.db.execute("DELETE FROM work_attempt").await.unwrap();
+    s.db.run_sql("DELETE FROM work_attempt").await.unwrap();
     assert_eq!(s.fate(&attempt).await, AttemptState::Unknown);
 }
 
@@ -229,7 +229,7 @@ async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
     for cause in ["b", "c", "d"] {
         s.failure(5, cause).await;
     }
-    s.db.execute("UPDATE work_attempt SET ended_at = clock_timestamp() WHERE cause = 'b'")
+    s.db.run_sql("UPDATE work_attempt SET ended_at = clock_timestamp() WHERE cause = 'b'")
         .await
         .unwrap();
     let causes = "SELECT cause FROM work_attempt ORDER BY cause";
@@ -322,7 +322,7 @@ async fn the_last_failures_of_some_processes_are_found_behind_what_others_did_si
              CASE WHEN n > 300 THEN 'Sweep' WHEN n % 2 = 0 THEN 'Paint' ELSE 'Polish' END,
              CASE WHEN n % 3 = 0 THEN 'Finished' ELSE 'Failed' END) s (process, outcome)"
     );
-    s.db.execute(&seed).await.unwrap();
+    s.db.run_sql(&seed).await.unwrap();
     let (paint, polish) = (
         Process::new("Paint").unwrap(),
         Process::new("Polish").unwrap(),

@@ -47,7 +47,7 @@ async fn whatever_a_workflows_view_is_called_it_is_planned_by_and_nothing_else_h
              FROM machine_provided; GRANT SELECT ON {0} TO PUBLIC",
             quoted(name)
         );
-        s.db.execute(&view).await.unwrap();
+        s.db.run_sql(&view).await.unwrap();
         let process = Process::new(format!("Acme{i}")).unwrap();
         let definition = ProcessDef::new(process.clone()).workflow(name);
         s.define(&definition).await.unwrap();
@@ -65,7 +65,7 @@ async fn what_is_no_view_of_that_very_name_is_refused_with_its_name() {
     let db = TestDb::new().await.unwrap();
     let mut conn = db.connect().await.unwrap();
     let long = "x".repeat(63);
-    db.execute(&format!(
+    db.run_sql(&format!(
         "CREATE FUNCTION wipe() RETURNS TABLE (machine_id uuid, provider text, ready_at timestamptz)
              LANGUAGE sql AS 'SELECT machine_id, provider, now() FROM machine_provided';
          CREATE TYPE wipe_type AS (machine_id uuid, provider text, ready_at timestamptz);

@@ -48,7 +48,7 @@ struct Trapped {
 
 impl Trapped {
     async fn on(db: TestDb) -> Self {
-        db.execute(TRAP).await.unwrap();
+        db.run_sql(TRAP).await.unwrap();
         let watch = watch(&db).await;
         let this = Self { db, watch };
         // Makes Diesel's table.

@@ -118,7 +118,7 @@ const MIXED: &str = "
 #[tokio::test]
 async fn every_state_lists_just_the_machines_that_are_in_it() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     each_state_lists_its_own(&mut s).await;
 }
 
@@ -165,7 +165,7 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
 #[tokio::test]
 async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     let counted = counts::processes(&mut s.conn).await.unwrap();
     let counts = counted.iter().find(|counts| counts.process == START);
     let counts = counts.unwrap();
@@ -187,7 +187,7 @@ async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
 #[tokio::test]
 async fn filters_narrow_each_other() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     let tables = custom_tags::tables(&mut s.conn).await.unwrap();
     let hold = tables
         .iter()
@@ -283,7 +283,7 @@ async fn filters_narrow_each_other() {
 #[tokio::test]
 async fn a_prefix_finds_machines_by_their_id_and_by_that_of_their_provider() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     for text in ["c", "c4", "c4ca4238-a", "a", "ab", "zz", "C4CA"] {
         let condition = format!(
             "starts_with(m.machine_id::text, lower('{text}')) OR starts_with(p.provider_id, '{text}')"
@@ -327,7 +327,7 @@ async fn a_prefix_is_found_however_the_database_sorts() {
         let collate = format!(
             "ALTER TABLE machine_provided ALTER COLUMN provider_id TYPE text COLLATE {collation}"
         );
-        s.db.execute(&collate).await.unwrap();
+        s.db.run_sql(&collate).await.unwrap();
         for text in ["a", "a-", "ab", "c", "ch", "A", "č", "x", "a\u{10FFFF}"] {
             let condition = format!("starts_with(p.provider_id, '{text}')");
             let filter = prefix(&format!("Equinix/{text}"));
@@ -340,7 +340,7 @@ async fn a_prefix_is_found_however_the_database_sorts() {
 #[tokio::test]
 async fn a_cursor_of_other_filters_is_refused() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     let first = fleet::page(&mut s.conn, &Filter::default(), None, 1)
         .await
         .unwrap();
@@ -363,7 +363,7 @@ async fn what_became_due_at_the_same_moment_is_told_apart_as_far_as_a_page_may_l
                CASE WHEN n <= 1500 THEN timestamptz '2020-01-01'
                     WHEN n <= 4000 THEN timestamptz '2020-01-02' ELSE timestamptz '2020-01-03' END
         FROM generate_series(1, 4500) n; ANALYZE";
-    s.db.execute(many).await.unwrap();
+    s.db.run_sql(many).await.unwrap();
     let pages = pages(&mut s.conn, &state(ItemState::Due), 100).await;
     assert!(
         pages.iter().any(|page| page.left_out),

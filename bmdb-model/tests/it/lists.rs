@@ -225,7 +225,7 @@ async fn what_was_lost_three_times_or_failed_ten_times_in_a_row_is_poisoned() {
             .iter()
             .zip(["losses = 3", "failures = 10", "losses = 2", "failures = 9"])
     {
-        s.db.execute(&format!(
+        s.db.run_sql(&format!(
             "UPDATE work_item SET {counts} WHERE machine_id = '{machine}'"
         ))
         .await
@@ -257,8 +257,8 @@ async fn busy(machines: u32) -> Scenario {
         UPDATE work_item SET backoff_until = now() - fence * interval '1 second', cause = 'no answer'
         WHERE fence % 10 = 2;
         UPDATE work_item SET failures = 12 WHERE fence % 100 = 3";
-    s.db.execute(sessions).await.unwrap();
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    s.db.run_sql(sessions).await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE").await.unwrap();
     s
 }
 
@@ -299,8 +299,8 @@ async fn lists_of_what_is_held_look_at_ten_thousand_items_and_no_more() {
         "UPDATE work_item SET started_at = now(), session_id = '{}'",
         s.session
     );
-    s.db.execute(&hold).await.unwrap();
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    s.db.run_sql(&hold).await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE").await.unwrap();
     let mine = session::find(&mut s.conn, s.session)
         .await
         .unwrap()

@@ -154,7 +154,7 @@ async fn whole_reads(s: &mut Scenario, part: &str) -> Vec<String> {
 #[tokio::test]
 async fn chunks_go_on_where_the_last_one_ended_and_read_no_whole_table() {
     let mut s = Scenario::new().await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, 20000);
          INSERT INTO work_item (machine_id, process, lane)
          SELECT machine_id, 'ShepherdAgentStart', 'shepherd' FROM machines;
@@ -165,7 +165,7 @@ async fn chunks_go_on_where_the_last_one_ended_and_read_no_whole_table() {
     )
     .await
     .unwrap();
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE").await.unwrap();
     let keep = Retention::default();
     let conn = &mut s.conn;
     plan::lock_chunk(conn, None, 1).await.unwrap();
@@ -185,7 +185,7 @@ async fn chunks_go_on_where_the_last_one_ended_and_read_no_whole_table() {
 #[tokio::test]
 async fn a_failure_that_is_folded_is_a_hot_update() {
     let mut s = Scenario::new().await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, 300);
          INSERT INTO work_item (machine_id, process, lane, eligible, plan_at)
          SELECT machine_id, 'ShepherdAgentStart', 'shepherd', true, now() FROM machines",
@@ -210,7 +210,7 @@ async fn a_failure_that_is_folded_is_a_hot_update() {
             "UPDATE work_item SET backoff_until = now() WHERE machine_id = '{}'",
             attempt.machine
         );
-        s.db.execute(&over).await.unwrap();
+        s.db.run_sql(&over).await.unwrap();
         let again = s.claim_one(&START).await;
         s.fail(&again, 60, "no answer").await;
     }

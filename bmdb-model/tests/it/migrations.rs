@@ -135,7 +135,7 @@ async fn migrating_up_to_a_version_stops_there_and_the_status_tells() {
 async fn a_migration_that_fails_is_rolled_back_and_those_before_it_stay() {
     let db = TestDb::empty().await.unwrap();
     // What the second migration makes is there already.
-    db.execute("CREATE TABLE machine_hardware_report ()")
+    db.run_sql("CREATE TABLE machine_hardware_report ()")
         .await
         .unwrap();
     let failed = run_pending(db.connect().await.unwrap()).await.unwrap_err();
@@ -147,7 +147,7 @@ async fn a_migration_that_fails_is_rolled_back_and_those_before_it_stay() {
     let recorded = "SELECT version FROM __diesel_schema_migrations ORDER BY 1";
     assert_eq!(db.rows(recorded).await.unwrap(), versions()[..1]);
 
-    db.execute("DROP TABLE machine_hardware_report")
+    db.run_sql("DROP TABLE machine_hardware_report")
         .await
         .unwrap();
     assert_eq!(up(&db).await, versions()[1..]);

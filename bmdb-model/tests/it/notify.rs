@@ -60,7 +60,7 @@ impl Scenario {
 impl Listener {
     /// The processes that were notified of since the last time.
     async fn heard(&mut self, s: &Scenario) -> Vec<String> {
-        s.db.execute("NOTIFY bmdb_due, '.'").await.unwrap();
+        s.db.run_sql("NOTIFY bmdb_due, '.'").await.unwrap();
         let mut heard = Vec::new();
         let mut notifications = pin!(self.0.notifications_stream());
         while let Some(notification) = notifications.next().await {

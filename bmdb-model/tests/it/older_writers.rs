@@ -19,7 +19,7 @@ const FINISH: &str = "UPDATE work_item SET session_id = NULL, started_at = NULL,
 
 impl Scenario {
     async fn write_as_before(&self, statements: &[&str]) {
-        self.db.execute(&statements.join(";\n")).await.unwrap();
+        self.db.run_sql(&statements.join(";\n")).await.unwrap();
     }
 
     async fn claimed(&mut self) -> Claimed {

@@ -107,7 +107,7 @@ async fn an_act_of_nobody_and_a_reason_that_says_nothing_are_refused() {
     }
     // Nor by hand.
     let nobody = "INSERT INTO operator_action (verb, operator) VALUES ('SetTag', '')";
-    s.db.execute(nobody).await.unwrap_err();
+    s.db.run_sql(nobody).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_history_of_many_thousands_is_read_whole_in_windows_and_each_page_cost
          SELECT '{machine}', 'SetTag', 'ann', now() - interval '1 day' + n * interval '1000 seconds'
          FROM generate_series(0, 12) n;
          ANALYZE work_attempt", s.session);
-    s.db.execute(&attempts).await.unwrap();
+    s.db.run_sql(&attempts).await.unwrap();
     let (mut times, mut after) = (Vec::new(), None);
     loop {
         let page = history::page(&mut s.conn, machine, None, after.as_ref(), 1_000)

@@ -36,7 +36,7 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
     let mut s = Scenario::new().await;
     let old = s.provided("old").await;
     s.advance(100).await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machines SELECT gen_random_uuid() FROM generate_series(1, 3);
          INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
          SELECT machine_id, 'ShepherdRecovery', 'shepherd', NULL, true, clock_timestamp() - interval '1 min'
@@ -58,7 +58,7 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
     s.claim_machine(old, &START).await;
     let oldest = overview::oldest_due(&mut s.conn).await.unwrap();
     assert_eq!(oldest[0].provider.as_ref().unwrap().as_str(), "Lumen");
-    s.db.execute("UPDATE work_item SET backoff_until = now() + interval '1 h'")
+    s.db.run_sql("UPDATE work_item SET backoff_until = now() + interval '1 h'")
         .await
         .unwrap();
     assert_eq!(overview::oldest_due(&mut s.conn).await.unwrap(), []);
@@ -161,7 +161,7 @@ async fn what_a_session_did_is_found_a_page_at_a_time_also_when_it_is_gone() {
     );
 
     let delete = format!("DELETE FROM sessions WHERE session_id = '{first}'");
-    s.db.execute(&delete).await.unwrap();
+    s.db.run_sql(&delete).await.unwrap();
     let (mut after, mut pages) = (None, Vec::new());
     loop {
         let page = history::of_session(&mut s.conn, first, after.as_ref(), 2).await;
@@ -180,13 +180,13 @@ async fn what_a_session_did_is_found_a_page_at_a_time_also_when_it_is_gone() {
 #[tokio::test]
 async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
     let mut s = Fleet::of(100_000).scenario(Situation::ManyHeld).await;
-    s.db.execute(
+    s.db.run_sql(
         "UPDATE work_item SET eligible = true, backoff_until = now() + interval '1 day', failures = 12
          WHERE fence % 20 = 2",
     )
     .await
     .unwrap();
-    s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
     let session = s.session;
     overview::oldest_due(&mut s.conn).await.unwrap();
     overview::sessions(&mut s.conn).await.unwrap();
@@ -218,7 +218,7 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
          SELECT md5(n::text)::uuid, n, n, 'ShepherdAgentStart', '{session}', now(), now(), 'Canceled'
          FROM generate_series(1, 100000) n; ANALYZE work_attempt"
     );
-    s.db.execute(&attempts).await.unwrap();
+    s.db.run_sql(&attempts).await.unwrap();
     let page = history::of_session(&mut s.conn, session, None, 50).await;
     assert_eq!(page.unwrap().rows.len(), 50);
     let of_session = format!("('{session}', 50000, 51)");

@@ -193,7 +193,7 @@ async fn a_connection_that_is_lost_is_in_no_transaction_and_says_so() {
     let mut conn = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;
     let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
-    s.db.execute(
+    s.db.run_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND state = 'idle in transaction'",
     )

@@ -176,7 +176,7 @@ async fn the_fleet_is_planned_in_chunks_that_leave_out_what_others_have_locked()
         machines.push(s.provided(id).await);
     }
     machines.sort();
-    s.db.execute("UPDATE work_item SET eligible = false")
+    s.db.run_sql("UPDATE work_item SET eligible = false")
         .await
         .unwrap();
 

@@ -123,9 +123,9 @@ async fn check(machines: u32) {
         Situation::OnePercentEligible,
         Situation::AllEligible,
     ] {
-        s.db.execute(&situation.sql()).await.unwrap();
-        s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
-        s.db.execute("ANALYZE machines, machine_provided, work_attempt, sessions, process_def")
+        s.db.run_sql(&situation.sql()).await.unwrap();
+        s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
+        s.db.run_sql("ANALYZE machines, machine_provided, work_attempt, sessions, process_def")
             .await
             .unwrap();
         s.check(&hot, &format!("analyzed with {situation:?}")).await;

@@ -118,7 +118,7 @@ async fn a_loss_after_an_older_releases_finish_does_not_revive_its_interval() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let older = "UPDATE work_item SET last_interval_seconds = 40, backoff_until = NULL";
-    s.db.execute(older).await.unwrap();
+    s.db.run_sql(older).await.unwrap();
     s.claim_one(&START).await;
     s.lose(15).await;
     assert_eq!(s.rows(ITEM).await, ["||1|0|||15"]);
@@ -135,7 +135,7 @@ async fn a_longer_backoff_in_force_is_not_shortened() {
              fence = nextval('work_fence') WHERE machine_id = '{machine}'",
         s.session
     );
-    s.db.execute(&claim).await.unwrap();
+    s.db.run_sql(&claim).await.unwrap();
     s.lose(15).await;
     assert_eq!(s.rows(ITEM).await, ["||1|1|600|no answer|600"]);
     assert_eq!(

@@ -73,7 +73,7 @@ async fn rivals_lock_different_machines_and_leave_alone_what_a_writer_has_locked
 async fn only_the_providers_own_machines_are_claimed_even_if_it_has_changed_meanwhile() {
     let mut s = Scenario::new().await;
     let machine = s.silent("a").await;
-    s.db.execute("UPDATE machine_provided SET provider = 'Lumen'")
+    s.db.run_sql("UPDATE machine_provided SET provider = 'Lumen'")
         .await
         .unwrap();
     let mut claimer = s.begun().await;

@@ -296,7 +296,7 @@ async fn tables_views_and_functions_of_a_user_are_covered_whenever_they_are_made
     let before = "CREATE TABLE racks (rack_id bigserial PRIMARY KEY, name text);
                   CREATE VIEW rack_names AS SELECT name FROM racks;
                   CREATE FUNCTION racks() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM racks'";
-    db.execute(before).await.unwrap();
+    db.run_sql(before).await.unwrap();
     as_role(&db, Role::Owner)
         .await
         .batch_execute(

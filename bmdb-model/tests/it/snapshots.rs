@@ -65,11 +65,11 @@ impl Scenario {
              INSERT INTO machine_provided (machine_id, provider, provider_id)
              SELECT machine_id, 'Equinix', machine_id::text FROM machines"
         );
-        self.db.execute(&insert).await.unwrap();
+        self.db.run_sql(&insert).await.unwrap();
         let ids = self.rows("SELECT machine_id FROM machines").await;
         let ids: Vec<MachineId> = ids.iter().map(|id| id.parse().unwrap()).collect();
         plan::replan(&mut self.conn, &ids).await.unwrap();
-        self.db.execute("VACUUM ANALYZE").await.unwrap();
+        self.db.run_sql("VACUUM ANALYZE").await.unwrap();
     }
 
     async fn is_recorded(&self) -> bool {
@@ -151,8 +151,8 @@ async fn an_idle_poll_reads_at_most_5_buffers_also_when_the_statistics_call_ever
     let mut s = Scenario::new().await;
     s.fleet(1000).await;
     let rest = "UPDATE work_item SET backoff_until = now() + interval '1 hour'";
-    s.db.execute(rest).await.unwrap();
-    s.db.execute("VACUUM work_item").await.unwrap();
+    s.db.run_sql(rest).await.unwrap();
+    s.db.run_sql("VACUUM work_item").await.unwrap();
     let claim = s.claim_text(Some(&Provider::EQUINIX)).await;
     let plan = s.explain(&claim, COUNTED).await;
     assert!(buffers(&plan) <= 5, "{plan:#?}");
@@ -165,8 +165,8 @@ async fn an_idle_poll_without_a_provider_reads_a_few_buffers_for_each_provider()
     s.fleet(5000).await;
     let rest = "UPDATE work_item SET backoff_until = now() + interval '1 hour',
                     provider = CASE WHEN random() < 0.5 THEN provider ELSE 'Lumen' END";
-    s.db.execute(rest).await.unwrap();
-    s.db.execute("VACUUM ANALYZE work_item").await.unwrap();
+    s.db.run_sql(rest).await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
     let claim = s.claim_text(None).await;
     let plan = s.explain(&claim, COUNTED).await;
     assert!(buffers(&plan) <= 5 * (2 + 2), "{plan:#?}");
@@ -188,7 +188,7 @@ async fn an_idle_poll_takes_no_transaction_id_and_a_claim_takes_one() {
     s.provided("a").await;
     for (hold, is_idle) in [("now() + interval '1 hour'", true), ("NULL", false)] {
         let backoff = format!("UPDATE work_item SET backoff_until = {hold}");
-        s.db.execute(&backoff).await.unwrap();
+        s.db.run_sql(&backoff).await.unwrap();
         for provider in [Some(&Provider::EQUINIX), None] {
             assert_eq!(
                 s.poll_writes_nothing(provider).await,

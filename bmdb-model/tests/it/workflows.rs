@@ -23,8 +23,8 @@ async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let items = "SELECT process, lane, provider, eligible FROM work_item ORDER BY process";
-    s.db.execute(ACME).await.unwrap();
-    s.db.execute(&format!(
+    s.db.run_sql(ACME).await.unwrap();
+    s.db.run_sql(&format!(
         "INSERT INTO acme_dirty VALUES ('{machine}', now())"
     ))
     .await
@@ -40,7 +40,7 @@ async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
     assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|t", ours]);
     let attempt = s.claim_one(&WIPE).await;
     let clean = format!("DELETE FROM acme_dirty WHERE machine_id = '{machine}'");
-    s.db.execute(&clean).await.unwrap();
+    s.db.run_sql(&clean).await.unwrap();
     s.finish(&attempt).await;
     s.write(machine, async |_| Ok(())).await.unwrap();
     assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|f", ours]);
@@ -148,7 +148,7 @@ async fn a_definition_can_be_read_replaced_and_listed() {
 async fn a_definition_that_could_not_be_planned_by_is_refused_and_nothing_is_written() {
     let db = TestDb::new().await.unwrap();
     let mut conn = db.connect().await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE VIEW acme_too_few AS SELECT machine_id, provider FROM machine_provided;
          CREATE VIEW acme_wrong_type AS SELECT machine_id, provider, now()::text AS ready_at
              FROM machine_provided",

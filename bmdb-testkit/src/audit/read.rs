@@ -1,7 +1,7 @@
 //! Reading the log: every ended attempt and every held work item, in one statement's snapshot.
 
 use crate::TestkitError;
-use crate::supervisor::connect;
+use crate::connect::connect;
 use bmdb_backoff::Seconds;
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};

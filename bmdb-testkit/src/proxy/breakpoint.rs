@@ -1,126 +1,90 @@
-//! The trap that waits for a request and loses it.
+//! Breakpoint: waits for a request with a given text and loses it.
 
-use std::sync::{Mutex, PoisonError};
-use tokio::sync::watch;
+use crate::lock::lock;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
 
-/// What becomes of a request; its connection is cut in any case.
+/// What is lost of a request. Its connection is cut in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// It does not reach the server.
+    /// The request does not reach the server.
     Request,
-    /// It reaches the server, which is not waited for: whether it takes effect is a race.
+    /// The request reaches the server, and the connection is cut without waiting for an answer:
+    /// whether the request takes effect is a race.
     Connection,
-    /// The server has answered it; the answer does not reach the client.
+    /// The server answers, and the answer does not reach the client.
     Answer,
 }
 
 impl Loss {
-    /// Every loss there is, for tests that must hold for each.
+    /// Every loss, for tests that must hold for each.
     pub const ALL: [Self; 3] = [Self::Request, Self::Connection, Self::Answer];
 }
 
-/// Where a trap sprang.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Catch {
+#[derive(Debug)]
+pub(super) struct Breakpoint {
     pub(super) loss: Loss,
-    /// How many of the latest bytes there are up to the needle's end; at least one.
-    pub(super) end: usize,
-    trap: u64,
-}
-
-#[derive(Debug)]
-struct Trap {
-    loss: Loss,
     needle: Vec<u8>,
+    /// Canceled once the loss has happened.
+    pub(super) lost: CancellationToken,
 }
 
-/// The trap that is set, if one is, and which one had its loss last. They are numbered from 1, so
-/// that the loss of one that was replaced is not taken for that of its successor.
-#[derive(Debug)]
-pub(super) struct Traps {
-    set: Mutex<(u64, Option<Trap>)>,
-    lost: watch::Sender<u64>,
+/// The breakpoint that was set last.
+#[derive(Debug, Default)]
+pub(super) struct Breakpoints(Mutex<Latest>);
+
+#[derive(Debug, Default)]
+struct Latest {
+    breakpoint: Option<Arc<Breakpoint>>,
+    is_armed: bool,
 }
 
-impl Default for Traps {
-    fn default() -> Self {
-        Self {
-            set: Mutex::default(),
-            lost: watch::Sender::new(0),
-        }
-    }
-}
-
-impl Traps {
+impl Breakpoints {
     pub(super) fn set(&self, loss: Loss, needle: &[u8]) {
-        let mut set = self.lock();
-        let needle = needle.to_vec();
-        *set = (set.0 + 1, Some(Trap { loss, needle }));
+        let breakpoint = Breakpoint {
+            loss,
+            needle: needle.to_vec(),
+            lost: CancellationToken::new(),
+        };
+        *lock(&self.0) = Latest {
+            breakpoint: Some(Arc::new(breakpoint)),
+            is_armed: true,
+        };
     }
 
-    pub(super) fn forget(&self) {
-        self.lock().1 = None;
+    pub(super) fn remove(&self) {
+        lock(&self.0).is_armed = false;
     }
 
-    pub(super) fn have_lost(&self) -> bool {
-        self.is_last(*self.lost.borrow())
+    pub(super) fn has_lost(&self) -> bool {
+        let latest = lock(&self.0);
+        let breakpoint = latest.breakpoint.as_ref();
+        breakpoint.is_some_and(|breakpoint| breakpoint.lost.is_cancelled())
     }
 
     pub(super) async fn lost(&self) {
-        let mut lost = self.lost.subscribe();
-        // The sender is ours, so it is there as long as anybody waits.
-        let _ = lost.wait_for(|lost| self.is_last(*lost)).await;
-    }
-
-    fn is_last(&self, trap: u64) -> bool {
-        trap > 0 && self.lock().0 == trap
-    }
-
-    /// Springs when the bytes contain the needle. `before` is the end of what the same request had
-    /// before them, as far as a needle may have begun there; it is kept up to date. `runs` says how
-    /// many of the bytes there are up to where a statement is run that was prepared with the needle
-    /// in its text, if one is.
-    pub(super) fn spring(
-        &self,
-        before: &mut Vec<u8>,
-        bytes: &[u8],
-        runs: impl FnOnce(&[u8]) -> Option<usize>,
-    ) -> Option<Catch> {
-        let mut set = self.lock();
-        let (number, Some(Trap { loss, needle })) = &*set else {
-            before.clear();
-            return None;
-        };
-        let old = before.len();
-        before.extend_from_slice(bytes);
-        let literally =
-            find(before, needle).map(|at| (at + needle.len()).saturating_sub(old).max(1));
-        let by_name = runs(needle);
-        if let Some(end) = literally.into_iter().chain(by_name).min() {
-            let (loss, trap) = (*loss, *number);
-            set.1 = None;
-            return Some(Catch { loss, end, trap });
+        let latest = lock(&self.0).breakpoint.clone();
+        match latest {
+            Some(breakpoint) => breakpoint.lost.cancelled().await,
+            None => pending().await,
         }
-        let useful = needle.len().saturating_sub(1).min(before.len());
-        before.drain(..before.len() - useful);
-        None
     }
 
-    /// The loss has happened.
-    pub(super) fn tell(&self, catch: Catch) {
-        self.lost.send_replace(catch.trap);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, Option<Trap>)> {
-        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The breakpoint, if it is armed and one of these texts contains its needle. It is no longer
+    /// armed then.
+    pub(super) fn hit(&self, texts: &[&[u8]]) -> Option<Arc<Breakpoint>> {
+        let mut latest = lock(&self.0);
+        let breakpoint = latest.breakpoint.as_ref().filter(|_| latest.is_armed)?;
+        let is_in = |text: &&[u8]| contains(text, &breakpoint.needle);
+        let hit = texts.iter().any(is_in).then(|| breakpoint.clone())?;
+        latest.is_armed = false;
+        Some(hit)
     }
 }
 
-pub(super) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        return Some(0);
-    }
-    bytes.windows(needle.len()).position(|part| part == needle)
+fn contains(text: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || text.windows(needle.len()).any(|part| part == needle)
 }
 
 #[cfg(test)]
@@ -128,52 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_needle_is_found_however_it_is_split() {
-        let request = b"SELECT COMMIT\0 and more";
-        for cut in 0..request.len() {
-            let traps = Traps::default();
-            traps.set(Loss::Answer, b"COMMIT\0");
-            let mut before = Vec::new();
-            let (first, second) = request.split_at(cut);
-            let caught = [first, second].map(|bytes| {
-                traps
-                    .spring(&mut before, bytes, |_| None)
-                    .map(|catch| catch.end)
-            });
-            let expected = if cut < 14 {
-                [None, Some(14 - cut)]
-            } else {
-                [Some(14), None]
-            };
-            assert_eq!(caught, expected, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn a_needle_is_found_in_single_bytes() {
-        let traps = Traps::default();
-        traps.set(Loss::Request, b"aab");
-        let mut before = Vec::new();
-        let caught: Vec<bool> = b"xaaab"
-            .iter()
-            .map(|byte| traps.spring(&mut before, &[*byte], |_| None).is_some())
-            .collect();
-        assert_eq!(caught, [false, false, false, false, true]);
-    }
-
-    #[test]
-    fn a_trap_springs_once_and_its_loss_is_its_own() {
-        let traps = Traps::default();
-        assert!(!traps.have_lost());
-        traps.set(Loss::Request, b"");
-        let catch = traps.spring(&mut Vec::new(), b"x", |_| None).unwrap();
-        assert!(traps.spring(&mut Vec::new(), b"x", |_| None).is_none());
-        assert!(!traps.have_lost());
-        traps.tell(catch);
-        assert!(traps.have_lost());
-        traps.set(Loss::Request, b"y");
-        assert!(!traps.have_lost());
-        traps.tell(catch);
-        assert!(!traps.have_lost());
+    fn a_breakpoint_is_hit_once_and_reports_only_its_own_loss() {
+        let breakpoints = Breakpoints::default();
+        assert!(!breakpoints.has_lost());
+        breakpoints.set(Loss::Request, b"aab");
+        assert!(breakpoints.hit(&[b"aaxb", b""]).is_none());
+        let hit = breakpoints.hit(&[b"", b"xaaab"]).unwrap();
+        assert!(breakpoints.hit(&[b"aab"]).is_none());
+        assert!(!breakpoints.has_lost());
+        hit.lost.cancel();
+        assert!(breakpoints.has_lost());
+        breakpoints.set(Loss::Request, b"y");
+        assert!(!breakpoints.has_lost());
+        breakpoints.remove();
+        assert!(breakpoints.hit(&[b"y"]).is_none());
     }
 }

@@ -2,15 +2,15 @@
 
 use crate::socket::{self, PORT};
 use crate::{TestkitError, id};
+use std::env;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::{env, io};
 
-/// A socket's whole path must fit into 104 bytes on macOS, 108 on Linux.
-const LONGEST: usize = 99;
+/// A socket's path must fit into 104 bytes on macOS and 108 on Linux.
+const MAX_PATH: usize = 99;
 
-/// Removed, with the socket in it, when it is dropped.
+/// Dropping it removes the folder with its socket.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -18,15 +18,17 @@ impl Folder {
         let name = format!("bmdb-proxy-{}", id::random());
         let fits = |folder: &Path| {
             folder.is_absolute()
-                && socket::path(&folder.join(&name), PORT).as_os_str().len() <= LONGEST
+                && socket::path(&folder.join(&name), PORT).as_os_str().len() <= MAX_PATH
                 && folder.to_str().is_some()
         };
         let parent = Some(env::temp_dir()).filter(|temporary| fits(temporary));
         let folder = parent.unwrap_or_else(|| PathBuf::from("/tmp")).join(name);
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Ok(()) => Ok(Self(folder)),
-            Err(source) => Err(not_made(&folder, source)),
-        }
+        let created = DirBuilder::new().mode(0o700).create(&folder);
+        created.map_err(|source| TestkitError::Listen {
+            address: folder.display().to_string(),
+            source,
+        })?;
+        Ok(Self(folder))
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -34,16 +36,9 @@ impl Folder {
     }
 }
 
-fn not_made(folder: &Path, source: io::Error) -> TestkitError {
-    TestkitError::Listen {
-        place: folder.display().to_string(),
-        source,
-    }
-}
-
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Best effort: an empty folder among temporary files does no harm.
+        // Best effort: an empty temporary folder does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,26 +1,27 @@
-//! The address at which a proxy is reached: open, shut, and whoever has come in through it.
+//! Listener: accepts the proxy's connections, and stops, resumes and cuts them.
 
-use super::target::Ends;
+use super::server::Socket;
 use crate::TestkitError;
+use crate::lock::lock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::{fmt, fs, io};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 const BACKLOG: u32 = 1024;
 
 /// Where a proxy listens.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -29,167 +30,146 @@ impl fmt::Display for Place {
     }
 }
 
-/// The life of the connections between two cuts. Its semaphore never has a permit, so it can only
-/// be waited for until it is closed, and that can be asked for without waiting as well.
-#[derive(Debug)]
-pub(super) struct Life(Semaphore);
-
-impl Life {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Semaphore::new(0)))
-    }
-
-    pub(super) fn end(&self) {
-        self.0.close();
-    }
-
-    /// Waits for the cut.
-    pub(super) async fn over(&self) {
-        // Both answers say that it is closed.
-        let _ = self.0.acquire().await;
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.0.is_closed()
-    }
-}
-
-pub(super) struct Door {
-    place: Place,
-    /// Sockets belong to a runtime, but the door is reopened by whoever heals the proxy.
+pub(super) struct Listener {
+    address: Address,
+    /// A socket belongs to a runtime, and a thread outside of it may call [`Listener::resume`].
     runtime: Handle,
-    /// One lock for both: whoever has come in is cut, or has not come in.
+    /// One lock for both fields: every accepted connection has the token that the next cut cancels.
     state: Mutex<State>,
 }
 
 struct State {
-    listener: Listener,
-    life: Arc<Life>,
+    socket: Listening,
+    /// Canceled to cut the connections accepted since the last cut; each of them holds a clone.
+    cut: Arc<CancellationToken>,
 }
 
-enum Listener {
+enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener),
-    /// Holds the port, so that nobody else gets it, and refuses because it does not listen.
+    /// Reserves the port for the proxy, and refuses connections because it does not listen.
     Bound(TcpSocket),
     Closed,
 }
 
-impl Door {
-    /// Opens at this place; with port 0 at one that is free.
-    pub(super) fn open(place: Place) -> Result<Self, TestkitError> {
-        let opened = listen(&place, Listener::Closed).and_then(|listener| {
-            let place = match &listener {
-                Listener::Tcp(tcp) => Place::Tcp(tcp.local_addr()?),
-                _ => place.clone(),
+impl Listener {
+    /// Listens at this address; port 0 stands for a free one.
+    pub(super) fn open(address: Address) -> Result<Self, TestkitError> {
+        let opened = listen(&address, Listening::Closed).and_then(|socket| {
+            let address = match &socket {
+                Listening::Tcp(tcp) => Address::Tcp(tcp.local_addr()?),
+                _ => address.clone(),
             };
-            Ok((listener, place))
+            Ok((socket, address))
         });
-        let (listener, place) = opened.map_err(|source| not_listening(&place, source))?;
+        let (socket, address) = opened.map_err(|source| cannot_listen(&address, source))?;
         Ok(Self {
-            place,
+            address,
             runtime: Handle::current(),
             state: Mutex::new(State {
-                listener,
-                life: Life::new(),
+                socket,
+                cut: Arc::default(),
             }),
         })
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
-    /// The next connection. While the door is shut this is pending and wakes nobody up.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Ends, Arc<Life>)>> {
-        let state = self.lock();
-        let ends = match &state.listener {
-            Listener::Tcp(tcp) => Ends::tcp(ready!(tcp.poll_accept(cx))?.0)?,
-            Listener::Unix(unix) => Ends::unix(ready!(unix.poll_accept(cx))?.0),
-            Listener::Bound(_) | Listener::Closed => return Poll::Pending,
+    /// The next connection, and the token that is canceled to cut it. While the listener is stopped
+    /// this is pending and registers no waker.
+    pub(super) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Socket>, Arc<CancellationToken>)>> {
+        let state = lock(&self.state);
+        let client: Box<dyn Socket> = match &state.socket {
+            Listening::Tcp(tcp) => {
+                let (stream, _) = ready!(tcp.poll_accept(cx))?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Listening::Unix(unix) => Box::new(ready!(unix.poll_accept(cx))?.0),
+            Listening::Bound(_) | Listening::Closed => return Poll::Pending,
         };
-        Poll::Ready(Ok((ends, state.life.clone())))
+        Poll::Ready(Ok((client, state.cut.clone())))
     }
 
     pub(super) fn connections(&self) -> usize {
-        // Each connection has a share in its life, and so has the door.
-        Arc::strong_count(&self.lock().life) - 1
+        // The listener holds one reference itself.
+        Arc::strong_count(&lock(&self.state).cut) - 1
     }
 
     pub(super) fn cut(&self) {
-        cut(&mut self.lock());
+        lock(&self.state).cut();
     }
 
-    pub(super) fn shut(&self) {
-        let mut state = self.lock();
-        if let Listener::Tcp(_) | Listener::Unix(_) = state.listener {
-            state.listener = Listener::Closed;
-            if let Place::Tcp(address) = self.place {
-                // Without the port it refuses all the same; only reopening may fail then.
-                state.listener = bound(address).map_or(Listener::Closed, Listener::Bound);
+    pub(super) fn stop(&self) {
+        let mut state = lock(&self.state);
+        if let Listening::Tcp(_) | Listening::Unix(_) = state.socket {
+            state.socket = Listening::Closed;
+            if let Address::Tcp(address) = self.address {
+                // Without the reserved port connections are refused as well; only resuming may fail.
+                state.socket = bind(address).map_or(Listening::Closed, Listening::Bound);
             }
         }
-        cut(&mut state);
+        state.cut();
     }
 
-    pub(super) fn reopen(&self) -> Result<(), TestkitError> {
-        let mut state = self.lock();
-        if let Listener::Tcp(_) | Listener::Unix(_) = state.listener {
+    pub(super) fn resume(&self) -> Result<(), TestkitError> {
+        let mut state = lock(&self.state);
+        if let Listening::Tcp(_) | Listening::Unix(_) = state.socket {
             return Ok(());
         }
         let _entered = self.runtime.enter();
-        let before = std::mem::replace(&mut state.listener, Listener::Closed);
-        let listener = listen(&self.place, before);
-        state.listener = listener.map_err(|source| not_listening(&self.place, source))?;
+        let before = std::mem::replace(&mut state.socket, Listening::Closed);
+        let socket = listen(&self.address, before);
+        state.socket = socket.map_err(|source| cannot_listen(&self.address, source))?;
         Ok(())
     }
 
-    /// Shuts for good.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.listener = Listener::Closed;
-        cut(&mut state);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = lock(&self.state);
+        state.socket = Listening::Closed;
+        state.cut();
     }
 }
 
-fn cut(state: &mut State) {
-    std::mem::replace(&mut state.life, Life::new()).end();
+impl State {
+    fn cut(&mut self) {
+        std::mem::take(&mut self.cut).cancel();
+    }
 }
 
-fn listen(place: &Place, before: Listener) -> io::Result<Listener> {
-    match place {
-        Place::Tcp(address) => {
+fn listen(address: &Address, before: Listening) -> io::Result<Listening> {
+    match address {
+        Address::Tcp(address) => {
             let socket = match before {
-                Listener::Bound(socket) => socket,
-                _ => bound(*address)?,
+                Listening::Bound(socket) => socket,
+                _ => bind(*address)?,
             };
-            Ok(Listener::Tcp(socket.listen(BACKLOG)?))
+            Ok(Listening::Tcp(socket.listen(BACKLOG)?))
         }
-        Place::Unix(socket) => {
-            // What an earlier listener has left: it refuses by being there without one.
-            match fs::remove_file(socket) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(Listener::Unix(UnixListener::bind(socket)?)),
-            }
-        }
+        // An earlier listener leaves its file, which refuses connections.
+        Address::Unix(socket) => match fs::remove_file(socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Listening::Unix(UnixListener::bind(socket)?)),
+        },
     }
 }
 
-fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Connections that were cut linger at the address for a while.
+    // Closed connections occupy the address for a while.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
 
-fn not_listening(place: &Place, source: io::Error) -> TestkitError {
+fn cannot_listen(address: &Address, source: io::Error) -> TestkitError {
     TestkitError::Listen {
-        place: place.to_string(),
+        address: address.to_string(),
         source,
     }
 }

@@ -1,203 +1,163 @@
-//! What client and server of one connection have said to each other, and what of it gets lost.
+//! The conversation of one connection: counts its requests, and decides what of it is lost.
 
-use super::breakpoint::{Catch, Loss, Traps};
-use super::prepared::{Prepared, Runs};
-use super::wire::{self, Messages};
+use super::breakpoint::{Breakpoint, Breakpoints, Loss};
+use super::protocol::{self, Format, Message};
+use crate::lock::lock;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-/// What to do with bytes that are about to be passed on.
+/// What to do with bytes that are about to be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Pass,
-    PassAndCut,
-    Swallow,
+pub(super) enum Action {
+    Forward,
+    ForwardAndCut,
+    Discard,
     Cut,
 }
 
-/// What all connections of a proxy have come to.
+/// Sums over all connections of a proxy.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) requests: AtomicU64,
-    /// Those requests that no other one of the same connection was on its way before.
+    /// The requests that were sent while their connection had no unanswered one.
     pub(super) round_trips: AtomicU64,
 }
 
-pub(super) struct Talk<'a> {
-    traps: &'a Traps,
+pub(super) struct Conversation<'a> {
+    breakpoints: &'a Breakpoints,
     counts: &'a Counts,
     state: Mutex<State>,
 }
 
 struct State {
-    prepared: Prepared,
-    client: Messages,
-    server: Messages,
-    /// Requests so far; the connection's start is one.
-    requests: u64,
-    /// How many of them the server has not answered yet.
+    client: Format,
+    server: Format,
+    /// The texts of the prepared statements, by name.
+    statements: HashMap<Vec<u8>, Vec<u8>>,
+    /// How many requests the server has not answered yet.
     unanswered: u64,
-    /// Whether the last of them ended by a `Sync`.
-    extended: bool,
-    /// The end of the current request so far, as the trap needs it.
-    before: Vec<u8>,
-    caught: Option<Caught>,
+    /// Whether the last request ended with a `Sync`.
+    is_extended: bool,
+    hit: Option<Arc<Breakpoint>>,
+    /// Whether the whole request with the hit was sent.
+    hit_ended: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Caught {
-    catch: Catch,
-    /// The requests that had ended before the needle did.
-    after: u64,
-}
-
-impl<'a> Talk<'a> {
-    pub(super) fn new(traps: &'a Traps, counts: &'a Counts) -> Self {
+impl<'a> Conversation<'a> {
+    pub(super) fn new(breakpoints: &'a Breakpoints, counts: &'a Counts) -> Self {
         Self {
-            traps,
+            breakpoints,
             counts,
             state: Mutex::new(State {
-                prepared: Prepared::default(),
-                client: Messages::of_client(),
-                server: Messages::of_server(),
-                requests: 0,
+                client: Format::Startup,
+                server: Format::Messages,
+                statements: HashMap::new(),
                 unanswered: 0,
-                extended: false,
-                before: Vec::new(),
-                caught: None,
+                is_extended: false,
+                hit: None,
+                hit_ended: false,
             }),
         }
     }
 
-    /// The client says something.
-    pub(super) fn request(&self, bytes: &[u8]) -> Verdict {
-        let state = &mut *self.lock();
-        let mut bytes = bytes;
-        // What seems to be the needle in encrypted bytes is an accident.
-        let legible = !state.client.is_opaque();
-        let runs = if legible {
-            state.prepared.hear(bytes)
+    /// Decides about the whole messages at the start of what the client sends; returns their length.
+    pub(super) fn request(&self, bytes: &[u8]) -> (Action, usize) {
+        let state = &mut *lock(&self.state);
+        let mut rest = bytes;
+        while let Some(message) = state.client.next(&mut rest) {
+            let statement = state.statement(&message);
+            // A match within encrypted bytes would be an accident.
+            if state.hit.is_none() && message.kind != protocol::OPAQUE {
+                state.hit = self.breakpoints.hit(&[message.body, &statement]);
+            }
+            if state.loses(Loss::Request) {
+                return (Action::Cut, 0);
+            }
+            self.count(state, message.kind);
+        }
+        let action = if state.loses(Loss::Connection) && state.hit_ended {
+            Action::ForwardAndCut
         } else {
-            Runs::default()
+            Action::Forward
         };
-        if state.caught.is_none()
-            && legible
-            && let Some(catch) = self
-                .traps
-                .spring(&mut state.before, bytes, |needle| runs.first_with(needle))
-        {
-            let (before, rest) = bytes.split_at(catch.end - 1);
-            let lost_at_once = catch.loss == Loss::Request;
-            if !lost_at_once {
-                self.hear_client(state, before);
-            }
-            let after = state.requests;
-            state.caught = Some(Caught { catch, after });
-            if lost_at_once {
-                return Verdict::Cut;
-            }
-            bytes = rest;
-        }
-        self.hear_client(state, bytes);
-        match state.caught {
-            Some(caught) if caught.catch.loss == Loss::Connection && state.has_ended(caught) => {
-                Verdict::PassAndCut
-            }
-            _ => Verdict::Pass,
-        }
+        (action, bytes.len() - rest.len())
     }
 
-    /// The server says something.
-    pub(super) fn answer(&self, bytes: &[u8]) -> Verdict {
-        let state = &mut *self.lock();
-        let asks_back = state.hear_server(bytes);
-        match state.caught {
-            Some(caught) if caught.catch.loss == Loss::Answer => {
-                let answered = state.unanswered == 0 || asks_back;
-                if answered && state.has_ended(caught) {
-                    Verdict::Cut
-                } else {
-                    Verdict::Swallow
-                }
-            }
-            _ => Verdict::Pass,
-        }
-    }
-
-    fn hear_client(&self, state: &mut State, bytes: &[u8]) {
-        let State {
-            client,
-            server,
-            requests,
-            unanswered,
-            extended,
-            ..
-        } = state;
-        let mut at_end = false;
-        client.read(bytes, |message| {
-            at_end = true;
+    /// Decides about the whole messages at the start of what the server sends; returns their length.
+    pub(super) fn answer(&self, bytes: &[u8]) -> (Action, usize) {
+        let state = &mut *lock(&self.state);
+        let mut rest = bytes;
+        let mut asks_back = false;
+        while let Some(message) = state.server.next(&mut rest) {
             match message.kind {
-                wire::ENCRYPT => server.expect_byte(),
-                wire::START => {
-                    *requests += 1;
-                    *unanswered += 1;
+                protocol::READY => state.unanswered = state.unanswered.saturating_sub(1),
+                protocol::COPY_IN => {
+                    asks_back = true;
+                    // The server skips this `Sync`, and answers the one after the data.
+                    state.unanswered -= u64::from(state.is_extended && state.unanswered > 0);
                 }
-                wire::QUERY | wire::SYNC | wire::FUNCTION => {
-                    self.counts.requests.fetch_add(1, Ordering::Relaxed);
-                    if *unanswered == 0 {
-                        self.counts.round_trips.fetch_add(1, Ordering::Relaxed);
-                    }
-                    *requests += 1;
-                    *unanswered += 1;
-                    *extended = message.kind == wire::SYNC;
-                }
-                _ => at_end = false,
+                protocol::COPY_BOTH | protocol::AUTHENTICATION => asks_back = true,
+                protocol::OPAQUE => state.client = Format::Opaque,
+                _ => {}
             }
-        });
-        if at_end && client.is_between() {
-            // A needle does not begin in one request and end in another.
-            state.before.clear();
         }
+        let action = match state.loses(Loss::Answer) {
+            false => Action::Forward,
+            true if state.hit_ended && (state.unanswered == 0 || asks_back) => Action::Cut,
+            true => Action::Discard,
+        };
+        (action, bytes.len() - rest.len())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn count(&self, state: &mut State, kind: u8) {
+        match kind {
+            protocol::ENCRYPT => {
+                state.server = Format::EncryptionAnswer;
+                return;
+            }
+            protocol::START => {}
+            protocol::QUERY | protocol::SYNC | protocol::FUNCTION => {
+                self.counts.requests.fetch_add(1, Ordering::Relaxed);
+                let is_round_trip = u64::from(state.unanswered == 0);
+                let round_trips = &self.counts.round_trips;
+                round_trips.fetch_add(is_round_trip, Ordering::Relaxed);
+                state.is_extended = kind == protocol::SYNC;
+            }
+            _ => return,
+        }
+        state.unanswered += 1;
+        state.hit_ended = state.hit.is_some();
     }
 }
 
 impl State {
-    /// Whether the server asks the client for something instead of answering to the end.
-    fn hear_server(&mut self, bytes: &[u8]) -> bool {
-        let (unanswered, extended) = (&mut self.unanswered, self.extended);
-        let mut asks_back = false;
-        self.server.read(bytes, |message| match message.kind {
-            wire::READY => *unanswered = unanswered.saturating_sub(1),
-            wire::COPY_IN | wire::COPY_BOTH | wire::AUTHENTICATION => {
-                asks_back = true;
-                if message.kind == wire::COPY_IN && extended {
-                    // It skips the `Sync`, and answers the one that comes after the data.
-                    *unanswered = unanswered.saturating_sub(1);
-                }
+    /// The text of the prepared statement that a message runs; empty for other messages.
+    fn statement(&mut self, message: &Message<'_>) -> Vec<u8> {
+        let mut strings = message.body.split(|byte| *byte == 0);
+        let (Some(first), Some(second)) = (strings.next(), strings.next()) else {
+            return Vec::new();
+        };
+        match message.kind {
+            protocol::PARSE => {
+                self.statements.insert(first.to_vec(), second.to_vec());
+                Vec::new()
             }
-            _ => {}
-        });
-        if self.server.is_opaque() {
-            self.client.make_opaque();
+            protocol::BIND => self.statements.get(second).cloned().unwrap_or_default(),
+            _ => Vec::new(),
         }
-        asks_back
     }
 
-    /// Whether the whole request that was caught has been said.
-    fn has_ended(&self, caught: Caught) -> bool {
-        self.requests > caught.after
+    fn loses(&self, loss: Loss) -> bool {
+        self.hit.as_ref().is_some_and(|hit| hit.loss == loss)
     }
 }
 
-impl Drop for Talk<'_> {
-    /// However a connection ends after its trap has sprung, the loss has happened.
+impl Drop for Conversation<'_> {
+    /// Once a breakpoint was hit, its loss has happened however the connection ends.
     fn drop(&mut self) {
-        if let Some(caught) = self.lock().caught {
-            self.traps.tell(caught.catch);
+        if let Some(hit) = &lock(&self.state).hit {
+            hit.lost.cancel();
         }
     }
 }

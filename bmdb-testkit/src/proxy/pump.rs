@@ -1,100 +1,41 @@
-//! The connections through a proxy: taking them in, and passing on what is said.
+//! Pump: forwards one direction of a connection.
 
-use super::Shared;
-use super::faults::{Direction, Line};
-use super::listener::Life;
-use super::message::{Talk, Verdict};
-use super::target::Ends;
-use std::future::{pending, poll_fn};
+use super::faults::Gate;
+use super::message::Action;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-/// How much is read at once.
-const CHUNK: usize = 64 * 1024;
-/// How many chunks may be on their way in one direction. It bounds the memory of a test that
-/// writes without end; with it, throughput under a delay.
-const CHUNKS: usize = 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How many chunks may be in flight in one direction. This bounds the memory of a test that writes
+/// without end, and the throughput under a delay.
+const MAX_CHUNKS: usize = 1024;
 
-/// Takes connections in until it is aborted.
-pub(super) async fn accept(shared: Arc<Shared>) {
-    let mut faults = shared.faults.subscribe();
-    loop {
-        tokio::select! {
-            accepted = poll_fn(|cx| shared.door.poll_accept(cx)) => match accepted {
-                Ok((client, life)) => {
-                    tokio::spawn(connection(shared.clone(), client, life));
-                }
-                // Too many open files, say: others may be closed soon.
-                Err(_) => sleep(Duration::from_millis(10)).await,
-            },
-            // The door may have been reopened.
-            _ = faults.changed() => {}
-        }
-    }
-}
-
-async fn connection(shared: Arc<Shared>, client: Ends, life: Arc<Life>) {
-    tokio::select! {
-        biased;
-        () = life.over() => {}
-        // However it ends, both sides are closed.
-        _ = relay(&shared, client, &life) => {}
-    }
-}
-
-async fn relay(shared: &Shared, mut client: Ends, life: &Life) -> io::Result<()> {
-    let line = |direction| Line {
-        direction,
-        faults: shared.faults.subscribe(),
-        life,
-    };
-    let (mut requests, answers) = (line(Direction::ToServer), line(Direction::ToClient));
-    // A server that is out of reach must not see that somebody connects.
-    requests.clear(Instant::now(), 0).await?;
-    let mut server = shared.target.connect().await?;
-    // Dropped before the sockets are: who sees the cut sees the loss.
-    let talk = Talk::new(&shared.traps, &shared.counts);
-    let requests = async {
-        let say = |bytes: &[u8]| talk.request(bytes);
-        pump(&mut client.from, &mut server.to, requests, say).await?;
-        // The server still answers, then closes as well.
-        pending().await
-    };
-    let say = |bytes: &[u8]| talk.answer(bytes);
-    let answers = pump(&mut server.from, &mut client.to, answers, say);
-    tokio::select! {
-        over = requests => over,
-        over = answers => over,
-    }
-}
-
-/// What was read at once, and when. An empty one is the end.
+/// The data of one read, and when it came. An empty chunk is the end of the stream.
 struct Chunk {
     bytes: Vec<u8>,
     arrived: Instant,
 }
 
-/// Passes bytes on until their end has been passed on too.
-async fn pump(
+/// Forwards whole messages, and then the end of the stream. `inspect` gets the bytes that were not
+/// forwarded yet, and returns what to do with how many of them.
+pub(super) async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    line: Line<'_>,
-    say: impl FnMut(&[u8]) -> Verdict,
+    gate: Gate<'_>,
+    inspect: impl FnMut(&[u8]) -> (Action, usize),
 ) -> io::Result<()> {
-    let (sender, receiver) = channel(CHUNKS);
-    // Reading goes on while earlier chunks wait: a delay must not slow down what comes later.
-    let ((), ()) = tokio::try_join!(read(from, sender), write(to, receiver, line, say))?;
+    let (sender, receiver) = channel(MAX_CHUNKS);
+    // Reading continues while earlier chunks wait: a delay must not slow down later ones.
+    let ((), ()) = tokio::try_join!(read(from, sender), write(to, receiver, gate, inspect))?;
     Ok(())
 }
 
 async fn read(from: &mut (impl AsyncRead + Unpin), chunks: Sender<Chunk>) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; CHUNK_BYTES];
     loop {
-        // A connection that breaks ends as one that is closed: after all that was said before.
+        // A broken connection ends like a closed one: after everything that was sent before.
         let length = from.read(&mut buffer).await.unwrap_or(0);
         let chunk = Chunk {
             bytes: buffer[..length].to_vec(),
@@ -109,27 +50,26 @@ async fn read(from: &mut (impl AsyncRead + Unpin), chunks: Sender<Chunk>) -> io:
 async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     mut chunks: Receiver<Chunk>,
-    mut line: Line<'_>,
-    mut say: impl FnMut(&[u8]) -> Verdict,
+    mut gate: Gate<'_>,
+    mut inspect: impl FnMut(&[u8]) -> (Action, usize),
 ) -> io::Result<()> {
+    let mut buffer = Vec::new();
     while let Some(Chunk { bytes, arrived }) = chunks.recv().await {
-        line.clear(arrived, 0).await?;
+        gate.pass(arrived).await?;
         if bytes.is_empty() {
             break;
         }
-        let verdict = say(&bytes);
-        if let Verdict::Pass | Verdict::PassAndCut = verdict {
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at(line.piece(rest.len()));
-                line.clear(arrived, piece.len()).await?;
-                to.write_all(piece).await?;
-                rest = after;
-            }
+        buffer.extend_from_slice(&bytes);
+        let (action, length) = inspect(&buffer);
+        if let Action::Forward | Action::ForwardAndCut = action {
+            to.write_all(&buffer[..length]).await?;
         }
-        if let Verdict::PassAndCut | Verdict::Cut = verdict {
+        if let Action::ForwardAndCut | Action::Cut = action {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        buffer.drain(..length);
     }
+    // A message that was cut off by the end of the stream.
+    to.write_all(&buffer).await?;
     to.shutdown().await
 }

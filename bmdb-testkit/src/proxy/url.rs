@@ -1,49 +1,43 @@
-//! The URL under which a proxy shows the database of its server.
+//! The URL of a server's database through a proxy.
 
-use super::listener::{Door, Place};
-use super::target::Target;
+use super::listener::Address;
+use super::server::Server;
 use crate::socket::PORT;
 use crate::url::encoded;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-/// The same database, reached by this door.
-pub(super) fn through(door: &Door, target: &Target, config: &Config) -> String {
-    match door.place() {
-        Place::Tcp(address) => {
+/// The same database, reached at this address.
+pub(super) fn through(address: &Address, server: &Server, config: &Config) -> String {
+    match address {
+        Address::Tcp(address) => {
             let host = address.ip().to_string();
-            url(&host, address.port(), target, config)
+            url(&host, address.port(), server, config)
         }
-        Place::Unix(socket) => {
+        Address::Unix(socket) => {
             let folder = socket.parent().unwrap_or(socket);
-            // The port says which name the socket has.
-            url(
-                &encoded(folder.as_os_str().as_encoded_bytes()),
-                PORT,
-                target,
-                config,
-            )
+            let host = encoded(folder.as_os_str().as_encoded_bytes());
+            // The port is part of the socket's file name.
+            url(&host, PORT, server, config)
         }
     }
 }
 
-fn url(host: &str, port: u16, target: &Target, config: &Config) -> String {
-    let mut url = "postgresql://".to_owned();
+fn url(host: &str, port: u16, server: &Server, config: &Config) -> String {
     let mut parameters = Vec::new();
-    match (config.get_user(), config.get_password()) {
+    let user = match (config.get_user(), config.get_password()) {
         (Some(user), Some(password)) => {
             let (user, password) = (encoded(user.as_bytes()), encoded(password));
-            url = format!("{url}{user}:{password}@");
+            format!("{user}:{password}@")
         }
-        (Some(user), None) => url = format!("{url}{}@", encoded(user.as_bytes())),
-        // Before the host it would need a user, and an empty one is not none.
-        (None, Some(password)) => parameters.push(("password", encoded(password))),
-        (None, None) => {}
-    }
-    url = format!("{url}{host}:{port}/");
-    if let Some(name) = config.get_dbname() {
-        url += &encoded(name.as_bytes());
-    }
+        (Some(user), None) => format!("{}@", encoded(user.as_bytes())),
+        // Before the host a password needs a user, and an empty user differs from none.
+        (None, Some(password)) => {
+            parameters.push(("password", encoded(password)));
+            String::new()
+        }
+        (None, None) => String::new(),
+    };
     let texts = [
         ("options", config.get_options()),
         ("application_name", config.get_application_name()),
@@ -54,15 +48,20 @@ fn url(host: &str, port: u16, target: &Target, config: &Config) -> String {
     if let Some(timeout) = config.get_connect_timeout() {
         parameters.push(("connect_timeout", timeout.as_secs().to_string()));
     }
-    match (config.get_ssl_mode(), target) {
+    match (config.get_ssl_mode(), server) {
         (SslMode::Disable, _) => parameters.push(("sslmode", "disable".to_owned())),
-        // On a unix socket libpq does not care, and the server has none.
-        (SslMode::Require, Target::Tcp(_)) => parameters.push(("sslmode", "require".to_owned())),
+        // libpq ignores the mode on a unix socket, where the server has no TLS.
+        (SslMode::Require, Server::Tcp(_)) => parameters.push(("sslmode", "require".to_owned())),
         _ => {}
     }
+    let database = config.get_dbname().unwrap_or_default();
+    let mut url = format!(
+        "postgresql://{user}{host}:{port}/{}",
+        encoded(database.as_bytes())
+    );
     for (i, (key, value)) in parameters.iter().enumerate() {
-        let before = if i == 0 { '?' } else { '&' };
-        url = format!("{url}{before}{key}={value}");
+        let separator = if i == 0 { '?' } else { '&' };
+        url = format!("{url}{separator}{key}={value}");
     }
     url
 }
@@ -74,7 +73,7 @@ mod tests {
     const SOCKET: &str = "%2Ftmp%2Fa%20folder";
 
     #[test]
-    fn everything_but_the_place_stays_what_it_was() {
+    fn everything_but_the_address_is_kept() {
         for before in [
             "postgresql://postgres@/postgres?host=/dev/shm/x",
             "postgres://a%20%27%40:p%2F%25%3A%ff@h1:1/d%3Fb?options=-c%20a%3D%27b%5C%20c%27",
@@ -84,9 +83,9 @@ mod tests {
             "host=h",
         ] {
             let before: Config = before.parse().unwrap();
-            for place in ["127.0.0.1", SOCKET] {
-                let target = Target::Tcp(Vec::new());
-                let after = url(place, 5432, &target, &before);
+            for host in ["127.0.0.1", SOCKET] {
+                let server = Server::Tcp(Vec::new());
+                let after = url(host, 5432, &server, &before);
                 let after: Config = after.parse().unwrap();
                 let of = |config: &Config| {
                     (
@@ -107,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_named_whatever_is_in_its_name() {
-        let target = Target::Tcp(Vec::new());
-        let url = url(SOCKET, 5432, &target, &Config::new());
+    fn a_folder_name_is_escaped() {
+        let server = Server::Tcp(Vec::new());
+        let url = url(SOCKET, 5432, &server, &Config::new());
         let config: Config = url.parse().unwrap();
         let folder = tokio_postgres::config::Host::Unix("/tmp/a folder".into());
         assert_eq!(config.get_hosts(), [folder]);

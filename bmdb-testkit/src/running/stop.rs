@@ -1,9 +1,10 @@
-//! Ending a server without losing its data, and starting it again.
+//! Ends a server without losing its data, and starts it again.
 
-use super::{Booted, State};
+use super::{RunningServer, State};
 use crate::TestkitError;
-use crate::limit::wait_for;
-use crate::sweep;
+use crate::dead_servers::server_pid;
+use crate::lock::lock;
+use crate::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -15,40 +16,38 @@ const HALTING: &str = "halting the server";
 const RESTARTING: &str = "restarting the server";
 const BY_ITSELF: &str = "it has ended by itself, and its data is gone; boot another";
 
-/// How a server ends that leaves its data.
+/// How to end a server and leave its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shutdown {
-    /// With everything written, so that its data can be copied.
+    /// Everything is written, so that its data can be copied.
     Clean,
-    /// In the middle of whatever it does, with all of its processes.
+    /// All of its processes are killed at once.
     Kill,
 }
 
-impl Booted {
-    /// Ends the server and leaves its data. Blocks until the server is gone, and on Linux sees to it
-    /// that the other processes of a killed one go too; elsewhere they have to notice by themselves.
+impl RunningServer {
+    /// Ends the server and leaves its data. Blocks until the server is gone. [`Shutdown::Kill`] kills
+    /// its other processes only on Linux; elsewhere they end when they notice.
     pub(crate) fn halt(&self, how: Shutdown) -> Result<(), TestkitError> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let State::Running { supervisor } = &mut *state else {
-            let data_is_kept = self.has_data();
-            let reason = if data_is_kept {
-                "it does not run"
-            } else {
-                BY_ITSELF
+            let reason = match self.has_data() {
+                true => "it does not run",
+                false => BY_ITSELF,
             };
             return Err(TestkitError::boot(HALTING, reason));
         };
         if has_ended(supervisor) {
             return Err(TestkitError::boot(HALTING, BY_ITSELF));
         }
-        let pid = sweep::pid(&self.folder);
+        let pid = server_pid(&self.folder);
         let keep = self.keep();
         match (File::create(&keep), pid) {
             (Ok(_), Some(pid)) if how == Shutdown::Kill => kill_all(pid),
-            // It may end just now, which is as good.
+            // The signal fails if it has just ended by itself.
             (Ok(_), Some(pid)) => drop(kill(Pid::from_raw(pid), Signal::SIGINT)),
             (Ok(_), None) => {}
-            // Its folder goes with a server that ends by itself.
+            // The folder is removed with a server that ends by itself.
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
             (Err(error), _) => return Err(TestkitError::files(keep)(error)),
         }
@@ -63,16 +62,16 @@ impl Booted {
         Err(TestkitError::boot(HALTING, BY_ITSELF))
     }
 
-    /// Starts the server again after [`Booted::halt`], on the same data and socket.
+    /// Starts the server again after [`RunningServer::halt`], on the same data and socket.
     pub(crate) fn restart(&self) -> Result<(), TestkitError> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if let State::Running { supervisor } = &mut *state {
             if !has_ended(supervisor) {
                 return Err(TestkitError::boot(RESTARTING, "it runs"));
             }
             if self.has_data() {
                 self.make_keep()?;
-                let pid = sweep::pid(&self.folder);
+                let pid = server_pid(&self.folder);
                 *state = State::Halted { pid };
             }
         }
@@ -82,21 +81,21 @@ impl Booted {
         wait_for("the processes of the killed server to end", || {
             match self.start(&mut state) {
                 Ok(()) => Ok(Some(())),
-                // They may outlive their parent, and a server its supervisor, for a moment, and until
-                // then it does not start.
-                Err(error) if is_of_the_last(&error) => Ok(None),
+                // For a moment they may outlive their parent, and a server its supervisor, and keep
+                // the new server from starting.
+                Err(error) if is_from_previous(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         })?;
         if self.keeps_data.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // Until here a failed start would have taken the data away.
+        // Without the file, a failed start would have removed the data.
         let keep = self.keep();
         fs::remove_file(&keep).map_err(TestkitError::files(&keep))
     }
 
-    /// From now on the data stays also where the server ends by itself.
+    /// From now on the data stays even if the server ends by itself.
     pub(crate) fn keep_data(&self) -> Result<(), TestkitError> {
         self.keeps_data.store(true, Ordering::Relaxed);
         self.make_keep()
@@ -114,27 +113,27 @@ impl Booted {
     }
 }
 
-/// Whether a server does not start because of what the one before it has not let go of yet.
-fn is_of_the_last(error: &TestkitError) -> bool {
-    let said = error.to_string();
+/// Whether a server does not start because the previous one still holds its files or memory.
+fn is_from_previous(error: &TestkitError) -> bool {
+    let message = error.to_string();
     ["still in use", "already exists"]
         .iter()
-        .any(|sign| said.contains(sign))
+        .any(|sign| message.contains(sign))
 }
 
 fn has_ended(supervisor: &mut Child) -> bool {
     !matches!(supervisor.try_wait(), Ok(None))
 }
 
-/// Kills a server and its children at once. One of them that computes would not notice for as long
-/// as its statement takes that its parent is gone.
+/// Kills a server and its children at once. A child that computes would notice that its parent is gone
+/// only after its statement.
 fn kill_all(server: i32) {
     // Only Linux has this file.
     let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
     let children = children.unwrap_or_default();
     let children = children.split_whitespace().flat_map(str::parse);
     for pid in [server].into_iter().chain(children) {
-        // It may end just now, which is as good.
+        // This fails if it has just ended by itself.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }

@@ -1,24 +1,24 @@
-//! The words in the cache: files that tell in which folder the shared server of a kind lies.
+//! Address files in the cache: each names the folder of the shared server of one configuration.
 
+use crate::file_lock::try_lock_file;
 use crate::lease::is_supervised;
-use crate::limit::try_lock;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The end of the name of a word's lock, which whoever writes or removes the word holds.
+/// The end of the name of an address file's lock, which a process holds to write or remove the file.
 const LOCK: &str = ".lock";
-/// The end of a word's name while it is written.
+/// The end of an address file's name while it is written.
 const NEW: &str = ".new";
 
-/// The name of the word about the servers that have this key.
-pub(super) fn name(account: &Account, key: u64) -> String {
-    format!("{}{key:016x}", prefix(account))
+/// The name of the address file for the configuration with this key.
+pub(super) fn name(user: &OsUser, key: u64) -> String {
+    format!("{}{key:016x}", prefix(user))
 }
 
-fn prefix(account: &Account) -> String {
-    format!("shared-{}-", account.uid)
+fn prefix(user: &OsUser) -> String {
+    format!("shared-{}-", user.uid)
 }
 
 pub(super) fn lock(cache: &Path, name: &str) -> PathBuf {
@@ -29,16 +29,15 @@ pub(super) fn new(cache: &Path, name: &str) -> PathBuf {
     cache.join(format!("{name}{NEW}"))
 }
 
-/// Removes this account's words about servers that are gone, with all that belongs to them. Each path
-/// by which a server is found, and each set of options, has a word of its own, which would stay for
-/// ever.
+/// Removes this user's address files of servers that are gone, with their locks. Every path by which a
+/// server is found and every set of options has a file of its own, which would stay forever.
 ///
-/// A server that only another container can see, which has the cache in common with this one, counts
-/// as gone. That costs the next comer there a boot.
+/// A server in another container that shares this cache looks gone if its folder is not visible here.
+/// Then the next process there boots another server.
 ///
-/// Best effort: what stays costs little, and the next boot tries again.
-pub(super) fn remove_dead(cache: &Path, account: &Account) {
-    let prefix = prefix(account);
+/// Best effort: the files are small, and the next boot tries again.
+pub(super) fn remove_dead(cache: &Path, user: &OsUser) {
+    let prefix = prefix(user);
     let name = |file: &str| {
         let name = file.strip_suffix(LOCK).or_else(|| file.strip_suffix(NEW));
         let name = name.unwrap_or(file);
@@ -51,26 +50,26 @@ pub(super) fn remove_dead(cache: &Path, account: &Account) {
         .filter_map(|file| file.file_name().to_str().and_then(name))
         .collect();
     for name in names {
-        let word = cache.join(&name);
-        if lives(&word) {
+        let address = cache.join(&name);
+        if is_alive(&address) {
             continue;
         }
-        // Who has it is about to boot a server, and to write the word.
+        // A process that holds the lock is about to boot a server and to write the file.
         let lock = lock(cache, &name);
-        let Ok(Some(_gate)) = try_lock(&lock) else {
+        let Ok(Some(_lock)) = try_lock_file(&lock) else {
             continue;
         };
-        // There may be another one since.
-        if !lives(&word) {
-            // The lock last: from then on the next comer has another.
-            for file in [word, new(cache, &name), lock] {
+        // Another process may have written it before this one got the lock.
+        if !is_alive(&address) {
+            // The lock last: once its file is gone, the next process uses another lock.
+            for file in [address, new(cache, &name), lock] {
                 let _ = fs::remove_file(file);
             }
         }
     }
 }
 
-/// Whether somebody may be using, or may yet join, the server that a word tells of.
-fn lives(word: &Path) -> bool {
-    fs::read_to_string(word).is_ok_and(|folder| is_supervised(Path::new(&folder)))
+/// Whether processes may use or join the server that an address file names.
+fn is_alive(address: &Path) -> bool {
+    fs::read_to_string(address).is_ok_and(|folder| is_supervised(Path::new(&folder)))
 }

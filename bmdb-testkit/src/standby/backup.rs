@@ -1,17 +1,18 @@
 //! A copy of a server's data while it runs, from which a standby starts.
 //!
-//! By SQL and file by file: not every installation has pg_basebackup.
+//! It uses SQL and copies file by file, because not every installation has pg_basebackup.
 
-use super::session::Session;
-use super::{MAKING, name_of};
+use super::client::BlockingClient;
 use crate::TestkitError;
-use crate::os_user::Account;
-use crate::running::Booted;
+use crate::os_user::OsUser;
+use crate::running::RunningServer;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Folders whose contents are of no use to another server, or, as the log, come from the primary.
+pub(super) const MAKING: &str = "making a standby";
+
+/// Folders whose contents another server cannot use, or, as for the log, gets from the primary.
 const LEFT_EMPTY: &[&str] = &[
     "pg_dynshmem",
     "pg_notify",
@@ -23,18 +24,18 @@ const LEFT_EMPTY: &[&str] = &[
     "pg_wal",
 ];
 
-/// Files that tell of the running server.
+/// Files about the running server.
 const LEFT_OUT: &[&str] = &["postmaster.pid", "postmaster.opts"];
 
-/// Makes the data directory of a standby of this server at `data`, by this session on it.
+/// Creates the data directory of a standby at `data`, with this connection to the primary.
 pub(super) fn back_up(
-    primary: &Booted,
-    session: &Session,
+    primary: &RunningServer,
+    client: &BlockingClient,
     data: &Path,
 ) -> Result<(), TestkitError> {
-    // Each DROP DATABASE is a checkpoint, after which the log of before is removed: also what a
-    // standby that is about to start, or is restarted, has yet to read.
-    session.set("wal_keep_size", "1GB")?;
+    // Each DROP DATABASE is a checkpoint, which removes the log before it: also the part that a standby
+    // that starts or restarts has yet to read.
+    client.set("wal_keep_size", "1GB")?;
     let (start, stop) = if primary.installation.version().0 < 15 {
         (
             "pg_start_backup('bmdb-testkit', true, false)",
@@ -46,20 +47,19 @@ pub(super) fn back_up(
             "pg_backup_stop(false)",
         )
     };
-    session.column(&format!("SELECT {start}"))?;
-    copy(&primary.data(), data, &primary.account)?;
-    let label = session.column(&format!("SELECT labelfile FROM {stop}"))?;
+    client.column(&format!("SELECT {start}"))?;
+    copy(&primary.data(), data, &primary.user)?;
+    let label = client.column(&format!("SELECT labelfile FROM {stop}"))?;
     let write = |name: &str, text: &str| {
         let path = data.join(name);
         let file = File::options().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(TestkitError::files(&path))?;
-        primary.account.give(&path)
+        primary.user.give(&path)
     };
     write("backup_label", &label.concat())?;
     write("standby.signal", "")?;
-    // The last word on a setting counts. Whoever the primary waits for is not the standby's to wait
-    // for.
+    // The last line of a setting counts. The standby must not wait for the primary's standbys.
     let name = name_of(data);
     let primary = primary.url();
     write(
@@ -71,9 +71,9 @@ pub(super) fn back_up(
     )
 }
 
-/// Copies the files of a running server. What goes or changes meanwhile is in the log as well.
-fn copy(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
-    account.create_dir(to)?;
+/// Copies the files of a running server. What is removed or changed meanwhile is in the log as well.
+fn copy(from: &Path, to: &Path, user: &OsUser) -> Result<(), TestkitError> {
+    user.create_dir(to)?;
     let Some(entries) = unless_gone(from, fs::read_dir(from))? else {
         return Ok(());
     };
@@ -86,19 +86,19 @@ fn copy(from: &Path, to: &Path, account: &Account) -> Result<(), TestkitError> {
             continue;
         };
         if kind.is_dir() && is_in(LEFT_EMPTY) {
-            account.create_dir(&to)?;
+            user.create_dir(&to)?;
         } else if kind.is_dir() {
-            copy(&path, &to, account)?;
+            copy(&path, &to, user)?;
         } else if !kind.is_file() {
             return Err(TestkitError::boot(
                 MAKING,
                 format!(
-                    "{} lies outside of the server's folder; drop the tablespace",
+                    "{} is outside of the server's folder; drop the tablespace",
                     path.display()
                 ),
             ));
         } else if !is_in(LEFT_OUT) && unless_gone(&path, fs::copy(&path, &to))?.is_some() {
-            account.give(&to)?;
+            user.give(&to)?;
         }
     }
     Ok(())
@@ -109,4 +109,10 @@ fn unless_gone<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, Testk
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         result => result.map(Some).map_err(TestkitError::files(path)),
     }
+}
+
+/// The name by which a standby's primary knows it: that of its folder.
+pub(super) fn name_of(data: &Path) -> String {
+    let name = data.parent().and_then(Path::file_name);
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }

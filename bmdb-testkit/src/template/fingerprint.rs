@@ -1,4 +1,4 @@
-//! What a migration does, as a number: so that an edited migration gets a template of its own.
+//! Fingerprint of migrations, so that an edited migration gets a template of its own.
 
 use crate::hash::fnv;
 use diesel::connection::{BoxableConnection, SimpleConnection};
@@ -7,7 +7,7 @@ use diesel::pg::Pg;
 use diesel::result::QueryResult;
 use std::any::Any;
 
-/// Of each migration its name and its SQL. Of one that is more than SQL only the name.
+/// A hash of each migration's name and SQL; for a migration that is not only SQL, just of the name.
 pub(super) fn of(source: &dyn MigrationSource<Pg>) -> diesel::migration::Result<u64> {
     let mut migrations: Vec<Box<dyn Migration<Pg>>> = source.migrations()?;
     migrations.sort_by_key(|migration| migration.name().version().to_string());
@@ -18,15 +18,15 @@ pub(super) fn of(source: &dyn MigrationSource<Pg>) -> diesel::migration::Result<
     Ok(fnv(texts.iter().map(String::as_bytes)))
 }
 
-/// Diesel tells a migration's SQL to nobody but the connection that it runs on.
+/// Diesel gives a migration's SQL only to the connection that it runs on.
 fn sql(migration: &dyn Migration<Pg>) -> String {
     let mut recorder = Recorder::default();
-    // One that is more than SQL wants a real connection, and fails here.
+    // A migration that is not only SQL needs a real connection, and fails here.
     let _ = migration.run(&mut recorder);
     recorder.sql
 }
 
-/// A connection that writes down what it is asked to run.
+/// A connection that records the SQL it is asked to run.
 #[derive(Default)]
 struct Recorder {
     sql: String,
@@ -58,7 +58,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_changed_name_or_text_changes_the_fingerprint_and_nothing_else_does() {
+    fn the_fingerprint_changes_with_a_name_or_a_text() {
         let folder = std::env::temp_dir().join(format!("bmdb-{}", uuid::Uuid::new_v4()));
         let write = |name: &str, up: &str| {
             let _ = fs::remove_dir_all(&folder);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn bmdbs_own_migrations_are_all_sql() {
+    fn bmdbs_own_migrations_are_sql() {
         let migrations: Vec<Box<dyn Migration<Pg>>> =
             MigrationSource::<Pg>::migrations(&bmdb_model::migration::MIGRATIONS).unwrap();
         for migration in migrations {

@@ -1,9 +1,9 @@
-//! The steps of making a template, each of which says in its errors which one it is.
+//! Runs the steps of making a template; its errors name the step.
 
 use super::{Seeder, Source, Step};
 use crate::TestkitError;
+use crate::connect::connect;
 use crate::role;
-use crate::supervisor::connect;
 use bmdb_model::migration;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
@@ -11,10 +11,10 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use std::any::Any;
 use tokio::task::JoinSet;
 
-/// How much of a statement's text tells it apart from the others.
-const TOLD: usize = 40;
+/// How many characters of a statement an error quotes.
+const QUOTED: usize = 40;
 
-/// bmdb's own migrations.
+/// Runs bmdb's own migrations.
 pub(super) async fn migrate(url: &str, version: &str) -> Result<(), TestkitError> {
     let conn = AsyncPgConnection::establish(url).await?;
     let migrated = migration::run_up_to(conn, version).await;
@@ -28,10 +28,10 @@ impl Step {
         match self {
             Self::Migrations(_) => "your migrations".to_owned(),
             Self::Sql(statements) => {
-                let first = statements.split_whitespace().collect::<Vec<_>>().join(" ");
-                let told: String = first.chars().take(TOLD).collect();
-                let more = if told == first { "" } else { "…" };
-                format!("the statements `{told}{more}`")
+                let one_line = statements.split_whitespace().collect::<Vec<_>>().join(" ");
+                let start: String = one_line.chars().take(QUOTED).collect();
+                let more = if start == one_line { "" } else { "…" };
+                format!("the statements `{start}{more}`")
             }
             Self::Seed { version, .. } => format!("the seed {version:?}"),
             Self::Roles => "the roles".to_owned(),
@@ -53,12 +53,12 @@ impl Step {
             Self::Roles => {
                 let roles = async {
                     role::set_up(url).await?;
-                    role::share_what_tests_make(url).await
+                    role::grant_on_test_tables(url).await
                 };
                 roles.await.map_err(|error| failed(self.name(), error))
             }
             Self::Seed { seed, .. } => {
-                let seeded = seeded(seed.clone(), url.to_owned()).await;
+                let seeded = run_seed(seed.clone(), url.to_owned()).await;
                 seeded.map_err(|reason| failed(self.name(), reason))
             }
         }
@@ -72,27 +72,28 @@ fn failed(step: impl Into<String>, reason: impl ToString) -> TestkitError {
     }
 }
 
-/// In a task, which ends with this future: a panic of the user's code must unwind nothing of ours.
-async fn seeded(seed: Seeder, url: String) -> Result<(), String> {
+/// Runs a seed in a task, which ends with this future: a panic of the user's code must not unwind the
+/// kit's.
+async fn run_seed(seed: Seeder, url: String) -> Result<(), String> {
     let mut task = JoinSet::new();
     task.spawn(async move { seed(url).await });
     match task.join_next().await {
         Some(Ok(seeded)) => seeded.map_err(|error| error.to_string()),
         Some(Err(ended)) => Err(match ended.try_into_panic() {
-            Ok(panic) => format!("it panicked: {}", said(panic.as_ref())),
+            Ok(panic) => format!("it panicked: {}", message(panic.as_ref())),
             Err(ended) => ended.to_string(),
         }),
         None => Ok(()),
     }
 }
 
-fn said(panic: &(dyn Any + Send)) -> &str {
+fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a text")
+        .unwrap_or("without a message")
 }
 
-/// A step's migrations, for Diesel's harness, which takes its source by value.
+/// A step's migrations as a value, which Diesel's harness takes.
 struct Shared(Source);
 
 impl MigrationSource<Pg> for Shared {

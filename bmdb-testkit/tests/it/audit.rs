@@ -32,7 +32,7 @@ impl Log {
         let machine = db.machine().create().await?;
         for (process, fence, start, end, outcome, interval) in rows {
             let interval = interval.map_or_else(|| "NULL".to_owned(), |i| i.to_string());
-            db.execute(&format!(
+            db.run_sql(&format!(
                 "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,
                                            started_at, ended_at, outcome, interval_seconds)
                  VALUES ('{machine}', {fence}, {fence}, '{process}', gen_random_uuid(),
@@ -120,7 +120,7 @@ async fn processes_of_different_lanes_may_overlap() -> Result {
 async fn machines_do_not_share_lanes_or_backoffs() -> Result {
     let log = Log::of(&[(START, 1, 0.0, 10.0, "Failed", Some(1))]).await?;
     log.db
-        .execute(
+        .run_sql(
             "INSERT INTO work_attempt
              SELECT gen_random_uuid(), fence + 1, fence + 1, process, session_id, started_at,
                     ended_at, outcome, cause, repeats, interval_seconds FROM work_attempt",
@@ -306,7 +306,7 @@ async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_sam
     let log = Log::of(&[(START, 1, 0.0, 10.0, "Failed", Some(1))]).await?;
     let (machine, session) = (log.machine, log.db.session(Duration::from_secs(5)).await?);
     log.db
-        .execute(&format!(
+        .run_sql(&format!(
             "INSERT INTO work_item (machine_id, process, lane, session_id, started_at, fence)
              VALUES ('{machine}', '{START}', 'shepherd', '{session}', '2026-01-01 00:00:11', 2)"
         ))
@@ -323,7 +323,7 @@ async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_sam
     assert_eq!((audit.attempts, audit.held), (1, 1));
 
     log.db
-        .execute("UPDATE work_item SET started_at = '2026-01-01 00:00:09'")
+        .run_sql("UPDATE work_item SET started_at = '2026-01-01 00:00:09'")
         .await?;
     assert!(matches!(
         log.audit(&rules).await?.violations[..],
@@ -339,7 +339,7 @@ async fn folded_history_and_jitter_are_refused() -> Result {
     let refused = audit(log.db.url(), &jittered).await;
     assert!(matches!(refused, Err(AuditError::Jitter(_))));
     log.db
-        .execute("UPDATE work_attempt SET repeats = 3")
+        .run_sql("UPDATE work_attempt SET repeats = 3")
         .await?;
     let refused = audit(log.db.url(), &Rules::new(RETRY)).await.unwrap_err();
     assert!(

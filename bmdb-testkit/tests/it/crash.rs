@@ -1,4 +1,4 @@
-//! Servers that are killed: what survives, and that they come back.
+//! Killed servers: what survives, and that they restart.
 
 use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Profile, Server, TestDb};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 #[tokio::test]
-async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else() -> Result {
+async fn only_the_commits_of_a_durable_server_survive_a_kill() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
-    db.execute("INSERT INTO notes VALUES (1)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
+    db.run_sql("INSERT INTO notes VALUES (1)").await?;
     let open = connect(db.url()).await?;
     open.batch_execute("BEGIN; INSERT INTO notes VALUES (2)")
         .await?;
@@ -23,27 +23,27 @@ async fn what_a_durable_server_has_committed_survives_its_death_and_nothing_else
 
     server.restart()?;
     assert_eq!(db.rows("SELECT n FROM notes").await?, ["1"]);
-    db.execute("INSERT INTO notes VALUES (3)").await?;
+    db.run_sql("INSERT INTO notes VALUES (3)").await?;
     assert!(db.rows("SELECT n FROM notes").await? == ["1", "3"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_fast_server_restarts_as_well_and_serves_new_databases() -> Result {
+async fn a_fast_server_restarts_and_serves_new_databases() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for _ in 0..3 {
         server.kill9()?;
         server.restart()?;
         let new = TestDb::on(&server).await?;
-        new.execute("CREATE TABLE notes (n int)").await?;
+        new.run_sql("CREATE TABLE notes (n int)").await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_killed_server_restarts_at_once_whatever_its_processes_are_doing() -> Result {
+async fn a_killed_server_restarts_at_once_even_if_its_processes_are_busy() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let url = server.url().to_owned();
@@ -87,7 +87,7 @@ async fn a_killed_server_restarts_at_once_whatever_its_processes_are_doing() -> 
 }
 
 #[test]
-fn a_dead_server_cannot_be_killed_nor_a_running_one_restarted() -> Result {
+fn a_stopped_server_cannot_be_killed_and_a_running_one_not_restarted() -> Result {
     let server = dedicated_server::boot(Profile::Fast)?;
     let error = server.restart().unwrap_err().to_string();
     assert_eq!(error, "restarting the server failed: it runs");
@@ -100,7 +100,7 @@ fn a_dead_server_cannot_be_killed_nor_a_running_one_restarted() -> Result {
 }
 
 #[test]
-fn a_server_that_others_use_is_neither_killed_nor_restarted() -> Result {
+fn a_server_that_others_use_can_be_neither_killed_nor_restarted() -> Result {
     let server = dedicated_server::boot(Profile::Fast)?;
     let named = Server::running(server.url())?;
     for error in [named.kill9(), named.restart()] {
@@ -114,7 +114,7 @@ fn a_server_that_others_use_is_neither_killed_nor_restarted() -> Result {
 }
 
 #[test]
-fn a_server_that_has_ended_by_itself_says_so() -> Result {
+fn the_error_says_that_a_server_has_ended_by_itself() -> Result {
     for signal in ["-QUIT", "-KILL"] {
         let server = dedicated_server::boot(Profile::Fast)?;
         end(&server, signal)?;
@@ -124,7 +124,7 @@ fn a_server_that_has_ended_by_itself_says_so() -> Result {
             assert!(error.contains("has ended by itself"), "{error}");
         }
 
-        // In the moment when it ends it may be killed just in time.
+        // The kill may come just before the server has ended.
         let server = dedicated_server::boot(Profile::Fast)?;
         end(&server, signal)?;
         match (server.kill9(), server.restart()) {
@@ -155,19 +155,19 @@ fn a_killed_server_leaves_no_folder_and_no_process() -> Result {
 }
 
 #[test]
-fn what_is_left_of_a_killed_server_goes_with_the_next_boot() -> Result {
+fn the_next_boot_removes_the_folder_of_a_killed_server() -> Result {
     if let Ok(by) = env::var(child::VARIABLE) {
         let server = dedicated_server::boot(Profile::Durable)?;
         server.kill9()?;
         let folder = server.folder().ok_or("not booted")?;
-        child::say("folder", &folder.display().to_string());
+        child::print("folder", &folder.display().to_string());
         child::die(&by);
     }
-    let test = "crash::what_is_left_of_a_killed_server_goes_with_the_next_boot";
+    let test = "crash::the_next_boot_removes_the_folder_of_a_killed_server";
     let mut process = child::command(test, "SIGKILL")?.spawn()?;
-    let folder = child::hear(&mut process, "folder")?;
+    let folder = child::read(&mut process, "folder")?;
     let folder = Path::new(&folder);
-    // It may come back as long as its owner lives.
+    // The process that booted it could still restart it.
     let _other = dedicated_server::boot(Profile::Durable)?;
     assert!(folder.exists());
     process.kill()?;
@@ -187,7 +187,7 @@ fn end(server: &Server, signal: &str) -> Result {
 
 pub(crate) async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    // The client's next call reports what happens to it.
+    // The client's next call reports its error.
     tokio::spawn(connection);
     Ok(client)
 }
@@ -214,8 +214,8 @@ fn wait_until_gone(folder: &Path) -> Result {
     Ok(())
 }
 
-/// Waits until no process of the server in this folder is left: the kernel takes a moment for those
-/// that were killed.
+/// Waits until no process of the server in this folder is left: the kernel takes a moment to remove
+/// killed processes.
 pub(crate) fn wait_for_processes(folder: &Path) -> Result {
     let begun = Instant::now();
     loop {
@@ -230,7 +230,7 @@ pub(crate) fn wait_for_processes(folder: &Path) -> Result {
     }
 }
 
-/// The ids of the processes that were started for the server in this folder, or work in it.
+/// The processes that have this folder in their command line or as their working directory.
 fn processes_in(folder: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -240,8 +240,8 @@ fn processes_in(folder: &Path) -> Result<Vec<String>> {
         let process = process?.path();
         let words = fs::read(process.join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).into_owned();
-        let works_in = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
-        if works_in || words.contains(&*folder.to_string_lossy()) {
+        let is_inside = fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+        if is_inside || words.contains(&*folder.to_string_lossy()) {
             found.push(process.display().to_string());
         }
     }
@@ -249,11 +249,11 @@ fn processes_in(folder: &Path) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result {
+async fn a_server_restarts_with_its_data_after_its_supervisor_was_killed() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for n in 0..2 {
         kill9(parent_of(postmaster(&folder)?)?)?;
         eventually("the server to end", async || {
@@ -261,7 +261,7 @@ async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result
         })
         .await?;
         server.restart()?;
-        db.execute(&format!("INSERT INTO notes VALUES ({n})"))
+        db.run_sql(&format!("INSERT INTO notes VALUES ({n})"))
             .await?;
     }
     assert_eq!(db.rows("SELECT n FROM notes").await?, ["0", "1"]);
@@ -272,24 +272,24 @@ async fn a_server_whose_supervisor_was_killed_restarts_with_its_data() -> Result
 }
 
 #[tokio::test]
-async fn the_data_of_a_server_that_ends_by_itself_stays_where_that_is_asked_for() -> Result {
+async fn keep_data_keeps_the_data_of_a_server_that_ends_by_itself() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let folder = server.folder().ok_or("not booted")?.to_owned();
     server.keep_data()?;
     let db = TestDb::on(&server).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     for _ in 0..2 {
-        // The main process alone: to its supervisor that is an end by itself.
+        // Only the main process: for the supervisor it ends by itself.
         kill9(postmaster(&folder)?)?;
         eventually("the server to end", async || {
             Ok(connect(db.url()).await.is_err())
         })
         .await?;
         restart_when_ended(&server).await?;
-        db.execute("INSERT INTO notes VALUES (1)").await?;
+        db.run_sql("INSERT INTO notes VALUES (1)").await?;
     }
     assert_eq!(db.rows("SELECT count(*) FROM notes").await?, ["2"]);
-    // Also one that is not started again is cleaned up.
+    // Without a restart it is removed as well.
     kill9(postmaster(&folder)?)?;
     drop(db);
     drop(server);

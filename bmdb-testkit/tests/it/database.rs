@@ -1,4 +1,4 @@
-//! A database per test: what it holds, and what becomes of it.
+//! A database per test: its contents, and what it costs.
 
 use crate::{Result, dedicated_server};
 use bmdb_model::migration;
@@ -15,9 +15,9 @@ async fn a_new_database_has_every_migration() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_database_is_nobody_elses() -> Result {
+async fn a_new_database_is_isolated_from_others() -> Result {
     let (one, other) = tokio::try_join!(TestDb::new(), TestDb::new())?;
-    one.execute("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
+    one.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
         .await?;
     assert_eq!(one.rows("SELECT count(*) FROM machines").await?, ["1"]);
     assert_eq!(other.rows("SELECT count(*) FROM machines").await?, ["0"]);
@@ -50,17 +50,17 @@ async fn a_database_at_a_version_has_the_migrations_up_to_it() -> Result {
 }
 
 #[tokio::test]
-async fn a_database_costs_one_statement_and_a_processs_first_one_two_more() -> Result {
+async fn a_database_costs_one_statement_and_the_first_of_a_process_two_more() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let first = TestDb::on(&server).await?;
-    // Told apart from what the keeper does in the pauses: that is over by then.
+    // Until then the database manager has finished what it does in a pause.
     tokio::time::sleep(Duration::from_millis(500)).await;
     for sql in [
         "ALTER SYSTEM SET log_statement = 'all'",
         "ALTER SYSTEM SET log_line_prefix = '%a|'",
         "SELECT pg_reload_conf()",
     ] {
-        first.execute(sql).await?;
+        first.run_sql(sql).await?;
     }
     let later = "SELECT current_setting('log_statement')";
     while first.rows(later).await? != ["all"] {
@@ -76,18 +76,18 @@ async fn a_database_costs_one_statement_and_a_processs_first_one_two_more() -> R
         let statements = ours.filter_map(|line| line.split_once("LOG:  ")?.1.split_once(": "));
         Ok(statements.map(|(_, sql)| sql.to_owned()).collect())
     };
-    let of_second = statements()?;
-    assert_eq!(of_second.len(), 1, "{of_second:#?}");
-    assert!(of_second[0].starts_with(&format!("CREATE DATABASE {}", second.name())));
+    let for_second = statements()?;
+    assert_eq!(for_second.len(), 1, "{for_second:#?}");
+    assert!(for_second[0].starts_with(&format!("CREATE DATABASE {}", second.name())));
 
-    // As in another process, whose keeper is prompt, but sweeps after it.
+    // As in another process, whose manager drops stale databases, but only later.
     let other = Arc::new(Server::running(server.url())?);
     let third = TestDb::on(&other).await?;
     let all = statements()?;
     let create = format!("CREATE DATABASE {}", third.name());
     let upto = all.iter().position(|sql| sql.starts_with(&create));
     assert_eq!(
-        upto.ok_or("not created")? + 1 - of_second.len(),
+        upto.ok_or("not created")? + 1 - for_second.len(),
         3,
         "{all:#?}"
     );

@@ -1,4 +1,4 @@
-//! Servers of a test's own, whatever `BMDB_TEST_DATABASE_URL` says.
+//! Servers that only one test uses, even if `BMDB_TEST_DATABASE_URL` is set.
 
 use crate::Result;
 use bmdb_testkit::{Installation, Lookup, Places, Profile, Server};

@@ -1,10 +1,9 @@
-//! What goes wrong around a server, and what comes of it: either nothing at all, or an error that
-//! says what to do.
+//! Faults around a server: either they have no effect, or the error says what to do.
 
-use crate::family::{CHILD, Family, hear, within};
+use crate::family::{CHILD, Family, read_server, within};
 use crate::folder::Folder;
 use crate::{Result, child, namespace};
-use bmdb_testkit::{Account, cache_dir};
+use bmdb_testkit::{OsUser, cache_dir};
 use std::fs::{self, File, FileTimes};
 use std::io::Read;
 use std::path::Path;
@@ -13,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 const MOUNT: &[&str] = &["--mount"];
 
-/// Ends a child that has its server, and waits for the server's end.
+/// Ends a child once it has a server, and waits for the server's end.
 fn end(mut child: Child) -> Result {
-    let server = hear(&mut child)?;
+    let server = read_server(&mut child)?;
     child.kill()?;
     child.wait()?;
     within(Duration::from_secs(4), "the server is gone", || {
@@ -23,22 +22,22 @@ fn end(mut child: Child) -> Result {
     })
 }
 
-/// What a child that gets no server says.
+/// The error of a child that gets no server.
 fn error(command: &mut Command) -> Result<String> {
     let output = command.output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{said}");
-    Ok(said)
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{error}");
+    Ok(error)
 }
 
 #[test]
-fn where_dev_shm_is_full_the_server_goes_to_the_disk() -> Result {
+fn a_server_is_on_disk_if_dev_shm_is_full() -> Result {
     let family = Family::new()?;
     let inner = family.command("SIGKILL")?;
     for dev_shm in [
-        // Full from the start; for what PostgreSQL's processes share as well.
+        // Full from the start, even for the memory that PostgreSQL's processes share.
         "size=16k",
-        // Roomy to look at, but full after fifty files.
+        // It looks empty, but is full after fifty files.
         "size=2g,nr_inodes=50",
     ] {
         let script = format!("mount -t tmpfs -o {dev_shm},mode=1777 tmpfs /dev/shm");
@@ -46,7 +45,7 @@ fn where_dev_shm_is_full_the_server_goes_to_the_disk() -> Result {
             return Ok(());
         };
         let mut child = command.spawn()?;
-        let server = hear(&mut child)?;
+        let server = read_server(&mut child)?;
         assert!(!server.folder.starts_with("/dev/shm"), "{server:?}");
         child.kill()?;
         child.wait()?;
@@ -57,8 +56,7 @@ fn where_dev_shm_is_full_the_server_goes_to_the_disk() -> Result {
     Ok(())
 }
 
-/// What a child of this kind says that has this much room for its server; nothing where no room can be
-/// set apart.
+/// The error of a child whose server has this much room; `None` if the room cannot be limited here.
 fn error_with_room(size: &str, dies_by: &str) -> Result<Option<String>> {
     let family = Family::new()?;
     let small = Folder::new()?;
@@ -71,19 +69,19 @@ fn error_with_room(size: &str, dies_by: &str) -> Result<Option<String>> {
 }
 
 #[test]
-fn where_there_is_no_room_for_a_server_the_error_names_the_variable_for_another_folder() -> Result {
-    let Some(said) = error_with_room("10m", "SIGKILL")? else {
+fn the_error_about_a_full_volume_names_the_variable_for_another_folder() -> Result {
+    let Some(error) = error_with_room("10m", "SIGKILL")? else {
         return Ok(());
     };
     for expected in ["No space left on device", "BMDB_TESTKIT_DATA"] {
-        assert!(said.contains(expected), "{expected} in {said}");
+        assert!(error.contains(expected), "{expected} in {error}");
     }
     Ok(())
 }
 
 #[test]
-fn where_the_room_is_used_up_by_databases_the_error_says_so() -> Result {
-    let Some(said) = error_with_room("80m", "many")? else {
+fn the_error_says_that_databases_have_used_up_the_room() -> Result {
+    let Some(error) = error_with_room("80m", "many")? else {
         return Ok(());
     };
     for expected in [
@@ -91,13 +89,13 @@ fn where_the_room_is_used_up_by_databases_the_error_says_so() -> Result {
         "No space left on device",
         "BMDB_TESTKIT_DATA",
     ] {
-        assert!(said.contains(expected), "{expected} in {said}");
+        assert!(error.contains(expected), "{expected} in {error}");
     }
     Ok(())
 }
 
 #[test]
-fn a_read_only_cache_is_an_error_that_names_it_where_somebody_has_chosen_it() -> Result {
+fn a_configured_cache_that_is_read_only_is_an_error_that_names_it() -> Result {
     let family = Family::new()?;
     let inner = family.command("SIGKILL")?;
     let cache = namespace::quoted(family.folder.path());
@@ -105,18 +103,18 @@ fn a_read_only_cache_is_an_error_that_names_it_where_somebody_has_chosen_it() ->
     let Some(mut command) = namespace::command(MOUNT, &script, &inner)? else {
         return Ok(());
     };
-    let said = error(&mut command)?;
+    let error = error(&mut command)?;
     let path = family.folder.path().to_string_lossy();
     for expected in [&*path, "Read-only file system", "set BMDB_TESTKIT_CACHE"] {
-        assert!(said.contains(expected), "{expected} in {said}");
+        assert!(error.contains(expected), "{expected} in {error}");
     }
     Ok(())
 }
 
 #[test]
-fn where_the_usual_cache_is_read_only_the_folder_for_temporary_files_serves() -> Result {
+fn the_folder_for_temporary_files_replaces_a_default_cache_that_is_read_only() -> Result {
     let family = Family::new()?;
-    let usual = cache_dir(&Account::for_server()?);
+    let usual = cache_dir(&OsUser::for_server()?);
     let temporary = Folder::new()?;
     let mut inner = family.command("SIGKILL")?;
     inner
@@ -134,7 +132,7 @@ fn where_the_usual_cache_is_read_only_the_folder_for_temporary_files_serves() ->
 }
 
 #[test]
-fn a_lock_that_is_only_left_over_locks_nobody_out() -> Result {
+fn a_leftover_lock_file_blocks_no_process() -> Result {
     let family = Family::new()?;
     end(family.command("SIGKILL")?.spawn()?)?;
     let locks = files(family.folder.path(), ".lock")?;
@@ -143,31 +141,31 @@ fn a_lock_that_is_only_left_over_locks_nobody_out() -> Result {
 }
 
 #[test]
-fn a_lock_that_somebody_holds_for_ever_is_given_up_at_the_limit_by_name() -> Result {
+fn waiting_for_a_lock_times_out_and_the_error_names_it() -> Result {
     let family = Family::new()?;
     end(family.command("SIGKILL")?.spawn()?)?;
     let locks = files(family.folder.path(), ".lock")?;
     let path = locks.iter().find(|path| path.contains("/shared-"));
     let path = path.ok_or("no lock")?;
-    let held = File::options().write(true).open(path)?;
-    held.lock()?;
+    let locked = File::options().write(true).open(path)?;
+    locked.lock()?;
     let begun = Instant::now();
-    let said = error(family.command("SIGKILL")?.env("BMDB_TESTKIT_TIMEOUT", "1"))?;
+    let error = error(family.command("SIGKILL")?.env("BMDB_TESTKIT_TIMEOUT", "1"))?;
     assert!(begun.elapsed() < Duration::from_secs(10));
     for expected in [
         "waited 1 s for another process to boot the server",
         path,
         "BMDB_TESTKIT_TIMEOUT",
     ] {
-        assert!(said.contains(expected), "{expected} in {said}");
+        assert!(error.contains(expected), "{expected} in {error}");
     }
     Ok(())
 }
 
 #[test]
-fn a_seed_that_lost_a_part_is_made_anew() -> Result {
+fn a_damaged_seed_is_made_again() -> Result {
     let family = Family::new()?;
-    // A seed of this family's own, since it is to be damaged.
+    // A seed of this family's own, because the test damages it.
     for seed in files(family.folder.path(), "")? {
         fs::remove_file(seed)?;
     }
@@ -182,11 +180,11 @@ fn a_seed_that_lost_a_part_is_made_anew() -> Result {
 }
 
 #[test]
-fn what_a_killed_maker_of_a_seed_left_is_in_nobodys_way() -> Result {
+fn leftovers_of_a_process_killed_while_making_a_seed_do_no_harm() -> Result {
     let family = Family::new()?;
     for seed in files(family.folder.path(), "")? {
         fs::remove_file(&seed)?;
-        // A folder of the right name that is not whole.
+        // A folder with the right name that is incomplete.
         fs::create_dir(&seed)?;
     }
     let old = family.folder.path().join("unfinished-0123");
@@ -198,21 +196,21 @@ fn what_a_killed_maker_of_a_seed_left_is_in_nobodys_way() -> Result {
 }
 
 #[test]
-fn a_word_of_a_server_that_never_was_is_not_believed() -> Result {
+fn an_address_file_that_names_no_server_is_ignored() -> Result {
     let family = Family::new()?;
     end(family.command("SIGKILL")?.spawn()?)?;
-    let words = files(family.folder.path(), "")?;
-    let word = words.iter().find(|name| name.contains("/shared-"));
-    let word = word.ok_or("no word")?;
+    let addresses = files(family.folder.path(), "")?;
+    let address = addresses.iter().find(|name| name.contains("/shared-"));
+    let address = address.ok_or("no address file")?;
     for text in ["", "/no/such/folder", "/etc", "\0"] {
-        fs::write(word, text)?;
+        fs::write(address, text)?;
         end(family.command("SIGKILL")?.spawn()?)?;
     }
     Ok(())
 }
 
 #[test]
-fn a_clock_that_was_set_back_or_forth_changes_nothing() -> Result {
+fn a_clock_that_was_set_back_or_forward_has_no_effect() -> Result {
     let family = Family::new()?;
     let (mut living, server) = family.child("SIGKILL")?;
     let far = SystemTime::UNIX_EPOCH + Duration::from_secs(200 * 365 * 24 * 3600);
@@ -225,7 +223,7 @@ fn a_clock_that_was_set_back_or_forth_changes_nothing() -> Result {
         child.wait()?;
         assert_eq!(server, joined);
     }
-    // Another process's monotonic clock may be far from ours, as in a container.
+    // As in a container, another process's monotonic clock may differ from this one's.
     let inner = family.command("exit")?;
     let options = [
         "--time",
@@ -237,7 +235,7 @@ fn a_clock_that_was_set_back_or_forth_changes_nothing() -> Result {
     ];
     if let Some(mut command) = namespace::command(&options, ":", &inner)? {
         let mut child = command.spawn()?;
-        assert_eq!(hear(&mut child)?, server);
+        assert_eq!(read_server(&mut child)?, server);
         child.wait()?;
     }
     living.kill()?;
@@ -248,7 +246,7 @@ fn a_clock_that_was_set_back_or_forth_changes_nothing() -> Result {
 }
 
 #[test]
-fn two_checkouts_with_different_migrations_share_a_server_and_no_template() -> Result {
+fn two_checkouts_with_different_migrations_share_a_server_but_no_template() -> Result {
     let family = Family::new()?;
     let mut checkouts = Vec::new();
     for name in ["red", "blue"] {
@@ -257,8 +255,8 @@ fn two_checkouts_with_different_migrations_share_a_server_and_no_template() -> R
     }
     let mut servers = Vec::new();
     for child in &mut checkouts {
-        let tables = child::hear(child, "tables")?;
-        servers.push((tables, hear(child)?));
+        let tables = child::read(child, "tables")?;
+        servers.push((tables, read_server(child)?));
     }
     assert_eq!(servers[0].1, servers[1].1);
     assert_eq!((&*servers[0].0, &*servers[1].0), ("red", "blue"));
@@ -272,9 +270,9 @@ fn two_checkouts_with_different_migrations_share_a_server_and_no_template() -> R
 }
 
 #[test]
-fn an_account_without_rights_has_a_server_of_its_own() -> Result {
-    let Some(nobody) = account("nobody")? else {
-        // Then this whole suite runs as such an account.
+fn an_unprivileged_user_gets_a_server_of_its_own() -> Result {
+    let Some(nobody) = user_id("nobody")? else {
+        // This suite runs as an unprivileged user.
         return Ok(());
     };
     let folder = Folder::new()?;
@@ -291,7 +289,7 @@ fn an_account_without_rights_has_a_server_of_its_own() -> Result {
         .env_clear()
         .env("BMDB_TESTKIT_CACHE", &cache)
         .env(child::VARIABLE, "exit")
-        // No home that it could enter, no sudo, nothing but the system's own programs.
+        // A home that it cannot enter, no sudo, only the system's own programs.
         .env("HOME", "/root")
         .env("PATH", "/usr/bin:/bin")
         .current_dir("/");
@@ -303,14 +301,14 @@ fn an_account_without_rights_has_a_server_of_its_own() -> Result {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()?;
-    let server = match hear(&mut child) {
+    let server = match read_server(&mut child) {
         Ok(server) => server,
         Err(error) => {
-            let mut said = String::new();
+            let mut printed = String::new();
             if let Some(stderr) = &mut child.stderr {
-                stderr.read_to_string(&mut said)?;
+                stderr.read_to_string(&mut printed)?;
             }
-            return Err(format!("{error}: {said}").into());
+            return Err(format!("{error}: {printed}").into());
         }
     };
     child.wait()?;
@@ -319,8 +317,8 @@ fn an_account_without_rights_has_a_server_of_its_own() -> Result {
     })
 }
 
-/// The number of this account, where this process may become it.
-fn account(name: &str) -> Result<Option<u32>> {
+/// The id of this user, if this process may become it.
+fn user_id(name: &str) -> Result<Option<u32>> {
     let id = |arguments: &[&str]| -> Result<u32> {
         let output = Command::new("id").args(arguments).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)

@@ -1,22 +1,22 @@
-//! Test processes that share a server with each other and with nobody else.
+//! Test processes that share a server only with each other.
 
 use crate::folder::Folder;
 use crate::{Result, child};
-use bmdb_testkit::{Account, Template, TestDb, cache_dir};
+use bmdb_testkit::{OsUser, Template, TestDb, cache_dir};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// What the children of these tests run.
+/// The test that the child processes run.
 pub(crate) const CHILD: &str =
     "family::a_child_of_these_tests_takes_a_database_on_the_shared_server";
 
 #[tokio::test]
 async fn a_child_of_these_tests_takes_a_database_on_the_shared_server() -> Result {
     let Ok(by) = env::var(child::VARIABLE) else {
-        // Run by itself it is a test like any other.
+        // Without a parent it is an ordinary test.
         TestDb::new().await?;
         return Ok(());
     };
@@ -25,7 +25,7 @@ async fn a_child_of_these_tests_takes_a_database_on_the_shared_server() -> Resul
             let table = format!("CREATE TABLE {name} ()");
             let db = Template::new().sql(table).database().await?;
             let added = "SELECT relname FROM pg_class WHERE relname IN ('red', 'blue')";
-            child::say("tables", &db.rows(added).await?.join(","));
+            child::print("tables", &db.rows(added).await?.join(","));
             db
         }
         Err(_) => TestDb::new().await?,
@@ -39,17 +39,17 @@ async fn a_child_of_these_tests_takes_a_database_on_the_shared_server() -> Resul
     let folder = db.rows("SHOW unix_socket_directories").await?.remove(0);
     let pid = fs::read_to_string(Path::new(&folder).join("data/postmaster.pid"))?;
     let pid = pid.lines().next().unwrap_or_default();
-    child::say("server", &format!("{pid} {folder}"));
+    child::print("server", &format!("{pid} {folder}"));
     if by == "stdin" {
-        // Until its parent lets it go on; then it must still have its server.
+        // Waits for its parent; the server must still run then.
         std::io::stdin().read_line(&mut String::new())?;
         TestDb::new().await?;
-        child::say("still", &folder);
+        child::print("still", &folder);
     }
     child::die(&by)
 }
 
-/// Test processes with a cache of their own, and so with a server that nobody else shares.
+/// Test processes with a cache of their own, and so with a shared server of their own.
 pub(crate) struct Family {
     pub(crate) folder: Folder,
 }
@@ -64,7 +64,7 @@ impl Family {
     pub(crate) fn new() -> Result<Self> {
         let folder = Folder::new()?;
         // Making a seed takes a second.
-        let cache = fs::read_dir(cache_dir(&Account::for_server()?));
+        let cache = fs::read_dir(cache_dir(&OsUser::for_server()?));
         for entry in cache.into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("seed-") && entry.path().is_dir() {
@@ -85,14 +85,14 @@ impl Family {
 
     pub(crate) fn child(&self, dies_by: &str) -> Result<(Child, Shared)> {
         let mut child = self.command(dies_by)?.spawn()?;
-        let shared = hear(&mut child)?;
+        let shared = read_server(&mut child)?;
         Ok((child, shared))
     }
 }
 
-pub(crate) fn hear(child: &mut Child) -> Result<Shared> {
-    let said = child::hear(child, "server")?;
-    let (pid, folder) = said.split_once(' ').ok_or("no folder")?;
+pub(crate) fn read_server(child: &mut Child) -> Result<Shared> {
+    let server = child::read(child, "server")?;
+    let (pid, folder) = server.split_once(' ').ok_or("no folder")?;
     Ok(Shared {
         pid: pid.to_owned(),
         folder: folder.to_owned(),
@@ -108,7 +108,7 @@ impl Shared {
         !self.runs() && !Path::new(&self.folder).exists()
     }
 
-    /// The two shells of its supervisor: the server's parent, and that one's other child.
+    /// The two shells of its supervisor: the server's parent, and the parent's other child.
     pub(crate) fn supervisor(&self) -> Result<Vec<String>> {
         let all = Command::new("ps")
             .args(["-A", "-o", "pid=,ppid="])
@@ -128,7 +128,8 @@ impl Shared {
     }
 }
 
-/// A search path with all that the kit starts, but for `setpriv`: the kernel does not help it then.
+/// A search path with every program that the kit starts except `setpriv`, without which the kernel does
+/// not end the server with its supervisor.
 pub(crate) fn tools_without_setpriv() -> Result<Folder> {
     let tools = Folder::new()?;
     for tool in ["cp", "rm", "mv", "sleep"] {
@@ -140,8 +141,7 @@ pub(crate) fn tools_without_setpriv() -> Result<Folder> {
     Ok(tools)
 }
 
-/// Whether the process runs. One that has ended, and that nobody has asked for its exit code yet,
-/// does not.
+/// Whether the process runs. A zombie does not.
 pub(crate) fn exists(pid: &str) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", pid]).output();
     output.is_ok_and(|output| {
@@ -156,9 +156,9 @@ pub(crate) fn kill9(pids: &[String]) -> Result {
     Ok(())
 }
 
-pub(crate) fn within(limit: Duration, what: &str, holds: impl Fn() -> bool) -> Result {
+pub(crate) fn within(limit: Duration, what: &str, is_true: impl Fn() -> bool) -> Result {
     let begun = Instant::now();
-    while !holds() {
+    while !is_true() {
         if begun.elapsed() > limit {
             return Err(format!("{what}: still not so after {limit:?}").into());
         }

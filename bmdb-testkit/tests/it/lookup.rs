@@ -1,11 +1,11 @@
-//! Finding a server: the order of the places, and what is said about each.
+//! Lookup: the order of the places, and the reason for each.
 
 use crate::Result;
 use crate::folder::Folder;
-use bmdb_testkit::{Attempt, Lookup, Places, TestkitError, Verdict};
+use bmdb_testkit::{Lookup, LookupResult, Places, TestkitError};
 use std::path::PathBuf;
 
-/// A folder with programs that print a version and do nothing else.
+/// A folder with programs that only print a version.
 fn installation(folder: &Folder, name: &str, version: &str) -> Result<PathBuf> {
     for program in ["postgres", "initdb"] {
         let script = format!("#!/bin/sh\necho 'x (PostgreSQL) {version}'\n");
@@ -14,15 +14,13 @@ fn installation(folder: &Folder, name: &str, version: &str) -> Result<PathBuf> {
     Ok(folder.path().join(name))
 }
 
-fn taken(lookup: &Lookup) -> (&str, &str) {
-    let Some(Attempt { place, reason }) = lookup.tried.last() else {
-        return ("", "");
-    };
-    (place, reason)
+fn used(lookup: &Lookup) -> (&str, &str) {
+    let last = lookup.tried.last();
+    last.map_or(("", ""), |last| (&last.place, &last.reason))
 }
 
 #[test]
-fn the_places_are_tried_in_their_order() -> Result {
+fn places_are_tried_in_order() -> Result {
     let folder = Folder::new()?;
     let at = |name: &str| folder.path().join(name);
     let configured = installation(&folder, "configured", "16.1")?;
@@ -46,23 +44,23 @@ fn the_places_are_tried_in_their_order() -> Result {
     installation(&folder, "cache/18.6-pip/bin", "18.6")?;
 
     let lookup = Lookup::search(&places);
-    assert_eq!(taken(&lookup), ("BMDB_TEST_DATABASE_URL", "is set"));
+    assert_eq!(used(&lookup), ("BMDB_TEST_DATABASE_URL", "is set"));
     places.database_url = None;
     let lookup = Lookup::search(&places);
-    assert_eq!(taken(&lookup), ("BMDB_PG_BIN", "PostgreSQL 14.1"));
+    assert_eq!(used(&lookup), ("BMDB_PG_BIN", "PostgreSQL 14.1"));
     places.pg_bin = None;
     let lookup = Lookup::search(&places);
-    assert_eq!(taken(&lookup), ("PATH", "PostgreSQL 15.1"));
+    assert_eq!(used(&lookup), ("PATH", "PostgreSQL 15.1"));
     places.path.remove(1);
     let lookup = Lookup::search(&places);
-    assert_eq!(taken(&lookup), ("pg_config --bindir", "PostgreSQL 16.1"));
+    assert_eq!(used(&lookup), ("pg_config --bindir", "PostgreSQL 16.1"));
     places.path.clear();
     let lookup = Lookup::search(&places);
     let newest = format!("PostgreSQL 17.2, {}", at("lib/17/bin").display());
-    assert_eq!(taken(&lookup).1, newest);
+    assert_eq!(used(&lookup).1, newest);
     for reason in [
         "is PostgreSQL 9, older",
-        "16.4, no newer than the one taken",
+        "16.4, not newer than the one used",
     ] {
         assert!(lookup.to_string().contains(reason), "{reason} in {lookup}");
     }
@@ -70,12 +68,12 @@ fn the_places_are_tried_in_their_order() -> Result {
     places.folders.clear();
     let lookup = Lookup::search(&places);
     let newest = format!("PostgreSQL 18.6, {}", at("cache/18.6-pip/bin").display());
-    assert_eq!(taken(&lookup), ("the newest in the cache", newest.as_str()));
+    assert_eq!(used(&lookup), ("the newest in the cache", newest.as_str()));
     Ok(())
 }
 
 #[test]
-fn a_wrong_bmdb_pg_bin_is_an_error_even_where_another_server_is_installed() -> Result {
+fn a_wrong_bmdb_pg_bin_is_an_error_even_if_another_server_is_installed() -> Result {
     let folder = Folder::new()?;
     let good = installation(&folder, "path", "15.1")?;
     let old = installation(&folder, "old", "13.9")?;
@@ -88,7 +86,7 @@ fn a_wrong_bmdb_pg_bin_is_an_error_even_where_another_server_is_installed() -> R
             path: vec![good.clone()],
             ..Places::default()
         });
-        assert!(matches!(lookup.verdict, Verdict::WrongPgBin { .. }));
+        assert!(matches!(lookup.result, LookupResult::WrongPgBin { .. }));
         let error = lookup.installation().unwrap_err().to_string();
         assert!(
             error.contains(reason) && error.contains("or unset it"),
@@ -99,7 +97,7 @@ fn a_wrong_bmdb_pg_bin_is_an_error_even_where_another_server_is_installed() -> R
 }
 
 #[test]
-fn where_there_is_none_the_error_lists_every_place_and_how_to_install_one() -> Result {
+fn without_a_server_the_error_lists_every_place_and_how_to_install_one() -> Result {
     let folder = Folder::new()?;
     let old = installation(&folder, "path", "13.9")?;
     let lookup = Lookup::search(&Places {

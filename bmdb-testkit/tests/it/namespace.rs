@@ -4,17 +4,20 @@ use crate::Result;
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
-/// Runs the command where `unshare` with these options, and then the script, have changed what it
-/// sees. Nothing where that is not permitted, which is said on standard error.
+/// Wraps the command: `unshare` with these options, and then the script, change what it sees. `None` if
+/// that is not permitted, with a message on standard error.
 pub(crate) fn command(options: &[&str], script: &str, inner: &Command) -> Result<Option<Command>> {
-    let may = Command::new("unshare")
+    let permitted = Command::new("unshare")
         .args(options)
         .args(["sh", "-c", script])
         .output();
-    match may {
+    match permitted {
         Ok(output) if output.status.success() => {}
-        why => {
-            not_tested(&format!("`unshare {}` says {why:?}", options.join(" ")));
+        result => {
+            not_tested(&format!(
+                "`unshare {}` returned {result:?}",
+                options.join(" ")
+            ));
             return Ok(None);
         }
     }
@@ -36,7 +39,7 @@ pub(crate) fn command(options: &[&str], script: &str, inner: &Command) -> Result
     Ok(Some(command))
 }
 
-/// A path as a word of a script.
+/// Quotes a path for a script.
 pub(crate) fn quoted(path: &std::path::Path) -> String {
     let mut quoted = OsString::from("'");
     quoted.push(path);
@@ -44,7 +47,10 @@ pub(crate) fn quoted(path: &std::path::Path) -> String {
     quoted.to_string_lossy().into_owned()
 }
 
-#[allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a test that cannot run here prints why"
+)]
 fn not_tested(why: &str) {
-    eprintln!("\n==== NOT TESTED: needs root, or more of its rights: {why} ====\n");
+    eprintln!("\n==== NOT TESTED: needs root, or more of its privileges: {why} ====\n");
 }

@@ -1,4 +1,4 @@
-//! The proxy: each fault is what it says, over TCP and over unix sockets.
+//! The proxy: each of its faults, over TCP and over unix sockets.
 
 mod address;
 mod faults;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// How a proxy is reached.
+/// How a client connects to a proxy.
 #[derive(Debug, Clone, Copy)]
 enum By {
     Tcp,
     Unix,
 }
 
-const EITHER: [By; 2] = [By::Tcp, By::Unix];
+const BOTH: [By; 2] = [By::Tcp, By::Unix];
 
 impl By {
     async fn proxy(self, url: &str) -> Result<Proxy> {
@@ -54,32 +54,32 @@ impl Connected {
     }
 }
 
-/// Fails instead of hanging. Longer than anything takes that happens at all.
+/// Fails instead of hanging. The timeout is longer than anything in these tests takes.
 async fn in_time<F: Future>(future: F) -> Result<F::Output> {
     Ok(tokio::time::timeout(Duration::from_secs(10), future).await?)
 }
 
-/// Shows that nothing happens, for as long as anything would need.
-async fn nothing_comes_of(future: impl Future) {
+/// Checks that a future stays pending for longer than it would need.
+async fn stays_pending(future: impl Future) {
     let waited = tokio::time::timeout(Duration::from_millis(100), future).await;
-    assert!(waited.is_err(), "something came of it");
+    assert!(waited.is_err(), "it is ready");
 }
 
 /// Waits until `condition`, an SQL expression, is true.
 async fn until(db: &TestDb, condition: &str) -> Result {
-    let come_true = async {
+    let is_true = async {
         while db.rows(&format!("SELECT {condition}")).await? != ["t"] {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok::<_, bmdb_testkit::TestkitError>(())
     };
-    Ok(in_time(come_true).await??)
+    Ok(in_time(is_true).await??)
 }
 
 #[tokio::test]
-async fn everything_passes_unchanged() -> Result {
+async fn everything_is_forwarded_unchanged() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         let text = "0123456789abcde\n".repeat(1 << 17);
@@ -95,7 +95,7 @@ async fn everything_passes_unchanged() -> Result {
 }
 
 #[tokio::test]
-async fn a_proxy_may_stand_before_another() -> Result {
+async fn a_proxy_can_be_in_front_of_another() -> Result {
     let db = TestDb::new().await?;
     for (first, second) in [(By::Tcp, By::Unix), (By::Unix, By::Tcp)] {
         let first = first.proxy(db.url()).await?;
@@ -109,7 +109,7 @@ async fn a_proxy_may_stand_before_another() -> Result {
 #[tokio::test]
 async fn connections_and_requests_are_counted() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         let other = Connected::to(proxy.url()).await?;
@@ -133,9 +133,9 @@ async fn connections_and_requests_are_counted() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_sent_pipelined_is_one_round_trip() -> Result {
+async fn pipelined_requests_are_one_round_trip() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         for _ in 0..2 {
@@ -157,9 +157,9 @@ async fn what_is_sent_pipelined_is_one_round_trip() -> Result {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ends_ends_with_the_servers_words() -> Result {
+async fn the_client_gets_the_error_with_which_the_server_ends_a_connection() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         let kill = "SELECT pg_terminate_backend(pg_backend_pid())";
@@ -171,18 +171,18 @@ async fn a_connection_that_the_server_ends_ends_with_the_servers_words() -> Resu
 }
 
 #[tokio::test]
-async fn the_server_hears_that_a_client_has_gone() -> Result {
+async fn the_server_notices_that_a_client_has_closed_its_connection() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let mut config: Config = proxy.url().parse()?;
-        config.application_name("gone");
+        config.application_name("closed");
         let (client, connection) = config.connect(NoTls).await?;
-        let here = "EXISTS (SELECT FROM pg_stat_activity
-                    WHERE datname = current_database() AND application_name = 'gone')";
-        until(&db, here).await?;
+        let is_connected = "EXISTS (SELECT FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'closed')";
+        until(&db, is_connected).await?;
         drop((client, connection));
-        until(&db, &format!("NOT {here}")).await?;
+        until(&db, &format!("NOT {is_connected}")).await?;
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ async fn the_server_hears_that_a_client_has_gone() -> Result {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_proxy_closes_its_connections_and_leaves_nothing() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let url = proxy.url().to_owned();
         let one = Connected::to(&url).await?;

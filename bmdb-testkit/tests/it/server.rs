@@ -1,4 +1,4 @@
-//! Servers: they boot, they stop, and they never outlive their owner.
+//! Servers: they boot, they stop, and they never outlive the process that booted them.
 
 use crate::folder::Folder;
 use crate::{Result, child, dedicated_server};
@@ -21,18 +21,18 @@ fn a_stopped_server_leaves_no_process_and_no_folder() -> Result {
 }
 
 #[test]
-fn a_server_goes_with_its_owner_by_whatever_death() -> Result {
+fn a_server_stops_however_its_process_ends() -> Result {
     if let Ok(by) = env::var(child::VARIABLE) {
         let server = dedicated_server::boot(Profile::Fast)?;
         let folder = server.folder().ok_or("not booted")?;
-        child::say("server", &format!("{} {}", pid(&server)?, folder.display()));
-        // Aborting and exiting run no destructors, and neither does SIGKILL.
+        child::print("server", &format!("{} {}", pid(&server)?, folder.display()));
+        // None of these ends runs destructors.
         child::die(&by);
     }
     for by in ["exit", "abort", "SIGKILL"] {
-        let test = "server::a_server_goes_with_its_owner_by_whatever_death";
+        let test = "server::a_server_stops_however_its_process_ends";
         let mut process = child::command(test, by)?.spawn()?;
-        let server = child::hear(&mut process, "server")?;
+        let server = child::read(&mut process, "server")?;
         let (pid, folder) = server.split_once(' ').ok_or("no folder")?;
         if by == "SIGKILL" {
             process.kill()?;
@@ -47,13 +47,13 @@ fn a_server_goes_with_its_owner_by_whatever_death() -> Result {
 }
 
 #[test]
-fn a_server_that_cannot_boot_says_why() -> Result {
+fn the_error_of_a_failed_boot_contains_the_log() -> Result {
     if let Ok(bin) = env::var(child::VARIABLE) {
         let broken = Installation::at(Path::new(&bin))?;
         let error = Server::boot(&broken, Profile::Fast)
             .unwrap_err()
             .to_string();
-        child::say("error", &error.replace('\n', " "));
+        child::print("error", &error.replace('\n', " "));
         return Ok(());
     }
     let folder = Folder::new()?;
@@ -64,19 +64,19 @@ fn a_server_that_cannot_boot_says_why() -> Result {
         "postgres",
         &script("[ $1 = --version ] && exec REAL/postgres --version\necho out of luck\nexit 3"),
     )?;
-    let test = "server::a_server_that_cannot_boot_says_why";
+    let test = "server::the_error_of_a_failed_boot_contains_the_log";
     let mut process = child::command(test, &folder.path().to_string_lossy())?;
-    // The seed of this broken installation goes with the test's folder.
+    // The seed of this broken installation is removed with the test's folder.
     let cache = folder.path().join("cache");
     let mut process = process.env("BMDB_TESTKIT_CACHE", cache).spawn()?;
-    let error = child::hear(&mut process, "error")?;
+    let error = child::read(&mut process, "error")?;
     process.wait()?;
     assert!(error.contains("out of luck"), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_durable_server_keeps_the_defaults() -> Result {
+async fn a_durable_server_has_the_default_settings() -> Result {
     let server = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&server).await?;
     let settings = "SELECT current_setting('fsync'), current_setting('synchronous_commit'),
@@ -118,7 +118,7 @@ fn wait_until(what: &str, done: impl Fn() -> bool) -> Result {
     let begun = Instant::now();
     while !done() {
         if begun.elapsed() > Duration::from_secs(5) {
-            return Err(format!("{what} was still not so after 5 s").into());
+            return Err(format!("waited 5 s for: {what}").into());
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -1,32 +1,32 @@
-//! The server that all test processes share: how long it lives, whoever dies and however.
+//! The shared server: how long it runs, however its processes end.
 
-use crate::family::{Family, SECOND, hear, kill9, tools_without_setpriv, within};
+use crate::family::{Family, SECOND, kill9, read_server, tools_without_setpriv, within};
 use crate::{Result, child};
-use bmdb_testkit::Account;
+use bmdb_testkit::OsUser;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 #[test]
-fn processes_share_one_server_which_outlives_the_one_that_booted_it() -> Result {
+fn processes_share_a_server_that_outlives_the_one_that_booted_it() -> Result {
     let family = Family::new()?;
     let (mut first, one) = family.child("SIGKILL")?;
     let (mut second, other) = family.child("stdin")?;
     assert_eq!(one, other);
     first.kill()?;
     first.wait()?;
-    // Longer than it would linger without holders.
+    // Longer than it would linger without a holder of its lease.
     thread::sleep(SECOND + SECOND / 2);
     drop(second.stdin.take());
-    assert_eq!(child::hear(&mut second, "still")?, one.folder);
+    assert_eq!(child::read(&mut second, "still")?, one.folder);
     second.kill()?;
     second.wait()?;
     within(3 * SECOND, "the server is gone", || one.is_gone())
 }
 
 #[test]
-fn processes_that_start_together_boot_one_server() -> Result {
+fn processes_that_start_at_the_same_time_boot_one_server() -> Result {
     let family = Family::new()?;
     let mut children = Vec::new();
     for _ in 0..6 {
@@ -34,11 +34,11 @@ fn processes_that_start_together_boot_one_server() -> Result {
     }
     let mut servers = Vec::new();
     for child in &mut children {
-        servers.push(hear(child)?);
+        servers.push(read_server(child)?);
     }
     servers.dedup();
     assert_eq!(servers.len(), 1, "{servers:?}");
-    // And after all of them have been killed at once nothing is left.
+    // After all of them were killed nothing is left.
     for child in &mut children {
         child.kill()?;
         child.wait()?;
@@ -47,7 +47,7 @@ fn processes_that_start_together_boot_one_server() -> Result {
 }
 
 #[test]
-fn a_process_that_comes_soon_after_the_last_has_gone_finds_the_server_still_there() -> Result {
+fn a_process_that_starts_soon_after_the_last_one_ended_finds_the_server_running() -> Result {
     let family = Family::new()?;
     let (mut first, one) = family.child("exit")?;
     first.wait()?;
@@ -57,12 +57,12 @@ fn a_process_that_comes_soon_after_the_last_has_gone_finds_the_server_still_ther
     within(3 * SECOND, "the server is gone", || one.is_gone())
 }
 
-/// Linux ends the server with its parent; elsewhere, and without `setpriv`, the supervisor's second
-/// shell does.
+/// Linux ends the server with its parent. Elsewhere, and without `setpriv`, the supervisor's second
+/// shell ends it.
 #[test]
 #[cfg(target_os = "linux")]
-fn when_the_supervisor_is_killed_too_the_server_is_gone_and_the_next_boot_takes_its_folder()
--> Result {
+fn if_the_supervisor_is_killed_too_the_server_ends_and_the_next_boot_removes_its_folder() -> Result
+{
     let family = Family::new()?;
     let (mut child, server) = family.child("SIGKILL")?;
     let supervisor = server.supervisor()?;
@@ -80,7 +80,7 @@ fn when_the_supervisor_is_killed_too_the_server_is_gone_and_the_next_boot_takes_
 }
 
 #[test]
-fn when_only_the_supervisor_is_killed_the_next_process_boots_another_server() -> Result {
+fn if_only_the_supervisor_is_killed_the_next_process_boots_another_server() -> Result {
     let family = Family::new()?;
     let (mut living, server) = family.child("SIGKILL")?;
     let supervisor = server.supervisor()?;
@@ -97,12 +97,13 @@ fn when_only_the_supervisor_is_killed_the_next_process_boots_another_server() ->
 }
 
 #[test]
-fn without_setpriv_a_killed_supervisors_server_is_gone_three_seconds_after_the_tests() -> Result {
+fn without_setpriv_the_server_of_a_killed_supervisor_ends_within_three_seconds_of_the_tests()
+-> Result {
     let family = Family::new()?;
     let mut command = family.command("SIGKILL")?;
     let tools = tools_without_setpriv()?;
     let mut child = command.env("PATH", tools.path()).spawn()?;
-    let server = hear(&mut child)?;
+    let server = read_server(&mut child)?;
     let supervisor = server.supervisor()?;
     kill9(&supervisor[..1])?;
     child.kill()?;
@@ -111,13 +112,13 @@ fn without_setpriv_a_killed_supervisors_server_is_gone_three_seconds_after_the_t
 }
 
 #[test]
-fn a_server_that_nobody_ends_is_ended_by_the_next_boot() -> Result {
+fn the_next_boot_ends_a_server_without_a_supervisor() -> Result {
     let family = Family::new()?;
     let mut command = family.command("SIGKILL")?;
     let tools = tools_without_setpriv()?;
-    // Without the kernel's help, and both shells killed before they can do anything.
+    // The kernel does not end the server, and both shells are killed before they can.
     let mut child = command.env("PATH", tools.path()).spawn()?;
-    let orphan = hear(&mut child)?;
+    let orphan = read_server(&mut child)?;
     kill9(&orphan.supervisor()?)?;
     child.kill()?;
     child.wait()?;
@@ -128,39 +129,43 @@ fn a_server_that_nobody_ends_is_ended_by_the_next_boot() -> Result {
     within(3 * SECOND, "the next server is gone", || next.is_gone())
 }
 
-/// Every kind of server has a file of its own in the cache, and those of yesterday's kinds stayed.
+/// Every configuration has an address file of its own in the cache. Old ones used to stay forever.
 #[test]
-fn a_boot_removes_what_the_cache_tells_of_servers_that_are_gone_and_of_no_others() -> Result {
+fn a_boot_removes_only_address_files_of_servers_that_are_gone() -> Result {
     let family = Family::new()?;
     let cache = family.folder.path();
     let (mut living, server) = family.child("SIGKILL")?;
-    let uid = Account::for_server()?.uid;
-    let word = |key: &str| format!("shared-{uid}-{key:0>16}");
-    // The first server is another kind's from now on, so the next child boots one of its own.
+    let uid = OsUser::for_server()?.uid;
+    let address = |key: &str| format!("shared-{uid}-{key:0>16}");
+    // The first server has another configuration from now on, so the next child boots its own.
     let own = names(&family, |name| name.starts_with("shared-"))?;
-    let own = own.first().ok_or("no word")?;
-    fs::rename(cache.join(own), cache.join(word("a")))?;
-    let gone = "/nowhere/bmdb-0123456789ab";
+    let own = own.first().ok_or("no address file")?;
+    fs::rename(cache.join(own), cache.join(address("a")))?;
+    let missing = "/nowhere/bmdb-0123456789ab";
     for name in [
-        word("b"),
-        word("c"),
+        address("b"),
+        address("c"),
         format!("shared-{}-{:016}", uid + 1, 0),
     ] {
-        fs::write(cache.join(name), gone)?;
+        fs::write(cache.join(name), missing)?;
     }
-    for left_over in [word("b") + ".lock", word("b") + ".new", word("d") + ".lock"] {
+    for left_over in [
+        address("b") + ".lock",
+        address("b") + ".new",
+        address("d") + ".lock",
+    ] {
         fs::write(cache.join(left_over), "")?;
     }
-    // Somebody is just booting one of this kind.
-    let booting = File::create(cache.join(word("c") + ".lock"))?;
+    // A process is just booting a server of this configuration.
+    let booting = File::create(cache.join(address("c") + ".lock"))?;
     booting.lock()?;
 
     let (mut child, next) = family.child("SIGKILL")?;
     assert_ne!(next, server);
     let mut expected = vec![
-        word("a"),
-        word("c"),
-        word("c") + ".lock",
+        address("a"),
+        address("c"),
+        address("c") + ".lock",
         format!("shared-{}-{:016}", uid + 1, 0),
         own.clone(),
         format!("{own}.lock"),
@@ -186,27 +191,27 @@ fn a_boot_removes_what_the_cache_tells_of_servers_that_are_gone_and_of_no_others
     within(3 * SECOND, "the last server is gone", || last.is_gone())
 }
 
-/// What the cache has of this kind, by name.
-fn names(family: &Family, is_meant: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+/// The sorted names of the files in the cache that match.
+fn names(family: &Family, matches: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(family.folder.path())? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
-    names.retain(|name| is_meant(name));
+    names.retain(|name| matches(name));
     names.sort();
     Ok(names)
 }
 
 #[test]
-fn a_server_lingers_for_as_long_as_it_is_told() -> Result {
+fn a_server_lingers_for_the_configured_time() -> Result {
     let family = Family::new()?;
     let mut command = family.command("exit")?;
     let mut child = command.env("BMDB_TESTKIT_LINGER", "60").spawn()?;
-    let server = hear(&mut child)?;
+    let server = read_server(&mut child)?;
     child.wait()?;
     thread::sleep(2 * SECOND);
     assert!(server.runs());
-    // Nobody waits a minute for it here: what becomes of its folder when it ends by itself is told.
+    // Ends it, instead of waiting for a minute. Its folder is removed then as well.
     let ended = Command::new("kill").args(["-QUIT", &server.pid]).status()?;
     assert!(ended.success());
     within(SECOND, "the server is gone", || server.is_gone())

@@ -1,4 +1,4 @@
-//! Standbys: what is on them, what they refuse, and that they take over.
+//! Standbys: what they contain, what they refuse, and fail-over.
 
 use crate::crash::{connect, eventually, wait_for_processes};
 use crate::{Result, dedicated_server};
@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_primary_with_a_synchronous_standby_has_acknowledged_survives_a_fail_over() -> Result
-{
+async fn acknowledged_commits_survive_a_fail_over_to_a_synchronous_standby() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     let standby = primary.standby(Replication::Synchronous)?;
 
     let acknowledged = Arc::new(AtomicU32::new(0));
@@ -46,7 +45,7 @@ async fn what_a_primary_with_a_synchronous_standby_has_acknowledged_survives_a_f
 }
 
 #[tokio::test]
-async fn a_url_with_the_standby_finds_whichever_accepts_writes() -> Result {
+async fn a_url_with_the_standby_finds_the_server_that_accepts_writes() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     let standby = primary.standby(Replication::Asynchronous)?;
@@ -66,10 +65,10 @@ async fn a_url_with_the_standby_finds_whichever_accepts_writes() -> Result {
 }
 
 #[tokio::test]
-async fn a_standby_is_read_from_and_not_written_to_until_it_is_promoted() -> Result {
+async fn a_standby_accepts_only_reads_until_it_is_promoted() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
-    db.execute("CREATE TABLE notes (n int); INSERT INTO notes VALUES (1)")
+    db.run_sql("CREATE TABLE notes (n int); INSERT INTO notes VALUES (1)")
         .await?;
     let standby = primary.standby(Replication::Asynchronous)?;
     let client = connect(&url_on(&standby, &db)).await?;
@@ -82,7 +81,7 @@ async fn a_standby_is_read_from_and_not_written_to_until_it_is_promoted() -> Res
     let refused = client.batch_execute(write).await.unwrap_err();
     assert_eq!(refused.code().map(|code| code.code()), Some("25006"));
 
-    db.execute(write).await?;
+    db.run_sql(write).await?;
     eventually("the row to arrive", async || Ok(count().await? == 2)).await?;
     standby.promote()?;
     client.batch_execute(write).await?;
@@ -94,32 +93,32 @@ async fn a_standby_is_read_from_and_not_written_to_until_it_is_promoted() -> Res
 async fn commits_wait_for_every_synchronous_standby() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     let first = primary.standby(Replication::Synchronous)?;
     let _second = primary.standby(Replication::Synchronous)?;
-    db.execute("INSERT INTO notes VALUES (1)").await?;
+    db.run_sql("INSERT INTO notes VALUES (1)").await?;
 
     first.kill9()?;
-    let waiting = db.execute("INSERT INTO notes VALUES (2)");
+    let waiting = db.run_sql("INSERT INTO notes VALUES (2)");
     let waited = tokio::time::timeout(Duration::from_millis(300), waiting).await;
     assert!(waited.is_err(), "it was acknowledged");
     first.restart()?;
-    db.execute("INSERT INTO notes VALUES (3)").await?;
+    db.run_sql("INSERT INTO notes VALUES (3)").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_standby_that_was_away_catches_up() -> Result {
+async fn a_restarted_standby_catches_up() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
     let standby = primary.standby(Replication::Asynchronous)?;
     standby.kill9()?;
-    // More than a segment of the log, and checkpoints that would remove it.
-    db.execute("CREATE TABLE notes AS SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")
+    // More than one segment of the log, and checkpoints that would remove it.
+    db.run_sql("CREATE TABLE notes AS SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")
         .await?;
     for _ in 0..3 {
-        db.execute("CHECKPOINT").await?;
-        db.execute("SELECT pg_switch_wal()").await?;
+        db.run_sql("CHECKPOINT").await?;
+        db.run_sql("SELECT pg_switch_wal()").await?;
     }
     standby.restart()?;
     let client = connect(&url_on(&standby, &db)).await?;
@@ -134,17 +133,17 @@ async fn a_standby_that_was_away_catches_up() -> Result {
 async fn a_promoted_standby_has_standbys_and_databases_of_its_own() -> Result {
     let primary = dedicated_server::server(Profile::Durable).await?;
     let db = TestDb::on(&primary).await?;
-    db.execute("CREATE TABLE notes (n int)").await?;
+    db.run_sql("CREATE TABLE notes (n int)").await?;
     let standby = Arc::new(primary.standby(Replication::Synchronous)?);
     primary.kill9()?;
     standby.promote()?;
 
     let next = standby.standby(Replication::Synchronous)?;
     let new = TestDb::on(&standby).await?;
-    new.execute("CREATE TABLE notes (n int); INSERT INTO notes VALUES (1)")
+    new.run_sql("CREATE TABLE notes (n int); INSERT INTO notes VALUES (1)")
         .await?;
-    // Those of the old primary are in use still.
-    let _swept = TestDb::on(&standby).await?;
+    // The old primary's databases are still in use, and must not be dropped as stale.
+    let _other = TestDb::on(&standby).await?;
     let old = connect(&url_on(&standby, &db)).await?;
     old.batch_execute("INSERT INTO notes VALUES (2)").await?;
 
@@ -156,7 +155,7 @@ async fn a_promoted_standby_has_standbys_and_databases_of_its_own() -> Result {
 }
 
 #[test]
-fn what_cannot_have_a_standby_says_what_to_do() -> Result {
+fn the_error_of_a_server_that_cannot_have_a_standby_says_what_to_do() -> Result {
     let fast = dedicated_server::boot(Profile::Fast)?;
     let error = fast.standby(Replication::Asynchronous).unwrap_err();
     assert!(error.to_string().contains("Profile::Durable"), "{error}");

@@ -1,4 +1,4 @@
-//! Templates: what is in the clones, and what makes a template another one.
+//! Templates: the contents of their clones, and which changes make a new template.
 
 mod failures;
 
@@ -22,8 +22,8 @@ fn source(folder: &Folder) -> Result<FileBasedMigrations> {
     Ok(FileBasedMigrations::from_path(folder.path())?)
 }
 
-/// A server of the test's own, as another process would see it: nothing of it is remembered.
-fn seen_anew(server: &Server) -> Result<Arc<Server>> {
+/// The server as another process sees it, which remembers no template.
+fn from_another_process(server: &Server) -> Result<Arc<Server>> {
     Ok(Arc::new(Server::running(server.url())?))
 }
 
@@ -45,7 +45,7 @@ fn counting(version: &str, runs: &Arc<AtomicU32>) -> Template {
                 .batch_execute(&format!("CREATE TABLE run AS SELECT {run} AS number"))
                 .await?;
             drop(client);
-            // Ended, so that the connection is closed.
+            // Waits until the connection is closed.
             let ended = connection.await;
             ended.map_err(Box::<dyn std::error::Error + Send + Sync>::from)??;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
@@ -54,7 +54,7 @@ fn counting(version: &str, runs: &Arc<AtomicU32>) -> Template {
 }
 
 #[tokio::test]
-async fn steps_run_in_the_order_of_the_calls_on_top_of_bmdbs_migrations() -> Result {
+async fn steps_run_after_bmdbs_migrations_in_the_order_of_the_calls() -> Result {
     let folder = migration(
         "2027-01-01-000000_units",
         "CREATE TABLE units (machine_id uuid REFERENCES machines, rack text REFERENCES racks)",
@@ -73,7 +73,7 @@ async fn steps_run_in_the_order_of_the_calls_on_top_of_bmdbs_migrations() -> Res
 async fn a_clone_is_isolated_from_its_template_and_from_other_clones() -> Result {
     let template = Template::empty().sql("CREATE TABLE racks AS SELECT 'A1' AS name");
     let one = template.database().await?;
-    one.execute("DELETE FROM racks").await?;
+    one.run_sql("DELETE FROM racks").await?;
     let other = template.database().await?;
     assert_eq!(one.rows("SELECT name FROM racks").await?, [""; 0]);
     assert_eq!(other.rows("SELECT name FROM racks").await?, ["A1"]);
@@ -81,7 +81,7 @@ async fn a_clone_is_isolated_from_its_template_and_from_other_clones() -> Result
 }
 
 #[tokio::test]
-async fn an_edited_migration_makes_another_template() -> Result {
+async fn an_edited_migration_makes_a_new_template() -> Result {
     let name = "2027-01-01-000000_racks";
     for rack in ["A1", "B2"] {
         let folder = migration(
@@ -98,7 +98,7 @@ async fn an_edited_migration_makes_another_template() -> Result {
 }
 
 #[tokio::test]
-async fn a_migration_that_is_edited_between_two_calls_makes_another_template() -> Result {
+async fn a_migration_edited_between_two_calls_makes_a_new_template() -> Result {
     let name = "2027-01-01-000000_racks";
     let folder = migration(name, "CREATE TABLE racks AS SELECT 'A1' AS name")?;
     let template = Template::new().migrations(source(&folder)?);
@@ -112,7 +112,7 @@ async fn a_migration_that_is_edited_between_two_calls_makes_another_template() -
 }
 
 #[tokio::test]
-async fn an_edited_statement_makes_another_template() -> Result {
+async fn an_edited_statement_makes_a_new_template() -> Result {
     for rack in ["A1", "B2"] {
         let statement = format!("CREATE TABLE racks AS SELECT '{rack}' AS name");
         let db = Template::empty().sql(statement).database().await?;
@@ -125,14 +125,14 @@ async fn an_edited_statement_makes_another_template() -> Result {
 async fn a_seed_runs_once_for_each_version_on_a_server() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
-    // The last is known to a process that never saw it made.
-    for (version, seen, expected) in [
+    // The last process finds a template that it has not made.
+    for (version, server, expected) in [
         ("v1", server.clone(), "1"),
         ("v1", server.clone(), "1"),
         ("v2", server.clone(), "2"),
-        ("v1", seen_anew(&server)?, "1"),
+        ("v1", from_another_process(&server)?, "1"),
     ] {
-        let db = counting(version, &runs).database_on(&seen).await?;
+        let db = counting(version, &runs).database_on(&server).await?;
         assert_eq!(db.rows("SELECT number FROM run").await?, [expected]);
     }
     assert_eq!(runs.load(Ordering::SeqCst), 2);
@@ -140,15 +140,15 @@ async fn a_seed_runs_once_for_each_version_on_a_server() -> Result {
 }
 
 #[tokio::test]
-async fn a_seed_that_many_processes_want_at_once_runs_once() -> Result {
+async fn a_seed_runs_once_if_several_processes_need_it_at_the_same_time() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
     let template = counting("v1", &runs);
     let (a, b, c, d) = (
-        seen_anew(&server)?,
-        seen_anew(&server)?,
-        seen_anew(&server)?,
-        seen_anew(&server)?,
+        from_another_process(&server)?,
+        from_another_process(&server)?,
+        from_another_process(&server)?,
+        from_another_process(&server)?,
     );
     let databases = tokio::try_join!(
         template.database_on(&a),
@@ -162,7 +162,7 @@ async fn a_seed_that_many_processes_want_at_once_runs_once() -> Result {
 }
 
 #[tokio::test]
-async fn a_seed_whose_connection_closes_late_is_waited_for() -> Result {
+async fn a_connection_of_a_seed_may_close_late() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let template = Template::empty().seed(
         "v1",

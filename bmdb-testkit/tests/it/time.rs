@@ -9,7 +9,7 @@ const SESSION: &str = "6f1f3b3e-0000-4000-8000-000000000001";
 
 async fn with_session() -> Result<TestDb> {
     let db = TestDb::new().await?;
-    db.execute(&format!(
+    db.run_sql(&format!(
         "INSERT INTO sessions VALUES ('{SESSION}', 'c', 'r', now(), 5, now() + interval '5 s')"
     ))
     .await?;
@@ -17,11 +17,11 @@ async fn with_session() -> Result<TestDb> {
 }
 
 #[tokio::test]
-async fn advancing_moves_the_whole_recorded_past_and_no_session() -> Result {
+async fn advancing_moves_every_recorded_time_except_those_of_sessions() -> Result {
     let db = with_session().await?;
-    db.execute(&format!(
+    db.run_sql(&format!(
         "INSERT INTO machines (machine_id) VALUES ('{SESSION}');
-         INSERT INTO machine_hold VALUES ('{SESSION}', 'because', now());
+         INSERT INTO machine_hold VALUES ('{SESSION}', 'a reason', now());
          INSERT INTO machine_agent_started VALUES ('{SESSION}', now(), '');
          INSERT INTO machine_agent_heartbeat VALUES ('{SESSION}', now());
          INSERT INTO work_attempt VALUES
@@ -46,8 +46,8 @@ async fn advancing_moves_the_whole_recorded_past_and_no_session() -> Result {
              UNION ALL SELECT 'plan', plan_at FROM work_item
              UNION ALL SELECT 'backoff', backoff_until FROM work_item
              UNION ALL SELECT 'ready', ready_at FROM work_item
-             UNION ALL SELECT 'held', started_at FROM work_item
-             UNION ALL SELECT 'session', session_created_at FROM sessions) moments"
+             UNION ALL SELECT 'claimed', started_at FROM work_item
+             UNION ALL SELECT 'session', session_created_at FROM sessions) times"
     );
     assert_eq!(
         db.rows(&ages).await?,
@@ -61,7 +61,7 @@ async fn advancing_moves_the_whole_recorded_past_and_no_session() -> Result {
             "plan|60",
             "backoff|-30",
             "ready|-30",
-            "held|60",
+            "claimed|60",
             "session|0",
         ]
     );
@@ -78,10 +78,10 @@ async fn an_expired_session_has_a_deadline_in_the_past() -> Result {
 }
 
 #[tokio::test]
-async fn expiring_a_session_that_is_not_there_is_an_error() -> Result {
+async fn expiring_an_unknown_session_is_an_error() -> Result {
     let db = TestDb::new().await?;
-    let nobody = SessionId::random();
-    let error = db.expire(nobody).await.unwrap_err().to_string();
-    assert_eq!(error, format!("this database has no session {nobody}"));
+    let unknown = SessionId::random();
+    let error = db.expire(unknown).await.unwrap_err().to_string();
+    assert_eq!(error, format!("this database has no session {unknown}"));
     Ok(())
 }

@@ -57,7 +57,7 @@ async fn expired_backoffs_have_their_own_list_and_both_filter_by_process() {
 #[tokio::test]
 async fn every_backoff_is_on_exactly_one_page() {
     let s = Scenario::new().await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machines SELECT gen_random_uuid() FROM generate_series(1, 120);
          INSERT INTO work_item (machine_id, process, lane, backoff_until)
          SELECT machine_id, 'Acme', 'acme', date_trunc('day', clock_timestamp()) + interval '3 days'

@@ -37,11 +37,11 @@ pub(crate) struct Seeded {
 /// # Errors
 /// [`TestkitError`].
 pub(crate) async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
-    db.execute(TAGS).await?;
+    db.run_sql(TAGS).await?;
     plan_all(db).await?;
     let hostile = HOSTILE.replace('\'', "''");
     for part in [SESSIONS, CLAIMED, BACKOFFS, HISTORY, ACTIONS, COUNTS] {
-        db.execute(&part.replace("HOSTILE", &hostile)).await?;
+        db.run_sql(&part.replace("HOSTILE", &hostile)).await?;
     }
     Ok(Seeded {
         worst: numbered("beef", 7),

@@ -134,7 +134,7 @@ async fn a_dropped_tag_table_does_not_break_the_pages() {
     let s = seeded().await;
     let address = format!("/machines/{BUSY}");
     s.page(&address).await;
-    s.db.execute("DROP TABLE \"<b>rack&\"").await.unwrap();
+    s.db.run_sql("DROP TABLE \"<b>rack&\"").await.unwrap();
     let page = s.page(&address).await;
     assert!(page.contains("Cannot be read: "), "{page}");
     s.page("/machines").await;
@@ -175,7 +175,7 @@ async fn the_interval_chart_ignores_later_attempts_of_other_processes() {
                 CASE WHEN n <= 8 THEN 60 * n END
          FROM generate_series(1, 68) n"
     );
-    s.db.execute(&seed).await.unwrap();
+    s.db.run_sql(&seed).await.unwrap();
     let page = s.page(&format!("/machines/{machine}")).await;
     assert!(page.contains("id=\"intervals-Paint"), "{page}");
     assert!(page.contains("8 intervals, the first of 1m, the last of 8m."));

@@ -172,7 +172,7 @@ async fn every_tag_is_counted_with_a_link_to_its_machines() {
     seed::everything(&db).await;
     // The first login grants the viewer's privileges; those on the new table are revoked.
     db.url_as(Role::Viewer).await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE TABLE secret (machine_id uuid PRIMARY KEY REFERENCES machines);
          REVOKE ALL ON secret FROM PUBLIC, bmdb_viewer",
     )

@@ -80,7 +80,7 @@ async fn the_gauges_show_the_counts_of_the_fleet() {
     let dead = db.session(MINUTE).await.unwrap();
     db.expire(dead).await.unwrap();
     let session = db.session(MINUTE).await.unwrap();
-    db.execute(&format!(
+    db.run_sql(&format!(
         "UPDATE work_item SET session_id = '{session}', started_at = now() WHERE machine_id = '{claimed}';
          UPDATE work_item SET backoff_until = now() + interval '1 h', failures = 10
          WHERE machine_id = '{failed}'"
@@ -167,7 +167,7 @@ async fn without_a_sample_the_gauges_are_missing_and_the_failure_is_shown() {
 async fn a_workflow_that_fails_is_reported_and_the_others_are_counted() {
     let db = TestDb::new().await.unwrap();
     let painted = "INSERT INTO process_def (process, lane, workflow) VALUES ('Paint', 'paint', 'no_such_view')";
-    db.execute(painted).await.unwrap();
+    db.run_sql(painted).await.unwrap();
     let server = fleet(&db).await;
     let answer = server.get("/metrics").await;
     let of = |metric: &str, process: &str| format!("{metric}{{process=\"{process}\"}}");
@@ -262,7 +262,7 @@ async fn a_program_is_ready_while_it_reaches_a_database_with_a_matching_schema()
     proxy.heal().unwrap();
     until(&server, 200, "true").await;
     let newer = "UPDATE schema_compatibility SET oldest_compatible = '99990101000000'";
-    db.execute(newer).await.unwrap();
+    db.run_sql(newer).await.unwrap();
     until(&server, 503, "needs a newer version of this program").await;
     proxy.black_hole();
     until(&server, 503, "did not answer").await;

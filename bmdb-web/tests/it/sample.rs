@@ -102,7 +102,7 @@ async fn a_dropped_view_only_affects_its_own_process() {
     let owner = bmdb_core::Bmdb::connect(Config::new(url).janitor_interval(None))
         .await
         .unwrap();
-    db.execute(
+    db.run_sql(
         "SET ROLE bmdb_owner;
          CREATE VIEW workflow_paint AS SELECT machine_id, provider, NULL::timestamptz AS ready_at
          FROM machine_provided",
@@ -118,7 +118,7 @@ async fn a_dropped_view_only_affects_its_own_process() {
         sample.pending_for(&paint).map(|pending| pending.machines),
         Some(0)
     );
-    db.execute("SET ROLE bmdb_owner; DROP VIEW workflow_paint")
+    db.run_sql("SET ROLE bmdb_owner; DROP VIEW workflow_paint")
         .await
         .unwrap();
     let is_uncounted = |latest: &Latest| {
@@ -167,7 +167,7 @@ async fn every_tag_is_counted_and_a_failure_only_affects_its_own_tag() {
     machine.create().await.unwrap();
     // The first login grants the viewer's privileges; those on the new table are revoked.
     let url = db.url_as(Role::Viewer).await.unwrap();
-    db.execute(
+    db.run_sql(
         "CREATE TABLE \"<b>rack\" (machine_id uuid PRIMARY KEY REFERENCES machines);
          INSERT INTO \"<b>rack\" SELECT machine_id FROM machines;
          GRANT SELECT ON \"<b>rack\" TO PUBLIC;

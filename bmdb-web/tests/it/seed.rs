@@ -64,5 +64,5 @@ pub(crate) async fn everything(db: &TestDb) {
          INSERT INTO \"<b>rack&\" VALUES ('{BUSY}', '{hostile}', jsonb_build_array('{hostile}'), 'infinity');
          GRANT SELECT ON \"<b>rack&\" TO PUBLIC"
     );
-    db.execute(&sql).await.unwrap();
+    db.run_sql(&sql).await.unwrap();
 }

@@ -80,7 +80,7 @@ async fn the_attempts_of_an_ended_session_are_listed_in_pages() {
          SELECT gen_random_uuid(), n, n, 'ShepherdAgentStart', '{session}', now(), now(), 'Finished'
          FROM generate_series(1, 51) n"
     );
-    s.db.execute(&attempts).await.unwrap();
+    s.db.run_sql(&attempts).await.unwrap();
     let address = format!("/sessions/{session}");
     let first = s.page(&address).await;
     assert!(first.contains("This session has ended."));
@@ -111,7 +111,7 @@ async fn invalid_ids_are_refused_with_the_reason() {
 #[tokio::test]
 async fn every_session_is_on_exactly_one_page() {
     let s = Scenario::new().await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO sessions SELECT gen_random_uuid(), 'many', '', date_trunc('hour', now()), 60, now()
          FROM generate_series(1, 101)",
     )

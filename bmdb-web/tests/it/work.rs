@@ -65,7 +65,7 @@ async fn filters_narrow_and_stay_in_the_form_and_in_the_links() {
 #[tokio::test]
 async fn every_claimed_machine_is_on_exactly_one_page() {
     let s = Scenario::new().await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO machines SELECT gen_random_uuid() FROM generate_series(1, 120);
          INSERT INTO sessions VALUES (gen_random_uuid(), 'many', '', now(), 60, now() + interval '1 h');
          INSERT INTO work_item (machine_id, process, lane, session_id, started_at, fence)

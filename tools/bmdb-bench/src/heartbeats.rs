@@ -97,7 +97,7 @@ pub(super) async fn measure(args: &Args, server: &Arc<Server>, report: &mut Repo
     let session = session.await.map_err(Failure::check)?;
     // Warm up: prepare the statement.
     beat(&session, &machines[..1]).await?;
-    db.execute("CHECKPOINT").await.map_err(Failure::check)?;
+    db.run_sql("CHECKPOINT").await.map_err(Failure::check)?;
 
     let first = round(args, &db, server, &session, &machines).await?;
     let mut rounds = Vec::new();
@@ -153,13 +153,13 @@ fn report_cpu(report: &mut Report, per_beat: Vec<f64>) {
 
 /// Fills the database with machines that have a heartbeat: later heartbeats read nothing else.
 async fn fleet(db: &TestDb, machines: u32) -> Result<Vec<MachineId>, Failure> {
-    db.execute(&format!(
+    db.run_sql(&format!(
         "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
          INSERT INTO machine_agent_heartbeat SELECT machine_id, now() FROM machines;"
     ))
     .await
     .map_err(Failure::check)?;
-    db.execute("VACUUM ANALYZE machine_agent_heartbeat")
+    db.run_sql("VACUUM ANALYZE machine_agent_heartbeat")
         .await
         .map_err(Failure::check)?;
     let ids = db.rows(MACHINES).await.map_err(Failure::check)?;

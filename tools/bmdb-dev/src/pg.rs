@@ -5,7 +5,7 @@ mod started;
 
 use bmdb_dev::server::{self, Network};
 use bmdb_shell::{Done, Failure};
-use bmdb_testkit::{Account, Client, Lookup, Places, Profile, Server};
+use bmdb_testkit::{Client, Lookup, OsUser, Places, Profile, Server};
 use clap::{Args, Subcommand};
 use started::Started;
 use std::io::{BufRead, BufReader, Read};
@@ -71,7 +71,7 @@ fn fetch(version: Option<u32>, from: Option<From>) -> Done {
 }
 
 fn start(network: Network) -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     if let Some(started) = Started::read(&account) {
         println!("a server is already running");
         started.print();
@@ -131,7 +131,7 @@ fn serve() -> Done {
 }
 
 fn boot_and_serve() -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     let server = Server::start(Profile::Fast).map_err(Failure::check)?;
     let Some(folder) = server.folder() else {
         return Err(Failure::usage(
@@ -152,7 +152,7 @@ fn boot_and_serve() -> Done {
 }
 
 fn stop() -> Done {
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     let Some(started) = Started::read(&account) else {
         println!("no server is running");
         return Ok(());

@@ -1,7 +1,7 @@
 //! The server a task works on: one that is found, else one that is fetched.
 
 use bmdb_shell::{Done, Failure};
-use bmdb_testkit::{Installation, Lookup, Profile, Server, TestkitError, Verdict};
+use bmdb_testkit::{Installation, Lookup, LookupResult, Profile, Server, TestkitError};
 use bmdb_testkit::{fetch, installed};
 
 // What a task that needs a server takes from the command line.
@@ -21,7 +21,7 @@ pub struct Network {
 /// # Errors
 /// That none is found and none could be fetched, with what was tried.
 pub fn provide(lookup: &Lookup, network: Network) -> Done {
-    if !matches!(lookup.verdict, Verdict::NotFound) {
+    if !matches!(lookup.result, LookupResult::NotFound) {
         return Ok(());
     }
     if network.offline {

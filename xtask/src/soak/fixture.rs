@@ -32,7 +32,7 @@ pub(crate) fn policy() -> Backoff {
 
 /// Makes the fleet and the workers' user; returns the workers' URL, before any proxy.
 pub(crate) async fn make(db: &TestDb, connections: usize) -> Result<String, Failure> {
-    db.execute(SCENE).await.map_err(Failure::check)?;
+    db.run_sql(SCENE).await.map_err(Failure::check)?;
     let mut conn = db.connect().await.map_err(Failure::check)?;
     for name in [
         Process::SHEPHERD_AGENT_START,
@@ -54,7 +54,7 @@ pub(crate) async fn make(db: &TestDb, connections: usize) -> Result<String, Fail
         db.name()
     );
     for statement in user.split(';') {
-        db.execute(statement).await.map_err(Failure::check)?;
+        db.run_sql(statement).await.map_err(Failure::check)?;
     }
     Ok(db.url().replacen("//postgres@", &format!("//{WORKER}@"), 1))
 }

@@ -16,7 +16,7 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
                 ('{id}', 4, 4, 'ShepherdAgentStart', gen_random_uuid(), now() - interval '50 min', now() - interval '40 min',
                  'Finished', NULL, 0, NULL)"
     );
-    s.db.execute(&attempts).await.unwrap();
+    s.db.run_sql(&attempts).await.unwrap();
     bmdb(&s.db)
         .args(["machine", "hold", &id, "--reason", "fan"])
         .run();
@@ -67,7 +67,7 @@ async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
                 CASE WHEN n < 3 THEN '{session}' ELSE gen_random_uuid() END, now(), now(), 'Finished'
          FROM generate_series(1, 4) n"
     );
-    s.db.execute(&attempts).await.unwrap();
+    s.db.run_sql(&attempts).await.unwrap();
     let history = ["history", "--session", session];
     let first = bmdb(&s.db)
         .args(history)

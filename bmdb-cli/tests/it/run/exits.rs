@@ -32,7 +32,7 @@ fn events(ran: &Ran) -> Value {
 #[tokio::test]
 async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() {
     let s = Stage::new().await;
-    s.db.execute("UPDATE machine_provided SET provider_ip_address = '192.0.2.7'")
+    s.db.run_sql("UPDATE machine_provided SET provider_ip_address = '192.0.2.7'")
         .await
         .unwrap();
     s.once("cat > $FOLDER/stdin; env | grep ^BMDB_ | sort > $FOLDER/env")

@@ -131,7 +131,7 @@ async fn a_janitor_whose_log_nobody_reads_goes_on_and_ends_in_order() {
     let dead = "INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
                     session_created_at, session_interval_seconds, session_deadline)
                 VALUES (gen_random_uuid(), 'dead', '', now(), 5, now() - interval '1 hour')";
-    s.db.execute(dead).await.unwrap();
+    s.db.run_sql(dead).await.unwrap();
     let gone = "SELECT 1 WHERE NOT EXISTS
                     (SELECT FROM sessions WHERE session_component_name = 'dead')";
     tokio::time::timeout(SOON, until(&s.db, gone))

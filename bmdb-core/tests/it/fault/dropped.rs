@@ -64,7 +64,7 @@ async fn a_transaction_that_is_dropped_holds_nothing() {
         });
         let complete = polled(polls, written).await.is_some();
         settled(&s.db).await;
-        s.db.execute("SELECT FROM machines FOR UPDATE NOWAIT")
+        s.db.run_sql("SELECT FROM machines FOR UPDATE NOWAIT")
             .await
             .unwrap();
         if complete {
@@ -103,7 +103,7 @@ async fn check_dropped_end(end: impl AsyncFn(Work, usize) -> bool) {
 }
 
 async fn forget_the_end(db: &TestDb, machine: MachineId) {
-    db.execute(&format!(
+    db.run_sql(&format!(
         "DELETE FROM machine_agent_started;
          UPDATE work_item SET backoff_until = NULL WHERE machine_id = '{machine}'"
     ))

@@ -183,7 +183,7 @@ async fn a_transaction_whose_commit_is_lost_on_the_way_is_of_unknown_outcome() {
 
 /// Kills every connection of the components under test.
 async fn kill_all(db: &TestDb) {
-    db.execute(
+    db.run_sql(
         "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'test'",
     )

@@ -80,7 +80,7 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
                      AND query LIKE '%SET session_deadline = clock_timestamp()%'";
     until(&s.db, &format!("EXISTS (SELECT {beating})")).await;
     let before = s.db.rows(&deadline).await.unwrap().remove(0);
-    s.db.execute(&format!("SELECT pg_terminate_backend(pid, 1000) {beating}"))
+    s.db.run_sql(&format!("SELECT pg_terminate_backend(pid, 1000) {beating}"))
         .await
         .unwrap();
     // Longer than the whole lease would have lasted without the heartbeats after the death.

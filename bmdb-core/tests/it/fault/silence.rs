@@ -70,7 +70,7 @@ impl Silenced {
         // The silence hides from the server that its client has gone; in time it would notice.
         let gone = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'silenced'";
-        self.s.db.execute(gone).await.unwrap();
+        self.s.db.run_sql(gone).await.unwrap();
         self.s.db.expire(self.session.id()).await.unwrap();
         self.s.bmdb.reclaim_expired().await.unwrap();
         assert_eq!(self.s.rows("SELECT * FROM work").await, [""; 0]);

@@ -27,7 +27,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
     s.unplanned(700).await;
     bmdb.replan().await.unwrap();
     s.history(20).await;
-    s.db.execute(
+    s.db.run_sql(
         "INSERT INTO attempt_tally
          SELECT date_trunc('minute', clock_timestamp()) - make_interval(hours => hours),
                 'Acme', 'Started', gen_random_uuid(), 1, 0, 0
@@ -40,7 +40,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
         s.db.session(Duration::from_secs(60)).await.unwrap(),
     );
     let losses = "UPDATE work_item SET losses = get_byte(uuid_send(machine_id), 0) % 4";
-    s.db.execute(losses).await.unwrap();
+    s.db.run_sql(losses).await.unwrap();
     s.hold_everything(dead).await;
     for session in [dead, idle] {
         s.db.expire(session).await.unwrap();

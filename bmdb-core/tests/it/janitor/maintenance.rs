@@ -43,7 +43,7 @@ async fn a_pass_goes_through_the_fleet_in_chunks_and_takes_a_period() {
         s.advance(1200).await;
     }
     // It is known now that a pass has three chunks.
-    s.db.execute("UPDATE work_item SET eligible = false")
+    s.db.run_sql("UPDATE work_item SET eligible = false")
         .await
         .unwrap();
     for (machines, planned) in [(500, 500), (500, 1000), (200, 1200)] {
@@ -172,7 +172,7 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
         let process: Process = format!("Acme{name}").parse().unwrap();
         let acme = ProcessDef::new(process.clone()).workflow("acme_workflow");
         s.owner().await.define_process(&acme).await.unwrap();
-        s.db.execute(break_it).await.unwrap();
+        s.db.run_sql(break_it).await.unwrap();
         s.unplanned(600).await;
 
         let mut planned = Vec::new();
@@ -206,7 +206,7 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
 async fn a_chunk_that_fails_as_a_whole_is_put_off_and_lost_work_is_freed_all_the_same() {
     let s = Scenario::new().await;
     // Retention cannot even look at the history.
-    s.db.execute("ALTER TABLE work_attempt RENAME last_fence TO lost_fence")
+    s.db.run_sql("ALTER TABLE work_attempt RENAME last_fence TO lost_fence")
         .await
         .unwrap();
     let _janitor = component(&s.db, Some(Duration::from_millis(5))).await;

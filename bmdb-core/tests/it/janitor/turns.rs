@@ -29,7 +29,7 @@ async fn a_janitor_pauses_while_its_own_sessions_do_not_beat() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.db.expire(lost).await.unwrap();
-    s.db.execute("UPDATE upkeep SET due_at = clock_timestamp()")
+    s.db.run_sql("UPDATE upkeep SET due_at = clock_timestamp()")
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;

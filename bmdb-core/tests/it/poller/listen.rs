@@ -46,7 +46,7 @@ async fn the_release_of_a_hold_and_a_replan_wake() {
     assert!(released.await.unwrap());
     assert_eq!(woken(waiting).await.0, [machine]);
 
-    s.db.execute("UPDATE work_item SET eligible = false")
+    s.db.run_sql("UPDATE work_item SET eligible = false")
         .await
         .unwrap();
     let waiting = wait(s.session.poller_with(&equinix(), patient()));
@@ -98,7 +98,7 @@ async fn a_listener_that_lost_its_connection_comes_back_and_wakes_who_waits() {
     let machine = s.provided("a").await;
     let is_due = async |eligible| {
         let past_the_planner = format!("UPDATE work_item SET eligible = {eligible}");
-        s.db.execute(&past_the_planner).await.unwrap();
+        s.db.run_sql(&past_the_planner).await.unwrap();
     };
     is_due(false).await;
     let waiting = wait(session.poller_with(&equinix(), patient()));

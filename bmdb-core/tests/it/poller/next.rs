@@ -67,7 +67,7 @@ async fn the_deadline_of_a_time_driven_process_bounds_the_wait_also_when_it_was_
         .agent_started(HOUR)
         .agent_heartbeat(Duration::from_secs(660));
     let machine = silent.planned().create().await.unwrap();
-    s.db.execute(
+    s.db.run_sql(
         "UPDATE machine_agent_heartbeat
          SET agent_heartbeat_at = now() - interval '10 min' + interval '1 second'",
     )
@@ -98,7 +98,7 @@ async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
         ("backoff_until = '9999-12-31 00:00:00Z'", false),
     ] {
         let change = format!("UPDATE work_item SET {set} WHERE machine_id = '{machine}'");
-        s.db.execute(&change).await.unwrap();
+        s.db.run_sql(&change).await.unwrap();
         if locked {
             let lock = "BEGIN; SELECT FROM work_item FOR UPDATE";
             diesel_async::SimpleAsyncConnection::batch_execute(&mut other, lock)
@@ -329,12 +329,12 @@ async fn a_refusal_that_will_not_pass_is_told() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let mut poller = s.session.poller_with(&equinix(), PollOptions::default());
-    s.db.execute("ALTER TABLE work_item RENAME TO elsewhere")
+    s.db.run_sql("ALTER TABLE work_item RENAME TO elsewhere")
         .await
         .unwrap();
     let refused = poller.next(1).await;
     assert!(matches!(refused, Err(TxError::Database(_))), "{refused:?}");
-    s.db.execute("ALTER TABLE elsewhere RENAME TO work_item")
+    s.db.run_sql("ALTER TABLE elsewhere RENAME TO work_item")
         .await
         .unwrap();
     assert_eq!(poller.next(1).await.unwrap().len(), 1);

@@ -41,7 +41,7 @@ impl Race {
     {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
-        s.db.execute(change).await.unwrap();
+        s.db.run_sql(change).await.unwrap();
         let claimer = s.db.session(Duration::from_secs(60)).await.unwrap();
         let gate = Gate::closed(&s.db, Before::LockingItems).await;
         let paused = tokio::spawn(claim(gate.connect().await, claimer));
@@ -99,7 +99,7 @@ async fn a_paused_claim_has_taken_its_snapshot_but_no_row_lock() {
     race.s.provided("2").await;
     race.s
         .db
-        .execute("SELECT 1 FROM work_item FOR UPDATE NOWAIT")
+        .run_sql("SELECT 1 FROM work_item FOR UPDATE NOWAIT")
         .await
         .unwrap();
     let machine = race.machine;
@@ -182,7 +182,7 @@ async fn what_a_rival_claims_and_finishes_without_a_change_meanwhile_may_be_clai
 async fn what_is_planned_anew_meanwhile_and_still_due_may_be_claimed() {
     let race = Race::begin().await;
     let earlier = "UPDATE work_item SET plan_at = plan_at - interval '1 hour'";
-    race.s.db.execute(earlier).await.unwrap();
+    race.s.db.run_sql(earlier).await.unwrap();
     let machine = race.machine;
     race.check(&[machine]).await;
 }

@@ -39,7 +39,7 @@ impl Gate {
     /// Closes a gate before this kind of lock. No other transaction may be under way.
     pub(super) async fn closed(db: &TestDb, before: Before) -> Self {
         let (table, passes_freely) = before.table_and_condition();
-        db.execute(&format!(
+        db.run_sql(&format!(
             "SET lock_timeout = '5s';
              CREATE FUNCTION pass_the_gate() RETURNS boolean LANGUAGE plpgsql AS $$
                  BEGIN

@@ -17,7 +17,7 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 /// passed meanwhile.
 async fn session_with_a_heartbeat_in_flight(db: &TestDb) -> (SessionId, AsyncPgConnection) {
     let beating = db.session(Duration::from_secs(60)).await.unwrap();
-    db.execute(
+    db.run_sql(
         "UPDATE sessions SET session_deadline = clock_timestamp() + interval '100 milliseconds'
          WHERE session_component_name = 'fixture'",
     )
@@ -182,7 +182,7 @@ async fn an_end_that_waits_for_a_session_that_is_freed_in_batches_is_told_that_i
     let mut janitor = s.db.connect().await.unwrap();
     let lock = "BEGIN; SELECT FROM sessions FOR UPDATE";
     let soon = "UPDATE sessions SET session_deadline = clock_timestamp() + interval '300 ms'";
-    s.db.execute(soon).await.unwrap();
+    s.db.run_sql(soon).await.unwrap();
     janitor.batch_execute(lock).await.unwrap();
     let ending = tokio::spawn(async move { work.fail(&RETRY, "too late").await });
     until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;

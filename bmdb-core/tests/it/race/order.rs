@@ -72,7 +72,7 @@ async fn check_planner_against_janitor(janitor_first: bool) {
     let s = Scenario::new().await;
     let machines = two_machines(&s).await;
     let lost = claimed(&s, machines).await[0].session;
-    s.db.execute("UPDATE sessions SET session_deadline = '-infinity' WHERE session_component_name = 'fixture'")
+    s.db.run_sql("UPDATE sessions SET session_deadline = '-infinity' WHERE session_component_name = 'fixture'")
         .await
         .unwrap();
     let mut blocker = begun(&s.db).await;
@@ -211,7 +211,7 @@ async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_othe
              WHEN (process = '{START}') = (machine_id = '{second}') THEN interval '2 hours'
              ELSE interval '1 hour' END"
     );
-    s.db.execute(&order).await.unwrap();
+    s.db.run_sql(&order).await.unwrap();
 
     // Somebody is about to give up the lane of the second machine.
     let sessions = [

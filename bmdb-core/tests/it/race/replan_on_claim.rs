@@ -33,7 +33,7 @@ impl Race {
             .agent_started(minutes(60))
             .agent_heartbeat(minutes(11));
         let machine = silent.planned().create().await.unwrap();
-        s.db.execute(
+        s.db.run_sql(
             "UPDATE machine_agent_heartbeat SET agent_heartbeat_at = now() - interval '1 minute'",
         )
         .await
@@ -118,7 +118,7 @@ async fn a_machine_that_is_put_on_hold_meanwhile_is_not_recovered() {
     let machine = race.machine;
     race.s
         .db
-        .execute(
+        .run_sql(
             "UPDATE machine_agent_heartbeat SET agent_heartbeat_at = now() - interval '1 hour'",
         )
         .await

@@ -45,7 +45,7 @@ const SCENE: &str = "
 /// A database in which everything may begin.
 pub(super) async fn new(sabotage: &str) -> TestDb {
     let db = TestDb::new().await.unwrap();
-    db.execute(SCENE).await.unwrap();
+    db.run_sql(SCENE).await.unwrap();
     let mut conn = db.connect().await.unwrap();
     for name in [START, ACCESS, RECOVERY] {
         let definition = process::of(&mut conn, &name).await.unwrap();
@@ -72,7 +72,7 @@ pub(super) async fn new(sabotage: &str) -> TestDb {
         .await
         .unwrap();
     session.close().await.unwrap();
-    db.execute(sabotage).await.unwrap();
+    db.run_sql(sabotage).await.unwrap();
     db
 }
 

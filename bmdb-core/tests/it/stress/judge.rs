@@ -137,7 +137,7 @@ async fn the_judges_find_what_a_stranger_wrote_and_a_stale_plan() {
          VALUES ('{stranger}', 8, 8, 'ShepherdAccess', gen_random_uuid(), now(), now(), 'Canceled');
          UPDATE work_item SET eligible = false, plan_at = NULL WHERE machine_id = '{stale}';"
     );
-    db.execute(&sabotage).await.unwrap();
+    db.run_sql(&sabotage).await.unwrap();
     let found = broken_laws(&db).await.join("\n");
     for expected in [
         format!("machine {stranger} fence 8 has written 1 times, and is recorded as Canceled"),

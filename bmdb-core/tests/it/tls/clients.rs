@@ -86,7 +86,7 @@ async fn a_password_is_bound_to_the_encryption_where_that_is_required() {
         return;
     };
     tls.db
-        .execute("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'pass:word'")
+        .run_sql("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'pass:word'")
         .await
         .unwrap();
     let folder = Folder::new();

@@ -122,7 +122,7 @@ async fn files_are_read_again_for_each_connection() {
     let end_all = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                    WHERE application_name = 'renewed'";
     folder.file("root.crt", &next.certificate);
-    tls.db.execute(end_all).await.unwrap();
+    tls.db.run_sql(end_all).await.unwrap();
     let refused = loop {
         // A connection of the pool may not know yet that it was ended.
         match start().await {

@@ -51,8 +51,8 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
         SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, 100000, 20000) n;
         UPDATE work_item SET eligible = true, started_at = now(), session_id = (SELECT session_id FROM sessions)
         WHERE failures % 5000 = 1";
-    s.db.execute(more).await.unwrap();
-    s.db.execute("VACUUM ANALYZE").await.unwrap();
+    s.db.run_sql(more).await.unwrap();
+    s.db.run_sql("VACUUM ANALYZE").await.unwrap();
     let tables = custom_tags::tables(&mut s.conn).await.unwrap();
     let tag = |name: &str| -> Option<&TagTable> { tables.iter().find(|table| table.name == name) };
     let equinix = || Some(Provider::EQUINIX);
@@ -138,7 +138,7 @@ async fn a_page_of_backoffs_reads_what_it_shows_though_nothing_was_vacuumed() {
         UPDATE work_item SET backoff_until = backoff_until + hashint8(fence) * interval '1 ms'
         WHERE backoff_until IS NOT NULL;
         ANALYZE";
-    s.db.execute(spread).await.unwrap();
+    s.db.run_sql(spread).await.unwrap();
     let cost = s.cost_of_page(&state(ItemState::BackingOff)).await;
     assert!((1..=1_500).contains(&cost), "{cost}");
 }

@@ -17,8 +17,8 @@ const INFINITE: &str = "
 #[tokio::test]
 async fn what_is_planned_for_never_is_listed_as_waiting() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
-    s.db.execute(INFINITE).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
+    s.db.run_sql(INFINITE).await.unwrap();
     each_state_lists_its_own(&mut s).await;
     let never = "i.plan_at = 'infinity' AND i.eligible AND i.session_id IS NULL \
                  AND coalesce(i.backoff_until, '-infinity') <= now()";
@@ -43,7 +43,7 @@ async fn a_list_ends_however_many_machines_are_planned_for_never() {
         INSERT INTO work_item (machine_id, process, lane, eligible, plan_at)
         SELECT md5(n::text)::uuid, 'ShepherdAgentStart', 'shepherd', true, 'infinity'
         FROM generate_series(1, 2500) n; ANALYZE";
-    s.db.execute(many).await.unwrap();
+    s.db.run_sql(many).await.unwrap();
     let pages = pages(&mut s.conn, &state(ItemState::Waiting), 300).await;
     assert!(pages.iter().any(|page| page.left_out));
     let listed: BTreeSet<MachineId> = pages.into_iter().flat_map(|page| page.machines).collect();
@@ -53,8 +53,8 @@ async fn a_list_ends_however_many_machines_are_planned_for_never() {
 #[tokio::test]
 async fn the_longest_backoff_is_listed_once_and_can_be_changed() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
-    s.db.execute(INFINITE).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
+    s.db.run_sql(INFINITE).await.unwrap();
     let longest = "i.backoff_until > now() + interval '1000 years' AND i.session_id IS NULL";
     let resting = expected(&s, longest).await;
     assert!(resting.len() > 3, "{resting:?}");
@@ -91,7 +91,7 @@ async fn rest_after(
     take_away: &str,
 ) -> (MachineId, BTreeSet<MachineId>) {
     let first = fleet::page(&mut s.conn, filter, None, 1).await.unwrap();
-    s.db.execute(take_away).await.unwrap();
+    s.db.run_sql(take_away).await.unwrap();
     assert!(first.next.is_some());
     let pages = pages_after(&mut s.conn, filter, first.next, 3).await;
     let rest = pages.into_iter().flat_map(|page| page.machines).collect();
@@ -101,7 +101,7 @@ async fn rest_after(
 #[tokio::test]
 async fn a_list_goes_on_behind_a_provider_of_which_nothing_is_left() {
     let mut s = Scenario::new().await;
-    s.db.execute(MIXED).await.unwrap();
+    s.db.run_sql(MIXED).await.unwrap();
     for (which, condition) in [
         (
             ItemState::Waiting,
@@ -121,11 +121,11 @@ async fn a_list_goes_on_behind_a_provider_of_which_nothing_is_left() {
             assert_eq!(rest, expected(&s, condition).await, "{which} {provider}");
         }
         let again = "UPDATE work_item SET eligible = true WHERE process = 'ShepherdAgentStart'";
-        s.db.execute(again).await.unwrap();
+        s.db.run_sql(again).await.unwrap();
     }
     let drain = "UPDATE work_item SET eligible = false WHERE provider IS NULL";
     let none = "UPDATE work_item SET eligible = false WHERE provider IS NOT NULL";
-    s.db.execute(none).await.unwrap();
+    s.db.run_sql(none).await.unwrap();
     let (_, rest) = rest_after(&mut s, &state(ItemState::Due), drain).await;
     assert_eq!(rest, BTreeSet::new());
 

@@ -1,6 +1,6 @@
-//! Where a proxy listens, how its URL says so, and what it refuses to stand before.
+//! A proxy's address, its URL, and the URLs that it rejects.
 
-use super::{By, Connected, EITHER, in_time};
+use super::{BOTH, By, Connected, in_time};
 use crate::Result;
 use bmdb_testkit::{Proxy, TestDb, TestkitError};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// The folder of the socket, for a URL that has one.
+/// The folder of the unix socket in a URL.
 pub(super) fn folder(url: &str) -> Result<Option<PathBuf>> {
     let config: Config = url.parse()?;
     Ok(match config.get_hosts() {
@@ -20,7 +20,7 @@ pub(super) fn folder(url: &str) -> Result<Option<PathBuf>> {
     })
 }
 
-/// With what the operating system refuses a connection; nothing where it is accepted.
+/// The error with which the operating system refuses a connection; `None` if it accepts it.
 pub(super) async fn refusal(url: &str) -> Result<Option<ErrorKind>> {
     let config: Config = url.parse()?;
     let connected = match config.get_hosts() {
@@ -38,7 +38,7 @@ pub(super) async fn refusal(url: &str) -> Result<Option<ErrorKind>> {
 }
 
 #[tokio::test]
-async fn a_url_keeps_what_does_not_say_where_the_server_is() -> Result {
+async fn a_url_keeps_everything_but_the_address() -> Result {
     let db = TestDb::new().await?;
     let path = r#""it's", "a b""#;
     let options = path.replace(' ', "\\ ");
@@ -48,7 +48,7 @@ async fn a_url_keeps_what_does_not_say_where_the_server_is() -> Result {
         "{}{separator}options=-c%20search_path%3D{encoded}&application_name=%26%3D%3F%20%2B",
         db.url()
     );
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(&url).await?;
         let one = Connected::to(proxy.url()).await?;
         let shown = "SELECT current_setting('search_path') AS path, current_user::text AS u,
@@ -65,7 +65,7 @@ async fn a_url_keeps_what_does_not_say_where_the_server_is() -> Result {
 }
 
 #[tokio::test]
-async fn a_socket_is_its_users_own_and_its_path_is_short() -> Result {
+async fn only_the_user_can_enter_the_sockets_folder_and_its_path_is_short() -> Result {
     let proxy = Proxy::unix("host=127.0.0.1").await?;
     let folder = folder(proxy.url())?.ok_or("no folder")?;
     let mode = std::fs::metadata(&folder)?.permissions().mode();
@@ -75,7 +75,7 @@ async fn a_socket_is_its_users_own_and_its_path_is_short() -> Result {
 }
 
 #[tokio::test]
-async fn what_does_not_name_one_server_is_refused_with_the_reason() -> Result {
+async fn a_url_that_does_not_name_one_server_is_an_error_with_the_reason() -> Result {
     for (url, reason) in [
         ("", "it names no host"),
         ("postgresql://u@/db", "it names no host"),
@@ -83,14 +83,11 @@ async fn what_does_not_name_one_server_is_refused_with_the_reason() -> Result {
         ("host=h port=x", "invalid value for option `port`"),
         ("host=h unknown=1", "unknown option `unknown`"),
         ("postgresql://a,b/db", "it names 2 ports; name one"),
-        (
-            "host=a,b",
-            "it names 2 hosts, and a proxy stands before one server; name one",
-        ),
-        ("hostaddr=::1,::1", "it names 2 hosts"),
+        ("host=a,b", "it names 2 hosts; name one"),
+        ("hostaddr=::1,::1", "it names 2 hosts; name one"),
         ("host=a port=1,2", "it names 2 ports; name one"),
     ] {
-        for by in EITHER {
+        for by in BOTH {
             let made = match by {
                 By::Tcp => Proxy::tcp(url).await,
                 By::Unix => Proxy::unix(url).await,
@@ -105,8 +102,8 @@ async fn what_does_not_name_one_server_is_refused_with_the_reason() -> Result {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_a_connection_that_closes() -> Result {
-    for by in EITHER {
+async fn the_connection_closes_if_the_server_cannot_be_reached() -> Result {
+    for by in BOTH {
         // A folder without a socket.
         let proxy = by.proxy("host=/proc user=u").await?;
         let connected = in_time(tokio_postgres::connect(proxy.url(), tokio_postgres::NoTls));
@@ -117,7 +114,7 @@ async fn a_server_that_is_away_is_a_connection_that_closes() -> Result {
 }
 
 #[tokio::test]
-async fn a_password_is_in_the_url_and_nowhere_else() -> Result {
+async fn only_the_url_contains_the_password() -> Result {
     let proxy = Proxy::tcp("postgresql://u:s3cret%2F@127.0.0.1/db").await?;
     assert!(
         proxy

@@ -1,25 +1,24 @@
-//! Faults of the line: cuts, delays, throttles, black holes, half-open lines, refusals.
+//! Faults of the network: cuts, delays, black holes, half-open connections, refusals.
 
 use super::address::refusal;
-use super::{Connected, EITHER, in_time, nothing_comes_of, until};
+use super::{BOTH, Connected, in_time, stays_pending, until};
 use crate::Result;
 use bmdb_testkit::TestDb;
 use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 use tokio_postgres::{AsyncMessage, NoTls};
 
 #[tokio::test]
-async fn a_cut_closes_what_is_open_and_nothing_else() -> Result {
+async fn a_cut_closes_only_the_open_connections() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let idle = Connected::to(proxy.url()).await?;
         let busy = Connected::to(proxy.url()).await?;
         let sleep = busy.client.simple_query("SELECT pg_sleep(60)");
         let mut sleep = Box::pin(sleep);
-        nothing_comes_of(&mut sleep).await;
+        stays_pending(&mut sleep).await;
         proxy.cut();
         assert_eq!(proxy.connections(), 0);
         assert!(in_time(sleep).await?.is_err());
@@ -33,19 +32,19 @@ async fn a_cut_closes_what_is_open_and_nothing_else() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_said_after_a_cut_does_not_arrive() -> Result {
+async fn nothing_sent_after_a_cut_arrives() -> Result {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
-    for by in EITHER {
+    db.run_sql("CREATE TABLE notes (word text)").await?;
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         for _ in 0..20 {
             let one = Connected::to(proxy.url()).await?;
             proxy.cut();
-            let late = one.client.simple_query("INSERT INTO said VALUES ('late')");
+            let late = one.client.simple_query("INSERT INTO notes VALUES ('late')");
             assert!(in_time(late).await?.is_err());
         }
     }
-    assert_eq!(db.rows("SELECT count(*) FROM said").await?, ["0"]);
+    assert_eq!(db.rows("SELECT count(*) FROM notes").await?, ["0"]);
     Ok(())
 }
 
@@ -53,7 +52,7 @@ async fn what_is_said_after_a_cut_does_not_arrive() -> Result {
 async fn a_delay_is_added_in_each_direction() -> Result {
     let db = TestDb::new().await?;
     let delay = Duration::from_millis(50);
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         proxy.delay(delay);
@@ -70,11 +69,11 @@ async fn a_delay_is_added_in_each_direction() -> Result {
 #[tokio::test]
 async fn a_delay_does_not_limit_throughput() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         proxy.delay(Duration::from_millis(200));
-        // In chunks of 64 KiB that wait for each other this would take 32 seconds.
+        // If chunks of 64 KiB waited for each other, this would take 32 seconds.
         let text = one.client.query_one("SELECT repeat('x', 10485760)", &[]);
         let text: String = in_time(text).await??.get(0);
         assert_eq!(text.len(), 10_485_760);
@@ -83,15 +82,15 @@ async fn a_delay_does_not_limit_throughput() -> Result {
 }
 
 #[tokio::test]
-async fn healing_ends_a_delay_that_somebody_waits_for() -> Result {
+async fn healing_ends_the_delay_of_a_waiting_request() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         for delay in [Duration::from_secs(3600), Duration::MAX] {
             proxy.delay(delay);
             let mut query = Box::pin(one.client.simple_query("SELECT 1"));
-            nothing_comes_of(&mut query).await;
+            stays_pending(&mut query).await;
             proxy.heal()?;
             in_time(query).await??;
         }
@@ -100,65 +99,39 @@ async fn healing_ends_a_delay_that_somebody_waits_for() -> Result {
 }
 
 #[tokio::test]
-async fn a_throttle_lets_no_more_pass_in_either_direction() -> Result {
+async fn a_black_hole_forwards_nothing_until_it_heals() -> Result {
     let db = TestDb::new().await?;
-    let rate = NonZeroU64::new(200_000).ok_or("zero")?;
-    for by in EITHER {
-        let proxy = by.proxy(db.url()).await?;
-        let one = Connected::to(proxy.url()).await?;
-        let upload = one.client.prepare("SELECT length($1)").await?;
-        proxy.throttle(rate);
-        let begun = Instant::now();
-        let text = one.client.query_one("SELECT repeat('x', 60000)", &[]);
-        let text: String = in_time(text).await??.get(0);
-        assert!(begun.elapsed() >= Duration::from_millis(300));
-        let begun = Instant::now();
-        in_time(one.client.query_one(&upload, &[&text])).await??;
-        assert!(begun.elapsed() >= Duration::from_millis(300));
-        // One that would take days ends when it heals.
-        proxy.throttle(NonZeroU64::MIN);
-        let mut query = Box::pin(async { one.client.query_one(&upload, &[&text]).await });
-        nothing_comes_of(&mut query).await;
-        proxy.heal()?;
-        in_time(query).await??;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn out_of_a_black_hole_comes_nothing_until_it_heals() -> Result {
-    let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
-    for by in EITHER {
+    db.run_sql("CREATE TABLE notes (word text)").await?;
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
         proxy.black_hole();
-        let insert = one.client.simple_query("INSERT INTO said VALUES ('x')");
+        let insert = one.client.simple_query("INSERT INTO notes VALUES ('x')");
         let (mut insert, mut new) = (Box::pin(insert), Box::pin(Connected::to(proxy.url())));
-        nothing_comes_of(async { tokio::select!(_ = &mut insert => {}, _ = &mut new => {}) }).await;
-        assert_eq!(db.rows("SELECT count(*) FROM said").await?, ["0"]);
+        stays_pending(async { tokio::select!(_ = &mut insert => {}, _ = &mut new => {}) }).await;
+        assert_eq!(db.rows("SELECT count(*) FROM notes").await?, ["0"]);
         assert!(!one.client.is_closed());
         assert_eq!(refusal(proxy.url()).await?, None);
         proxy.heal()?;
         in_time(insert).await??;
         new.await?.answers().await?;
-        db.execute("TRUNCATE said").await?;
+        db.run_sql("TRUNCATE notes").await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn into_a_black_hole_an_answer_vanishes_and_so_does_its_client() -> Result {
+async fn a_black_hole_hides_an_answer_and_that_the_client_has_closed() -> Result {
     let db = TestDb::new().await?;
-    db.execute("CREATE TABLE said (word text)").await?;
-    for by in EITHER {
+    db.run_sql("CREATE TABLE notes (word text)").await?;
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let one = Connected::to(proxy.url()).await?;
-        // The request passes, and its answer is held back: the gate is a lock.
-        let mut gate = Connected::to(db.url()).await?;
-        let open = gate.client.transaction().await?;
-        open.simple_query("LOCK said").await?;
-        let insert = "INSERT INTO said VALUES ('x')";
+        // A lock delays the answer until the black hole is there.
+        let mut locker = Connected::to(db.url()).await?;
+        let open = locker.client.transaction().await?;
+        open.simple_query("LOCK notes").await?;
+        let insert = "INSERT INTO notes VALUES ('x')";
         let mut answer = Box::pin(one.client.simple_query(insert));
         let waits = "EXISTS (SELECT FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock')";
@@ -168,43 +141,46 @@ async fn into_a_black_hole_an_answer_vanishes_and_so_does_its_client() -> Result
         }
         proxy.black_hole();
         open.commit().await?;
-        until(&db, "EXISTS (SELECT FROM said)").await?;
-        nothing_comes_of(&mut answer).await;
+        until(&db, "EXISTS (SELECT FROM notes)").await?;
+        stays_pending(&mut answer).await;
         drop(answer);
         one.closed.abort();
-        let there = format!(
+        let is_connected = format!(
             "EXISTS (SELECT FROM pg_stat_activity
                      WHERE datname = current_database() AND query = $${insert}$$)"
         );
-        nothing_comes_of(until(&db, &format!("NOT {there}"))).await;
+        stays_pending(until(&db, &format!("NOT {is_connected}"))).await;
         proxy.heal()?;
-        until(&db, &format!("NOT {there}")).await?;
-        db.execute("TRUNCATE said").await?;
+        until(&db, &format!("NOT {is_connected}")).await?;
+        db.run_sql("TRUNCATE notes").await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn on_a_half_open_line_only_the_server_is_heard() -> Result {
+async fn a_half_open_connection_forwards_only_the_servers_messages() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let (client, mut connection) = tokio_postgres::connect(proxy.url(), NoTls).await?;
-        let (heard, mut notes) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut notifications) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                if let AsyncMessage::Notification(note) = message {
-                    drop(heard.send(note.payload().to_owned()));
+                if let AsyncMessage::Notification(notification) = message {
+                    drop(sender.send(notification.payload().to_owned()));
                 }
             }
         });
         client.simple_query("LISTEN here").await?;
         proxy.half_open();
         let mut query = Box::pin(client.simple_query("SELECT 1"));
-        nothing_comes_of(&mut query).await;
-        db.execute("NOTIFY here, 'still'").await?;
-        assert_eq!(in_time(notes.recv()).await?.as_deref(), Some("still"));
-        nothing_comes_of(&mut query).await;
+        stays_pending(&mut query).await;
+        db.run_sql("NOTIFY here, 'still'").await?;
+        assert_eq!(
+            in_time(notifications.recv()).await?.as_deref(),
+            Some("still")
+        );
+        stays_pending(&mut query).await;
         proxy.heal()?;
         in_time(query).await??;
     }
@@ -212,9 +188,9 @@ async fn on_a_half_open_line_only_the_server_is_heard() -> Result {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_refused_by_the_system_until_it_heals() -> Result {
+async fn the_operating_system_refuses_connections_until_the_proxy_heals() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         for _ in 0..3 {
             let one = Connected::to(proxy.url()).await?;
@@ -233,9 +209,9 @@ async fn who_is_refused_is_refused_by_the_system_until_it_heals() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_is_healed_from_outside_of_its_runtime() -> Result {
+async fn a_proxy_can_be_healed_from_outside_of_its_runtime() -> Result {
     let db = TestDb::new().await?;
-    for by in EITHER {
+    for by in BOTH {
         let proxy = by.proxy(db.url()).await?;
         let proxy = std::thread::spawn(move || {
             proxy.refuse();

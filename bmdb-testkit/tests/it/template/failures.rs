@@ -1,6 +1,6 @@
-//! Templates that cannot be made: the error says which step and why, and nothing stays behind.
+//! Templates that cannot be made: the error names the step and the reason, and nothing stays behind.
 
-use super::{migration, seen_anew, source, templates};
+use super::{from_another_process, migration, source, templates};
 use crate::{Result, child, dedicated_server};
 use bmdb_testkit::{Profile, Server, Template, TestDb, TestkitError};
 use std::env;
@@ -9,56 +9,63 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a template that cannot be made says; and that a next call says the same, which it would not
-/// if it took what the first one left for a template.
+/// The error of a template that cannot be made. Checks that later calls return the same error, which
+/// they would not if they took leftovers of the first one for a template.
 async fn error_of(template: &Template, server: &Arc<Server>) -> Result<String> {
     let witness = Template::empty().database_on(server).await?;
     let before = templates(&witness).await?;
-    let mut said = Vec::new();
-    for server in [server.clone(), server.clone(), seen_anew(server)?] {
+    let mut errors = Vec::new();
+    for server in [
+        server.clone(),
+        server.clone(),
+        from_another_process(server)?,
+    ] {
         match template.database_on(&server).await {
-            Err(error @ TestkitError::Template { .. }) => said.push(error.to_string()),
+            Err(error @ TestkitError::Template { .. }) => errors.push(error.to_string()),
             other => return Err(format!("{other:?}").into()),
         }
         assert_eq!(templates(&witness).await?, before, "something was left");
     }
-    assert!(said.iter().all(|again| *again == said[0]), "{said:?}");
-    Ok(said.remove(0))
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
+    Ok(errors.remove(0))
 }
 
-fn assert_says(said: &str, parts: &[&str]) {
+fn assert_contains(error: &str, parts: &[&str]) {
     for part in parts {
-        assert!(said.contains(part), "no {part:?} in {said}");
+        assert!(error.contains(part), "no {part:?} in {error}");
     }
 }
 
 #[tokio::test]
-async fn a_failing_migration_is_named_with_the_servers_words() -> Result {
+async fn the_error_of_a_failing_migration_names_it_and_quotes_the_server() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let folder = migration("2027-01-01-000000_racks", "CREATE TABLE racks (name t)")?;
     let template = Template::new().migrations(source(&folder)?);
-    let said = error_of(&template, &server).await?;
+    let error = error_of(&template, &server).await?;
     let parts = [
         "your migrations",
         "2027-01-01-000000_racks",
         "type \"t\" does not exist",
     ];
-    assert_says(&said, &parts);
+    assert_contains(&error, &parts);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_migration_with_a_version_of_bmdbs_is_refused_instead_of_passed_over() -> Result {
+async fn a_migration_with_the_version_of_one_of_bmdbs_is_an_error() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let folder = migration("2026-11-22-000100_racks", "CREATE TABLE racks ()")?;
     let template = Template::new().migrations(source(&folder)?);
-    let said = error_of(&template, &server).await?;
-    assert_says(&said, &["2026-11-22-000100_racks", "have the same version"]);
+    let error = error_of(&template, &server).await?;
+    assert_contains(
+        &error,
+        &["2026-11-22-000100_racks", "have the same version"],
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_failing_statement_is_told_with_the_servers_words() -> Result {
+async fn the_error_of_a_failing_statement_quotes_the_server() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let statements = "
         INSERT INTO racks (name, room)
@@ -66,39 +73,39 @@ async fn a_failing_statement_is_told_with_the_servers_words() -> Result {
     let template = Template::empty()
         .sql("CREATE TABLE rooms ()")
         .sql(statements);
-    let said = error_of(&template, &server).await?;
+    let error = error_of(&template, &server).await?;
     let parts = [
         "the statements `INSERT INTO racks (name, room) VALUES ('…`",
         "relation \"racks\" does not exist (42P01)",
     ];
-    assert_says(&said, &parts);
+    assert_contains(&error, &parts);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_failing_seed_is_named_with_its_own_words() -> Result {
+async fn the_error_of_a_failing_seed_names_it_and_quotes_its_error() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let template = Template::empty().seed("v7", |_| async { Err("no racks today") });
-    let said = error_of(&template, &server).await?;
-    assert_says(&said, &["the seed \"v7\": no racks today"]);
+    let error = error_of(&template, &server).await?;
+    assert_contains(&error, &["the seed \"v7\": no racks today"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_panicking_seed_is_an_error_and_keeps_nobody_waiting() -> Result {
+async fn a_panicking_seed_is_an_error_and_releases_the_lock() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let panic: fn(&str) -> Result<(), String> = |url| panic!("no racks in {}", url.len() > 1);
     let template = Template::empty().seed("v1", move |url| async move { panic(&url) });
     let begun = Instant::now();
-    let said = error_of(&template, &server).await?;
-    assert_says(&said, &["the seed \"v1\": it panicked: no racks in true"]);
-    // Before it returns a future, too.
+    let error = error_of(&template, &server).await?;
+    assert_contains(&error, &["the seed \"v1\": it panicked: no racks in true"]);
+    // Also if it panics before it returns a future.
     let template = Template::empty().seed("v2", move |url| {
         let seeded = panic(&url);
         async { seeded }
     });
-    let said = error_of(&template, &server).await?;
-    assert_says(&said, &["the seed \"v2\": it panicked"]);
+    let error = error_of(&template, &server).await?;
+    assert_contains(&error, &["the seed \"v2\": it panicked"]);
     Template::empty()
         .sql("SELECT 1")
         .database_on(&server)
@@ -111,7 +118,7 @@ async fn a_panicking_seed_is_an_error_and_keeps_nobody_waiting() -> Result {
 }
 
 #[tokio::test]
-async fn a_seed_that_fails_once_is_tried_anew() -> Result {
+async fn a_seed_that_failed_runs_again() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let runs = Arc::new(AtomicU32::new(0));
     let counted = runs.clone();
@@ -127,19 +134,19 @@ async fn a_seed_that_fails_once_is_tried_anew() -> Result {
 }
 
 #[tokio::test]
-async fn a_test_that_is_given_up_while_its_template_is_made_keeps_nobody_waiting() -> Result {
+async fn a_test_canceled_while_it_makes_a_template_releases_the_lock() -> Result {
     let server = dedicated_server::server(Profile::Fast).await?;
     let hanging = Template::empty().seed("v1", |_| pending::<Result<(), String>>());
-    let given_up = hanging.database_on(&server);
+    let canceled = hanging.database_on(&server);
     assert!(
-        tokio::time::timeout(Duration::from_millis(300), given_up)
+        tokio::time::timeout(Duration::from_millis(300), canceled)
             .await
             .is_err()
     );
-    // As another process, which cannot take over the lock of the first one's session.
+    // As another process, with a session of its own, which has to wait for the lock.
     let begun = Instant::now();
     let other = Template::empty().sql("SELECT 1");
-    other.database_on(&seen_anew(&server)?).await?;
+    other.database_on(&from_another_process(&server)?).await?;
     assert!(
         begun.elapsed() < Duration::from_secs(20),
         "the lock was held"
@@ -148,7 +155,7 @@ async fn a_test_that_is_given_up_while_its_template_is_made_keeps_nobody_waiting
 }
 
 #[tokio::test]
-async fn a_seed_that_leaves_a_connection_open_is_not_waited_for_without_end() -> Result {
+async fn waiting_for_a_seed_that_leaves_a_connection_open_times_out() -> Result {
     if env::var(child::VARIABLE).is_ok() {
         let template = Template::empty().seed(
             "v1",
@@ -160,26 +167,25 @@ async fn a_seed_that_leaves_a_connection_open_is_not_waited_for_without_end() ->
                 Ok(())
             },
         );
-        let said = template
+        let result = template
             .database()
             .await
             .map(drop)
             .map_err(|e| e.to_string());
-        child::say("said", &format!("{said:?}"));
+        child::print("result", &format!("{result:?}"));
         child::die("exit");
     }
     let server = Arc::new(dedicated_server::boot(Profile::Fast)?);
-    let test =
-        "template::failures::a_seed_that_leaves_a_connection_open_is_not_waited_for_without_end";
+    let test = "template::failures::waiting_for_a_seed_that_leaves_a_connection_open_times_out";
     let mut command = child::command(test, "exit")?;
     command
         .env("BMDB_TEST_DATABASE_URL", server.url())
         .env("BMDB_TESTKIT_TIMEOUT", "1");
     let mut process = command.spawn()?;
-    let said = child::hear(&mut process, "said")?;
+    let result = child::read(&mut process, "result")?;
     process.wait()?;
-    assert_says(
-        &said,
+    assert_contains(
+        &result,
         &[
             "waited 1 s",
             "the connections of a template's seed to be closed",

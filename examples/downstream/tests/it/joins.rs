@@ -36,7 +36,7 @@ async fn a_racks_machines_are_listed_with_their_agents() -> Result {
 #[tokio::test]
 async fn what_one_test_changes_no_other_sees() -> Result {
     let (mine, theirs) = tokio::try_join!(TEMPLATE.database(), TEMPLATE.database())?;
-    mine.execute("DELETE FROM rack_units").await?;
+    mine.run_sql("DELETE FROM rack_units").await?;
     let machines = "SELECT rack, count(*) FROM rack_units GROUP BY rack ORDER BY rack";
     assert_eq!(mine.rows(machines).await?, [""; 0]);
     // `rows` gives what `psql -At` prints.

@@ -30,7 +30,7 @@ async fn whoever_migrates_again_finds_the_process_and_does_not_plan_the_fleet_an
     assert_eq!(db.rows(versions).await?, before);
 
     // What has strayed is put right, and then the fleet is planned by it.
-    db.execute("UPDATE process_def SET workflow = NULL WHERE process LIKE 'Racks%'")
+    db.run_sql("UPDATE process_def SET workflow = NULL WHERE process LIKE 'Racks%'")
         .await?;
     racks::migrate(db.url()).await?;
     assert_eq!(db.rows(known).await?, firmware);
@@ -51,7 +51,7 @@ async fn machines_that_were_there_before_the_process_are_planned_when_it_is_defi
     let machine: MachineId = machine.await?;
     // Wishes that come with a migration, say, before bmdb knows of the process: not through `Tx`.
     migration::run_all_of(db.connect().await?, racks::MIGRATIONS).await?;
-    db.execute("INSERT INTO firmware_wanted SELECT machine_id, '2.1' FROM machines")
+    db.run_sql("INSERT INTO firmware_wanted SELECT machine_id, '2.1' FROM machines")
         .await?;
     assert_eq!(due(&session).await?, []);
     racks::migrate(db.url()).await?;
@@ -90,7 +90,7 @@ async fn a_definition_whose_view_is_gone_fails_whoever_writes_a_tag() -> Result 
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
-    db.execute("DROP VIEW firmware_workflow").await?;
+    db.run_sql("DROP VIEW firmware_workflow").await?;
     let written = session.transact(async |tx| tx.hold(only, "its rack is moved").await);
     let error = written.await.unwrap_err().to_string();
     assert!(error.contains("firmware_workflow"), "{error}");

@@ -70,8 +70,8 @@ async fn of_fleet(db: &TestDb, machines: u32) -> Result<[f64; 4], Failure> {
     let poll = explain(db, 1).await?;
     let look = find(&poll, "CTE candidate");
     let look = look.ok_or_else(|| Failure::check(format!("no candidate in {poll}")))?;
-    db.execute(DUE).await.map_err(Failure::check)?;
-    db.execute("VACUUM ANALYZE work_item")
+    db.run_sql(DUE).await.map_err(Failure::check)?;
+    db.run_sql("VACUUM ANALYZE work_item")
         .await
         .map_err(Failure::check)?;
     Ok([

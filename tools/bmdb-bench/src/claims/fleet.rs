@@ -27,10 +27,10 @@ pub(super) async fn fill(db: &TestDb, machines: u32, due: Due) -> Done {
                 now() - interval '{since}' - row_number() OVER () * interval '1 ms'
          FROM machines"
     );
-    db.execute(&fleet).await.map_err(Failure::check)?;
+    db.run_sql(&fleet).await.map_err(Failure::check)?;
     for table in ["machines", "machine_provided", "work_item", "work_attempt"] {
         let vacuum = format!("VACUUM ANALYZE {table}");
-        db.execute(&vacuum).await.map_err(Failure::check)?;
+        db.run_sql(&vacuum).await.map_err(Failure::check)?;
     }
-    db.execute("CHECKPOINT").await.map_err(Failure::check)
+    db.run_sql("CHECKPOINT").await.map_err(Failure::check)
 }

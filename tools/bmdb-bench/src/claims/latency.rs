@@ -83,7 +83,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
 /// Returns only if it fails.
 async fn die_again_and_again(db: &TestDb) -> Failure {
     loop {
-        if let Err(error) = db.execute(DIES).await {
+        if let Err(error) = db.run_sql(DIES).await {
             return Failure::check(error);
         }
         tokio::time::sleep(PAUSE).await;

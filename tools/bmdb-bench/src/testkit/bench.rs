@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use bmdb_shell::Failure;
-use bmdb_testkit::{Account, Installation, Lookup, Places};
+use bmdb_testkit::{Installation, Lookup, OsUser, Places};
 use std::path::PathBuf;
 
 /// The environment of a measurement, and its report.
@@ -26,8 +26,8 @@ pub(super) fn find() -> Result<Installation, Failure> {
 }
 
 /// The operating system's user that a server of this process runs as.
-pub(super) fn account() -> Result<Account, Failure> {
-    Account::for_server().map_err(Failure::check)
+pub(super) fn account() -> Result<OsUser, Failure> {
+    OsUser::for_server().map_err(Failure::check)
 }
 
 pub(super) fn milliseconds(since: std::time::Instant) -> f64 {

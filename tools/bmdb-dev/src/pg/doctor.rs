@@ -4,27 +4,27 @@
 use super::started::Started;
 use bmdb_dev::block_on;
 use bmdb_shell::{Done, Failure};
-use bmdb_testkit::{Account, Client, Lookup, Profile, Verdict, cache_dir, fetched};
+use bmdb_testkit::{Client, Lookup, LookupResult, OsUser, Profile, cache_dir, fetched};
 
 pub(super) fn run() -> Done {
     let lookup = Lookup::from_env();
-    let none = matches!(lookup.verdict, Verdict::NotFound);
+    let none = matches!(lookup.result, LookupResult::NotFound);
     if !none {
         println!("searched, in this order, up to the one that is used:");
     }
     println!("{}", lookup.to_string().trim_end());
-    match &lookup.verdict {
-        Verdict::Running { url } => {
+    match &lookup.result {
+        LookupResult::Running { url } => {
             println!("server:  running at {url}");
             block_on(print_version(url))?;
         }
-        Verdict::Installed(installation) => println!(
+        LookupResult::Installed(installation) => println!(
             "server:  {installation}, booted from {}",
             installation.bin().display()
         ),
         _ => {}
     }
-    let account = Account::for_server().map_err(Failure::check)?;
+    let account = OsUser::for_server().map_err(Failure::check)?;
     match &account.name {
         Some(name) => println!(
             "runs as: {name} (uid {}), because this is root",
@@ -39,9 +39,9 @@ pub(super) fn run() -> Done {
         Some(started) => println!("started: {} (`cargo xtask pg stop` stops it)", started.url),
         None => println!("started: none (`cargo xtask pg start` boots one)"),
     }
-    match lookup.verdict {
-        Verdict::Running { .. } | Verdict::Installed(_) => Ok(()),
-        Verdict::NotFound => Err(Failure::check("no PostgreSQL was found")),
+    match lookup.result {
+        LookupResult::Running { .. } | LookupResult::Installed(_) => Ok(()),
+        LookupResult::NotFound => Err(Failure::check("no PostgreSQL was found")),
         _ => lookup.installation().map(drop).map_err(Failure::check),
     }
 }

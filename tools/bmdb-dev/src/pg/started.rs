@@ -1,6 +1,6 @@
 //! Started: the server that `cargo xtask pg start` booted and keeps running.
 
-use bmdb_testkit::{Account, cache_dir};
+use bmdb_testkit::{OsUser, cache_dir};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn file(account: &Account) -> PathBuf {
+    pub(super) fn file(account: &OsUser) -> PathBuf {
         cache_dir(account).join("started")
     }
 
     /// `None` if no server was started, or if it is gone, as after a reboot.
-    pub(super) fn read(account: &Account) -> Option<Self> {
+    pub(super) fn read(account: &OsUser) -> Option<Self> {
         let text = fs::read_to_string(Self::file(account)).ok()?;
         let (url, folder) = text.trim_end().split_once('\n')?;
         Path::new(folder).exists().then(|| Self {

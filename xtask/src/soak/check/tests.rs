@@ -28,7 +28,7 @@ type Row = (Process, i64, i64, Outcome, Option<u32>);
 impl Log {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
-        db.execute(SCENE).await.unwrap();
+        db.run_sql(SCENE).await.unwrap();
         let machine = db.machine().create().await.unwrap();
         Self {
             db,
@@ -58,7 +58,7 @@ impl Log {
     async fn run(&self, sql: &str) {
         let sql = sql.replace("$machine", &self.machine.to_string());
         let sql = sql.replace("$session", &self.session.to_string());
-        self.db.execute(&sql).await.unwrap();
+        self.db.run_sql(&sql).await.unwrap();
     }
 
     /// Recorded, claimed, and, if it is an end that a worker makes, asked for and acknowledged.

@@ -356,5 +356,5 @@ async fn overdue(s: &Stage) {
         "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) VALUES ('{}', now())",
         s.machines[0]
     );
-    s.db.execute(&beat).await.unwrap();
+    s.db.run_sql(&beat).await.unwrap();
 }

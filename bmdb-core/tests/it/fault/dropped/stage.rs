@@ -134,7 +134,7 @@ impl Stage {
     async fn reset(&self) {
         self.bmdb.reclaim_expired().await.unwrap();
         self.db
-            .execute(
+            .run_sql(
                 "DELETE FROM machine_hold;
                  DELETE FROM machine_agent_heartbeat;
                  DELETE FROM machine_agent_started;
@@ -152,7 +152,7 @@ impl Stage {
              WHERE session_id <> '{}'",
             self.session.id()
         );
-        self.db.execute(&orphans).await.unwrap();
+        self.db.run_sql(&orphans).await.unwrap();
         self.bmdb.reclaim_expired().await.unwrap();
         until(&self.db, "count(*) = 1 FROM sessions").await;
         // What has been dropped so often still works.

@@ -1,10 +1,10 @@
-//! What a killed supervisor leaves behind: its folder, and where the kernel could not help even its
-//! server. The next boot takes both away.
+//! Removes what a killed supervisor leaves behind: its folder, and its server if the kernel did not
+//! end that. Every boot does this first.
 
 use crate::cache::remove_old;
 use crate::id::is_id;
 use crate::lease::is_supervised;
-use crate::os_user::Account;
+use crate::os_user::OsUser;
 use crate::socket::listens;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,22 +16,22 @@ use std::time::{Duration, Instant};
 
 /// The start of the name of every server's folder.
 pub(crate) const PREFIX: &str = "bmdb-";
-/// The end of that name until there is a lease to tell who is alive.
+/// The end of that name until the folder has a lease, which shows whether it is in use.
 pub(crate) const NEW: &str = ".new";
 
-/// Removes the dead servers of this account in a folder.
-pub(crate) fn dead_servers(folder: &Path, account: &Account) {
+/// Removes this user's dead servers in a folder.
+pub(crate) fn remove_dead_servers(folder: &Path, user: &OsUser) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_ours = entry.metadata().is_ok_and(|m| m.uid() == account.uid);
-        if is_ours && entry.file_name().to_str().is_some_and(is_name) && !is_supervised(&path) {
+        let is_own = entry.metadata().is_ok_and(|m| m.uid() == user.uid);
+        if is_own && entry.file_name().to_str().is_some_and(is_name) && !is_supervised(&path) {
             end_orphan(&path);
             // Best effort: the next boot tries again.
             let _ = fs::remove_dir_all(&path);
         }
     }
-    let unfinished = |name: &str| name.strip_suffix(NEW).is_some_and(is_name);
-    remove_old(folder, unfinished, Duration::from_secs(3600));
+    let is_unfinished = |name: &str| name.strip_suffix(NEW).is_some_and(is_name);
+    remove_old(folder, is_unfinished, Duration::from_secs(3600));
 }
 
 fn is_name(name: &str) -> bool {
@@ -39,18 +39,18 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The process id that a server has written into its data.
-pub(crate) fn pid(folder: &Path) -> Option<i32> {
+pub(crate) fn server_pid(folder: &Path) -> Option<i32> {
     let file = fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
     file.lines().next()?.trim().parse().ok()
 }
 
-/// Ends a server without a supervisor. That it listens on its socket tells that the process id in
-/// its folder is still its own.
+/// Ends a server without a supervisor. While it listens on its socket, the process id in its folder
+/// is still its own.
 fn end_orphan(folder: &Path) {
-    let Some(pid) = pid(folder).filter(|_| listens(folder)) else {
+    let Some(pid) = server_pid(folder).filter(|_| listens(folder)) else {
         return;
     };
-    // It may end just now, which is as good.
+    // This fails if it has just ended by itself.
     let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
     let begun = Instant::now();
     while listens(folder) && begun.elapsed() < Duration::from_secs(2) {
