@@ -7,7 +7,6 @@
 
 mod bench;
 mod ci;
-mod demo;
 mod migrate;
 mod pg;
 mod schema;
@@ -33,10 +32,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    Demo(demo::Args),
+    /// Watch workers share a fleet: claim, fail, back off, die, take over, finish.
+    ///
+    /// `cargo xtask demo --help` lists the options of `bmdb-soak demo`.
+    Demo(soak::Args),
     Test(test::Args),
     Ci(ci::Args),
     Bench(bench::Bench),
+    /// Run workers under every kind of fault, and check that nothing was lost or done twice.
+    ///
+    /// `cargo xtask soak --help` lists the options of `bmdb-soak soak`.
     Soak(soak::Args),
     Migrate(migrate::Migrate),
     Schema(schema::Args),
@@ -46,11 +51,11 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Demo(args) => demo::run(&args),
+        Task::Demo(args) => soak::run("demo", &args),
         Task::Test(args) => test::run(&args),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Bench(args) => bench::run(&args),
-        Task::Soak(args) => soak::run(&args),
+        Task::Soak(args) => soak::run("soak", &args),
         Task::Pg(args) => pg::run(&args),
         Task::Migrate(args) => migrate::run(&args),
         Task::Schema(args) => schema::run(&args),

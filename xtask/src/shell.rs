@@ -84,7 +84,7 @@ pub(crate) fn example(name: &str, options: &[&str]) -> Result<PathBuf, Failure> 
 
 /// Builds the program of this name, and says where it is.
 pub(crate) fn built(name: &str, target: &[&str]) -> Result<PathBuf, Failure> {
-    let mut build = cargo(["build", "--quiet"]);
+    let mut build = cargo(["build"]);
     build
         .args(target)
         .arg("--message-format=json-render-diagnostics")

@@ -2,6 +2,7 @@
 
 use crate::server::{self, Network};
 use crate::shell::{self, Done, Failure, cargo, succeeds};
+use crate::soak;
 use bmdb_testkit::{Profile, Server};
 use std::ffi::OsStr;
 
@@ -11,12 +12,11 @@ const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 /// How they learn of its programs.
 const PG_BIN: &str = "BMDB_PG_BIN";
 
-/// How the stress learns for how many seconds it is to run, and what its random choices come from.
-const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
-const STRESS_SEED: &str = "BMDB_STRESS_SEED";
-
 /// How they learn which role's privileges the programs under test have.
 const ROLE: &str = "BMDB_TEST_ROLE";
+
+/// The packages whose tests run with the privileges of a component.
+const COMPONENTS: &str = "package(bmdb-core) + package(bmdb-model) + package(bmdb-soak)";
 
 /// How they learn that nothing is to be fetched.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
@@ -36,11 +36,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
     /// Give what is tested the privileges of a component (bmdb_component) and no others, instead of a
-    /// superuser's: bmdb-core and bmdb-model, or what ARGS name.
+    /// superuser's: bmdb-core, bmdb-model and bmdb-soak, or what ARGS name.
     #[arg(long)]
     as_component: bool,
-    /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
-    /// table of what happened.
+    /// Run only the stress, for this many seconds instead of five, and its controls.
     #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
           value_parser = clap::value_parser!(u16).range(1..=600))]
     stress: Option<u16>,
@@ -130,17 +129,18 @@ fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     tests
 }
 
-/// With plain cargo, which shows what a test prints as it is.
+/// The stress, then its controls.
 fn run_stress(seconds: u16, seed: Option<u64>, variables: &[(&str, &OsStr)]) -> Done {
-    let what = ["test", "-p", "bmdb-core", "--test", "it", "--all-features"];
-    let how = ["--", "stress::", "--include-ignored", "--nocapture"];
-    let mut stress = cargo(what.into_iter().chain(how));
-    stress.args(["--test-threads", "1"]);
-    stress.env(STRESS_SECONDS, seconds.to_string());
-    if let Some(seed) = seed {
-        stress.env(STRESS_SEED, seed.to_string());
+    let seconds = seconds.to_string();
+    for how in [&[seconds.as_str()][..], &["10", "--without", "all"]] {
+        let mut stress = soak::command("stress")?;
+        stress.arg("--seconds").args(how);
+        if let Some(seed) = seed {
+            stress.args(["--seed", &seed.to_string()]);
+        }
+        shell::run(stress.envs(variables.iter().copied()))?;
     }
-    shell::run(stress.envs(variables.iter().copied()))
+    Ok(())
 }
 
 fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
@@ -171,21 +171,25 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
         (false, _) => run(&[], None)?,
         // Of one build. What the kit does is done by its own user.
         (true, true) => {
-            run(
-                &["-E", "package(bmdb-core) + package(bmdb-model)"],
-                args.role(),
-            )?;
-            run(
-                &["-E", "not (package(bmdb-core) + package(bmdb-model))"],
-                None,
-            )?;
+            run(&["-E", COMPONENTS], args.role())?;
+            run(&["-E", &format!("not ({COMPONENTS})")], None)?;
         }
         (true, false) => {
             run(
                 &["--exclude", "bmdb-testkit", "--exclude", "xtask"],
                 args.role(),
             )?;
-            run(&["--exclude", "bmdb-core", "--exclude", "bmdb-model"], None)?;
+            run(
+                &[
+                    "--exclude",
+                    "bmdb-core",
+                    "--exclude",
+                    "bmdb-model",
+                    "--exclude",
+                    "bmdb-soak",
+                ],
+                None,
+            )?;
         }
     }
     let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
