@@ -163,6 +163,7 @@ async fn demonstrate(
     reclaim_until(url, "NOT EXISTS (SELECT FROM work)", limit).await?;
     let report = Report {
         audit: audit_claims(url, claims(folder.path(), workers.started())?).await?,
+        interrupted: stop.is_requested(),
         last: observer.snapshot().await?,
         takeover,
         elapsed: progress.elapsed(),

@@ -124,7 +124,7 @@ fn breach(violation: &Violation) -> Breach {
         | Violation::EndedTwice { .. }
         | Violation::RefusedEnd { .. } => Invariant::Acknowledged,
         Violation::WrongInterval { .. } => Invariant::Interval,
-        Violation::StillHeld { .. } => Invariant::DeadHolder,
+        Violation::StillClaimed { .. } => Invariant::DeadHolder,
         _ => Invariant::OneEnd,
     };
     let what = violation.to_string();

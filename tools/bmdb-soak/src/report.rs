@@ -133,7 +133,7 @@ impl Report {
     fn counts(&self) -> Vec<(&str, usize)> {
         let audit = &self.verdict.audit;
         let mut counts = vec![
-            ("claims", audit.attempts + audit.held),
+            ("claims", audit.attempts + audit.still_claimed),
             ("finished", audit.finished),
             ("failed", audit.failed),
             ("canceled", audit.canceled),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(super) struct Report {
     pub(super) audit: Audit,
+    pub(super) interrupted: bool,
     pub(super) last: Snapshot,
     pub(super) takeover: Takeover,
     pub(super) elapsed: Duration,
@@ -76,7 +77,9 @@ impl Report {
             lines.push(format!("audit: {} VIOLATIONS", violations.len()));
             lines.extend(violations.iter().map(|violation| format!("  {violation}")));
         }
-        if !self.takeover.complete {
+        if self.interrupted {
+            lines.push("interrupted before everything was done".to_owned());
+        } else if !self.takeover.complete {
             lines.push("stopped before everything was done: give it more --seconds".to_owned());
         }
         lines

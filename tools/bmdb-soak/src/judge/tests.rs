@@ -331,7 +331,7 @@ async fn a_machine_that_stays_claimed_by_a_dead_session_is_found() {
     )
     .await;
     log.expect(&[
-        (Invariant::DeadHolder, "is still held by session"),
+        (Invariant::DeadHolder, "is still claimed by session"),
         (
             Invariant::DeadHolder,
             "(worker 1) is still there, with 1 machines",

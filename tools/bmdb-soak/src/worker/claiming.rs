@@ -77,8 +77,11 @@ impl Task {
                 1..=5 => self.retrieve().await?,
                 _ => self.claim().await,
             };
+            let is_idle = claimed.as_ref().is_ok_and(Vec::is_empty);
             next = self.end(claimed).await?;
-            self.context.pause(&mut self.rng, 60).await;
+            if is_idle || self.context.side.is_none() {
+                self.context.pause(&mut self.rng, 60).await;
+            }
         }
         Ok(())
     }
