@@ -1,16 +1,16 @@
-//! An independent judge of what happened: reads the log of attempts and decides whether exclusive
-//! work was exclusive, backoffs were respected and every attempt came to exactly one end.
+//! Audit: reads the log of attempts and decides whether exclusive work was exclusive, backoffs were
+//! respected and every attempt has exactly one end.
 //!
-//! It shares no code with what it judges: it reads the tables by SQL of its own and replays them.
-//! The components must have run with full history and have kept all of it (`Config::retention`),
-//! because a folded row has lost the times that are to be judged, and with policies without jitter,
-//! because only the un-jittered interval is recorded.
+//! It shares no code with what it judges: it reads the tables by its own SQL and replays them. The
+//! components must have run with full history and have kept all of it (`Config::retention`), because a
+//! folded row has lost the times of single attempts, and with policies without jitter, because only the
+//! un-jittered interval is recorded.
 
 mod judge;
 mod read;
 mod violation;
 
-pub use violation::{Place, Violation};
+pub use violation::{AttemptRef, Violation};
 
 use crate::TestkitError;
 use bmdb_backoff::{Backoff, Jitter};
@@ -19,40 +19,40 @@ use bmdb_model::{Fence, MachineId, Process};
 use std::collections::HashMap;
 use std::fmt;
 
-/// What the audit judges by.
+/// What the audit compares the log with.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The policy with which failures were recorded.
+    /// The policy of failures.
     pub backoff: Backoff,
-    /// Processes that failed with another policy.
+    /// Processes whose failures have another policy.
     pub backoff_of: HashMap<Process, Backoff>,
-    /// The claims that workers got, where they kept a list: each must have come to an end.
+    /// The claims that workers got, if they kept a list: each must have an end.
     pub claimed: Option<Vec<(MachineId, Fence)>>,
-    /// The ends that workers were told had been recorded, where they kept a list: each must be
-    /// recorded so, and each attempt can have been ended only once.
+    /// The ends that were acknowledged to workers, if they kept a list: each must be recorded so, and
+    /// only one per attempt.
     pub acknowledged: Vec<End>,
-    /// The ends that workers were refused, where they kept a list: none may be recorded. Leave out
-    /// refused cancels: what its worker drops is canceled once more.
+    /// The ends that were refused to workers, if they kept a list: none may be recorded. Leave out
+    /// refused cancels: work that its worker drops is canceled once more.
     pub refused: Vec<End>,
-    /// Whether work may still be held.
-    pub held: Held,
+    /// Whether machines may still be claimed.
+    pub still_claimed: StillClaimed,
 }
 
-/// An end that a worker tried: of which claim, and as what.
+/// An end that a worker asked for: the claim and the outcome.
 pub type End = (MachineId, Fence, Outcome);
 
-/// Whether work may still be held when the audit runs.
+/// Whether machines may still be claimed when the audit runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Held {
-    /// Everything must have ended: held work is a violation. The default.
+pub enum StillClaimed {
+    /// Every attempt must have ended. The default.
     #[default]
     Violation,
-    /// Workers are still running: held work is an attempt that has not ended yet.
+    /// Workers are still running: a claimed machine is an attempt that has not ended yet.
     Allowed,
 }
 
 impl Rules {
-    /// One policy, no lists of claims and ends, and nothing may be held any more.
+    /// One policy, no lists of claims and ends, and no machine may still be claimed.
     #[must_use]
     pub fn new(backoff: Backoff) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Rules {
             claimed: None,
             acknowledged: Vec::new(),
             refused: Vec::new(),
-            held: Held::default(),
+            still_claimed: StillClaimed::default(),
         }
     }
 
@@ -77,22 +77,22 @@ impl Rules {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Audit {
-    /// The attempts that have ended.
+    /// Attempts that have ended: the sum of the next four.
     pub attempts: usize,
-    /// Those that finished.
+    /// Finished attempts.
     pub finished: usize,
-    /// Those that failed.
+    /// Failed attempts.
     pub failed: usize,
-    /// Those that were canceled.
+    /// Canceled attempts.
     pub canceled: usize,
-    /// Those that were lost with their session.
+    /// Attempts that expired with their session.
     pub expired: usize,
-    /// Work that has not ended yet.
-    pub held: usize,
+    /// Attempts that have not ended yet.
+    pub still_claimed: usize,
     /// The intervals, in seconds, of the longest run of failures of one machine and process.
-    /// Canceled and lost attempts do not break a run, a finish does.
+    /// A finish ends a run; canceled and expired attempts do not.
     pub worst_intervals: Vec<u32>,
-    /// Everything that must not have happened.
+    /// Everything that is wrong.
     pub violations: Vec<Violation>,
 }
 
@@ -108,13 +108,13 @@ impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} attempts: {} finished, {} failed, {} canceled, {} expired; {} held; {} violations",
+            "{} attempts: {} finished, {} failed, {} canceled, {} expired; {} still claimed; {} violations",
             self.attempts,
             self.finished,
             self.failed,
             self.canceled,
             self.expired,
-            self.held,
+            self.still_claimed,
             self.violations.len()
         )?;
         for violation in &self.violations {
@@ -124,17 +124,17 @@ impl fmt::Display for Audit {
     }
 }
 
-/// Why there is no verdict.
+/// Why the log cannot be audited.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// Rows stand for several attempts each.
+    /// Some rows stand for several attempts each.
     #[error(
         "{rows} rows of work_attempt are folded, so the times of single attempts are lost: run the \
          components with `Config::history(HistoryDetail::Full)`"
     )]
     Folded {
-        /// How many rows are folded.
+        /// The number of folded rows.
         rows: usize,
     },
     /// A policy has jitter.
@@ -148,10 +148,10 @@ pub enum AuditError {
     Unreadable(#[from] TestkitError),
 }
 
-/// Judges the whole log of the database with this URL, read in one snapshot.
+/// Audits the whole log of the database with this URL, in one snapshot.
 ///
 /// # Errors
-/// [`AuditError`]. Violations are no error: they are in the [`Audit`].
+/// [`AuditError`]. Violations are not errors: the [`Audit`] lists them.
 pub async fn audit(url: &str, rules: &Rules) -> Result<Audit, AuditError> {
     let mut policies = [&rules.backoff]
         .into_iter()

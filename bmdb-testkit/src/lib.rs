@@ -19,7 +19,6 @@
 //! ```
 
 pub mod audit;
-pub mod journal;
 
 mod blocking;
 mod cache;

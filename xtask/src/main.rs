@@ -57,13 +57,13 @@ enum Task {
 
 fn main() -> ExitCode {
     exit(match Cli::parse().task {
-        Task::Demo(arguments) => tool::run_tool("bmdb-soak", Some("demo"), &arguments),
-        Task::Soak(arguments) => tool::run_tool("bmdb-soak", Some("soak"), &arguments),
-        Task::Bench(arguments) => tool::run_tool("bmdb-bench", None, &arguments),
-        Task::Test(arguments) => tool::run_tool("bmdb-dev", Some("test"), &arguments),
-        Task::Pg(arguments) => tool::run_tool("bmdb-dev", Some("pg"), &arguments),
-        Task::Migrate(arguments) => tool::run_tool("bmdb-dev", Some("migrate"), &arguments),
-        Task::Schema(arguments) => tool::run_tool("bmdb-dev", Some("schema"), &arguments),
+        Task::Demo(arguments) => tool::become_tool("bmdb-soak", Some("demo"), &arguments),
+        Task::Soak(arguments) => tool::become_tool("bmdb-soak", Some("soak"), &arguments),
+        Task::Bench(arguments) => tool::become_tool("bmdb-bench", None, &arguments),
+        Task::Test(arguments) => tool::become_tool("bmdb-dev", Some("test"), &arguments),
+        Task::Pg(arguments) => tool::become_tool("bmdb-dev", Some("pg"), &arguments),
+        Task::Migrate(arguments) => tool::become_tool("bmdb-dev", Some("migrate"), &arguments),
+        Task::Schema(arguments) => tool::become_tool("bmdb-dev", Some("schema"), &arguments),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Tidy(tidy::Args {}) => tidy::run(),
     })

@@ -1,9 +1,10 @@
 //! Starts the project's tools, which cargo builds first.
 
-use bmdb_shell::{Done, cargo, run};
+use bmdb_shell::{Done, Failure, as_typed, tool};
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 
-/// The arguments of a tool, which reads them itself.
+/// The arguments of a tool, which parses them itself.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Forwarded {
     #[arg(
@@ -14,9 +15,11 @@ pub(crate) struct Forwarded {
     arguments: Vec<OsString>,
 }
 
-/// Builds and runs a tool; its exit code is the task's.
-pub(crate) fn run_tool(package: &str, subcommand: Option<&str>, forwarded: &Forwarded) -> Done {
-    let mut command = cargo(["run", "--package", package, "--"]);
-    command.args(subcommand).args(&forwarded.arguments);
-    run(&mut command)
+/// Builds a tool and replaces this process by it: the tool gets signals and sets the exit code itself.
+pub(crate) fn become_tool(name: &str, task: Option<&str>, forwarded: &Forwarded) -> Done {
+    eprintln!("building {name}: some minutes the first time, seconds later");
+    let mut command = tool(name)?;
+    command.args(task).args(&forwarded.arguments);
+    eprintln!("$ {}", as_typed(&command));
+    Err(Failure::check(command.exec()))
 }

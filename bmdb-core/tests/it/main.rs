@@ -39,7 +39,6 @@ mod servers;
 mod session;
 mod shutdown;
 mod similar_names;
-mod stress;
 mod telemetry;
 mod timeouts;
 mod tls;

@@ -6,7 +6,7 @@ use crate::schema_snapshots::{self, versions};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_testkit::TestDb;
-use bmdb_testkit::audit::{Held, Rules, Violation, audit};
+use bmdb_testkit::audit::{Rules, StillClaimed, Violation, audit};
 use futures_util::future::{join, join_all};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn judge(db: &TestDb, version: &str, journals: Vec<Journal>) {
         return;
     }
     let mut rules = Rules::new(EVERY_SECOND);
-    rules.held = Held::Violation;
+    rules.still_claimed = StillClaimed::Violation;
     rules.claimed = Some(Vec::new());
     for journal in journals {
         rules.claimed.as_mut().unwrap().extend(journal.claimed);

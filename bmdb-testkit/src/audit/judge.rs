@@ -1,7 +1,7 @@
-//! The replay: pure, from attempts to violations.
+//! Judge: replays the attempts and collects violations. No I/O.
 
 use super::read::{Attempt, End};
-use super::{Audit, Held, Place, Rules, Violation};
+use super::{AttemptRef, Audit, Rules, StillClaimed, Violation};
 use bmdb_backoff::Seconds;
 use bmdb_model::Fence;
 use bmdb_model::history::Outcome;
@@ -38,23 +38,23 @@ pub(super) fn judge(mut attempts: Vec<Attempt>, rules: &Rules) -> Audit {
 fn count(attempts: &[Attempt], audit: &mut Audit) {
     for attempt in attempts {
         *match attempt.end.map(|end| end.outcome) {
-            None => &mut audit.held,
+            None => &mut audit.still_claimed,
             Some(Outcome::Finished) => &mut audit.finished,
             Some(Outcome::Failed) => &mut audit.failed,
             Some(Outcome::Canceled) => &mut audit.canceled,
             Some(Outcome::Expired) => &mut audit.expired,
         } += 1;
     }
-    audit.attempts = attempts.len() - audit.held;
+    audit.attempts = attempts.len() - audit.still_claimed;
 }
 
-/// Every claim came to exactly one end. Two rows for one claim cannot be stored, so what is left
-/// to find is a claim without a row, and a number given to two workers.
+/// Every claim has exactly one end. The database cannot store two rows for one claim, so this looks
+/// for claims without a row and for fences that two workers got.
 fn judge_claims(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violation>) {
-    if rules.held == Held::Violation {
-        let held = attempts.iter().filter(|attempt| attempt.end.is_none());
-        violations.extend(held.map(|attempt| Violation::StillHeld {
-            attempt: place(attempt),
+    if rules.still_claimed == StillClaimed::Violation {
+        let claimed = attempts.iter().filter(|attempt| attempt.end.is_none());
+        violations.extend(claimed.map(|attempt| Violation::StillClaimed {
+            attempt: reference(attempt),
             session: attempt.session,
         }));
     }
@@ -77,26 +77,26 @@ fn judge_claims(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violat
     }
 }
 
-/// What workers were told of their ends is what is recorded.
+/// Acknowledged ends are recorded, once each, and refused ends are not.
 fn judge_ends(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violation>) {
     let recorded: HashMap<_, Outcome> = attempts
         .iter()
         .filter_map(|a| Some(((a.machine, a.fence), a.end?.outcome)))
         .collect();
-    let mut told = BTreeMap::new();
+    let mut acknowledged = BTreeMap::new();
     for &(machine, fence, outcome) in &rules.acknowledged {
-        *told.entry((machine, fence)).or_insert(0) += 1;
+        *acknowledged.entry((machine, fence)).or_insert(0) += 1;
         let recorded = recorded.get(&(machine, fence)).copied();
         if recorded != Some(outcome) {
             violations.push(Violation::OtherEnd {
                 machine,
                 fence,
-                told: outcome,
+                acknowledged: outcome,
                 recorded,
             });
         }
     }
-    for ((machine, fence), times) in told.into_iter().filter(|(_, times)| *times > 1) {
+    for ((machine, fence), times) in acknowledged.into_iter().filter(|(_, times)| *times > 1) {
         violations.push(Violation::EndedTwice {
             machine,
             fence,
@@ -114,9 +114,9 @@ fn judge_ends(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violatio
     }
 }
 
-/// The attempts of one lane on one machine, by their start: one at a time, with growing numbers.
+/// The attempts of one lane on one machine, sorted by start: one at a time, with growing fences.
 fn judge_lane(lane: &[Attempt], violations: &mut Vec<Violation>) {
-    // Not only neighbours: a long attempt may cover several short ones.
+    // A long attempt may overlap several short ones, so comparing neighbors is not enough.
     let mut running = &lane[0];
     for (earlier, later) in lane.iter().zip(&lane[1..]) {
         if ended(earlier) > ended(running) {
@@ -125,32 +125,32 @@ fn judge_lane(lane: &[Attempt], violations: &mut Vec<Violation>) {
         if later.started < ended(running) {
             violations.push(Violation::Overlap {
                 lane: later.lane.clone(),
-                earlier: place(running),
-                later: place(later),
+                earlier: reference(running),
+                later: reference(later),
                 overlap: micros(ended(running).saturating_sub(later.started)),
             });
         }
         if later.fence < earlier.fence {
             violations.push(Violation::FenceWentBack {
-                earlier: place(earlier),
-                later: place(later),
+                earlier: reference(earlier),
+                later: reference(later),
             });
         }
     }
     let backwards = lane.iter().filter(|a| ended(a) < a.started);
-    violations.extend(backwards.map(|a| Violation::EndedBeforeStart(place(a))));
+    violations.extend(backwards.map(|a| Violation::EndedBeforeStart(reference(a))));
 }
 
-/// The attempts of one process on one machine, by their number: backoffs are respected, and the
-/// intervals follow the policy.
+/// The attempts of one process on one machine, sorted by fence: backoffs are respected, and intervals
+/// follow the policy.
 fn judge_item(item: &[Attempt], rules: &Rules, audit: &mut Audit) {
-    let mut state = Backing::default();
+    let mut state = BackoffState::default();
     for attempt in item {
         if let Some((imposed_by, until)) = state.until
             && attempt.started < until
         {
             audit.violations.push(Violation::InsideBackoff {
-                attempt: place(attempt),
+                attempt: reference(attempt),
                 imposed_by,
                 early: micros(until - attempt.started),
             });
@@ -160,7 +160,7 @@ fn judge_item(item: &[Attempt], rules: &Rules, audit: &mut Audit) {
             let expected = rules.policy(&attempt.process).next(state.interval);
             if end.interval != Some(expected) {
                 audit.violations.push(Violation::WrongInterval {
-                    attempt: place(attempt),
+                    attempt: reference(attempt),
                     previous: state.interval.map(Seconds::get),
                     recorded: end.interval.map(Seconds::get),
                     expected: expected.get(),
@@ -174,15 +174,15 @@ fn judge_item(item: &[Attempt], rules: &Rules, audit: &mut Audit) {
     }
 }
 
-/// What the ends of attempts leave behind for the next one.
+/// The backoff that earlier attempts have left.
 #[derive(Default)]
-struct Backing {
+struct BackoffState {
     interval: Option<Seconds>,
     until: Option<(Fence, i64)>,
     run: Vec<u32>,
 }
 
-impl Backing {
+impl BackoffState {
     fn end(&mut self, fence: Fence, end: &End) {
         let until = end.interval.map(|interval| {
             let pause = i64::from(interval.get()) * 1_000_000;
@@ -195,7 +195,7 @@ impl Backing {
                 self.until = until;
                 self.run.extend(end.interval.map(Seconds::get));
             }
-            // A loss only ever lengthens the wait, and leaves the failures' recurrence alone.
+            // An expired attempt can only lengthen the wait; the next failure's interval stays the same.
             Outcome::Expired => {
                 let both = self.until.into_iter().chain(until);
                 self.until = both.max_by_key(|(_, at)| *at);
@@ -213,8 +213,8 @@ fn micros(difference: i64) -> Duration {
     Duration::from_micros(difference.unsigned_abs())
 }
 
-fn place(attempt: &Attempt) -> Place {
-    Place {
+fn reference(attempt: &Attempt) -> AttemptRef {
+    AttemptRef {
         machine: attempt.machine,
         process: attempt.process.clone(),
         fence: attempt.fence,

@@ -1,4 +1,4 @@
-//! Reading the log: every ended attempt and every held work item, in one statement's snapshot.
+//! Reads the log: all ended attempts and all claimed work items, in the snapshot of one statement.
 
 use crate::TestkitError;
 use crate::connect::connect;
@@ -7,7 +7,7 @@ use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use tokio_postgres::Row;
 
-/// One attempt. Times are microseconds since the epoch, the resolution of the database's clock.
+/// An attempt. Times are microseconds since the epoch, the resolution of the database's clock.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
     pub(super) machine: MachineId,
@@ -74,7 +74,7 @@ fn outcome(text: &str) -> Result<Outcome, TestkitError> {
         "Failed" => Ok(Outcome::Failed),
         "Canceled" => Ok(Outcome::Canceled),
         "Expired" => Ok(Outcome::Expired),
-        other => Err(unreadable(format!("the outcome {other:?} is unknown"))),
+        other => Err(unreadable(format!("unknown outcome {other:?}"))),
     }
 }
 

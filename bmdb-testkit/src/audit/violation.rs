@@ -1,34 +1,37 @@
-//! What must not happen, with enough facts to look it up in the database.
+//! Violations: each with the facts to look it up in the database.
 
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use std::fmt;
 use std::time::Duration;
 
-/// Which attempt is meant: a row of `work_attempt`, or for held work of `work_item`.
+/// An attempt: a row of `work_attempt`, or of `work_item` while the machine is claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The machine.
+#[allow(missing_docs, reason = "the fields are the row's key")]
+pub struct AttemptRef {
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// The claim's number.
     pub fence: Fence,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AttemptRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "machine {} {} fence {}",
-            self.machine, self.process, self.fence
-        )
+        let Self {
+            machine,
+            process,
+            fence,
+        } = self;
+        write!(f, "machine {machine} {process} fence {fence}")
     }
 }
 
-/// Something that must not have happened.
+/// Something that the audit found wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the variants' texts and messages explain the fields"
+)]
 pub enum Violation {
     /// Two attempts of one lane ran on a machine at once.
     #[error(
@@ -36,106 +39,75 @@ pub enum Violation {
         earlier.fence, earlier.process
     )]
     Overlap {
-        /// The shared lane.
         lane: Lane,
-        /// The attempt that was running.
-        earlier: Place,
-        /// The attempt that started into it.
-        later: Place,
-        /// How long before the end of the other.
+        earlier: AttemptRef,
+        later: AttemptRef,
+        /// How long before the end of the earlier attempt the later one started.
         overlap: Duration,
     },
-    /// A later claim of a lane got a smaller number.
+    /// A later claim of a lane got a smaller fence.
     #[error("{later} started after fence {} of the same lane, but has a smaller number", earlier.fence)]
     FenceWentBack {
-        /// The attempt that started first.
-        earlier: Place,
-        /// The one that started later.
-        later: Place,
+        earlier: AttemptRef,
+        later: AttemptRef,
     },
     /// An attempt ended before it started.
     #[error("{0} ended before it started")]
-    EndedBeforeStart(Place),
+    EndedBeforeStart(AttemptRef),
     /// An attempt started inside a backoff.
     #[error("{attempt} started {early:?} inside the backoff that fence {imposed_by} had imposed")]
     InsideBackoff {
-        /// The attempt that started too early.
-        attempt: Place,
+        attempt: AttemptRef,
         /// The attempt whose end imposed the backoff.
         imposed_by: Fence,
-        /// How much too early.
         early: Duration,
     },
-    /// A failure recorded another interval than its policy gives.
+    /// A failure recorded another interval than its policy gives. Intervals are seconds.
     #[error("{attempt} recorded an interval of {} after {}, its policy gives {expected} s",
         seconds(*.recorded), seconds(*.previous))]
     WrongInterval {
-        /// The failed attempt.
-        attempt: Place,
-        /// The interval of the failure before, if that counts.
+        attempt: AttemptRef,
         previous: Option<u32>,
-        /// What the row says.
         recorded: Option<u32>,
-        /// What the policy gives.
         expected: u32,
     },
-    /// A worker got a claim that never came to an end.
+    /// A worker got a claim whose end is not recorded.
     #[error("machine {machine} fence {fence} was claimed, but its end is not recorded")]
-    NoEnd {
-        /// The machine.
-        machine: MachineId,
-        /// The claim's number.
-        fence: Fence,
-    },
-    /// Two workers were given the same number for one machine.
+    NoEnd { machine: MachineId, fence: Fence },
+    /// Several workers got the same fence for one machine.
     #[error("machine {machine} fence {fence} was claimed {times} times")]
     ClaimedTwice {
-        /// The machine.
         machine: MachineId,
-        /// The claim's number.
         fence: Fence,
-        /// How often.
         times: usize,
     },
-    /// A worker was told of another end than is recorded.
-    #[error("machine {machine} fence {fence} was acknowledged as {told}, but is recorded as {}",
+    /// The acknowledged end is not the recorded one.
+    #[error("machine {machine} fence {fence} was acknowledged as {acknowledged}, but is recorded as {}",
         outcome(*.recorded))]
     OtherEnd {
-        /// The machine.
         machine: MachineId,
-        /// The claim's number.
         fence: Fence,
-        /// What the worker was told.
-        told: Outcome,
-        /// What the row says, if there is one.
+        acknowledged: Outcome,
         recorded: Option<Outcome>,
     },
     /// The end of one attempt was acknowledged more than once.
     #[error("machine {machine} fence {fence} was acknowledged as ended {times} times")]
     EndedTwice {
-        /// The machine.
         machine: MachineId,
-        /// The claim's number.
         fence: Fence,
-        /// How often.
         times: usize,
     },
-    /// A worker was told that an end had not taken effect, and it has.
+    /// An end was refused, and is recorded all the same.
     #[error("machine {machine} fence {fence} was refused its end, but is recorded as {outcome}")]
     RefusedEnd {
-        /// The machine.
         machine: MachineId,
-        /// The claim's number.
         fence: Fence,
-        /// What was tried.
         outcome: Outcome,
     },
-    /// Work is still held though everything should have ended.
-    #[error("{attempt} is still held by session {session}")]
-    StillHeld {
-        /// The held work.
-        attempt: Place,
-        /// Its holder.
+    /// A machine is still claimed although every attempt should have ended.
+    #[error("{attempt} is still claimed by session {session}")]
+    StillClaimed {
+        attempt: AttemptRef,
         session: SessionId,
     },
 }

@@ -1,11 +1,11 @@
-//! The audit, on logs that contain each violation, and on logs that only look as if.
+//! The audit, on logs that contain each violation, and on lawful logs that look similar.
 
 use crate::Result;
 use bmdb_backoff::{Backoff, Factor, Jitter, Seconds};
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process};
 use bmdb_testkit::TestDb;
-use bmdb_testkit::audit::{Audit, AuditError, Held, Rules, Violation, audit};
+use bmdb_testkit::audit::{Audit, AuditError, Rules, StillClaimed, Violation, audit};
 use std::time::Duration;
 
 /// 1, 2, 4, 5, 5, …
@@ -80,14 +80,14 @@ async fn a_lawful_log_is_clean_and_counted() -> Result {
     let audit = log.audit(&Rules::new(RETRY)).await?;
     assert_eq!(
         audit.to_string(),
-        "7 attempts: 1 finished, 4 failed, 1 canceled, 1 expired; 0 held; 0 violations"
+        "7 attempts: 1 finished, 4 failed, 1 canceled, 1 expired; 0 still claimed; 0 violations"
     );
     assert_eq!(audit.worst_intervals, [1, 2, 4]);
     Ok(())
 }
 
 #[tokio::test]
-async fn lane_mates_that_overlap_are_found() -> Result {
+async fn attempts_of_a_lane_that_overlap_are_found() -> Result {
     check(
         &[
             (START, 1, 0.0, 10.0, "Finished", None),
@@ -155,7 +155,7 @@ async fn an_end_before_the_start_is_found() -> Result {
 }
 
 #[tokio::test]
-async fn a_start_inside_a_failures_backoff_is_found_and_a_cancel_keeps_it_in_force() -> Result {
+async fn a_start_inside_a_failures_backoff_is_found_and_a_cancel_does_not_end_it() -> Result {
     check(
         &[
             (START, 1, 0.0, 1.0, "Failed", Some(1)),
@@ -173,7 +173,7 @@ async fn a_start_inside_a_failures_backoff_is_found_and_a_cancel_keeps_it_in_for
 }
 
 #[tokio::test]
-async fn a_start_inside_the_delay_after_a_loss_is_found() -> Result {
+async fn a_start_inside_the_delay_after_an_expired_attempt_is_found() -> Result {
     check(
         &[
             (START, 1, 0.0, 1.0, "Expired", Some(15)),
@@ -224,7 +224,7 @@ async fn intervals_that_do_not_follow_the_policy_are_found() -> Result {
 }
 
 #[tokio::test]
-async fn a_process_may_have_a_policy_of_its_own() -> Result {
+async fn a_process_may_have_its_own_policy() -> Result {
     let log = Log::of(&[(RECOVERY, 1, 0.0, 1.0, "Failed", Some(60))]).await?;
     let mut rules = Rules::new(RETRY);
     assert!(!log.audit(&rules).await?.is_clean());
@@ -235,7 +235,7 @@ async fn a_process_may_have_a_policy_of_its_own() -> Result {
 }
 
 #[tokio::test]
-async fn claims_without_an_end_and_claims_of_two_workers_are_found() -> Result {
+async fn claims_without_an_end_and_fences_of_two_workers_are_found() -> Result {
     let log = Log::of(&[
         (START, 1, 0.0, 1.0, "Finished", None),
         (START, 2, 1.0, 2.0, "Finished", None),
@@ -264,7 +264,7 @@ async fn claims_without_an_end_and_claims_of_two_workers_are_found() -> Result {
 }
 
 #[tokio::test]
-async fn ends_that_are_recorded_otherwise_than_their_workers_were_told_are_found() -> Result {
+async fn ends_that_differ_from_what_workers_were_answered_are_found() -> Result {
     let log = Log::of(&[
         (START, 1, 0.0, 1.0, "Finished", None),
         (START, 2, 1.0, 2.0, "Expired", Some(1)),
@@ -302,7 +302,8 @@ async fn ends_that_are_recorded_otherwise_than_their_workers_were_told_are_found
 }
 
 #[tokio::test]
-async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_same() -> Result {
+async fn machines_still_claimed_are_violations_unless_allowed_and_are_audited_either_way() -> Result
+{
     let log = Log::of(&[(START, 1, 0.0, 10.0, "Failed", Some(1))]).await?;
     let (machine, session) = (log.machine, log.db.session(Duration::from_secs(5)).await?);
     log.db
@@ -315,12 +316,12 @@ async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_sam
     rules.claimed = Some(vec![(machine, Fence::new(2))]);
     assert!(matches!(
         log.audit(&rules).await?.violations[..],
-        [Violation::StillHeld { .. }]
+        [Violation::StillClaimed { .. }]
     ));
-    rules.held = Held::Allowed;
+    rules.still_claimed = StillClaimed::Allowed;
     let audit = log.audit(&rules).await?;
     assert!(audit.is_clean(), "{audit}");
-    assert_eq!((audit.attempts, audit.held), (1, 1));
+    assert_eq!((audit.attempts, audit.still_claimed), (1, 1));
 
     log.db
         .run_sql("UPDATE work_item SET started_at = '2026-01-01 00:00:09'")

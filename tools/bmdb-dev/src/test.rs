@@ -1,7 +1,7 @@
 //! `cargo xtask test`: boots one server for all test processes, runs the tests, and stops the server.
 
 use bmdb_dev::server::{self, Network};
-use bmdb_shell::{Done, Failure, cargo, succeeds};
+use bmdb_shell::{Done, Failure, cargo, succeeds, tool};
 use bmdb_testkit::{Profile, Server};
 use std::ffi::OsStr;
 
@@ -11,12 +11,11 @@ const SERVER: &str = "BMDB_TEST_DATABASE_URL";
 /// Environment variable: the folder of the server's programs.
 const PG_BIN: &str = "BMDB_PG_BIN";
 
-/// How the stress learns for how many seconds it is to run, and what its random choices come from.
-const STRESS_SECONDS: &str = "BMDB_STRESS_SECONDS";
-const STRESS_SEED: &str = "BMDB_STRESS_SEED";
-
 /// Environment variable: the role whose privileges the tested programs have.
 const ROLE: &str = "BMDB_TEST_ROLE";
+
+/// The packages whose tests run with the privileges of a component.
+const COMPONENTS: &str = "package(bmdb-core) + package(bmdb-model) + package(bmdb-soak)";
 
 /// Environment variable: tests fetch nothing.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
@@ -34,16 +33,15 @@ pub(crate) struct Args {
     /// `14..18`.
     #[arg(long, value_name = "MAJORS", value_parser = majors, conflicts_with = "database_url")]
     postgres: Option<Majors>,
-    /// Test bmdb-core and bmdb-model, or what ARGS name, with only the privileges of a component
-    /// (bmdb_component) instead of a superuser's.
+    /// Test bmdb-core, bmdb-model and bmdb-soak, or what ARGS name, with only the privileges of a
+    /// component (bmdb_component) instead of a superuser's.
     #[arg(long)]
     as_component: bool,
-    /// Run just the stress test, for this many seconds instead of five, and its controls; shows the
-    /// table of what happened.
+    /// Run only the stress, for this many seconds instead of five, and its controls.
     #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
           value_parser = clap::value_parser!(u16).range(1..=600))]
     stress: Option<u16>,
-    /// Repeat the random choices of an earlier stress, which named this number.
+    /// Repeat the random choices of an earlier stress, which printed this number.
     #[arg(long, value_name = "NUMBER", requires = "stress")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -143,17 +141,18 @@ fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     tests
 }
 
-/// With plain cargo, which shows what a test prints as it is.
+/// The stress, then its controls.
 fn run_stress(seconds: u16, seed: Option<u64>, variables: &[(&str, &OsStr)]) -> Done {
-    let what = ["test", "-p", "bmdb-core", "--test", "it", "--all-features"];
-    let how = ["--", "stress::", "--include-ignored", "--nocapture"];
-    let mut stress = cargo(what.into_iter().chain(how));
-    stress.args(["--test-threads", "1"]);
-    stress.env(STRESS_SECONDS, seconds.to_string());
-    if let Some(seed) = seed {
-        stress.env(STRESS_SEED, seed.to_string());
+    let seconds = seconds.to_string();
+    for options in [&[seconds.as_str()][..], &["10", "--without", "all"]] {
+        let mut stress = tool("bmdb-soak")?;
+        stress.args(["stress", "--seconds"]).args(options);
+        if let Some(seed) = seed {
+            stress.args(["--seed", &seed.to_string()]);
+        }
+        bmdb_shell::run(stress.envs(variables.iter().copied()))?;
     }
-    bmdb_shell::run(stress.envs(variables.iter().copied()))
+    Ok(())
 }
 
 fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
@@ -184,14 +183,8 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
         (false, _) => run(&[], None)?,
         // One build serves both runs. The testkit's own tests need a superuser.
         (true, true) => {
-            run(
-                &["-E", "package(bmdb-core) + package(bmdb-model)"],
-                args.role(),
-            )?;
-            run(
-                &["-E", "not (package(bmdb-core) + package(bmdb-model))"],
-                None,
-            )?;
+            run(&["-E", COMPONENTS], args.role())?;
+            run(&["-E", &format!("not ({COMPONENTS})")], None)?;
         }
         (true, false) => {
             run(

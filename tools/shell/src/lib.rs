@@ -129,6 +129,19 @@ pub fn built(name: &str, target: &[&str]) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::check(format!("cargo built no {name}")))
 }
 
+/// A tool of this workspace, built first. The demonstration needs the command line beside it; all that
+/// bmdb-soak does builds both, so that cargo does not build their dependencies again with other features.
+///
+/// # Errors
+/// As [`built`].
+pub fn tool(name: &str) -> Result<Command, Failure> {
+    let mut target = vec!["--package", name, "--bins"];
+    if name == "bmdb-soak" {
+        target.extend(["--package", "bmdb-cli"]);
+    }
+    built(name, &target).map(Command::new)
+}
+
 /// Whether the command runs and succeeds; prints nothing.
 pub fn succeeds(command: &mut Command) -> bool {
     command
@@ -140,6 +153,7 @@ pub fn succeeds(command: &mut Command) -> bool {
 }
 
 /// The command as one would type it.
+#[must_use]
 pub fn as_typed(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         Some(format!(

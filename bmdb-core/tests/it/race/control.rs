@@ -5,7 +5,7 @@ use crate::scenario::{RETRY, work_on};
 use bmdb_model::internal::work::Claimed;
 use bmdb_model::{Error, Process, SessionId};
 use bmdb_testkit::TestDb;
-use bmdb_testkit::audit::{Held, Rules, Violation, audit};
+use bmdb_testkit::audit::{Rules, StillClaimed, Violation, audit};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -63,7 +63,7 @@ async fn claim_by_lookup(
 /// What the audit, on which the stress relies, says of it.
 async fn judge(db: &TestDb) -> Vec<Violation> {
     let mut rules = Rules::new(RETRY);
-    rules.held = Held::Allowed;
+    rules.still_claimed = StillClaimed::Allowed;
     audit(db.url(), &rules).await.unwrap().violations
 }
 

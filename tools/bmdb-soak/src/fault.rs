@@ -1,0 +1,193 @@
+//! The kinds of faults: their names, how long each lasts, and which of them exclude each other.
+
+use crate::rng::Rng;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use std::fmt;
+use std::time::Duration;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    KillWorker,
+    StopWorker,
+    Cut,
+    Delay,
+    BlackHole,
+    HalfOpen,
+    Clock,
+    KillServer,
+    KillStandby,
+    DiskFull,
+    Connections,
+    Timeouts,
+    LongTransaction,
+    /// Only of the stress.
+    Terminate,
+}
+
+/// Faults of one track come one after the other; those of different tracks can overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Track {
+    /// Faults of one worker or its network.
+    Worker,
+    /// Faults of the servers, which affect every worker.
+    Server,
+}
+
+impl Track {
+    pub(crate) const ALL: [Self; 2] = [Self::Worker, Self::Server];
+}
+
+impl Kind {
+    /// The faults of the soak.
+    pub(crate) const SOAK: [Self; 13] = [
+        Self::KillWorker,
+        Self::StopWorker,
+        Self::Cut,
+        Self::Delay,
+        Self::BlackHole,
+        Self::HalfOpen,
+        Self::Clock,
+        Self::KillServer,
+        Self::KillStandby,
+        Self::DiskFull,
+        Self::Connections,
+        Self::Timeouts,
+        Self::LongTransaction,
+    ];
+
+    /// The faults of the stress.
+    pub(crate) const STRESS: [Self; 2] = [Self::KillWorker, Self::Terminate];
+
+    /// The name, and what happens.
+    fn description(self) -> (&'static str, &'static str) {
+        match self {
+            Self::KillWorker => ("kill-worker", "kill -9 of a worker, which is replaced"),
+            Self::StopWorker => (
+                "stop-worker",
+                "a worker sleeps past its lease (SIGSTOP, SIGCONT)",
+            ),
+            Self::Cut => ("cut", "connections are cut"),
+            Self::Delay => ("delay", "the network is slow"),
+            Self::BlackHole => ("black-hole", "the network loses everything, without errors"),
+            Self::HalfOpen => (
+                "half-open",
+                "requests of workers are lost, answers still arrive",
+            ),
+            Self::Clock => ("clock", "a worker's wall clock jumps (libfaketime)"),
+            Self::KillServer => ("kill-server", "kill -9 of PostgreSQL, which is restarted"),
+            Self::KillStandby => (
+                "kill-standby",
+                "kill -9 of the supervisor of the synchronous standby",
+            ),
+            Self::DiskFull => (
+                "disk-full",
+                "the server's disk, a small tmpfs, has no space left",
+            ),
+            Self::Connections => ("connections", "the limit of connections is reached"),
+            Self::Timeouts => ("timeouts", "statements time out, because a table is locked"),
+            Self::LongTransaction => (
+                "long-transaction",
+                "a transaction keeps locks on machines and work items",
+            ),
+            Self::Terminate => ("terminate", "the server terminates a worker's connection"),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.description().0
+    }
+
+    pub(crate) fn track(self) -> Track {
+        match self {
+            Self::KillWorker
+            | Self::StopWorker
+            | Self::Cut
+            | Self::Delay
+            | Self::BlackHole
+            | Self::HalfOpen
+            | Self::Clock => Track::Worker,
+            Self::KillServer
+            | Self::KillStandby
+            | Self::DiskFull
+            | Self::Connections
+            | Self::Timeouts
+            | Self::LongTransaction
+            | Self::Terminate => Track::Server,
+        }
+    }
+
+    /// How long it lasts. Leases of workers last one or two seconds, their statements at most two.
+    pub(crate) fn length(self, rng: &mut Rng) -> Duration {
+        let (shortest, longest) = match self {
+            Self::KillWorker | Self::Cut | Self::Terminate => (0, 1),
+            Self::StopWorker | Self::Timeouts => (2_500, 3_500),
+            Self::Delay => (1_000, 2_000),
+            Self::BlackHole | Self::HalfOpen => (2_200, 3_200),
+            Self::KillServer => (1, 1_500),
+            Self::LongTransaction => (2_000, 3_000),
+            Self::Clock | Self::KillStandby | Self::DiskFull | Self::Connections => (1_500, 2_500),
+        };
+        Duration::from_millis(u64::from(shortest + rng.below(longest - shortest)))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The values of `--faults`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    All,
+    None,
+    One(Kind),
+}
+
+impl Choice {
+    const VARIANTS: [Self; 2 + Kind::SOAK.len()] = {
+        let mut variants = [Self::All; 2 + Kind::SOAK.len()];
+        variants[1] = Self::None;
+        let mut at = 0;
+        while at < Kind::SOAK.len() {
+            variants[2 + at] = Self::One(Kind::SOAK[at]);
+            at += 1;
+        }
+        variants
+    };
+
+    fn description(self) -> (&'static str, &'static str) {
+        match self {
+            Self::All => ("all", "every kind that is possible here"),
+            Self::None => ("none", "no faults"),
+            Self::One(kind) => kind.description(),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.description().0
+    }
+}
+
+impl ValueEnum for Choice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::VARIANTS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = self.description();
+        Some(PossibleValue::new(name).help(help))
+    }
+}
+
+/// The kinds that these values of `--faults` name, each once.
+pub(crate) fn chosen(choices: &[Choice]) -> Vec<Kind> {
+    let is_chosen = |kind: &Kind| {
+        choices
+            .iter()
+            .any(|choice| matches!(choice, Choice::All) || *choice == Choice::One(*kind))
+    };
+    Kind::SOAK.into_iter().filter(is_chosen).collect()
+}

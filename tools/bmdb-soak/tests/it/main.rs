@@ -1,0 +1,3 @@
+//! The presets from the outside: the program is run as a person runs it.
+
+mod stress;
