@@ -19,6 +19,9 @@ const STEPS: &[Step] = &[
     ("cargo xtask tidy", tidy::run),
     ("cargo clippy", clippy),
     ("cargo doc", doc),
+    ("cargo xtask api --check", || {
+        run(&mut cargo(["xtask", "api", "--check"]))
+    }),
     ("cargo package", package),
     // Also compares schema.rs with the migrations.
     ("cargo xtask migrate check", || {

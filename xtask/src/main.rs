@@ -50,6 +50,9 @@ enum Task {
     #[command(disable_help_flag = true)]
     Schema(Forwarded),
     Tidy(tidy::Args),
+    /// List the public API of every published library in docs/api, or check these listings.
+    #[command(disable_help_flag = true)]
+    Api(Forwarded),
     /// See which PostgreSQL the tests use, or keep one running between test runs.
     #[command(disable_help_flag = true)]
     Pg(Forwarded),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Pg(arguments) => tool::become_tool("bmdb-dev", Some("pg"), &arguments),
         Task::Migrate(arguments) => tool::become_tool("bmdb-dev", Some("migrate"), &arguments),
         Task::Schema(arguments) => tool::become_tool("bmdb-dev", Some("schema"), &arguments),
+        Task::Api(arguments) => tool::become_tool("bmdb-api", None, &arguments),
         Task::Ci(ci::Args {}) => ci::run_all(),
         Task::Tidy(tidy::Args {}) => tidy::run(),
     })

@@ -85,9 +85,17 @@ pub fn root() -> PathBuf {
 pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
-    // What cargo set for this program is no business of the one it starts.
-    command.env_remove("CARGO_MANIFEST_DIR");
+    // Cargo sets these for this program's package. The build script of ring observes them, so ring and
+    // all that depends on it would be compiled again for each program that starts cargo.
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| is_of_a_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn is_of_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 /// Prints the command as one would type it, runs it, and passes its failure on.
