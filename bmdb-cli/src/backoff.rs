@@ -1,4 +1,4 @@
-//! `bmdb backoff`: what rests, until when and why, and changing that.
+//! `bmdb backoff`: backoffs after failures, and changing them.
 
 mod change;
 mod list;
@@ -7,17 +7,19 @@ use crate::context::Context;
 use crate::failure::Failure;
 use clap::Subcommand;
 
-/// List what rests after failures, clear a backoff, cut one short.
+/// List, clear or shorten backoffs after failures.
 #[derive(Subcommand)]
 pub(crate) enum Backoff {
     List(list::ListArgs),
-    /// Delete a backoff, and begin its sequence anew.
+    /// Clear a backoff, and restart its sequence.
     ///
-    /// The machine may be tried at once, and its next failure is the first of a new sequence.
+    /// The machine is due at once if its tags call for the process. Its next failure is the first of a new
+    /// sequence.
     Clear(change::Change),
-    /// End a backoff now, and go on with its sequence.
+    /// End a backoff now, and keep its sequence.
     ///
-    /// The machine may be tried at once; should it fail again, the next interval is longer than the last.
+    /// The machine is due at once if its tags call for the process. After another failure the next interval
+    /// is longer than the last.
     RetryNow(change::Change),
 }
 
@@ -27,14 +29,6 @@ impl Backoff {
             Self::List(list) => list.run(context).await,
             Self::Clear(change) => change.clear(context).await,
             Self::RetryNow(change) => change.retry_now(context).await,
-        }
-    }
-
-    /// Whether it goes on until Ctrl-C.
-    pub(crate) const fn is_watching(&self) -> bool {
-        match self {
-            Self::List(list) => list.watch.is_on(),
-            Self::Clear(_) | Self::RetryNow(_) => false,
         }
     }
 }

@@ -1,17 +1,16 @@
-//! `bmdb session`: who is connected, what they hold, and ending one.
+//! `bmdb session`: connected components, the work they have claimed, and ending a session.
 
 mod end;
 mod list;
 mod show;
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use clap::Subcommand;
 
-/// List sessions, look at one of them, end one.
+/// List, show or end sessions.
 ///
-/// A session is a component's lease: while it lives, nobody else gets what it holds.
+/// A session is a component's lease: while it is live, no other session can claim its work.
 #[derive(Subcommand)]
 pub(crate) enum Session {
     List(list::ListArgs),
@@ -27,19 +26,4 @@ impl Session {
             Self::End(end) => end.run(context).await,
         }
     }
-
-    /// Whether it goes on until Ctrl-C.
-    pub(crate) const fn is_watching(&self) -> bool {
-        match self {
-            Self::List(list) => list.watch.is_on(),
-            Self::Show(_) | Self::End(_) => false,
-        }
-    }
-}
-
-fn no_session(id: bmdb_model::SessionId) -> Failure {
-    let message = format!("there is no session {id}: it was closed, or has expired");
-    Failure::new(Exit::NotFound, message).hint(format!(
-        "`bmdb session list` has all there are; `bmdb history --session {id}` tells what it did"
-    ))
 }

@@ -1,4 +1,4 @@
-//! `bmdb stats`: the fleet in numbers.
+//! `bmdb stats`: numbers of the fleet.
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -9,9 +9,9 @@ use bmdb_model::{Process, connection};
 use bmdb_web::Sample;
 use serde::Serialize;
 
-/// Show the fleet in numbers: machines, sessions, what each process has to do.
+/// Show the numbers of the fleet: machines, sessions and the work of each process.
 ///
-/// It counts whole tables: for a large fleet leave a longer pause between two looks.
+/// This counts whole tables. For a large fleet choose a longer interval for --watch.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
   bmdb stats --json | jq '.processes[] | select(.process == \"ShepherdRecovery\").claimed'")]
 pub(crate) struct Stats {
     #[command(flatten)]
-    pub(crate) watch: Watch,
+    watch: Watch,
 }
 
 #[derive(Serialize)]
@@ -61,7 +61,7 @@ impl Stats {
         let read = async || {
             let at = reader.read(async |conn| Ok(connection::clock(conn).await?));
             let at = at.await?;
-            // As the console and /metrics count.
+            // Counts like the console and /metrics.
             let sample = Sample::take(reader).await?;
             let work = |counts| Work::of(&sample, counts);
             Ok(Answer {
@@ -118,12 +118,12 @@ impl Report for Answer {
             ("installed", fleet.installed.to_string()),
             ("on hold", fleet.on_hold.to_string()),
             ("live sessions", fleet.live_sessions.to_string()),
-            ("dead sessions", fleet.dead_sessions.to_string()),
+            ("expired sessions", fleet.dead_sessions.to_string()),
             ("as of", self.at.to_string()),
         ]);
         page.blank();
         if fleet.machines == 0 {
-            page.note("No process has work yet: `bmdb machine import` brings machines in.");
+            page.note("No machines yet: `bmdb machine import` imports them.");
             return;
         }
         let header = [
@@ -131,15 +131,15 @@ impl Report for Answer {
             "ELIGIBLE",
             "DUE",
             "OLDEST",
-            "HELD",
+            "CLAIMED",
             "STUCK",
             "BACKING OFF",
             "POISONED",
         ];
-        let mut table = Table::new(header).yielding([
+        let mut table = Table::new(header).flexible([
             ("ELIGIBLE", WHOLE),
             ("BACKING OFF", WHOLE),
-            ("HELD", WHOLE),
+            ("CLAIMED", WHOLE),
             ("PROCESS", 26),
         ]);
         let alarming =
@@ -148,7 +148,7 @@ impl Report for Answer {
             table.row([
                 Cell::new(&work.process),
                 Cell::number(work.eligible),
-                // Its workflow fails.
+                // `None`: the workflow's view fails.
                 work.due.map_or(Cell::unknown(), Cell::number),
                 Cell::number(work.oldest_due_seconds.map_or(String::new(), interval)),
                 Cell::number(work.claimed),
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_terminal_of_60_columns_the_processes_have_their_names() {
+    fn on_a_terminal_of_60_columns_the_names_of_processes_are_complete() {
         let work = Work {
             process: Text(Process::SHEPHERD_AGENT_START),
             eligible: 69,
@@ -189,10 +189,10 @@ mod tests {
         let mut page = Page::new(Some(60), false);
         answer.show(&mut page);
         let text = page.into_text();
-        let row = "ShepherdAgentStart   61   5m50s     8      0         0";
+        let row = "ShepherdAgentStart   61   5m50s        8      0         0";
         assert!(text.contains(row), "{text}");
         assert!(
-            text.contains("Left out, for want of width: ELIGIBLE, BACKING OFF."),
+            text.contains("Columns hidden (terminal too narrow): ELIGIBLE, BACKING OFF."),
             "{text}"
         );
     }

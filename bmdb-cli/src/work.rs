@@ -1,4 +1,4 @@
-//! `bmdb work`: what is being done now, and taking it from its holder.
+//! `bmdb work`: claimed work, and taking it from its session.
 
 pub(crate) mod list;
 mod release;
@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use clap::Subcommand;
 
-/// List what is being done, release what is stuck.
+/// List claimed work, or release work that is stuck.
 #[derive(Subcommand)]
 pub(crate) enum Work {
     List(list::ListArgs),
@@ -19,14 +19,6 @@ impl Work {
         match self {
             Self::List(list) => list.run(context).await,
             Self::Release(release) => release.run(context).await,
-        }
-    }
-
-    /// Whether it goes on until Ctrl-C.
-    pub(crate) const fn is_watching(&self) -> bool {
-        match self {
-            Self::List(list) => list.watch.is_on(),
-            Self::Release(_) => false,
         }
     }
 }

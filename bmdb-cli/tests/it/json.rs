@@ -1,4 +1,4 @@
-//! `docs/cli/json.md` as a whole: every command that it tells of is run, with all there is to answer.
+//! The whole of `docs/cli/json.md`: runs every command in it, with an answer for every field.
 
 use crate::bmdb::{Ran, as_owner, bmdb};
 use crate::machine::FLEET;
@@ -16,7 +16,7 @@ async fn machine(db: &TestDb, id: &str) -> MachineId {
     machine.create().await.unwrap()
 }
 
-/// Somebody claims the machine; the session and the fence.
+/// Claims the machine; returns the session and the fence.
 async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
     let session = db.session(Duration::from_secs(3600)).await.unwrap();
     let mut conn = db.connect().await.unwrap();
@@ -25,7 +25,7 @@ async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
     (session, claimed.unwrap().unwrap().fence.get().to_string())
 }
 
-/// A backoff on this machine.
+/// Starts a backoff on this machine.
 async fn backoff(db: &TestDb, machine: &str) {
     let rest = format!(
         "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
@@ -36,7 +36,7 @@ async fn backoff(db: &TestDb, machine: &str) {
 }
 
 #[tokio::test]
-async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_answered() {
+async fn answers_have_the_documented_fields_and_no_others() {
     let db = TestDb::new().await.unwrap();
     let mut seen = Seen::default();
     let run = |args: &[&str]| bmdb(&db).args(args).args(["--json"]).run();
@@ -57,11 +57,11 @@ async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_
     let set = ["tag", "set", id, "hardware_report", "report=x"];
     seen.answer("bmdb tag set", &run(&set));
     seen.answer("bmdb tag list", &run(&["tag", "list"]));
-    let act = format!(
+    let action = format!(
         "INSERT INTO operator_action (verb, operator, session_id, details)
          VALUES ('EndSession', 'ann', '{session}', '{{\"component\": \"c\"}}')"
     );
-    db.execute(&act).await.unwrap();
+    db.execute(&action).await.unwrap();
     seen.answer("bmdb machine list", &run(&["machine", "list"]));
     seen.answer("bmdb machine show", &run(&["machine", "show", id]));
     seen.answer("bmdb session list", &run(&["session", "list"]));
@@ -92,15 +92,15 @@ async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_
     seen.answer("bmdb session end", &run(&[&end[..], &why].concat()));
     let (lost, _) = claim(&db, machine(&db, "z").await).await;
     db.expire(lost).await.unwrap();
-    let preview = run(&["janitor", "--dry-run", "--keep-days=30"]);
-    seen.answer("bmdb janitor --dry-run", &preview);
+    let dry_run = run(&["janitor", "--dry-run", "--keep-days=30"]);
+    seen.answer("bmdb janitor --dry-run", &dry_run);
     seen.answer("bmdb janitor --once", &run(&["janitor", "--once"]));
     seen.answer("bmdb replan", &run(&["replan"]));
     let delete = ["machine", "delete", id, "--yes"];
     seen.answer("bmdb machine hold", &run(&[&delete[..], &why].concat()));
     let line = Serving::start(&db, &["--json"]).line.clone();
     seen.answer("bmdb serve", &printed(line));
-    seen.is_all_there_is();
+    seen.covers_the_document();
 }
 
 async fn migrations(seen: &mut Seen) {
@@ -115,7 +115,7 @@ async fn migrations(seen: &mut Seen) {
     seen.answer("bmdb migrate down", &run(&["down", "--yes"]));
 }
 
-/// What a program that goes on has printed so far.
+/// What a running program has printed so far.
 fn printed(stdout: String) -> Ran {
     Ran {
         code: None,
