@@ -1,14 +1,13 @@
 //! The command tree: a variant for each noun.
 
-use crate::context::Context;
 use crate::exit;
-use crate::failure::Failure;
 use crate::global::Global;
+use crate::verbs::verbs;
 use crate::{
     backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session,
     stats, tag, why, work,
 };
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::Parser;
 
 /// The command line of the Bare Metal Database.
 ///
@@ -31,52 +30,33 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    #[command(subcommand)]
-    Migrate(migrate::Migrate),
-    #[command(subcommand)]
-    Machine(machine::Machine),
-    Run(Box<run::Run>),
-    #[command(subcommand)]
-    Tag(tag::Tag),
-    #[command(subcommand)]
-    Session(session::Session),
-    #[command(subcommand)]
-    Work(work::Work),
-    #[command(subcommand)]
-    Backoff(backoff::Backoff),
-    History(history::History),
-    Why(why::Why),
-    Stats(stats::Stats),
-    Janitor(janitor::Janitor),
-    Replan(replan::Replan),
-    Serve(serve::Serve),
-    Completions(completions::Completions),
-    Man(man::Manual),
+verbs! {
+    Command {
+        #[command(subcommand)]
+        Migrate(migrate::Migrate),
+        #[command(subcommand)]
+        Machine(machine::Machine),
+        Run(Box<run::Run>),
+        #[command(subcommand)]
+        Tag(tag::Tag),
+        #[command(subcommand)]
+        Session(session::Session),
+        #[command(subcommand)]
+        Work(work::Work),
+        #[command(subcommand)]
+        Backoff(backoff::Backoff),
+        History(history::History),
+        Why(why::Why),
+        Stats(stats::Stats),
+        Janitor(janitor::Janitor),
+        Replan(replan::Replan),
+        Serve(serve::Serve),
+        Completions(completions::Completions),
+        Man(man::Manual),
+    }
 }
 
 impl Command {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        match self {
-            Self::Migrate(migrate) => migrate.run(context).await,
-            Self::Machine(machine) => machine.run(context).await,
-            Self::Run(run) => run::run(*run, context).await,
-            Self::Tag(tag) => tag.run(context).await,
-            Self::Session(session) => session.run(context).await,
-            Self::Work(work) => work.run(context).await,
-            Self::Backoff(backoff) => backoff.run(context).await,
-            Self::History(history) => history.run(context).await,
-            Self::Why(why) => why.run(context).await,
-            Self::Stats(stats) => stats.run(context).await,
-            Self::Janitor(janitor) => janitor.run(context).await,
-            Self::Replan(replan) => replan.run(context).await,
-            Self::Serve(serve) => serve.run(context).await,
-            Self::Completions(completions) => completions.run(context, Cli::command()),
-            Self::Man(manual) => manual.run(context, Cli::command()),
-        }
-    }
-
     /// Whether it runs until a signal ends it and logs what it does, as a service does.
     pub(crate) const fn is_service(&self) -> bool {
         match self {

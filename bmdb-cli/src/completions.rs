@@ -20,9 +20,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, context: &Context, mut cli: clap::Command) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut cli, "bmdb", &mut script);
+        clap_complete::generate(self.shell, &mut (context.cli)(), "bmdb", &mut script);
         context.output.write(&String::from_utf8_lossy(&script))
     }
 }

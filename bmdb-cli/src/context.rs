@@ -13,6 +13,8 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// How often `-v` is given.
     pub(crate) verbose: u8,
+    /// Builds the definition of the command line.
+    pub(crate) cli: fn() -> clap::Command,
     database_url: Option<String>,
     bmdb: OnceCell<Bmdb>,
     reader: OnceCell<Reader>,
@@ -20,10 +22,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global, cli: fn() -> clap::Command) -> Self {
         Self {
             output: Output::new(global),
             verbose: global.verbose,
+            cli,
             database_url: global.database_url.clone(),
             bmdb: OnceCell::new(),
             reader: OnceCell::new(),

@@ -17,9 +17,9 @@ use entry::Entry;
 use serde::Serialize;
 use subject::Subject;
 
-/// Show the history of a machine, a session or all operator actions, the newest first.
+/// Show the history of a machine or a session, or all operator actions.
 ///
-/// The history of a machine has its attempts and the operator actions on it. Equal failures in a row are one
+/// The newest entry comes first. The history of a machine has its attempts and the operator actions on it. Equal failures in a row are one
 /// entry. A deleted machine keeps its history under its complete id. Without a machine or a session, all
 /// operator actions are shown, with who acted and why.
 #[derive(clap::Args)]

@@ -36,7 +36,7 @@ pub(crate) struct Janitor {
     /// The longest time between two checks for expired sessions.
     #[arg(long, value_name = "INTERVAL", default_value = "1s", value_parser = interval)]
     interval: Seconds,
-    /// How long it takes to replan the whole fleet, batch by batch.
+    /// The time in which the whole fleet is replanned once, batch by batch.
     #[arg(long, value_name = "INTERVAL", default_value = "1h", value_parser = interval)]
     replan_period: Seconds,
     /// Trim history to this many days.

@@ -1,15 +1,15 @@
 //! `bmdb`, the command line of the Bare Metal Database.
 //!
 //! # How to add a command
-//! 1. Each noun is a file (`session.rs`) with an enum of its verbs. A long verb gets a file of its own
-//!    (`session/list.rs`). Add the noun to `commands.rs`: a variant of `Command` and a line in `Command::run`.
+//! 1. Each noun is a file (`session.rs`) with an enum of its `verbs!`. A long verb gets a file of its own
+//!    (`session/list.rs`). Add the noun to `commands.rs` as a variant of `Command`.
 //! 2. The arguments are a `clap::Args` struct, and its doc comment is the help: one line that says what the
 //!    command does, a blank line, then what a user must know before running it. Examples go to
 //!    `#[command(after_long_help = …)]`. Flatten shared arguments: `Listing`, `Watch`, `Paging`, `Confirm`,
 //!    `Operator`, `OperatorWithReason`. A machine is a `MachineArg`.
 //! 3. The answer is a struct that implements `output::Report`: `--json` prints it serialized, and people see
-//!    what `show` writes. Field names are snake_case, times are `output::Time`, ids are `output::Text`. The
-//!    items of a list implement `paging::Item`. Describe the answer in `docs/cli/json.md`.
+//!    what `show` writes. Field names are snake_case, times are `output::Time`, ids are `output::Text`.
+//!    `output::answer!` converts rows of the library. The items of a list implement `paging::Item`. Describe the answer in `docs/cli/json.md`.
 //! 4. Reads use `Context::reader`, writes `Context::with_session` or `Context::bmdb`; each connects when it
 //!    is first used. Every error converts into a `Failure`, which knows its exit code. Write the closure of
 //!    a read or a transaction inside the call, or the compiler cannot infer the lifetime of its connection.
@@ -48,10 +48,12 @@ mod stats;
 mod tag;
 mod usage;
 mod validate;
+mod verbs;
 mod watch;
 mod why;
 mod work;
 
+use clap::CommandFactory;
 use commands::Cli;
 use context::Context;
 use exit::Exit;
@@ -82,7 +84,7 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
         .build()?;
     let log = log::start(&cli.global, &cli.command)?;
     let code = runtime.block_on(async {
-        let context = Context::new(&cli.global);
+        let context = Context::new(&cli.global, Cli::command);
         let done = tokio::select! {
             done = cli.command.run(&context) => done,
             () = context.interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),

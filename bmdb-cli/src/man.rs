@@ -18,7 +18,8 @@ pub(crate) struct Manual {
 }
 
 impl Manual {
-    pub(crate) fn run(self, context: &Context, cli: clap::Command) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let cli = (context.cli)();
         let Some(folder) = self.out else {
             let mut page = Vec::new();
             let rendered = Man::new(cli).render(&mut page);

@@ -1,5 +1,6 @@
 //! Output: answers for people or as JSON on standard output, everything else on standard error.
 
+mod answer;
 mod cell;
 mod page;
 mod progress;
@@ -10,6 +11,7 @@ mod tone;
 mod value;
 mod width;
 
+pub(crate) use answer::answer;
 pub(crate) use cell::Cell;
 pub(crate) use page::Page;
 pub(crate) use progress::Progress;

@@ -60,9 +60,7 @@ impl<T> List<T> {
     /// Says how to continue, unless this is the last page.
     pub(crate) fn show_next(&self, page: &mut Page) {
         if let Some(next) = &self.next {
-            page.note(format_args!(
-                "There is more: continue with --after {next}, or list everything with --all."
-            ));
+            page.note(format_args!("Next page: --after {next}. All items: --all."));
         }
     }
 }

@@ -27,7 +27,13 @@ use std::time::Duration;
 /// How long the runner waits for a process group after SIGKILL.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(args: Run, context: &Context) -> Result<(), Failure> {
+impl Run {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        run(self, context).await
+    }
+}
+
+async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     context.handle_signals();
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, answer, interval};
 use crate::watch::Watch;
 use bmdb_model::counts::{FleetCounts, ProcessCounts};
 use bmdb_model::{Process, connection};
@@ -30,17 +30,18 @@ struct Answer {
     processes: Vec<Work>,
 }
 
-#[derive(Serialize)]
-struct Fleet {
-    machines: i64,
-    provided: i64,
-    agent_started: i64,
-    heartbeating: i64,
-    installation_pending: i64,
-    installed: i64,
-    on_hold: i64,
-    live_sessions: i64,
-    dead_sessions: i64,
+answer! {
+    struct Fleet from counts: FleetCounts {
+        machines: i64 = counts.machines,
+        provided: i64 = counts.provided,
+        agent_started: i64 = counts.agent_started,
+        heartbeating: i64 = counts.heartbeating,
+        installation_pending: i64 = counts.installation_pending,
+        installed: i64 = counts.installed,
+        on_hold: i64 = counts.on_hold,
+        live_sessions: i64 = counts.live_sessions,
+        dead_sessions: i64 = counts.dead_sessions,
+    }
 }
 
 #[derive(Serialize)]
@@ -71,22 +72,6 @@ impl Stats {
             })
         };
         self.watch.show(context, read).await
-    }
-}
-
-impl From<FleetCounts> for Fleet {
-    fn from(counts: FleetCounts) -> Self {
-        Self {
-            machines: counts.machines,
-            provided: counts.provided,
-            agent_started: counts.agent_started,
-            heartbeating: counts.heartbeating,
-            installation_pending: counts.installation_pending,
-            installed: counts.installed,
-            on_hold: counts.on_hold,
-            live_sessions: counts.live_sessions,
-            dead_sessions: counts.dead_sessions,
-        }
     }
 }
 

@@ -7,18 +7,19 @@ use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
 use crate::operator::{Operator, OperatorWithReason};
 use crate::output::{Cell, Page, Report, Table, Text};
+use crate::verbs::verbs;
 use bmdb_core::operator;
 use bmdb_model::MachineId;
 use bmdb_model::tag::TagName;
-use clap::Subcommand;
 use serde::Serialize;
 
-/// Set, unset or list tags: the facts about a machine that workflows depend on.
-#[derive(Subcommand)]
-pub(crate) enum Tag {
-    Set(Set),
-    Unset(Unset),
-    List(ListArgs),
+verbs! {
+    /// Set, unset or list tags: the facts about a machine that workflows depend on.
+    Tag {
+        Set(Set),
+        Unset(Unset),
+        List(ListArgs),
+    }
 }
 
 /// Set a tag of a machine.
@@ -62,9 +63,9 @@ pub(crate) struct Unset {
     #[arg(value_name = "TAG")]
     tag: TagName,
     #[command(flatten)]
-    by: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 /// List all tags with their fields.
@@ -77,13 +78,9 @@ fn field(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-impl Tag {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        match self {
-            Self::Set(set) => set.run(context).await,
-            Self::Unset(unset) => unset.run(context).await,
-            Self::List(ListArgs {}) => context.output.report(&all()),
-        }
+impl ListArgs {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        context.output.report(&all())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// Repeat at this interval (default 2s) until Ctrl-C; with --json, print one object a line.
+    /// Repeat until Ctrl-C, at this interval or every 2 seconds; with --json, one object a line.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
           default_missing_value = "2s", value_parser = interval)]
     watch: Option<Seconds>,

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
-use crate::output::{Page, Report, Text, Time, Tone, one_line};
+use crate::output::{Page, Report, Text, Time, Tone, answer, one_line};
 use crate::validate;
 use bmdb_core::operator::explain;
 use bmdb_model::gates::{self, Effect, Gates, TagState};
@@ -53,46 +53,26 @@ struct ThreeGates {
     free: Gate,
 }
 
-#[derive(Serialize)]
-struct Gate {
-    is_open: bool,
-    since: Option<Time>,
-    opens_at: Option<Time>,
-    sentences: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Tag {
-    table: String,
-    is_set: bool,
-    time: Option<Time>,
-    /// `keeps_out`, `is_missing`, or neither.
-    effect: Option<&'static str>,
-}
-
-impl From<explain::Gate> for Gate {
-    fn from(gate: explain::Gate) -> Self {
-        Self {
-            is_open: gate.is_open,
-            since: gate.since.map(Time),
-            opens_at: gate.opens_at.map(Time),
-            sentences: gate.sentences,
-        }
+answer! {
+    struct Gate from gate: explain::Gate {
+        is_open: bool = gate.is_open,
+        since: Option<Time> = gate.since.map(Time),
+        opens_at: Option<Time> = gate.opens_at.map(Time),
+        sentences: Vec<String> = gate.sentences,
     }
 }
 
-impl From<TagState> for Tag {
-    fn from(tag: TagState) -> Self {
-        Self {
-            table: tag.table,
-            is_set: tag.is_set,
-            time: tag.time.map(|(_, time)| Time(time)),
-            effect: match tag.effect {
-                Effect::KeepsOut => Some("keeps_out"),
-                Effect::IsMissing => Some("is_missing"),
-                Effect::NoneAlone => None,
-            },
-        }
+answer! {
+    struct Tag from tag: TagState {
+        table: String = tag.table,
+        is_set: bool = tag.is_set,
+        time: Option<Time> = tag.time.map(|(_, time)| Time(time)),
+        /// `keeps_out`, `is_missing`, or neither.
+        effect: Option<&'static str> = match tag.effect {
+            Effect::KeepsOut => Some("keeps_out"),
+            Effect::IsMissing => Some("is_missing"),
+            Effect::NoneAlone => None,
+        },
     }
 }
 

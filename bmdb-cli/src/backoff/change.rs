@@ -10,19 +10,42 @@ use bmdb_model::backoff::LockedBackoff;
 use bmdb_model::{MachineId, Process};
 use serde::Serialize;
 
+const EXIT_CODES: &str =
+    "Exit codes: 3 there is no such backoff, 4 a session has claimed the machine";
+
+/// Clear a backoff, and restart its sequence.
+///
+/// The machine is due at once if its tags call for the process. Its next failure is the first of a new
+/// sequence.
 #[derive(clap::Args)]
-#[command(after_long_help = "\
-Exit codes: 3 there is no such backoff, 4 a session has claimed the machine")]
-pub(crate) struct Change {
+#[command(after_long_help = EXIT_CODES)]
+pub(crate) struct Clear {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// End a backoff now, and keep its sequence.
+///
+/// The machine is due at once if its tags call for the process. After another failure the next interval is
+/// longer than the last.
+#[derive(clap::Args)]
+#[command(after_long_help = EXIT_CODES)]
+pub(crate) struct RetryNow {
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(clap::Args)]
+struct Change {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     /// The process.
     #[arg(value_name = "PROCESS")]
     process: Process,
     #[command(flatten)]
-    by: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 /// The backoff as it was.
@@ -36,23 +59,27 @@ struct Answer {
     cause: Option<String>,
 }
 
-impl Change {
-    pub(crate) async fn clear(self, context: &Context) -> Result<(), Failure> {
-        let machine = self.machine.resolve(context).await?;
-        let process = self.process;
+impl Clear {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let change = self.change;
+        let machine = change.machine.resolve(context).await?;
+        let process = change.process;
         let what = format!("Clear the backoff of {process} on machine {machine}");
-        self.confirm.ask(&what).await?;
-        let operator = self.by.operator();
+        change.confirm.ask(&what).await?;
+        let operator = change.by.operator();
         let cleared = context
             .with_session(async |session| operator.clear_backoff(session, machine, &process).await);
         let was = cleared.await?;
         context.output.report(&answer(machine, process, was))
     }
+}
 
+impl RetryNow {
     /// Does not ask for confirmation, because it loses nothing.
-    pub(crate) async fn retry_now(self, context: &Context) -> Result<(), Failure> {
-        let machine = self.machine.resolve(context).await?;
-        let (process, operator) = (self.process, self.by.operator());
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let change = self.change;
+        let machine = change.machine.resolve(context).await?;
+        let (process, operator) = (change.process, change.by.operator());
         let ended = context
             .with_session(async |session| operator.retry_now(session, machine, &process).await);
         let was = ended.await?;

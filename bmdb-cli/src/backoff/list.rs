@@ -2,12 +2,11 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Table, Text, Time, WHOLE, interval};
+use crate::output::{Cell, Table, Text, Time, WHOLE, answer, interval};
 use crate::paging::{Item, List, Listing};
 use crate::validate;
 use bmdb_model::backoff::{self, ListedBackoff, Which};
 use bmdb_model::{MachineId, Process, Provider};
-use serde::Serialize;
 
 /// List active backoffs, the one that ends first at the top.
 ///
@@ -28,33 +27,18 @@ pub(crate) struct ListArgs {
     listing: Listing,
 }
 
-#[derive(Serialize)]
-struct Listed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    provider: Option<Text<Provider>>,
-    until: Time,
-    cause: Option<String>,
-    failures: i64,
-    losses: i64,
-    last_interval_seconds: Option<i64>,
-    /// Whether the machine's tags still call for the process.
-    eligible: bool,
-}
-
-impl From<ListedBackoff> for Listed {
-    fn from(backoff: ListedBackoff) -> Self {
-        Self {
-            machine_id: Text(backoff.machine),
-            process: Text(backoff.process),
-            provider: backoff.provider.map(Text),
-            until: Time(backoff.until),
-            cause: backoff.cause,
-            failures: backoff.failures,
-            losses: backoff.losses,
-            last_interval_seconds: backoff.last_interval_seconds,
-            eligible: backoff.is_eligible,
-        }
+answer! {
+    struct Listed from backoff: ListedBackoff {
+        machine_id: Text<MachineId> = Text(backoff.machine),
+        process: Text<Process> = Text(backoff.process),
+        provider: Option<Text<Provider>> = backoff.provider.map(Text),
+        until: Time = Time(backoff.until),
+        cause: Option<String> = backoff.cause,
+        failures: i64 = backoff.failures,
+        losses: i64 = backoff.losses,
+        last_interval_seconds: Option<i64> = backoff.last_interval_seconds,
+        /// Whether the machine's tags still call for the process.
+        eligible: bool = backoff.is_eligible,
     }
 }
 

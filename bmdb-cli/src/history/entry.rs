@@ -1,7 +1,7 @@
 //! Entry of a history: claimed work, an attempt that has ended, or an operator action.
 
 use super::subject::Subject;
-use crate::output::{Page, Text, Time, Tone, interval, one_line};
+use crate::output::{Page, Text, Time, Tone, answer, interval, one_line};
 use bmdb_model::history::{self, Outcome, PastAttempt};
 use bmdb_model::work::HeldWork;
 use bmdb_model::{Fence, MachineId, Process, SessionId, operator};
@@ -22,49 +22,35 @@ pub(super) enum Entry {
     Action(Action),
 }
 
-#[derive(Serialize)]
-pub(super) struct Attempt {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    outcome: Text<Outcome>,
-    cause: Option<String>,
-    session_id: Text<SessionId>,
-    fence: i64,
-    last_fence: i64,
-    started_at: Time,
-    ended_at: Time,
-    /// How many equal attempts followed the first one.
-    repeats: i64,
-    interval_seconds: Option<i64>,
+answer! {
+    pub(super) struct Attempt from past: PastAttempt {
+        machine_id: Text<MachineId> = Text(past.machine),
+        process: Text<Process> = Text(past.process),
+        outcome: Text<Outcome> = Text(past.outcome),
+        cause: Option<String> = past.cause,
+        session_id: Text<SessionId> = Text(past.session),
+        fence: i64 = past.fence.get(),
+        last_fence: i64 = past.last_fence.get(),
+        started_at: Time = Time(past.started_at),
+        ended_at: Time = Time(past.ended_at),
+        /// How many equal attempts followed the first one.
+        repeats: i64 = past.repeats,
+        interval_seconds: Option<i64> = past.interval_seconds,
+    }
 }
 
-/// An operator action.
-#[derive(Serialize)]
-pub(crate) struct Action {
-    at: Time,
-    verb: String,
-    operator: String,
-    reason: Option<String>,
-    machine_id: Option<Text<MachineId>>,
-    process: Option<Text<Process>>,
-    session_id: Option<Text<SessionId>>,
-    fence: Option<i64>,
-    details: BTreeMap<String, String>,
-}
-
-impl From<operator::Action> for Action {
-    fn from(action: operator::Action) -> Self {
-        Self {
-            at: Time(action.acted_at),
-            verb: action.verb,
-            operator: action.operator,
-            reason: action.reason,
-            machine_id: action.machine.map(Text),
-            process: action.process.map(Text),
-            session_id: action.session.map(Text),
-            fence: action.fence.map(Fence::get),
-            details: action.details.into_iter().collect(),
-        }
+answer! {
+    /// An operator action.
+    pub(crate) struct Action from action: operator::Action {
+        at: Time = Time(action.acted_at),
+        verb: String = action.verb,
+        operator: String = action.operator,
+        reason: Option<String> = action.reason,
+        machine_id: Option<Text<MachineId>> = action.machine.map(Text),
+        process: Option<Text<Process>> = action.process.map(Text),
+        session_id: Option<Text<SessionId>> = action.session.map(Text),
+        fence: Option<i64> = action.fence.map(Fence::get),
+        details: BTreeMap<String, String> = action.details.into_iter().collect(),
     }
 }
 
@@ -76,19 +62,7 @@ impl From<operator::Action> for Entry {
 
 impl From<PastAttempt> for Entry {
     fn from(past: PastAttempt) -> Self {
-        Self::Attempt(Attempt {
-            machine_id: Text(past.machine),
-            process: Text(past.process),
-            outcome: Text(past.outcome),
-            cause: past.cause,
-            session_id: Text(past.session),
-            fence: past.fence.get(),
-            last_fence: past.last_fence.get(),
-            started_at: Time(past.started_at),
-            ended_at: Time(past.ended_at),
-            repeats: past.repeats,
-            interval_seconds: past.interval_seconds,
-        })
+        Self::Attempt(past.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Dry run: what a turn of the janitor would do.
 
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval, relative};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, answer, interval, relative};
 use bmdb_core::{DryRun, ExpiredWork, NextBatch};
 use bmdb_model::maintenance::Task;
 use bmdb_model::session::SessionRow;
@@ -29,30 +29,36 @@ struct Session {
     claimed: usize,
 }
 
-#[derive(Serialize)]
-struct Claimed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    session_id: Text<SessionId>,
-    fence: i64,
-    /// How often in a row it was lost before.
-    losses: i64,
-    /// How long the machine would back off.
-    delay_seconds: u32,
+answer! {
+    struct Claimed from work: ExpiredWork {
+        machine_id: Text<MachineId> = Text(work.item.machine),
+        process: Text<Process> = Text(work.item.process),
+        session_id: Text<SessionId> = Text(work.item.session),
+        fence: i64 = work.item.fence.get(),
+        /// How often in a row it was lost before.
+        losses: i64 = work.item.losses,
+        /// How long the machine would back off.
+        delay_seconds: u32 = work.delay.get(),
+    }
 }
 
-#[derive(Serialize)]
-struct MaintenanceTask {
-    task: &'static str,
-    is_due: bool,
-    due_at: Time,
-    /// How many machines or rows the next batch has.
-    size: u64,
-    after_machine: Option<Text<MachineId>>,
-    chunks: i64,
-    last_chunks: Option<i64>,
-    /// Why the last batch failed.
-    failure: Option<String>,
+answer! {
+    struct MaintenanceTask from batch: NextBatch {
+        task: &'static str = match batch.row.task {
+            Task::Plan => "plan",
+            Task::TrimHistory => "trim_history",
+            Task::TrimTally => "trim_tally",
+        },
+        is_due: bool = batch.is_due,
+        due_at: Time = Time(batch.row.due_at),
+        /// How many machines or rows the next batch has.
+        size: u64 = batch.size,
+        after_machine: Option<Text<MachineId>> = batch.row.progress.after_machine.map(Text),
+        chunks: i64 = batch.row.progress.chunks,
+        last_chunks: Option<i64> = batch.row.progress.last_chunks,
+        /// Why the last batch failed.
+        failure: Option<String> = batch.row.failure,
+    }
 }
 
 impl From<DryRun> for Answer {
@@ -78,40 +84,6 @@ impl From<DryRun> for Answer {
                 .map(MaintenanceTask::from)
                 .collect(),
             surplus_history: dry_run.surplus,
-        }
-    }
-}
-
-impl From<ExpiredWork> for Claimed {
-    fn from(work: ExpiredWork) -> Self {
-        let item = work.item;
-        Self {
-            machine_id: Text(item.machine),
-            process: Text(item.process),
-            session_id: Text(item.session),
-            fence: item.fence.get(),
-            losses: item.losses,
-            delay_seconds: work.delay.get(),
-        }
-    }
-}
-
-impl From<NextBatch> for MaintenanceTask {
-    fn from(batch: NextBatch) -> Self {
-        let row = batch.row;
-        Self {
-            task: match row.task {
-                Task::Plan => "plan",
-                Task::TrimHistory => "trim_history",
-                Task::TrimTally => "trim_tally",
-            },
-            is_due: batch.is_due,
-            due_at: Time(row.due_at),
-            size: batch.size,
-            after_machine: row.progress.after_machine.map(Text),
-            chunks: row.progress.chunks,
-            last_chunks: row.progress.last_chunks,
-            failure: row.failure,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a turn of the janitor did.
 
-use crate::output::{Cell, Page, Report, Table, Text, Tone, interval};
+use crate::output::{Cell, Page, Report, Table, Text, Tone, answer, interval};
 use bmdb_core::{JanitorReport, MaintenanceBatch};
 use bmdb_model::reclaim::LostAttempt;
 use bmdb_model::{MachineId, Process, SessionId};
@@ -16,14 +16,15 @@ pub(super) struct Answer {
     batches: Vec<Batch>,
 }
 
-#[derive(Serialize)]
-struct Reclaimed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    session_id: Text<SessionId>,
-    fence: i64,
-    /// How long the machine backs off.
-    delay_seconds: Option<i64>,
+answer! {
+    struct Reclaimed from attempt: LostAttempt {
+        machine_id: Text<MachineId> = Text(attempt.machine),
+        process: Text<Process> = Text(attempt.process),
+        session_id: Text<SessionId> = Text(attempt.session),
+        fence: i64 = attempt.fence.get(),
+        /// How long the machine backs off.
+        delay_seconds: Option<i64> = attempt.delay_seconds,
+    }
 }
 
 #[derive(Serialize)]
@@ -58,18 +59,6 @@ impl From<JanitorReport> for Answer {
                 .map(Reclaimed::from)
                 .collect(),
             batches: turn.upkeep.into_iter().filter_map(batch).collect(),
-        }
-    }
-}
-
-impl From<LostAttempt> for Reclaimed {
-    fn from(attempt: LostAttempt) -> Self {
-        Self {
-            machine_id: Text(attempt.machine),
-            process: Text(attempt.process),
-            session_id: Text(attempt.session),
-            fence: attempt.fence.get(),
-            delay_seconds: attempt.delay_seconds,
         }
     }
 }

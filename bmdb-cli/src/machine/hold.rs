@@ -43,9 +43,9 @@ pub(crate) struct Delete {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     #[command(flatten)]
-    by: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 #[derive(Serialize)]

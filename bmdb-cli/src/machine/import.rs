@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::output::{Cell, Page, Report, Table, Text};
+use crate::output::{Cell, Page, Report, Table, Text, answer};
 use bmdb_core::fleet::{Fleet, Imported};
 use bmdb_core::{Session, TxError};
 use bmdb_model::{MachineId, ProvidedMachine, Provider};
@@ -49,12 +49,13 @@ struct Answer {
     skipped: Vec<Skipped>,
 }
 
-#[derive(Serialize)]
-struct Skipped {
-    provider: Text<Provider>,
-    provider_id: String,
-    /// The id of the existing machine.
-    machine_id: Text<MachineId>,
+answer! {
+    struct Skipped from machine: ProvidedMachine {
+        provider: Text<Provider> = Text(machine.provided.provider),
+        provider_id: String = machine.provided.provider_id,
+        /// The id of the existing machine.
+        machine_id: Text<MachineId> = Text(machine.machine_id),
+    }
 }
 
 /// Carries the result of a dry run out of the transaction that it aborts.
@@ -137,16 +138,6 @@ impl Import {
                 failure.hint("nothing was imported; --skip-existing skips machines that exist")
             }
             _ => failure,
-        }
-    }
-}
-
-impl From<ProvidedMachine> for Skipped {
-    fn from(machine: ProvidedMachine) -> Self {
-        Self {
-            machine_id: Text(machine.machine_id),
-            provider: Text(machine.provided.provider),
-            provider_id: machine.provided.provider_id,
         }
     }
 }

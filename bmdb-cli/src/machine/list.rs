@@ -4,7 +4,7 @@ use super::on_hold::OnHold;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Cell, Table, Text, Time, Tone, relative};
+use crate::output::{Cell, Table, Text, Time, Tone, answer, relative};
 use crate::paging::{Item, List, Listing};
 use crate::validate;
 use bmdb_core::TxError;
@@ -56,18 +56,19 @@ struct Machine {
     processes: Vec<WorkItem>,
 }
 
-#[derive(Serialize)]
-struct WorkItem {
-    process: Text<Process>,
-    state: &'static str,
-    /// Until when it waits or backs off, or since when it is due.
-    ready_at: Option<Time>,
-    /// The session that has claimed it.
-    session_id: Option<Text<SessionId>>,
-    /// When it was claimed.
-    started_at: Option<Time>,
-    failures: i64,
-    losses: i64,
+answer! {
+    struct WorkItem from item: FleetItem {
+        process: Text<Process> = Text(item.process),
+        state: &'static str = item.state.as_str(),
+        /// Until when it waits or backs off, or since when it is due.
+        ready_at: Option<Time> = item.ready_at.map(Time),
+        /// The session that has claimed it.
+        session_id: Option<Text<SessionId>> = item.session.map(Text),
+        /// When it was claimed.
+        started_at: Option<Time> = item.started_at.map(Time),
+        failures: i64 = item.failures,
+        losses: i64 = item.losses,
+    }
 }
 
 impl ListMachines {
@@ -138,20 +139,6 @@ impl From<FleetMachine> for Machine {
             status,
             hold: machine.hold.map(OnHold::from),
             processes: machine.items.into_iter().map(WorkItem::from).collect(),
-        }
-    }
-}
-
-impl From<FleetItem> for WorkItem {
-    fn from(item: FleetItem) -> Self {
-        Self {
-            process: Text(item.process),
-            state: item.state.as_str(),
-            ready_at: item.ready_at.map(Time),
-            session_id: item.session.map(Text),
-            started_at: item.started_at.map(Time),
-            failures: item.failures,
-            losses: item.losses,
         }
     }
 }

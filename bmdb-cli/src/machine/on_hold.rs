@@ -1,19 +1,10 @@
 //! The hold on a machine, as answers show it.
 
-use crate::output::Time;
-use serde::Serialize;
+use crate::output::{Time, answer};
 
-#[derive(Serialize)]
-pub(super) struct OnHold {
-    pub(super) reason: String,
-    pub(super) since: Time,
-}
-
-impl From<bmdb_model::hold::Hold> for OnHold {
-    fn from(hold: bmdb_model::hold::Hold) -> Self {
-        Self {
-            reason: hold.reason,
-            since: Time(hold.since),
-        }
+answer! {
+    pub(super) struct OnHold from hold: bmdb_model::hold::Hold {
+        pub(super) reason: String = hold.reason,
+        pub(super) since: Time = Time(hold.since),
     }
 }

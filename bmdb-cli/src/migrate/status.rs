@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Tone};
+use crate::output::{Cell, Page, Report, Table, Tone, answer};
 use bmdb_model::migration::{self, MigrationStatus};
 use serde::Serialize;
 
@@ -26,14 +26,19 @@ struct Answer {
     migrations: Vec<Migration>,
 }
 
-#[derive(Serialize)]
-struct Migration {
-    version: String,
-    name: String,
-    state: State,
+answer! {
+    struct Migration from status: MigrationStatus {
+        version: String = status.version,
+        name: String = status.name,
+        state: State = match (status.applied, status.known) {
+            (false, _) => State::Pending,
+            (true, true) => State::Applied,
+            (true, false) => State::Unknown,
+        },
+    }
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     Applied,
@@ -59,20 +64,6 @@ async fn read(context: &Context) -> Result<Answer, Failure> {
         problem: problem.map(|problem| problem.to_string()),
         migrations: migrations.into_iter().map(Migration::from).collect(),
     })
-}
-
-impl From<MigrationStatus> for Migration {
-    fn from(status: MigrationStatus) -> Self {
-        Self {
-            version: status.version,
-            name: status.name,
-            state: match (status.applied, status.known) {
-                (false, _) => State::Pending,
-                (true, true) => State::Applied,
-                (true, false) => State::Unknown,
-            },
-        }
-    }
 }
 
 impl Report for Answer {

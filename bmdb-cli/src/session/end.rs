@@ -4,7 +4,8 @@ use crate::confirm::Confirm;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operator::OperatorWithReason;
-use crate::output::{Cell, Page, Report, Table, Text, interval};
+use crate::output::{Cell, Page, Report, Table, Text, answer, interval};
+use bmdb_model::reclaim::LostAttempt;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use serde::Serialize;
 
@@ -19,9 +20,9 @@ pub(crate) struct End {
     #[arg(value_name = "SESSION")]
     session: SessionId,
     #[command(flatten)]
-    by: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 #[derive(Serialize)]
@@ -31,13 +32,14 @@ struct Answer {
     freed: Vec<Freed>,
 }
 
-#[derive(Serialize)]
-struct Freed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    fence: Text<Fence>,
-    /// How long the machine backs off.
-    delay_seconds: Option<i64>,
+answer! {
+    struct Freed from lost: LostAttempt {
+        machine_id: Text<MachineId> = Text(lost.machine),
+        process: Text<Process> = Text(lost.process),
+        fence: Text<Fence> = Text(lost.fence),
+        /// How long the machine backs off.
+        delay_seconds: Option<i64> = lost.delay_seconds,
+    }
 }
 
 impl End {
@@ -51,15 +53,9 @@ impl End {
             let note = format!("left the session's work to the janitors: {failure}");
             context.output.note(&note);
         }
-        let freed = ended.freed.into_iter().map(|lost| Freed {
-            machine_id: Text(lost.machine),
-            process: Text(lost.process),
-            fence: Text(lost.fence),
-            delay_seconds: lost.delay_seconds,
-        });
         context.output.report(&Answer {
             session_id: Text(id),
-            freed: freed.collect(),
+            freed: ended.freed.into_iter().map(Freed::from).collect(),
         })
     }
 }

@@ -2,11 +2,10 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Table, Text, Time, Tone, WHOLE, interval};
+use crate::output::{Cell, Table, Text, Time, Tone, WHOLE, answer, interval};
 use crate::paging::{Item, List, Listing};
 use bmdb_model::SessionId;
 use bmdb_model::session::{self, Held, ListedSession};
-use serde::Serialize;
 
 /// List sessions, the newest first.
 #[derive(clap::Args)]
@@ -19,40 +18,23 @@ pub(crate) struct ListArgs {
     listing: Listing,
 }
 
-/// A session in `list` and `show`.
-#[derive(Debug, Serialize)]
-pub(super) struct Listed {
-    pub(super) session_id: Text<SessionId>,
-    pub(super) component: String,
-    pub(super) runtime_info: String,
-    pub(super) created_at: Time,
-    pub(super) interval_seconds: i64,
-    pub(super) deadline: Time,
-    /// Whether the deadline is in the future.
-    pub(super) is_live: bool,
-    /// How many work items it has claimed.
-    claimed: i64,
-    /// Whether it may have claimed more than were counted.
-    claimed_more: bool,
-}
-
-impl From<ListedSession> for Listed {
-    fn from(listed: ListedSession) -> Self {
-        let (claimed, claimed_more) = match listed.holds {
-            Held::Exactly(items) => (items, false),
-            Held::AtLeast(items) => (items, true),
-        };
-        Self {
-            session_id: Text(listed.row.id),
-            component: listed.row.component_name,
-            runtime_info: listed.row.runtime_info,
-            created_at: Time(listed.row.created_at),
-            interval_seconds: listed.row.interval_seconds,
-            deadline: Time(listed.row.deadline),
-            is_live: listed.is_live,
-            claimed,
-            claimed_more,
-        }
+answer! {
+    /// A session in `list` and `show`.
+    pub(super) struct Listed from listed: ListedSession {
+        pub(super) session_id: Text<SessionId> = Text(listed.row.id),
+        pub(super) component: String = listed.row.component_name,
+        pub(super) runtime_info: String = listed.row.runtime_info,
+        pub(super) created_at: Time = Time(listed.row.created_at),
+        pub(super) interval_seconds: i64 = listed.row.interval_seconds,
+        pub(super) deadline: Time = Time(listed.row.deadline),
+        /// Whether the deadline is in the future.
+        pub(super) is_live: bool = listed.is_live,
+        /// How many work items it has claimed.
+        claimed: i64 = match listed.holds {
+            Held::Exactly(items) | Held::AtLeast(items) => items,
+        },
+        /// Whether it may have claimed more than were counted.
+        claimed_more: bool = matches!(listed.holds, Held::AtLeast(_)),
     }
 }
 

@@ -2,13 +2,12 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Table, Text, Time, Tone, WHOLE, interval};
+use crate::output::{Cell, Table, Text, Time, Tone, WHOLE, answer, interval};
 use crate::paging::{Item, List, Listing};
 use crate::{validate, watch};
 use bmdb_backoff::Seconds;
 use bmdb_model::work::{self, HeldFilter, HeldWork, STUCK_AFTER};
 use bmdb_model::{Lane, MachineId, Process, SessionId};
-use serde::Serialize;
 use std::time::Duration;
 
 /// List claimed work by machine.
@@ -35,40 +34,23 @@ pub(crate) struct ListArgs {
     listing: Listing,
 }
 
-/// A claimed work item.
-#[derive(Debug, Serialize)]
-pub(crate) struct Claimed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    lane: Text<Lane>,
-    session_id: Text<SessionId>,
-    component: String,
-    /// Whether the session's deadline is in the future.
-    is_live: bool,
-    fence: i64,
-    started_at: Time,
-    claimed_seconds: i64,
-    /// When it became due before it was claimed.
-    due_since: Option<Time>,
-    /// The number of this attempt since the last success, from 1.
-    attempt: i64,
-}
-
-impl From<HeldWork> for Claimed {
-    fn from(work: HeldWork) -> Self {
-        Self {
-            machine_id: Text(work.machine),
-            process: Text(work.process),
-            lane: Text(work.lane),
-            session_id: Text(work.session),
-            component: work.component,
-            is_live: work.is_live,
-            fence: work.fence.get(),
-            started_at: Time(work.started_at),
-            claimed_seconds: work.held_seconds,
-            due_since: work.due_since.map(Time),
-            attempt: work.failures + work.losses + 1,
-        }
+answer! {
+    /// A claimed work item.
+    pub(crate) struct Claimed from work: HeldWork {
+        machine_id: Text<MachineId> = Text(work.machine),
+        process: Text<Process> = Text(work.process),
+        lane: Text<Lane> = Text(work.lane),
+        session_id: Text<SessionId> = Text(work.session),
+        component: String = work.component,
+        /// Whether the session's deadline is in the future.
+        is_live: bool = work.is_live,
+        fence: i64 = work.fence.get(),
+        started_at: Time = Time(work.started_at),
+        claimed_seconds: i64 = work.held_seconds,
+        /// When it became due before it was claimed.
+        due_since: Option<Time> = work.due_since.map(Time),
+        /// The number of this attempt since the last success, from 1.
+        attempt: i64 = work.failures + work.losses + 1,
     }
 }
 
@@ -114,7 +96,8 @@ impl Item for Claimed {
             ("SINCE", WHOLE),
             ("WAITED", WHOLE),
             ("ATTEMPT", WHOLE),
-            ("COMPONENT", 16),
+            ("COMPONENT", 12),
+            ("PROCESS", 26),
         ])
     }
 

@@ -31,9 +31,9 @@ pub(crate) struct Release {
     #[arg(long, value_name = "FENCE")]
     if_fence: i64,
     #[command(flatten)]
-    by: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 #[derive(Serialize)]

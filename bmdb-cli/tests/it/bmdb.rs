@@ -184,6 +184,26 @@ fn redact(value: &mut Value, ids: &mut Vec<String>) {
     }
 }
 
+/// The value with `[seconds]` in this field, whose value differs from run to run.
+pub(crate) fn without(mut value: Value, field: &str) -> Value {
+    fn visit(value: &mut Value, field: &str) {
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    match name == field {
+                        true => *value = "[seconds]".into(),
+                        false => visit(value, field),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| visit(item, field)),
+            _ => {}
+        }
+    }
+    visit(&mut value, field);
+    value
+}
+
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -27,12 +27,12 @@ async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
 
 /// Starts a backoff on this machine.
 async fn backoff(db: &TestDb, machine: &str) {
-    let rest = format!(
+    let update = format!(
         "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
              failures = 2, last_interval_seconds = 600
          WHERE machine_id = '{machine}' AND process = '{START}'"
     );
-    db.execute(&rest).await.unwrap();
+    db.execute(&update).await.unwrap();
 }
 
 #[tokio::test]

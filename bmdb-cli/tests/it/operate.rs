@@ -2,7 +2,7 @@
 
 mod history;
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, without};
 use crate::schemas::documented;
 use bmdb_model::{MachineId, Process, Provider, SessionId, work};
 use bmdb_testkit::TestDb;
@@ -35,11 +35,11 @@ impl Fixture {
 
     /// Starts a backoff after this many failures.
     async fn backoff(&self, failures: u32) {
-        let rest = format!(
+        let update = format!(
             "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
                  failures = {failures}, last_interval_seconds = 600"
         );
-        self.db.execute(&rest).await.unwrap();
+        self.db.execute(&update).await.unwrap();
     }
 
     async fn audit_records(&self) -> Vec<String> {
@@ -355,24 +355,4 @@ async fn why_names_the_shut_gate_and_exits_with_0() {
     bmdb(&s.db)
         .args(["why", &id, "no process"])
         .fails_with(2, "no valid process name");
-}
-
-/// The value with `[seconds]` in this field, whose value differs from run to run.
-fn without(mut value: serde_json::Value, field: &str) -> serde_json::Value {
-    fn visit(value: &mut serde_json::Value, field: &str) {
-        match value {
-            serde_json::Value::Object(object) => {
-                for (name, value) in object {
-                    match name == field {
-                        true => *value = "[seconds]".into(),
-                        false => visit(value, field),
-                    }
-                }
-            }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| visit(item, field)),
-            _ => {}
-        }
-    }
-    visit(&mut value, field);
-    value
 }

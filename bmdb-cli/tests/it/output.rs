@@ -54,7 +54,7 @@ async fn a_closed_pipe_ends_a_command_with_success() {
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut first)
         .unwrap();
-    assert_eq!(first, "machines         0\n");
+    assert_eq!(first, "machines          0\n");
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");

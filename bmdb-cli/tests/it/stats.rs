@@ -11,7 +11,7 @@ async fn an_empty_database_has_numbers_and_a_hint() {
     let db = TestDb::new().await.unwrap();
     let ran = bmdb(&db).args(["stats"]).run();
     assert!(
-        ran.stdout.starts_with("machines         0\n"),
+        ran.stdout.starts_with("machines          0\n"),
         "{}",
         ran.stdout
     );
