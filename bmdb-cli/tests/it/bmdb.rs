@@ -6,7 +6,8 @@
 //! bmdb(&db).args(["machine", "show", "ffff"]).fails_with(3, "no machine");
 //! ```
 
-use bmdb_model::MachineId;
+use bmdb_core::{Config, Session, SessionOptions};
+use bmdb_model::{MachineId, Provider};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -65,6 +66,22 @@ pub(crate) fn nowhere() -> Bmdb {
         command,
         stdin: Vec::new(),
     }
+}
+
+/// Creates a machine of Equinix that is due for ShepherdAgentStart.
+pub(crate) async fn due_machine(db: &TestDb, id: &str) -> MachineId {
+    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
+    machine.create().await.unwrap()
+}
+
+/// A component without a janitor, and its session.
+pub(crate) async fn worker(db: &TestDb, component: &str) -> (bmdb_core::Bmdb, Session) {
+    let config = Config::new(db.url())
+        .component(component)
+        .janitor_interval(None);
+    let bmdb = bmdb_core::Bmdb::connect(config).await.unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    (bmdb, session)
 }
 
 /// Sends the program a signal.

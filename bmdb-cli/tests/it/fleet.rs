@@ -1,17 +1,12 @@
 //! `bmdb machine list` and `bmdb machine show`, and the names of a machine.
 
-use crate::bmdb::{bmdb, without};
+use crate::bmdb::{bmdb, due_machine, without, worker};
 use crate::schemas::documented;
-use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_core::{Bmdb, Claim};
 use bmdb_model::{MachineId, Process, Provider};
 use bmdb_testkit::TestDb;
 use serde_json::Value;
 use std::time::Duration;
-
-async fn equinix(db: &TestDb, id: &str) -> MachineId {
-    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
-    machine.create().await.unwrap()
-}
 
 fn ids(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap().iter();
@@ -24,7 +19,7 @@ fn ids(page: &Value) -> Vec<String> {
 async fn the_pages_of_a_list_contain_all_machines() {
     let db = TestDb::new().await.unwrap();
     for id in ["a", "b", "c"] {
-        equinix(&db, id).await;
+        due_machine(&db, id).await;
     }
     let list = |more: &[&str]| {
         bmdb(&db)
@@ -55,7 +50,7 @@ async fn the_pages_of_a_list_contain_all_machines() {
 #[tokio::test]
 async fn a_list_is_filtered_by_provider_tag_state_and_prefix() {
     let db = TestDb::new().await.unwrap();
-    let a = equinix(&db, "a1").await.to_string();
+    let a = due_machine(&db, "a1").await.to_string();
     let on_hold = db
         .machine()
         .provided(&Provider::LUMEN, "b")
@@ -118,14 +113,7 @@ async fn claimed(db: &TestDb) -> (MachineId, Bmdb, bmdb_core::Session, bmdb_core
         .os_installation_request(1, b"image")
         .planned();
     let machine = machine.create().await.unwrap();
-    let config = Config::new(db.url())
-        .component("agent-starter")
-        .janitor_interval(None);
-    let worker = Bmdb::connect(config).await.unwrap();
-    let session = worker
-        .start_session(SessionOptions::default())
-        .await
-        .unwrap();
+    let (worker, session) = worker(db, "agent-starter").await;
     let due = Claim::of(&Process::SHEPHERD_AGENT_START);
     let retry = "initial=1m,max=4h,factor=2".parse().unwrap();
     let work = session.claim(&due).await.unwrap().pop().unwrap();

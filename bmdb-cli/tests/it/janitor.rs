@@ -1,8 +1,8 @@
 //! `bmdb janitor` and `bmdb replan`.
 
-use crate::bmdb::{bmdb, signal};
+use crate::bmdb::{bmdb, due_machine, signal, worker};
 use crate::schemas::documented;
-use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_core::{Bmdb, Claim};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::Signal;
@@ -12,20 +12,8 @@ use std::process::Stdio;
 /// A database with one machine that an expired session has claimed.
 async fn with_expired_work() -> (TestDb, Bmdb) {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
-    let config = Config::new(db.url())
-        .component("worker")
-        .janitor_interval(None);
-    let worker = Bmdb::connect(config).await.unwrap();
-    let session = worker
-        .start_session(SessionOptions::default())
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
+    let (worker, session) = worker(&db, "worker").await;
     let due = Claim::of(&Process::SHEPHERD_AGENT_START);
     let claimed = session.claim(&due).await.unwrap();
     assert_eq!(claimed.len(), 1);

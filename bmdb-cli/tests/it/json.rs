@@ -1,20 +1,14 @@
 //! The whole of `docs/cli/json.md`: runs every command in it, with an answer for every field.
 
-use crate::bmdb::{Ran, as_owner, bmdb};
+use crate::bmdb::{Ran, as_owner, bmdb, due_machine};
 use crate::machine::FLEET;
 use crate::schemas::Seen;
 use crate::serve::Serving;
-use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_model::{MachineId, Process, SessionId, work};
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
 const START: &str = "ShepherdAgentStart";
-
-/// A machine that can be claimed.
-async fn machine(db: &TestDb, id: &str) -> MachineId {
-    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
-    machine.create().await.unwrap()
-}
 
 /// Claims the machine; returns the session and the fence.
 async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
@@ -42,7 +36,7 @@ async fn answers_have_the_documented_fields_and_no_others() {
     let run = |args: &[&str]| bmdb(&db).args(args).args(["--json"]).run();
     migrations(&mut seen).await;
 
-    let machine_id = machine(&db, "b").await;
+    let machine_id = due_machine(&db, "b").await;
     let id = &machine_id.to_string();
     let import = ["machine", "import", "-", "--skip-existing", "--json"];
     let imported = bmdb(&db).args(import).stdin(FLEET).run();
@@ -87,10 +81,10 @@ async fn answers_have_the_documented_fields_and_no_others() {
     let clear = ["backoff", "clear", id, START, "--yes"];
     seen.answer("bmdb backoff clear", &run(&[&clear[..], &why].concat()));
 
-    let (ended, _) = claim(&db, machine(&db, "y").await).await;
+    let (ended, _) = claim(&db, due_machine(&db, "y").await).await;
     let end = ["session", "end", &ended.to_string(), "--yes"];
     seen.answer("bmdb session end", &run(&[&end[..], &why].concat()));
-    let (lost, _) = claim(&db, machine(&db, "z").await).await;
+    let (lost, _) = claim(&db, due_machine(&db, "z").await).await;
     db.expire(lost).await.unwrap();
     let dry_run = run(&["janitor", "--dry-run", "--keep-days=30"]);
     seen.answer("bmdb janitor --dry-run", &dry_run);

@@ -2,9 +2,9 @@
 
 mod history;
 
-use crate::bmdb::{bmdb, without};
+use crate::bmdb::{bmdb, due_machine, without};
 use crate::schemas::documented;
-use bmdb_model::{MachineId, Process, Provider, SessionId, work};
+use bmdb_model::{MachineId, Process, SessionId, work};
 use bmdb_testkit::TestDb;
 use serde_json::json;
 use std::time::Duration;
@@ -20,8 +20,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
-        let machine = db.machine().provided(&Provider::EQUINIX, "8d2b").planned();
-        let machine = machine.create().await.unwrap();
+        let machine = due_machine(&db, "8d2b").await;
         Self { db, machine }
     }
 

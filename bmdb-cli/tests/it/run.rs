@@ -4,8 +4,8 @@ mod exits;
 mod groups;
 mod readers;
 
-use crate::bmdb::{Bmdb, Ran, bmdb};
-use bmdb_model::{MachineId, Provider};
+use crate::bmdb::{Bmdb, Ran, bmdb, due_machine};
+use bmdb_model::MachineId;
 use bmdb_testkit::TestDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -25,8 +25,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
-        let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-        let machine = machine.create().await.unwrap();
+        let machine = due_machine(&db, "a").await;
         let folder = std::env::temp_dir().join(format!("bmdb-run-{machine}"));
         std::fs::create_dir(&folder).unwrap();
         Self {

@@ -1,7 +1,6 @@
 //! `bmdb serve`: its address, its access control, and its end.
 
-use crate::bmdb::{at, bmdb, nowhere};
-use bmdb_model::Provider;
+use crate::bmdb::{at, bmdb, due_machine, nowhere};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -185,8 +184,7 @@ async fn a_replica_can_be_read_instead_of_the_primary() {
 #[tokio::test]
 async fn a_control_loop_serves_its_own_metrics() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     let program = bmdb(&db)
         .args([
             "run",

@@ -1,6 +1,6 @@
 //! `bmdb stats`.
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine};
 use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
@@ -21,12 +21,7 @@ async fn an_empty_database_has_numbers_and_a_hint() {
 #[tokio::test]
 async fn the_numbers_of_the_fleet_have_a_schema() {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
     let ran = bmdb(&db).args(["stats", "--json"]).run();
     documented("bmdb stats", &ran);
     let mut answer = ran.redacted();
@@ -42,12 +37,7 @@ async fn the_numbers_of_the_fleet_have_a_schema() {
 #[tokio::test]
 async fn the_table_names_every_process() {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
     let ran = bmdb(&db).args(["stats"]).run();
     let table: Vec<&str> = ran
         .stdout
@@ -92,8 +82,7 @@ async fn due_machines_are_counted_by_the_workflow_with_the_oldest_time() {
 #[tokio::test]
 async fn a_failing_workflow_leaves_the_numbers_of_other_processes_intact() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     db.execute(
         "UPDATE process_def SET workflow = 'no_such_view' WHERE process = 'ShepherdRecovery'",
     )

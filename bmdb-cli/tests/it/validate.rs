@@ -1,14 +1,13 @@
 //! Unknown names in filters, which are most likely typing errors.
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine};
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
 #[tokio::test]
 async fn an_unknown_process_is_not_found_in_every_command() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    let id = machine.create().await.unwrap().to_string();
+    let id = due_machine(&db, "a").await.to_string();
     for args in [
         &["machine", "list", "--state=due", "--process=Typo"][..],
         &["work", "list", "--process=Typo"],
@@ -28,8 +27,7 @@ async fn an_unknown_process_is_not_found_in_every_command() {
 #[tokio::test]
 async fn a_process_without_a_definition_is_known_by_its_work_items_or_counts() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     let list = || bmdb(&db).args(["work", "list", "--process=ByHand"]);
     list().fails_with(3, "there is no process ByHand");
     db.execute(
