@@ -1,40 +1,15 @@
-//! `bmdb backoff`: what rests, until when and why, and changing that.
+//! `bmdb backoff`: backoffs after failures, and changing them.
 
 mod change;
 mod list;
 
-use crate::context::Context;
-use crate::failure::Failure;
-use clap::Subcommand;
+use crate::verbs::verbs;
 
-/// List what rests after failures, clear a backoff, cut one short.
-#[derive(Subcommand)]
-pub(crate) enum Backoff {
-    List(list::ListArgs),
-    /// Delete a backoff, and begin its sequence anew.
-    ///
-    /// The machine may be tried at once, and its next failure is the first of a new sequence.
-    Clear(change::Change),
-    /// End a backoff now, and go on with its sequence.
-    ///
-    /// The machine may be tried at once; should it fail again, the next interval is longer than the last.
-    RetryNow(change::Change),
-}
-
-impl Backoff {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        match self {
-            Self::List(list) => list.run(context).await,
-            Self::Clear(change) => change.clear(context).await,
-            Self::RetryNow(change) => change.retry_now(context).await,
-        }
-    }
-
-    /// Whether it goes on until Ctrl-C.
-    pub(crate) const fn is_watching(&self) -> bool {
-        match self {
-            Self::List(list) => list.watch.is_on(),
-            Self::Clear(_) | Self::RetryNow(_) => false,
-        }
+verbs! {
+    /// List, clear or shorten backoffs after failures.
+    Backoff {
+        List(list::ListArgs),
+        Clear(change::Clear),
+        RetryNow(change::RetryNow),
     }
 }

@@ -1,12 +1,10 @@
-//! `bmdb completions`: what a shell needs to complete commands and options.
+//! `bmdb completions`: completion scripts for shells.
 
-use crate::commands::Cli;
 use crate::context::Context;
 use crate::failure::Failure;
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// Print completions for a shell.
+/// Print the completion script of a shell.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -22,9 +20,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "bmdb", &mut script);
+        clap_complete::generate(self.shell, &mut (context.cli)(), "bmdb", &mut script);
         context.output.write(&String::from_utf8_lossy(&script))
     }
 }

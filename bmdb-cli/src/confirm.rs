@@ -1,4 +1,4 @@
-//! Asking before something is destroyed.
+//! Confirmation: asks before something is destroyed.
 
 use crate::failure::Failure;
 use clap::Args;
@@ -6,23 +6,23 @@ use std::io::{IsTerminal, Write};
 
 #[derive(Args)]
 pub(crate) struct Confirm {
-    /// Do not ask; needed where there is no terminal to ask on.
+    /// Do not ask for confirmation; required where there is no terminal.
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
 }
 
 impl Confirm {
-    /// Asks for leave to do `what`, a question without its mark: `Delete machine …`.
+    /// Asks whether to do `what`, a question without its mark: `Delete machine …`.
     ///
     /// # Errors
-    /// A wrong request where nobody can be asked; a failure when the answer is not yes.
+    /// `Usage` without a terminal; `Other` if the answer is not yes.
     pub(crate) async fn ask(&self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-            let message = format!("not confirmed, for there is no terminal to ask on: {what}?");
-            return Err(Failure::usage(message).hint("add --yes if that is meant"));
+            let message = format!("no terminal to ask for confirmation: {what}?");
+            return Err(Failure::usage(message).hint("add --yes to confirm"));
         }
         let question = format!("{what}? [y/N] ");
         let answer = tokio::task::spawn_blocking(move || {
@@ -35,9 +35,7 @@ impl Confirm {
         match answer.await {
             Ok(Ok(answer)) if is_yes(&answer) => Ok(()),
             Ok(Ok(_)) => Err(Failure::other("not confirmed: nothing was done")),
-            Ok(Err(error)) => Err(Failure::other(format!(
-                "the answer cannot be read: {error}"
-            ))),
+            Ok(Err(error)) => Err(Failure::other(format!("cannot read the answer: {error}"))),
             Err(error) => Err(Failure::other(error.to_string())),
         }
     }

@@ -1,10 +1,10 @@
-//! How this program connects, and who it says it is.
+//! Connection settings of this program, and the name it gives itself in the database.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use bmdb_core::Config;
 
-/// The database of the URL; what it leaves out is the environment's.
+/// The configuration for a database URL. The environment fills in what the URL leaves out.
 pub(crate) fn config(url: Option<&str>) -> Config {
     Config::new(url.unwrap_or_default())
         .fill_from_env()
@@ -14,18 +14,18 @@ pub(crate) fn config(url: Option<&str>) -> Config {
         .pool_size(3)
 }
 
-/// Who runs this program, and where: `root@control-1`.
+/// The user and the host of this process, such as `root@control-1`.
 pub(crate) fn user_at_host() -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid());
-    let user = match user {
+    let id = nix::unistd::geteuid();
+    let user = match nix::unistd::User::from_uid(id) {
         Ok(Some(user)) => user.name,
-        _ => format!("uid {}", nix::unistd::geteuid()),
+        _ => format!("uid {id}"),
     };
     let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());
     format!("{user}@{}", host.as_deref().unwrap_or("unknown host"))
 }
 
-/// Says where the database is named, to those who may not have known.
+/// Adds a hint on how to name the database if no URL was given.
 pub(crate) fn explain(failure: Failure, has_url: bool) -> Failure {
     match failure.exit() {
         Exit::Unreachable | Exit::Usage if !has_url => failure.hint(

@@ -1,78 +1,104 @@
-//! What a command runs in: where it prints, and the connections that it asks for.
+//! Context of a command: its output, its connections, and who handles Ctrl-C.
 
 use crate::connect;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::output::Output;
 use bmdb_core::{Bmdb, Config, Reader, Session, SessionOptions};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
 pub(crate) struct Context {
     pub(crate) output: Output,
-    /// How much is to be told on standard error.
+    /// How often `-v` is given.
     pub(crate) verbose: u8,
+    /// Builds the definition of the command line.
+    pub(crate) cli: fn() -> clap::Command,
     database_url: Option<String>,
     bmdb: OnceCell<Bmdb>,
     reader: OnceCell<Reader>,
+    handles_signals: AtomicBool,
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global, cli: fn() -> clap::Command) -> Self {
         Self {
             output: Output::new(global),
             verbose: global.verbose,
+            cli,
             database_url: global.database_url.clone(),
             bmdb: OnceCell::new(),
             reader: OnceCell::new(),
+            handles_signals: AtomicBool::new(false),
         }
     }
 
-    /// How the database is connected to: a component that runs no janitor.
+    /// The configuration of a component without a janitor.
     pub(crate) fn config(&self) -> Config {
         connect::config(self.database_url.as_deref())
     }
 
-    /// What it takes to say more about a failed connection.
+    /// The failure of a connection, with a hint where no database URL was given.
     pub(crate) fn explain(&self, error: impl Into<Failure>) -> Failure {
         connect::explain(error.into(), self.database_url.is_some())
     }
 
-    /// For reads: no session, nothing in the background; connected at the first call.
+    /// A reader, which has no session and no background tasks. Connects at the first call.
     pub(crate) async fn reader(&self) -> Result<&Reader, Failure> {
         let connect = || async { Reader::connect(self.config()).await };
         let reader = self.reader.get_or_try_init(connect).await;
         reader.map_err(|error| self.explain(error))
     }
 
-    /// A component, for what needs no session; connected at the first call. Accepts a database that is
-    /// not migrated.
+    /// A component without a session. Connects at the first call; accepts a database that is not migrated.
     pub(crate) async fn bmdb(&self) -> Result<&Bmdb, Failure> {
         let connect = || async { Bmdb::connect(self.config()).await };
         let bmdb = self.bmdb.get_or_try_init(connect).await;
         bmdb.map_err(|error| self.explain(error))
     }
 
-    /// A session for verbs that write. It is closed with the program.
-    pub(crate) async fn session(&self) -> Result<Session, Failure> {
+    /// Writes in a session, which is closed afterwards. After an error [`Self::close`] closes it.
+    pub(crate) async fn with_session<T, E>(
+        &self,
+        write: impl AsyncFnOnce(&Session) -> Result<T, E>,
+    ) -> Result<T, Failure>
+    where
+        Failure: From<E>,
+    {
         let session = self.bmdb().await?.start_session(SessionOptions::default());
-        Ok(session.await?)
+        let session = session.await?;
+        let written = write(&session).await?;
+        close_session(session).await;
+        Ok(written)
     }
 
-    /// Closes a session whose work is done. That it could not be closed does not make what was committed
-    /// a failure: it expires.
-    pub(crate) async fn close_session(&self, session: Session) {
-        if let Err(error) = session.close().await {
-            tracing::debug!(%error, "closing the session");
+    /// Called by a command that handles Ctrl-C itself from now on.
+    pub(crate) fn handle_signals(&self) {
+        self.handles_signals.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for Ctrl-C, unless the command handles it itself; then it waits for ever.
+    pub(crate) async fn interrupted(&self) {
+        let _ = tokio::signal::ctrl_c().await;
+        if self.handles_signals.load(Ordering::Relaxed) {
+            std::future::pending().await
         }
     }
 
-    /// Closes what was opened, however the command ended.
+    /// Closes what the command opened.
     pub(crate) async fn close(&self) {
         if let Some(bmdb) = self.bmdb.get()
             && let Err(error) = bmdb.drain(Duration::ZERO).await
         {
             tracing::debug!(%error, "closing");
         }
+    }
+}
+
+/// Closes a session whose work is committed. An error is only logged: the session expires anyway.
+pub(crate) async fn close_session(session: Session) {
+    if let Err(error) = session.close().await {
+        tracing::debug!(%error, "closing the session");
     }
 }

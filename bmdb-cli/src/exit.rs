@@ -1,25 +1,17 @@
-//! How the program ends: one code for each next step of a script.
+//! Exit codes: one for each next step of a script.
 
 use std::process::ExitCode;
 
-/// Why the program did not succeed. The top-level help lists the codes.
+/// Why the program failed. The top-level help explains the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It failed for a reason that is none of the others.
     Other,
-    /// The request itself is wrong: an argument, a file, a database URL.
     Usage,
-    /// What is asked for is not there.
     NotFound,
-    /// It is held, taken, known already, or somebody else was faster.
     Conflict,
-    /// The database cannot be reached, or is not one that can be used.
     Unreachable,
-    /// The database's schema is older or newer than what this program needs.
     Schema,
-    /// The database user may not do that.
     Denied,
-    /// Ctrl-C.
     Interrupted,
 }
 
@@ -37,7 +29,7 @@ impl Exit {
         }
     }
 
-    /// Its name in JSON.
+    /// The name in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Other => "other",
@@ -58,15 +50,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What the top-level help says about exit codes.
+/// The exit codes in the top-level help.
 pub(crate) const HELP: &str = "\
 Exit codes:
-    0  done
-    1  it failed for another reason than the following
-    2  the request is wrong: an argument, a file, a database URL, a missing --yes
-    3  there is no such machine, session or work
-    4  conflict: held by somebody, taken, known already, or changed meanwhile
-    5  the database cannot be reached, or has no room for another connection
-    6  the database's schema does not fit this program: see `bmdb migrate status`
-    7  the database user may not log in, or has no privilege for that
+    0  success
+    1  any other failure
+    2  invalid request: an argument, a file, a database URL, or a missing --yes
+    3  not found: no such machine, process, session or claimed work
+    4  conflict: claimed by a session, exists already, or changed in the meantime
+    5  the database cannot be reached, or has no free connection
+    6  the database schema does not fit this program: see `bmdb migrate status`
+    7  the database user may not log in, or lacks a privilege
   130  interrupted by Ctrl-C";

@@ -1,4 +1,4 @@
-//! Why a command failed, and with which exit code: every error of the libraries ends up here.
+//! Failure of a command: its message and exit code. Every error of the libraries converts into it.
 
 use crate::exit::Exit;
 use bmdb_core::operator::OperatorError;
@@ -6,7 +6,7 @@ use bmdb_core::{ConnectError, SessionError, TxError, WorkError};
 use bmdb_model::grants::GrantError;
 use bmdb_model::migration::MigrationError;
 
-/// What a command comes back with when it did not succeed: what is wrong, and what to do about it.
+/// Why a command failed, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
@@ -32,7 +32,7 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// The same with what to do next, where the message does not say so.
+    /// Adds the next step, where the message does not name it.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -51,17 +51,15 @@ impl Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
+        let error = match error {
+            ConnectError::Migration(error) => return error.into(),
+            error => error,
+        };
         let exit = match &error {
-            ConnectError::Migration(_) => {
-                return match error {
-                    ConnectError::Migration(error) => error.into(),
-                    other => Self::other(other.to_string()),
-                };
-            }
             ConnectError::InvalidUrl(_)
             | ConnectError::InvalidConfig { .. }
             | ConnectError::UnusableFile { .. } => Exit::Usage,
-            // Class 28: who is not let in at all.
+            // Class 28: the server refuses the login.
             ConnectError::Refused { code, .. } if code.starts_with("28") || code == "42501" => {
                 Exit::Denied
             }
@@ -89,7 +87,7 @@ impl From<MigrationError> for Failure {
     }
 }
 
-/// What it failed by decides, where that is known.
+/// Classifies a failed migration by its source.
 fn migration_failed(source: Box<dyn std::error::Error + Send + Sync>) -> Failure {
     let source = match source.downcast::<ConnectError>() {
         Ok(error) => return (*error).into(),
@@ -123,8 +121,8 @@ impl From<bmdb_model::Error> for Failure {
         let failure = Self::new(exit, error.to_string());
         match exit {
             Exit::Denied => failure.hint(
-                "a login that only looks needs the role bmdb_viewer, any other bmdb_component \
-                 (GRANT … TO the login); `bmdb migrate grants` sets the roles up",
+                "grant the login a role: bmdb_viewer to read, bmdb_component to work \
+                 (GRANT … TO the login); `bmdb migrate grants` creates the roles",
             ),
             _ => failure,
         }
@@ -154,7 +152,7 @@ impl From<TxError> for Failure {
             TxError::Database(error) => error.into(),
             TxError::Unavailable(_) => Self::new(Exit::Unreachable, error.to_string()),
             TxError::Invalid { .. } => Self::usage(error.to_string()),
-            // A closure's own reason.
+            // The closure's own failure.
             TxError::Aborted(source) => match source.downcast::<Self>() {
                 Ok(failure) => *failure,
                 Err(source) => Self::other(source.to_string()),
@@ -166,6 +164,10 @@ impl From<TxError> for Failure {
 
 impl From<OperatorError> for Failure {
     fn from(error: OperatorError) -> Self {
+        let error = match error {
+            OperatorError::Transaction(error) => return error.into(),
+            error => error,
+        };
         let exit = match &error {
             OperatorError::NoSuchSession(_)
             | OperatorError::NotHeld { .. }
@@ -175,12 +177,6 @@ impl From<OperatorError> for Failure {
             | OperatorError::OtherFence { .. }
             | OperatorError::AtWork { .. } => Exit::Conflict,
             OperatorError::Tag(_) => Exit::Usage,
-            OperatorError::Transaction(_) => {
-                return match error {
-                    OperatorError::Transaction(error) => error.into(),
-                    other => Self::other(other.to_string()),
-                };
-            }
             _ => Exit::Other,
         };
         Self::new(exit, error.to_string())

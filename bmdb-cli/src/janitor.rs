@@ -1,9 +1,9 @@
-//! `bmdb janitor`: freeing what dead workers held, and the slow upkeep, by a program of its own.
+//! `bmdb janitor`: a janitor as a program of its own.
 
 mod dry_run;
 mod turn;
 
-use crate::context::Context;
+use crate::context::{Context, close_session};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::watch::interval;
@@ -12,61 +12,60 @@ use bmdb_core::{Bmdb, Config, Retention, SessionOptions};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a turn that has begun may take to end, once the program is told to.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a turn may continue after a signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Free the work of dead sessions and do the slow upkeep, until told to end.
+/// Reclaim the work of expired sessions and do maintenance, until a signal ends it.
 ///
-/// Every connected control loop does the same by itself; a janitor of its own is for a fleet whose
-/// components may all be down at once. Any number may run. History is trimmed only where --keep-days or
-/// --keep-rows says what is kept, for components may keep more than the default. Ctrl-C and SIGTERM end
-/// it in order, with exit code 0.
+/// Every control loop has a janitor too. A separate one is for a fleet whose components may all be down at
+/// the same time. Any number may run. History is only trimmed with --keep-days or --keep-rows, because
+/// components may keep more than the default. Ctrl-C and SIGTERM end the program in order with exit code 0.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  bmdb janitor                            as a service
-  bmdb janitor --once --keep-days 30      one turn, as from cron
-  bmdb janitor --dry-run --keep-days 30   what that turn would do")]
+  bmdb janitor                            run as a service
+  bmdb janitor --once --keep-days 30      take one turn, as from cron
+  bmdb janitor --dry-run --keep-days 30   show what that turn would do")]
 pub(crate) struct Janitor {
-    /// Take one turn and end.
+    /// Take one turn and exit.
     #[arg(long)]
     once: bool,
-    /// Tell what a turn would do, and do nothing.
+    /// Show what a turn would do, but change nothing.
     #[arg(long, conflicts_with = "once")]
     dry_run: bool,
-    /// The longest time between two looks for dead sessions.
+    /// The longest time between two checks for expired sessions.
     #[arg(long, value_name = "INTERVAL", default_value = "1s", value_parser = interval)]
     interval: Seconds,
-    /// How long planning the whole fleet anew takes, chunk by chunk.
+    /// The time in which the whole fleet is replanned once, batch by batch.
     #[arg(long, value_name = "INTERVAL", default_value = "1h", value_parser = interval)]
     replan_period: Seconds,
-    /// Trim history to so many days.
+    /// Trim history to this many days.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=36_500))]
     keep_days: Option<u32>,
-    /// Trim history to so many rows of each machine.
+    /// Trim history to this many rows of each machine.
     #[arg(long, value_name = "N")]
     keep_rows: Option<u32>,
 }
 
 impl Janitor {
-    /// Whether it goes on until it is told to end.
-    pub(crate) const fn runs_for_good(&self) -> bool {
+    /// Whether it runs until a signal ends it.
+    pub(crate) const fn is_service(&self) -> bool {
         !self.once && !self.dry_run
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        // Finds out beforehand whether the schema fits.
+        // Checks the schema first.
         context.reader().await?;
         let config = self.config(context);
-        if self.runs_for_good() {
+        if self.is_service() {
             let interval = Some(Duration::from(self.interval));
             return serve(context, config.janitor_interval(interval)).await;
         }
         let connected = Bmdb::connect(config).await;
         let bmdb = connected.map_err(|error| context.explain(error))?;
         if self.dry_run {
-            let preview = bmdb.janitor_dry_run().await?;
-            return context.output.report(&dry_run::Answer::from(preview));
+            let dry_run = bmdb.janitor_dry_run().await?;
+            return context.output.report(&dry_run::Answer::from(dry_run));
         }
         let turn = bmdb.janitor_turn().await?;
         context.output.report(&turn::Answer::from(turn))
@@ -80,7 +79,7 @@ impl Janitor {
             .retention(self.retention())
     }
 
-    /// What is kept where either is said; what is not said does not count.
+    /// The limits that are given; the other one is unlimited.
     fn retention(&self) -> Option<Retention> {
         let seconds = self.keep_days.map(|days| days.saturating_mul(86_400));
         (self.keep_rows.is_some() || seconds.is_some()).then_some(Retention {
@@ -91,14 +90,15 @@ impl Janitor {
 }
 
 async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
-    let unavailable = |error| Failure::other(format!("signals cannot be waited for: {error}"));
+    let unavailable = |error| Failure::other(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
+    context.handle_signals();
     let connected = Bmdb::connect(config).await;
     let bmdb = connected.map_err(|error| context.explain(error))?;
     let work = async {
-        may_write(context, &bmdb).await?;
-        tracing::info!("the janitor is at work; SIGTERM or Ctrl-C ends it");
+        may_write(&bmdb).await?;
+        tracing::info!("the janitor is running; SIGTERM or Ctrl-C ends it");
         std::future::pending().await
     };
     tokio::select! {
@@ -107,16 +107,16 @@ async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending");
-    bmdb.drain(DRAIN).await?;
+    bmdb.drain(DRAIN_TIMEOUT).await?;
     Ok(())
 }
 
-/// Finds out, by a session that is closed again, whether the login may write: else the janitor would do
-/// nothing for good, and nobody would know before work is lost. What else goes wrong it may get over.
-async fn may_write(context: &Context, bmdb: &Bmdb) -> Result<(), Failure> {
+/// Checks with a short session that the login may write. Otherwise the janitor would do nothing, and nothing
+/// else would report it. Other errors may be temporary and are only logged.
+async fn may_write(bmdb: &Bmdb) -> Result<(), Failure> {
     let session = bmdb.start_session(SessionOptions::default()).await;
     match session.map_err(Failure::from) {
-        Ok(session) => context.close_session(session).await,
+        Ok(session) => close_session(session).await,
         Err(failure) if failure.exit() == Exit::Denied => return Err(failure),
         Err(failure) => tracing::warn!("{failure}"),
     }

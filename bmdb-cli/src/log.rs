@@ -1,4 +1,4 @@
-//! What the libraries tell while a command runs, on standard error.
+//! Log: what the libraries report while a command runs, on standard error.
 
 use crate::commands::Command;
 use crate::global::Global;
@@ -12,34 +12,33 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Where the log goes.
 pub(crate) struct Log {
-    /// None where the log is written at once, whoever has to wait for that.
+    /// `None`: each event is written at once, and its thread waits for that.
     printer: Option<Lines>,
 }
 
 impl Log {
-    /// Writes what is left to write, and `last` behind it. A reader that has stopped is not waited for,
-    /// unless the command is one that may wait for it.
+    /// Writes the queued lines and then `last`. A command that holds leases does not wait for a reader that
+    /// has stopped.
     pub(crate) async fn close(&self, last: Option<String>) {
         match (&self.printer, last) {
             (Some(lines), last) => lines.0.close(last).await,
-            (None, Some(last)) => output::remark(&last),
+            (None, Some(last)) => output::error_line(&last),
             (None, None) => {}
         }
     }
 }
 
-/// Starts telling. A program that runs for good tells what it does without being asked.
+/// Starts the log. A service logs what it does without `-v`.
 pub(crate) fn start(global: &Global, command: &Command) -> io::Result<Log> {
-    let runs_for_good = command.runs_for_good();
-    let (filter, wrong) = filter(global, runs_for_good);
+    let is_service = command.is_service();
+    let (filter, invalid) = filter(global, is_service);
     let style = Style {
         json: global.json,
         coloured: output::colours(global, io::stderr().is_terminal()),
-        of_a_service: runs_for_good,
+        is_service,
     };
-    let printer = match command.waits_for_nobody() {
+    let printer = match command.must_not_wait_for_log() {
         true => Some(Lines::start(style)?),
         false => None,
     };
@@ -47,38 +46,38 @@ pub(crate) fn start(global: &Global, command: &Command) -> io::Result<Log> {
         Some(lines) => style.subscriber(lines, filter).init(),
         None => style.subscriber(io::stderr, filter).init(),
     }
-    if let Some(error) = wrong {
-        tracing::warn!("RUST_LOG is passed over: {error}");
+    if let Some(error) = invalid {
+        tracing::warn!("ignoring invalid RUST_LOG: {error}");
     }
     Ok(Log { printer })
 }
 
-/// What is to be told, and what is wrong with RUST_LOG.
-fn filter(global: &Global, runs_for_good: bool) -> (EnvFilter, Option<ParseError>) {
-    let level = match (global.quiet, global.verbose, runs_for_good) {
+/// The filter, and the error if RUST_LOG is invalid.
+fn filter(global: &Global, is_service: bool) -> (EnvFilter, Option<ParseError>) {
+    let level = match (global.quiet, global.verbose, is_service) {
         (true, ..) => "error",
-        // Whoever waits for a migration wants to know for whom.
+        // A migration that waits for a lock names its holder.
         (_, 0, false) => "warn,bmdb_core::migrate=info",
         (_, 0, true) => "warn,bmdb=info,bmdb_core=info,bmdb_web=info",
         (_, 1, _) => "warn,bmdb=info,bmdb_core=info,bmdb_model=info,bmdb_web=info",
         (_, 2, _) => "info,bmdb=debug,bmdb_core=debug,bmdb_model=debug,bmdb_web=debug",
         (_, 3.., _) => "trace",
     };
-    let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    match asked.parse() {
-        Ok(filter) if !asked.is_empty() => (filter, None),
+    let variable = std::env::var("RUST_LOG").unwrap_or_default();
+    match variable.parse() {
+        Ok(filter) if !variable.is_empty() => (filter, None),
         Ok(_) => (EnvFilter::new(level), None),
         Err(error) => (EnvFilter::new(level), Some(error)),
     }
 }
 
-/// What the log's lines look like.
+/// The format of the log's lines.
 #[derive(Clone, Copy)]
 struct Style {
     json: bool,
     coloured: bool,
-    /// With the time, and with what told of it.
-    of_a_service: bool,
+    /// Lines of a service have the time and the module.
+    is_service: bool,
 }
 
 impl Style {
@@ -90,7 +89,7 @@ impl Style {
             .with_env_filter(filter)
             .with_writer(writer)
             .with_ansi(self.coloured);
-        match (self.json, self.of_a_service) {
+        match (self.json, self.is_service) {
             (true, _) => log.json().into(),
             (false, true) => log.into(),
             (false, false) => log.without_time().with_target(false).into(),
@@ -98,39 +97,36 @@ impl Style {
     }
 }
 
-/// Lines of the log, which a thread of their own writes.
+/// A printer for the lines of the log.
 #[derive(Clone)]
 struct Lines(Arc<Printer<String>>);
 
 impl Lines {
     fn start(style: Style) -> io::Result<Self> {
-        // It writes at once, in the only thread that may.
-        let at_once = style.subscriber(io::stderr, EnvFilter::new("warn"));
+        // Writes at once, because it runs in the printer's own thread.
+        let direct = style.subscriber(io::stderr, EnvFilter::new("warn"));
         let printer = Printer::start("log", move |next: Next<String>| match next {
-            Next::Line(line) => output::remark(&line),
-            Next::LeftOut(lines) => tracing::dispatcher::with_default(&at_once, || {
-                tracing::warn!(
-                    lines,
-                    "lines are left out here, which nobody has read in time"
-                );
+            Next::Line(line) => output::error_line(&line),
+            Next::Dropped(lines) => tracing::dispatcher::with_default(&direct, || {
+                tracing::warn!(lines, "log lines dropped here: the reader was too slow");
             }),
         });
         Ok(Self(Arc::new(printer?)))
     }
 }
 
-/// The writer of an event, which comes in one piece.
-struct Later<'a>(&'a Printer<String>);
+/// The writer of one event, which the subscriber writes in one piece.
+struct EventWriter<'a>(&'a Printer<String>);
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Later<'a>;
+    type Writer = EventWriter<'a>;
 
-    fn make_writer(&'a self) -> Later<'a> {
-        Later(&self.0)
+    fn make_writer(&'a self) -> EventWriter<'a> {
+        EventWriter(&self.0)
     }
 }
 
-impl io::Write for Later<'_> {
+impl io::Write for EventWriter<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(event.trim_ascii_end());
         self.0.put(line.into_owned());

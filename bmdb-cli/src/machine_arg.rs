@@ -1,4 +1,4 @@
-//! A machine as people name it on the command line.
+//! A machine as an argument: its id, the first digits of its id, or its provider and provider id.
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -6,14 +6,13 @@ use crate::failure::Failure;
 use bmdb_model::{IdPrefix, MachineId, Provider, machine, provided};
 use std::str::FromStr;
 
-/// Fewer digits would often mean several machines, and mean another one tomorrow.
-const FEWEST_DIGITS: usize = 4;
+/// Fewer digits are likely to match several machines, or another machine tomorrow.
+const MIN_DIGITS: usize = 4;
 
-/// How many machines are listed where a prefix means several.
-const CANDIDATES: i64 = 5;
+/// How many machines an error lists if the prefix matches several.
+const CANDIDATES: usize = 5;
 
-/// A machine's id, a prefix of it that no other machine's id has, or `Provider/provider_id`. Help for
-/// an argument of this type: [`MachineArg::HELP`].
+/// Its help text is [`MachineArg::HELP`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MachineArg {
     Id(MachineId),
@@ -23,12 +22,12 @@ pub(crate) enum MachineArg {
 
 impl MachineArg {
     pub(crate) const HELP: &'static str =
-        "The machine: its id, the first digits of it (4 at least), or Provider/provider_id";
+        "The machine: its id, at least the first 4 digits of it, or Provider/provider_id";
 
-    /// Which machine it is.
+    /// Finds the machine.
     ///
     /// # Errors
-    /// Not found; a wrong request where it may be one of several.
+    /// `NotFound`; `Usage` if a prefix matches several machines.
     pub(crate) async fn resolve(&self, context: &Context) -> Result<MachineId, Failure> {
         let found = match self {
             Self::Id(id) => {
@@ -41,42 +40,33 @@ impl MachineArg {
         found.ok_or_else(|| self.not_found())
     }
 
-    /// The same for what is kept of machines that have been deleted: a whole id is taken as it is.
-    pub(crate) async fn resolve_also_deleted(
-        &self,
-        context: &Context,
-    ) -> Result<MachineId, Failure> {
-        match self {
-            Self::Id(id) => Ok(*id),
-            other => {
-                let found = other.look_up(context).await?;
-                found.ok_or_else(|| {
-                    other
-                        .not_found()
-                        .hint("a machine that has been deleted is named by its whole id")
-                })
-            }
-        }
+    /// Finds the machine, or accepts a complete id as it is: the machine may have been deleted.
+    pub(crate) async fn resolve_or_deleted(&self, context: &Context) -> Result<MachineId, Failure> {
+        let found = self.look_up(context).await?;
+        found.ok_or_else(|| {
+            self.not_found()
+                .hint("name a deleted machine by its complete id")
+        })
     }
 
+    /// The machine of a prefix or a provider id; a complete id is not looked up.
     async fn look_up(&self, context: &Context) -> Result<Option<MachineId>, Failure> {
-        let reader = context.reader().await?;
-        match self {
-            Self::Id(id) => Ok(Some(*id)),
+        let prefix = match self {
+            Self::Id(id) => return Ok(Some(*id)),
             Self::Provided(provider, id) => {
+                let reader = context.reader().await?;
                 let found = reader.read(async |conn| Ok(provided::find(conn, provider, id).await?));
-                Ok(found.await?)
+                return Ok(found.await?);
             }
-            Self::Prefix(prefix) => {
-                let limit = CANDIDATES + 1;
-                let found =
-                    reader.read(async |conn| Ok(machine::with_prefix(conn, prefix, limit).await?));
-                match found.await?.as_slice() {
-                    [] => Ok(None),
-                    [machine] => Ok(Some(*machine)),
-                    several => Err(ambiguous(prefix, several)),
-                }
-            }
+            Self::Prefix(prefix) => prefix,
+        };
+        let limit = i64::try_from(CANDIDATES + 1).unwrap_or(i64::MAX);
+        let reader = context.reader().await?;
+        let found = reader.read(async |conn| Ok(machine::with_prefix(conn, prefix, limit).await?));
+        match found.await?.as_slice() {
+            [] => Ok(None),
+            [machine] => Ok(Some(*machine)),
+            several => Err(ambiguous(prefix, several)),
         }
     }
 
@@ -86,25 +76,18 @@ impl MachineArg {
             Self::Prefix(prefix) => format!("no machine's id begins with {prefix}"),
             Self::Provided(provider, id) => format!("{provider} has no machine {id:?}"),
         };
-        Failure::new(Exit::NotFound, message).hint("`bmdb machine list` has all there are")
+        Failure::new(Exit::NotFound, message).hint("`bmdb machine list` lists the machines")
     }
 }
 
 fn ambiguous(prefix: &IdPrefix, several: &[MachineId]) -> Failure {
-    let shown = usize::try_from(CANDIDATES).unwrap_or(usize::MAX);
-    let mut list: Vec<String> = several
-        .iter()
-        .take(shown)
-        .map(|id| format!("\n  {id}"))
-        .collect();
-    if several.len() > shown {
-        list.push("\n  …".to_owned());
+    let shown = several.iter().take(CANDIDATES);
+    let mut list: String = shown.map(|id| format!("\n  {id}")).collect();
+    if several.len() > CANDIDATES {
+        list += "\n  …";
     }
-    Failure::usage(format!(
-        "the ids of several machines begin with {prefix}:{}",
-        list.concat()
-    ))
-    .hint("add digits")
+    let message = format!("the ids of several machines begin with {prefix}:{list}");
+    Failure::usage(message).hint("add digits")
 }
 
 impl FromStr for MachineArg {
@@ -114,16 +97,15 @@ impl FromStr for MachineArg {
         if let Some((provider, id)) = text.split_once('/') {
             let provider = provider.parse().map_err(|error| format!("{error}"))?;
             return match id.is_empty() {
-                true => Err("the provider's id behind the slash is missing".to_owned()),
+                true => Err("the provider id behind the slash is missing".to_owned()),
                 false => Ok(Self::Provided(provider, id.to_owned())),
             };
         }
         let prefix: IdPrefix = text.parse().map_err(|_| {
-            "neither an id, nor the first digits of one (hex digits), nor Provider/provider_id"
-                .to_owned()
+            "expected an id, the first hex digits of an id, or Provider/provider_id".to_owned()
         })?;
         match prefix.digits() {
-            ..FEWEST_DIGITS => Err(format!("at least {FEWEST_DIGITS} digits are needed")),
+            ..MIN_DIGITS => Err(format!("expected at least {MIN_DIGITS} digits")),
             _ if prefix.first_id() == prefix.last_id() => Ok(Self::Id(prefix.first_id())),
             _ => Ok(Self::Prefix(prefix)),
         }
@@ -135,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_is_named_in_three_ways() {
+    fn a_machine_has_three_kinds_of_names() {
         let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
         let arg = |text: &str| text.parse::<MachineArg>();
         assert_eq!(arg(id), Ok(MachineArg::Id(id.parse().unwrap())));
@@ -144,13 +126,14 @@ mod tests {
             Ok(MachineArg::Id(id.parse().unwrap()))
         );
         assert_eq!(arg("67e5"), Ok(MachineArg::Prefix("67e5".parse().unwrap())));
-        let provided = MachineArg::Provided(Provider::EQUINIX, "rack/7".to_owned());
-        assert_eq!(arg("Equinix/rack/7"), Ok(provided));
+        let fra1 = "fra1".parse().unwrap();
+        let provided = MachineArg::Provided(fra1, "rack-a/7".to_owned());
+        assert_eq!(arg("fra1/rack-a/7"), Ok(provided));
         for (bad, why) in [
             ("67e", "at least 4 digits"),
-            ("rack-7", "neither an id"),
-            ("Equinix/", "is missing"),
-            ("Equi nix/a", "no valid provider name"),
+            ("rack-7", "expected an id"),
+            ("fra1/", "is missing"),
+            ("fra 1/a", "no valid provider name"),
         ] {
             let refused = arg(bad).unwrap_err();
             assert!(refused.contains(why), "{bad}: {refused}");

@@ -1,4 +1,4 @@
-//! The metrics of a command that works on machines, over HTTP while it runs.
+//! Metrics of a long-running command, served over HTTP.
 
 use crate::failure::Failure;
 use crate::serve::address;
@@ -10,19 +10,19 @@ use tokio::task::AbortHandle;
 
 #[derive(Args)]
 pub(crate) struct Metrics {
-    /// Show the metrics of this program at /metrics, and /healthz, on this address. Other machines can
-    /// reach any but a loopback one, so that needs --metrics-token-file.
+    /// Serve /metrics and /healthz of this program on this address. An address that other computers can
+    /// reach requires --metrics-token-file.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     metrics_listen: Option<SocketAddr>,
-    /// A file with the token that whoever asks for the metrics has to show.
+    /// A file with the bearer token that clients of the metrics must send.
     #[arg(long, value_name = "FILE", requires = "metrics_listen")]
     metrics_token_file: Option<PathBuf>,
 }
 
-/// Shown until this is dropped.
-pub(crate) struct Shown(Option<AbortHandle>);
+/// Dropping it stops the server.
+pub(crate) struct MetricsServer(Option<AbortHandle>);
 
-impl Drop for Shown {
+impl Drop for MetricsServer {
     fn drop(&mut self) {
         if let Some(server) = &self.0 {
             server.abort();
@@ -31,10 +31,11 @@ impl Drop for Shown {
 }
 
 impl Metrics {
-    /// Call it before the database is connected to: what is counted then is shown. Where, `tell` tells.
-    pub(crate) async fn show(&self, tell: impl FnOnce(String)) -> Result<Shown, Failure> {
+    /// Starts the server and passes its URL to `note`. Call it before connecting to the database, so that
+    /// the metrics of connecting are counted.
+    pub(crate) async fn serve(&self, note: impl FnOnce(String)) -> Result<MetricsServer, Failure> {
         let Some(listen) = self.metrics_listen else {
-            return Ok(Shown(None));
+            return Ok(MetricsServer(None));
         };
         let mut options = ServeOptions::default();
         options.listen = listen;
@@ -42,18 +43,18 @@ impl Metrics {
             options.token = Some(Token::read(path)?);
         }
         let server = Server::bind(options).await.map_err(refused)?;
-        tell(format!("Metrics at {}metrics", server.url()));
+        note(format!("Metrics at {}metrics", server.url()));
         let routes = Monitor::of_this_program()?.router();
         let server = tokio::spawn(server.run(routes, std::future::pending()));
-        Ok(Shown(Some(server.abort_handle())))
+        Ok(MetricsServer(Some(server.abort_handle())))
     }
 }
 
-/// Why it is not shown there, in the names that the options have here.
+/// The failure in the names of this command's options.
 fn refused(error: ServeError) -> Failure {
     match error {
         ServeError::Open(address) => Failure::usage(format!(
-            "{address} can be reached from other machines, and whoever reaches it would see the metrics: \
+            "{address} can be reached from other computers: \
              give a token (--metrics-token-file), or listen on 127.0.0.1"
         )),
         error => error.into(),

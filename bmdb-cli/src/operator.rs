@@ -1,54 +1,53 @@
-//! Who acts, and why: what an operator's verb leaves in the database as its trace.
+//! The audit record of an operator action: who acts, and why.
 
 use crate::connect::user_at_host;
 use bmdb_core::operator;
 use clap::Args;
 
-/// For verbs where a reason is welcome.
+/// For verbs where a reason is optional.
 #[derive(Args)]
-#[command(next_help_heading = "Trace")]
+#[command(next_help_heading = "Audit record")]
 pub(crate) struct Operator {
     #[command(flatten)]
     identity: Identity,
-    /// Why this is done; kept with it.
+    /// Why; recorded with the action.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// For verbs that need a reason.
+/// For verbs that require a reason.
 #[derive(Args)]
-#[command(next_help_heading = "Trace")]
+#[command(next_help_heading = "Audit record")]
 pub(crate) struct OperatorWithReason {
     #[command(flatten)]
     identity: Identity,
-    /// Why this is done; kept with it, for those who find the machine so later.
+    /// Why; recorded with the action, for those who look at the machine later.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
 }
 
 #[derive(Args)]
 struct Identity {
-    /// Who does this; the default is user@host.
+    /// Who acts; default: user@host.
     #[arg(
         long = "as",
         value_name = "WHO",
         env = "BMDB_OPERATOR",
         hide_env_values = true
     )]
-    who: Option<String>,
+    name: Option<String>,
 }
 
 impl Identity {
-    fn who(&self) -> String {
-        let named = self.who.clone().filter(|who| !who.is_empty());
-        named.unwrap_or_else(user_at_host)
+    fn operator(&self) -> operator::Operator {
+        let name = self.name.clone().filter(|name| !name.is_empty());
+        operator::Operator::new(name.unwrap_or_else(user_at_host))
     }
 }
 
 impl Operator {
-    /// Who acts on the database.
-    pub(crate) fn acts(&self) -> operator::Operator {
-        let operator = operator::Operator::new(self.identity.who());
+    pub(crate) fn operator(&self) -> operator::Operator {
+        let operator = self.identity.operator();
         match self.reason.clone().filter(|reason| !reason.is_empty()) {
             Some(reason) => operator.reason(reason),
             None => operator,
@@ -57,8 +56,7 @@ impl Operator {
 }
 
 impl OperatorWithReason {
-    /// Who acts on the database.
-    pub(crate) fn acts(&self) -> operator::Operator {
-        operator::Operator::new(self.identity.who()).reason(&self.reason)
+    pub(crate) fn operator(&self) -> operator::Operator {
+        self.identity.operator().reason(&self.reason)
     }
 }

@@ -1,17 +1,23 @@
-//! What the program prints: answers for people or as JSON on standard output, everything else on
-//! standard error.
+//! Output: answers for people or as JSON on standard output, everything else on standard error.
 
+mod answer;
+mod cell;
 mod page;
 mod progress;
+mod sanitize;
 mod screen;
 mod table;
+mod tone;
 mod value;
 mod width;
 
-pub(crate) use page::{Page, Tone};
+pub(crate) use answer::answer;
+pub(crate) use cell::Cell;
+pub(crate) use page::Page;
 pub(crate) use progress::Progress;
 pub(crate) use screen::Screen;
-pub(crate) use table::{Cell, Table, WHOLE};
+pub(crate) use table::{Table, WHOLE};
+pub(crate) use tone::Tone;
 pub(crate) use value::{Text, Time, interval, one_line, relative};
 
 use crate::failure::Failure;
@@ -20,17 +26,17 @@ use serde::Serialize;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 
-/// An answer: serialized it is what `--json` prints, shown it is what people see.
+/// An answer: `--json` prints it serialized, people see what `show` writes.
 pub(crate) trait Report: Serialize {
     fn show(&self, page: &mut Page);
 }
 
-/// Where and how answers are printed.
+/// How answers are printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
-    /// Whether standard output is a terminal, and is to be coloured.
+    /// Whether standard output is a terminal.
     terminal: bool,
     coloured: bool,
     coloured_errors: bool,
@@ -55,12 +61,16 @@ impl Output {
     /// Prints an answer.
     ///
     /// # Errors
-    /// When standard output cannot be written to, unless its reader has gone, which ends the program.
+    /// When standard output cannot be written to. A closed pipe ends the program with success instead.
     pub(crate) fn report<R: Report>(&self, report: &R) -> Result<(), Failure> {
-        self.write(&self.text_of(report)?)
+        self.write(&match (self.json, self.terminal) {
+            (true, true) => json_text(serde_json::to_string_pretty(report))?,
+            (true, false) => self.json_line(report)?,
+            (false, _) => self.page(report),
+        })
     }
 
-    /// Prints text as it is: what is no answer but a file, such as completions.
+    /// Prints text as it is, such as a completion script. Errors as [`Self::report`].
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         let written = stdout
@@ -68,70 +78,52 @@ impl Output {
             .and_then(|()| stdout.flush());
         written.map_err(|error| {
             if error.kind() == io::ErrorKind::BrokenPipe {
-                // Who reads has read enough, as in `bmdb history … | head`.
+                // The reader has read enough, as in `bmdb history … | head`.
                 std::process::exit(0);
             }
-            Failure::other(format!("standard output cannot be written to: {error}"))
+            Failure::other(format!("cannot write to standard output: {error}"))
         })
     }
 
-    /// One line of an answer that goes on and on; whether somebody may still read it.
+    /// Prints one line on standard output. Returns whether it could be written.
     pub(crate) fn line(&self, text: &str) -> bool {
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         written.is_ok()
     }
 
-    /// The text in the colour of its tone, where standard output is coloured.
+    /// The text in the colour of its tone, if standard output is coloured.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
-        page::Tones::new(self.coloured).paint(tone, text)
+        tone.paint(self.coloured, text)
     }
 
-    /// Something that was asked for and is no part of the answer: a line on standard error.
-    pub(crate) fn remark(&self, text: &str) {
-        remark(text);
-    }
-
-    /// A remark for people, which is no part of the answer.
+    /// Prints a remark for people on standard error, unless `--quiet` or `--json` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            remark(text);
+            error_line(text);
         }
     }
 
-    /// Something long, with so many steps if that is known.
+    /// Shows the progress of a long command. `steps`: how many there are, if that is known.
     pub(crate) fn progress(&self, what: &str, steps: Option<u64>) -> Progress {
         Progress::new(what, steps, self.quiet || self.json)
     }
 
-    /// For an answer that is shown again and again.
-    pub(crate) const fn screen(&self) -> Screen {
-        Screen::new(*self)
-    }
-
-    /// Why the program ends, in lines for standard error.
-    pub(crate) fn told(&self, failure: &Failure) -> String {
+    /// The failure as lines for standard error.
+    pub(crate) fn render_failure(&self, failure: &Failure) -> String {
         if self.json {
-            return in_one_line(failure);
+            return failure_as_json(failure);
         }
-        let tones = page::Tones::new(self.coloured_errors);
-        let mut text = format!("{} {failure}", tones.paint(Tone::Bad, "error:"));
+        let label = |tone: Tone, text| tone.paint(self.coloured_errors, text);
+        let mut text = format!("{} {failure}", label(Tone::Bad, "error:"));
         if let Some(hint) = failure.what_to_do() {
-            text += &format!("\n{} {hint}", tones.paint(Tone::Good, "hint:"));
+            text += &format!("\n{} {hint}", label(Tone::Good, "hint:"));
         }
-        page::harmless(&text)
-    }
-
-    fn text_of<R: Report>(&self, report: &R) -> Result<String, Failure> {
-        match (self.json, self.terminal) {
-            (true, true) => in_json(serde_json::to_string_pretty(report)),
-            (true, false) => self.json_line(report),
-            (false, _) => Ok(self.page(report)),
-        }
+        sanitize::sanitize(&text)
     }
 
     fn json_line<R: Report>(&self, report: &R) -> Result<String, Failure> {
-        in_json(serde_json::to_string(report))
+        json_text(serde_json::to_string(report))
     }
 
     fn page<R: Report>(&self, report: &R) -> String {
@@ -142,18 +134,18 @@ impl Output {
     }
 }
 
-/// A line on standard error, in one write, so that nothing of others gets into it.
-pub(crate) fn remark(text: &str) {
-    // Nobody is left to tell.
+/// Prints a line on standard error in one write, so that lines of other threads cannot split it.
+pub(crate) fn error_line(text: &str) {
+    // A closed standard error cannot be reported anywhere.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-fn in_json(text: serde_json::Result<String>) -> Result<String, Failure> {
-    let text = text.map_err(|error| Failure::other(format!("JSON: {error}")))?;
+fn json_text(text: serde_json::Result<String>) -> Result<String, Failure> {
+    let text = text.map_err(|error| Failure::other(format!("cannot write JSON: {error}")))?;
     Ok(text + "\n")
 }
 
-/// Whether what goes there is to be coloured.
+/// Whether output is coloured. `terminal`: whether it goes to a terminal.
 pub(crate) fn colours(global: &Global, terminal: bool) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match global.color {
@@ -164,8 +156,8 @@ pub(crate) fn colours(global: &Global, terminal: bool) -> bool {
     }
 }
 
-/// A failure as one line of JSON, for standard error.
-pub(crate) fn in_one_line(failure: &Failure) -> String {
+/// The failure as one line of JSON for standard error.
+pub(crate) fn failure_as_json(failure: &Failure) -> String {
     let exit = failure.exit();
     let error = json!({"error": {
         "kind": exit.name(),

@@ -1,7 +1,7 @@
-//! Printing that nobody waits for: whoever reads may stop, and the leases go on.
+//! Printer: a thread that writes lines, so that a stopped reader blocks nothing else.
 //!
-//! After Ctrl-S, under `less`, or with a log driver that has stalled, a write lasts for ever. On one of
-//! tokio's threads that would be the end of the heartbeat, so that a thread of its own does all writing.
+//! After Ctrl-S, under `less`, or with a stalled log driver, a write can block for ever. On a tokio thread it
+//! would stop the heartbeat, and the lease would expire.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -10,46 +10,45 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How many lines may wait to be written.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 
-/// How long the end of the program waits until all is written.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the end of the program waits until all lines are written.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often it looks whether that is so.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What is to be written now.
+/// What the thread writes next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<L> {
     Line(L),
-    /// Here so many lines are missing, for which there was no room.
-    LeftOut(usize),
+    /// This many lines were dropped here because the queue was full.
+    Dropped(usize),
 }
 
-/// Prints lines in the order in which they are put, or leaves them out.
+/// Prints lines in order, and drops lines while its queue is full.
 pub(crate) struct Printer<L> {
     queue: Arc<Mutex<Queue<L>>>,
     thread: JoinHandle<()>,
 }
 
-/// Locked only for moments, and never while something is written.
+/// Never locked while a line is written.
 struct Queue<L> {
-    /// None once it is closed.
+    /// `None` once it is closed.
     lines: Option<SyncSender<Next<L>>>,
-    /// How many lines had no room since it was last told.
-    left_out: usize,
+    /// Dropped lines that are not reported yet.
+    dropped: usize,
 }
 
 impl<L: Send + 'static> Printer<L> {
-    /// Starts a thread of this name, which hands each line to `write`.
+    /// Starts a thread of this name that passes each line to `write`.
     pub(crate) fn start(
         name: &str,
         mut write: impl FnMut(Next<L>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, lines) = sync_channel(ROOM);
+        let (sender, lines) = sync_channel(CAPACITY);
         let queue = Arc::new(Mutex::new(Queue {
             lines: Some(sender),
-            left_out: 0,
+            dropped: 0,
         }));
         let shared = queue.clone();
         let thread = std::thread::Builder::new().name(name.to_owned());
@@ -61,44 +60,44 @@ impl<L: Send + 'static> Printer<L> {
         Ok(Self { queue, thread })
     }
 
-    /// Has the line printed if there is room for it. Never waits.
+    /// Queues a line, or drops it if the queue is full. Never waits.
     pub(crate) fn put(&self, line: L) {
         let mut queue = lock(&self.queue);
         if queue.offer(line).is_err() {
-            queue.left_out += 1;
+            queue.dropped += 1;
         }
     }
 
-    /// Waits until all is written and `last` after it, though not for a reader that has stopped.
+    /// Waits until all lines and then `last` are written, at most [`CLOSE_TIMEOUT`].
     pub(crate) async fn close(&self, mut last: Option<L>) {
         let written = async {
             while let Some(line) = last.take() {
                 last = lock(&self.queue).offer(line).err();
                 if last.is_some() {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             }
-            // Without a sender the thread ends with the last line.
+            // Without a sender the thread ends after the last line.
             lock(&self.queue).lines = None;
             while !self.thread.is_finished() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        // Else the program ends without it: what cannot be printed cannot be complained of either.
-        drop(tokio::time::timeout(FAREWELL, written).await);
+        // A timeout cannot be reported: the reader of reports is the one that has stopped.
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
     }
 }
 
 impl<L> Queue<L> {
-    /// Takes a line if there is room, after the word of those that found none; else gives it back.
+    /// Queues a line behind the report of dropped lines. Returns the line if the queue is full.
     fn offer(&mut self, line: L) -> Result<(), L> {
         let Some(lines) = &self.lines else {
             return Ok(());
         };
-        if self.left_out > 0 {
-            match lines.try_send(Next::LeftOut(self.left_out)) {
+        if self.dropped > 0 {
+            match lines.try_send(Next::Dropped(self.dropped)) {
                 Err(TrySendError::Full(_)) => return Err(line),
-                _ => self.left_out = 0,
+                _ => self.dropped = 0,
             }
         }
         match lines.try_send(Next::Line(line)) {
@@ -108,15 +107,15 @@ impl<L> Queue<L> {
     }
 }
 
-/// The next line to write, once there is one; `None` when there will be none any more.
+/// Waits for the next line to write; `None` when the printer is closed.
 fn next<L>(queue: &Mutex<Queue<L>>, lines: &Receiver<Next<L>>) -> Option<Next<L>> {
     {
-        // While it is locked nobody puts a line, so that the missing ones are told of where they miss.
+        // Under the lock no line can be added, so dropped lines are reported in their place.
         let mut queue = lock(queue);
         match lines.try_recv() {
             Ok(line) => return Some(line),
-            Err(_) if queue.left_out > 0 => {
-                return Some(Next::LeftOut(std::mem::take(&mut queue.left_out)));
+            Err(_) if queue.dropped > 0 => {
+                return Some(Next::Dropped(std::mem::take(&mut queue.dropped)));
             }
             Err(_) => {}
         }
@@ -134,8 +133,8 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::time::Instant;
 
-    /// One whose reader reads nothing before the gate is dropped.
-    fn stopped() -> (Printer<String>, Sender<()>, Receiver<Next<String>>) {
+    /// A printer whose reader reads nothing until the gate is dropped.
+    fn stopped_reader() -> (Printer<String>, Sender<()>, Receiver<Next<String>>) {
         let (gate, opened) = channel::<()>();
         let (read, lines) = channel();
         let printer = Printer::start("test", move |line| {
@@ -154,8 +153,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_is_printed_in_order_and_the_last_line_too() {
-        let (printer, gate, lines) = stopped();
+    async fn all_lines_are_printed_in_order_and_the_last_line_too() {
+        let (printer, gate, lines) = stopped_reader();
         drop(gate);
         printer.put("a".to_owned());
         printer.put("b".to_owned());
@@ -165,9 +164,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_without_room_are_counted_and_the_count_is_told() {
-        let (printer, gate, lines) = stopped();
-        let all = ROOM + 10;
+    async fn dropped_lines_are_counted_and_reported() {
+        let (printer, gate, lines) = stopped_reader();
+        let all = CAPACITY + 10;
         for n in 0..all {
             printer.put(n.to_string());
         }
@@ -176,39 +175,39 @@ mod tests {
         let lines: Vec<_> = lines.try_iter().collect();
         assert_eq!(lines.first(), Some(&line(0)));
         assert_eq!(lines.last(), Some(&line(last())));
-        let (mut shown, mut left_out) = (0_usize, 0_usize);
+        let (mut shown, mut dropped) = (0_usize, 0_usize);
         for line in &lines {
             match line {
                 Next::Line(text) if *text != last() => shown += 1,
                 Next::Line(_) => {}
-                Next::LeftOut(missing) => left_out += *missing,
+                Next::Dropped(lines) => dropped += *lines,
             }
         }
-        assert!(left_out > 0, "{shown} are shown");
-        assert_eq!(shown + left_out, all);
+        assert!(dropped > 0, "{shown} are shown");
+        assert_eq!(shown + dropped, all);
     }
 
     #[tokio::test]
-    async fn what_is_left_out_is_told_of_without_another_line() {
-        let (printer, gate, lines) = stopped();
-        for n in 0..ROOM + 10 {
+    async fn dropped_lines_are_reported_without_waiting_for_another_line() {
+        let (printer, gate, lines) = stopped_reader();
+        for n in 0..CAPACITY + 10 {
             printer.put(n.to_string());
         }
         drop(gate);
         let soon = Duration::from_secs(10);
         let mut lines = std::iter::from_fn(|| lines.recv_timeout(soon).ok());
-        assert!(lines.any(|line| matches!(line, Next::LeftOut(_))));
+        assert!(lines.any(|line| matches!(line, Next::Dropped(_))));
     }
 
     #[tokio::test]
-    async fn the_end_does_not_wait_for_a_reader_that_has_stopped() {
-        let (printer, gate, _lines) = stopped();
-        for n in 0..ROOM + 10 {
+    async fn closing_does_not_wait_for_a_reader_that_has_stopped() {
+        let (printer, gate, _lines) = stopped_reader();
+        for n in 0..CAPACITY + 10 {
             printer.put(n.to_string());
         }
         let began = Instant::now();
         printer.close(Some(last())).await;
-        assert!(began.elapsed() < 3 * FAREWELL);
+        assert!(began.elapsed() < 3 * CLOSE_TIMEOUT);
         drop(gate);
     }
 }

@@ -1,4 +1,4 @@
-//! `bmdb replan`: planning the whole fleet anew.
+//! `bmdb replan`: replans the whole fleet.
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -7,20 +7,20 @@ use crate::output::{Page, Report};
 use bmdb_model::counts;
 use serde::Serialize;
 
-/// Plan every machine anew, now.
+/// Replan every machine now.
 ///
-/// It repairs what was written past the planner, by hand or by a program of your own. The janitors do the
-/// same slowly, so it is for those who do not want to wait. Machines whose tags somebody is just writing
-/// are left to that writer. Control loops go on working meanwhile; interrupting it loses nothing.
+/// This repairs work items after tags were written without bmdb, by hand or by another program. The janitors
+/// do the same over a longer time. A machine whose tags are being written at this moment is left to that
+/// writer. Control loops continue meanwhile, and interrupting this command loses nothing.
 #[derive(clap::Args)]
 pub(crate) struct Replan {
     #[command(flatten)]
-    operator: Operator,
+    by: Operator,
 }
 
 #[derive(Serialize)]
 struct Answer {
-    /// How many machines were looked at.
+    /// How many machines were replanned.
     planned: u64,
 }
 
@@ -29,15 +29,13 @@ impl Replan {
         let reader = context.reader().await?;
         let fleet = reader.read(async |conn| Ok(counts::fleet(conn).await?));
         let machines = u64::try_from(fleet.await?.machines).ok();
-        let mut progress = context.output.progress("planning machines", machines);
-        let bmdb = context.bmdb().await?;
-        let session = context.session().await?;
-        let planned = self
-            .operator
-            .acts()
-            .replan(&session, bmdb, |planned| progress.set(planned))
-            .await?;
-        context.close_session(session).await;
+        let mut progress = context.output.progress("replanning machines", machines);
+        let (bmdb, operator) = (context.bmdb().await?, self.by.operator());
+        let replanned = context.with_session(async |session| {
+            let replan = operator.replan(session, bmdb, |machines| progress.set(machines));
+            replan.await
+        });
+        let planned = replanned.await?;
         drop(progress);
         context.output.report(&Answer { planned })
     }
@@ -45,6 +43,6 @@ impl Replan {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        page.line(format_args!("planned {} machines", self.planned));
+        page.line(format_args!("replanned {} machines", self.planned));
     }
 }

@@ -1,4 +1,4 @@
-//! `bmdb serve`: the console and the metrics, over HTTP.
+//! `bmdb serve`: the console and the metrics over HTTP.
 
 use crate::connect;
 use crate::context::Context;
@@ -17,16 +17,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a page's statements may take.
-const PAGE_LIMIT: Duration = Duration::from_secs(5);
+/// The statement timeout of the console's pages.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serve the console for people, and the metrics for Prometheus.
+/// Serve the web console, and metrics for Prometheus.
 ///
-/// Pages at /, metrics at /metrics, and /healthz and /readyz for supervisors. It reads and never writes, so
-/// a replica will do (--read-url). It listens on this machine only, unless
-/// there is a token (--token-file) or clients show certificates (--client-ca). Whoever is asked for the
-/// token gives it as the password of any user, programs also in the header `Authorization: Bearer …`.
-/// /healthz and /readyz need no token and show nothing of the fleet.
+/// The console is at /, the metrics are at /metrics, and /healthz and /readyz are for supervisors. The server
+/// only reads, so it can read a replica (--read-url). It listens on a loopback address only, unless clients
+/// need a token (--token-file) or a certificate (--client-ca). A browser sends the token as the password of
+/// any user, a program in the header `Authorization: Bearer …`. /healthz and /readyz need no token and show
+/// nothing about the fleet.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,7 +35,7 @@ Examples:
   head -c 24 /dev/urandom | base64 > token && chmod 600 token
   bmdb serve --listen 0.0.0.0:8717 --token-file token --tls-cert server.crt --tls-key server.key")]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 is any free one, and is printed.
+    /// The address to listen on. Port 0 chooses a free port, which is printed.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -44,24 +44,23 @@ pub(crate) struct Serve {
         value_parser = address
     )]
     listen: SocketAddr,
-    /// A file with the token that whoever asks has to show: at least 16 characters, not readable by
-    /// everybody.
+    /// A file with the bearer token required of clients: at least 16 characters, and not readable by
+    /// other users.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The server's certificate in PEM, with those between it and its authority.
+    /// The server's certificate in PEM, followed by the intermediate certificates.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// Its private key in PEM.
+    /// The server's private key in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Answer only those who show a certificate of one of these authorities, in PEM.
+    /// Accept only clients with a certificate of one of these authorities, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
-    /// Another name by which a server on this machine may be asked, as that of a proxy before it; may be
-    /// given more than once.
+    /// Accept this host name too, such as the name of a proxy; can be repeated.
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
-    /// The database to read, such as a replica, instead of --database-url.
+    /// Read this database instead of --database-url, such as a replica.
     #[arg(
         long,
         value_name = "URL",
@@ -69,7 +68,7 @@ pub(crate) struct Serve {
         hide_env_values = true
     )]
     read_url: Option<String>,
-    /// How long to rest after the fleet was counted; it rests longer where counting takes long.
+    /// How long to wait between two counts of the fleet. The wait is longer if counting takes long.
     #[arg(long, value_name = "INTERVAL", default_value = "15s", value_parser = interval)]
     sample_interval: Seconds,
 }
@@ -89,7 +88,7 @@ impl Report for Listening {
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let options = self.options()?;
-        // Before the database is asked: what is wrong with the command is told at once.
+        // Before connecting, so that invalid options are reported at once.
         let server = Server::bind(options).await?;
         let config = match &self.read_url {
             Some(url) => connect::config(Some(url)),
@@ -97,19 +96,21 @@ impl Serve {
         };
         let monitor = Monitor::of_this_program()?;
         let sampling = SampleOptions::default().interval(self.sample_interval.into());
-        // Whether the database answers is not to be judged by how many pages wait for it.
-        let probe = reader(context, config.clone(), 1, PAGE_LIMIT).await?;
-        let reader = reader(context, config.clone(), 4, PAGE_LIMIT).await?;
-        let counter = reader_of_samples(context, config, sampling).await?;
+        // A connection of its own: the readiness probe must not wait behind pages.
+        let probe = reader(context, config.clone(), 1, PAGE_TIMEOUT).await?;
+        let pages = reader(context, config.clone(), 4, PAGE_TIMEOUT).await?;
+        // A connection of its own: pages must not wait while the fleet is counted.
+        let counter = reader(context, config, 1, sampling.timeout).await?;
         let sampler = Sampler::start(counter, sampling);
         let monitor = monitor.fleet(sampler.clone()).ready_with(probe);
-        let console = Console::new(reader, ConsoleOptions::default()).sampler(sampler);
+        let console = Console::new(pages, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
         context.output.report(&Listening {
             url: server.url(),
             address: server.address(),
         })?;
-        server.run(routes, told_to_end()).await;
+        context.handle_signals();
+        server.run(routes, stopped()).await;
         Ok(())
     }
 
@@ -160,29 +161,20 @@ async fn reader(
 ) -> Result<Reader, Failure> {
     config = config.component("bmdb-serve").pool_size(connections);
     config.statement_timeout = limit;
-    config.lock_timeout = limit.min(PAGE_LIMIT);
+    config.lock_timeout = limit.min(PAGE_TIMEOUT);
     let reader = Reader::connect(config).await;
     reader.map_err(|error| context.explain(error))
 }
 
-/// One of its own: no page is to wait while the fleet is counted.
-async fn reader_of_samples(
-    context: &Context,
-    config: Config,
-    sampling: SampleOptions,
-) -> Result<Reader, Failure> {
-    reader(context, config, 1, sampling.timeout).await
-}
-
-/// Ctrl-C, or what a supervisor sends.
-async fn told_to_end() {
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() {
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminated) => {
                 terminated.recv().await;
             }
             Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be waited for");
+                tracing::warn!(%error, "cannot listen for SIGTERM");
                 std::future::pending().await
             }
         }
@@ -193,13 +185,13 @@ async fn told_to_end() {
     }
 }
 
-/// An address with a port; `localhost` is 127.0.0.1.
+/// Parses an address with a port; `localhost` is 127.0.0.1.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),
     };
     address.parse().map_err(|_| {
-        "an IP address and a port are needed, such as 127.0.0.1:8717 or [::1]:8717".to_owned()
+        "expected an IP address and a port, such as 127.0.0.1:8717 or [::1]:8717".to_owned()
     })
 }

@@ -1,17 +1,17 @@
-//! `bmdb stats`: the fleet in numbers.
+//! `bmdb stats`: numbers of the fleet.
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, answer, interval};
 use crate::watch::Watch;
 use bmdb_model::counts::{FleetCounts, ProcessCounts};
 use bmdb_model::{Process, connection};
 use bmdb_web::Sample;
 use serde::Serialize;
 
-/// Show the fleet in numbers: machines, sessions, what each process has to do.
+/// Show the numbers of the fleet: machines, sessions and the work of each process.
 ///
-/// It counts whole tables: for a large fleet leave a longer pause between two looks.
+/// This counts whole tables. For a large fleet choose a longer interval for --watch.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
   bmdb stats --json | jq '.processes[] | select(.process == \"ShepherdRecovery\").claimed'")]
 pub(crate) struct Stats {
     #[command(flatten)]
-    pub(crate) watch: Watch,
+    watch: Watch,
 }
 
 #[derive(Serialize)]
@@ -30,17 +30,18 @@ struct Answer {
     processes: Vec<Work>,
 }
 
-#[derive(Serialize)]
-struct Fleet {
-    machines: i64,
-    provided: i64,
-    agent_started: i64,
-    heartbeating: i64,
-    installation_pending: i64,
-    installed: i64,
-    on_hold: i64,
-    live_sessions: i64,
-    dead_sessions: i64,
+answer! {
+    struct Fleet from counts: FleetCounts {
+        machines: i64 = counts.machines,
+        provided: i64 = counts.provided,
+        agent_started: i64 = counts.agent_started,
+        heartbeating: i64 = counts.heartbeating,
+        installation_pending: i64 = counts.installation_pending,
+        installed: i64 = counts.installed,
+        on_hold: i64 = counts.on_hold,
+        live_sessions: i64 = counts.live_sessions,
+        dead_sessions: i64 = counts.dead_sessions,
+    }
 }
 
 #[derive(Serialize)]
@@ -61,7 +62,7 @@ impl Stats {
         let read = async || {
             let at = reader.read(async |conn| Ok(connection::clock(conn).await?));
             let at = at.await?;
-            // As the console and /metrics count.
+            // Counts like the console and /metrics.
             let sample = Sample::take(reader).await?;
             let work = |counts| Work::of(&sample, counts);
             Ok(Answer {
@@ -71,22 +72,6 @@ impl Stats {
             })
         };
         self.watch.show(context, read).await
-    }
-}
-
-impl From<FleetCounts> for Fleet {
-    fn from(counts: FleetCounts) -> Self {
-        Self {
-            machines: counts.machines,
-            provided: counts.provided,
-            agent_started: counts.agent_started,
-            heartbeating: counts.heartbeating,
-            installation_pending: counts.installation_pending,
-            installed: counts.installed,
-            on_hold: counts.on_hold,
-            live_sessions: counts.live_sessions,
-            dead_sessions: counts.dead_sessions,
-        }
     }
 }
 
@@ -118,12 +103,12 @@ impl Report for Answer {
             ("installed", fleet.installed.to_string()),
             ("on hold", fleet.on_hold.to_string()),
             ("live sessions", fleet.live_sessions.to_string()),
-            ("dead sessions", fleet.dead_sessions.to_string()),
+            ("expired sessions", fleet.dead_sessions.to_string()),
             ("as of", self.at.to_string()),
         ]);
         page.blank();
         if fleet.machines == 0 {
-            page.note("No process has work yet: `bmdb machine import` brings machines in.");
+            page.note("No machines yet: `bmdb machine import` imports them.");
             return;
         }
         let header = [
@@ -131,15 +116,15 @@ impl Report for Answer {
             "ELIGIBLE",
             "DUE",
             "OLDEST",
-            "HELD",
+            "CLAIMED",
             "STUCK",
             "BACKING OFF",
             "POISONED",
         ];
-        let mut table = Table::new(header).yielding([
+        let mut table = Table::new(header).flexible([
             ("ELIGIBLE", WHOLE),
             ("BACKING OFF", WHOLE),
-            ("HELD", WHOLE),
+            ("CLAIMED", WHOLE),
             ("PROCESS", 26),
         ]);
         let alarming =
@@ -148,7 +133,7 @@ impl Report for Answer {
             table.row([
                 Cell::new(&work.process),
                 Cell::number(work.eligible),
-                // Its workflow fails.
+                // `None`: the workflow's view fails.
                 work.due.map_or(Cell::unknown(), Cell::number),
                 Cell::number(work.oldest_due_seconds.map_or(String::new(), interval)),
                 Cell::number(work.claimed),
@@ -166,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_terminal_of_60_columns_the_processes_have_their_names() {
+    fn on_a_terminal_of_60_columns_the_names_of_processes_are_complete() {
         let work = Work {
             process: Text(Process::SHEPHERD_AGENT_START),
             eligible: 69,
@@ -189,10 +174,10 @@ mod tests {
         let mut page = Page::new(Some(60), false);
         answer.show(&mut page);
         let text = page.into_text();
-        let row = "ShepherdAgentStart   61   5m50s     8      0         0";
+        let row = "ShepherdAgentStart   61   5m50s        8      0         0";
         assert!(text.contains(row), "{text}");
         assert!(
-            text.contains("Left out, for want of width: ELIGIBLE, BACKING OFF."),
+            text.contains("Columns hidden (terminal too narrow): ELIGIBLE, BACKING OFF."),
             "{text}"
         );
     }

@@ -7,23 +7,24 @@ use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
 use crate::operator::{Operator, OperatorWithReason};
 use crate::output::{Cell, Page, Report, Table, Text};
+use crate::verbs::verbs;
 use bmdb_core::operator;
 use bmdb_model::MachineId;
 use bmdb_model::tag::TagName;
-use clap::Subcommand;
 use serde::Serialize;
 
-/// Set and unset tags: what is known of a machine, by which workflows decide.
-#[derive(Subcommand)]
-pub(crate) enum Tag {
-    Set(Set),
-    Unset(Unset),
-    List(ListArgs),
+verbs! {
+    /// Set, unset or list tags: the facts about a machine that workflows depend on.
+    Tag {
+        Set(Set),
+        Unset(Unset),
+        List(ListArgs),
+    }
 }
 
 /// Set a tag of a machine.
 ///
-/// Of the tag provided, fields that are not named stay as they are. A value that begins with @ is read
+/// For the tag `provided`, fields that are not named keep their values. A value that begins with @ is read
 /// from the file of that name.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -32,7 +33,7 @@ Examples:
   bmdb tag set 67e5 agent_started public_key=@agent.pub
   bmdb tag set 67e5 os_installation_request generation=2 request=@image.json
 
-`bmdb tag list` has all tags with their fields.")]
+`bmdb tag list` lists all tags with their fields.")]
 pub(crate) struct Set {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
@@ -43,12 +44,12 @@ pub(crate) struct Set {
     #[arg(value_name = "FIELD=VALUE", value_parser = field)]
     fields: Vec<(String, String)>,
     #[command(flatten)]
-    operator: Operator,
+    by: Operator,
 }
 
-/// Take a tag from a machine.
+/// Unset a tag of a machine.
 ///
-/// The heartbeat of an agent goes with agent_started.
+/// Unsetting agent_started also removes the heartbeat of the agent.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -62,28 +63,24 @@ pub(crate) struct Unset {
     #[arg(value_name = "TAG")]
     tag: TagName,
     #[command(flatten)]
-    operator: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
-/// List the tags there are, with their fields.
+/// List all tags with their fields.
 #[derive(clap::Args)]
 pub(crate) struct ListArgs {}
 
 fn field(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=');
-    let (name, value) = parts.ok_or("a field is given as FIELD=VALUE")?;
+    let (name, value) = parts.ok_or("expected FIELD=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-impl Tag {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        match self {
-            Self::Set(set) => set.run(context).await,
-            Self::Unset(unset) => unset.run(context).await,
-            Self::List(ListArgs {}) => context.output.report(&all()),
-        }
+impl ListArgs {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        context.output.report(&all())
     }
 }
 
@@ -91,7 +88,6 @@ impl Tag {
 struct Answer {
     machine_id: Text<MachineId>,
     tag: Text<TagName>,
-    /// Whether it is set now.
     is_set: bool,
 }
 
@@ -109,12 +105,10 @@ impl Set {
         let tag = operator::Tag::parse(self.tag, given);
         let tag = tag.map_err(|error| Failure::usage(error.to_string()))?;
         let machine = self.machine.resolve(context).await?;
-        let session = context.session().await?;
-        self.operator
-            .acts()
-            .set_tag(&session, machine, &tag)
-            .await?;
-        context.close_session(session).await;
+        let operator = self.by.operator();
+        let set =
+            context.with_session(async |session| operator.set_tag(session, machine, &tag).await);
+        set.await?;
         context.output.report(&Answer {
             machine_id: Text(machine),
             tag: Text(self.tag),
@@ -123,7 +117,7 @@ impl Set {
     }
 }
 
-/// A file's contents, in a way that any bytes get through.
+/// The contents of a file, as text or else as `hex:…`.
 fn contents(path: &str) -> Result<String, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
     let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
@@ -135,17 +129,12 @@ impl Unset {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
         let tag = self.tag;
-        self.confirm
-            .ask(&format!("Take the tag {tag} from machine {machine}"))
-            .await?;
-        let session = context.session().await?;
-        let was_set = self
-            .operator
-            .acts()
-            .unset_tag(&session, machine, tag)
-            .await?;
-        context.close_session(session).await;
-        if !was_set {
+        let what = format!("Unset the tag {tag} of machine {machine}");
+        self.confirm.ask(&what).await?;
+        let operator = self.by.operator();
+        let unset =
+            context.with_session(async |session| operator.unset_tag(session, machine, tag).await);
+        if !unset.await? {
             let message = format!("machine {machine} does not have the tag {tag}");
             return Err(Failure::new(Exit::NotFound, message));
         }
@@ -161,7 +150,7 @@ impl Report for Answer {
     fn show(&self, page: &mut Page) {
         let done = if self.is_set { "set" } else { "unset" };
         page.line(format_args!(
-            "{done} {} of machine {}",
+            "{done} the tag {} of machine {}",
             self.tag, self.machine_id
         ));
     }
@@ -204,7 +193,7 @@ fn all() -> All {
 
 impl Report for All {
     fn show(&self, page: &mut Page) {
-        let mut table = Table::new(["TAG", "FIELD", "", "VALUE"]).yielding([("VALUE", 5)]);
+        let mut table = Table::new(["TAG", "FIELD", "", "VALUE"]).flexible([("VALUE", 5)]);
         for described in &self.items {
             for field in &described.fields {
                 table.row([

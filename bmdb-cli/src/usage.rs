@@ -1,4 +1,4 @@
-//! Reading the command line, and saying what is wrong with it.
+//! Parsing of the command line, and what is wrong with it.
 
 use crate::commands::Cli;
 use crate::exit::Exit;
@@ -9,7 +9,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What the command line asks for; the exit code where that has been answered already.
+/// Parses the command line. On an error, or after printing help, returns the exit code.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command().color(colour(&args));
@@ -25,10 +25,10 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
     if !is_help && has(args, "--json") {
-        output::remark(&output::in_one_line(&failure(&error.to_string())));
+        output::error_line(&output::failure_as_json(&failure(&error.to_string())));
         return Exit::Usage.into();
     }
-    // Help into a pipe that is closed is no failure.
+    // Writing help to a closed pipe is not a failure.
     let _ = error.print();
     match error.use_stderr() {
         true => Exit::Usage.into(),
@@ -36,9 +36,9 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     }
 }
 
-/// What is wrong and what may have been meant, without the usage, which is for people.
-fn failure(told: &str) -> Failure {
-    let mut paragraphs = told.trim().split("\n\n").map(str::trim);
+/// Keeps the message and the tip of clap's text, without the usage, which is for people.
+fn failure(text: &str) -> Failure {
+    let mut paragraphs = text.trim().split("\n\n").map(str::trim);
     let message = paragraphs.next().unwrap_or_default();
     let failure = Failure::usage(message.trim_start_matches("error: "));
     match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ")) {
@@ -47,29 +47,31 @@ fn failure(told: &str) -> Failure {
     }
 }
 
-/// What `--color` says, which help and errors heed although they come before anything is parsed.
+/// The value of `--color`, which help and errors need before the command line is parsed.
 fn colour(args: &[OsString]) -> ColorChoice {
-    let says =
+    let is =
         |value: &str| has(args, &format!("--color={value}")) || follows(args, "--color", value);
-    match (says("always"), says("never")) {
+    match (is("always"), is("never")) {
         (_, true) => ColorChoice::Never,
         (true, _) => ColorChoice::Always,
         _ => ColorChoice::Auto,
     }
 }
 
-/// Whether the option is given; behind `--` come arguments of others.
-fn has(args: &[OsString], option: &str) -> bool {
-    args.iter()
-        .take_while(|arg| *arg != "--")
-        .any(|arg| arg == option)
+/// The arguments before `--`; those behind it belong to another program.
+fn own(args: &[OsString]) -> Vec<&OsString> {
+    args.iter().take_while(|arg| *arg != "--").collect()
 }
 
-/// Whether the option is given with this value as the next argument.
+fn has(args: &[OsString], option: &str) -> bool {
+    own(args).iter().any(|arg| *arg == option)
+}
+
+/// Whether the option is followed by this value.
 fn follows(args: &[OsString], option: &str, value: &str) -> bool {
-    let ours: Vec<_> = args.iter().take_while(|arg| *arg != "--").collect();
-    ours.windows(2)
-        .any(|two| two[0] == option && two[1] == value)
+    let args = own(args);
+    args.windows(2)
+        .any(|pair| pair[0] == option && pair[1] == value)
 }
 
 #[cfg(test)]
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_told_what_is_wrong_and_what_may_have_been_meant() {
+    fn an_error_keeps_its_message_and_its_tip() {
         let wrong = |line: &str| {
             let error = Cli::command().try_get_matches_from(line.split(' '));
             failure(&error.unwrap_err().to_string())

@@ -1,4 +1,4 @@
-//! Filters that nothing can fit, for their names are not known: most likely typing errors.
+//! Checks of names in filters: an unknown name is most likely a typing error.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -6,10 +6,10 @@ use bmdb_core::{Reader, TxError};
 use bmdb_model::{Process, Provider, fleet, process};
 use std::fmt::Display;
 
-/// Refuses a process that is not known in the database.
+/// Refuses a process that the database does not know.
 ///
 /// # Errors
-/// Not found; what reading fails with.
+/// `NotFound` with the known processes; what reading fails with.
 pub(crate) async fn process(reader: &Reader, name: Option<&Process>) -> Result<(), Failure> {
     let Some(name) = name else { return Ok(()) };
     let known = reader.read(async |conn| match process::is_known(conn, name).await? {
@@ -22,12 +22,12 @@ pub(crate) async fn process(reader: &Reader, name: Option<&Process>) -> Result<(
     let failure = Failure::new(Exit::NotFound, format!("there is no process {name}"));
     Err(match known.as_slice() {
         [] => failure,
-        known => failure.hint(format!("there are {}", listed(known))),
+        known => failure.hint(format!("the processes are {}", listed(known))),
     })
 }
 
-/// Warns of providers that no machine has. They are no error, for all of their machines may be gone, or
-/// yet to come.
+/// Warns about providers without machines. This is not an error: their machines may be gone or not be
+/// imported yet.
 ///
 /// # Errors
 /// What reading fails with.
@@ -39,14 +39,14 @@ pub(crate) async fn providers<'p>(
     if named.peek().is_none() {
         return Ok(());
     }
-    // One step down an index for each there is.
+    // Costs one index lookup for each provider.
     let known = reader.read(async |conn| Ok(fleet::providers(conn).await?));
     let known = known.await?;
     for provider in named.filter(|provider| !known.contains(provider)) {
         match known.as_slice() {
-            [] => tracing::warn!("no machine is provided by {provider}, nor by anybody else"),
+            [] => tracing::warn!("no machine has the provider {provider}, or any other provider"),
             known => tracing::warn!(
-                "no machine is provided by {provider}; there are {}",
+                "no machine has the provider {provider}; the providers are {}",
                 listed(known)
             ),
         }

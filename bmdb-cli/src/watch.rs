@@ -1,28 +1,24 @@
-//! `--watch`: the same answer again and again.
+//! `--watch`: the same answer, read and printed repeatedly.
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::output::{Report, Screen};
 use bmdb_backoff::Seconds;
 use clap::Args;
 use std::time::Duration;
 
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// Show it again every so often (2s) until Ctrl-C; with --json one object a line.
+    /// Repeat until Ctrl-C, at this interval or every 2 seconds; with --json, one object a line.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
           default_missing_value = "2s", value_parser = interval)]
     watch: Option<Seconds>,
 }
 
 impl Watch {
-    pub(crate) const fn is_on(&self) -> bool {
-        self.watch.is_some()
-    }
-
-    /// Shows what `read` comes back with: once, or until Ctrl-C is pressed, which is no failure then. A
-    /// database that goes away meanwhile is waited for.
+    /// Prints what `read` returns: once, or repeatedly until Ctrl-C, which is a success. Reading is tried
+    /// again while the database is unreachable.
     pub(crate) async fn show<R: Report>(
         &self,
         context: &Context,
@@ -31,8 +27,9 @@ impl Watch {
         let Some(interval) = self.watch else {
             return context.output.report(&read().await?);
         };
-        let again = async {
-            let mut screen = context.output.screen();
+        context.handle_signals();
+        let repeat = async {
+            let mut screen = Screen::new(context.output);
             screen.draw(&read().await?)?;
             loop {
                 tokio::time::sleep(Duration::from(interval)).await;
@@ -46,16 +43,18 @@ impl Watch {
             }
         };
         tokio::select! {
-            failed = again => failed,
+            failed = repeat => failed,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     }
 }
 
-/// An interval such as `5s` or `1m30s`; a plain number counts seconds.
+/// Parses an interval such as `5s` or `1m30s`; a plain number counts seconds.
 pub(crate) fn interval(text: &str) -> Result<Seconds, String> {
     match text.parse::<u32>() {
-        Ok(seconds) => Seconds::new(seconds).ok_or_else(|| "at least one second".to_owned()),
+        Ok(seconds) => {
+            Seconds::new(seconds).ok_or_else(|| "expected at least one second".to_owned())
+        }
         Err(_) => text
             .parse()
             .map_err(|error: bmdb_backoff::ParseError| error.to_string()),

@@ -1,26 +1,27 @@
-//! `bmdb why`: why nothing happens to a machine, or what does.
+//! `bmdb why`: why a process starts on a machine, or does not.
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
-use crate::output::{Page, Report, Text, Time, Tone, one_line};
+use crate::output::{Page, Report, Text, Time, Tone, answer, one_line};
 use crate::validate;
-use bmdb_core::operator::explain::{Explanation, Gate, explain};
+use bmdb_core::operator::explain;
 use bmdb_model::gates::{self, Effect, Gates, TagState};
 use bmdb_model::{MachineId, Process};
 use serde::Serialize;
 
-/// Say why a process is, or is not, begun on a machine.
+/// Explain why a process starts on a machine, or does not.
 ///
-/// There are three gates: the tags say that the machine needs the process; no deadline and no backoff is
-/// ahead; nobody is at work. Each is told with since when it is shut, by what, and what opens it.
+/// There are three gates: eligible (the tags call for the process), ready (no deadline and no backoff is
+/// ahead) and free (no session has claimed the machine). For each gate this shows whether it is open, since
+/// when, what shuts it, and what will open it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb why 67e5 ShepherdRecovery
-  bmdb why Equinix/8d2b1f0c ShepherdAgentStart --json | jq .is_open
+  bmdb why fra1/rack-a-07 ShepherdAgentStart --json | jq .is_open
 
-The exit code is 0 whatever the gates are; 3 if there is no such machine or no such process.")]
+Exit codes: 0 whether the gates are open or shut, 3 there is no such machine or process")]
 pub(crate) struct Why {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
@@ -34,10 +35,10 @@ struct Answer {
     at: Time,
     machine_id: Text<MachineId>,
     process: Text<Process>,
-    /// Whether a claim that comes now takes the machine.
+    /// Whether a claim can take the machine now.
     is_open: bool,
     verdict: String,
-    /// Whether the work item says something else than the tags: `bmdb replan`.
+    /// Whether the work item differs from what the tags call for: `bmdb replan`.
     is_stale: bool,
     workflow: Option<String>,
     gates: ThreeGates,
@@ -47,51 +48,31 @@ struct Answer {
 
 #[derive(Serialize)]
 struct ThreeGates {
-    eligible: Told,
-    ready: Told,
-    free: Told,
+    eligible: Gate,
+    ready: Gate,
+    free: Gate,
 }
 
-#[derive(Serialize)]
-struct Told {
-    is_open: bool,
-    since: Option<Time>,
-    opens_at: Option<Time>,
-    sentences: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Tag {
-    table: String,
-    is_set: bool,
-    time: Option<Time>,
-    /// `keeps_out`, `is_missing`, or neither.
-    effect: Option<&'static str>,
-}
-
-impl From<Gate> for Told {
-    fn from(gate: Gate) -> Self {
-        Self {
-            is_open: gate.is_open,
-            since: gate.since.map(Time),
-            opens_at: gate.opens_at.map(Time),
-            sentences: gate.sentences,
-        }
+answer! {
+    struct Gate from gate: explain::Gate {
+        is_open: bool = gate.is_open,
+        since: Option<Time> = gate.since.map(Time),
+        opens_at: Option<Time> = gate.opens_at.map(Time),
+        sentences: Vec<String> = gate.sentences,
     }
 }
 
-impl From<TagState> for Tag {
-    fn from(tag: TagState) -> Self {
-        Self {
-            table: tag.table,
-            is_set: tag.is_set,
-            time: tag.time.map(|(_, time)| Time(time)),
-            effect: match tag.effect {
-                Effect::KeepsOut => Some("keeps_out"),
-                Effect::IsMissing => Some("is_missing"),
-                Effect::NoneAlone => None,
-            },
-        }
+answer! {
+    struct Tag from tag: TagState {
+        table: String = tag.table,
+        is_set: bool = tag.is_set,
+        time: Option<Time> = tag.time.map(|(_, time)| Time(time)),
+        /// `keeps_out`, `is_missing`, or neither.
+        effect: Option<&'static str> = match tag.effect {
+            Effect::KeepsOut => Some("keeps_out"),
+            Effect::IsMissing => Some("is_missing"),
+            Effect::NoneAlone => None,
+        },
     }
 }
 
@@ -102,35 +83,35 @@ impl Why {
         let process = &self.process;
         validate::process(reader, Some(process)).await?;
         let read = reader.read(async |conn| Ok(gates::one(conn, machine, process).await?));
-        let gates = read.await?;
-        let explained = explain(&gates);
-        context.output.report(&answer(gates, explained))
+        context.output.report(&Answer::from(read.await?))
     }
 }
 
-fn answer(gates: Gates, explained: Explanation) -> Answer {
-    Answer {
-        at: Time(gates.at),
-        is_open: gates.are_open(),
-        machine_id: Text(gates.machine),
-        process: Text(gates.process),
-        verdict: explained.verdict,
-        is_stale: gates.is_stale,
-        workflow: gates.workflow.map(|workflow| workflow.view),
-        gates: ThreeGates {
-            eligible: explained.eligible.into(),
-            ready: explained.ready.into(),
-            free: explained.free.into(),
-        },
-        tags: gates.eligible.tags.into_iter().map(Tag::from).collect(),
-        advice: explained.advice,
+impl From<Gates> for Answer {
+    fn from(gates: Gates) -> Self {
+        let explained = explain::explain(&gates);
+        Self {
+            at: Time(gates.at),
+            is_open: gates.are_open(),
+            machine_id: Text(gates.machine),
+            process: Text(gates.process),
+            verdict: explained.verdict,
+            is_stale: gates.is_stale,
+            workflow: gates.workflow.map(|workflow| workflow.view),
+            gates: ThreeGates {
+                eligible: explained.eligible.into(),
+                ready: explained.ready.into(),
+                free: explained.free.into(),
+            },
+            tags: gates.eligible.tags.into_iter().map(Tag::from).collect(),
+            advice: explained.advice,
+        }
     }
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let verdict = page.paint(Tone::Strong, one_line(&self.verdict));
-        page.line(verdict);
+        page.painted_line(Tone::Strong, one_line(&self.verdict));
         page.blank();
         for (name, gate) in [
             ("eligible", &self.gates.eligible),

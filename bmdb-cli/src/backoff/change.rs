@@ -10,54 +10,80 @@ use bmdb_model::backoff::LockedBackoff;
 use bmdb_model::{MachineId, Process};
 use serde::Serialize;
 
+const EXIT_CODES: &str =
+    "Exit codes: 3 there is no such backoff, 4 a session has claimed the machine";
+
+/// Clear a backoff, and restart its sequence.
+///
+/// The machine is due at once if its tags call for the process. Its next failure is the first of a new
+/// sequence.
 #[derive(clap::Args)]
-#[command(after_long_help = "\
-Exit codes: 3 there is no such backoff, 4 somebody is at work on it")]
-pub(crate) struct Change {
+#[command(after_long_help = EXIT_CODES)]
+pub(crate) struct Clear {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// End a backoff now, and keep its sequence.
+///
+/// The machine is due at once if its tags call for the process. After another failure the next interval is
+/// longer than the last.
+#[derive(clap::Args)]
+#[command(after_long_help = EXIT_CODES)]
+pub(crate) struct RetryNow {
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(clap::Args)]
+struct Change {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     /// The process.
     #[arg(value_name = "PROCESS")]
     process: Process,
     #[command(flatten)]
-    operator: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
+/// The backoff as it was.
 #[derive(Serialize)]
 struct Answer {
     machine_id: Text<MachineId>,
     process: Text<Process>,
-    /// What it was.
     until: Option<Time>,
     failures: i64,
     losses: i64,
     cause: Option<String>,
 }
 
-impl Change {
-    pub(crate) async fn clear(self, context: &Context) -> Result<(), Failure> {
-        let machine = self.machine.resolve(context).await?;
-        let what = format!("Clear the backoff of {} on machine {machine}", self.process);
-        self.confirm.ask(&what).await?;
-        let session = context.session().await?;
-        let operator = self.operator.acts();
-        let was = operator
-            .clear_backoff(&session, machine, &self.process)
-            .await?;
-        context.close_session(session).await;
-        context.output.report(&answer(machine, self.process, was))
+impl Clear {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let change = self.change;
+        let machine = change.machine.resolve(context).await?;
+        let process = change.process;
+        let what = format!("Clear the backoff of {process} on machine {machine}");
+        change.confirm.ask(&what).await?;
+        let operator = change.by.operator();
+        let cleared = context
+            .with_session(async |session| operator.clear_backoff(session, machine, &process).await);
+        let was = cleared.await?;
+        context.output.report(&answer(machine, process, was))
     }
+}
 
-    /// Nothing is lost by it, so it does not ask.
-    pub(crate) async fn retry_now(self, context: &Context) -> Result<(), Failure> {
-        let machine = self.machine.resolve(context).await?;
-        let session = context.session().await?;
-        let operator = self.operator.acts();
-        let was = operator.retry_now(&session, machine, &self.process).await?;
-        context.close_session(session).await;
-        context.output.report(&answer(machine, self.process, was))
+impl RetryNow {
+    /// Does not ask for confirmation, because it loses nothing.
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let change = self.change;
+        let machine = change.machine.resolve(context).await?;
+        let (process, operator) = (change.process, change.by.operator());
+        let ended = context
+            .with_session(async |session| operator.retry_now(session, machine, &process).await);
+        let was = ended.await?;
+        context.output.report(&answer(machine, process, was))
     }
 }
 
@@ -74,14 +100,14 @@ fn answer(machine: MachineId, process: Process, was: LockedBackoff) -> Answer {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let until = self.until.map(|until| format!(", rested until {until}"));
+        let until = self.until.map(|until| format!("until {until}, "));
         page.line(format_args!(
-            "{} may be tried on machine {} at once: it had {} and {} in a row{}",
+            "backoff of {} on machine {} ended; it was {}after {} and {} in a row",
             self.process,
             self.machine_id,
+            until.unwrap_or_default(),
             count(self.failures, "failure", "failures"),
             count(self.losses, "loss", "losses"),
-            until.unwrap_or_default()
         ));
     }
 }

@@ -1,114 +1,89 @@
-//! `bmdb backoff list`: backoffs by when they end.
+//! `bmdb backoff list`: backoffs in the order in which they end.
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, WHOLE, interval};
-use crate::paging::{ListAt, Paging};
+use crate::output::{Cell, Table, Text, Time, WHOLE, answer, interval};
+use crate::paging::{Item, List, Listing};
 use crate::validate;
-use crate::watch::Watch;
-use bmdb_core::Reader;
-use bmdb_model::backoff::{self, BackoffKey, ListedBackoff, Which};
+use bmdb_model::backoff::{self, ListedBackoff, Which};
 use bmdb_model::{MachineId, Process, Provider};
-use serde::Serialize;
 
-/// List backoffs in force, the one that ends first first.
+/// List active backoffs, the one that ends first at the top.
 ///
-/// Work that is being done is no backoff: `bmdb work list`.
+/// Claimed work has no backoff: see `bmdb work list`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb backoff list
   bmdb backoff list --expired --process ShepherdRecovery")]
 pub(crate) struct ListArgs {
-    /// Those whose time has passed and whose work nobody has claimed since, the one that ended last first.
+    /// List backoffs that have ended and were not claimed since, the one that ended last at the top.
     #[arg(long)]
     expired: bool,
-    /// Only of this process.
+    /// Only this process.
     #[arg(long, value_name = "PROCESS")]
     process: Option<Process>,
     #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    pub(crate) watch: Watch,
+    listing: Listing,
 }
 
-#[derive(Serialize)]
-struct Listed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    provider: Option<Text<Provider>>,
-    until: Time,
-    cause: Option<String>,
-    failures: i64,
-    losses: i64,
-    last_interval_seconds: Option<i64>,
-    /// Whether the machine still needs the process.
-    eligible: bool,
-}
-
-impl From<ListedBackoff> for Listed {
-    fn from(backoff: ListedBackoff) -> Self {
-        Self {
-            machine_id: Text(backoff.machine),
-            process: Text(backoff.process),
-            provider: backoff.provider.map(Text),
-            until: Time(backoff.until),
-            cause: backoff.cause,
-            failures: backoff.failures,
-            losses: backoff.losses,
-            last_interval_seconds: backoff.last_interval_seconds,
-            eligible: backoff.is_eligible,
-        }
+answer! {
+    struct Listed from backoff: ListedBackoff {
+        machine_id: Text<MachineId> = Text(backoff.machine),
+        process: Text<Process> = Text(backoff.process),
+        provider: Option<Text<Provider>> = backoff.provider.map(Text),
+        until: Time = Time(backoff.until),
+        cause: Option<String> = backoff.cause,
+        failures: i64 = backoff.failures,
+        losses: i64 = backoff.losses,
+        last_interval_seconds: Option<i64> = backoff.last_interval_seconds,
+        /// Whether the machine's tags still call for the process.
+        eligible: bool = backoff.is_eligible,
     }
 }
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let which = if self.expired {
-            Which::Expired
-        } else {
-            Which::Active
+        let which = match self.expired {
+            true => Which::Expired,
+            false => Which::Active,
         };
-        let process = self.process.as_ref();
-        validate::process(context.reader().await?, process).await?;
-        let page = async |reader: &Reader, after: Option<&BackoffKey>, limit| {
-            let page = reader
-                .read(async |conn| Ok(backoff::page(conn, which, process, after, limit).await?));
-            page.await
+        let (reader, process) = (context.reader().await?, self.process.as_ref());
+        validate::process(reader, process).await?;
+        let page = async |after: Option<_>, limit| {
+            let read = reader.read(async |conn| {
+                Ok(backoff::page(conn, which, process, after.as_ref(), limit).await?)
+            });
+            Ok(List::of(read.await?))
         };
-        self.paging
-            .watch::<Listed, _, _>(&self.watch, context, page)
-            .await
+        self.listing.show::<Listed, _>(context, page).await
     }
 }
 
-impl Report for ListAt<Listed> {
-    fn show(&self, page: &mut Page) {
-        if self.list.items.is_empty() {
-            page.note("No such backoff.");
-            return;
-        }
+impl Item for Listed {
+    const EMPTY: &'static str = "No such backoff.";
+
+    fn table() -> Table {
         let columns = [
             "MACHINE", "PROCESS", "UNTIL", "FAILURES", "LOSSES", "INTERVAL", "CAUSE",
         ];
-        let mut table = Table::new(columns).yielding([
+        Table::new(columns).flexible([
             ("INTERVAL", WHOLE),
             ("LOSSES", WHOLE),
             ("FAILURES", WHOLE),
             ("CAUSE", 18),
-        ]);
-        for backoff in &self.list.items {
-            table.row([
-                Cell::machine(backoff.machine_id),
-                Cell::new(&backoff.process),
-                Cell::time(backoff.until, self.at),
-                Cell::number(backoff.failures),
-                Cell::number(backoff.losses),
-                Cell::optional(backoff.last_interval_seconds.map(interval)),
-                Cell::optional(backoff.cause.as_ref()),
-            ]);
-        }
-        page.table(table);
-        self.list.show_rest(page);
+        ])
+    }
+
+    fn cells(&self, now: Time) -> Vec<Cell> {
+        vec![
+            Cell::machine(self.machine_id),
+            Cell::new(&self.process),
+            Cell::time(self.until, now),
+            Cell::number(self.failures),
+            Cell::number(self.losses),
+            Cell::optional(self.last_interval_seconds.map(interval)),
+            Cell::optional(self.cause.as_ref()),
+        ]
     }
 }

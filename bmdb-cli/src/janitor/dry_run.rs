@@ -1,6 +1,6 @@
-//! What a turn of the janitor would do.
+//! Dry run: what a turn of the janitor would do.
 
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, interval, relative};
+use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, answer, interval, relative};
 use bmdb_core::{DryRun, ExpiredWork, NextBatch};
 use bmdb_model::maintenance::Task;
 use bmdb_model::session::SessionRow;
@@ -10,12 +10,13 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(super) struct Answer {
     at: Time,
-    /// The sessions that have expired, the one that expired first first.
+    /// Expired sessions, the one that expired first at the top.
     sessions: Vec<Session>,
-    /// The work that they hold.
-    works: Vec<Held>,
-    upkeep: Vec<Upkeep>,
-    /// How many rows of history are not to be kept; null where it is not trimmed.
+    /// The work that they have claimed.
+    work: Vec<Claimed>,
+    #[serde(rename = "upkeep")]
+    tasks: Vec<MaintenanceTask>,
+    /// How many rows of history would be trimmed; `None` if history is not trimmed.
     surplus_history: Option<u64>,
 }
 
@@ -25,40 +26,46 @@ struct Session {
     component: String,
     runtime_info: String,
     expired_at: Time,
-    holds: usize,
+    claimed: usize,
 }
 
-#[derive(Serialize)]
-struct Held {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    session_id: Text<SessionId>,
-    fence: i64,
-    /// How often in a row it was lost before.
-    losses: i64,
-    /// How long the machine would rest.
-    delay_seconds: u32,
+answer! {
+    struct Claimed from work: ExpiredWork {
+        machine_id: Text<MachineId> = Text(work.item.machine),
+        process: Text<Process> = Text(work.item.process),
+        session_id: Text<SessionId> = Text(work.item.session),
+        fence: i64 = work.item.fence.get(),
+        /// How often in a row it was lost before.
+        losses: i64 = work.item.losses,
+        /// How long the machine would back off.
+        delay_seconds: u32 = work.delay.get(),
+    }
 }
 
-#[derive(Serialize)]
-struct Upkeep {
-    task: &'static str,
-    is_due: bool,
-    due_at: Time,
-    /// How many machines or rows the next chunk has.
-    size: u64,
-    after_machine: Option<Text<MachineId>>,
-    chunks: i64,
-    last_chunks: Option<i64>,
-    /// Why the last chunk failed.
-    failure: Option<String>,
+answer! {
+    struct MaintenanceTask from batch: NextBatch {
+        task: &'static str = match batch.row.task {
+            Task::Plan => "plan",
+            Task::TrimHistory => "trim_history",
+            Task::TrimAttemptCounts => "trim_tally",
+        },
+        is_due: bool = batch.is_due,
+        due_at: Time = Time(batch.row.due_at),
+        /// How many machines or rows the next batch has.
+        size: u64 = batch.size,
+        after_machine: Option<Text<MachineId>> = batch.row.progress.after_machine.map(Text),
+        chunks: i64 = batch.row.progress.chunks,
+        last_chunks: Option<i64> = batch.row.progress.last_chunks,
+        /// Why the last batch failed.
+        failure: Option<String> = batch.row.failure,
+    }
 }
 
 impl From<DryRun> for Answer {
-    fn from(preview: DryRun) -> Self {
-        let works = preview.works;
+    fn from(dry_run: DryRun) -> Self {
+        let claimed = dry_run.works;
         let session = |row: SessionRow| Session {
-            holds: works
+            claimed: claimed
                 .iter()
                 .filter(|work| work.item.session == row.id)
                 .count(),
@@ -68,70 +75,40 @@ impl From<DryRun> for Answer {
             expired_at: Time(row.deadline),
         };
         Self {
-            at: Time(preview.at),
-            sessions: preview.sessions.into_iter().map(session).collect(),
-            works: works.iter().cloned().map(Held::from).collect(),
-            upkeep: preview.upkeep.into_iter().map(Upkeep::from).collect(),
-            surplus_history: preview.surplus,
-        }
-    }
-}
-
-impl From<ExpiredWork> for Held {
-    fn from(work: ExpiredWork) -> Self {
-        let item = work.item;
-        Self {
-            machine_id: Text(item.machine),
-            process: Text(item.process),
-            session_id: Text(item.session),
-            fence: item.fence.get(),
-            losses: item.losses,
-            delay_seconds: work.delay.get(),
-        }
-    }
-}
-
-impl From<NextBatch> for Upkeep {
-    fn from(chunk: NextBatch) -> Self {
-        let row = chunk.row;
-        Self {
-            task: match row.task {
-                Task::Plan => "plan",
-                Task::TrimHistory => "trim_history",
-                Task::TrimAttemptCounts => "trim_tally",
-            },
-            is_due: chunk.is_due,
-            due_at: Time(row.due_at),
-            size: chunk.size,
-            after_machine: row.progress.after_machine.map(Text),
-            chunks: row.progress.chunks,
-            last_chunks: row.progress.last_chunks,
-            failure: row.failure,
+            at: Time(dry_run.at),
+            sessions: dry_run.sessions.into_iter().map(session).collect(),
+            work: claimed.iter().cloned().map(Claimed::from).collect(),
+            tasks: dry_run
+                .upkeep
+                .into_iter()
+                .map(MaintenanceTask::from)
+                .collect(),
+            surplus_history: dry_run.surplus,
         }
     }
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        page.line(format_args!("dead sessions: {}", self.sessions.len()));
+        page.line(format_args!("expired sessions: {}", self.sessions.len()));
         if !self.sessions.is_empty() {
-            let header = ["SESSION", "EXPIRED", "HOLDS", "COMPONENT", "RUNS AS"];
-            let mut table = Table::new(header).yielding([("RUNS AS", 10)]);
+            let header = ["SESSION", "EXPIRED", "CLAIMED", "COMPONENT", "WHERE"];
+            let mut table = Table::new(header).flexible([("WHERE", 10)]);
             for session in &self.sessions {
                 table.row([
                     Cell::new(session.session_id),
                     Cell::new(relative(session.expired_at, self.at)),
-                    Cell::number(session.holds),
+                    Cell::number(session.claimed),
                     Cell::new(&session.component),
                     Cell::new(&session.runtime_info),
                 ]);
             }
             page.table(table);
         }
-        page.line(format_args!("works to be freed: {}", self.works.len()));
-        if !self.works.is_empty() {
-            let mut table = Table::new(["MACHINE", "PROCESS", "WOULD REST", "LOSSES"]);
-            for work in &self.works {
+        page.line(format_args!("work to reclaim: {}", self.work.len()));
+        if !self.work.is_empty() {
+            let mut table = Table::new(["MACHINE", "PROCESS", "BACKS OFF", "LOSSES"]);
+            for work in &self.work {
                 table.row([
                     Cell::machine(work.machine_id),
                     Cell::new(&work.process),
@@ -141,37 +118,34 @@ impl Report for Answer {
             }
             page.table(table);
         }
-        self.show_upkeep(page);
+        self.show_tasks(page);
     }
 }
 
 impl Answer {
-    fn show_upkeep(&self, page: &mut Page) {
-        let mut table = Table::new(["UPKEEP", "DUE", "SIZE", "CHUNKS", "LAST PASS"]);
-        for chunk in &self.upkeep {
+    fn show_tasks(&self, page: &mut Page) {
+        let mut table = Table::new(["MAINTENANCE", "DUE", "SIZE", "BATCHES", "LAST PASS"]);
+        for task in &self.tasks {
             table.row([
-                Cell::new(chunk.task),
-                match chunk.is_due {
+                Cell::new(task.task),
+                match task.is_due {
                     true => Cell::new("now"),
-                    false => Cell::new(relative(chunk.due_at, self.at)),
+                    false => Cell::new(relative(task.due_at, self.at)),
                 },
-                Cell::number(chunk.size),
-                Cell::number(chunk.chunks),
-                Cell::optional(chunk.last_chunks),
+                Cell::number(task.size),
+                Cell::number(task.chunks),
+                Cell::optional(task.last_chunks),
             ]);
         }
         page.table(table);
-        for chunk in &self.upkeep {
-            if let Some(failure) = &chunk.failure {
-                let text = format!("{}: the last chunk failed: {failure}", chunk.task);
-                let text = page.paint(Tone::Bad, text);
-                page.line(text);
+        for task in &self.tasks {
+            if let Some(failure) = &task.failure {
+                let text = format!("{}: the last batch failed: {failure}", task.task);
+                page.painted_line(Tone::Bad, text);
             }
         }
         if let Some(surplus) = self.surplus_history {
-            page.line(format_args!(
-                "rows of history that are not to be kept: {surplus}"
-            ));
+            page.line(format_args!("history rows to trim: {surplus}"));
         }
     }
 }

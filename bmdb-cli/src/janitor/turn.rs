@@ -1,6 +1,6 @@
-//! What a turn of the janitor has done.
+//! What a turn of the janitor did.
 
-use crate::output::{Cell, Page, Report, Table, Text, Tone, interval};
+use crate::output::{Cell, Page, Report, Table, Text, Tone, answer, interval};
 use bmdb_core::{JanitorReport, MaintenanceBatch};
 use bmdb_model::reclaim::LostAttempt;
 use bmdb_model::{MachineId, Process, SessionId};
@@ -8,26 +8,28 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 pub(super) struct Answer {
-    /// The sessions that had expired and are gone.
+    /// The expired sessions that were removed.
     sessions: Vec<Text<SessionId>>,
-    /// The work that was freed.
-    works: Vec<Freed>,
-    upkeep: Vec<Upkeep>,
+    /// The work that was reclaimed.
+    work: Vec<Reclaimed>,
+    #[serde(rename = "upkeep")]
+    batches: Vec<Batch>,
 }
 
-#[derive(Serialize)]
-struct Freed {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    session_id: Text<SessionId>,
-    fence: i64,
-    /// How long the machine rests.
-    delay_seconds: Option<i64>,
+answer! {
+    struct Reclaimed from attempt: LostAttempt {
+        machine_id: Text<MachineId> = Text(attempt.machine),
+        process: Text<Process> = Text(attempt.process),
+        session_id: Text<SessionId> = Text(attempt.session),
+        fence: i64 = attempt.fence.get(),
+        /// How long the machine backs off.
+        delay_seconds: Option<i64> = attempt.delay_seconds,
+    }
 }
 
 #[derive(Serialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
-enum Upkeep {
+enum Batch {
     Plan {
         machines: usize,
         broken: Vec<Broken>,
@@ -50,38 +52,31 @@ impl From<JanitorReport> for Answer {
     fn from(turn: JanitorReport) -> Self {
         Self {
             sessions: turn.losses.sessions.into_iter().map(Text).collect(),
-            works: turn.losses.attempts.into_iter().map(Freed::from).collect(),
-            upkeep: turn.upkeep.into_iter().filter_map(upkeep).collect(),
+            work: turn
+                .losses
+                .attempts
+                .into_iter()
+                .map(Reclaimed::from)
+                .collect(),
+            batches: turn.upkeep.into_iter().filter_map(batch).collect(),
         }
     }
 }
 
-impl From<LostAttempt> for Freed {
-    fn from(attempt: LostAttempt) -> Self {
-        Self {
-            machine_id: Text(attempt.machine),
-            process: Text(attempt.process),
-            session_id: Text(attempt.session),
-            fence: attempt.fence.get(),
-            delay_seconds: attempt.delay_seconds,
-        }
-    }
-}
-
-fn upkeep(chunk: MaintenanceBatch) -> Option<Upkeep> {
-    match chunk {
+fn batch(batch: MaintenanceBatch) -> Option<Batch> {
+    match batch {
         MaintenanceBatch::Planned { machines, broken } => {
             let broken = broken.into_iter().map(|(process, problem)| Broken {
                 process: Text(process),
                 problem,
             });
-            Some(Upkeep::Plan {
+            Some(Batch::Plan {
                 machines,
                 broken: broken.collect(),
             })
         }
-        MaintenanceBatch::Trimmed { rows } => Some(Upkeep::TrimHistory { rows }),
-        MaintenanceBatch::TallyTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
+        MaintenanceBatch::Trimmed { rows } => Some(Batch::TrimHistory { rows }),
+        MaintenanceBatch::TallyTrimmed { rows } => Some(Batch::TrimTally { rows }),
         _ => None,
     }
 }
@@ -89,39 +84,35 @@ fn upkeep(chunk: MaintenanceBatch) -> Option<Upkeep> {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         page.line(format_args!(
-            "dead sessions removed: {}",
+            "expired sessions removed: {}",
             self.sessions.len()
         ));
-        page.line(format_args!("works freed: {}", self.works.len()));
-        for chunk in &self.upkeep {
-            match chunk {
-                Upkeep::Plan { machines, broken } => {
-                    page.line(format_args!("machines planned anew: {machines}"));
+        page.line(format_args!("work reclaimed: {}", self.work.len()));
+        for batch in &self.batches {
+            match batch {
+                Batch::Plan { machines, broken } => {
+                    page.line(format_args!("machines replanned: {machines}"));
                     for Broken { process, problem } in broken {
-                        let text = format!("{process} cannot be planned by: {problem}");
-                        let text = page.paint(Tone::Bad, text);
-                        page.line(text);
+                        let text = format!("cannot plan {process}: {problem}");
+                        page.painted_line(Tone::Bad, text);
                     }
                 }
-                Upkeep::TrimHistory { rows } => {
-                    page.line(format_args!("rows of history deleted: {rows}"));
+                Batch::TrimHistory { rows } => {
+                    page.line(format_args!("history rows deleted: {rows}"));
                 }
-                Upkeep::TrimTally { rows } => {
-                    page.line(format_args!(
-                        "rows of the tally added up or deleted: {rows}"
-                    ));
+                Batch::TrimTally { rows } => {
+                    page.line(format_args!("attempt counts merged or deleted: {rows}"));
                 }
             }
         }
-        if !self.works.is_empty() {
+        if !self.work.is_empty() {
             page.blank();
-            let mut table = Table::new(["MACHINE", "PROCESS", "RESTS"]);
-            for freed in &self.works {
-                let rests = freed.delay_seconds.map(interval);
+            let mut table = Table::new(["MACHINE", "PROCESS", "BACKS OFF"]);
+            for work in &self.work {
                 table.row([
-                    Cell::machine(freed.machine_id),
-                    Cell::new(&freed.process),
-                    Cell::optional(rests),
+                    Cell::machine(work.machine_id),
+                    Cell::new(&work.process),
+                    Cell::optional(work.delay_seconds.map(interval)),
                 ]);
             }
             page.table(table);

@@ -9,39 +9,39 @@ use bmdb_model::{Error, MachineId, Provided, Provider, ProviderStatus, machine, 
 use serde::Serialize;
 use std::net::IpAddr;
 
-/// Create one machine, with what its provider knows of it.
+/// Create one machine with the data of its provider.
 ///
-/// Prints the machine's id. Without --provider it has no tags, and nothing happens to it until it gets
-/// some.
+/// Prints the machine's id. Without --provider the machine has no tags, and no process starts on it until
+/// tags are set.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  bmdb machine create --provider Equinix --provider-id 8d2b1f0c --ip 10.0.0.7
+  bmdb machine create --provider fra1 --provider-id rack-a-07 --ip 10.0.0.7
   id=$(bmdb machine create)")]
 pub(crate) struct Create {
-    /// The provider: the queue that control loops take it from.
+    /// The provider or site. Control loops claim machines by provider.
     #[arg(long, value_name = "NAME", requires = "provider_id")]
     provider: Option<Provider>,
-    /// The provider's id for it, unique with the provider.
+    /// The provider's id of the machine, unique for the provider.
     #[arg(long, value_name = "ID", requires = "provider")]
     provider_id: Option<String>,
-    /// Where it is reached.
+    /// The machine's IP address.
     #[arg(long, value_name = "ADDRESS", requires = "provider")]
     ip: Option<IpAddr>,
-    /// Where it stands, in the provider's words.
+    /// Where the machine stands, such as a rack.
     #[arg(long, value_name = "TEXT", requires = "provider")]
     location: Option<String>,
-    /// The provider's reservation it was made from.
+    /// The provider's reservation that the machine was created from.
     #[arg(long, value_name = "ID", requires = "provider")]
     reservation_id: Option<String>,
-    /// Its state as the provider has it: Running, Stopped, Provisioning, …
+    /// The machine's state at the provider: Running, Stopped, Provisioning, …
     #[arg(long, value_name = "STATE", requires = "provider")]
     status: Option<ProviderStatus>,
-    /// Its id; without this a new one.
+    /// The machine's id; default: a new random id.
     #[arg(long, value_name = "UUID")]
     id: Option<MachineId>,
     #[command(flatten)]
-    operator: Operator,
+    by: Operator,
 }
 
 #[derive(Serialize)]
@@ -53,16 +53,18 @@ impl Create {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let tag = self.tag();
         self.refuse_known(context, tag.as_ref()).await?;
-        let session = context.session().await?;
-        let operator = self.operator.acts();
-        let created = operator.create_machine(&session, self.id, tag.as_ref());
+        let operator = self.by.operator();
+        let created = context.with_session(async |session| {
+            operator
+                .create_machine(session, self.id, tag.as_ref())
+                .await
+        });
         let machine_id = Text(created.await?);
-        context.close_session(session).await;
         context.output.report(&Answer { machine_id })
     }
 
-    /// Says under which id a machine is known already, or that its id is taken: the database says neither.
-    /// Should somebody create it meanwhile, the database refuses it all the same.
+    /// Names the machine that has this id or provider id, which the database's error does not. The database
+    /// still refuses a machine that is created after this check.
     async fn refuse_known(&self, context: &Context, tag: Option<&Provided>) -> Result<(), Failure> {
         let reader = context.reader().await?;
         let found = reader.read(async |conn| {
@@ -78,7 +80,7 @@ impl Create {
         });
         match (found.await?, tag) {
             ((Some(machine), _), _) => Err(Error::MachineExists(machine.id).into()),
-            ((_, Some(machine)), Some(tag)) => Err(known(tag, machine)),
+            ((_, Some(machine)), Some(tag)) => Err(exists(tag, machine)),
             _ => Ok(()),
         }
     }
@@ -95,13 +97,9 @@ impl Create {
     }
 }
 
-fn known(tag: &Provided, machine: MachineId) -> Failure {
-    let Provided {
-        provider,
-        provider_id,
-        ..
-    } = tag;
-    let message = format!("{provider_id:?} of {provider} is known already, as machine {machine}");
+fn exists(tag: &Provided, machine: MachineId) -> Failure {
+    let (provider, id) = (&tag.provider, &tag.provider_id);
+    let message = format!("{id:?} of {provider} exists already as machine {machine}");
     Failure::new(Exit::Conflict, message)
 }
 

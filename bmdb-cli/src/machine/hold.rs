@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// Put a machine on hold: nothing new starts on it until it is released.
 ///
-/// Work that is being done goes on. The reason is shown wherever the machine is.
+/// Claimed work continues. The reason is shown wherever the machine is shown.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -21,10 +21,10 @@ pub(crate) struct Hold {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     #[command(flatten)]
-    operator: OperatorWithReason,
+    by: OperatorWithReason,
 }
 
-/// Release a machine from its hold.
+/// Release a machine that is on hold.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Exit codes: 4 the machine is not on hold")]
@@ -32,20 +32,20 @@ pub(crate) struct Release {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     #[command(flatten)]
-    operator: Operator,
+    by: Operator,
 }
 
 /// Delete a machine with its tags and work items; its history stays.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-Exit codes: 4 somebody is at work on the machine")]
+Exit codes: 4 a session has claimed the machine")]
 pub(crate) struct Delete {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     #[command(flatten)]
-    operator: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 #[derive(Serialize)]
@@ -58,9 +58,9 @@ struct Answer {
 impl Hold {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
-        let session = context.session().await?;
-        self.operator.acts().hold(&session, machine).await?;
-        context.close_session(session).await;
+        let operator = self.by.operator();
+        let held = context.with_session(async |session| operator.hold(session, machine).await);
+        held.await?;
         report(context, machine, "put on hold")
     }
 }
@@ -68,10 +68,10 @@ impl Hold {
 impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
-        let session = context.session().await?;
-        let was_held = self.operator.acts().release_hold(&session, machine).await?;
-        context.close_session(session).await;
-        if !was_held {
+        let operator = self.by.operator();
+        let released =
+            context.with_session(async |session| operator.release_hold(session, machine).await);
+        if !released.await? {
             let message = format!("machine {machine} is not on hold");
             return Err(Failure::new(Exit::Conflict, message));
         }
@@ -82,15 +82,12 @@ impl Release {
 impl Delete {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
-        self.confirm
-            .ask(&format!("Delete machine {machine} with its tags"))
-            .await?;
-        let session = context.session().await?;
-        self.operator
-            .acts()
-            .delete_machine(&session, machine)
-            .await?;
-        context.close_session(session).await;
+        let what = format!("Delete machine {machine} with its tags");
+        self.confirm.ask(&what).await?;
+        let operator = self.by.operator();
+        let deleted =
+            context.with_session(async |session| operator.delete_machine(session, machine).await);
+        deleted.await?;
         report(context, machine, "deleted")
     }
 }

@@ -1,10 +1,10 @@
-//! `bmdb machine import`: a fleet from a file, all of it or nothing.
+//! `bmdb machine import`: imports the machines of a file, all or none.
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::output::{Cell, Page, Report, Table, Text};
+use crate::output::{Cell, Page, Report, Table, Text, answer};
 use bmdb_core::fleet::{Fleet, Imported};
 use bmdb_core::{Session, TxError};
 use bmdb_model::{MachineId, ProvidedMachine, Provider};
@@ -12,12 +12,12 @@ use serde::Serialize;
 use std::io::Read;
 use std::path::PathBuf;
 
-/// Import machines from a fleet file, all of them or none.
+/// Import the machines of a fleet file, all or none.
 ///
-/// The file is JSON: {"machines": [{"provider": "Equinix", "provider_id": "8d2b1f0c"}, …]}, where
-/// "ip_address", "location" and "machine_id" (a UUID) are optional. What is wrong in it is said with its
-/// line and column. A machine that is known already, by its provider and provider's id, is an error that
-/// names it, unless --skip-existing is given; what is known stays as it is then.
+/// The file is JSON: {"machines": [{"provider": "fra1", "provider_id": "rack-a-07"}, …]}. The fields
+/// "ip_address", "location" and "machine_id" (a UUID) are optional. Errors name the line and the column. A
+/// machine exists already if the database has its provider and provider id. That is an error, unless
+/// --skip-existing is given, which leaves such machines as they are.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,40 +25,40 @@ Examples:
   my-inventory --as-json | bmdb machine import -
   bmdb machine import --skip-existing --dry-run fleet.json
 
-Exit codes: 2 the file is wrong, 4 a machine is known already; nothing is imported then")]
+Exit codes: 2 the file is invalid, 4 a machine exists already; then nothing is imported")]
 pub(crate) struct Import {
     /// The file; - is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Pass over machines that are known already.
+    /// Skip machines that exist already.
     #[arg(long)]
     skip_existing: bool,
-    /// Check the file and the database, and import nothing.
+    /// Check the file and the database, but import nothing.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    operator: Operator,
+    by: Operator,
 }
 
 #[derive(Serialize)]
 struct Answer {
-    /// Whether nothing was written.
     dry_run: bool,
     /// How many machines were imported, or would be.
     imported: usize,
-    /// Those that were known already.
-    skipped: Vec<Known>,
+    /// Machines that existed already.
+    skipped: Vec<Skipped>,
 }
 
-#[derive(Serialize)]
-struct Known {
-    provider: Text<Provider>,
-    provider_id: String,
-    /// Under which id.
-    machine_id: Text<MachineId>,
+answer! {
+    struct Skipped from machine: ProvidedMachine {
+        provider: Text<Provider> = Text(machine.provided.provider),
+        provider_id: String = machine.provided.provider_id,
+        /// The id of the existing machine.
+        machine_id: Text<MachineId> = Text(machine.machine_id),
+    }
 }
 
-/// Ends the transaction of a dry run with what it found out.
+/// Carries the result of a dry run out of the transaction that it aborts.
 #[derive(Debug, thiserror::Error)]
 #[error("a dry run")]
 struct DryRun(Imported);
@@ -66,29 +66,27 @@ struct DryRun(Imported);
 impl Import {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let fleet = self.read().await?;
-        let session = context.session().await?;
-        let imported = match self.dry_run {
-            true => self.try_out(&session, &fleet).await,
-            false => self.import(&session, &fleet).await,
-        };
-        context.close_session(session).await;
-        let imported = imported.map_err(|failure| self.explain(failure))?;
+        let imported = context.with_session(async |session| match self.dry_run {
+            true => self.try_out(session, &fleet).await,
+            false => self.import(session, &fleet).await,
+        });
+        let imported = imported.await.map_err(|failure| self.explain(failure))?;
         context.output.report(&Answer {
             dry_run: self.dry_run,
             imported: imported.created.len(),
-            skipped: imported.skipped.into_iter().map(Known::from).collect(),
+            skipped: imported.skipped.into_iter().map(Skipped::from).collect(),
         })
     }
 
     async fn import(&self, session: &Session, fleet: &Fleet) -> Result<Imported, Failure> {
-        let operator = self.operator.acts();
+        let operator = self.by.operator();
         Ok(match self.skip_existing {
             true => operator.import_unknown(session, fleet).await?,
             false => operator.import(session, fleet).await?,
         })
     }
 
-    /// The same in a transaction that is given up at its end.
+    /// Imports in a transaction that is rolled back at its end.
     async fn try_out(&self, session: &Session, fleet: &Fleet) -> Result<Imported, Failure> {
         let tried = session.transact(async |tx| {
             let imported = match self.skip_existing {
@@ -99,7 +97,7 @@ impl Import {
         });
         match tried.await {
             Err(TxError::Aborted(reason)) => match reason.downcast::<DryRun>() {
-                Ok(found) => Ok(found.0),
+                Ok(dry_run) => Ok(dry_run.0),
                 Err(reason) => Err(TxError::Aborted(reason).into()),
             },
             other => Ok(other?),
@@ -108,7 +106,7 @@ impl Import {
 
     async fn read(&self) -> Result<Fleet, Failure> {
         let file = self.file.clone();
-        // Standard input may be a person.
+        // Reading standard input may block for as long as a person types.
         let text = tokio::task::spawn_blocking(move || match file.as_os_str() == "-" {
             true => {
                 let mut text = String::new();
@@ -119,14 +117,11 @@ impl Import {
         let text = text
             .await
             .map_err(|error| Failure::other(error.to_string()))?;
-        let text = text.map_err(|error| Failure::usage(format!("{}: {error}", self.name())))?;
+        let name = self.name();
+        let text = text.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
         Fleet::parse(&text).map_err(|error| {
-            let (line, column) = (error.line, error.column);
-            Failure::usage(format!(
-                "{}:{line}:{column}: {}",
-                self.name(),
-                error.problem
-            ))
+            let (line, column, problem) = (error.line, error.column, error.problem);
+            Failure::usage(format!("{name}:{line}:{column}: {problem}"))
         })
     }
 
@@ -139,19 +134,10 @@ impl Import {
 
     fn explain(&self, failure: Failure) -> Failure {
         match failure.exit() {
-            Exit::Conflict if !self.skip_existing => failure
-                .hint("nothing was imported; --skip-existing passes over what is known already"),
+            Exit::Conflict if !self.skip_existing => {
+                failure.hint("nothing was imported; --skip-existing skips machines that exist")
+            }
             _ => failure,
-        }
-    }
-}
-
-impl From<ProvidedMachine> for Known {
-    fn from(machine: ProvidedMachine) -> Self {
-        Self {
-            machine_id: Text(machine.machine_id),
-            provider: Text(machine.provided.provider),
-            provider_id: machine.provided.provider_id,
         }
     }
 }
@@ -166,13 +152,13 @@ impl Report for Answer {
         if self.skipped.is_empty() {
             return;
         }
-        page.line(format_args!("known already: {}", self.skipped.len()));
+        page.line(format_args!("existed already: {}", self.skipped.len()));
         let mut table = Table::new(["PROVIDER", "PROVIDER ID", "MACHINE"]);
-        for known in &self.skipped {
+        for skipped in &self.skipped {
             table.row([
-                Cell::new(&known.provider),
-                Cell::new(&known.provider_id),
-                Cell::machine(known.machine_id),
+                Cell::new(&skipped.provider),
+                Cell::new(&skipped.provider_id),
+                Cell::machine(skipped.machine_id),
             ]);
         }
         page.table(table);

@@ -1,29 +1,28 @@
-//! `bmdb machine list`: the machines that fit filters, page by page.
+//! `bmdb machine list`: machines that match filters, page by page.
 
+use super::on_hold::OnHold;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, relative};
-use crate::paging::{List, Paging, key};
+use crate::output::{Cell, Table, Text, Time, Tone, answer, relative};
+use crate::paging::{Item, List, Listing};
 use crate::validate;
-use crate::watch::Watch;
 use bmdb_core::TxError;
 use bmdb_model::custom_tags::{self, TagTable};
-use bmdb_model::fleet::{self, Cursor, Filter, FleetItem, FleetMachine, ItemState, Prefix};
-use bmdb_model::{MachineId, Process, Provider, ProviderStatus, SessionId, connection};
+use bmdb_model::fleet::{self, Filter, FleetItem, FleetMachine, ItemState, Prefix};
+use bmdb_model::{MachineId, Process, Provider, ProviderStatus, SessionId};
 use serde::Serialize;
 
-/// List machines, and what their processes are about to do.
+/// List machines and the states of their processes.
 ///
-/// All filters that are given hold for each machine listed. In a large fleet a page of a filter that few
-/// machines fit may be short; `next` in JSON, or the note
-/// below the table, says how to go on.
+/// A machine is listed if it matches all filters. In a large fleet, a page may be short although more
+/// machines match: `next` in JSON, or the note below the table, says how to continue.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  bmdb machine list --provider Equinix --process ShepherdAgentStart --state backing-off
+  bmdb machine list --provider fra1 --process ShepherdAgentStart --state backing-off
   bmdb machine list --tag machine_hold
-  bmdb machine list --prefix Equinix/8d2b --watch
+  bmdb machine list --prefix fra1/rack-a --watch
   bmdb machine list --all --json | jq -r '.items[].machine_id'")]
 pub(crate) struct ListMachines {
     /// Machines of this provider.
@@ -32,26 +31,17 @@ pub(crate) struct ListMachines {
     /// Machines that have this tag: the name of its table, such as machine_hold.
     #[arg(long, value_name = "TABLE")]
     tag: Option<String>,
-    /// Machines on which this process is in the state that --state names.
+    /// Machines on which this process is in the state of --state.
     #[arg(long, value_name = "NAME", requires = "state")]
     process: Option<Process>,
-    /// due, waiting, backing-off, held or not-eligible.
+    /// due, waiting, backing-off, claimed or not-eligible.
     #[arg(long, value_name = "STATE", requires = "process")]
     state: Option<ItemState>,
-    /// Machines whose id, or the provider's id for them, begins so; also Provider/…
+    /// Machines whose id or provider id begins with this text; also Provider/…
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     #[command(flatten)]
-    pub(crate) watch: Watch,
-    #[command(flatten)]
-    paging: Paging,
-}
-
-#[derive(Serialize)]
-struct Answer {
-    at: Time,
-    #[serde(flatten)]
-    list: List<Machine>,
+    listing: Listing,
 }
 
 #[derive(Serialize)]
@@ -62,21 +52,23 @@ struct Machine {
     ip_address: Option<String>,
     location: Option<String>,
     status: Option<Text<ProviderStatus>>,
-    hold: Option<super::Hold>,
-    processes: Vec<Item>,
+    hold: Option<OnHold>,
+    processes: Vec<WorkItem>,
 }
 
-#[derive(Serialize)]
-struct Item {
-    process: Text<Process>,
-    state: &'static str,
-    /// Until when it waits or backs off, or since when it is due.
-    ready_at: Option<Time>,
-    /// Who holds it, and since when.
-    session_id: Option<Text<SessionId>>,
-    started_at: Option<Time>,
-    failures: i64,
-    losses: i64,
+answer! {
+    struct WorkItem from item: FleetItem {
+        process: Text<Process> = Text(item.process),
+        state: &'static str = item.state.as_str(),
+        /// Until when it waits or backs off, or since when it is due.
+        ready_at: Option<Time> = item.ready_at.map(Time),
+        /// The session that has claimed it.
+        session_id: Option<Text<SessionId>> = item.session.map(Text),
+        /// When it was claimed.
+        started_at: Option<Time> = item.started_at.map(Time),
+        failures: i64 = item.failures,
+        losses: i64 = item.losses,
+    }
 }
 
 impl ListMachines {
@@ -85,34 +77,23 @@ impl ListMachines {
         let reader = context.reader().await?;
         validate::process(reader, self.process.as_ref()).await?;
         validate::providers(reader, &self.provider).await?;
-        let read = async || self.read(context, prefix.clone()).await;
-        self.watch.show(context, read).await
-    }
-
-    async fn read(&self, context: &Context, prefix: Option<Prefix>) -> Result<Answer, Failure> {
-        let reader = context.reader().await?;
-        let started = reader.read(async |conn| {
-            let tables = match self.tag {
-                Some(_) => custom_tags::tables(conn).await?,
-                None => Vec::new(),
-            };
-            Ok((connection::clock(conn).await?, tables))
-        });
-        let (at, tables) = started.await?;
+        let tables = match self.tag {
+            Some(_) => {
+                let tables = reader.read(async |conn| Ok(custom_tags::tables(conn).await?));
+                tables.await?
+            }
+            None => Vec::new(),
+        };
+        let tag = self.tag.as_deref().map(|name| named(name, &tables));
         let filter = Filter {
-            provider: self.provider.clone(),
-            tag: self
-                .tag
-                .as_deref()
-                .map(|name| named(name, &tables))
-                .transpose()?,
-            state: self.process.clone().zip(self.state),
+            provider: self.provider,
+            tag: tag.transpose()?,
+            state: self.process.zip(self.state),
             prefix,
         };
-        let list = self.paging.list(async |after, limit| {
-            let after = key::<Cursor>(after.as_deref())?;
+        let page = async |after: Option<_>, limit| {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            let page = reader.read(async |conn| {
+            let read = reader.read(async |conn| {
                 let page = fleet::page(conn, &filter, after.as_ref(), limit).await;
                 let page = page.map_err(|error| match error {
                     fleet::PageError::Database(error) => error.into(),
@@ -121,16 +102,10 @@ impl ListMachines {
                 let machines = fleet::details(conn, &page.machines).await?;
                 Ok((machines, page.next))
             });
-            let (machines, next) = page.await?;
-            Ok(List {
-                items: machines.into_iter().map(Machine::from).collect(),
-                next: next.map(|next| next.to_string()),
-            })
-        });
-        Ok(Answer {
-            at: Time(at),
-            list: list.await?,
-        })
+            let (machines, next) = read.await?;
+            Ok(List::new(machines, next))
+        };
+        self.listing.show::<Machine, _>(context, page).await
     }
 }
 
@@ -139,7 +114,7 @@ fn named<'t>(name: &str, tables: &'t [TagTable]) -> Result<&'t TagTable, Failure
     found.ok_or_else(|| {
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         Failure::new(Exit::NotFound, format!("there is no tag {name}"))
-            .hint(format!("there are {}", names.join(", ")))
+            .hint(format!("the tags are {}", names.join(", ")))
     })
 }
 
@@ -162,14 +137,14 @@ impl From<FleetMachine> for Machine {
             ip_address,
             location,
             status,
-            hold: machine.hold.map(super::Hold::from),
-            processes: machine.items.into_iter().map(Item::from).collect(),
+            hold: machine.hold.map(OnHold::from),
+            processes: machine.items.into_iter().map(WorkItem::from).collect(),
         }
     }
 }
 
-impl Item {
-    /// What is being done comes before what rests, and that before what is to come.
+impl WorkItem {
+    /// Sorts claimed work first, then backoffs, then work that is due.
     fn rank(&self) -> usize {
         let order = [ItemState::Claimed, ItemState::BackingOff, ItemState::Due];
         let place = order.iter().position(|state| state.as_str() == self.state);
@@ -177,29 +152,10 @@ impl Item {
     }
 }
 
-impl From<FleetItem> for Item {
-    fn from(item: FleetItem) -> Self {
-        Self {
-            process: Text(item.process),
-            state: item.state.as_str(),
-            ready_at: item.ready_at.map(Time),
-            session_id: item.session.map(Text),
-            started_at: item.started_at.map(Time),
-            failures: item.failures,
-            losses: item.losses,
-        }
-    }
-}
+impl Item for Machine {
+    const EMPTY: &'static str = "No machine matches.";
 
-impl Report for Answer {
-    fn show(&self, page: &mut Page) {
-        if self.list.items.is_empty() {
-            page.note(match self.list.next {
-                None => "No machine fits.",
-                Some(_) => "No machine fits so far.",
-            });
-            return self.list.show_rest(page);
-        }
+    fn table() -> Table {
         let header = [
             "MACHINE",
             "PROVIDER",
@@ -207,45 +163,44 @@ impl Report for Answer {
             "LOCATION",
             "PROCESSES",
         ];
-        let mut table = Table::new(header).yielding([
+        Table::new(header).flexible([
             ("LOCATION", 8),
             ("PROVIDER ID", 11),
             ("PROVIDER", 8),
             ("PROCESSES", 24),
-        ]);
-        for machine in &self.list.items {
-            table.row([
-                Cell::machine(machine.machine_id),
-                Cell::optional(machine.provider.as_ref()),
-                Cell::optional(machine.provider_id.as_ref()),
-                Cell::optional(machine.location.as_ref()),
-                self.processes(machine),
-            ]);
-        }
-        page.table(table);
-        self.list.show_rest(page);
+        ])
+    }
+
+    fn cells(&self, now: Time) -> Vec<Cell> {
+        vec![
+            Cell::machine(self.machine_id),
+            Cell::optional(self.provider.as_ref()),
+            Cell::optional(self.provider_id.as_ref()),
+            Cell::optional(self.location.as_ref()),
+            self.state(now),
+        ]
     }
 }
 
-impl Answer {
-    /// What people look for in a list: a hold first, then what is or will be done.
-    fn processes(&self, machine: &Machine) -> Cell {
-        if let Some(hold) = &machine.hold {
+impl Machine {
+    /// The hold, or else the states of the processes.
+    fn state(&self, now: Time) -> Cell {
+        if let Some(hold) = &self.hold {
             return Cell::new(format!("on hold: {}", hold.reason)).tone(Tone::Warn);
         }
-        let eligible = |item: &&Item| item.state != ItemState::NotEligible.as_str();
-        let mut items: Vec<&Item> = machine.processes.iter().filter(eligible).collect();
+        let eligible = |item: &&WorkItem| item.state != ItemState::NotEligible.as_str();
+        let mut items: Vec<_> = self.processes.iter().filter(eligible).collect();
         items.sort_by_key(|item| item.rank());
-        // The state first: it is what is left where the column is cut.
+        // The state comes first, because the end of the text is cut on a narrow terminal.
         let items = items.into_iter().map(|item| {
-            let time = item.started_at.or(item.ready_at);
-            let when = time.map_or(String::new(), |time| {
-                format!(" {}", relative(time, self.at))
-            });
-            format!("{} {}{when}", item.state, item.process)
+            let (state, process) = (item.state.replace('-', " "), &item.process);
+            match item.started_at.or(item.ready_at) {
+                Some(time) => format!("{state} {process} {}", relative(time, now)),
+                None => format!("{state} {process}"),
+            }
         });
         let text = items.collect::<Vec<_>>().join(", ");
-        let is_failing = machine.processes.iter().any(|item| item.failures > 0);
+        let is_failing = self.processes.iter().any(|item| item.failures > 0);
         Cell::new(text).tone(match is_failing {
             true => Tone::Warn,
             false => Tone::Plain,
@@ -256,11 +211,13 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::{Page, Report};
+    use crate::paging::ListAt;
 
     const NOW: &str = "2026-11-22T05:34:25Z";
 
-    fn item(process: Process, state: ItemState) -> Item {
-        Item {
+    fn item(process: Process, state: ItemState) -> WorkItem {
+        WorkItem {
             process: Text(process),
             state: state.as_str(),
             ready_at: Some(Time(NOW.parse().unwrap())),
@@ -285,7 +242,7 @@ mod tests {
                 item(Process::SHEPHERD_AGENT_START, ItemState::BackingOff),
             ],
         };
-        let answer = Answer {
+        let answer = ListAt {
             at: Time(NOW.parse().unwrap()),
             list: List {
                 items: vec![machine],
@@ -298,20 +255,20 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_of_80_columns_the_state_is_there_and_the_id_can_be_used() {
+    fn on_a_terminal_of_80_columns_the_state_is_shown_and_the_id_can_be_used() {
         let text = page(80);
         let row = text.lines().nth(1).unwrap();
         assert!(row.starts_with("67e55044  Equinix"), "{text}");
-        assert!(row.contains("backing-off ShepherdAgentStart"), "{text}");
+        assert!(row.contains("backing off ShepherdAgentStart"), "{text}");
         assert!(row.contains("8d2b") && row.contains("frank"), "{text}");
     }
 
     #[test]
-    fn on_a_terminal_of_60_columns_the_state_is_still_there() {
+    fn on_a_terminal_of_60_columns_the_state_is_still_shown() {
         let text = page(60);
-        assert!(text.contains("backing-off Shepherd"), "{text}");
+        assert!(text.contains("backing off Shepherd"), "{text}");
         assert!(
-            text.contains("Left out, for want of width: LOCATION."),
+            text.contains("Columns hidden (terminal too narrow): LOCATION."),
             "{text}"
         );
         let widest = text.lines().map(|line| line.chars().count()).max();

@@ -1,33 +1,35 @@
-//! `bmdb machine show`: one machine, with its tags, gates and work.
+//! `bmdb machine show`: one machine with its tags, gates and claimed work.
 
-use super::Hold;
+use super::on_hold::OnHold;
 use super::tags::Tag;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
 use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, relative};
+use crate::paging::show_items;
 use crate::watch::Watch;
+use crate::work::list::Claimed;
 use bmdb_model::fleet::ItemState;
 use bmdb_model::gates::{self, Gates, When};
-use bmdb_model::work::{self, ClaimedWork};
-use bmdb_model::{Error, MachineId, Process, SessionId, custom_tags, machine};
+use bmdb_model::{Error, MachineId, Process, connection, custom_tags, hold, machine, work};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// Show a machine: its tags, the gates of each process, what is being done on it.
+/// Show a machine: its tags, the gates of each process, and its claimed work.
 ///
-/// `bmdb why` tells of one process what shuts its gates and what will open them, `bmdb history` what was
-/// done.
+/// `bmdb why` explains what shuts the gates of one process and what will open them. `bmdb history` shows
+/// what happened on the machine.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb machine show 67e5
-  bmdb machine show Equinix/8d2b1f0c --watch
+  bmdb machine show fra1/rack-a-07 --watch
   bmdb machine show 67e5 --json | jq .tags.machine_provided")]
 pub(crate) struct Show {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     #[command(flatten)]
-    pub(crate) watch: Watch,
+    watch: Watch,
 }
 
 #[derive(Serialize)]
@@ -35,41 +37,32 @@ struct Answer {
     at: Time,
     machine_id: Text<MachineId>,
     created_at: Time,
-    /// How many times its tags were written.
+    /// How often its tags were written.
     version: i64,
-    hold: Option<Hold>,
-    /// By table: all there are, also those of other programs.
-    tags: std::collections::BTreeMap<String, Tag>,
-    processes: Vec<Row>,
-    work: Vec<Held>,
+    hold: Option<OnHold>,
+    /// By table, including the tables of other programs.
+    tags: BTreeMap<String, Tag>,
+    processes: Vec<ProcessGates>,
+    work: Vec<Claimed>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct ProcessGates {
     process: Text<Process>,
     state: &'static str,
     eligible: bool,
     ready: bool,
-    /// When the second gate opens or opened; null: at once, or never, which `ready` tells apart.
+    /// When the second gate opens or opened. `None`: it is open without a time, or never opens; `ready`
+    /// tells which.
     ready_at: Option<Time>,
-    /// Which process of the lane holds the machine.
-    held_by: Option<Text<Process>>,
+    /// The process of the lane that has claimed the machine.
+    claimed_by: Option<Text<Process>>,
     /// Why the last attempt failed, while its backoff is on record.
     cause: Option<String>,
     failures: i64,
     losses: i64,
-    /// Whether the fleet must be planned anew: the tags say something else.
+    /// Whether the work item differs from what the tags call for: `bmdb replan`.
     is_stale: bool,
-}
-
-#[derive(Serialize)]
-struct Held {
-    process: Text<Process>,
-    session_id: Text<SessionId>,
-    component: String,
-    is_live: bool,
-    fence: i64,
-    started_at: Time,
 }
 
 impl Show {
@@ -80,80 +73,62 @@ impl Show {
             let read = reader.read(async |conn| {
                 let machine = machine::find(conn, id).await?;
                 let machine = machine.ok_or(Error::NoSuchMachine(id))?;
-                let at = bmdb_model::connection::clock(conn).await?;
-                let hold = bmdb_model::hold::of(conn, id).await?;
+                let at = connection::clock(conn).await?;
+                let hold = hold::of(conn, id).await?;
                 let gates = gates::of(conn, id).await?;
-                let held = work::claimed_on(conn, id).await?;
+                let claimed = work::claimed_on(conn, id).await?;
                 let tables = custom_tags::tables(conn).await?;
                 let tags = custom_tags::tags(conn, id, &tables).await?;
-                Ok((at, machine, hold, gates, held, tables, tags))
+                Ok((at, machine, hold, gates, claimed, tables, tags))
             });
-            let (at, machine, hold, gates, held, tables, tags) = read.await?;
+            let (at, machine, hold, gates, claimed, tables, tags) = read.await?;
             let tags = tables.into_iter().zip(tags);
             Ok(Answer {
                 at: Time(at),
                 machine_id: Text(machine.id),
                 created_at: Time(machine.created_at),
                 version: machine.version,
-                hold: hold.map(Hold::from),
+                hold: hold.map(OnHold::from),
                 tags: tags
                     .filter_map(|(table, tag)| Tag::of(table, tag))
                     .collect(),
-                processes: gates.into_iter().map(Row::from).collect(),
-                work: held.into_iter().map(Held::from).collect(),
+                processes: gates.into_iter().map(ProcessGates::from).collect(),
+                work: claimed.into_iter().map(Claimed::from).collect(),
             })
         };
         self.watch.show(context, read).await
     }
 }
 
-impl From<Gates> for Row {
+impl From<Gates> for ProcessGates {
     fn from(gates: Gates) -> Self {
         let backoff = gates.ready.backoff.as_ref();
-        let is_held = gates
-            .claim
-            .as_ref()
-            .is_some_and(|holder| holder.process == gates.process);
-        let state = if is_held {
-            ItemState::Claimed.as_str()
+        let holder = gates.claim.as_ref();
+        let state = if holder.is_some_and(|holder| holder.process == gates.process) {
+            ItemState::Claimed
         } else if backoff.is_some_and(|backoff| backoff.is_in_force) {
-            ItemState::BackingOff.as_str()
+            ItemState::BackingOff
         } else if !gates.eligible.is_open {
-            ItemState::NotEligible.as_str()
+            ItemState::NotEligible
         } else if !gates.ready.is_open {
-            ItemState::Waiting.as_str()
-        } else if gates.claim.is_some() {
-            "lane-held"
+            ItemState::Waiting
         } else {
-            ItemState::Due.as_str()
+            ItemState::Due
         };
         Self {
-            state,
+            state: state.as_str(),
             eligible: gates.eligible.is_open,
             ready: gates.ready.is_open,
             ready_at: match gates.ready.opens {
                 When::At(time) => Some(Time(time)),
                 When::Now | When::Never => None,
             },
-            held_by: gates.claim.map(|holder| Text(holder.process)),
+            claimed_by: gates.claim.map(|holder| Text(holder.process)),
             cause: backoff.and_then(|backoff| backoff.cause.clone()),
             failures: backoff.map_or(0, |backoff| backoff.failures),
             losses: backoff.map_or(0, |backoff| backoff.losses),
             is_stale: gates.is_stale,
             process: Text(gates.process),
-        }
-    }
-}
-
-impl From<ClaimedWork> for Held {
-    fn from(held: ClaimedWork) -> Self {
-        Self {
-            process: Text(held.process),
-            session_id: Text(held.session),
-            component: held.component,
-            is_live: held.is_live,
-            fence: held.fence.get(),
-            started_at: Time(held.started_at),
         }
     }
 }
@@ -167,12 +142,11 @@ impl Report for Answer {
         if let Some(hold) = &self.hold {
             let since = hold.since.beside(self.at);
             let text = format!("ON HOLD since {since}: {}", hold.reason);
-            let text = page.paint(Tone::Warn, text);
-            page.line(text);
+            page.painted_line(Tone::Warn, text);
         }
         page.heading("Tags");
         if self.tags.is_empty() {
-            page.note("None. `bmdb tag set` sets one.");
+            page.note("No tags. `bmdb tag set` sets one.");
         }
         for (name, tag) in &self.tags {
             tag.show(name, self.at, page);
@@ -181,7 +155,7 @@ impl Report for Answer {
         self.show_processes(page);
         if !self.work.is_empty() {
             page.heading("Work");
-            self.show_work(page);
+            show_items(page, &self.work, self.at);
         }
     }
 }
@@ -197,16 +171,12 @@ impl Answer {
             "CAUSE",
         ];
         let mut table =
-            Table::new(header).yielding([("LOSSES", WHOLE), ("FAILURES", WHOLE), ("CAUSE", 12)]);
+            Table::new(header).flexible([("LOSSES", WHOLE), ("FAILURES", WHOLE), ("CAUSE", 12)]);
         for row in &self.processes {
-            let state = match row.is_stale {
-                true => format!("{} (stale: `bmdb replan`)", row.state),
-                false => row.state.to_owned(),
-            };
             let when = row.ready_at.filter(|_| row.eligible || !row.ready);
             table.row([
                 Cell::new(&row.process),
-                Cell::new(state).tone(tone(row.state)),
+                Cell::new(row.state_text()).tone(tone(row.state)),
                 Cell::optional(when.map(|time| relative(time, self.at))),
                 Cell::number(row.failures),
                 Cell::number(row.losses),
@@ -215,24 +185,21 @@ impl Answer {
         }
         page.table(table);
     }
+}
 
-    fn show_work(&self, page: &mut Page) {
-        let mut table = Table::new(["PROCESS", "FENCE", "SINCE", "SESSION", "COMPONENT"])
-            .yielding([("SESSION", 9), ("COMPONENT", 9)]);
-        for held in &self.work {
-            let component = match held.is_live {
-                true => Cell::new(&held.component),
-                false => Cell::new(format!("{} (dead)", held.component)).tone(Tone::Bad),
-            };
-            table.row([
-                Cell::new(&held.process),
-                Cell::number(held.fence),
-                Cell::time(held.started_at, self.at),
-                Cell::new(held.session_id),
-                component,
-            ]);
+impl ProcessGates {
+    /// The state for people, with what else keeps the process from starting.
+    fn state_text(&self) -> String {
+        let mut text = self.state.replace('-', " ");
+        if let Some(other) = &self.claimed_by
+            && self.state == ItemState::Due.as_str()
+        {
+            text += &format!(" (lane claimed by {other})");
         }
-        page.table(table);
+        if self.is_stale {
+            text += " (stale: `bmdb replan`)";
+        }
+        text
     }
 }
 

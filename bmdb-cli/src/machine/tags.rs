@@ -1,10 +1,10 @@
-//! A tag of a machine as it is printed: the values of its row, whatever table it is.
+//! A tag of a machine: the values of its row, for any tag table.
 
 use crate::output::{Page, Time, Tone};
 use bmdb_model::custom_tags::{self, TagTable, Value};
 use serde::Serialize;
 
-/// Values by column, in the table's order for people.
+/// The values by column, for people in the order of the table.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Tag {
@@ -12,7 +12,7 @@ pub(super) enum Tag {
     Unreadable { unreadable: String },
 }
 
-/// Serialized as an object.
+/// JSON shows it as an object.
 pub(super) struct Columns(Vec<(String, Shown)>);
 
 impl Serialize for Columns {
@@ -21,7 +21,7 @@ impl Serialize for Columns {
     }
 }
 
-/// A value: null, a time, or text; what is more than can be shown, or no text, is an object.
+/// A value: null, a time or text. A text that is too long and bytes are objects.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shown {
@@ -33,7 +33,7 @@ enum Shown {
 }
 
 impl Tag {
-    /// The tag under its name; `None` where the machine does not have it.
+    /// The tag and its name; `None` if the machine does not have it.
     pub(super) fn of(table: TagTable, tag: custom_tags::Tag) -> Option<(String, Self)> {
         let tag = match tag {
             custom_tags::Tag::Unset => return None,
@@ -52,8 +52,7 @@ impl Tag {
         page.line(name);
         match self {
             Self::Unreadable { unreadable } => {
-                let text = page.paint(Tone::Warn, format_args!("  {unreadable}"));
-                page.line(text);
+                page.painted_line(Tone::Warn, format_args!("  {unreadable}"));
             }
             Self::Set(Columns(values)) => {
                 let set = values
@@ -91,7 +90,7 @@ impl Shown {
     }
 }
 
-/// How much of a long value people are shown.
+/// How many characters of a long value people see.
 const LINE: usize = 64;
 
 fn first(text: &str) -> String {

@@ -1,6 +1,6 @@
-//! `bmdb migrate down`: reverting the newest migrations.
+//! `bmdb migrate down`: reverts the newest migrations.
 
-use super::{Named, named};
+use super::named::{Named, named};
 use crate::confirm::Confirm;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -8,17 +8,17 @@ use crate::output::{Page, Report};
 use bmdb_model::migration;
 use serde::Serialize;
 
-/// Revert the newest migrations, and drop what their tables contain.
+/// Revert the newest migrations, and drop the contents of their tables.
 ///
-/// For going back to the release before, after its components have been stopped or replaced; make a
-/// backup first.
+/// Use this to go back to the previous release, after the components of this release were stopped or
+/// replaced. Make a backup first.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  bmdb migrate down            asks, and reverts the newest migration
-  bmdb migrate down 2 --yes    the newest two, without a question")]
+  bmdb migrate down            revert the newest migration after confirmation
+  bmdb migrate down 2 --yes    revert the newest two without confirmation")]
 pub(crate) struct Down {
-    /// How many.
+    /// How many migrations to revert.
     #[arg(default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     count: u16,
     #[command(flatten)]
@@ -43,7 +43,7 @@ impl Down {
             return Err(Failure::usage("the database has no migration to revert"));
         }
         let question = format!(
-            "Revert {}, with what their tables contain",
+            "Revert {} and drop the contents of their tables",
             names.join(", ")
         );
         self.confirm.ask(&question).await?;

@@ -1,4 +1,4 @@
-//! `bmdb migrate grants`: the roles, and what each of them may do in this database.
+//! `bmdb migrate grants`: the roles and their privileges in this database.
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -8,17 +8,17 @@ use serde::Serialize;
 
 /// Set up the roles bmdb_owner, bmdb_component and bmdb_viewer in this database.
 ///
-/// As often as you like: a second time changes nothing. Tables and views become bmdb_owner's, and nobody
-/// but members of the three roles may connect any more. Needs a superuser, or the owner of the database,
-/// its schema and its tables with CREATEROLE. The logins are yours to make: `CREATE ROLE agent_starter
-/// LOGIN IN ROLE bmdb_component`.
+/// Running it again changes nothing. bmdb_owner becomes the owner of all tables and views, and only members
+/// of the three roles can connect from then on. The login must be a superuser, or have CREATEROLE and own the
+/// database, its schema and its tables. Create the logins of your components yourself: `CREATE ROLE
+/// agent_starter LOGIN IN ROLE bmdb_component`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb migrate grants
-  bmdb migrate grants --print | psql \"$ADMIN_URL\"    by whoever may")]
+  bmdb migrate grants --print | psql \"$ADMIN_URL\"    run the SQL as another login")]
 pub(crate) struct Grants {
-    /// Print the SQL, for reading or for psql, and change nothing.
+    /// Print the SQL, to read or for psql, and change nothing.
     #[arg(long)]
     print: bool,
 }
@@ -54,7 +54,7 @@ impl Report for Answer {
             return;
         }
         page.line(format_args!(
-            "{} statements ran; --print has them. Logins need a role now: GRANT {} TO …, \
+            "ran {} statements (--print shows them). Now grant your logins a role: GRANT {} TO …, \
              GRANT {} TO …",
             self.statements.len(),
             grants::COMPONENT,

@@ -1,44 +1,49 @@
-//! `bmdb migrate status`: which migrations the database has.
+//! `bmdb migrate status`: the applied and the pending migrations.
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Tone};
+use crate::output::{Cell, Page, Report, Table, Tone, answer};
 use bmdb_model::migration::{self, MigrationStatus};
 use serde::Serialize;
 
-/// List the migrations, and which of them the database has.
+/// List the migrations and whether they are applied.
 ///
-/// Works with every state of a database, also with an empty one. Whether this program can work with the
-/// database is told at the end, and as `fits` in JSON.
+/// This works on every database, also on an empty one. The last line, and `fits` in JSON, says whether this
+/// program can work with the database.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb migrate status
-  bmdb migrate status --json | jq -e .fits    exit code 0 if nothing is to be done")]
+  bmdb migrate status --json | jq -e .fits    exit code 0 if the database fits")]
 pub(crate) struct Status {}
 
 #[derive(Serialize)]
-pub(super) struct Answer {
-    /// Whether this program can work with the database as it is.
+struct Answer {
+    /// Whether this program can work with the database.
     fits: bool,
-    /// Why not.
+    /// Why it does not fit.
     problem: Option<String>,
     migrations: Vec<Migration>,
 }
 
-#[derive(Serialize)]
-struct Migration {
-    version: String,
-    name: String,
-    state: State,
+answer! {
+    struct Migration from status: MigrationStatus {
+        version: String = status.version,
+        name: String = status.name,
+        state: State = match (status.applied, status.known) {
+            (false, _) => State::Pending,
+            (true, true) => State::Applied,
+            (true, false) => State::Unknown,
+        },
+    }
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     Applied,
     Pending,
-    /// Applied, of a newer release or of another program.
+    /// Applied by a newer release or by another program.
     Unknown,
 }
 
@@ -48,8 +53,8 @@ impl Status {
     }
 }
 
-/// What is applied now. A connection of its own, for the database may have no schema to read from.
-pub(super) async fn read(context: &Context) -> Result<Answer, Failure> {
+/// Reads the migrations. It connects directly, because a reader refuses a database without the schema.
+async fn read(context: &Context) -> Result<Answer, Failure> {
     let connected = context.config().connect().await;
     let mut conn = connected.map_err(|error| context.explain(error))?;
     let migrations = migration::status(&mut conn).await?;
@@ -59,20 +64,6 @@ pub(super) async fn read(context: &Context) -> Result<Answer, Failure> {
         problem: problem.map(|problem| problem.to_string()),
         migrations: migrations.into_iter().map(Migration::from).collect(),
     })
-}
-
-impl From<MigrationStatus> for Migration {
-    fn from(status: MigrationStatus) -> Self {
-        Self {
-            version: status.version,
-            name: status.name,
-            state: match (status.applied, status.known) {
-                (false, _) => State::Pending,
-                (true, true) => State::Applied,
-                (true, false) => State::Unknown,
-            },
-        }
-    }
 }
 
 impl Report for Answer {
@@ -86,8 +77,7 @@ impl Report for Answer {
         match &self.problem {
             None => page.line("This program can work with the database."),
             Some(problem) => {
-                let problem = page.paint(Tone::Warn, problem);
-                page.line(problem);
+                page.painted_line(Tone::Warn, problem);
             }
         }
     }
@@ -97,6 +87,6 @@ fn state(state: State) -> Cell {
     match state {
         State::Applied => Cell::new("applied").tone(Tone::Good),
         State::Pending => Cell::new("pending").tone(Tone::Warn),
-        State::Unknown => Cell::new("applied, of a newer release or of another program"),
+        State::Unknown => Cell::new("applied by a newer release or another program"),
     }
 }

@@ -1,6 +1,6 @@
-//! `bmdb migrate up`: applying what the database lacks, while the fleet is at work.
+//! `bmdb migrate up`: applies the pending migrations while the fleet is working.
 
-use super::{Named, named};
+use super::named::{Named, named};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Page, Report};
@@ -9,25 +9,25 @@ use bmdb_backoff::Seconds;
 use bmdb_core::MigrateOptions;
 use serde::Serialize;
 
-/// Apply the migrations that the database lacks; sets up an empty one.
+/// Apply the pending migrations, or set up an empty database.
 ///
-/// Control loops of the release before may go on working meanwhile. A migration that cannot lock a table
-/// at once is rolled back and tried again later, so that nobody queues up behind it; who is in the way is
-/// told on standard error. Where something is to be done, the login must be a member of bmdb_owner, or
-/// own the schema.
+/// Control loops of the previous release can continue meanwhile. A migration that cannot lock a table is
+/// rolled back and tried again later, so that no other query queues behind it; standard error names the
+/// session that blocks it. If a migration is pending, the login must be a member of bmdb_owner or own the
+/// schema.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb migrate up
   bmdb migrate up --give-up-after 1h    in a fleet that is never idle
 
-Exit codes: 4 others were in the way for too long, 6 the database is newer than this program,
+Exit codes: 4 other sessions held locks for too long, 6 the database is newer than this program,
 7 the login may not change the schema")]
 pub(crate) struct Up {
-    /// For how long to try while others are in the way.
+    /// How long to try while other sessions hold locks.
     #[arg(long, value_name = "INTERVAL", default_value = "5m", value_parser = interval)]
     give_up_after: Seconds,
-    /// How long each try waits for a lock, and everybody behind it.
+    /// How long each try waits for a lock. Other queries on the table wait behind it.
     #[arg(long, value_name = "INTERVAL", default_value = "2s", value_parser = interval)]
     lock_timeout: Seconds,
 }
@@ -52,7 +52,7 @@ impl Up {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         if self.applied.is_empty() {
-            page.line("Nothing to do: the database has all migrations of this release.");
+            page.line("Nothing to do: all migrations of this release are applied.");
         }
         for migration in &self.applied {
             page.line(format_args!("applied {}", migration.name));

@@ -1,80 +1,16 @@
-//! A page for people: lines, fields and tables, with colours where they are wanted.
+//! Page: an answer for people, made of lines, fields and tables.
 
+use super::sanitize::sanitize;
 use super::table::Table;
-use anstyle::{AnsiColor, Style};
+use super::tone::Tone;
 use std::fmt::Display;
 
-/// What a piece of text is about, which decides its colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Tone {
-    #[default]
-    Plain,
-    Good,
-    Warn,
-    Bad,
-    /// Of less interest than the rest.
-    Dim,
-    Strong,
-}
-
-/// Colours, or none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tones {
-    coloured: bool,
-}
-
-impl Tones {
-    pub(crate) const fn new(coloured: bool) -> Self {
-        Self { coloured }
-    }
-
-    pub(crate) fn paint(self, tone: Tone, text: impl Display) -> String {
-        let style = match tone {
-            _ if !self.coloured => Style::new(),
-            Tone::Plain => Style::new(),
-            Tone::Good => AnsiColor::Green.on_default(),
-            Tone::Warn => AnsiColor::Yellow.on_default(),
-            Tone::Bad => AnsiColor::Red.on_default().bold(),
-            Tone::Dim => Style::new().dimmed(),
-            Tone::Strong => Style::new().bold(),
-        };
-        format!("{style}{text}{style:#}")
-    }
-}
-
-/// The text without control characters; line breaks stay, and so do sequences that change colours.
-pub(super) fn harmless(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let length = match colour(rest) {
-            Some(length) => length,
-            None => c.len_utf8(),
-        };
-        let (piece, behind) = rest.split_at(length);
-        match c.is_control() && c != '\n' && length == c.len_utf8() {
-            true => kept.push(' '),
-            false => kept.push_str(piece),
-        }
-        rest = behind;
-    }
-    kept
-}
-
-/// How long the sequence is that the text begins with, if that changes a colour.
-fn colour(text: &str) -> Option<usize> {
-    let numbers = text.strip_prefix("\u{1b}[")?;
-    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-    numbers[end..].starts_with('m').then_some(end + 3)
-}
-
-/// A page that is being written.
 #[derive(Debug)]
 pub(crate) struct Page {
     text: String,
-    /// The terminal's; what is no terminal is as wide as it has to be.
+    /// The terminal's width; `None` for a pipe or a file, where tables are complete.
     width: Option<u16>,
-    tones: Tones,
+    coloured: bool,
 }
 
 impl Page {
@@ -82,7 +18,7 @@ impl Page {
         Self {
             text: String::new(),
             width,
-            tones: Tones::new(coloured),
+            coloured,
         }
     }
 
@@ -90,37 +26,40 @@ impl Page {
         self.text
     }
 
-    /// The text in the colour of its tone, for a part of a line.
+    /// A part of a line, in the colour of its tone.
     pub(crate) fn paint(&self, tone: Tone, text: impl Display) -> String {
-        self.tones.paint(tone, text)
+        tone.paint(self.coloured, text)
     }
 
-    /// What a terminal would obey does not get into it, whoever has written it, but for colours.
+    /// Adds a line. Control characters are removed, because parts of the text come from commands and tags.
     pub(crate) fn line(&mut self, text: impl Display) {
-        self.text.push_str(&harmless(&text.to_string()));
+        self.text.push_str(&sanitize(&text.to_string()));
         self.blank();
+    }
+
+    pub(crate) fn painted_line(&mut self, tone: Tone, text: impl Display) {
+        let text = self.paint(tone, text);
+        self.line(text);
     }
 
     pub(crate) fn blank(&mut self) {
         self.text.push('\n');
     }
 
-    /// The title of what follows, set off from what is there.
+    /// Adds a title, after a blank line unless the page is empty.
     pub(crate) fn heading(&mut self, text: impl Display) {
         if !self.text.is_empty() {
             self.blank();
         }
-        let title = self.paint(Tone::Strong, text);
-        self.line(title);
+        self.painted_line(Tone::Strong, text);
     }
 
-    /// A remark, such as what to do where a list is empty.
+    /// Adds a remark, such as the next step where a list is empty.
     pub(crate) fn note(&mut self, text: impl Display) {
-        let note = self.paint(Tone::Dim, text);
-        self.line(note);
+        self.painted_line(Tone::Dim, text);
     }
 
-    /// Names and values, aligned.
+    /// Adds names and values in two aligned columns.
     pub(crate) fn fields<N: AsRef<str>, V: Display>(
         &mut self,
         fields: impl IntoIterator<Item = (N, V)>,
@@ -134,12 +73,15 @@ impl Page {
         }
     }
 
+    /// Adds a table that fits the terminal, and names the columns that had to be hidden.
     pub(crate) fn table(&mut self, table: Table) {
-        let table = table.render(self.width, self.tones.coloured);
+        let table = table.render(self.width, self.coloured);
         self.text.push_str(&table.text);
-        if !table.left_out.is_empty() {
-            let names = table.left_out.join(", ");
-            self.note(format_args!("Left out, for want of width: {names}."));
+        if !table.hidden.is_empty() {
+            let names = table.hidden.join(", ");
+            self.note(format_args!(
+                "Columns hidden (terminal too narrow): {names}."
+            ));
         }
     }
 }
@@ -158,21 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_left_out_but_for_colours() {
+    fn control_characters_are_removed_and_colours_stay() {
         let mut page = Page::new(None, true);
-        let red = page.paint(Tone::Bad, "a\u{1b}]52;c;x\u{7}b\u{9b}2J\tc");
-        page.line(&red);
+        page.painted_line(Tone::Bad, "a\u{1b}]52;c;x\u{7}b\u{9b}2J\tc");
         page.line("\u{1b}[2Jd\u{1b}[31");
         assert_eq!(
             page.into_text(),
             "\u{1b}[1m\u{1b}[31ma ]52;c;x b 2J c\u{1b}[0m\n [2Jd [31\n"
         );
-    }
-
-    #[test]
-    fn a_tone_is_a_colour_where_colours_are_wanted() {
-        let page = Page::new(None, true);
-        assert_eq!(page.paint(Tone::Good, "up"), "\u{1b}[32mup\u{1b}[0m");
-        assert_eq!(page.paint(Tone::Plain, "up"), "up");
     }
 }

@@ -1,19 +1,18 @@
-//! Progress of something long: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a long command on standard error: a bar on a terminal, elsewhere a line every ten seconds.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often a line is printed where there is no terminal.
-const PAUSE: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// On standard error. It vanishes from a terminal when it is dropped.
+/// Dropping it removes the bar from the terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     what: String,
-    lines: bool,
-    told: Instant,
+    prints_lines: bool,
+    printed_at: Instant,
 }
 
 impl Progress {
@@ -34,22 +33,20 @@ impl Progress {
         Self {
             bar,
             what: what.to_owned(),
-            lines: !terminal && !silent,
-            told: Instant::now(),
+            prints_lines: !terminal && !silent,
+            printed_at: Instant::now(),
         }
     }
 
-    /// So many steps are done.
+    /// Sets the number of finished steps.
     pub(crate) fn set(&mut self, steps: u64) {
         self.bar.set_position(steps);
-        if self.lines && self.told.elapsed() >= PAUSE {
-            self.told = Instant::now();
-            let of = self
-                .bar
-                .length()
-                .map_or(String::new(), |all| format!(" of {all}"));
-            // Nobody is left to tell.
-            let _ = writeln!(io::stderr(), "{} {steps}{of}", self.what);
+        if self.prints_lines && self.printed_at.elapsed() >= LINE_INTERVAL {
+            self.printed_at = Instant::now();
+            let all = self.bar.length();
+            let all = all.map_or(String::new(), |all| format!(" of {all}"));
+            // A closed standard error cannot be reported anywhere.
+            let _ = writeln!(io::stderr(), "{} {steps}{all}", self.what);
         }
     }
 }

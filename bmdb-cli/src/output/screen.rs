@@ -1,39 +1,39 @@
-//! An answer that is shown again and again.
+//! Screen: an answer that `--watch` prints repeatedly.
 
 use super::{Output, Report};
 use crate::failure::Failure;
 
-/// A terminal is drawn anew; elsewhere answers follow each other, apart by a blank line, and in JSON one
-/// a line.
+/// Clears a terminal before each answer. Elsewhere it puts a blank line between answers, or prints one JSON
+/// object a line.
 #[derive(Debug)]
 pub(crate) struct Screen {
     output: Output,
-    drawn: bool,
+    is_drawn: bool,
 }
 
 impl Screen {
     pub(crate) const fn new(output: Output) -> Self {
         Self {
             output,
-            drawn: false,
+            is_drawn: false,
         }
     }
 
     pub(crate) fn draw<R: Report>(&mut self, report: &R) -> Result<(), Failure> {
         let Output { json, terminal, .. } = self.output;
-        // One write, that it does not flicker.
         let before = match (json, terminal) {
             (true, _) => "",
-            // Cleared, with what has scrolled away since the last time, from the top.
+            // Clears the scrollback too and starts at the top.
             (false, true) => "\u{1b}[H\u{1b}[2J\u{1b}[3J",
-            (false, false) if self.drawn => "\n",
+            (false, false) if self.is_drawn => "\n",
             (false, false) => "",
         };
-        self.drawn = true;
+        self.is_drawn = true;
         let text = match json {
             true => self.output.json_line(report)?,
             false => self.output.page(report),
         };
+        // One write, so that the terminal does not flicker.
         self.output.write(&format!("{before}{text}"))
     }
 }

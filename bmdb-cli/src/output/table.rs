@@ -1,94 +1,28 @@
-//! Tables: full in a pipe, fitted to the terminal on one.
+//! Table: complete in a pipe, fitted to the width of a terminal.
 
-use super::page::Tone;
-use super::value::{Time, one_line, relative};
-use super::width::{self, Column, GAP, Slot, Yields};
-use comfy_table::{
-    Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Width, presets,
-};
-use std::fmt::Display;
+use super::cell::Cell;
+use super::width::{self, Column, Flexible, GAP, Slot};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
 
-/// Of a column that is left out rather than cut: half a number is another number.
+/// The least width of a column that is hidden instead of cut: half a number is another number.
 pub(crate) const WHOLE: u16 = u16::MAX;
 
-/// How many characters of an id are shown where there is little space: enough of a machine's for commands.
-const SHORT_ID: usize = 8;
-
-/// One cell.
-#[derive(Debug, Clone)]
-pub(crate) struct Cell {
-    text: String,
-    /// What says the same in less space.
-    short: Option<String>,
-    tone: Tone,
-    right: bool,
-}
-
-impl Cell {
-    pub(crate) fn new(text: impl Display) -> Self {
-        Self {
-            // A line break in a cause would break the table.
-            text: one_line(&text.to_string()),
-            short: None,
-            tone: Tone::Plain,
-            right: false,
-        }
-    }
-
-    pub(crate) fn number(number: impl Display) -> Self {
-        Self {
-            right: true,
-            ..Self::new(number)
-        }
-    }
-
-    /// A machine's id, of which commands take the first digits too.
-    pub(crate) fn machine(id: impl Display) -> Self {
-        let cell = Self::new(id);
-        Self {
-            short: Some(cell.text.chars().take(SHORT_ID).collect()),
-            ..cell
-        }
-    }
-
-    /// A time, and how far away it is. `now` is the database's.
-    pub(crate) fn time(time: Time, now: Time) -> Self {
-        Self {
-            short: Some(relative(time, now)),
-            ..Self::new(time.beside(now))
-        }
-    }
-
-    /// A value, or nothing.
-    pub(crate) fn optional(text: Option<impl Display>) -> Self {
-        text.map_or(Self::new(""), Self::new)
-    }
-
-    /// What is not known.
-    pub(crate) fn unknown() -> Self {
-        Self::number("?").tone(Tone::Dim)
-    }
-
-    pub(crate) fn tone(self, tone: Tone) -> Self {
-        Self { tone, ..self }
-    }
-}
-
-/// A table with a header. Columns are as wide as what is in them; where the terminal is too narrow, ids and
-/// times get shorter first, then columns are cut in an order of the table's, and the cut is marked with `…`.
+/// A table with a header and one line for each row.
+///
+/// On a terminal that is too narrow, ids and times take their short form. Then the flexible columns are cut,
+/// which `…` marks, and hidden.
 #[derive(Debug)]
 pub(crate) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
-    order: Vec<Yields>,
+    flexible: Vec<Flexible>,
 }
 
-/// A table as text.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// The columns for which there was no room.
-    pub(super) left_out: Vec<&'static str>,
+    /// The names of the columns that had no room.
+    pub(super) hidden: Vec<&'static str>,
 }
 
 impl Table {
@@ -96,19 +30,19 @@ impl Table {
         Self {
             header: header.into_iter().collect(),
             rows: Vec::new(),
-            order: Vec::new(),
+            flexible: Vec::new(),
         }
     }
 
-    /// The same, where these columns give way, the one that tells least first: each is cut, down to so
-    /// many characters ([`WHOLE`]: not at all), before it is left out. The last one stays.
-    pub(crate) fn yielding(self, columns: impl IntoIterator<Item = (&'static str, u16)>) -> Self {
-        let order = columns.into_iter().filter_map(|(name, least)| {
+    /// Names the columns that may be cut and hidden, the least important first, each with its least width
+    /// ([`WHOLE`]: it is hidden instead of cut). The last one is never hidden.
+    pub(crate) fn flexible(self, columns: impl IntoIterator<Item = (&'static str, u16)>) -> Self {
+        let flexible = columns.into_iter().filter_map(|(name, least)| {
             let column = self.header.iter().position(|other| *other == name)?;
-            Some(Yields { column, least })
+            Some(Flexible { column, least })
         });
         Self {
-            order: order.collect(),
+            flexible: flexible.collect(),
             ..self
         }
     }
@@ -119,140 +53,99 @@ impl Table {
 
     pub(super) fn render(&self, width: Option<u16>, coloured: bool) -> Rendered {
         let slots = match width {
-            None => self.slots(false),
-            Some(width) => width::fit(&self.columns(), &self.order, width),
+            None => self.all(false),
+            Some(width) => width::fit(&self.columns(), &self.flexible, width),
         };
-        let is_left_out = |column: &usize| slots.iter().all(|slot| slot.column != *column);
-        let left_out = (0..self.header.len()).filter(is_left_out);
+        let is_hidden = |column: &usize| slots.iter().all(|slot| slot.column != *column);
+        let hidden = (0..self.header.len()).filter(is_hidden);
+        let mut table = self.arranged(&slots, coloured);
+        if let Some(width) = width {
+            // The padding behind the last column is trimmed.
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width.saturating_add(GAP));
+        }
         Rendered {
-            left_out: left_out
-                .filter_map(|column| self.header.get(column).copied())
-                .collect(),
-            text: self.arranged(&slots, width.is_some(), coloured).trim_fmt() + "\n",
+            hidden: hidden.map(|column| self.header[column]).collect(),
+            text: table.trim_fmt() + "\n",
         }
     }
 
-    /// All columns, as they are or with what is short.
-    fn slots(&self, is_short: bool) -> Vec<Slot> {
-        let all = 0..self.header.len();
-        all.map(|column| Slot {
+    /// All columns, in their full or in their short form.
+    fn all(&self, is_short: bool) -> Vec<Slot> {
+        let columns = 0..self.header.len();
+        let slot = |column| Slot {
             column,
-            width: WHOLE,
+            width: None,
             is_short,
-        })
-        .collect()
+        };
+        columns.map(slot).collect()
     }
 
     fn columns(&self) -> Vec<Column> {
         let widths = |is_short| {
-            let table = self.arranged(&self.slots(is_short), false, false);
+            let table = self.arranged(&self.all(is_short), false);
             table.column_max_content_widths()
         };
-        let (full, short) = (widths(false), widths(true));
-        let widths = full.into_iter().zip(short).zip(&self.header);
-        widths
-            .map(|((full, short), name)| Column {
-                full,
-                short,
-                name: u16::try_from(name.len()).unwrap_or(u16::MAX),
-            })
-            .collect()
+        let widths = widths(false).into_iter().zip(widths(true));
+        widths.map(|(full, short)| Column { full, short }).collect()
     }
 
-    fn arranged(&self, slots: &[Slot], is_fitted: bool, coloured: bool) -> comfy_table::Table {
+    fn arranged(&self, slots: &[Slot], coloured: bool) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table
             .load_style(presets::NOTHING)
             .set_truncation_indicator("…")
-            // No cell has it: what is cut is cut where the room ends, and not behind a word before that.
+            // No cell contains a line break, so that text is cut in the middle of a word if need be.
             .set_delimiter('\n')
             .force_no_tty();
         if coloured {
             table.enforce_styling().style_text_only();
         }
-        table.set_header(self.header(slots));
+        let first = self.rows.first();
+        table.set_header(line(slots, |slot| {
+            let is_number = first.is_some_and(|row| row[slot.column].is_number);
+            Cell::header(self.header[slot.column], is_number).styled(false)
+        }));
         for cells in &self.rows {
-            let shown = slots.iter().filter_map(|slot| {
-                let cell = cells.get(slot.column)?;
-                Some(cell.arranged(slot.is_short))
-            });
-            let mut row = Row::from(shown.collect::<Vec<_>>());
-            row.max_height(1);
-            table.add_row(row);
+            table.add_row(line(slots, |slot| cells[slot.column].styled(slot.is_short)));
         }
-        table.set_content_arrangement(match is_fitted {
-            false => ContentArrangement::Disabled,
-            true => ContentArrangement::Dynamic,
-        });
-        // The columns decide.
-        table.set_width(u16::MAX);
         for (column, slot) in table.column_iter_mut().zip(slots) {
             column.set_padding((0, GAP));
-            if is_fitted {
-                let width = slot.width.saturating_add(GAP);
-                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+            if let Some(width) = slot.width {
+                let width = Width::Fixed(width.saturating_add(GAP));
+                column.set_constraint(ColumnConstraint::Absolute(width));
             }
         }
         table
     }
-
-    /// Names stand where their columns do.
-    fn header(&self, slots: &[Slot]) -> Row {
-        let first = self.rows.first();
-        let names = slots.iter().filter_map(|slot| {
-            let is_right = first
-                .and_then(|row| row.get(slot.column))
-                .is_some_and(|cell| cell.right);
-            let cell = Cell {
-                right: is_right,
-                ..Cell::new(self.header.get(slot.column)?).tone(Tone::Dim)
-            };
-            Some(cell.arranged(false))
-        });
-        let mut row = Row::from(names.collect::<Vec<_>>());
-        row.max_height(1);
-        row
-    }
 }
 
-impl Cell {
-    fn arranged(&self, is_short: bool) -> comfy_table::Cell {
-        let text = match &self.short {
-            Some(short) if is_short => short,
-            _ => &self.text,
-        };
-        let cell = comfy_table::Cell::new(text).set_alignment(match self.right {
-            true => CellAlignment::Right,
-            false => CellAlignment::Left,
-        });
-        match self.tone {
-            Tone::Plain => cell,
-            Tone::Good => cell.fg(Color::DarkGreen),
-            Tone::Warn => cell.fg(Color::DarkYellow),
-            Tone::Bad => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
-            Tone::Dim => cell.add_attribute(Attribute::Dim),
-            Tone::Strong => cell.add_attribute(Attribute::Bold),
-        }
-    }
+/// A row that is one line high.
+fn line(slots: &[Slot], cell: impl FnMut(&Slot) -> comfy_table::Cell) -> Row {
+    let mut row = Row::from(slots.iter().map(cell).collect::<Vec<_>>());
+    row.max_height(1);
+    row
 }
 
-/// How wide the terminal is on which answers are printed: COLUMNS, or what it says itself.
+/// The width of the terminal: COLUMNS, or what the terminal reports.
 pub(super) fn terminal_width() -> Option<u16> {
-    let said = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    said.or_else(|| comfy_table::Table::new().width())
+    let columns = std::env::var("COLUMNS").ok();
+    let columns = columns.and_then(|columns| columns.parse().ok());
+    columns.or_else(|| comfy_table::Table::new().width())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tone::Tone;
+    use super::super::value::Time;
     use super::*;
 
     const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
     fn table() -> Table {
         let mut table =
-            Table::new(["MACHINE", "HELD", "CAUSE"]).yielding([("HELD", WHOLE), ("CAUSE", 10)]);
+            Table::new(["MACHINE", "USES", "CAUSE"]).flexible([("USES", WHOLE), ("CAUSE", 10)]);
         table.row([
             Cell::machine(ID),
             Cell::number(7),
@@ -270,7 +163,7 @@ mod tests {
     fn a_table_in_a_pipe_is_complete_and_has_no_colours() {
         assert_eq!(
             table().render(None, false).text,
-            "MACHINE                               HELD  CAUSE\n\
+            "MACHINE                               USES  CAUSE\n\
              67e55044-10b1-426f-9247-bb680e5fe0c8     7  no answer on port 22 after ten minutes\n\
              x                                       12\n"
         );
@@ -280,20 +173,20 @@ mod tests {
     fn on_a_narrow_terminal_ids_get_short_before_texts_are_cut() {
         assert_eq!(
             at(60),
-            "MACHINE   HELD  CAUSE\n\
+            "MACHINE   USES  CAUSE\n\
              67e55044     7  no answer on port 22 after ten minutes\n\
              x           12\n"
         );
         assert_eq!(
             at(29),
-            "MACHINE   HELD  CAUSE\n\
+            "MACHINE   USES  CAUSE\n\
              67e55044     7  no answer on…\n\
              x           12\n"
         );
     }
 
     #[test]
-    fn a_column_for_which_there_is_no_room_is_left_out_and_named() {
+    fn a_column_without_room_is_hidden_and_named() {
         let narrow = table().render(Some(22), false);
         assert_eq!(
             narrow.text,
@@ -301,12 +194,12 @@ mod tests {
              67e55044  no answer o…\n\
              x\n"
         );
-        assert_eq!(narrow.left_out, ["HELD"]);
-        assert!(table().render(Some(90), false).left_out.is_empty());
+        assert_eq!(narrow.hidden, ["USES"]);
+        assert!(table().render(Some(90), false).hidden.is_empty());
     }
 
     #[test]
-    fn a_time_is_told_by_how_far_away_it_is_where_there_is_little_room() {
+    fn a_time_is_its_distance_from_now_where_there_is_little_room() {
         let now = Time("2026-11-22T05:34:25Z".parse().unwrap());
         let mut table = Table::new(["SINCE"]);
         table.row([Cell::time(now, now)]);
@@ -316,11 +209,24 @@ mod tests {
     }
 
     #[test]
-    fn every_width_is_kept() {
+    fn columns_that_are_not_flexible_share_a_narrow_terminal() {
+        let mut table = Table::new(["MACHINE", "PLACE", "STATE"]);
+        table.row([
+            Cell::machine(ID),
+            Cell::new("p".repeat(20)),
+            Cell::new("s".repeat(30)),
+        ]);
+        let (place, state) = ("p".repeat(18), "s".repeat(18));
+        let cut = format!("67e55044  {place}…  {state}…\n");
+        assert!(table.render(Some(50), false).text.ends_with(&cut));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
         for width in 1..100 {
             let text = at(width);
             let widest = text.lines().map(|line| line.chars().count()).max();
-            // Two columns with what is between them need four.
+            // Two columns and the space between them need four.
             assert!(widest <= Some(width.max(4).into()), "{width}: {text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Single values: times, intervals and ids, for people and in JSON.
+//! Single values: times, intervals, ids and names, for people and in JSON.
 
 use bmdb_backoff::Seconds;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -10,7 +10,7 @@ use std::fmt::{self, Display};
 pub(crate) struct Time(pub(crate) DateTime<Utc>);
 
 impl Time {
-    /// With how far away it is: `2026-11-22 05:34:25Z (3 min ago)`. `now` is the database's.
+    /// The time and its distance from `now`, the database's time: `2026-11-22 05:34:25Z (3 min ago)`.
     pub(crate) fn beside(self, now: Self) -> String {
         format!("{self} ({})", relative(self, now))
     }
@@ -28,12 +28,12 @@ impl Serialize for Time {
     }
 }
 
-/// How far a time is from the database's `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
+/// The distance of a time from the database's `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
 pub(crate) fn relative(time: Time, now: Time) -> String {
     bmdb_core::operator::explain::relative(time.0, now.0)
 }
 
-/// An interval of whole seconds as policies write it: `1h30m`; `0s` where there is none.
+/// An interval of whole seconds as backoff policies write it, such as `1h30m`; `0s` for none.
 pub(crate) fn interval(seconds: i64) -> String {
     match seconds {
         ..=0 => "0s".to_owned(),
@@ -41,13 +41,13 @@ pub(crate) fn interval(seconds: i64) -> String {
     }
 }
 
-/// A text on one line, without what a terminal would obey: causes are whatever a command has printed.
+/// The text on one line, without control characters: a cause is whatever a command printed.
 pub(crate) fn one_line(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(harmless).collect()
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(printable).collect()
 }
 
-/// An id or a name: in JSON a string too.
+/// A value that JSON shows as the text that people see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text<T>(pub(crate) T);
 
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_distance_is_told_in_its_largest_unit() {
-        for (seconds, told) in [
+    fn a_distance_is_shown_in_its_largest_unit() {
+        for (seconds, shown) in [
             (0, "now"),
             (-1, "1 s ago"),
             (59, "in 59 s"),
@@ -92,13 +92,13 @@ mod tests {
             (-86_400, "1 day ago"),
             (10 * 86_400, "in 10 days"),
         ] {
-            assert_eq!(relative(at(seconds), at(0)), told);
+            assert_eq!(relative(at(seconds), at(0)), shown);
         }
     }
 
     #[test]
-    fn an_interval_is_written_as_policies_have_it() {
-        let told = [0, -5, 90, 5400, 86_401].map(interval);
-        assert_eq!(told, ["0s", "0s", "1m30s", "1h30m", "1d1s"]);
+    fn an_interval_is_written_as_in_a_backoff_policy() {
+        let shown = [0, -5, 90, 5400, 86_401].map(interval);
+        assert_eq!(shown, ["0s", "0s", "1m30s", "1h30m", "1d1s"]);
     }
 }

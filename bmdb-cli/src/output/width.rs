@@ -1,24 +1,23 @@
-//! How a table gets into a terminal's width.
+//! Column widths of a table on a terminal.
+//!
+//! comfy-table shares the width equally among the columns. This module decides by priority instead: which
+//! columns take their short form, which are hidden, and which get the rest of the width.
 
-use std::cmp::Reverse;
-
-/// How far columns are apart.
+/// The space between two columns.
 pub(super) const GAP: u16 = 2;
 
-/// What a column takes.
+/// The widths that a column needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
-    /// For all that is in it.
+    /// For its full content.
     pub(super) full: u16,
-    /// For what says the same in less space.
+    /// For the short form of its content.
     pub(super) short: u16,
-    /// For its name.
-    pub(super) name: u16,
 }
 
-/// A column that gives way, and how narrow it gets before it is left out.
+/// A column that may be cut to `least` characters and then be hidden.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Yields {
+pub(super) struct Flexible {
     pub(super) column: usize,
     pub(super) least: u16,
 }
@@ -27,118 +26,112 @@ pub(super) struct Yields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) column: usize,
-    pub(super) width: u16,
+    /// `None`: comfy-table decides.
+    pub(super) width: Option<u16>,
     pub(super) is_short: bool,
 }
 
-/// The columns that fit, by `order`: first what has a shorter form takes it, from the left; then those
-/// columns are cut that give way, the first one first; then they are left out, but for the last. Where
-/// even that is too wide, the last is cut to its name, and then whatever is widest.
-pub(super) fn fit(columns: &[Column], order: &[Yields], total: u16) -> Vec<Slot> {
-    let mut slots: Vec<Slot> = columns
-        .iter()
-        .enumerate()
-        .map(|(column, takes)| Slot {
+/// Fits the columns into `total` characters: first columns take their short form, from the left; then
+/// the `flexible` columns are cut, and hidden, in their order; the last one is never hidden.
+pub(super) fn fit(columns: &[Column], flexible: &[Flexible], total: u16) -> Vec<Slot> {
+    let slot = |shortened: usize, (column, needs): (usize, &Column)| {
+        let is_short = column < shortened && needs.short < needs.full;
+        Slot {
             column,
-            width: takes.full,
-            is_short: false,
-        })
-        .collect();
-    for column in 0..slots.len() {
-        if over(&slots, total) == 0 {
+            width: Some(if is_short { needs.short } else { needs.full }),
+            is_short,
+        }
+    };
+    let slots = |shortened| -> Vec<Slot> {
+        let columns = columns.iter().enumerate();
+        columns.map(|column| slot(shortened, column)).collect()
+    };
+    let mut shortened = (0..=columns.len()).map(slots);
+    if let Some(slots) = shortened.find(|slots| spare(slots, total).is_some()) {
+        return slots;
+    }
+    let mut slots = slots(columns.len());
+    for hidden in 0..flexible.len() {
+        let (gone, cut) = flexible.split_at(hidden);
+        slots.retain(|slot| gone.iter().all(|gone| gone.column != slot.column));
+        if let Some(slots) = shrink(&slots, cut, total) {
             return slots;
         }
-        if let (Some(slot), Some(takes)) = (slots.get_mut(column), columns.get(column))
-            && takes.short < slot.width
+    }
+    for slot in &mut slots {
+        slot.width = None;
+    }
+    slots
+}
+
+/// Cuts the flexible columns to their least width, then gives the rest to them, the last one first.
+/// `None` if even that is too wide.
+fn shrink(slots: &[Slot], flexible: &[Flexible], total: u16) -> Option<Vec<Slot>> {
+    let mut cut = slots.to_vec();
+    for slot in &mut cut {
+        let least = flexible
+            .iter()
+            .find(|flexible| flexible.column == slot.column);
+        slot.width = slot
+            .width
+            .min(least.map(|flexible| flexible.least).or(slot.width));
+    }
+    let mut spare = spare(&cut, total)?;
+    for flexible in flexible.iter().rev() {
+        let index = slots.iter().position(|slot| slot.column == flexible.column);
+        if let Some(index) = index
+            && let (Some(width), Some(full)) = (&mut cut[index].width, slots[index].width)
         {
-            slot.width = takes.short;
-            slot.is_short = true;
+            let more = (full - *width).min(spare);
+            *width += more;
+            spare -= more;
         }
     }
-    let mut cut = slots.clone();
-    for left_out in 0..order.len() {
-        let (gone, there) = order.split_at(left_out);
-        cut = slots.clone();
-        cut.retain(|slot| gone.iter().all(|yields| yields.column != slot.column));
-        for yields in there {
-            shrink(&mut cut, yields.column, yields.least, total);
-        }
-        if over(&cut, total) == 0 {
-            return cut;
-        }
-    }
-    if let Some(last) = order.last() {
-        let name = columns.get(last.column).map_or(1, |takes| takes.name);
-        shrink(&mut cut, last.column, name, total);
-    }
-    while over(&cut, total) > 0 {
-        // Of equals the last: what comes first names what the row is about.
-        let widest = cut.iter_mut().rev().min_by_key(|slot| Reverse(slot.width));
-        match widest {
-            Some(slot) if slot.width > 1 => slot.width -= 1,
-            _ => break,
-        }
-    }
-    cut
+    Some(cut)
 }
 
-/// Takes from a column what is too much, as far as it gives way.
-fn shrink(slots: &mut [Slot], column: usize, least: u16, total: u16) {
-    let over = over(slots, total);
-    if let Some(slot) = slots.iter_mut().find(|slot| slot.column == column) {
-        slot.width = slot.width.saturating_sub(over).max(least.min(slot.width));
-    }
-}
-
-/// By how much they are too wide.
-fn over(slots: &[Slot], total: u16) -> u16 {
-    let needed = slots
-        .iter()
-        .fold(0_u16, |sum, slot| sum.saturating_add(slot.width + GAP));
-    needed.saturating_sub(GAP).saturating_sub(total)
+/// How many characters are left; `None` if the columns are too wide.
+fn spare(slots: &[Slot], total: u16) -> Option<u16> {
+    let widths = slots.iter().map(|slot| slot.width.unwrap_or_default());
+    let needed = widths.fold(0_u16, |sum, width| sum.saturating_add(width + GAP));
+    total.checked_sub(needed.saturating_sub(GAP))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Widths of an id that has a short form, of a place, and of a state.
+    /// An id that has a short form, a place, and a state.
     const COLUMNS: [Column; 3] = [
-        Column {
-            full: 36,
-            short: 8,
-            name: 7,
-        },
+        Column { full: 36, short: 8 },
         Column {
             full: 20,
             short: 20,
-            name: 8,
         },
         Column {
             full: 30,
             short: 30,
-            name: 5,
         },
     ];
 
-    const ORDER: [Yields; 2] = [
-        Yields {
+    const FLEXIBLE: [Flexible; 2] = [
+        Flexible {
             column: 1,
             least: 8,
         },
-        Yields {
+        Flexible {
             column: 2,
             least: 22,
         },
     ];
 
-    fn widths(total: u16) -> Vec<(usize, u16)> {
-        let slots = fit(&COLUMNS, &ORDER, total);
+    fn widths(flexible: &[Flexible], total: u16) -> Vec<(usize, Option<u16>)> {
+        let slots = fit(&COLUMNS, flexible, total);
         slots.iter().map(|slot| (slot.column, slot.width)).collect()
     }
 
     #[test]
-    fn columns_give_way_in_their_order_and_as_little_as_will_do() {
+    fn columns_are_cut_in_their_order_and_no_more_than_needed() {
         for (total, expected) in [
             (90, &[(0, 36), (1, 20), (2, 30)][..]),
             (89, &[(0, 8), (1, 20), (2, 30)]),
@@ -147,18 +140,21 @@ mod tests {
             (42, &[(0, 8), (1, 8), (2, 22)]),
             (41, &[(0, 8), (2, 30)]),
             (32, &[(0, 8), (2, 22)]),
-            (20, &[(0, 8), (2, 10)]),
-            (9, &[(0, 4), (2, 3)]),
-            (1, &[(0, 1), (2, 1)]),
         ] {
-            assert_eq!(widths(total), expected, "{total}");
+            let expected = expected
+                .iter()
+                .map(|(column, width)| (*column, Some(*width)));
+            assert_eq!(
+                widths(&FLEXIBLE, total),
+                expected.collect::<Vec<_>>(),
+                "{total}"
+            );
         }
     }
 
     #[test]
-    fn a_table_in_which_nothing_gives_way_is_cut_where_it_is_widest() {
-        let slots = fit(&COLUMNS, &[], 50);
-        let widths: Vec<u16> = slots.iter().map(|slot| slot.width).collect();
-        assert_eq!(widths, [8, 19, 19]);
+    fn on_an_even_narrower_terminal_comfy_table_decides() {
+        assert_eq!(widths(&FLEXIBLE, 31), [(0, None), (2, None)]);
+        assert_eq!(widths(&[], 50), [(0, None), (1, None), (2, None)]);
     }
 }

@@ -1,13 +1,13 @@
-//! What a command is told about its machine.
+//! Child process: the machine as JSON and environment variables for a command.
 
 use bmdb_core::Work;
 use bmdb_core::control_loop::Machine;
 use serde::Serialize;
 use tokio::process::Command;
 
-/// The JSON on standard input, as docs/cli/run.md describes it; the environment says the same.
+/// The JSON on standard input, as docs/cli/run.md describes. The environment has the same values.
 #[derive(Serialize)]
-pub(super) struct Job<'a> {
+pub(super) struct ChildInput<'a> {
     process: &'a str,
     machine_id: String,
     provider: Option<&'a str>,
@@ -20,7 +20,7 @@ pub(super) struct Job<'a> {
     previous_interval_seconds: Option<u32>,
 }
 
-impl<'a> Job<'a> {
+impl<'a> ChildInput<'a> {
     pub(super) fn new(work: &'a Work, machine: &'a Machine) -> Self {
         let provided = machine.provided.as_ref();
         Self {
@@ -37,8 +37,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// What is not known is an empty string, for shells with `set -u`.
-    pub(super) fn put_into_environment_of(&self, command: &mut Command) {
+    /// Sets the environment. An unknown value is an empty string, for shells with `set -u`.
+    pub(super) fn set_environment(&self, command: &mut Command) {
         command
             .env("BMDB_PROCESS", self.process)
             .env("BMDB_MACHINE_ID", &self.machine_id)
@@ -47,7 +47,7 @@ impl<'a> Job<'a> {
             .env("BMDB_ADDRESS", self.address.unwrap_or_default())
             .env("BMDB_FENCE", self.fence.to_string())
             .env("BMDB_ATTEMPT", self.attempt.to_string())
-            // Nobody's business: each may hold a password.
+            // These may contain passwords.
             .env_remove("BMDB_DATABASE_URL")
             .env_remove("BMDB_READ_URL")
             .env_remove("PGPASSWORD");

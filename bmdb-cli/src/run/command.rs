@@ -1,10 +1,10 @@
-//! Running the command for a machine, and what its exit means.
+//! Runs the command for a machine, and maps its exit code to the outcome of the attempt.
 
-use super::child::Job;
+use super::args::{Run, Unset};
+use super::child::ChildInput;
 use super::events::Events;
-use super::listen::Heard;
-use super::process_group::Group;
-use super::{Run, Unset};
+use super::process_group::ProcessGroup;
+use super::stream::StreamReader;
 use bmdb_backoff::Backoff;
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
@@ -21,28 +21,28 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
 /// `EX_TEMPFAIL` of sysexits.h: try again later.
-const NO_VERDICT: i32 = 75;
+const EXIT_CANCELED: i32 = 75;
 
-/// The longest public key; what is longer is none.
-const LONGEST_KEY: usize = 64 * 1024;
+/// The longest public key in bytes.
+const MAX_KEY: usize = 64 * 1024;
 
-/// How long is waited for the last words of a command that has ended: what has left its group may keep
-/// its standard error open for ever.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the output of a command is read after it has exited. A process that left the group may keep
+/// standard error open for ever.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The control loop around a command.
 pub(super) struct Commands {
     run: Run,
     events: Arc<Events>,
-    /// Whether what commands print is passed on.
-    passes_on: bool,
+    /// Whether the output of commands is printed on standard error.
+    prints_output: bool,
 }
 
-/// A command that has ended by itself.
-struct Ended {
+/// A command that exited without being stopped.
+struct Exited {
     status: ExitStatus,
-    stdout: Heard,
-    stderr: Heard,
+    stdout: StreamReader,
+    stderr: StreamReader,
 }
 
 impl Commands {
@@ -50,11 +50,11 @@ impl Commands {
         Self {
             run,
             events,
-            passes_on: verbose > 0,
+            prints_output: verbose > 0,
         }
     }
 
-    fn command(&self, job: &Job<'_>) -> Command {
+    fn command(&self, input: &ChildInput<'_>) -> Command {
         let mut command = Command::new("sh");
         command
             .args(["-c", &self.run.exec])
@@ -63,88 +63,93 @@ impl Commands {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        job.put_into_environment_of(&mut command);
+        input.set_environment(&mut command);
         command
     }
 
-    /// Runs until the command ends, or `None` when it was told to before it did.
-    async fn run_to_end(&self, mut child: Child, json: &[u8], machine: &Machine) -> Option<Ended> {
-        let mut group = Group::of(&child);
+    /// Runs until the command exits; `None` if it was stopped before that.
+    async fn run_to_exit(
+        &self,
+        mut child: Child,
+        json: &[u8],
+        machine: &Machine,
+    ) -> Option<Exited> {
+        let mut group = ProcessGroup::of(&child);
         let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (mut stdout, mut stderr) = (Heard::default(), Heard::default());
+        let (mut stdout, mut stderr) = (StreamReader::default(), StreamReader::default());
         let id = machine.id.to_string();
-        let pass_on = |line: &str| {
-            if self.passes_on {
-                self.events.pass_on(&id, line);
+        let print = |line: &str| {
+            if self.prints_output {
+                self.events.command_output(&id, line);
             }
         };
-        let keeps_key = self.run.set_agent_started_from_stdout;
-        let unless_key = |line: &str| {
-            if !keeps_key {
-                pass_on(line);
+        let is_key = self.run.set_agent_started_from_stdout;
+        let print_unless_key = |line: &str| {
+            if !is_key {
+                print(line);
             }
         };
         let status = {
-            // Fused, for it may end before the command does: that is free to close what it prints to.
-            let mut hearing = pin!(
+            // Fused, because a command may close its output before it exits.
+            let mut output = pin!(
                 async {
-                    let stdout = stdout.listen(out, LONGEST_KEY, unless_key);
-                    tokio::join!(tell(stdin, json), stdout, stderr.listen(err, 0, pass_on));
+                    let stdout = stdout.read(out, MAX_KEY, print_unless_key);
+                    tokio::join!(write(stdin, json), stdout, stderr.read(err, 0, print));
                 }
                 .fuse()
             );
             let status = loop {
                 tokio::select! {
                     status = child.wait() => break status,
-                    () = &mut hearing, if !hearing.is_terminated() => {}
+                    () = &mut output, if !output.is_terminated() => {}
                     () = machine.stop().cancelled() => {
-                        self.end(&group, &mut child, hearing).await;
+                        self.stop(&group, &mut child, output).await;
                         group.kill();
-                        // Reaped, so that nothing of it is left when the work is given back.
+                        // Reaped, so that no process is left when the machine is released.
                         drop(child.wait().await);
                         return None;
                     }
                 }
             };
             group.kill();
-            if !hearing.is_terminated() {
-                drop(tokio::time::timeout(LAST_WORDS, hearing).await);
+            if !output.is_terminated() {
+                drop(tokio::time::timeout(OUTPUT_TIMEOUT, output).await);
             }
             status.ok()?
         };
-        Some(Ended {
+        Some(Exited {
             status,
             stdout,
             stderr,
         })
     }
 
-    /// Tells the group to end, and hears it out for as long as it may take, though not beyond the grace.
-    async fn end(&self, group: &Group, child: &mut Child, hearing: impl FusedFuture) {
-        let hearing = async {
-            if !hearing.is_terminated() {
-                hearing.await;
+    /// Sends SIGTERM to the group, and reads its output until it has exited or the grace period is over.
+    async fn stop(&self, group: &ProcessGroup, child: &mut Child, output: impl FusedFuture) {
+        let output = async {
+            if !output.is_terminated() {
+                output.await;
             }
             std::future::pending::<()>().await;
         };
-        let gone = async {
+        let exited = async {
             drop(child.wait().await);
-            // The grace is for all of it: a shell without a trap ends before what it runs.
-            group.gone().await;
+            // The whole group gets the grace period: a shell without a trap exits before its children.
+            group.exited().await;
         };
         tokio::select! {
-            () = group.end(self.run.grace) => {}
-            () = gone => {}
-            () = hearing => {}
+            () = group.terminate(self.run.grace) => {}
+            () = exited => {}
+            () = output => {}
         }
     }
 
-    fn judge(&self, ended: Ended, machine: &Machine) -> Result<Commit, Failure> {
-        match ended.status.code() {
-            Some(0) => self.commit(ended.stdout, machine),
-            Some(NO_VERDICT) => Err(Failure::cancel()),
+    fn outcome(&self, exited: Exited, machine: &Machine) -> Result<Commit, Failure> {
+        match exited.status.code() {
+            Some(0) => self.commit(exited.stdout, machine),
+            Some(EXIT_CANCELED) => Err(Failure::cancel()),
             code => {
-                let cause = cause(ended.status, ended.stderr.last_line());
+                let cause = cause(exited.status, exited.stderr.last_line());
                 let holds = |code| self.run.hold_exit.contains(&code);
                 match code.and_then(|code| u8::try_from(code).ok()) {
                     Some(code) if holds(code) => Err(Failure::hold(cause)),
@@ -155,16 +160,17 @@ impl Commands {
     }
 
     /// What a success writes.
-    fn commit(&self, stdout: Heard, machine: &Machine) -> Result<Commit, Failure> {
+    fn commit(&self, stdout: StreamReader, machine: &Machine) -> Result<Commit, Failure> {
         let started = match self.run.set_agent_started_from_stdout {
             false => None,
             true if stdout.is_longer => {
-                return Err(
-                    format!("it printed more than {LONGEST_KEY} bytes, no public key").into(),
-                );
+                return Err(format!(
+                    "standard output is longer than a public key: {MAX_KEY} bytes"
+                )
+                .into());
             }
             true => match stdout.beginning.trim_ascii() {
-                b"" => return Err("it printed no public key on standard output".into()),
+                b"" => return Err("no public key on standard output".into()),
                 key => Some(AgentStarted::now(key)),
             },
         };
@@ -202,17 +208,17 @@ impl ControlLoop for Commands {
     }
 
     async fn process(&self, work: &Work, machine: &Machine) -> Result<Commit, Failure> {
-        let job = Job::new(work, machine);
-        let child = match self.command(&job).spawn() {
+        let input = ChildInput::new(work, machine);
+        let child = match self.command(&input).spawn() {
             Ok(child) => child,
-            // This computer's fault, which no machine is to pay for.
+            // The fault of this computer, so the machine must not back off.
             Err(error) => {
-                tracing::error!(%error, "sh cannot be started");
+                tracing::error!(%error, "cannot start sh");
                 return Err(Failure::cancel());
             }
         };
-        match self.run_to_end(child, &job.json(), machine).await {
-            Some(ended) => self.judge(ended, machine),
+        match self.run_to_exit(child, &input.json(), machine).await {
+            Some(exited) => self.outcome(exited, machine),
             None => Err(Failure::cancel()),
         }
     }
@@ -222,14 +228,14 @@ impl ControlLoop for Commands {
     }
 }
 
-/// A command that does not read what it is told is as good as one that does.
-async fn tell(stdin: Option<ChildStdin>, json: &[u8]) {
+/// Writes the JSON. An error only means that the command does not read its standard input.
+async fn write(stdin: Option<ChildStdin>, json: &[u8]) {
     if let Some(mut stdin) = stdin {
         let _ = stdin.write_all(json).await;
     }
 }
 
-/// Why a command has failed, in its own words as far as there are any.
+/// The cause of a failure: the last line of standard error, or else the exit status.
 fn cause(status: ExitStatus, last_line: Option<&str>) -> String {
     let signal = |number: i32| match Signal::try_from(number) {
         Ok(signal) => format!("killed by {signal}"),
@@ -239,14 +245,14 @@ fn cause(status: ExitStatus, last_line: Option<&str>) -> String {
         (Some(number), _, None) => signal(number),
         (Some(number), _, Some(line)) => format!("{}: {line}", signal(number)),
         (None, _, Some(line)) => line.to_owned(),
-        // How a shell says that its command was killed.
+        // A shell exits with 128 + the signal if its command was killed.
         (None, Some(code @ 129..), None) if Signal::try_from(code - 128).is_ok() => {
             format!("{} (exit code {code})", signal(code - 128))
         }
         (None, Some(code), None) => {
             format!("exit code {code}, with nothing on standard error")
         }
-        (None, None, None) => "it ended in an unknown way".to_owned(),
+        (None, None, None) => "unknown exit status".to_owned(),
     }
 }
 
@@ -255,10 +261,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_the_last_line_or_says_how_it_ended() {
+    fn a_cause_is_the_last_line_or_else_the_exit_status() {
         let exited = |code: i32| ExitStatus::from_raw(code << 8);
         let killed = ExitStatus::from_raw;
-        for (status, line, told) in [
+        for (status, line, expected) in [
             (exited(1), Some("no power"), "no power"),
             (
                 exited(1),
@@ -275,7 +281,7 @@ mod tests {
             (killed(9), Some("busy"), "killed by SIGKILL: busy"),
             (killed(40), None, "killed by signal 40"),
         ] {
-            assert_eq!(cause(status, line), told);
+            assert_eq!(cause(status, line), expected);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Durations on the command line.
+//! Durations as arguments.
 
 use bmdb_backoff::Seconds;
 use std::time::Duration;
 
-/// `0`, `250ms`, or what a backoff's policy takes: `90`, `5m`, `1h30m`.
+/// Parses `0`, `250ms`, or an interval of a backoff policy: `90`, `5m`, `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if matches!(text, "0" | "0s") {
         return Ok(Duration::ZERO);
@@ -12,21 +12,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return millis
             .parse()
             .map(Duration::from_millis)
-            .map_err(|error| format!("milliseconds: {error}"));
+            .map_err(|error| format!("invalid milliseconds: {error}"));
     }
     match text.parse::<Seconds>() {
         Ok(seconds) => Ok(Duration::from_secs(seconds.get().into())),
-        Err(error) => Err(format!("{error}; write 250ms, 30s, 5m or 1h30m")),
+        Err(error) => Err(format!(
+            "{error}: expected a time such as 250ms, 30s, 5m or 1h30m"
+        )),
     }
 }
 
-/// The same for a limit: with none left, everything would have failed before it began.
-pub(super) fn limit(text: &str) -> Result<Duration, String> {
-    let limit = duration(text)?;
-    if limit.is_zero() {
-        return Err("nothing ends in no time; leave the option out for no limit".to_owned());
+/// Parses a timeout. With zero, every command would fail before it starts.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    if timeout.is_zero() {
+        return Err("expected more than 0; leave the option out for no limit".to_owned());
     }
-    Ok(limit)
+    Ok(timeout)
 }
 
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_read() {
+    fn a_duration_is_parsed() {
         for (text, millis) in [
             ("0", 0),
             ("250ms", 250),
@@ -49,10 +51,10 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_not_zero() {
-        assert_eq!(limit("1ms"), Ok(Duration::from_millis(1)));
+    fn a_timeout_is_not_zero() {
+        assert_eq!(timeout("1ms"), Ok(Duration::from_millis(1)));
         for text in ["0", "0s", "0ms", "x"] {
-            assert!(limit(text).is_err(), "{text}");
+            assert!(timeout(text).is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A process group: told to end, then killed, and never left behind.
+//! Process group of a command: it gets SIGTERM, then SIGKILL, and never outlives the attempt.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -7,49 +7,49 @@ use nix::unistd::Pid;
 use std::time::Duration;
 use tokio::process::Child;
 
-/// How often it looks whether anything of a group is left, which nothing else tells.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often a group is checked for processes that are left. There is no notification of that.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The group that a child leads.
 ///
-/// Its number stays taken for as long as anything of the group lives. Once nothing does, the kernel
-/// gives it to somebody else only after it has gone through all other numbers, so that a signal sent
-/// right after the child's end meets the group or nobody.
-pub(super) struct Group(Option<Pid>);
+/// The kernel keeps the group's number reserved while a process of the group lives. Afterwards it reuses the
+/// number only when all other numbers were used, so a signal right after the child's exit reaches the group
+/// or no process at all.
+pub(super) struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     pub(super) fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self(id.map(Pid::from_raw))
     }
 
-    /// SIGTERM, and a grace to heed it.
-    pub(super) async fn end(&self, grace: Duration) {
+    /// Sends SIGTERM and waits for the grace period.
+    pub(super) async fn terminate(&self, grace: Duration) {
         self.send(Signal::SIGTERM);
-        // A stopped process gets no signal but this one.
+        // A stopped process handles SIGTERM only after SIGCONT.
         self.send(Signal::SIGCONT);
         tokio::time::sleep(grace).await;
     }
 
-    /// Waits until nothing of it is left, its leader having been reaped: what has yet to clean up may
-    /// outlive the shell that has started it.
-    pub(super) async fn gone(&self) {
-        while self.lives() {
-            tokio::time::sleep(LOOK).await;
+    /// Waits until no process of the group is left. A process that cleans up may outlive the shell that
+    /// started it. Call this after the leader was reaped.
+    pub(super) async fn exited(&self) {
+        while self.is_alive() {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    fn lives(&self) -> bool {
+    fn is_alive(&self) -> bool {
         let Some(group) = self.0 else { return false };
-        // Orphans fall to this program where it is process 1, as in containers, and count until they are
-        // reaped. Elsewhere it has no such children.
+        // If this program is process 1, as in a container, it inherits orphans, and they count as alive
+        // until they are reaped. Elsewhere it has no such children.
         let any = Pid::from_raw(-group.as_raw());
         let reap = || waitpid(any, Some(WaitPidFlag::WNOHANG));
         while reap().is_ok_and(|status| status != WaitStatus::StillAlive) {}
         killpg(group, None::<Signal>) != Err(Errno::ESRCH)
     }
 
-    /// SIGKILL to whatever is left of it.
+    /// Sends SIGKILL to the processes that are left.
     pub(super) fn kill(&mut self) {
         self.send(Signal::SIGKILL);
         self.0 = None;
@@ -57,13 +57,13 @@ impl Group {
 
     fn send(&self, signal: Signal) {
         if let Some(group) = self.0 {
-            // Fails when nothing is left of it.
+            // Fails if no process is left.
             let _ = killpg(group, signal);
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }

@@ -1,22 +1,24 @@
-//! `bmdb session show`: one session, what it holds, and what was done to it by hand.
+//! `bmdb session show`: one session, its claimed work, and the operator actions on it.
 
 use super::list::Listed;
-use super::no_session;
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::history::Action;
 use crate::output::{Page, Report, Time, interval};
-use crate::work::list::{Held, show_held};
+use crate::paging::show_items;
+use crate::work::list::Claimed;
 use bmdb_model::operator::{self, Scope};
 use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{SessionId, connection, session};
 use serde::Serialize;
 
-/// How much of what it holds is shown.
-const MOST: i64 = 1000;
+/// The most work items and operator actions that are shown.
+const LIMIT: i64 = 1000;
 
-/// Show a session and what it holds.
+/// Show a session and the work that it has claimed.
 ///
-/// What it did: `bmdb history --session`.
+/// `bmdb history --session` shows the attempts that it ended.
 #[derive(clap::Args)]
 pub(crate) struct Show {
     /// The session's id.
@@ -28,10 +30,10 @@ pub(crate) struct Show {
 struct Answer {
     at: Time,
     session: Listed,
-    work: Vec<Held>,
-    /// Whether more is held than is listed.
+    work: Vec<Claimed>,
+    /// Whether it has claimed more than is listed.
     more_work: bool,
-    actions: Vec<crate::history::Action>,
+    actions: Vec<Action>,
 }
 
 impl Show {
@@ -47,28 +49,34 @@ impl Show {
             let Some(found) = session::find(conn, id).await? else {
                 return Ok(None);
             };
-            let held = work::claimed(conn, &filter, None, MOST).await?;
-            let actions = operator::page(conn, Scope::Session(id), None, MOST).await?;
-            Ok(Some((at, found, held, actions)))
+            let claimed = work::claimed(conn, &filter, None, LIMIT).await?;
+            let actions = operator::page(conn, Scope::Session(id), None, LIMIT).await?;
+            Ok(Some((at, found, claimed, actions)))
         });
-        let (at, found, held, actions) = read.await?.ok_or_else(|| no_session(id))?;
+        let (at, found, claimed, actions) = read.await?.ok_or_else(|| not_found(id))?;
         context.output.report(&Answer {
             at: Time(at),
             session: found.into(),
-            more_work: held.next.is_some(),
-            work: held.rows.into_iter().map(Held::from).collect(),
-            actions: actions.rows.into_iter().map(Into::into).collect(),
+            more_work: claimed.next.is_some(),
+            work: claimed.rows.into_iter().map(Claimed::from).collect(),
+            actions: actions.rows.into_iter().map(Action::from).collect(),
         })
     }
+}
+
+fn not_found(id: SessionId) -> Failure {
+    let message = format!("there is no session {id}: it was closed or has expired");
+    Failure::new(Exit::NotFound, message).hint(format!(
+        "`bmdb session list` lists the sessions; `bmdb history --session {id}` shows what this one did"
+    ))
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         let session = &self.session;
-        let ends = if session.is_live {
-            "live until"
-        } else {
-            "expired"
+        let deadline = match session.is_live {
+            true => "live until",
+            false => "expired",
         };
         page.fields([
             ("session", session.session_id.to_string()),
@@ -76,18 +84,18 @@ impl Report for Answer {
             ("where", session.runtime_info.clone()),
             ("started", session.created_at.beside(self.at)),
             ("heartbeat interval", interval(session.interval_seconds)),
-            (ends, session.deadline.beside(self.at)),
-            ("holds", session.held()),
+            (deadline, session.deadline.beside(self.at)),
+            ("claimed", session.claimed()),
         ]);
         page.heading("Work");
-        show_held(page, &self.work, self.at);
+        show_items(page, &self.work, self.at);
         if self.more_work {
-            page.note("There is more: `bmdb work list --session` goes through all of it.");
+            page.note("There is more: list it with `bmdb work list --session`.");
         }
         if !self.actions.is_empty() {
-            page.heading("Done by hand");
+            page.heading("Operator actions");
             for action in &self.actions {
-                page.line(action.told(self.at));
+                page.line(action.render(self.at));
             }
         }
     }

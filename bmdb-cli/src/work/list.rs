@@ -1,157 +1,125 @@
-//! `bmdb work list`: what is held, by whom, since when.
+//! `bmdb work list`: claimed work, with its session and the time since the claim.
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Cell, Page, Report, Table, Text, Time, Tone, WHOLE, interval};
-use crate::paging::{ListAt, Paging};
-use crate::validate;
-use crate::watch::{Watch, interval as parse_interval};
+use crate::output::{Cell, Table, Text, Time, Tone, WHOLE, answer, interval};
+use crate::paging::{Item, List, Listing};
+use crate::{validate, watch};
 use bmdb_backoff::Seconds;
-use bmdb_core::Reader;
-use bmdb_model::work::{self, ClaimedFilter, ClaimedKey, ClaimedWork, STUCK_AFTER};
-use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
-use serde::Serialize;
+use bmdb_model::work::{self, ClaimedFilter, ClaimedWork, STUCK_AFTER};
+use bmdb_model::{Lane, MachineId, Process, SessionId};
 use std::time::Duration;
 
-/// List what is being done now, by machine.
+/// List claimed work by machine.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb work list --watch
   bmdb work list --stuck
-  bmdb work list --process ShepherdRecovery --held-for 10m")]
+  bmdb work list --process ShepherdRecovery --claimed-for 10m")]
 pub(crate) struct ListArgs {
-    /// Only of this process.
+    /// Only this process.
     #[arg(long, value_name = "PROCESS")]
     process: Option<Process>,
-    /// Only by this session.
+    /// Only work that this session has claimed.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
-    /// Only what has been held for so long.
-    #[arg(long, value_name = "INTERVAL", value_parser = parse_interval)]
-    held_for: Option<Seconds>,
-    /// Only what is stuck: held for an hour.
-    #[arg(long, conflicts_with = "held_for")]
+    /// Only work that has been claimed for at least this long.
+    #[arg(long, value_name = "INTERVAL", value_parser = watch::interval)]
+    claimed_for: Option<Seconds>,
+    /// Only stuck work: claimed for at least one hour.
+    #[arg(long, conflicts_with = "claimed_for")]
     stuck: bool,
     #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    pub(crate) watch: Watch,
+    listing: Listing,
 }
 
-/// Work that is held.
-#[derive(Debug, Serialize)]
-pub(crate) struct Held {
-    machine_id: Text<MachineId>,
-    process: Text<Process>,
-    lane: Text<Lane>,
-    session_id: Text<SessionId>,
-    component: String,
-    /// Whether the session's deadline is ahead.
-    is_live: bool,
-    fence: i64,
-    started_at: Time,
-    held_seconds: i64,
-    /// Since when it was due before it was claimed.
-    due_since: Option<Time>,
-    /// Which attempt in a row it is.
-    attempt: i64,
-}
-
-impl From<ClaimedWork> for Held {
-    fn from(work: ClaimedWork) -> Self {
-        Self {
-            machine_id: Text(work.machine),
-            process: Text(work.process),
-            lane: Text(work.lane),
-            session_id: Text(work.session),
-            component: work.component,
-            is_live: work.is_live,
-            fence: Fence::get(work.fence),
-            started_at: Time(work.started_at),
-            held_seconds: work.claimed_seconds,
-            due_since: work.due_since.map(Time),
-            attempt: work.failures + work.losses + 1,
-        }
+answer! {
+    /// A claimed work item.
+    pub(crate) struct Claimed from work: ClaimedWork {
+        machine_id: Text<MachineId> = Text(work.machine),
+        process: Text<Process> = Text(work.process),
+        lane: Text<Lane> = Text(work.lane),
+        session_id: Text<SessionId> = Text(work.session),
+        component: String = work.component,
+        /// Whether the session's deadline is in the future.
+        is_live: bool = work.is_live,
+        fence: i64 = work.fence.get(),
+        started_at: Time = Time(work.started_at),
+        claimed_seconds: i64 = work.claimed_seconds,
+        /// When it became due before it was claimed.
+        due_since: Option<Time> = work.due_since.map(Time),
+        /// The number of this attempt since the last success, from 1.
+        attempt: i64 = work.failures + work.losses + 1,
     }
 }
 
 impl ListArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        validate::process(context.reader().await?, self.process.as_ref()).await?;
+        let reader = context.reader().await?;
+        validate::process(reader, self.process.as_ref()).await?;
         let filter = ClaimedFilter {
             component: None,
-            process: self.process.clone(),
+            process: self.process,
             session: self.session,
             claimed_for: match self.stuck {
                 true => Some(STUCK_AFTER),
-                false => self.held_for.map(Duration::from),
+                false => self.claimed_for.map(Duration::from),
             },
         };
-        let page = async |reader: &Reader, after: Option<&ClaimedKey>, limit| {
-            let page =
-                reader.read(async |conn| Ok(work::claimed(conn, &filter, after, limit).await?));
-            page.await
+        let page = async |after: Option<_>, limit| {
+            let read = reader
+                .read(async |conn| Ok(work::claimed(conn, &filter, after.as_ref(), limit).await?));
+            Ok(List::of(read.await?))
         };
-        self.paging
-            .watch::<Held, _, _>(&self.watch, context, page)
-            .await
+        self.listing.show::<Claimed, _>(context, page).await
     }
 }
 
-impl Report for ListAt<Held> {
-    fn show(&self, page: &mut Page) {
-        show_held(page, &self.list.items, self.at);
-        self.list.show_rest(page);
-    }
-}
+impl Item for Claimed {
+    const EMPTY: &'static str = "No claimed work.";
 
-/// A table of held work, or that there is none.
-pub(crate) fn show_held(page: &mut Page, work: &[Held], now: Time) {
-    if work.is_empty() {
-        page.note("Nothing is being done.");
-        return;
+    fn table() -> Table {
+        let columns = [
+            "MACHINE",
+            "PROCESS",
+            "FENCE",
+            "CLAIMED",
+            "SINCE",
+            "WAITED",
+            "ATTEMPT",
+            "COMPONENT",
+            "SESSION",
+        ];
+        Table::new(columns).flexible([
+            ("SESSION", 9),
+            // CLAIMED shows the same time as an interval.
+            ("SINCE", WHOLE),
+            ("WAITED", WHOLE),
+            ("ATTEMPT", WHOLE),
+            ("COMPONENT", 12),
+            ("PROCESS", 26),
+        ])
     }
-    let columns = [
-        "MACHINE",
-        "PROCESS",
-        "FENCE",
-        "HELD",
-        "SINCE",
-        "WAITED",
-        "ATTEMPT",
-        "COMPONENT",
-        "SESSION",
-    ];
-    let mut table = Table::new(columns).yielding([
-        ("SESSION", 9),
-        // HELD says the same.
-        ("SINCE", WHOLE),
-        ("WAITED", WHOLE),
-        ("ATTEMPT", WHOLE),
-        ("COMPONENT", 16),
-    ]);
-    for held in work {
-        let stuck = held.held_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
-        let time = Cell::number(interval(held.held_seconds));
-        let waited = held
-            .due_since
-            .map(|due| (held.started_at.0 - due.0).num_seconds());
-        let component = match held.is_live {
-            true => Cell::new(&held.component),
-            false => Cell::new(format_args!("{} (expired)", held.component)).tone(Tone::Bad),
-        };
-        table.row([
-            Cell::machine(held.machine_id),
-            Cell::new(&held.process),
-            Cell::number(held.fence),
-            if stuck { time.tone(Tone::Bad) } else { time },
-            Cell::time(held.started_at, now),
-            waited.map_or(Cell::unknown(), |waited| Cell::number(interval(waited))),
-            Cell::number(held.attempt),
-            component,
-            Cell::new(held.session_id),
-        ]);
+
+    fn cells(&self, now: Time) -> Vec<Cell> {
+        let is_stuck = self.claimed_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
+        let claimed = Cell::number(interval(self.claimed_seconds));
+        let waited = self.due_since.map(|due| self.started_at.0 - due.0);
+        let waited = waited.map(|waited| interval(waited.num_seconds()));
+        vec![
+            Cell::machine(self.machine_id),
+            Cell::new(&self.process),
+            Cell::number(self.fence),
+            claimed.tone(if is_stuck { Tone::Bad } else { Tone::Plain }),
+            Cell::time(self.started_at, now),
+            waited.map_or(Cell::unknown(), Cell::number),
+            Cell::number(self.attempt),
+            match self.is_live {
+                true => Cell::new(&self.component),
+                false => Cell::new(format_args!("{} (expired)", self.component)).tone(Tone::Bad),
+            },
+            Cell::new(self.session_id),
+        ]
     }
-    page.table(table);
 }

@@ -1,4 +1,4 @@
-//! `bmdb work release`: taking work from its holder.
+//! `bmdb work release`: takes claimed work from its session.
 
 use crate::confirm::Confirm;
 use crate::context::Context;
@@ -9,30 +9,31 @@ use crate::output::{Page, Report, Text, Time};
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use serde::Serialize;
 
-/// Take work from its holder, so that it can be claimed at once.
+/// Release claimed work, so that it can be claimed again at once.
 ///
-/// The attempt ends as canceled. Only if it is still the claim with this fence (`bmdb work list` has it): else somebody else would
-/// lose it. The holder learns of it when it ends the work, and may act on the machine until then: hold
-/// the machine first, or end the session, unless you know that it does not.
+/// The attempt ends as canceled. --if-fence names the claim (`bmdb work list` shows its fence), so that a
+/// newer claim is never released by mistake. The session that claimed the work notices when it ends the
+/// work, and may act on the machine until then. To prevent that, put the machine on hold first, or end the
+/// session.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb work release 67e5 ShepherdRecovery --if-fence 4711 --reason 'its ssh hangs'
 
-Exit codes: 3 nobody holds it, 4 somebody else does by now")]
+Exit codes: 3 the work is not claimed, 4 it is claimed with another fence")]
 pub(crate) struct Release {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
     /// The process.
     #[arg(value_name = "PROCESS")]
     process: Process,
-    /// The claim's fence.
+    /// The fence of the claim.
     #[arg(long, value_name = "FENCE")]
     if_fence: i64,
     #[command(flatten)]
-    operator: OperatorWithReason,
-    #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    by: OperatorWithReason,
 }
 
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ struct Answer {
     machine_id: Text<MachineId>,
     process: Text<Process>,
     fence: i64,
-    /// Who held it.
+    /// The session that had claimed it.
     session_id: Text<SessionId>,
     started_at: Time,
 }
@@ -49,14 +50,15 @@ impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
         let (process, fence) = (self.process, Fence::new(self.if_fence));
-        let what = format!("Take {process} of machine {machine} from its holder (fence {fence})");
+        let what = format!("Release {process} on machine {machine} (fence {fence})");
         self.confirm.ask(&what).await?;
-        let session = context.session().await?;
-        let operator = self.operator.acts();
-        let released = operator
-            .release_work(&session, machine, &process, fence)
-            .await?;
-        context.close_session(session).await;
+        let operator = self.by.operator();
+        let released = context.with_session(async |session| {
+            operator
+                .release_work(session, machine, &process, fence)
+                .await
+        });
+        let released = released.await?;
         context.output.report(&Answer {
             machine_id: Text(machine),
             process: Text(process),
@@ -70,7 +72,7 @@ impl Release {
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         page.line(format_args!(
-            "released {} of machine {}, which session {} had held since {}",
+            "released {} on machine {}; session {} had claimed it at {}",
             self.process, self.machine_id, self.session_id, self.started_at
         ));
     }

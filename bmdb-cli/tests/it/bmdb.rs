@@ -6,7 +6,8 @@
 //! bmdb(&db).args(["machine", "show", "ffff"]).fails_with(3, "no machine");
 //! ```
 
-use bmdb_model::MachineId;
+use bmdb_core::{Config, Session, SessionOptions};
+use bmdb_model::{MachineId, Provider};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -17,13 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// One run of `bmdb`. Nothing of the environment's database or colours gets to it.
+/// One run of `bmdb`, without the environment's settings for the database and for colours.
 pub(crate) struct Bmdb {
     command: Command,
     stdin: Vec<u8>,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -31,12 +32,12 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// The program on the test's database, with the rights that the suite runs with.
+/// The program on the test's database, with the suite's usual privileges.
 pub(crate) fn bmdb(db: &TestDb) -> Bmdb {
     at(db.url())
 }
 
-/// The program on the test's database, as its owner: who migrates.
+/// The program on the test's database, as its owner, who may migrate.
 pub(crate) fn as_owner(db: &TestDb) -> Bmdb {
     at(db.admin_url())
 }
@@ -51,10 +52,12 @@ pub(crate) fn nowhere() -> Bmdb {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bmdb"));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        let ours = ["BMDB_", "PG"]
+        let is_setting = ["BMDB_", "PG"]
             .iter()
             .any(|prefix| name_text.starts_with(prefix));
-        if ours || ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&&*name_text) {
+        if is_setting
+            || ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&&*name_text)
+        {
             command.env_remove(&name);
         }
     }
@@ -63,6 +66,22 @@ pub(crate) fn nowhere() -> Bmdb {
         command,
         stdin: Vec::new(),
     }
+}
+
+/// Creates a machine of Equinix that is due for ShepherdAgentStart.
+pub(crate) async fn due_machine(db: &TestDb, id: &str) -> MachineId {
+    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
+    machine.create().await.unwrap()
+}
+
+/// A component without a janitor, and its session.
+pub(crate) async fn worker(db: &TestDb, component: &str) -> (bmdb_core::Bmdb, Session) {
+    let config = Config::new(db.url())
+        .component(component)
+        .janitor_interval(None);
+    let bmdb = bmdb_core::Bmdb::connect(config).await.unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    (bmdb, session)
 }
 
 /// Sends the program a signal.
@@ -78,7 +97,7 @@ pub(crate) async fn until(db: &TestDb, query: &str) {
     }
 }
 
-/// Keeps these tables, `machines` among them, locked against everybody until the task is aborted.
+/// Locks these tables, which include `machines`, until the task is aborted.
 pub(crate) async fn locked(db: &Arc<TestDb>, tables: &str) -> JoinHandle<()> {
     let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)");
     let holder = db.clone();
@@ -100,18 +119,18 @@ impl Bmdb {
         self
     }
 
-    /// What it reads from standard input; nothing without this.
+    /// Sets standard input, which is empty by default.
     pub(crate) fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = text.into();
         self
     }
 
-    /// The command, for a test that deals with the process itself.
+    /// The command, for a test that handles the process itself.
     pub(crate) fn command(self) -> Command {
         self.command
     }
 
-    /// Runs it to its end, however that is.
+    /// Runs it until it exits, with any exit code.
     pub(crate) fn output(mut self) -> Ran {
         let mut child = self
             .command
@@ -123,7 +142,7 @@ impl Bmdb {
         let mut stdin = child.stdin.take().unwrap();
         let text = self.stdin;
         let writer = std::thread::spawn(move || {
-            // A program that fails early does not read it all.
+            // A program that fails early does not read all of it.
             let _ = stdin.write_all(&text);
         });
         let ended = child.wait_with_output().unwrap();
@@ -131,14 +150,14 @@ impl Bmdb {
         ended.into()
     }
 
-    /// Runs it, which must succeed.
+    /// Runs it and requires success.
     pub(crate) fn run(self) -> Ran {
         let ran = self.output();
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran
     }
 
-    /// Runs it, which must fail with this exit code and say this on standard error.
+    /// Runs it and requires this exit code and this text on standard error.
     pub(crate) fn fails_with(self, code: i32, what: &str) -> Ran {
         let ran = self.output();
         assert_eq!(ran.code, Some(code), "{ran:?}");
@@ -153,7 +172,7 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// The same without what differs from run to run: for snapshots.
+    /// Standard output as JSON for a snapshot, without values that differ from run to run.
     pub(crate) fn redacted(&self) -> Value {
         let mut value = self.json();
         redact(&mut value, &mut Vec::new());
@@ -161,7 +180,7 @@ impl Ran {
     }
 }
 
-/// Times become `[time]`; ids `[id 1]`, `[id 2]`, … in the order in which they come up.
+/// Replaces times by `[time]` and ids by `[id 1]`, `[id 2]`, … in the order of their appearance.
 fn redact(value: &mut Value, ids: &mut Vec<String>) {
     match value {
         Value::String(text) if text.parse::<MachineId>().is_ok() => {
@@ -180,6 +199,26 @@ fn redact(value: &mut Value, ids: &mut Vec<String>) {
         Value::Object(fields) => fields.values_mut().for_each(|value| redact(value, ids)),
         _ => {}
     }
+}
+
+/// The value with `[seconds]` in this field, whose value differs from run to run.
+pub(crate) fn without(mut value: Value, field: &str) -> Value {
+    fn visit(value: &mut Value, field: &str) {
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    match name == field {
+                        true => *value = "[seconds]".into(),
+                        false => visit(value, field),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| visit(item, field)),
+            _ => {}
+        }
+    }
+    visit(&mut value, field);
+    value
 }
 
 impl From<Output> for Ran {

@@ -1,6 +1,9 @@
-//! Every command in the documents is run as a reader would, and prints what the documents say.
+//! Runs every command in the documents as a reader would, and compares its output with the document.
 
-#![allow(clippy::print_stdout, reason = "what is not tested is told")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the output lists the blocks that are not tested"
+)]
 
 mod output;
 mod page;
@@ -16,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The documents whose commands are run, each in a test of its own.
+/// The tested documents, with a test for each.
 macro_rules! documents {
     ($($test:ident: $path:literal;)*) => {
         const DOCUMENTS: &[&str] = &[$($path),*];
@@ -45,7 +48,7 @@ documents! {
     the_readme_of_the_testkit: "bmdb-testkit/README.md";
 }
 
-/// Where documents are looked for that nobody has listed. Generated ones have no commands of their own.
+/// The folders that are searched for documents missing in the list. Generated ones contain no commands.
 const FOLDERS: &[&str] = &[
     "",
     "docs",
@@ -60,8 +63,8 @@ const FOLDERS: &[&str] = &[
 ];
 
 #[test]
-fn every_document_with_commands_is_followed() -> Result<(), Box<dyn Error>> {
-    let mut forgotten = Vec::new();
+fn every_document_with_commands_is_tested() -> Result<(), Box<dyn Error>> {
+    let mut missing = Vec::new();
     for folder in FOLDERS {
         let Ok(entries) = fs::read_dir(root().join(folder)) else {
             continue;
@@ -72,14 +75,11 @@ fn every_document_with_commands_is_followed() -> Result<(), Box<dyn Error>> {
             if name.ends_with(".md") && !DOCUMENTS.contains(&name.as_str()) {
                 let text = fs::read_to_string(&path)?;
                 let blocks = page::parse(&text).map_err(|mistake| format!("{name}: {mistake}"))?;
-                forgotten.extend((!blocks.is_empty()).then_some(name));
+                missing.extend((!blocks.is_empty()).then_some(name));
             }
         }
     }
-    assert!(
-        forgotten.is_empty(),
-        "list them in DOCUMENTS: {forgotten:?}"
-    );
+    assert!(missing.is_empty(), "add them to DOCUMENTS: {missing:?}");
     Ok(())
 }
 
@@ -90,21 +90,21 @@ async fn follow(document: &str) -> Result<(), Box<dyn Error>> {
     let server = major(&db.rows("SHOW server_version").await?[0]);
     let folder = env::temp_dir().join(format!("bmdb-docs-{}", db.name()));
     let mut shell = shell(&folder, &db)?;
-    // A shell that blocks is not to keep the runtime's own thread from its work.
+    // The shell blocks, so it must not occupy a thread of the runtime.
     let followed = tokio::task::block_in_place(|| {
         blocks.iter().try_for_each(|block| {
             let place = format!("{document}:{}", block.line);
-            let told = |why: String| format!("{place}: {why}\nin\n{}", block.commands);
-            match missing(block, server)? {
-                Some(why) => println!("NOT TESTED {}", told(why)),
-                None => shell.run(block).map_err(told)?,
+            let context = |why: String| format!("{place}: {why}\nin\n{}", block.commands);
+            match why_skipped(block, server)? {
+                Some(why) => println!("NOT TESTED {}", context(why)),
+                None => shell.run(block).map_err(context)?,
             }
             Ok::<_, Box<dyn Error>>(())
         })
     });
     drop(shell);
     fs::remove_dir_all(&folder)?;
-    // Shown as text: as `Debug` it would be one long line.
+    // Printed with `Display`: `Debug` would print one long line.
     if let Err(why) = followed {
         panic!("{why}");
     }
@@ -113,7 +113,7 @@ async fn follow(document: &str) -> Result<(), Box<dyn Error>> {
 
 /// A shell with the programs under test and an empty database.
 ///
-/// It is the owner's: who follows a document migrates first.
+/// It connects as the owner, because readers of a document migrate first.
 fn shell(folder: &Path, db: &TestDb) -> Result<Shell, Box<dyn Error>> {
     let mut shell = Shell::new(folder)?;
     shell.set("PATH", path()?);
@@ -136,31 +136,31 @@ fn shell(folder: &Path, db: &TestDb) -> Result<Shell, Box<dyn Error>> {
     Ok(shell)
 }
 
-/// What is searched for programs: first those that this repository builds, then a server's own.
+/// The PATH: the programs of this repository, then those of the PostgreSQL server.
 fn path() -> Result<OsString, Box<dyn Error>> {
-    let ours = Path::new(env!("CARGO_BIN_EXE_bmdb")).parent();
-    let theirs = Lookup::from_env().installation().ok();
-    let theirs = theirs.as_ref().map(Installation::bin);
+    let own = Path::new(env!("CARGO_BIN_EXE_bmdb")).parent();
+    let server = Lookup::from_env().installation().ok();
+    let server = server.as_ref().map(Installation::bin);
     let others = env::var_os("PATH").unwrap_or_default();
-    let folders = ours.into_iter().chain(theirs).map(Path::to_owned);
+    let folders = own.into_iter().chain(server).map(Path::to_owned);
     Ok(env::join_paths(folders.chain(env::split_paths(&others)))?)
 }
 
 /// Why a block cannot be run here.
-fn missing(block: &Block, server: u32) -> Result<Option<String>, Box<dyn Error>> {
+fn why_skipped(block: &Block, server: u32) -> Result<Option<String>, Box<dyn Error>> {
     if let How::Skip(reason) = block.how {
         return Ok(Some(reason.to_owned()));
     }
     let Some(program) = &block.needs else {
         return Ok(None);
     };
-    let mut asked = Command::new(program);
-    let Ok(output) = asked.arg("--version").env("PATH", path()?).output() else {
+    let mut version = Command::new(program);
+    let Ok(output) = version.arg("--version").env("PATH", path()?).output() else {
         return Ok(Some(format!("it needs {program}, which is not installed")));
     };
-    // `pg_dump (PostgreSQL) 15.18 (Debian …)`; it refuses servers that are newer than itself.
-    let said = String::from_utf8_lossy(&output.stdout);
-    let version = said
+    // `pg_dump (PostgreSQL) 15.18 (Debian …)`. pg_dump refuses servers that are newer than itself.
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let version = printed
         .split_once("(PostgreSQL) ")
         .map(|(_, version)| major(version));
     let older = version.filter(|version| *version < server);

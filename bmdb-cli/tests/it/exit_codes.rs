@@ -1,18 +1,18 @@
-//! What scripts rely on: an exit code for each next step, and an error that says what to do.
+//! Exit codes, one for each next step of a script, and errors that say what to do.
 
 use crate::bmdb::{as_owner, at, bmdb, nowhere};
 use bmdb_testkit::{Role, TestDb};
 use serde_json::Value;
 use std::net::TcpListener;
 
-/// A port of this machine on which nobody listens.
+/// A port of this computer that no program listens on.
 fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 #[test]
-fn a_wrong_request_ends_with_2() {
+fn an_invalid_request_ends_with_2() {
     nowhere()
         .args(["stats", "--whatever"])
         .fails_with(2, "unexpected argument '--whatever'");
@@ -26,7 +26,7 @@ fn a_wrong_request_ends_with_2() {
 }
 
 #[test]
-fn a_database_that_is_not_there_ends_with_5_and_says_where_it_was_looked_for() {
+fn an_unreachable_database_ends_with_5_and_names_its_address() {
     let url = format!(
         "postgres://u:secret@127.0.0.1:{}/d?sslmode=disable",
         closed_port()
@@ -70,13 +70,13 @@ async fn with_json_an_error_is_an_object_too() {
 }
 
 #[tokio::test]
-async fn what_a_login_may_not_do_ends_with_7_and_names_the_role() {
+async fn a_missing_privilege_ends_with_7_and_names_the_role() {
     let db = TestDb::new().await.unwrap();
     let viewer = db.url_as(Role::Viewer).await.unwrap();
-    // The janitor would otherwise run for good, and do nothing.
+    // Without this check the janitor would run for ever and do nothing.
     for command in [&["machine", "create"][..], &["janitor"]] {
         let ran = at(&viewer).args(command).fails_with(7, "permission denied");
-        let hint = "a login that only looks needs the role bmdb_viewer, any other bmdb_component";
+        let hint = "grant the login a role: bmdb_viewer to read, bmdb_component to work";
         assert!(ran.stderr.contains(hint), "{ran:?}");
     }
     at(&viewer)

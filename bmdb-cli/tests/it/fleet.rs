@@ -1,17 +1,12 @@
-//! `bmdb machine list` and `bmdb machine show`, and how a machine is named.
+//! `bmdb machine list` and `bmdb machine show`, and the names of a machine.
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine, without, worker};
 use crate::schemas::documented;
-use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_core::{Bmdb, Claim};
 use bmdb_model::{MachineId, Process, Provider};
 use bmdb_testkit::TestDb;
 use serde_json::Value;
 use std::time::Duration;
-
-async fn equinix(db: &TestDb, id: &str) -> MachineId {
-    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
-    machine.create().await.unwrap()
-}
 
 fn ids(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap().iter();
@@ -21,10 +16,10 @@ fn ids(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page_and_all_pages_are_all_machines() {
+async fn the_pages_of_a_list_contain_all_machines() {
     let db = TestDb::new().await.unwrap();
     for id in ["a", "b", "c"] {
-        equinix(&db, id).await;
+        due_machine(&db, id).await;
     }
     let list = |more: &[&str]| {
         bmdb(&db)
@@ -41,10 +36,7 @@ async fn a_list_is_read_page_by_page_and_all_pages_are_all_machines() {
     assert_eq!(ids(&all), [ids(&first), ids(&second)].concat());
 
     let people = bmdb(&db).args(["machine", "list", "--limit=2"]).run();
-    assert!(
-        people.stdout.contains("There is more: --after "),
-        "{people:?}"
-    );
+    assert!(people.stdout.contains("Next page: --after "), "{people:?}");
     assert_eq!(people.stdout.lines().count(), 4);
     let wrong = bmdb(&db).args(["machine", "list", "--after", "nowhere"]);
     wrong.fails_with(2, "--after: is no place in this list");
@@ -56,15 +48,15 @@ async fn a_list_is_read_page_by_page_and_all_pages_are_all_machines() {
 }
 
 #[tokio::test]
-async fn a_list_is_narrowed_by_provider_tag_state_and_prefix() {
+async fn a_list_is_filtered_by_provider_tag_state_and_prefix() {
     let db = TestDb::new().await.unwrap();
-    let a = equinix(&db, "a1").await.to_string();
-    let held = db
+    let a = due_machine(&db, "a1").await.to_string();
+    let on_hold = db
         .machine()
         .provided(&Provider::LUMEN, "b")
         .hold("fan")
         .planned();
-    let b = held.create().await.unwrap().to_string();
+    let b = on_hold.create().await.unwrap().to_string();
     let list = |more: &[&str]| {
         ids(&bmdb(&db)
             .args(["machine", "list", "--json"])
@@ -96,7 +88,7 @@ async fn a_list_is_narrowed_by_provider_tag_state_and_prefix() {
     fails(
         &["--tag=machine_rack"],
         3,
-        "there are machine_agent_heartbeat, machine_agent_started",
+        "the tags are machine_agent_heartbeat, machine_agent_started",
     );
     fails(&["--process=A", "--state=up"], 2, "expected due, waiting");
     fails(&["--state=due"], 2, "--process");
@@ -109,11 +101,11 @@ async fn a_list_is_narrowed_by_provider_tag_state_and_prefix() {
         .args(["machine", "list", "--prefix=zz"])
         .run()
         .stdout;
-    assert_eq!(none, "No machine fits.\n");
+    assert_eq!(none, "No machine matches.\n");
 }
 
-/// A machine that is worked on, has failed before, and has tags of every kind.
-async fn busy(db: &TestDb) -> (MachineId, Bmdb, bmdb_core::Session, bmdb_core::Work) {
+/// A claimed machine that has failed before and has tags of every kind.
+async fn claimed(db: &TestDb) -> (MachineId, Bmdb, bmdb_core::Session, bmdb_core::Work) {
     let machine = db
         .machine()
         .provided(&Provider::EQUINIX, "8d2b")
@@ -121,14 +113,7 @@ async fn busy(db: &TestDb) -> (MachineId, Bmdb, bmdb_core::Session, bmdb_core::W
         .os_installation_request(1, b"image")
         .planned();
     let machine = machine.create().await.unwrap();
-    let config = Config::new(db.url())
-        .component("agent-starter")
-        .janitor_interval(None);
-    let worker = Bmdb::connect(config).await.unwrap();
-    let session = worker
-        .start_session(SessionOptions::default())
-        .await
-        .unwrap();
+    let (worker, session) = worker(db, "agent-starter").await;
     let due = Claim::of(&Process::SHEPHERD_AGENT_START);
     let retry = "initial=1m,max=4h,factor=2".parse().unwrap();
     let work = session.claim(&due).await.unwrap().pop().unwrap();
@@ -139,14 +124,14 @@ async fn busy(db: &TestDb) -> (MachineId, Bmdb, bmdb_core::Session, bmdb_core::W
 }
 
 #[tokio::test]
-async fn a_machine_is_shown_with_tags_gates_and_work() {
+async fn a_machine_is_shown_with_its_tags_gates_and_work() {
     let db = TestDb::new().await.unwrap();
-    let (machine, _worker, _session, _work) = busy(&db).await;
+    let (machine, _worker, _session, _work) = claimed(&db).await;
     let id = machine.to_string();
     let show = |more: &[&str]| bmdb(&db).args(["machine", "show", &id]).args(more).run();
     let shown = show(&["--json"]);
     documented("bmdb machine show", &shown);
-    insta::assert_json_snapshot!("machine_show", shown.redacted());
+    insta::assert_json_snapshot!("machine_show", without(shown.redacted(), "claimed_seconds"));
     let text = show(&[]).stdout;
     for part in [
         "c0ffee (3 bytes)",
@@ -162,7 +147,7 @@ async fn a_machine_is_shown_with_tags_gates_and_work() {
 }
 
 #[tokio::test]
-async fn a_machine_is_named_by_its_id_by_digits_of_it_or_by_its_provider() {
+async fn a_machine_is_named_by_its_id_by_its_first_digits_or_by_its_provider() {
     let db = TestDb::new().await.unwrap();
     let create = |id: &str, more: &[&str]| {
         bmdb(&db)

@@ -1,36 +1,24 @@
 //! `bmdb janitor` and `bmdb replan`.
 
-use crate::bmdb::{bmdb, signal};
+use crate::bmdb::{bmdb, due_machine, signal, worker};
 use crate::schemas::documented;
-use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
+use bmdb_core::{Bmdb, Claim};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-/// A database with one machine, which a session holds that has expired.
-async fn with_lost_work() -> (TestDb, Bmdb) {
+/// A database with one machine that an expired session has claimed.
+async fn with_expired_work() -> (TestDb, Bmdb) {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
-    let config = Config::new(db.url())
-        .component("worker")
-        .janitor_interval(None);
-    let worker = Bmdb::connect(config).await.unwrap();
-    let session = worker
-        .start_session(SessionOptions::default())
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
+    let (worker, session) = worker(&db, "worker").await;
     let due = Claim::of(&Process::SHEPHERD_AGENT_START);
-    let works = session.claim(&due).await.unwrap();
-    assert_eq!(works.len(), 1);
+    let claimed = session.claim(&due).await.unwrap();
+    assert_eq!(claimed.len(), 1);
     db.expire(session.id()).await.unwrap();
-    // They are told that they are lost, and give nothing back.
+    // Dropping the claimed work releases nothing, because its lease is lost.
     (db, worker)
 }
 
@@ -40,21 +28,21 @@ async fn sessions(db: &TestDb) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
-    let (db, _worker) = with_lost_work().await;
-    let preview = bmdb(&db)
+async fn one_turn_reclaims_the_work_of_an_expired_session_and_a_dry_run_only_shows_it() {
+    let (db, _worker) = with_expired_work().await;
+    let dry_run = bmdb(&db)
         .args(["janitor", "--dry-run", "--keep-days=30", "--json"])
         .run();
-    documented("bmdb janitor --dry-run", &preview);
-    let mut preview = preview.redacted();
-    preview["upkeep"]
+    documented("bmdb janitor --dry-run", &dry_run);
+    let mut dry_run = dry_run.redacted();
+    dry_run["upkeep"]
         .as_array_mut()
         .unwrap()
         .sort_by_key(|task| task["task"].to_string());
-    insta::assert_json_snapshot!("janitor_dry_run", preview);
+    insta::assert_json_snapshot!("janitor_dry_run", dry_run);
     assert_eq!(sessions(&db).await, ["1"]);
     let text = bmdb(&db).args(["janitor", "--dry-run"]).run().stdout;
-    assert!(text.starts_with("dead sessions: 1\n"), "{text}");
+    assert!(text.starts_with("expired sessions: 1\n"), "{text}");
 
     let turn = bmdb(&db).args(["janitor", "--once", "--json"]).run();
     documented("bmdb janitor --once", &turn);
@@ -64,14 +52,14 @@ async fn one_turn_frees_what_a_dead_session_held_and_a_dry_run_only_tells() {
     assert_eq!(db.rows(counted).await.unwrap(), ["Expired|1"]);
     let text = bmdb(&db).args(["janitor", "--once"]).run().stdout;
     assert!(
-        text.starts_with("dead sessions removed: 0\nworks freed: 0\n"),
+        text.starts_with("expired sessions removed: 0\nwork reclaimed: 0\n"),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn a_janitor_that_runs_for_good_frees_lost_work_and_ends_in_order_at_sigterm() {
-    let (db, _worker) = with_lost_work().await;
+async fn a_janitor_service_reclaims_expired_work_and_ends_in_order_at_sigterm() {
+    let (db, _worker) = with_expired_work().await;
     let mut command = bmdb(&db).args(["janitor", "--json"]).command();
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -84,7 +72,7 @@ async fn a_janitor_that_runs_for_good_frees_lost_work_and_ends_in_order_at_sigte
 }
 
 #[tokio::test]
-async fn what_was_written_past_the_planner_is_repaired() {
+async fn replan_repairs_work_items_that_were_changed_by_hand() {
     let db = TestDb::new().await.unwrap();
     for id in ["a", "b"] {
         db.machine()
@@ -96,16 +84,16 @@ async fn what_was_written_past_the_planner_is_repaired() {
     let items = "SELECT count(*) FROM work_item WHERE process = 'ShepherdAgentStart' AND eligible";
     db.run_sql("DELETE FROM work_item").await.unwrap();
     let ran = bmdb(&db).args(["replan"]).run();
-    assert_eq!(ran.stdout, "planned 2 machines\n");
+    assert_eq!(ran.stdout, "replanned 2 machines\n");
     assert_eq!(db.rows(items).await.unwrap(), ["2"]);
     let why = ["--reason", "written by hand", "--as", "ann@desk"];
     let again = bmdb(&db).args(["replan", "--json"]).args(why).run();
     documented("bmdb replan", &again);
     assert_eq!(again.json()["planned"], 2);
-    let traces =
+    let records =
         "SELECT concat_ws('|', verb, operator, reason) FROM operator_action ORDER BY action_id";
     assert_eq!(
-        db.rows(traces).await.unwrap(),
+        db.rows(records).await.unwrap(),
         ["Replan|tester", "Replan|ann@desk|written by hand"]
     );
     let history = bmdb(&db).args(["history"]).run().stdout;

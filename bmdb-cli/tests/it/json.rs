@@ -1,23 +1,17 @@
-//! `docs/cli/json.md` as a whole: every command that it tells of is run, with all there is to answer.
+//! The whole of `docs/cli/json.md`: runs every command in it, with an answer for every field.
 
-use crate::bmdb::{Ran, as_owner, bmdb};
+use crate::bmdb::{Ran, as_owner, bmdb, due_machine};
 use crate::machine::FLEET;
 use crate::schemas::Seen;
 use crate::serve::Serving;
 use bmdb_model::internal::work;
-use bmdb_model::{MachineId, Process, Provider, SessionId};
+use bmdb_model::{MachineId, Process, SessionId};
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
 const START: &str = "ShepherdAgentStart";
 
-/// A machine that can be claimed.
-async fn machine(db: &TestDb, id: &str) -> MachineId {
-    let machine = db.machine().provided(&Provider::EQUINIX, id).planned();
-    machine.create().await.unwrap()
-}
-
-/// Somebody claims the machine; the session and the fence.
+/// Claims the machine; returns the session and the fence.
 async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
     let session = db.session(Duration::from_secs(3600)).await.unwrap();
     let mut conn = db.connect().await.unwrap();
@@ -26,24 +20,24 @@ async fn claim(db: &TestDb, machine: MachineId) -> (SessionId, String) {
     (session, claimed.unwrap().unwrap().fence.get().to_string())
 }
 
-/// A backoff on this machine.
+/// Starts a backoff on this machine.
 async fn backoff(db: &TestDb, machine: &str) {
-    let rest = format!(
+    let update = format!(
         "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
              failures = 2, last_interval_seconds = 600
          WHERE machine_id = '{machine}' AND process = '{START}'"
     );
-    db.run_sql(&rest).await.unwrap();
+    db.run_sql(&update).await.unwrap();
 }
 
 #[tokio::test]
-async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_answered() {
+async fn answers_have_the_documented_fields_and_no_others() {
     let db = TestDb::new().await.unwrap();
     let mut seen = Seen::default();
     let run = |args: &[&str]| bmdb(&db).args(args).args(["--json"]).run();
     migrations(&mut seen).await;
 
-    let machine_id = machine(&db, "b").await;
+    let machine_id = due_machine(&db, "b").await;
     let id = &machine_id.to_string();
     let import = ["machine", "import", "-", "--skip-existing", "--json"];
     let imported = bmdb(&db).args(import).stdin(FLEET).run();
@@ -58,11 +52,11 @@ async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_
     let set = ["tag", "set", id, "hardware_report", "report=x"];
     seen.answer("bmdb tag set", &run(&set));
     seen.answer("bmdb tag list", &run(&["tag", "list"]));
-    let act = format!(
+    let action = format!(
         "INSERT INTO operator_action (verb, operator, session_id, details)
          VALUES ('EndSession', 'ann', '{session}', '{{\"component\": \"c\"}}')"
     );
-    db.run_sql(&act).await.unwrap();
+    db.run_sql(&action).await.unwrap();
     seen.answer("bmdb machine list", &run(&["machine", "list"]));
     seen.answer("bmdb machine show", &run(&["machine", "show", id]));
     seen.answer("bmdb session list", &run(&["session", "list"]));
@@ -88,20 +82,20 @@ async fn every_command_answers_what_is_documented_and_all_that_is_documented_is_
     let clear = ["backoff", "clear", id, START, "--yes"];
     seen.answer("bmdb backoff clear", &run(&[&clear[..], &why].concat()));
 
-    let (ended, _) = claim(&db, machine(&db, "y").await).await;
+    let (ended, _) = claim(&db, due_machine(&db, "y").await).await;
     let end = ["session", "end", &ended.to_string(), "--yes"];
     seen.answer("bmdb session end", &run(&[&end[..], &why].concat()));
-    let (lost, _) = claim(&db, machine(&db, "z").await).await;
+    let (lost, _) = claim(&db, due_machine(&db, "z").await).await;
     db.expire(lost).await.unwrap();
-    let preview = run(&["janitor", "--dry-run", "--keep-days=30"]);
-    seen.answer("bmdb janitor --dry-run", &preview);
+    let dry_run = run(&["janitor", "--dry-run", "--keep-days=30"]);
+    seen.answer("bmdb janitor --dry-run", &dry_run);
     seen.answer("bmdb janitor --once", &run(&["janitor", "--once"]));
     seen.answer("bmdb replan", &run(&["replan"]));
     let delete = ["machine", "delete", id, "--yes"];
     seen.answer("bmdb machine hold", &run(&[&delete[..], &why].concat()));
     let line = Serving::start(&db, &["--json"]).line.clone();
     seen.answer("bmdb serve", &printed(line));
-    seen.is_all_there_is();
+    seen.covers_the_document();
 }
 
 async fn migrations(seen: &mut Seen) {
@@ -116,7 +110,7 @@ async fn migrations(seen: &mut Seen) {
     seen.answer("bmdb migrate down", &run(&["down", "--yes"]));
 }
 
-/// What a program that goes on has printed so far.
+/// What a running program has printed so far.
 fn printed(stdout: String) -> Ran {
     Ran {
         code: None,

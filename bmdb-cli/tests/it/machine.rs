@@ -1,4 +1,4 @@
-//! `bmdb machine`: bringing machines in.
+//! `bmdb machine import` and `bmdb machine create`.
 
 use crate::bmdb::bmdb;
 use crate::schemas::documented;
@@ -35,7 +35,7 @@ async fn a_fleet_is_imported_from_standard_input_and_is_due_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_a_file_is_said_with_its_place_and_nothing_is_imported() {
+async fn an_invalid_file_is_reported_with_its_line_and_nothing_is_imported() {
     let db = TestDb::new().await.unwrap();
     let folder = std::env::temp_dir().join(db.name());
     std::fs::create_dir_all(&folder).unwrap();
@@ -54,7 +54,7 @@ async fn what_is_wrong_in_a_file_is_said_with_its_place_and_nothing_is_imported(
 }
 
 #[tokio::test]
-async fn a_machine_that_is_known_already_is_a_conflict_unless_it_may_be_passed_over() {
+async fn an_existing_machine_is_a_conflict_unless_it_is_skipped() {
     let db = TestDb::new().await.unwrap();
     db.machine()
         .provided(&Provider::EQUINIX, "b")
@@ -77,7 +77,7 @@ async fn a_machine_that_is_known_already_is_a_conflict_unless_it_may_be_passed_o
 
     let done = import(&["--skip-existing"]).run().stdout;
     assert!(
-        done.starts_with("imported 2 machines\nknown already: 1\n"),
+        done.starts_with("imported 2 machines\nexisted already: 1\n"),
         "{done}"
     );
     assert_eq!(machines(&db).await, ["Equinix|a", "Equinix|b", "Lumen|a"]);
@@ -92,7 +92,7 @@ async fn a_machine_that_is_known_already_is_a_conflict_unless_it_may_be_passed_o
 }
 
 #[tokio::test]
-async fn one_machine_is_created_with_what_its_provider_knows() {
+async fn one_machine_is_created_with_the_data_of_its_provider() {
     let db = TestDb::new().await.unwrap();
     let create = || bmdb(&db).args(["machine", "create"]);
     let equinix = || create().args(["--provider=Equinix", "--provider-id=a", "--ip=10.0.0.7"]);
@@ -104,7 +104,7 @@ async fn one_machine_is_created_with_what_its_provider_knows() {
         [format!("{}|10.0.0.7|Running", id.trim_end())]
     );
 
-    let taken = format!("is known already, as machine {}", id.trim_end());
+    let taken = format!("exists already as machine {}", id.trim_end());
     equinix().fails_with(4, &taken);
     create()
         .args(["--id", id.trim_end()])
@@ -124,7 +124,7 @@ async fn one_machine_is_created_with_what_its_provider_knows() {
 }
 
 #[tokio::test]
-async fn who_brought_machines_in_and_why_is_kept() {
+async fn importing_and_creating_machines_is_recorded() {
     let db = TestDb::new().await.unwrap();
     let import = bmdb(&db).args(["machine", "import", "-", "--reason=rack 7"]);
     import.stdin(FLEET).run();
@@ -133,7 +133,7 @@ async fn who_brought_machines_in_and_why_is_kept() {
     let dry = bmdb(&db).args(["machine", "import", "-", "--skip-existing", "--dry-run"]);
     dry.stdin(FLEET.replace("\"b\"", "\"new\"")).run();
     bmdb(&db).args(["machine", "create", "--as", "ann"]).run();
-    let acts = "SELECT verb, operator, reason FROM operator_action ORDER BY action_id";
-    let kept = ["ImportMachines|tester|rack 7", "CreateMachine|ann|"];
-    assert_eq!(db.rows(acts).await.unwrap(), kept);
+    let records = "SELECT verb, operator, reason FROM operator_action ORDER BY action_id";
+    let expected = ["ImportMachines|tester|rack 7", "CreateMachine|ann|"];
+    assert_eq!(db.rows(records).await.unwrap(), expected);
 }

@@ -1,6 +1,9 @@
-//! What the command line promises, shown by running the program; one database per test.
+//! Tests of the command line, which run the program. Each test has a database of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot continue should panic"
+)]
 
 mod bmdb;
 mod docs;

@@ -3,7 +3,7 @@
 use crate::bmdb::nowhere;
 
 #[test]
-fn every_shell_gets_completions_that_know_the_verbs() {
+fn the_completions_of_every_shell_know_the_options() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = nowhere().args(["completions", shell]).run().stdout;
         assert!(script.contains("skip-existing"), "{shell}: {script}");
@@ -31,5 +31,5 @@ fn there_is_a_manual_page_for_each_command() {
     std::fs::remove_dir_all(&folder).unwrap();
     nowhere()
         .args(["man", "--out", "/dev/null/man"])
-        .fails_with(2, "cannot be written to");
+        .fails_with(2, "cannot write to /dev/null/man");
 }

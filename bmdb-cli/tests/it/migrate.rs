@@ -27,7 +27,7 @@ async fn a_migrated_database_fits() {
 }
 
 #[tokio::test]
-async fn an_empty_database_is_told_what_it_lacks_and_gets_it_once() {
+async fn an_empty_database_needs_migrations_and_gets_them_once() {
     let db = TestDb::empty().await.unwrap();
     let status = as_owner(&db)
         .args(["migrate", "status", "--json"])
@@ -57,12 +57,12 @@ async fn an_empty_database_is_told_what_it_lacks_and_gets_it_once() {
 }
 
 #[tokio::test]
-async fn reverting_asks_and_goes_back_by_as_many_as_are_named() {
+async fn reverting_needs_confirmation_and_reverts_the_given_number() {
     let db = TestDb::new().await.unwrap();
     let newest = migration::newest_known();
     let asked = as_owner(&db)
         .args(["migrate", "down"])
-        .fails_with(2, "add --yes if that is meant");
+        .fails_with(2, "add --yes to confirm");
     assert!(
         asked.stderr.contains(&newest.replace('-', "")[8..]),
         "{asked:?}"
@@ -99,7 +99,7 @@ async fn a_database_of_a_newer_release_needs_a_newer_program() {
 }
 
 #[tokio::test]
-async fn who_may_not_change_the_schema_is_told_so() {
+async fn a_login_that_may_not_change_the_schema_is_refused() {
     let db = TestDb::new().await.unwrap();
     as_owner(&db).args(["migrate", "down", "--yes"]).run();
     let component = db.url_as(Role::Component).await.unwrap();
@@ -109,8 +109,8 @@ async fn who_may_not_change_the_schema_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_migration_that_somebody_is_in_the_way_of_names_them() {
-    // The migration after this version changes tables that are at work.
+async fn a_blocked_migration_names_the_blocking_session() {
+    // The migration after this version changes tables in use.
     let db = Arc::new(TestDb::at_version("20261122000500").await.unwrap());
     let holder = locked(&db, "machines, sessions, work_item, work_attempt").await;
     let up = ["migrate", "up", "--give-up-after=1", "--lock-timeout=1"];
@@ -119,7 +119,7 @@ async fn a_migration_that_somebody_is_in_the_way_of_names_them() {
 }
 
 #[tokio::test]
-async fn grants_can_be_read_before_they_are_made() {
+async fn grants_can_be_printed_before_they_are_applied() {
     let db = TestDb::new().await.unwrap();
     let printed = as_owner(&db)
         .args(["migrate", "grants", "--print"])

@@ -1,11 +1,11 @@
-//! What operators do and look at: each verb has its effect, leaves a trace, and says what is wrong.
+//! Operator actions: each verb has its effect, writes an audit record, and reports errors.
 
 mod history;
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine, without};
 use crate::schemas::documented;
 use bmdb_model::internal::work;
-use bmdb_model::{MachineId, Process, Provider, SessionId};
+use bmdb_model::{MachineId, Process, SessionId};
 use bmdb_testkit::TestDb;
 use serde_json::json;
 use std::time::Duration;
@@ -13,56 +13,56 @@ use std::time::Duration;
 const START: Process = Process::SHEPHERD_AGENT_START;
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct Stage {
+struct Fixture {
     db: TestDb,
     machine: MachineId,
 }
 
-impl Stage {
+impl Fixture {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
-        let machine = db.machine().provided(&Provider::EQUINIX, "8d2b").planned();
-        let machine = machine.create().await.unwrap();
+        let machine = due_machine(&db, "8d2b").await;
         Self { db, machine }
     }
 
-    /// Somebody holds the machine; the claim's fence.
-    async fn hold(&self) -> (SessionId, i64) {
+    /// Claims the machine; returns the session and the fence.
+    async fn claim(&self) -> (SessionId, i64) {
         let session = self.db.session(HOUR).await.unwrap();
         let mut conn = self.db.connect().await.unwrap();
         let claimed = work::claim_machine(&mut conn, self.machine, &START, session).await;
         (session, claimed.unwrap().unwrap().fence.get())
     }
 
+    /// Starts a backoff after this many failures.
     async fn backoff(&self, failures: u32) {
-        let rest = format!(
+        let update = format!(
             "UPDATE work_item SET backoff_until = clock_timestamp() + interval '10 minutes', cause = 'no answer',
                  failures = {failures}, last_interval_seconds = 600"
         );
-        self.db.run_sql(&rest).await.unwrap();
+        self.db.run_sql(&update).await.unwrap();
     }
 
-    async fn traces(&self) -> Vec<String> {
-        let traces =
+    async fn audit_records(&self) -> Vec<String> {
+        let records =
             "SELECT concat_ws('|', verb, operator, reason) FROM operator_action ORDER BY action_id";
-        self.db.rows(traces).await.unwrap()
+        self.db.rows(records).await.unwrap()
     }
 }
 
 #[tokio::test]
-async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
-    let s = Stage::new().await;
+async fn a_machine_is_put_on_hold_released_and_deleted_by_any_of_its_names() {
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
     let (prefix, name) = (&id[..8], "Equinix/8d2b");
     bmdb(&s.db)
         .args(["machine", "hold", prefix])
         .fails_with(2, "--reason");
-    let held = bmdb(&s.db)
+    let on_hold = bmdb(&s.db)
         .args([
             "machine", "hold", name, "--reason", "fan", "--as", "ann@desk", "--json",
         ])
         .run();
-    assert_eq!(held.json(), json!({"machine_id": id}));
+    assert_eq!(on_hold.json(), json!({"machine_id": id}));
     let reasons = s.db.rows("SELECT reason FROM machine_hold").await.unwrap();
     assert_eq!(reasons, ["fan"]);
     bmdb(&s.db).args(["machine", "release", prefix]).run();
@@ -72,7 +72,7 @@ async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
 
     let delete = ["machine", "delete", name, "--reason", "scrapped"];
     bmdb(&s.db).args(delete).fails_with(2, "--yes");
-    let (_, fence) = s.hold().await;
+    let (_, fence) = s.claim().await;
     bmdb(&s.db)
         .args(delete)
         .args(["--yes"])
@@ -97,7 +97,7 @@ async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
         .args(["--yes"])
         .fails_with(3, "Equinix has no machine");
     assert_eq!(
-        s.traces().await,
+        s.audit_records().await,
         [
             "HoldMachine|ann@desk|fan",
             "ReleaseMachine|tester",
@@ -116,17 +116,16 @@ async fn a_machine_is_held_released_and_deleted_by_any_of_its_names() {
     documented("bmdb history", &all);
     assert_eq!(all.json()["items"].as_array().map(Vec::len), Some(4));
     let last = bmdb(&s.db).args(["history", "--limit", "1"]).run().stdout;
-    bmdb(&s.db).args(["history", &id[..8]]).fails_with(
-        3,
-        "a machine that has been deleted is named by its whole id",
-    );
+    bmdb(&s.db)
+        .args(["history", &id[..8]])
+        .fails_with(3, "name a deleted machine by its complete id");
     let by_whom = format!("DeleteMachine {id} by tester: scrapped");
     assert!(last.contains(&by_whom), "{last}");
 }
 
 #[tokio::test]
 async fn tags_are_set_by_fields_and_unset_with_a_reason() {
-    let s = Stage::new().await;
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
     let set = |args: &[&str]| bmdb(&s.db).args(["tag", "set", &id]).args(args);
     set(&["provided", "location=fra2", "status=Running"]).run();
@@ -177,7 +176,7 @@ async fn tags_are_set_by_fields_and_unset_with_a_reason() {
         .args(unset)
         .fails_with(3, "does not have the tag");
     assert_eq!(
-        s.traces().await,
+        s.audit_records().await,
         [
             "SetTag|tester",
             "SetTag|tester",
@@ -189,13 +188,13 @@ async fn tags_are_set_by_fields_and_unset_with_a_reason() {
 }
 
 #[tokio::test]
-async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
-    let s = Stage::new().await;
+async fn claimed_work_is_listed_and_released_only_with_its_fence() {
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
-    let (session, fence) = s.hold().await;
+    let (session, fence) = s.claim().await;
     let list = bmdb(&s.db).args(["work", "list", "--json"]).run();
     documented("bmdb work list", &list);
-    insta::assert_json_snapshot!("work_list", without(list.redacted(), "held_seconds"));
+    insta::assert_json_snapshot!("work_list", without(list.redacted(), "claimed_seconds"));
     let table = bmdb(&s.db).args(["work", "list"]).run().stdout;
     assert!(
         table.contains(&id) && table.contains(&session.to_string()),
@@ -227,7 +226,7 @@ async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
     documented("bmdb work release", &released);
     insta::assert_json_snapshot!("work_release", released.redacted());
     release(fence).fails_with(3, "nobody holds ShepherdAgentStart");
-    assert_eq!(s.traces().await, ["ReleaseWork|tester|hangs"]);
+    assert_eq!(s.audit_records().await, ["ReleaseWork|tester|hangs"]);
     assert_eq!(
         s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
         ["Canceled"]
@@ -236,19 +235,19 @@ async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
 
 #[tokio::test]
 async fn sessions_are_listed_shown_and_ended() {
-    let s = Stage::new().await;
-    let (session, _) = s.hold().await;
+    let s = Fixture::new().await;
+    let (session, _) = s.claim().await;
     let id = session.to_string();
     let list = bmdb(&s.db).args(["session", "list", "--json"]).run();
     documented("bmdb session list", &list);
     insta::assert_json_snapshot!("session_list", list.redacted());
     let show = bmdb(&s.db).args(["session", "show", &id, "--json"]).run();
     documented("bmdb session show", &show);
-    insta::assert_json_snapshot!("session_show", without(show.redacted(), "held_seconds"));
+    insta::assert_json_snapshot!("session_show", without(show.redacted(), "claimed_seconds"));
     bmdb(&s.db).args(["session", "show", &id]).run();
-    let nobody = MachineId::random().to_string();
+    let unknown = MachineId::random().to_string();
     bmdb(&s.db)
-        .args(["session", "show", &nobody])
+        .args(["session", "show", &unknown])
         .fails_with(3, "there is no session");
 
     let end = ["session", "end", &id, "--reason", "hangs", "--json"];
@@ -264,12 +263,12 @@ async fn sessions_are_listed_shown_and_ended() {
         s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
         ["Expired"]
     );
-    assert_eq!(s.traces().await, ["EndSession|tester|hangs"]);
+    assert_eq!(s.audit_records().await, ["EndSession|tester|hangs"]);
 }
 
 #[tokio::test]
-async fn backoffs_are_listed_cut_short_and_cleared() {
-    let s = Stage::new().await;
+async fn backoffs_are_listed_ended_early_and_cleared() {
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
     s.backoff(3).await;
     let list = bmdb(&s.db).args(["backoff", "list", "--json"]).run();
@@ -300,47 +299,52 @@ async fn backoffs_are_listed_cut_short_and_cleared() {
     change("clear")
         .args(["--yes"])
         .fails_with(3, "has no backoff");
-    s.hold().await;
+    s.claim().await;
     s.backoff(1).await;
     change("clear")
         .args(["--yes"])
         .fails_with(4, "is at work on");
     assert_eq!(
-        s.traces().await,
+        s.audit_records().await,
         ["RetryNow|tester|mended", "ClearBackoff|tester|mended"]
     );
 }
 
 #[tokio::test]
-async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
-    let s = Stage::new().await;
+async fn why_names_the_shut_gate_and_exits_with_0() {
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
     let open = bmdb(&s.db)
         .args(["why", &id, "ShepherdAgentStart", "--json"])
         .run();
     documented("bmdb why", &open);
     let mut open = open.redacted();
-    // They tell times.
+    // The sentences contain times.
     open["gates"]["ready"]["sentences"] = json!(["[sentence]"]);
     insta::assert_json_snapshot!("why_open", open);
-    let tag = bmdb(&s.db)
+    let missing = bmdb(&s.db)
         .args(["why", "Equinix/8d2b", "ShepherdRecovery"])
         .run()
         .stdout;
     assert!(
-        tag.contains("it lacks the tag machine_agent_started"),
-        "{tag}"
+        missing.contains("it lacks the tag machine_agent_started"),
+        "{missing}"
     );
     s.backoff(4).await;
-    let rests = bmdb(&s.db)
+    let backing_off = bmdb(&s.db)
         .args(["why", &id, "ShepherdAgentStart", "--json"])
         .run()
         .json();
     assert_eq!(
-        (&rests["is_open"], &rests["gates"]["ready"]["is_open"]),
+        (
+            &backing_off["is_open"],
+            &backing_off["gates"]["ready"]["is_open"]
+        ),
         (&json!(false), &json!(false))
     );
-    let sentence = rests["gates"]["ready"]["sentences"][0].as_str().unwrap();
+    let sentence = backing_off["gates"]["ready"]["sentences"][0]
+        .as_str()
+        .unwrap();
     assert!(
         sentence.contains("after 4 failures in a row, last because of \"no answer\""),
         "{sentence}"
@@ -351,24 +355,4 @@ async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
     bmdb(&s.db)
         .args(["why", &id, "no process"])
         .fails_with(2, "no valid process name");
-}
-
-/// The same with `[seconds]` in the place of what differs from run to run.
-fn without(mut value: serde_json::Value, field: &str) -> serde_json::Value {
-    fn visit(value: &mut serde_json::Value, field: &str) {
-        match value {
-            serde_json::Value::Object(object) => {
-                for (name, value) in object {
-                    match name == field {
-                        true => *value = "[seconds]".into(),
-                        false => visit(value, field),
-                    }
-                }
-            }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| visit(item, field)),
-            _ => {}
-        }
-    }
-    visit(&mut value, field);
-    value
 }

@@ -1,4 +1,4 @@
-//! What is the same for every command: colours, pipes, quiet and watching.
+//! Behaviour of all commands: colours, pipes, the log filter, Ctrl-C and `--watch`.
 
 use crate::bmdb::{bmdb, locked, nowhere, signal, until};
 use bmdb_testkit::TestDb;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 #[tokio::test]
-async fn there_are_no_colours_in_a_pipe_unless_they_are_asked_for() {
+async fn a_pipe_gets_colours_only_on_request() {
     let db = TestDb::new().await.unwrap();
     let status = || bmdb(&db).args(["migrate", "status"]);
     assert!(!status().run().stdout.contains('\u{1b}'));
@@ -42,7 +42,7 @@ async fn there_are_no_colours_in_a_pipe_unless_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_read_enough_is_no_failure() {
+async fn a_closed_pipe_ends_a_command_with_success() {
     let db = TestDb::new().await.unwrap();
     let mut command = bmdb(&db).args(["stats", "--watch=1"]).command();
     let mut child = command
@@ -54,7 +54,7 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut first)
         .unwrap();
-    assert_eq!(first, "machines         0\n");
+    assert_eq!(first, "machines          0\n");
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
@@ -79,7 +79,7 @@ async fn ctrl_c_ends_a_command_with_130_and_leaves_no_session_behind() {
 }
 
 #[tokio::test]
-async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
+async fn watch_prints_one_object_a_line_and_ctrl_c_ends_it_with_success() {
     let db = TestDb::new().await.unwrap();
     let mut command = bmdb(&db).args(["stats", "--json", "--watch=1s"]).command();
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -94,11 +94,11 @@ async fn watching_prints_one_object_a_line_until_ctrl_c_which_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_filter_of_the_log_that_is_none_is_told_of() {
+async fn an_invalid_log_filter_is_reported() {
     let db = TestDb::new().await.unwrap();
     let ran = bmdb(&db).args(["stats"]).env("RUST_LOG", "bmdb=loud").run();
     assert!(
-        ran.stderr.contains("WARN RUST_LOG is passed over: "),
+        ran.stderr.contains("WARN ignoring invalid RUST_LOG: "),
         "{}",
         ran.stderr
     );

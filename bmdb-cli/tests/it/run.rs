@@ -1,11 +1,11 @@
-//! `bmdb run`: what a command is told, what its exit means, and that nothing of it is left behind.
+//! `bmdb run`: the input of a command, its exit codes, and its process group.
 
 mod exits;
 mod groups;
 mod readers;
 
-use crate::bmdb::{Bmdb, Ran, bmdb};
-use bmdb_model::{MachineId, Provider};
+use crate::bmdb::{Bmdb, Ran, bmdb, due_machine};
+use bmdb_model::MachineId;
 use bmdb_testkit::TestDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,18 +15,17 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A database with one machine that is due for its agent's start, and a folder for commands.
-struct Stage {
+/// A database with one machine that is due for ShepherdAgentStart, and a folder for commands.
+struct Fixture {
     db: TestDb,
     machine: MachineId,
     folder: PathBuf,
 }
 
-impl Stage {
+impl Fixture {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
-        let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-        let machine = machine.create().await.unwrap();
+        let machine = due_machine(&db, "a").await;
         let folder = std::env::temp_dir().join(format!("bmdb-run-{machine}"));
         std::fs::create_dir(&folder).unwrap();
         Self {
@@ -36,7 +35,7 @@ impl Stage {
         }
     }
 
-    /// The program, which works on that machine.
+    /// The program with a command for that machine.
     fn bmdb(&self, exec: &str) -> Bmdb {
         bmdb(&self.db)
             .args(["run", "--process", "ShepherdAgentStart"])
@@ -62,7 +61,7 @@ impl Stage {
         self.db.rows(attempts).await.unwrap()
     }
 
-    /// What a command has written into a file of the folder, once it has.
+    /// Waits until a command has written a line to a file of the folder.
     fn written(&self, file: &str) -> String {
         let deadline = Instant::now() + SOON;
         loop {
@@ -75,7 +74,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -90,14 +89,14 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits by itself.
     fn ended(mut self) -> Ran {
         let mut child = self.0.take().unwrap();
         let deadline = Instant::now() + SOON;
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > deadline {
                 child.kill().unwrap();
-                panic!("it goes on");
+                panic!("it does not exit");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -114,10 +113,10 @@ impl Drop for Running {
     }
 }
 
-/// How many processes of a group live; those that only wait to be reaped do not.
+/// How many processes of a group are alive; zombies do not count.
 fn living(group: &str) -> usize {
-    let lives = |stat: &str| {
-        // pid (name) state ppid pgrp …; the name may hold anything.
+    let is_alive = |stat: &str| {
+        // pid (name) state ppid pgrp …; the name may contain anything.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let state = fields.next()?;
         let pgrp = fields.nth(1)?;
@@ -126,15 +125,15 @@ fn living(group: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
-        .filter(|stat| lives(stat) == Some(true))
+        .filter(|stat| is_alive(stat) == Some(true))
         .count()
 }
 
-/// Waits until nothing of a group lives any more.
+/// Waits until no process of a group is alive.
 fn dies(group: &str) {
     let deadline = Instant::now() + SOON;
     while living(group) > 0 {
-        assert!(Instant::now() < deadline, "group {group} lives on");
+        assert!(Instant::now() < deadline, "group {group} is still alive");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

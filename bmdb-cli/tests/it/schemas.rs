@@ -1,64 +1,64 @@
-//! `docs/cli/json.md` tells of every field of every answer.
+//! `docs/cli/json.md` describes every field of every answer.
 
 use crate::bmdb::Ran;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Fails where the answer has a field that the command's section of the document does not name.
+/// Fails if the answer has a field that the command's section of the document does not name.
 pub(crate) fn documented(command: &str, ran: &Ran) {
     let section = section(command);
     let named: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
     let mut fields = BTreeSet::new();
     collect(&ran.json(), "", &mut fields);
     for field in fields {
-        let told = named.iter().any(|named| names(named, &field)) || PAGES.contains(&&*field);
+        let is_named = named.iter().any(|named| names(named, &field));
         assert!(
-            told,
-            "docs/cli/json.md, {command}: {field} is not told of; {named:?} are"
+            is_named || PAGES.contains(&&*field),
+            "docs/cli/json.md, {command}: {field} is missing; {named:?} are there"
         );
     }
 }
 
-/// The fields of answers by command, for a test that goes through the whole document.
+/// The fields of answers by command, for a test of the whole document.
 #[derive(Default)]
 pub(crate) struct Seen(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Seen {
-    /// Takes an answer, of which everything must be told.
+    /// Adds an answer, and checks that its fields are documented.
     pub(crate) fn answer(&mut self, command: &'static str, ran: &Ran) {
         documented(command, ran);
         let fields = self.0.entry(command).or_default();
         collect(&ran.json(), "", fields);
     }
 
-    /// Fails where the document tells of a command that was not run, or of a field that was in none of
-    /// the command's answers.
-    pub(crate) fn is_all_there_is(&self) {
+    /// Fails if the document describes a command that was not run, or a field that no answer of the command
+    /// had.
+    pub(crate) fn covers_the_document(&self) {
         let text = document();
         let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
         for command in headings {
             let fields = self.0.get(command);
             let fields = fields.unwrap_or_else(|| panic!("{command} was not run"));
-            for told in rows(&section(command)) {
+            for named in rows(&section(command)) {
                 let open = OPEN
                     .iter()
-                    .any(|open| told.starts_with(&format!("{open}.")));
+                    .any(|open| named.starts_with(&format!("{open}.")));
                 assert!(
-                    open || fields.iter().any(|field| names(&told, field)),
-                    "docs/cli/json.md, {command}: {told} is in no answer; {fields:?} are"
+                    open || fields.iter().any(|field| names(&named, field)),
+                    "docs/cli/json.md, {command}: {named} is in no answer; {fields:?} are"
                 );
             }
         }
     }
 }
 
-/// The fields that a section's table tells of.
+/// The fields in a section's table.
 fn rows(section: &str) -> Vec<String> {
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     let named = rows.flat_map(|row| {
         let cell = row.split(" | ").next().unwrap();
-        // The first backtick has been taken.
+        // The prefix contains the first backtick.
         cell.split('`').step_by(2).map(str::to_owned)
     });
     named.filter(|name| !name.is_empty()).collect()
@@ -69,7 +69,7 @@ fn document() -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
-/// Whether it is the field's path, where `*` stands for any name.
+/// Whether the pattern matches the field's path; `*` matches any name.
 fn names(pattern: &str, field: &str) -> bool {
     let (mut names, mut parts) = (pattern.split('.'), field.split('.'));
     loop {
@@ -81,7 +81,7 @@ fn names(pattern: &str, field: &str) -> bool {
     }
 }
 
-/// What the head of the document tells of all lists.
+/// The fields of all lists, which the start of the document describes.
 const PAGES: &[&str] = &["items", "next", "at"];
 
 fn section(command: &str) -> String {
@@ -93,7 +93,7 @@ fn section(command: &str) -> String {
     section.split("\n## ").next().unwrap().to_owned()
 }
 
-/// What is in these objects, or in these lists, is told of in words.
+/// Objects and lists whose contents the document describes in prose.
 const OPEN: &[&str] = &["tags", "upkeep[].broken"];
 
 /// The paths of all fields, as the document writes them.

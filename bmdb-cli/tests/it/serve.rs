@@ -1,7 +1,6 @@
-//! `bmdb serve`: where it listens, whom it answers, and how it ends.
+//! `bmdb serve`: its address, its access control, and its end.
 
-use crate::bmdb::{at, bmdb, nowhere};
-use bmdb_model::Provider;
+use crate::bmdb::{at, bmdb, due_machine, nowhere};
 use bmdb_testkit::TestDb;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// A server of one's own, killed when the test is over.
+/// A server that is killed when the test ends.
 pub(crate) struct Serving {
     child: Child,
     pub(crate) line: String,
@@ -25,7 +24,7 @@ impl Drop for Serving {
 }
 
 impl Serving {
-    /// Starts it on a free port, and waits until it says where.
+    /// Starts it on a free port, and waits until it prints its address.
     pub(crate) fn start(db: &TestDb, args: &[&str]) -> Self {
         let program = bmdb(db)
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -52,7 +51,7 @@ impl Serving {
         get(self.address(), target, header)
     }
 
-    /// Ends it as a supervisor does; its exit code.
+    /// Ends it with SIGTERM; returns its exit code.
     fn end(mut self) -> Option<i32> {
         end(&self.child);
         self.child.wait().unwrap().code()
@@ -97,7 +96,7 @@ async fn the_console_and_the_metrics_are_served_until_sigterm() {
     while !counted().contains("bmdb_stats_machines 1\n") {
         assert!(
             !counted().contains("bmdb_stats_machines 0\n"),
-            "counted after the machine was made"
+            "the fleet is counted after the machine was created"
         );
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -111,19 +110,19 @@ async fn the_console_and_the_metrics_are_served_until_sigterm() {
 }
 
 #[tokio::test]
-async fn as_json_it_says_in_one_line_where_it_listens() {
+async fn json_prints_the_address_in_one_line() {
     let db = TestDb::new().await.unwrap();
     let server = Serving::start(&db, &["--json"]);
-    let said: Value = serde_json::from_str(&server.line).unwrap();
+    let printed: Value = serde_json::from_str(&server.line).unwrap();
     assert_eq!(
-        said["url"],
-        format!("http://{}/", said["address"].as_str().unwrap())
+        printed["url"],
+        format!("http://{}/", printed["address"].as_str().unwrap())
     );
-    assert_eq!(server.address().to_string(), said["address"]);
+    assert_eq!(server.address().to_string(), printed["address"]);
 }
 
 #[tokio::test]
-async fn with_a_token_file_the_token_is_asked_for_and_told_nowhere() {
+async fn a_token_file_requires_the_token_and_the_token_is_never_printed() {
     let db = TestDb::new().await.unwrap();
     let secret = "correct-horse-battery-staple";
     let path = std::env::temp_dir().join(format!("bmdb-cli-token-{}", std::process::id()));
@@ -131,8 +130,8 @@ async fn with_a_token_file_the_token_is_asked_for_and_told_nowhere() {
     set_mode(&path, 0o600);
     let server = Serving::start(&db, &["--token-file", path.to_str().unwrap()]);
     assert!(server.get("/machines", "").starts_with("HTTP/1.1 401"));
-    let shown = format!("Authorization: Bearer {secret}\r\n");
-    assert!(server.get("/machines", &shown).starts_with("HTTP/1.1 200"));
+    let header = format!("Authorization: Bearer {secret}\r\n");
+    assert!(server.get("/machines", &header).starts_with("HTTP/1.1 200"));
     assert!(!server.line.contains(secret));
     set_mode(&path, 0o644);
     let refused = bmdb(&db).args(["serve", "--token-file", path.to_str().unwrap()]);
@@ -147,7 +146,7 @@ fn set_mode(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn what_others_reach_is_not_served_without_a_token_or_certificates() {
+fn a_public_address_needs_a_token_or_certificates() {
     let open = nowhere().args(["serve", "--listen", "0.0.0.0:0"]);
     let open = open.fails_with(2, "--token-file");
     assert!(open.stdout.is_empty());
@@ -163,7 +162,7 @@ fn what_others_reach_is_not_served_without_a_token_or_certificates() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_is_told_before_anything_is_served() {
+fn an_unreachable_database_is_reported_before_anything_is_served() {
     let gone = at("postgres://postgres@127.0.0.1:1/postgres?sslmode=disable");
     let gone = gone
         .args(["serve", "--listen", "127.0.0.1:0"])
@@ -172,7 +171,7 @@ fn a_database_that_cannot_be_reached_is_told_before_anything_is_served() {
 }
 
 #[tokio::test]
-async fn another_database_can_be_read_than_the_one_that_is_written() {
+async fn a_replica_can_be_read_instead_of_the_primary() {
     let db = TestDb::new().await.unwrap();
     let unreachable = "postgres://postgres@127.0.0.1:1/postgres?sslmode=disable";
     let server = Serving::start(
@@ -183,10 +182,9 @@ async fn another_database_can_be_read_than_the_one_that_is_written() {
 }
 
 #[tokio::test]
-async fn a_control_loop_shows_its_own_metrics() {
+async fn a_control_loop_serves_its_own_metrics() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     let program = bmdb(&db)
         .args([
             "run",

@@ -1,17 +1,17 @@
 //! `bmdb stats`.
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine};
 use crate::schemas::documented;
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
 #[tokio::test]
-async fn an_empty_database_has_numbers_and_a_word_on_what_to_do() {
+async fn an_empty_database_has_numbers_and_a_hint() {
     let db = TestDb::new().await.unwrap();
     let ran = bmdb(&db).args(["stats"]).run();
     assert!(
-        ran.stdout.starts_with("machines         0\n"),
+        ran.stdout.starts_with("machines          0\n"),
         "{}",
         ran.stdout
     );
@@ -19,14 +19,9 @@ async fn an_empty_database_has_numbers_and_a_word_on_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_fleet_in_numbers_has_a_schema() {
+async fn the_numbers_of_the_fleet_have_a_schema() {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
     let ran = bmdb(&db).args(["stats", "--json"]).run();
     documented("bmdb stats", &ran);
     let mut answer = ran.redacted();
@@ -42,19 +37,14 @@ async fn the_fleet_in_numbers_has_a_schema() {
 #[tokio::test]
 async fn the_table_names_every_process() {
     let db = TestDb::new().await.unwrap();
-    db.machine()
-        .provided(&Provider::EQUINIX, "a")
-        .planned()
-        .create()
-        .await
-        .unwrap();
+    due_machine(&db, "a").await;
     let ran = bmdb(&db).args(["stats"]).run();
     let table: Vec<&str> = ran
         .stdout
         .lines()
         .skip_while(|line| !line.is_empty())
         .collect();
-    // It is a second or two later on a slow machine.
+    // A slow computer takes a second or two.
     let lines = table
         .iter()
         .map(|line| line.replace(" 1s ", " 0s ").replace(" 2s ", " 0s "));
@@ -62,7 +52,7 @@ async fn the_table_names_every_process() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_counted_by_the_workflow_and_so_is_for_how_long() {
+async fn due_machines_are_counted_by_the_workflow_with_the_oldest_time() {
     let db = TestDb::new().await.unwrap();
     let silent = db
         .machine()
@@ -90,10 +80,9 @@ async fn what_is_due_is_counted_by_the_workflow_and_so_is_for_how_long() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_fails_leaves_the_other_processes_their_numbers() {
+async fn a_failing_workflow_leaves_the_numbers_of_other_processes_intact() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     db.run_sql(
         "UPDATE process_def SET workflow = 'no_such_view' WHERE process = 'ShepherdRecovery'",
     )

@@ -1,14 +1,13 @@
-//! A name that nobody knows is told of, for it is most likely a typing error.
+//! Unknown names in filters, which are most likely typing errors.
 
-use crate::bmdb::bmdb;
+use crate::bmdb::{bmdb, due_machine};
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 
 #[tokio::test]
-async fn a_process_that_nobody_knows_is_not_found_wherever_it_is_named() {
+async fn an_unknown_process_is_not_found_in_every_command() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    let id = machine.create().await.unwrap().to_string();
+    let id = due_machine(&db, "a").await.to_string();
     for args in [
         &["machine", "list", "--state=due", "--process=Typo"][..],
         &["work", "list", "--process=Typo"],
@@ -19,17 +18,16 @@ async fn a_process_that_nobody_knows_is_not_found_wherever_it_is_named() {
         let ran = bmdb(&db)
             .args(args)
             .fails_with(3, "there is no process Typo");
-        assert!(ran.stderr.contains("there are "), "{ran:?}");
+        assert!(ran.stderr.contains("the processes are "), "{ran:?}");
         assert!(ran.stderr.contains("ShepherdAgentStart"), "{ran:?}");
         assert_eq!(ran.stdout, "");
     }
 }
 
 #[tokio::test]
-async fn a_process_without_a_definition_is_known_by_what_machines_have_of_it() {
+async fn a_process_without_a_definition_is_known_by_its_work_items_or_counts() {
     let db = TestDb::new().await.unwrap();
-    let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
-    machine.create().await.unwrap();
+    due_machine(&db, "a").await;
     let list = || bmdb(&db).args(["work", "list", "--process=ByHand"]);
     list().fails_with(3, "there is no process ByHand");
     db.run_sql(
@@ -54,17 +52,17 @@ async fn a_process_without_a_definition_is_known_by_what_machines_have_of_it() {
 }
 
 #[tokio::test]
-async fn a_provider_without_machines_is_warned_of_and_no_error() {
+async fn a_provider_without_machines_is_a_warning_and_not_an_error() {
     let db = TestDb::new().await.unwrap();
     let list = |provider: &str| {
         bmdb(&db)
             .args(["machine", "list", "--provider", provider])
             .run()
     };
-    let nobody = list("Equinix").stderr;
+    let empty = list("Equinix").stderr;
     assert!(
-        nobody.contains("no machine is provided by Equinix"),
-        "{nobody}"
+        empty.contains("no machine has the provider Equinix"),
+        "{empty}"
     );
     for (provider, id) in [(Provider::EQUINIX, "a"), (Provider::LUMEN, "b")] {
         let machine = db.machine().provided(&provider, id).planned();
@@ -72,9 +70,9 @@ async fn a_provider_without_machines_is_warned_of_and_no_error() {
     }
     assert_eq!(list("Equinix").stderr, "");
     let typo = list("Equnix");
-    let warning = "no machine is provided by Equnix; there are Equinix, Lumen";
+    let warning = "no machine has the provider Equnix; the providers are Equinix, Lumen";
     assert_eq!(typo.stderr.matches(warning).count(), 1, "{typo:?}");
-    assert_eq!(typo.stdout, "No machine fits.\n");
+    assert_eq!(typo.stdout, "No machine matches.\n");
     let quiet = bmdb(&db)
         .args(["machine", "list", "--provider=Equnix", "--quiet"])
         .run();

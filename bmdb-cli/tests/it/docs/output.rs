@@ -1,16 +1,16 @@
-//! Whether a program printed what a document says: `…` stands for whatever differs from run to run.
+//! Comparison of a program's output with a document, where `…` matches what differs from run to run.
 
-/// What documents write for any text within a line and, alone on a line, for any lines.
+/// Matches any text within a line and, alone on a line, any lines.
 const ANY: &str = "…";
 
-/// Whether what was printed contains what was expected, from its first line to its last.
+/// Whether the printed text matches the expected text from its first line to its last.
 ///
-/// Colours are left out, and any white space counts as one space, so that the width of a column may
-/// differ; so do empty lines at both ends.
-pub(super) fn fits(expected: &str, printed: &str) -> bool {
+/// Colours and empty lines at both ends are ignored. Any white space counts as one space, because the width
+/// of a column may differ.
+pub(super) fn matches(expected: &str, printed: &str) -> bool {
     let expected: Vec<String> = lines(expected);
     let printed: Vec<String> = lines(printed);
-    lines_fit(&expected, &printed)
+    lines_match(&expected, &printed)
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -25,7 +25,7 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The text without what moves a terminal's cursor or changes its colour.
+/// The text without escape sequences of a terminal.
 fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -37,20 +37,20 @@ fn without_escapes(text: &str) -> String {
     plain + rest
 }
 
-fn lines_fit(expected: &[String], printed: &[String]) -> bool {
+fn lines_match(expected: &[String], printed: &[String]) -> bool {
     match expected.split_first() {
         None => printed.is_empty(),
         Some((first, rest)) if first == ANY => {
-            (0..=printed.len()).any(|skipped| lines_fit(rest, &printed[skipped..]))
+            (0..=printed.len()).any(|skipped| lines_match(rest, &printed[skipped..]))
         }
         Some((first, rest)) => match printed.split_first() {
-            Some((line, others)) => line_fits(first, line) && lines_fit(rest, others),
+            Some((line, others)) => line_matches(first, line) && lines_match(rest, others),
             None => false,
         },
     }
 }
 
-fn line_fits(expected: &str, printed: &str) -> bool {
+fn line_matches(expected: &str, printed: &str) -> bool {
     let mut parts = expected.split(ANY).map(str::trim);
     let first = parts.next().unwrap_or("");
     let Some(mut rest) = printed.strip_prefix(first) else {
@@ -71,40 +71,40 @@ fn line_fits(expected: &str, printed: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::matches;
 
     #[test]
-    fn the_same_text_fits_and_another_does_not() {
-        assert!(fits("a b\n\nc\n", "\na   b\n\nc"));
-        assert!(!fits("a b\n", "a c\n"));
-        assert!(!fits("a\n", "a\nb\n"));
-        assert!(!fits("a\nb\n", "a\n"));
+    fn equal_text_matches_and_other_text_does_not() {
+        assert!(matches("a b\n\nc\n", "\na   b\n\nc"));
+        assert!(!matches("a b\n", "a c\n"));
+        assert!(!matches("a\n", "a\nb\n"));
+        assert!(!matches("a\nb\n", "a\n"));
     }
 
     #[test]
-    fn an_ellipsis_stands_for_any_part_of_a_line() {
-        assert!(fits(
+    fn an_ellipsis_matches_any_part_of_a_line() {
+        assert!(matches(
             "imported … machines in … ms",
             "imported 40 machines in 12 ms"
         ));
-        assert!(!fits(
+        assert!(!matches(
             "imported … machines in … ms",
             "imported 40 machines in 12 s"
         ));
-        assert!(fits("…", "anything"));
-        assert!(fits("until …", "until 2026-11-23 10:00"));
-        assert!(!fits("ab…ba", "aba"));
+        assert!(matches("…", "anything"));
+        assert!(matches("until …", "until 2026-11-23 10:00"));
+        assert!(!matches("ab…ba", "aba"));
     }
 
     #[test]
-    fn an_ellipsis_on_its_own_line_stands_for_any_lines() {
-        assert!(fits("a\n…\nz", "a\nb\nc\nz"));
-        assert!(fits("a\n…\nz", "a\nz"));
-        assert!(!fits("a\n…\nz", "a\nb"));
+    fn an_ellipsis_on_its_own_line_matches_any_lines() {
+        assert!(matches("a\n…\nz", "a\nb\nc\nz"));
+        assert!(matches("a\n…\nz", "a\nz"));
+        assert!(!matches("a\n…\nz", "a\nb"));
     }
 
     #[test]
-    fn colours_do_not_matter() {
-        assert!(fits("red text", "\u{1b}[1;31mred\u{1b}[0m text\u{1b}[K"));
+    fn colours_are_ignored() {
+        assert!(matches("red text", "\u{1b}[1;31mred\u{1b}[0m text\u{1b}[K"));
     }
 }

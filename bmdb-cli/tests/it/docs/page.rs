@@ -1,40 +1,39 @@
-//! A document as its commands: which of its blocks are run, how, and what they should print.
+//! Parser of a document: which blocks are run, how, and what they should print.
 
 use std::fmt;
 
-/// Why a block may be left out, and who looks at it instead. A document names the word; a reason that
-/// is not listed here is a mistake in the document.
+/// The words with which a document skips a block, and the reasons. Another word is a mistake.
 const SKIPS: &[(&str, &str)] = &[
-    ("ci", "`cargo xtask ci` runs it, or what it stands for"),
-    ("database", "the test has a database of its own"),
+    ("ci", "`cargo xtask ci` runs it or an equivalent"),
+    ("database", "the test has its own database"),
     (
         "install",
-        "it changes the machine: the programs that it installs are the ones under test",
+        "it would change this computer; the programs that it installs are under test already",
     ),
 ];
 
-/// Commands that belong together, as one fenced block of a document or one comment in it.
+/// The commands of one fenced block or one comment of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
     /// The line of the document with the first command.
     pub(super) line: usize,
     pub(super) commands: String,
     pub(super) how: How,
-    /// What `console` right behind it says that is printed.
+    /// The expected output: the `console` block that follows.
     pub(super) prints: Option<String>,
-    /// A program that has to be there and as new as the server.
+    /// A program that must be installed and be at least as new as the server.
     pub(super) needs: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// Until it ends, with this exit code.
+    /// Until it exits with this code.
     Exit(i32),
-    /// Until it has printed what it should; then it is interrupted, as by Control-C.
+    /// Until it has printed the expected output; then it is interrupted as by Ctrl-C.
     Watch,
-    /// The same, but it goes on until the end of the document.
+    /// Until it has printed the expected output; it keeps running until the end of the document.
     Background,
-    /// Not at all.
+    /// Not run, for this reason.
     Skip(&'static str),
 }
 
@@ -51,11 +50,10 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The blocks of a document, in its order.
+/// The blocks of a document in their order.
 ///
-/// Fences that begin with `sh` are commands; a `console` behind one is what it prints. A comment
-/// `<!-- sh … -->` holds commands that readers need not see, such as making the mess that is then
-/// cleaned up.
+/// `sh` fences contain commands; a `console` fence behind one contains its output. A comment `<!-- sh … -->`
+/// contains commands that readers need not see, such as the preparation of an example.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, Mistake> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = text.lines().enumerate();
@@ -69,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, Mistake> {
         } else if let Some(info) = trimmed.strip_prefix("<!-- sh") {
             if info.contains("-->") {
                 return Err(mistake(
-                    "put the commands of the comment on lines of their own".into(),
+                    "put the commands of the comment on separate lines".into(),
                 ));
             }
             (trimmed.trim_start_matches("<!--").trim(), "-->")
@@ -81,7 +79,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, Mistake> {
         let mut inside = String::new();
         loop {
             let Some((_, line)) = lines.next() else {
-                return Err(mistake(format!("no {end} closes this")));
+                return Err(mistake(format!(
+                    "{end} is missing at the end of this block"
+                )));
             };
             if line.trim() == end {
                 break;
@@ -99,10 +99,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, Mistake> {
                 Some(block) if after_block && block.prints.is_none() => {
                     block.prints = Some(inside);
                 }
-                _ => return Err(mistake("no commands stand right before this output".into())),
+                _ => {
+                    return Err(mistake(
+                        "there are no commands right before this output".into(),
+                    ));
+                }
             },
             Some("bash" | "shell" | "zsh") => {
-                return Err(mistake("call it `sh`, so that it is run".into()));
+                return Err(mistake("call it `sh`, so that the test runs it".into()));
             }
             _ => after_block = false,
         }
@@ -122,16 +126,18 @@ fn block<'a>(
         prints: None,
         needs: None,
     };
-    // Those of this repository, which the gate runs and which build for minutes.
+    // CI runs the cargo commands of this repository, which build for minutes.
     let mut lines = block.commands.lines().map(str::trim);
     if lines.all(|line| line.is_empty() || line.starts_with('#') || line.starts_with("cargo ")) {
         block.how = How::Skip(SKIPS[0].1);
     }
-    // Not with an equals sign, which rustdoc takes for a mistake where a README is a crate's page.
+    // Without an equals sign, which rustdoc rejects in a README that is a crate's documentation.
     for attribute in attributes {
         match attribute.split_once('-').unwrap_or((attribute, "")) {
             ("exit", code) => {
-                let code = code.parse().map_err(|_| format!("no exit code: {code}"))?;
+                let code = code
+                    .parse()
+                    .map_err(|_| format!("invalid exit code: {code}"))?;
                 block.how = How::Exit(code);
             }
             ("watch", "") => block.how = How::Watch,
@@ -139,7 +145,7 @@ fn block<'a>(
             ("needs", program) => block.needs = Some(program.to_owned()),
             ("skip", word) => {
                 let reason = SKIPS.iter().find(|(known, _)| *known == word);
-                let (_, why) = reason.ok_or_else(|| format!("no reason to skip: {word}"))?;
+                let (_, why) = reason.ok_or_else(|| format!("unknown reason to skip: {word}"))?;
                 block.how = How::Skip(why);
             }
             _ => return Err(format!("unknown attribute: {attribute}")),
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_commands_have_their_line_their_attributes_and_their_output() {
+    fn a_block_has_its_line_its_attributes_and_its_output() {
         let text = "# A\n\n```sh exit-4 needs-psql\na b\n  c\n```\n\n```console\nsaid …\n```\n";
         let blocks = parse(text).expect("blocks");
         assert_eq!(blocks.len(), 1);
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_hold_commands_that_readers_do_not_see() {
+    fn comments_contain_commands_that_readers_do_not_see() {
         let blocks = parse("text\n<!-- sh background\nserve\n-->\n").expect("blocks");
         assert_eq!(blocks[0].commands, "serve\n");
         assert_eq!((blocks[0].line, blocks[0].how), (3, How::Background));
@@ -182,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn other_blocks_are_left_alone_and_so_is_what_looks_like_commands_in_them() {
+    fn other_blocks_are_ignored_even_if_they_contain_commands() {
         assert!(
             parse("```text\n$ rm -r\n<!-- sh\n```\n<!-- a remark -->\n")
                 .expect("none")
@@ -191,17 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_to_skip_is_one_of_the_listed() {
+    fn an_unknown_reason_to_skip_is_a_mistake() {
         let blocks = parse("```sh skip-install\ncargo install x\n```").expect("blocks");
         assert!(matches!(blocks[0].how, How::Skip(_)));
         assert_eq!(
             mistake("\n```sh skip-lazy\nx\n```"),
-            (2, "no reason to skip: lazy".into())
+            (2, "unknown reason to skip: lazy".into())
         );
     }
 
     #[test]
-    fn what_only_cargo_runs_is_left_to_the_gate() {
+    fn blocks_that_only_run_cargo_are_left_to_ci() {
         let blocks = parse("```sh\ncargo xtask ci # all\n\ncargo test\n```").expect("blocks");
         assert!(matches!(blocks[0].how, How::Skip(_)));
         let blocks = parse("```sh\ncargo xtask ci\nbmdb stats\n```").expect("blocks");
@@ -209,8 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line() {
-        assert_eq!(mistake("a\n```sh\nx"), (2, "no ``` closes this".into()));
+    fn a_mistake_has_its_line() {
+        assert_eq!(
+            mistake("a\n```sh\nx"),
+            (2, "``` is missing at the end of this block".into())
+        );
         assert_eq!(
             mistake("```sh until=x\n```"),
             (1, "unknown attribute: until=x".into())

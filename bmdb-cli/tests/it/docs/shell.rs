@@ -1,7 +1,7 @@
-//! The shell of a person who follows a document from its top: what was exported and where one went
-//! stays from block to block, and what runs in the background ends with it.
+//! Shell that runs a document's blocks in order. Exported variables and the working directory persist from
+//! block to block; background programs end with the shell.
 
-use super::output::fits;
+use super::output::matches;
 use super::page::{Block, How};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -14,28 +14,28 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nobody who tries a document waits for longer.
+/// How long a block may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often a program is looked at that runs on.
-const LOOK: Duration = Duration::from_millis(20);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) struct Shell {
     folder: PathBuf,
     environment: Vec<(String, OsString)>,
-    /// What stands in a document, and what is meant here: an address that is free.
-    replaced: Vec<(String, String)>,
+    /// Texts of a document and their replacements here, such as a free address.
+    replacements: Vec<(String, String)>,
     background: Vec<Running>,
     started: usize,
 }
 
-/// A shell in a process group of its own, and where its output goes.
+/// A shell in its own process group, and the file of its output.
 struct Running {
     child: Child,
     output: PathBuf,
 }
 
 impl Shell {
-    /// One that begins in this empty folder.
+    /// Creates a shell in this empty folder.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("home"))?;
         fs::write(
@@ -46,7 +46,7 @@ impl Shell {
         Ok(Self {
             folder: folder.to_owned(),
             environment: Vec::new(),
-            replaced: Vec::new(),
+            replacements: Vec::new(),
             background: Vec::new(),
             started: 0,
         })
@@ -60,17 +60,17 @@ impl Shell {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    pub(super) fn replace(&mut self, written: &str, meant: String) {
-        self.replaced.push((written.to_owned(), meant));
+    pub(super) fn replace(&mut self, written: &str, replacement: String) {
+        self.replacements.push((written.to_owned(), replacement));
     }
 
-    /// Runs a block as it says, and compares what it prints and how it ends with what is written.
+    /// Runs a block, and compares its output and its exit code with the document.
     pub(super) fn run(&mut self, block: &Block) -> Result<(), String> {
         let mut running = self.start(&block.commands).map_err(|e| e.to_string())?;
-        let prints = block.prints.as_deref().map(|prints| self.meant(prints));
+        let prints = block.prints.as_deref().map(|prints| self.replaced(prints));
         let prints = prints.as_deref();
         match block.how {
-            How::Skip(_) => Err("it was to be skipped".into()),
+            How::Skip(_) => Err("this block should be skipped".into()),
             How::Exit(code) => running.ends_with(code, prints),
             How::Watch => {
                 running.until_printed(prints)?;
@@ -84,11 +84,11 @@ impl Shell {
         }
     }
 
-    /// What is meant by something written in a document.
-    fn meant(&self, text: &str) -> String {
-        let replaced = self.replaced.iter();
-        replaced.fold(text.to_owned(), |text, (written, meant)| {
-            text.replace(written, meant)
+    /// The text with its replacements.
+    fn replaced(&self, text: &str) -> String {
+        let replacements = self.replacements.iter();
+        replacements.fold(text.to_owned(), |text, (written, replacement)| {
+            text.replace(written, replacement)
         })
     }
 
@@ -96,13 +96,13 @@ impl Shell {
         self.started += 1;
         let script = self.folder.join(format!("{}.sh", self.started));
         let output = self.folder.join(format!("{}.out", self.started));
-        // `set -e`: a document promises that each of its commands works, not only the last.
+        // `set -e`: each command of a block must succeed, not only the last one.
         let state = self.folder.display();
         let before = format!(
             ". {state}/exports\ncd \"$(cat {state}/folder)\"\n\
              trap 'code=$?; export -p >{state}/exports; pwd >{state}/folder; exit $code' EXIT\nset -eu\n"
         );
-        fs::write(&script, before + &self.meant(commands))?;
+        fs::write(&script, before + &self.replaced(commands))?;
         let mut command = Command::new("sh");
         command
             .arg(&script)
@@ -131,29 +131,29 @@ impl Running {
             ));
         }
         match expected {
-            Some(expected) if !fits(expected, &printed) => Err(differs(expected, &printed)),
+            Some(expected) if !matches(expected, &printed) => Err(differs(expected, &printed)),
             _ => Ok(()),
         }
     }
 
-    /// Waits until what is printed begins as it should.
+    /// Waits until the output begins with the expected text.
     fn until_printed(&mut self, expected: Option<&str>) -> Result<(), String> {
-        let expected = expected.ok_or("write behind it, as `console`, what it prints")?;
+        let expected = expected.ok_or("add the expected output in a `console` block")?;
         let begins = format!("{}\n…", expected.trim_end());
         let since = Instant::now();
         loop {
             let ended = self.child.try_wait().map_err(|e| e.to_string())?;
             let printed = self.printed();
             match ended {
-                Some(status) => return Err(format!("it ended, {status}, after\n{printed}")),
-                None if fits(&begins, &printed) => return Ok(()),
+                Some(status) => return Err(format!("it exited early ({status}) after\n{printed}")),
+                None if matches(&begins, &printed) => return Ok(()),
                 None if since.elapsed() > LIMIT => return Err(differs(expected, &printed)),
-                None => thread::sleep(LOOK),
+                None => thread::sleep(POLL_INTERVAL),
             }
         }
     }
 
-    /// Ends it as Control-C does, which is no failure of a program that runs until then.
+    /// Interrupts it as by Ctrl-C, which is not a failure.
     fn interrupted(&mut self) -> Result<(), String> {
         self.signal(Signal::SIGINT);
         let status = self.end(LIMIT)?;
@@ -175,17 +175,17 @@ impl Running {
             }
             if since.elapsed() > limit {
                 return Err(format!(
-                    "it runs for longer than {limit:?}, after\n{}",
+                    "it ran longer than {limit:?}, after\n{}",
                     self.printed()
                 ));
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
     fn signal(&self, signal: Signal) {
         if let Ok(group) = i32::try_from(self.child.id()) {
-            // A group that is gone needs no signal.
+            // Fails if the group has exited.
             let _ = killpg(Pid::from_raw(group), signal);
         }
     }
@@ -204,5 +204,5 @@ impl Drop for Running {
 }
 
 fn differs(expected: &str, printed: &str) -> String {
-    format!("what is printed does not fit; expected\n{expected}\nprinted\n{printed}")
+    format!("unexpected output; expected\n{expected}\nprinted\n{printed}")
 }

@@ -1,12 +1,12 @@
-//! What happened, told: to a machine, and by a session.
+//! `bmdb history` of a machine and of a session.
 
-use super::Stage;
+use super::Fixture;
 use crate::bmdb::bmdb;
 use crate::schemas::documented;
 
 #[tokio::test]
-async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended() {
-    let s = Stage::new().await;
+async fn a_history_is_shown_newest_first_and_continues_on_the_next_page() {
+    let s = Fixture::new().await;
     let id = s.machine.to_string();
     let attempts = format!(
         "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id, started_at, ended_at,
@@ -20,7 +20,7 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
     bmdb(&s.db)
         .args(["machine", "hold", &id, "--reason", "fan"])
         .run();
-    s.hold().await;
+    s.claim().await;
     let history = bmdb(&s.db).args(["history", &id, "--json"]).run();
     documented("bmdb history", &history);
     insta::assert_json_snapshot!("history", history.redacted());
@@ -38,7 +38,7 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
     assert_eq!(
         first["items"].as_array().unwrap().len(),
         2,
-        "what goes on comes on top"
+        "claimed work comes on top of the page"
     );
     let next = first["next"].as_str().unwrap();
     let second = bmdb(&s.db)
@@ -55,8 +55,8 @@ async fn a_history_is_told_newest_first_and_goes_on_where_the_page_before_ended(
 }
 
 #[tokio::test]
-async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
-    let s = Stage::new().await;
+async fn the_history_of_an_ended_session_names_its_machines() {
+    let s = Fixture::new().await;
     let (id, session) = (
         s.machine.to_string(),
         "4e0f9c51-6a2b-4c1d-9c3e-0a7d5b2f8e61",
@@ -88,7 +88,7 @@ async fn what_a_session_did_is_told_with_its_machines_also_when_it_is_gone() {
     assert!(
         nothing
             .stdout
-            .contains("is not known to have ended any attempt"),
+            .contains("No recorded attempt was ended by session"),
         "{}",
         nothing.stdout
     );

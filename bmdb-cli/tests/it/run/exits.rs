@@ -1,13 +1,13 @@
-//! What a command is told, and what its exit means.
+//! The input of a command, and the meaning of its exit codes.
 
-use super::Stage;
+use super::Fixture;
 use crate::bmdb::{Ran, bmdb};
 use bmdb_model::Provider;
 use bmdb_testkit::TestDb;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The events of a run as one JSON array, without what differs from run to run.
+/// The events of a run as one JSON array, without values that differ from run to run.
 fn events(ran: &Ran) -> Value {
     let lines: Vec<Value> = ran
         .stdout
@@ -30,8 +30,8 @@ fn events(ran: &Ran) -> Value {
 }
 
 #[tokio::test]
-async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() {
-    let s = Stage::new().await;
+async fn a_command_gets_its_machine_in_the_environment_and_on_standard_input() {
+    let s = Fixture::new().await;
     s.db.run_sql("UPDATE machine_provided SET provider_ip_address = '192.0.2.7'")
         .await
         .unwrap();
@@ -47,24 +47,24 @@ async fn a_command_finds_its_machine_in_the_environment_and_on_standard_input() 
              BMDB_OPERATOR=tester\nBMDB_PROCESS=ShepherdAgentStart\nBMDB_PROVIDER=Equinix\n\
              BMDB_PROVIDER_ID=a\n"
         ),
-        "and not the database's URLs"
+        "the database's URLs are removed"
     );
-    let job: Value = serde_json::from_str(&s.written("stdin")).unwrap();
+    let input: Value = serde_json::from_str(&s.written("stdin")).unwrap();
     let expected = json!({
         "process": "ShepherdAgentStart", "machine_id": id.to_string(), "provider": "Equinix",
         "provider_id": "a", "address": "192.0.2.7", "location": null, "status": null,
         "fence": 1, "attempt": 1, "previous_interval_seconds": null,
     });
-    assert_eq!(job, expected);
+    assert_eq!(input, expected);
     assert_eq!(s.attempts().await, ["Finished||"]);
 }
 
 #[tokio::test]
-async fn standard_output_becomes_the_agents_key() {
-    let s = Stage::new().await;
+async fn standard_output_is_stored_as_the_key_of_the_agent() {
+    let s = Fixture::new().await;
     let key = "--set-agent-started-from-stdout";
     s.once("true").args([key]).run();
-    let no_key = "it printed no public key on standard output";
+    let no_key = "no public key on standard output";
     assert_eq!(s.attempts().await, [format!("Failed|{no_key}|1")]);
     s.db.advance(Duration::from_secs(2)).await.unwrap();
     s.once("echo '  the key '").args([key]).run();
@@ -73,18 +73,18 @@ async fn standard_output_becomes_the_agents_key() {
 }
 
 #[tokio::test]
-async fn an_exit_may_mean_that_the_machine_is_put_on_hold() {
-    let s = Stage::new().await;
+async fn a_hold_exit_puts_the_machine_on_hold() {
+    let s = Fixture::new().await;
     let run = s.once("echo 'the disk is dead' >&2; exit 78");
     let ran = run.args(["--hold-exit", "77", "--hold-exit", "78"]).run();
-    let told = "put on hold: the disk is dead";
-    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    let expected = "put on hold: the disk is dead";
+    assert!(ran.stdout.contains(expected), "{}", ran.stdout);
     assert_eq!(s.attempts().await, ["Failed|the disk is dead|1"]);
-    let held = s.db.rows("SELECT reason FROM machine_hold").await.unwrap();
-    assert_eq!(held, ["the disk is dead"]);
+    let reasons = s.db.rows("SELECT reason FROM machine_hold").await.unwrap();
+    assert_eq!(reasons, ["the disk is dead"]);
     for (code, why) in [
-        ("0", "0 is success"),
-        ("75", "without a verdict"),
+        ("0", "0 means success"),
+        ("75", "cancels the work"),
         ("256", "from 1 to 255"),
         ("x", "from 1 to 255"),
     ] {
@@ -95,7 +95,7 @@ async fn an_exit_may_mean_that_the_machine_is_put_on_hold() {
 }
 
 #[tokio::test]
-async fn a_success_may_unset_tags() {
+async fn a_success_can_unset_tags() {
     let db = TestDb::new().await.unwrap();
     let hour = Duration::from_secs(3600);
     let machine = db.machine().provided(&Provider::EQUINIX, "a");
@@ -117,7 +117,7 @@ async fn a_success_may_unset_tags() {
 
 #[tokio::test]
 async fn a_failure_has_the_last_line_of_standard_error_as_cause() {
-    let s = Stage::new().await;
+    let s = Fixture::new().await;
     let fails = "echo first >&2; printf 'no \\033[31mpower\\033[0m\\n\\n' >&2; exit 3";
     let ran = s.once(fails).run();
     let cause = "no \\u{1b}[31mpower\\u{1b}[0m";
@@ -126,24 +126,24 @@ async fn a_failure_has_the_last_line_of_standard_error_as_cause() {
     let line = line.unwrap();
     assert!(line.contains("Equinix/a  fence 1  attempt 1"), "{line}");
     assert!(
-        line.ends_with(&format!("rests for up to 1s: {cause}")),
+        line.ends_with(&format!("backs off for up to 1s: {cause}")),
         "{line}"
     );
 }
 
 #[tokio::test]
-async fn a_signal_is_named() {
-    let s = Stage::new().await;
+async fn the_cause_names_the_signal() {
+    let s = Fixture::new().await;
     s.once("kill -SEGV $$").run();
     assert_eq!(s.attempts().await, ["Failed|killed by SIGSEGV|1"]);
 }
 
 #[tokio::test]
-async fn exit_75_gives_the_machine_back_without_a_penalty_and_is_not_tried_again_at_once() {
-    let s = Stage::new().await;
+async fn exit_75_releases_the_machine_without_a_backoff_after_a_pause() {
+    let s = Fixture::new().await;
     let running = s.start("echo x >> $FOLDER/runs; exit 75", &[]);
     s.written("runs");
-    // Many a poll later it is still one run.
+    // After many polls it is still one run.
     std::thread::sleep(Duration::from_millis(400));
     running.signal(super::Signal::SIGTERM);
     assert_eq!(running.ended().code, Some(0));
@@ -154,8 +154,8 @@ async fn exit_75_gives_the_machine_back_without_a_penalty_and_is_not_tried_again
 }
 
 #[tokio::test]
-async fn what_commands_print_is_passed_on_if_asked_for() {
-    let s = Stage::new().await;
+async fn verbose_prints_the_output_of_commands() {
+    let s = Fixture::new().await;
     let ran = s.once("echo out; echo err >&2").args(["-v"]).run();
     let id = s.machine.to_string();
     let short = &id[..8];
@@ -168,27 +168,27 @@ async fn what_commands_print_is_passed_on_if_asked_for() {
 
 #[tokio::test]
 async fn events_have_a_schema() {
-    let s = Stage::new().await;
+    let s = Fixture::new().await;
     let failed = s.once("echo no >&2; exit 1").args(["--json"]).run();
     insta::assert_json_snapshot!("run_failed", events(&failed));
     s.db.advance(Duration::from_secs(2)).await.unwrap();
     let finished = s.once("true").args(["--json"]).run();
-    let told: Vec<Value> = events(&finished)
+    let names: Vec<Value> = events(&finished)
         .as_array()
         .unwrap()
         .iter()
         .map(|event| event["event"].clone())
         .collect();
-    assert_eq!(told, ["session_started", "started", "finished", "summary"]);
+    assert_eq!(names, ["session_started", "started", "finished", "summary"]);
 }
 
 #[tokio::test]
 async fn a_process_without_a_workflow_is_refused() {
-    let s = Stage::new().await;
+    let s = Fixture::new().await;
     bmdb(&s.db)
         .args(["run", "--process", "Unknown", "--exec", "true"])
         .fails_with(3, "the process Unknown has no workflow");
-    s.once(" ").fails_with(2, "there is no command in it");
+    s.once(" ").fails_with(2, "the command is empty");
     s.once("true")
         .args(["--rate", "0/s"])
         .fails_with(2, "no rate");

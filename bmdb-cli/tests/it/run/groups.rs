@@ -1,15 +1,15 @@
-//! Process groups: told to end, killed, and never left behind.
+//! Process groups get SIGTERM, then SIGKILL, and never outlive the attempt.
 
-use super::{Stage, dies, living};
+use super::{Fixture, dies, living};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// A shell that does not heed SIGTERM, with a child of its own; the group's number is in a file.
+/// A shell that ignores SIGTERM, with a child. It writes the group's number to a file.
 const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo $$ > $FOLDER/group; wait; sleep 1000";
 
 #[tokio::test]
-async fn a_command_that_takes_too_long_is_killed_with_all_it_has_started() {
-    let s = Stage::new().await;
+async fn a_timeout_kills_the_command_and_its_children() {
+    let s = Fixture::new().await;
     let limits = ["--timeout", "300ms", "--grace", "50ms"];
     s.once(STUBBORN).args(limits).run();
     let group = s.written("group");
@@ -18,31 +18,31 @@ async fn a_command_that_takes_too_long_is_killed_with_all_it_has_started() {
 }
 
 #[tokio::test]
-async fn a_command_that_heeds_sigterm_may_clean_up() {
-    let s = Stage::new().await;
+async fn a_command_can_clean_up_after_sigterm() {
+    let s = Fixture::new().await;
     let clean = "trap 'echo clean > $FOLDER/end; exit 0' TERM; sleep 1000 & wait";
     let began = Instant::now();
     let limits = ["--timeout", "300ms", "--grace", "1h"];
     s.once(clean).args(limits).run();
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(s.written("end"), "clean");
-    // Its exit code came too late.
+    // An exit code after the timeout does not count.
     assert_eq!(s.attempts().await, ["Failed|timed out after 300ms|1"]);
 }
 
-/// The shell has no trap and ends at once; the grace is its child's too.
+/// The shell has no trap and exits at once; its child still gets the grace period.
 #[tokio::test]
-async fn what_a_command_runs_may_clean_up_after_its_shell_has_ended() {
-    let s = Stage::new().await;
+async fn a_child_can_clean_up_after_its_shell_has_exited() {
+    let s = Fixture::new().await;
     let child = "trap 'sleep 0.3; echo clean > $FOLDER/end; exit 0' TERM; \
                  while :; do sleep 0.01; done";
     std::fs::write(s.folder.join("child"), child).unwrap();
     let began = Instant::now();
-    // What follows keeps the shell from becoming its child.
+    // `true` keeps the shell from replacing itself with its child.
     s.once("echo $$ > $FOLDER/group; sh $FOLDER/child; true")
         .args(["--timeout", "1s", "--grace", "5s"])
         .run();
-    // It has been there by the time that the program ends, and nothing waits longer than it takes.
+    // The file exists when the program exits, and the program does not wait longer than needed.
     assert!(s.folder.join("end").exists());
     assert_eq!(s.written("end"), "clean");
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -51,8 +51,8 @@ async fn what_a_command_runs_may_clean_up_after_its_shell_has_ended() {
 }
 
 #[tokio::test]
-async fn what_a_command_leaves_running_is_killed_when_it_has_ended() {
-    let s = Stage::new().await;
+async fn processes_that_a_command_leaves_running_are_killed() {
+    let s = Fixture::new().await;
     s.once("echo $$ > $FOLDER/group; sleep 1000 & exit 0").run();
     dies(&s.written("group"));
     assert_eq!(s.attempts().await, ["Finished||"]);
@@ -60,14 +60,14 @@ async fn what_a_command_leaves_running_is_killed_when_it_has_ended() {
 
 #[tokio::test]
 async fn a_lost_lease_kills_the_group() {
-    let s = Stage::new().await;
+    let s = Fixture::new().await;
     let lease = ["--interval", "1s", "--grace", "50ms"];
     let running = s.start(STUBBORN, &lease);
     let group = s.written("group");
     assert!(living(&group) > 0);
-    let holder = "SELECT session_id FROM work";
-    let holder = s.db.rows(holder).await.unwrap().remove(0);
-    s.db.expire(holder.parse().unwrap()).await.unwrap();
+    let session = "SELECT session_id FROM work";
+    let session = s.db.rows(session).await.unwrap().remove(0);
+    s.db.expire(session.parse().unwrap()).await.unwrap();
     dies(&group);
     running.signal(Signal::SIGTERM);
     let ran = running.ended();
@@ -77,14 +77,14 @@ async fn a_lost_lease_kills_the_group() {
         "{}",
         ran.stdout
     );
-    // Of which its janitor or another's tells in time; nobody here has.
+    // A janitor may or may not have recorded the expired attempt yet.
     let ends = s.attempts().await;
     assert!(!ends.iter().any(|end| end.starts_with("F")), "{ends:?}");
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_command_end() {
-    let s = Stage::new().await;
+async fn sigterm_lets_a_running_command_finish() {
+    let s = Fixture::new().await;
     let gate = "echo x > $FOLDER/begun; until test -e $FOLDER/gate; do sleep 0.01; done";
     let running = s.start(gate, &[]);
     s.written("begun");
@@ -96,17 +96,16 @@ async fn sigterm_lets_a_command_end() {
 }
 
 #[tokio::test]
-async fn after_the_drain_timeout_and_at_a_second_signal_commands_are_ended_and_machines_given_back()
-{
+async fn commands_are_stopped_and_canceled_after_the_drain_timeout_or_a_second_signal() {
     for again in [false, true] {
-        let s = Stage::new().await;
+        let s = Fixture::new().await;
         let limit = if again { "1h" } else { "0" };
         let running = s.start(STUBBORN, &["--drain-timeout", limit, "--grace", "50ms"]);
         let group = s.written("group");
         running.signal(Signal::SIGINT);
         if again {
             std::thread::sleep(Duration::from_millis(100));
-            assert!(living(&group) > 0, "it is waited for");
+            assert!(living(&group) > 0, "the command may still finish");
             running.signal(Signal::SIGINT);
         }
         assert_eq!(running.ended().code, Some(0));
@@ -119,10 +118,10 @@ async fn after_the_drain_timeout_and_at_a_second_signal_commands_are_ended_and_m
     }
 }
 
-/// A daemon that has left the group keeps standard error open, and is not waited for.
+/// The loop does not wait for a daemon that has left the group and keeps standard error open.
 #[tokio::test]
-async fn a_daemon_that_keeps_standard_error_does_not_keep_the_loop() {
-    let s = Stage::new().await;
+async fn a_daemon_that_keeps_standard_error_open_does_not_block_the_loop() {
+    let s = Fixture::new().await;
     let began = Instant::now();
     s.once("setsid sleep 8 & echo done >&2; exit 1").run();
     assert!(began.elapsed() < Duration::from_secs(7));

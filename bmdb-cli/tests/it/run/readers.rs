@@ -1,6 +1,6 @@
-//! Readers that have stopped, as under `less`, after Ctrl-S, or with a log driver that has stalled.
+//! Readers of output that have stopped, as under `less`, after Ctrl-S, or with a stalled log driver.
 
-use super::{Running, SOON, Stage};
+use super::{Fixture, Running, SOON};
 use crate::bmdb::{Bmdb, bmdb, until};
 use bmdb_model::Provider;
 use nix::sys::signal::Signal;
@@ -11,41 +11,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A command that begins, and ends once it may.
+/// A command that runs until the file `gate` exists.
 const GATE: &str = "echo x > $FOLDER/begun; until test -e $FOLDER/gate; do sleep 0.01; done";
 
-/// Who holds machines, and still may.
-const HOLDER: &str = "SELECT DISTINCT session_id FROM work JOIN sessions USING (session_id)
+/// The live sessions with claimed machines.
+const LIVE_SESSIONS: &str = "SELECT DISTINCT session_id FROM work JOIN sessions USING (session_id)
                       WHERE session_deadline > clock_timestamp()";
 
-/// A pipe that is full, and whose reader has stopped.
+/// A full pipe whose reader has stopped.
 struct Full {
     reader: PipeReader,
     filler: JoinHandle<()>,
-    enough: Arc<AtomicBool>,
+    is_read: Arc<AtomicBool>,
 }
 
 impl Full {
     fn new() -> (Self, PipeWriter) {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut full = writer.try_clone().unwrap();
-        let enough = Arc::new(AtomicBool::new(false));
-        let is_enough = enough.clone();
+        let is_read = Arc::new(AtomicBool::new(false));
+        let stop = is_read.clone();
         let filler = std::thread::spawn(move || {
-            while !is_enough.load(Ordering::Relaxed) && full.write_all(&[b'\n'; 4096]).is_ok() {}
+            while !stop.load(Ordering::Relaxed) && full.write_all(&[b'\n'; 4096]).is_ok() {}
         });
         std::thread::sleep(Duration::from_millis(100));
         let full = Self {
             reader,
             filler,
-            enough,
+            is_read,
         };
         (full, writer)
     }
 
-    /// Reads all that comes until nobody writes any more.
+    /// Reads until all writers have closed the pipe.
     fn read(mut self) -> JoinHandle<String> {
-        self.enough.store(true, Ordering::Relaxed);
+        self.is_read.store(true, Ordering::Relaxed);
         std::thread::spawn(move || {
             let mut text = String::new();
             self.reader.read_to_string(&mut text).unwrap();
@@ -67,8 +67,8 @@ fn with_stderr(bmdb: Bmdb, stderr: PipeWriter) -> Running {
 }
 
 #[tokio::test]
-async fn a_standard_output_that_nobody_reads_costs_no_lease() {
-    let s = Stage::new().await;
+async fn the_lease_survives_a_standard_output_that_is_not_read() {
+    let s = Fixture::new().await;
     let (full, writer) = Full::new();
     let mut command = s.bmdb(GATE).args(["--interval", "1s"]).command();
     let child = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
@@ -79,8 +79,8 @@ async fn a_standard_output_that_nobody_reads_costs_no_lease() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_costs_no_lease() {
-    let s = Stage::new().await;
+async fn the_lease_survives_a_log_that_is_not_read() {
+    let s = Fixture::new().await;
     let (full, writer) = Full::new();
     let program = s.bmdb(GATE).args(["-vvv", "--interval", "1s"]);
     let running = with_stderr(program, writer);
@@ -90,9 +90,9 @@ async fn a_log_that_nobody_reads_costs_no_lease() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_read_again_tells_what_is_missing() {
-    let s = Stage::new().await;
-    // Is worked on again and again, which makes the log longer.
+async fn a_log_that_is_read_again_reports_dropped_lines() {
+    let s = Fixture::new().await;
+    // This machine is claimed repeatedly, which makes the log longer.
     let other = s.db.machine().provided(&Provider::EQUINIX, "b").planned();
     other.create().await.unwrap();
     let (full, writer) = Full::new();
@@ -106,15 +106,15 @@ async fn a_log_that_is_read_again_tells_what_is_missing() {
     assert_eq!(running.ended().code, Some(0));
     let log = log.join().unwrap();
     let mut lines = log.lines().filter(|line| !line.is_empty());
-    let told =
-        r#""fields":{"message":"lines are left out here, which nobody has read in time","lines":"#;
-    assert!(lines.any(|line| line.contains(told)), "{log}");
+    let dropped =
+        r#""fields":{"message":"log lines dropped here: the reader was too slow","lines":"#;
+    assert!(lines.any(|line| line.contains(dropped)), "{log}");
     assert!(lines.all(|line| line.ends_with('}')), "{log}");
 }
 
 #[tokio::test]
-async fn a_failure_that_nobody_reads_ends_the_program_all_the_same() {
-    let s = Stage::new().await;
+async fn a_failure_that_is_not_read_still_ends_the_program() {
+    let s = Fixture::new().await;
     let (full, writer) = Full::new();
     let unknown = bmdb(&s.db).args(["run", "--process", "Unknown", "--exec", "true"]);
     assert_eq!(with_stderr(unknown, writer).ended().code, Some(3));
@@ -122,8 +122,8 @@ async fn a_failure_that_nobody_reads_ends_the_program_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_janitor_whose_log_nobody_reads_goes_on_and_ends_in_order() {
-    let s = Stage::new().await;
+async fn a_janitor_whose_log_is_not_read_continues_and_ends_in_order() {
+    let s = Fixture::new().await;
     let (full, writer) = Full::new();
     let janitor = bmdb(&s.db).args(["janitor", "-vvv"]);
     let janitor = with_stderr(janitor, writer);
@@ -142,16 +142,16 @@ async fn a_janitor_whose_log_nobody_reads_goes_on_and_ends_in_order() {
     full.gone();
 }
 
-/// The work that has begun is held by the same session several leases later.
-async fn outlives_its_lease(s: &Stage) {
+/// The same session still has the work claimed after several leases.
+async fn outlives_its_lease(s: &Fixture) {
     s.written("begun");
-    let holder = s.db.rows(HOLDER).await.unwrap();
-    assert_eq!(holder.len(), 1);
+    let sessions = s.db.rows(LIVE_SESSIONS).await.unwrap();
+    assert_eq!(sessions.len(), 1);
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(s.db.rows(HOLDER).await.unwrap(), holder);
+    assert_eq!(s.db.rows(LIVE_SESSIONS).await.unwrap(), sessions);
 }
 
-async fn ends_in_order(s: &Stage, running: Running) {
+async fn ends_in_order(s: &Fixture, running: Running) {
     running.signal(Signal::SIGTERM);
     std::thread::sleep(Duration::from_millis(50));
     std::fs::write(s.folder.join("gate"), "").unwrap();
