@@ -1,6 +1,5 @@
 //! State of all routes: the reader, the addresses, the options and the known tag tables.
 
-use crate::console::ConsoleOptions;
 use crate::error::HttpError;
 use crate::link::Links;
 use crate::moment::Moment;
@@ -29,11 +28,11 @@ pub(crate) type TagTables = Arc<[TagTable]>;
 const TAG_TABLES_CACHED: Duration = Duration::from_secs(10);
 
 impl App {
-    pub(crate) fn new(reader: Reader, options: &ConsoleOptions) -> Self {
+    pub(crate) fn new(reader: Reader, base_path: &str, refresh: Duration) -> Self {
         Self {
             reader,
-            links: Arc::new(Links::under(&options.base_path)),
-            refresh: options.refresh,
+            links: Arc::new(Links::under(base_path)),
+            refresh,
             sampler: None,
             tag_tables: Arc::default(),
         }

@@ -3,6 +3,7 @@
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::LazyLock;
 
 #[derive(Debug)]
@@ -23,8 +24,10 @@ pub(crate) static ICON: LazyLock<Asset> =
 
 impl Asset {
     fn new(extension: &str, content_type: &'static str, text: &'static str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
         Self {
-            name: format!("{:016x}.{extension}", fnv(text)),
+            name: format!("{:016x}.{extension}", hasher.finish()),
             content_type,
             text,
         }
@@ -45,11 +48,4 @@ impl IntoResponse for &Asset {
         let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, immutable)];
         (headers, self.text).into_response()
     }
-}
-
-/// The 64-bit FNV-1a hash.
-fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

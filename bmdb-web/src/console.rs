@@ -46,7 +46,7 @@ impl Console {
     #[must_use]
     pub fn new(reader: Reader, options: ConsoleOptions) -> Self {
         Self {
-            app: App::new(reader, &options),
+            app: App::new(reader, &options.base_path, options.refresh),
         }
     }
 

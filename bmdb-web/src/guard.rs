@@ -19,7 +19,7 @@ use self::rate_limit::RateLimits;
 use crate::metrics::server;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, Ipv4Addr};
@@ -66,18 +66,18 @@ impl Guard {
     /// The response to a request that is refused.
     fn refusal(&self, client: IpAddr, request: &Request) -> Option<Response> {
         if let Err(wait) = self.rate_limits.check(client) {
-            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
-            let refused = refuse(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests: wait a moment.",
-            );
-            return Some(with(refused, header::RETRY_AFTER, seconds));
+            let seconds = [(
+                header::RETRY_AFTER,
+                wait.as_secs().saturating_add(1).to_string(),
+            )];
+            let text = "Too many requests: wait a moment.";
+            let refused = refuse(StatusCode::TOO_MANY_REQUESTS, text);
+            return Some((seconds, refused).into_response());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let text = "This server is read-only: it answers GET and HEAD.";
-            let methods = HeaderValue::from_static("GET, HEAD");
             let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, text);
-            return Some(with(refused, header::ALLOW, methods));
+            return Some(([(header::ALLOW, "GET, HEAD")], refused).into_response());
         }
         if has_body(request) {
             let text = "This server does not accept requests with a body.";
@@ -95,9 +95,12 @@ impl Guard {
         if !OPEN.contains(&request.uri().path()) && !self.is_authorized(request) {
             let text = "A token is required: as the password of any user, or in the header \
                         Authorization: Bearer …";
-            let basic = HeaderValue::from_static(r#"Basic realm="bmdb", charset="UTF-8""#);
+            let basic = [(
+                header::WWW_AUTHENTICATE,
+                r#"Basic realm="bmdb", charset="UTF-8""#,
+            )];
             let refused = refuse(StatusCode::UNAUTHORIZED, text);
-            return Some(with(refused, header::WWW_AUTHENTICATE, basic));
+            return Some((basic, refused).into_response());
         }
         None
     }
@@ -127,11 +130,8 @@ async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     };
     headers::add(response.headers_mut());
     if client.is_some_and(|client| client.connected_at.elapsed() > CONNECTION_LIFETIME) {
-        response = with(
-            response,
-            header::CONNECTION,
-            HeaderValue::from_static("close"),
-        );
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     server::count(response.status(), begun.elapsed());
     response
@@ -150,9 +150,4 @@ fn refuse(status: StatusCode, text: &'static str) -> Response {
         (header::CONNECTION, "close"),
     ];
     (status, headers, format!("{text}\n")).into_response()
-}
-
-fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Response {
-    response.headers_mut().insert(name, value);
-    response
 }

@@ -22,16 +22,9 @@ pub(crate) struct Readiness {
     latest: Arc<Mutex<Option<(Instant, Ready)>>>,
 }
 
-/// Every client sees it, so it contains neither the database's address nor its error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ready {
-    Yes,
-    Unreachable,
-    TimedOut,
-    NotMigrated,
-    TooNew,
-    Failing,
-}
+/// `Err` says why not. Every client sees it, so it contains neither the database's address nor its error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ready(Result<(), &'static str>);
 
 impl Readiness {
     pub(crate) fn of(reader: Reader) -> Self {
@@ -47,59 +40,50 @@ impl Readiness {
         match *latest {
             Some((at, ready)) if at.elapsed() < CACHED => ready,
             _ => {
-                let ready = self.check().await;
+                let ready = Ready(self.check().await);
                 *latest = Some((Instant::now(), ready));
                 ready
             }
         }
     }
 
-    async fn check(&self) -> Ready {
+    async fn check(&self) -> Result<(), &'static str> {
         let check = self
             .reader
             .read(async |conn| Ok(migration::check(conn).await));
-        match timeout(TIMEOUT, check).await {
-            Ok(Ok(Ok(()))) => Ready::Yes,
-            Ok(Ok(Err(MigrationError::DatabaseTooOld { .. }))) => Ready::NotMigrated,
-            Ok(Ok(Err(MigrationError::ComponentTooOld { .. }))) => Ready::TooNew,
-            Ok(Ok(Err(error))) => failing(&error),
-            Ok(Err(TxError::Unavailable(error))) => {
+        let Ok(checked) = timeout(TIMEOUT, check).await else {
+            return Err("the database did not answer within 2 s");
+        };
+        match checked {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(MigrationError::DatabaseTooOld { .. })) => {
+                Err("the database is not migrated: run bmdb migrate up")
+            }
+            Ok(Err(MigrationError::ComponentTooOld { .. })) => {
+                Err("the database needs a newer version of this program: install a newer one")
+            }
+            Ok(Err(error)) => Err(failing(&error)),
+            Err(TxError::Unavailable(error)) => {
                 tracing::debug!(%error, "not ready");
-                Ready::Unreachable
+                Err("the database cannot be reached")
             }
-            Ok(Err(error)) => failing(&error),
-            Err(_) => Ready::TimedOut,
+            Err(error) => Err(failing(&error)),
         }
     }
 }
 
-fn failing(error: &dyn std::error::Error) -> Ready {
+fn failing(error: &dyn std::error::Error) -> &'static str {
     tracing::warn!(%error, "cannot read the database");
-    Ready::Failing
-}
-
-impl Ready {
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::Yes => "",
-            Self::Unreachable => "the database cannot be reached",
-            Self::TimedOut => "the database did not answer within 2 s",
-            Self::NotMigrated => "the database is not migrated: run bmdb migrate up",
-            Self::TooNew => {
-                "the database needs a newer version of this program: install a newer one"
-            }
-            Self::Failing => "the database cannot be read; see the log of this program",
-        }
-    }
+    "the database cannot be read; see the log of this program"
 }
 
 impl IntoResponse for Ready {
     fn into_response(self) -> Response {
-        let (status, body) = match self {
-            Self::Yes => (StatusCode::OK, "{\"ready\":true}\n".to_owned()),
-            _ => (
+        let (status, body) = match self.0 {
+            Ok(()) => (StatusCode::OK, "{\"ready\":true}\n".to_owned()),
+            Err(reason) => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                format!("{{\"ready\":false,\"reason\":\"{}\"}}\n", self.reason()),
+                format!("{{\"ready\":false,\"reason\":\"{reason}\"}}\n"),
             ),
         };
         (status, [(CONTENT_TYPE, "application/json")], body).into_response()

@@ -5,7 +5,7 @@ use bmdb_core::Reader;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The pause after a sample is at least this many times as long as the sample took. So counting keeps the
@@ -63,16 +63,8 @@ pub struct Latest {
 #[derive(Debug, Clone)]
 pub struct Sampler {
     latest: watch::Receiver<Latest>,
-    _task: Arc<Task>,
-}
-
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    /// Aborted when it is dropped.
+    _task: Arc<JoinSet<()>>,
 }
 
 impl Sampler {
@@ -83,10 +75,11 @@ impl Sampler {
     #[must_use]
     pub fn start(reader: Reader, options: SampleOptions) -> Self {
         let (newest, latest) = watch::channel(Latest::default());
-        let task = tokio::spawn(run(reader, options, newest));
+        let mut task = JoinSet::new();
+        task.spawn(run(reader, options, newest));
         Self {
             latest,
-            _task: Arc::new(Task(task.abort_handle())),
+            _task: Arc::new(task),
         }
     }
 

@@ -61,7 +61,6 @@ pub(super) fn counts(largest: u64, most: u64) -> Vec<Tick> {
             None => break,
         }
     }
-    let ticks = largest.div_ceil(step).max(1);
     let tick = |nth: u64| {
         let value = nth.saturating_mul(step);
         Tick {
@@ -69,7 +68,7 @@ pub(super) fn counts(largest: u64, most: u64) -> Vec<Tick> {
             label: value.to_string(),
         }
     };
-    (0..=ticks).map(tick).collect()
+    (0..=largest.div_ceil(step).max(1)).map(tick).collect()
 }
 
 /// Durations from 0 to the first tick that is not below `largest` seconds.

@@ -210,13 +210,13 @@ pub(crate) async fn without_scripts(
     let form = browser
         .find(Locator::Css("main form select[name=provider]"))
         .await?;
-    form.select_by_value("Lumen").await?;
+    form.select_by_value("SiteB").await?;
     browser
         .find(Locator::Css("main form button"))
         .await?
         .click()
         .await?;
-    let filtered = Locator::Css("main form select[name=provider] option[value=Lumen][selected]");
+    let filtered = Locator::Css("main form select[name=provider] option[value=SiteB][selected]");
     let shown = browser.wait().at_most(Duration::from_secs(10));
     if shown.for_element(filtered).await.is_err() {
         let address = browser.current_url().await?;

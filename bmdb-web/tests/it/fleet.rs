@@ -88,10 +88,10 @@ INSERT INTO machines (machine_id, machine_created_at)
     SELECT pg_temp.id(n), clock_timestamp() - n * interval '9 hours' FROM generate_series(1, 64) n;
 INSERT INTO machine_provided (machine_id, provider, provider_id, provider_ip_address, provider_location,
                               provider_status, provider_reservation_id)
-    SELECT pg_temp.id(n), CASE WHEN n % 4 = 0 THEN 'Lumen' ELSE 'Equinix' END,
-           'metal-' || (ARRAY['ams', 'fra', 'iad', 'sin'])[1 + n % 4] || '-' || lpad(n::text, 3, '0'),
+    SELECT pg_temp.id(n), CASE WHEN n % 4 = 0 THEN 'SiteB' ELSE 'SiteA' END,
+           'rack' || lpad((1 + n / 8)::text, 2, '0') || '-u' || lpad((1 + 4 * (n % 8))::text, 2, '0'),
            '10.20.' || n / 250 || '.' || n % 250,
-           (ARRAY['Amsterdam', 'Frankfurt', 'Ashburn', 'Singapore'])[1 + n % 4],
+           (ARRAY['Hall 1', 'Hall 2', 'Hall 3', 'Hall 4'])[1 + n / 16],
            (ARRAY['Running', 'Running', 'Running', 'Provisioning', 'Stopped', 'Missing'])[1 + n % 6],
            CASE WHEN n % 3 = 0 THEN 'res-' || n END
     FROM generate_series(1, 62) n;
@@ -161,7 +161,7 @@ UPDATE work_item i SET session_id = pg_temp.session(3), started_at = clock_times
        fence = nextval('work_fence')
 WHERE i.machine_id IN (pg_temp.id(21), pg_temp.id(28)) AND i.process = 'ShepherdRecovery';
 INSERT INTO work_item (machine_id, process, lane, provider, session_id, started_at, fence)
-SELECT pg_temp.id(n), 'AcmeBurnIn', 'burn-in', 'Equinix', pg_temp.session(4),
+SELECT pg_temp.id(n), 'AcmeBurnIn', 'burn-in', 'SiteA', pg_temp.session(4),
        clock_timestamp() - n * interval '1 min', nextval('work_fence')
 FROM generate_series(10, 13) n;
 ";
@@ -256,7 +256,8 @@ SELECT minute, process, event, '00000000-0000-0000-0000-000000000000', count,
        CASE WHEN event = 'Started' THEN count ELSE 0 END,
        CASE WHEN event = 'Started' THEN count * 1800 ELSE 0 END
 FROM (
-    SELECT date_trunc('minute', clock_timestamp()) - m * interval '1 minute' AS minute, process, event,
+    -- The clock may begin a new minute while this statement runs, which would make two rows of one minute.
+    SELECT date_trunc('minute', now()) - m * interval '1 minute' AS minute, process, event,
            round(weight * (6 + 4 * sin(m / 7.0) + (m * 7919 % 5))
                  * CASE WHEN event = 'Failed' AND m BETWEEN 20 AND 31 THEN 4 ELSE 1 END)::bigint AS count
     FROM generate_series(0, 89) AS m,

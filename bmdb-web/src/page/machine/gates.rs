@@ -92,7 +92,7 @@ fn ready(gates: &Gates, now: DateTime<Utc>) -> Markup {
         strong { " Ready. " }
         @match (gates.eligible.is_open, ready.opens) {
             (_, When::Never) => "Never, unless something changes.",
-            (false, When::Now) => "No time to wait for.",
+            (false, When::Now) => "There is no time to wait for.",
             (true, When::Now) => "Now.",
             (_, When::At(at)) => { "From " (time::relative(at, now)) "." }
         }

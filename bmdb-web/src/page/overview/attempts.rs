@@ -160,7 +160,7 @@ mod tests {
         assert!(
             charts(now(), 60, &counted)
                 .into_string()
-                .contains("No attempt has ended.")
+                .contains("No attempt has ended in the last hour.")
         );
     }
 }

@@ -24,12 +24,14 @@ pub(super) fn show(links: &Links, latest: &Latest) -> Markup {
 
 fn cards(links: &Links, sample: &Sample) -> Markup {
     let fleet = &sample.fleet;
-    let machines = Some(links.machines());
+    let provided = format!("{} from a provider", fleet.provided);
+    let heartbeating = format!("{} send heartbeats", fleet.heartbeating);
+    let pending = format!("{} installations pending", fleet.installation_pending);
     html! {
         ul.cards {
-            (card("Machines", fleet.machines, machines, Tone::Quiet, &format!("{} from a provider", fleet.provided)))
-            (card("Agents started", fleet.agent_started, None, Tone::Quiet, &format!("{} send heartbeats", fleet.heartbeating)))
-            (card("Installed", fleet.installed, None, Tone::Quiet, &format!("{} installations pending", fleet.installation_pending)))
+            (card("Machines", fleet.machines, Some(links.machines()), Tone::Quiet, &provided))
+            (card("Agents started", fleet.agent_started, None, Tone::Quiet, &heartbeating))
+            (card("Installed", fleet.installed, None, Tone::Quiet, &pending))
             (card("On hold", fleet.on_hold, None, Tone::Quiet, "no process claims them"))
         }
     }
