@@ -5,9 +5,11 @@ use crate::failure::Failure;
 use crate::global::Global;
 use crate::output::Output;
 use bmdb_core::{Bmdb, Config, Reader, Session, SessionOptions};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, OnceCell};
 
 pub(crate) struct Context {
     pub(crate) output: Output,
@@ -19,6 +21,7 @@ pub(crate) struct Context {
     bmdb: OnceCell<Bmdb>,
     reader: OnceCell<Reader>,
     handles_signals: AtomicBool,
+    interrupt: Arc<Notify>,
 }
 
 impl Context {
@@ -31,6 +34,7 @@ impl Context {
             bmdb: OnceCell::new(),
             reader: OnceCell::new(),
             handles_signals: AtomicBool::new(false),
+            interrupt: Arc::default(),
         }
     }
 
@@ -78,11 +82,42 @@ impl Context {
         self.handles_signals.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for Ctrl-C, unless the command handles it itself; then it waits for ever.
+    /// For a command that handles Ctrl-C itself: waits for it.
+    pub(crate) fn ctrl_c(&self) -> impl Future<Output = ()> + use<> {
+        self.handle_signals();
+        let interrupt = self.interrupt.clone();
+        async move { interrupt.notified().await }
+    }
+
+    /// For a service: waits for Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// When the operating system refuses to deliver SIGTERM.
+    pub(crate) fn stopped(&self) -> Result<impl Future<Output = ()> + use<>, Failure> {
+        let terminate = signal(SignalKind::terminate());
+        let mut terminate = terminate
+            .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
+        let ctrl_c = self.ctrl_c();
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                () = ctrl_c => {}
+            }
+        })
+    }
+
+    /// Waits for Ctrl-C. Once the command handles it itself, passes it on to the command instead.
     pub(crate) async fn interrupted(&self) {
-        let _ = tokio::signal::ctrl_c().await;
-        if self.handles_signals.load(Ordering::Relaxed) {
-            std::future::pending().await
+        loop {
+            if tokio::signal::ctrl_c().await.is_err() {
+                // Not delivered, so that Ctrl-C still ends the program by default.
+                std::future::pending().await
+            }
+            if !self.handles_signals.load(Ordering::Relaxed) {
+                return;
+            }
+            // Stored until the command waits for it.
+            self.interrupt.notify_one();
         }
     }
 

@@ -19,9 +19,9 @@ use subject::Subject;
 
 /// Show the history of a machine or a session, or all operator actions.
 ///
-/// The newest entry comes first. The history of a machine has its attempts and the operator actions on it. Equal failures in a row are one
-/// entry. A deleted machine keeps its history under its complete id. Without a machine or a session, all
-/// operator actions are shown, with who acted and why.
+/// The newest entry comes first. The history of a machine has its attempts and the operator actions on it.
+/// Equal failures in a row are one entry. A deleted machine keeps its history under its complete id. Without
+/// a machine or a session, all operator actions are shown, with who acted and why.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -10,7 +10,6 @@ use crate::watch::interval;
 use bmdb_backoff::Seconds;
 use bmdb_core::{Bmdb, Config, Retention, SessionOptions};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a turn may continue after a signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,10 +89,7 @@ impl Janitor {
 }
 
 async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
-    let unavailable = |error| Failure::other(format!("cannot listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
-    context.handle_signals();
+    let stopped = context.stopped()?;
     let connected = Bmdb::connect(config).await;
     let bmdb = connected.map_err(|error| context.explain(error))?;
     let work = async {
@@ -103,8 +99,7 @@ async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
     };
     tokio::select! {
         denied = work => return denied,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stopped => {}
     }
     tracing::info!("ending");
     bmdb.drain(DRAIN_TIMEOUT).await?;

@@ -9,7 +9,8 @@
 //!    `Operator`, `OperatorWithReason`. A machine is a `MachineArg`.
 //! 3. The answer is a struct that implements `output::Report`: `--json` prints it serialized, and people see
 //!    what `show` writes. Field names are snake_case, times are `output::Time`, ids are `output::Text`.
-//!    `output::answer!` converts rows of the library. The items of a list implement `paging::Item`. Describe the answer in `docs/cli/json.md`.
+//!    `output::answer!` converts rows of the library. The items of a list implement `paging::Item`. Describe
+//!    the answer in `docs/cli/json.md`.
 //! 4. Reads use `Context::reader`, writes `Context::with_session` or `Context::bmdb`; each connects when it
 //!    is first used. Every error converts into a `Failure`, which knows its exit code. Write the closure of
 //!    a read or a transaction inside the call, or the compiler cannot infer the lifetime of its connection.

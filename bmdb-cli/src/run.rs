@@ -34,9 +34,9 @@ impl Run {
 }
 
 async fn run(args: Run, context: &Context) -> Result<(), Failure> {
-    context.handle_signals();
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
+    context.handle_signals();
     let config = context
         .config()
         .component(match &args.component {

@@ -15,7 +15,6 @@ use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The statement timeout of the console's pages.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,12 +104,12 @@ impl Serve {
         let monitor = monitor.fleet(sampler.clone()).ready_with(probe);
         let console = Console::new(pages, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
+        let stopped = context.stopped()?;
         context.output.report(&Listening {
             url: server.url(),
             address: server.address(),
         })?;
-        context.handle_signals();
-        server.run(routes, stopped()).await;
+        server.run(routes, stopped).await;
         Ok(())
     }
 
@@ -164,25 +163,6 @@ async fn reader(
     config.lock_timeout = limit.min(PAGE_TIMEOUT);
     let reader = Reader::connect(config).await;
     reader.map_err(|error| context.explain(error))
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => {
-                terminated.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot listen for SIGTERM");
-                std::future::pending().await
-            }
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }
 
 /// Parses an address with a port; `localhost` is 127.0.0.1.

@@ -27,7 +27,7 @@ impl Watch {
         let Some(interval) = self.watch else {
             return context.output.report(&read().await?);
         };
-        context.handle_signals();
+        let ctrl_c = context.ctrl_c();
         let repeat = async {
             let mut screen = Screen::new(context.output);
             screen.draw(&read().await?)?;
@@ -44,7 +44,7 @@ impl Watch {
         };
         tokio::select! {
             failed = repeat => failed,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = ctrl_c => Ok(()),
         }
     }
 }
