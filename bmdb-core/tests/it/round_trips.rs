@@ -19,7 +19,7 @@ async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
     // Kept, since a work that is dropped is canceled by a request of its own.
     let mut kept = Vec::new();
-    let claiming = round_trips(&fleet, async || kept.extend(fleet.works(1).await)).await;
+    let claiming = round_trips(&fleet, async || kept.extend(fleet.claim(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
     let polling = round_trips(&fleet, async || {
         fleet.session.claim(&nothing).await.unwrap().len()
@@ -42,13 +42,13 @@ async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
 async fn a_finish_with_a_closure_is_three_round_trips_beside_those_of_its_closure() {
     let fleet = Fleet::of(4).await;
     let finishing = round_trips(&fleet, async || {
-        let work = fleet.works(1).await.remove(0);
+        let work = fleet.claim(1).await.remove(0);
         work.finish(async |_| Ok(())).await.unwrap();
     });
     // The claim; begin with fence check and touch, end, plan with commit.
     assert_eq!(finishing.await, 1 + 3);
     let finishing = round_trips(&fleet, async || {
-        let work = fleet.works(1).await.remove(0);
+        let work = fleet.claim(1).await.remove(0);
         let machine = work.machine();
         let started = AgentStarted::now(b"key");
         let finished = work.finish(async |tx| tx.set_agent_started(machine, &started).await);
@@ -81,7 +81,7 @@ async fn a_transaction_is_two_round_trips_beside_those_of_its_closure() {
 async fn planning_costs_a_transaction_no_round_trip_of_its_own() {
     let fleet = Fleet::of(1).await;
     // Kept, since a work that is dropped is canceled by a request of its own.
-    let work = fleet.works(1).await.remove(0);
+    let work = fleet.claim(1).await.remove(0);
     let machine = work.machine();
     let transacting = round_trips(&fleet, async || {
         let touch = fleet.session.transact(async |tx| tx.touch(machine).await);

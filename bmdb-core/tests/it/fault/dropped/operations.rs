@@ -1,4 +1,4 @@
-//! Every public operation, dropped wherever it waits.
+//! Every public operation, dropped at each await.
 
 use super::stage::{Done, Orphans, RECOVERY, START, Stage, all, check, config};
 use crate::scenario::{RETRY, owner};
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// Long enough to begin to wait, for what may wait for ever.
+/// Long enough for an operation to begin to wait.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Tests of operations by name; the names are all there are, as another test finds out.
+/// Tests of operations by name; another test checks that all names are here.
 macro_rules! dropped {
     ($($test:ident, $names:expr, $orphans:expr, $prepare:expr, $operation:expr;)*) => {
         /// The operations that are dropped here.
@@ -47,14 +47,14 @@ dropped! {
         config(&s.db).connect().await?;
         Ok(())
     };
-    // The one is the other with default options.
+    // The first is the second with default options.
     migrating, ["Bmdb::migrate", "Bmdb::migrate_with"], Orphans::No,
     async |s: &Stage| owner(&s.db).await,
     async |_: &Stage, owner: Bmdb| -> Done {
         owner.migrate_with(MigrateOptions::default()).await?;
         Ok(())
     };
-    // What is dropped after its row was written leaves a session that holds nothing and expires.
+    // If it is dropped after its row was written, a session without claims is left, which expires.
     starting_a_session, ["Bmdb::start_session"], Orphans::Sessions, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.start_session(SessionOptions::default()).await?;
@@ -119,7 +119,7 @@ dropped! {
     async |s: &Stage, work: Work| -> Done {
         let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
         let (machine, process) = (work.machine(), work.process().clone());
-        // Whether an earlier try has done it is not known.
+        // An earlier try may have done it.
         let done = ann.release_work(session, machine, &process, work.fence()).await;
         assert!(matches!(done, Ok(_) | Err(OperatorError::NotHeld { .. })), "{done:?}");
         ann.clear_backoff(session, machine, &process).await.unwrap_err();
@@ -136,7 +136,7 @@ dropped! {
     async |s: &Stage| s.leaver().await,
     async |_: &Stage, (bmdb, session, work)| -> Done {
         let ended = bmdb.drain(MOMENT).await?;
-        assert!(!ended, "somebody has ended {work:?} of {session:?}");
+        assert!(!ended, "{work:?} of {session:?} was ended by another session");
         Ok(())
     };
     defining_a_process, ["Bmdb::define_process"], Orphans::No,
@@ -145,7 +145,7 @@ dropped! {
         owner.define_process(&ProcessDef::new(ACCESS)).await?;
         Ok(())
     };
-    // The first is the second, and tells nothing.
+    // The first is the second without a report.
     replanning, ["Bmdb::replan", "Bmdb::replan_with", "Operator::replan"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
         s.bmdb.replan().await?;
@@ -197,10 +197,10 @@ dropped! {
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
      "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done { write_each_tag(s).await };
-    // What is known already makes no difference to what it waits for.
+    // Machines that exist already make no difference to its awaits.
     importing_a_fleet, ["Tx::import_fleet", "Tx::import_unknown"], Orphans::No, nothing,
     async |s: &Stage, ()| -> Done {
-        // An import that was dropped in its commit may be there.
+        // An import that was dropped during its commit may have taken effect.
         let name = MachineId::random();
         let fleet = format!(r#"{{"machines": [{{"provider": "Lumen", "provider_id": "{name}"}}]}}"#);
         let fleet = Fleet::parse(&fleet)?;
@@ -235,8 +235,8 @@ dropped! {
     claiming_what_may_have_to_be_rearmed, ["Session::claim"], Orphans::No,
     async |s: &Stage| overdue(s).await,
     async |s: &Stage, ()| -> Done {
-        let works = s.session.claim(&Claim::of(&RECOVERY).limit(3)).await?;
-        assert_eq!(works.len(), 2);
+        let claimed = s.session.claim(&Claim::of(&RECOVERY).limit(3)).await?;
+        assert_eq!(claimed.len(), 2);
         Ok(())
     };
     polling, ["Poller::next"], Orphans::No,
@@ -287,17 +287,17 @@ dropped! {
     async |s: &Stage| s.work().await,
     async |_: &Stage, work| -> Done { Ok(work.cancel().await?) };
     finishing_all, ["Session::finish_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done { all(s.session.finish_all(works).await) };
+    async |s: &Stage| s.claim_all().await,
+    async |s: &Stage, claimed| -> Done { all(s.session.finish_all(claimed).await) };
     failing_all, ["Session::fail_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done {
-        let failures = works.into_iter().map(|work| (work, &RETRY, "test"));
+    async |s: &Stage| s.claim_all().await,
+    async |s: &Stage, claimed| -> Done {
+        let failures = claimed.into_iter().map(|work| (work, &RETRY, "test"));
         all(s.session.fail_all(failures).await)
     };
     cancelling_all, ["Session::cancel_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done { all(s.session.cancel_all(works).await) };
+    async |s: &Stage| s.claim_all().await,
+    async |s: &Stage, claimed| -> Done { all(s.session.cancel_all(claimed).await) };
 }
 
 /// A control loop that does nothing.
@@ -340,7 +340,7 @@ async fn write_each_tag(s: &Stage) -> Done {
     Ok(written.await?)
 }
 
-/// Three machines seem due for recovery, and one of them has sent a heartbeat since.
+/// Three machines seem due for recovery; one of them has sent a heartbeat since.
 async fn overdue(s: &Stage) {
     let started = s.session.transact(async |tx| {
         for machine in &s.machines {
@@ -351,7 +351,7 @@ async fn overdue(s: &Stage) {
     });
     started.await.unwrap();
     s.db.advance(Duration::from_secs(31 * 60)).await.unwrap();
-    // Past the planner, as if it had moved an earlier one forward.
+    // Without the planner, as if it had moved an earlier deadline forward.
     let beat = format!(
         "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) VALUES ('{}', now())",
         s.machines[0]
