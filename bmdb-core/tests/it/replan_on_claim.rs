@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
 /// Counts the writes of plans, in the database.
-const LOG: &str = "CREATE TABLE rearmed (machine_id uuid);
+const LOG: &str = "CREATE TABLE replanned (machine_id uuid);
     CREATE FUNCTION log_plan() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN INSERT INTO rearmed VALUES (new.machine_id); RETURN NULL; END $$;
+        BEGIN INSERT INTO replanned VALUES (new.machine_id); RETURN NULL; END $$;
     CREATE TRIGGER log_plan AFTER UPDATE ON work_item FOR EACH ROW
         WHEN (old.plan_at IS DISTINCT FROM new.plan_at) EXECUTE FUNCTION log_plan();";
 
-const REARMED: &str = "SELECT count(*) || ' ' || count(DISTINCT machine_id) FROM rearmed";
+const REPLANNED: &str = "SELECT count(*) || ' ' || count(DISTINCT machine_id) FROM replanned";
 
 /// A value that any write or lock of these rows changes.
 const TRACES: &str = "SELECT md5(string_agg(t.trace, ' ' ORDER BY t.trace)) FROM (
@@ -148,7 +148,7 @@ async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing(
     // The first time, to prepare every statement.
     s.armed(10, 0).await;
     assert!(session.claim(&claim()).await.unwrap().is_empty());
-    s.db.execute("TRUNCATE rearmed").await.unwrap();
+    s.db.execute("TRUNCATE replanned").await.unwrap();
 
     s.armed(2000, 0).await;
     let before = proxy.round_trips();
@@ -157,7 +157,7 @@ async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing(
     // Four batches of 500: check the head, begin with fence check, lock, plan, claim, commit. Then an
     // empty poll.
     assert_eq!(took, 4 * 6 + 1);
-    assert_eq!(s.rows(REARMED).await, ["2000 2000"]);
+    assert_eq!(s.rows(REPLANNED).await, ["2000 2000"]);
 
     let traces = s.rows(TRACES).await;
     let before = proxy.round_trips();
@@ -205,5 +205,5 @@ async fn rivals_replan_and_claim_every_machine_once() {
     assert_eq!(claimed.len(), 200);
     assert_eq!(s.due().await, "0");
     // Silent machines too: to the time when they became due.
-    assert_eq!(s.rows(REARMED).await, ["3000 3000"]);
+    assert_eq!(s.rows(REPLANNED).await, ["3000 3000"]);
 }

@@ -78,16 +78,16 @@ async fn an_unknown_machine_is_named_in_the_error() {
 #[tokio::test]
 async fn the_first_claimable_candidate_is_claimed() {
     let s = Scenario::new().await;
-    let (on_hold, taken, free) = (
+    let (on_hold, claimed, free) = (
         s.provided("a").await,
         s.provided("b").await,
         s.provided("c").await,
     );
     s.hold(on_hold).await;
-    let work = work_on(&s.another_session().await, &ACCESS, taken)
+    let work = work_on(&s.another_session().await, &ACCESS, claimed)
         .await
         .unwrap();
-    let candidates = [on_hold, MachineId::random(), taken, free];
+    let candidates = [on_hold, MachineId::random(), claimed, free];
     let found = work_on_any(&s.session, &candidates).await.unwrap();
     assert_eq!((found.machine(), found.process()), (free, &ACCESS));
     work.cancel().await.unwrap();
@@ -97,15 +97,15 @@ async fn the_first_claimable_candidate_is_claimed() {
 #[tokio::test]
 async fn without_a_claimable_candidate_the_first_ones_reason_is_returned() {
     let s = Scenario::new().await;
-    let (on_hold, taken) = (s.provided("a").await, s.provided("b").await);
+    let (on_hold, claimed) = (s.provided("a").await, s.provided("b").await);
     s.hold(on_hold).await;
-    let work = work_on(&s.another_session().await, &ACCESS, taken)
+    let work = work_on(&s.another_session().await, &ACCESS, claimed)
         .await
         .unwrap();
-    let first_on_hold = work_on_any(&s.session, &[on_hold, taken]).await;
+    let first_on_hold = work_on_any(&s.session, &[on_hold, claimed]).await;
     assert!(matches!(first_on_hold, Err(WorkError::OnHold { machine }) if machine == on_hold));
-    let first_taken = work_on_any(&s.session, &[taken, on_hold]).await;
-    assert!(matches!(first_taken, Err(WorkError::Conflict { machine }) if machine == taken));
+    let first_claimed = work_on_any(&s.session, &[claimed, on_hold]).await;
+    assert!(matches!(first_claimed, Err(WorkError::Conflict { machine }) if machine == claimed));
     work.cancel().await.unwrap();
 }
 

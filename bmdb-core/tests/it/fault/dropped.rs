@@ -1,20 +1,20 @@
 //! Futures that are dropped at every await: no lock and no claim stays behind.
 
+mod environment;
 mod listed;
 mod operations;
-mod stage;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Claim, Work};
 use bmdb_model::{AgentStarted, MachineId, Process};
 use bmdb_testkit::TestDb;
-use stage::{MANY, SETTLED, START, polled};
+use environment::{MANY, QUIESCED, START, polled};
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
 async fn quiesced(db: &TestDb) {
-    until(db, SETTLED).await;
+    until(db, QUIESCED).await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) const MANY: usize = 500;
 const CONNECTIONS: usize = 2 + 3;
 
 /// Only expired sessions have claims; no transaction is open, and nothing is locked.
-pub(super) const SETTLED: &str = "NOT EXISTS (
+pub(super) const QUIESCED: &str = "NOT EXISTS (
         SELECT FROM work_item JOIN sessions USING (session_id)
         WHERE session_deadline > clock_timestamp()) AND NOT EXISTS (
         SELECT FROM pg_stat_activity a
@@ -45,7 +45,7 @@ pub(super) async fn polled<F: Future>(polls: usize, future: F) -> Option<F::Outp
 }
 
 /// A component with a session, and three machines that are due.
-pub(super) struct Stage {
+pub(super) struct Environment {
     pub(super) db: TestDb,
     pub(super) bmdb: Bmdb,
     pub(super) session: Session,
@@ -59,7 +59,7 @@ pub(super) enum Orphans {
     Sessions,
 }
 
-impl Stage {
+impl Environment {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
         let bmdb = Bmdb::connect(config(&db)).await.unwrap();
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// Another component, with a session that has claimed a machine.
-    pub(super) async fn leaver(&self) -> (Bmdb, Session, Work) {
+    pub(super) async fn other_component(&self) -> (Bmdb, Session, Work) {
         let bmdb = Bmdb::connect(config(&self.db)).await.unwrap();
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         let claim = Claim::of(&START).provider(&Provider::EQUINIX);
@@ -118,8 +118,8 @@ impl Stage {
         self.db.expire(session).await.unwrap();
     }
 
-    async fn check_settled(&self, orphans: Orphans) {
-        until(&self.db, SETTLED).await;
+    async fn check_quiesced(&self, orphans: Orphans) {
+        until(&self.db, QUIESCED).await;
         let few = format!(
             "(SELECT count(*) <= {CONNECTIONS} FROM pg_stat_activity
               WHERE datname = current_database() AND pid <> pg_backend_pid())"
@@ -179,24 +179,24 @@ pub(super) fn config(db: &TestDb) -> Config {
 /// each. Its preparation is not dropped.
 pub(super) async fn check<P>(
     orphans: Orphans,
-    prepare: impl AsyncFn(&Stage) -> P,
-    operation: impl AsyncFn(&Stage, P) -> Done,
+    prepare: impl AsyncFn(&Environment) -> P,
+    operation: impl AsyncFn(&Environment, P) -> Done,
 ) {
-    let stage = Stage::new().await;
+    let environment = Environment::new().await;
     for polls in 0..MANY {
-        let prepared = prepare(&stage).await;
-        let done = polled(polls, operation(&stage, prepared)).await;
-        stage.check_settled(orphans).await;
+        let prepared = prepare(&environment).await;
+        let done = polled(polls, operation(&environment, prepared)).await;
+        environment.check_quiesced(orphans).await;
         match done {
             None => {}
             Some(Err(error)) => panic!("after {polls} drops: {error}: {error:?}"),
             Some(Ok(())) => {
                 assert!(polls > 1, "the operation never waited");
-                stage.reset().await;
-                return stage.check_end().await;
+                environment.reset().await;
+                return environment.check_end().await;
             }
         }
-        stage.reset().await;
+        environment.reset().await;
     }
     panic!("the operation never completed");
 }
