@@ -1,4 +1,4 @@
-//! Ends: an attempt is finished, failed or canceled exactly once, whatever happens to the connection.
+//! Ends: an attempt is finished, failed or canceled exactly once, even if the connection breaks.
 
 use crate::db::config::HistoryDetail;
 use crate::db::retry::Retry;
@@ -94,7 +94,7 @@ impl OpenAttempt {
         recorded(interval, ended.map(|((), until)| until))
     }
 
-    /// The next interval of a backoff, and the end that makes the machine rest for it.
+    /// The next interval of a backoff, and the end that makes the machine back off for it.
     fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, AttemptEnd) {
         let random = mix(
             self.attempt.machine.as_uuid().as_u128(),

@@ -179,7 +179,7 @@ fn answer(batch: Vec<QueuedEnd>, outcomes: Result<Vec<EndOutcome>, BatchError>) 
         Err(error) => vec![Err(error); batch.len()],
     };
     for (queued, outcome) in batch.into_iter().zip(outcomes) {
-        // Fails where the caller has dropped its future, and nobody waits any more.
+        // Fails if the caller has dropped its future.
         let _ = queued.answer.send(outcome);
     }
 }
