@@ -72,7 +72,7 @@ pub use session::lease::SessionState;
 pub use session::options::SessionOptions;
 pub use work::Work;
 pub use work::claim::Claim;
-pub use work::end::{EndError, FailureRecorded};
+pub use work::end_error::{EndError, FailureRecorded};
 pub use work::poll_options::PollOptions;
 pub use work::poller::Poller;
 

@@ -1,5 +1,6 @@
-//! A small cloud in one program: a provider of six devices, one control loop that starts agents on
-//! them, and one that recovers those whose agents have fallen silent. It ends when all agents answer.
+//! Fake provider: a small cloud in one program, with a provider of six devices, a control loop that
+//! starts agents on them, and one that recovers devices whose agents are silent. It ends when all agents
+//! answer.
 //!
 //! ```sh
 //! cargo xtask pg start                       # prints the URL of a server
@@ -7,10 +8,9 @@
 //! cargo run -p bmdb-core --example fake_provider
 //! ```
 //!
-//! The devices are in `devices.json`. Two of them have an agent that was last heard from a quarter of an
-//! hour ago, which is what a silent machine looks like: `ShepherdRecovery` is due ten minutes after the
-//! last heartbeat.
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+//! The devices are in `devices.json`. Two of them have an agent whose last heartbeat is a quarter of an
+//! hour old: `ShepherdRecovery` is due ten minutes after the last heartbeat.
+#![allow(clippy::print_stdout, reason = "the example prints what happens")]
 
 mod provider;
 mod recovery;
@@ -36,14 +36,15 @@ async fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Migrates, registers the devices and works on them until all agents answer; what the two loops did.
+/// Migrates, registers the devices, and runs both loops until all agents answer. Returns what the loops
+/// did.
 pub(crate) async fn run(url: &str) -> Result<(Summary, Summary), Error> {
     let bmdb = Bmdb::connect(Config::new(url).component("fake-provider")).await?;
     bmdb.migrate().await?;
     let provider = Arc::new(FakeProvider::from_json(include_str!("devices.json"))?);
     register::all(&bmdb, &provider).await?;
 
-    // SIGTERM and Ctrl-C end it too: one thing for both loops, which then leave in order.
+    // SIGTERM and Ctrl-C shut both loops down gracefully too.
     let shutdown = Shutdown::on_signals()?;
     let done = provider.clone();
     let all_done = shutdown.clone();
@@ -56,16 +57,16 @@ pub(crate) async fn run(url: &str) -> Result<(Summary, Summary), Error> {
     let starting = Runner::new(&bmdb, AgentStart::new(provider.clone())).options(options.clone());
     let recovering = Runner::new(&bmdb, Recovery::new(provider)).options(options);
     let (started, recovered) = tokio::join!(
-        pipelined(starting, &shutdown),
-        pipelined(recovering, &shutdown)
+        run_loop(starting, &shutdown),
+        run_loop(recovering, &shutdown)
     );
     let (started, recovered) = (started?, recovered?);
     println!("agent start: {started}\nrecovery: {recovered}");
     Ok((started, recovered))
 }
 
-/// A loop that cannot go on tells the other one to leave.
-async fn pipelined<L: ControlLoop>(
+/// Runs a loop; if it ends with an error, shuts the other one down.
+async fn run_loop<L: ControlLoop>(
     runner: Runner<L>,
     shutdown: &Shutdown,
 ) -> Result<Summary, LoopError> {
@@ -76,8 +77,8 @@ async fn pipelined<L: ControlLoop>(
     ran
 }
 
-/// Says what happens, in a line for each machine's turn.
-fn tell(what: &str, event: &Event<'_>) {
+/// Prints a line for each attempt.
+fn print(what: &str, event: &Event<'_>) {
     let Event::Ended {
         machine, outcome, ..
     } = event

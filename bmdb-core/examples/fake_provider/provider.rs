@@ -1,4 +1,4 @@
-//! The provider: what its API would be, over a list of devices that are not there.
+//! Provider: an API like that of a real one, for devices that exist only in memory.
 
 use super::Error;
 use serde_json::Value;
@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long everything takes that a provider is asked for.
+/// How long each request to the provider takes.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// A device, as the provider's list has it.
+/// A device in the provider's list.
 #[derive(Debug, Clone)]
 pub(super) struct Device {
     pub(super) id: String,
@@ -18,7 +18,7 @@ pub(super) struct Device {
     pub(super) agent: Agent,
     /// The first login fails.
     refuses_first_login: bool,
-    /// It does not boot until it is installed anew.
+    /// It does not boot until it is reinstalled.
     broken_disk: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Device {
 pub(super) enum Agent {
     None,
     Answers,
-    /// It was heard from once.
+    /// It has sent heartbeats, and does not any more.
     Silent,
 }
 
@@ -46,13 +46,12 @@ impl FakeProvider {
         })
     }
 
-    /// All devices.
     pub(super) async fn list(&self) -> Vec<Device> {
         tokio::time::sleep(LATENCY).await;
         self.devices().clone()
     }
 
-    /// Makes another device, with nothing on it.
+    /// Creates a device without an agent.
     pub(super) async fn create(&self, id: &str) -> Device {
         tokio::time::sleep(LATENCY).await;
         let made = Device {
@@ -67,7 +66,7 @@ impl FakeProvider {
         made
     }
 
-    /// Logs in and starts the agent; its public key.
+    /// Logs in and starts the agent. Returns its public key.
     pub(super) async fn start_agent(&self, id: &str) -> Result<String, Error> {
         self.with(id, |device| {
             if std::mem::take(&mut device.refuses_first_login) {
@@ -79,7 +78,7 @@ impl FakeProvider {
         .await?
     }
 
-    /// Switches it off and on; its agent comes back with its operating system.
+    /// Power-cycles the device; its agent starts with the operating system.
     pub(super) async fn reboot(&self, id: &str) -> Result<(), Error> {
         self.with(id, |device| {
             if device.agent == Agent::Silent && !device.broken_disk {
@@ -89,7 +88,7 @@ impl FakeProvider {
         .await
     }
 
-    /// Writes its disk anew; nothing that ran there runs afterwards.
+    /// Reinstalls the disk; nothing runs on the device afterwards.
     pub(super) async fn reinstall(&self, id: &str) -> Result<(), Error> {
         self.with(id, |device| {
             device.agent = Agent::None;
@@ -102,7 +101,7 @@ impl FakeProvider {
         self.with(id, |device| device.agent == Agent::Answers).await
     }
 
-    /// Resolves once there is nothing left to do.
+    /// Resolves when all agents answer.
     pub(super) async fn all_agents_answer(&self) {
         let mut changed = self.changed.subscribe();
         while !self.devices().iter().all(|d| d.agent == Agent::Answers) {

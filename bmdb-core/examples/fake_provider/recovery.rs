@@ -1,15 +1,15 @@
-//! The control loop that recovers machines whose agents have fallen silent: by a reboot, and where that
-//! does not help by a new installation.
+//! Recovery: a control loop for machines whose agents are silent. It reboots them, and reinstalls them if
+//! that does not help.
 
 use super::provider::FakeProvider;
-use super::{start, tell};
+use super::{print, start};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
 use bmdb_model::{Process, Provider};
 use std::sync::Arc;
 
-/// After as many reboots in vain the machine is installed anew.
+/// After this many reboots without success, the machine is reinstalled.
 const REBOOTS: i64 = 1;
 
 pub(super) struct Recovery {
@@ -35,17 +35,17 @@ impl ControlLoop for Recovery {
         Backoff::fixed(Seconds::MIN)
     }
 
-    /// Which attempt it is decides what is tried: the database counts them, so that it makes no
+    /// The number of the attempt decides what to do. The database counts attempts, so it makes no
     /// difference which program made the one before.
     async fn process(&self, _: &Work, machine: &Machine) -> Result<Commit, Failure> {
         let provided = machine
             .provided
             .as_ref()
-            .ok_or("nobody provides it any more")?;
+            .ok_or("no provider has it any more")?;
         let (id, device) = (machine.id, &provided.provider_id);
         if machine.attempt > REBOOTS {
             self.provider.reinstall(device).await?;
-            // There is no agent any more, which makes the machine due for the start of one.
+            // Without an agent, the machine is due for agent start.
             return Ok(Commit::tags(async move |tx| tx.unset_agent(id).await));
         }
         self.provider.reboot(device).await?;
@@ -58,6 +58,6 @@ impl ControlLoop for Recovery {
     }
 
     fn on_event(&self, event: &Event<'_>) {
-        tell("recovery", event);
+        print("recovery", event);
     }
 }

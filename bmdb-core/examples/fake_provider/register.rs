@@ -1,4 +1,4 @@
-//! Registering what the provider has: each device becomes a machine.
+//! Registration: each device of the provider becomes a machine.
 
 use super::provider::{Agent, Device, FakeProvider};
 use super::{Error, start};
@@ -7,16 +7,16 @@ use bmdb_model::provided::by_provider;
 use bmdb_model::{AgentStarted, Provided, connection};
 use chrono::TimeDelta;
 
-/// Registers all devices in one transaction. Whoever registers the same ones at the same time is
-/// refused: a provider's id is unique.
+/// Registers all devices in one transaction. A second program that registers the same devices at the
+/// same time fails, because a provider's id is unique.
 pub(super) async fn all(bmdb: &Bmdb, provider: &FakeProvider) -> Result<(), Error> {
     let mut devices = provider.list().await;
     devices.push(provider.create("dev-7").await);
     let session = bmdb.start_session(SessionOptions::default()).await?;
     let registered = session.transact(async |tx| {
         if !by_provider(tx, &start::PROVIDER).await?.is_empty() {
-            // The devices have forgotten what was done to them, and the database has not.
-            let known = "the database knows this provider's machines already: take another one";
+            // The devices are new in each run, but the database remembers those of an earlier one.
+            let known = "the database has machines of this provider already: use another database";
             return Err(TxError::abort(known));
         }
         for device in &devices {
@@ -35,8 +35,8 @@ async fn register(tx: &mut Tx<'_>, device: &Device) -> Result<(), TxError> {
     provided.ip_address = Some(device.address.clone());
     provided.location = Some(device.location.clone());
     tx.set_provided(machine, &provided).await?;
-    // What the provider's records say of the agents that run there already. Only the database's clock
-    // counts, for whatever is compared with stored times.
+    // Agents that run there already, according to the provider. Times that are compared with stored times
+    // must come from the database's clock.
     let now = connection::clock(tx).await?;
     let heard = match device.agent {
         Agent::None => return Ok(()),

@@ -1,14 +1,14 @@
-//! The control loop that starts agents, on machines that have none.
+//! Agent start: a control loop for machines without an agent.
 
+use super::print;
 use super::provider::FakeProvider;
-use super::tell;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
 use bmdb_model::{AgentStarted, Process, Provider};
 use std::sync::Arc;
 
-/// The fake provider goes by the name of one that the database knows.
+/// The fake provider uses the name of one that the database knows.
 pub(super) const PROVIDER: Provider = Provider::LUMEN;
 
 pub(super) struct AgentStart {
@@ -30,7 +30,7 @@ impl ControlLoop for AgentStart {
         vec![PROVIDER]
     }
 
-    /// Nobody wants to wait for an example.
+    /// An example should be quick.
     fn backoff(&self) -> Backoff {
         Backoff::fixed(Seconds::MIN)
     }
@@ -39,7 +39,7 @@ impl ControlLoop for AgentStart {
         let provided = machine
             .provided
             .as_ref()
-            .ok_or("nobody provides it any more")?;
+            .ok_or("no provider has it any more")?;
         let key = self.provider.start_agent(&provided.provider_id).await?;
         let (id, started) = (machine.id, AgentStarted::now(key));
         Ok(Commit::tags(async move |tx| {
@@ -49,6 +49,6 @@ impl ControlLoop for AgentStart {
     }
 
     fn on_event(&self, event: &Event<'_>) {
-        tell("agent start", event);
+        print("agent start", event);
     }
 }

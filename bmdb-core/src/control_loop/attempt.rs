@@ -10,7 +10,7 @@ use crate::db::retry::Delays;
 use crate::db::transaction::Tx;
 use crate::error::TxError;
 use crate::work::Work;
-use crate::work::end::EndError;
+use crate::work::end_error::EndError;
 use bmdb_backoff::Backoff;
 use futures_util::FutureExt;
 use std::any::Any;

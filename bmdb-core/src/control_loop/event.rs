@@ -12,38 +12,26 @@ use std::time::Duration;
 /// What has happened.
 #[derive(Debug)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the other fields explain themselves")]
 pub enum Event<'a> {
     /// The loop has started a session, and claims under it from here on.
-    SessionStarted {
-        /// The new session.
-        session: SessionId,
-    },
+    SessionStarted { session: SessionId },
     /// The session is lost, and attempts under it are being stopped.
-    SessionLost {
-        /// The lost session.
-        session: SessionId,
-    },
+    SessionLost { session: SessionId },
     /// The database could not be used; the loop retries after a delay.
     Waiting {
-        /// What went wrong.
         error: &'a (dyn Error + Send + Sync + 'static),
-        /// The delay before the next try.
         delay: Duration,
     },
     /// The loop has claimed a machine and begins to process it.
     Started {
-        /// The work.
         work: &'a Work,
-        /// The machine.
         machine: &'a Machine,
     },
     /// An attempt has ended. The database has recorded it unless the outcome says otherwise.
     Ended {
-        /// The machine.
         machine: &'a Machine,
-        /// The claim's fence.
         fence: Fence,
-        /// How it ended.
         outcome: &'a Outcome,
         /// How long it took, including the end.
         took: Duration,
@@ -60,6 +48,7 @@ pub enum Event<'a> {
 /// How an attempt ended.
 #[derive(Debug)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the other fields explain themselves")]
 pub enum Outcome {
     /// It is finished, and its [`Commit`](super::Commit) is written.
     Finished,
@@ -67,11 +56,9 @@ pub enum Outcome {
     Failed {
         /// Why, for people.
         cause: String,
-        /// The interval of the backoff.
         interval: Seconds,
         /// When the machine may be worked on again, by the database's clock.
         until: DateTime<Utc>,
-        /// Whether the machine was put on hold.
         put_on_hold: bool,
     },
     /// It was given back as neither finished nor failed.
@@ -88,19 +75,16 @@ pub enum Outcome {
 /// What a loop has done, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the other fields explain themselves")]
 pub struct Summary {
-    /// How many sessions it has started.
     pub sessions: u64,
     /// How many attempts it has started. Machines that it gave back at once are not counted: it could not
     /// read them, or had processed them before ([`LoopOptions::once`](super::LoopOptions::once)).
     pub claimed: u64,
-    /// How many attempts have finished.
     pub finished: u64,
-    /// How many have failed.
     pub failed: u64,
     /// How many of those that failed have put their machine on hold.
     pub put_on_hold: u64,
-    /// How many were canceled.
     pub canceled: u64,
     /// How many were lost, or had an end that could not be recorded.
     pub lost: u64,

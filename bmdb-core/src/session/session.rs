@@ -10,11 +10,9 @@ use crate::session::close;
 use crate::session::component::Component;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry;
-use crate::work::attempt_end::AttemptEnd;
-use crate::work::end_batcher::{EndBatcher, PendingEnd};
+use crate::work::end_batcher::EndBatcher;
 use crate::work::queue_cursor::Floors;
 use bmdb_model::SessionId;
-use bmdb_model::internal::work::Attempt;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
@@ -31,7 +29,7 @@ pub struct Session {
 pub(crate) struct SessionInner {
     pub(crate) component: Arc<Component>,
     pub(crate) holdings: Arc<Holdings>,
-    ends: Arc<EndBatcher>,
+    pub(crate) end_batcher: Arc<EndBatcher>,
     pub(crate) floors: Floors,
 }
 
@@ -55,12 +53,13 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(component: Arc<Component>, lease: Arc<Lease>) -> Self {
-        let holdings = Arc::new(Holdings::new(lease));
+        let (pool, counts) = (component.pool.clone(), component.tally.clone());
+        let end_batcher = EndBatcher::new(pool, lease.clone(), counts);
         Self {
             inner: Arc::new(SessionInner {
                 component,
-                holdings,
-                ends: Arc::default(),
+                holdings: Arc::new(Holdings::new(lease)),
+                end_batcher,
                 floors: Floors::default(),
             }),
         }
@@ -194,15 +193,6 @@ impl Session {
 impl SessionInner {
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.holdings.lease
-    }
-
-    /// Hands ends of this session's attempts to its batcher.
-    pub(crate) fn submit_ends(
-        &self,
-        ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
-    ) -> Vec<PendingEnd> {
-        let Component { pool, tally, .. } = &*self.component;
-        self.ends.submit(pool, self.lease(), tally, ends)
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {

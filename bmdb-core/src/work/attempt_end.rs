@@ -91,24 +91,8 @@ pub(crate) async fn end_all(
     Ok(outcomes.collect())
 }
 
-/// Ends an attempt in a transaction whose fence check has passed. It has ended, and is to be counted,
-/// once that is committed.
-pub(crate) async fn end_in_transaction(
-    conn: &mut AsyncPgConnection,
-    attempt: &Attempt,
-    end: &AttemptEnd,
-) -> Result<Ended<Option<DateTime<Utc>>>, bmdb_model::Error> {
-    if let AttemptEnd::Finished = end {
-        let ended = work::finish_fenced(conn, attempt).await?;
-        return Ok(ended.map(|()| None));
-    }
-    // This statement checks the deadline once more, at READ COMMITTED as it is now: what has expired
-    // since the fence check is not recorded, and nothing else is committed either.
-    let ended = send(conn, attempt.session, &[(attempt, end)]).await?;
-    Ok(ended.first().copied().unwrap_or(Ended::Lost))
-}
-
-async fn send(
+/// Ends attempts in one statement, without counting them.
+pub(crate) async fn send(
     conn: &mut AsyncPgConnection,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],

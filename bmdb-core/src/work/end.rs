@@ -1,58 +1,22 @@
-//! Ends: an attempt is finished, failed or canceled exactly once, whatever happens to the connection.
+//! Ends: an attempt is finished, failed or canceled exactly once, even if the connection breaks.
 
 use crate::db::config::HistoryDetail;
 use crate::db::retry::Retry;
-use crate::db::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
+use crate::db::transaction::{Tx, TxOptions};
 use crate::error::TxError;
 use crate::session::SessionInner;
 use crate::telemetry;
-use crate::work::attempt_end::{AttemptEnd, EndOutcome, end_all, end_in_transaction};
+use crate::work::attempt_end::{AttemptEnd, EndOutcome, end_all};
 use crate::work::end_batcher::{BatchError, PendingEnd};
+use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::work::{self, AttemptState, Ended};
+use bmdb_model::internal::work::{self, AttemptState};
 use bmdb_model::{ErrorKind, hold};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use std::sync::{Mutex, PoisonError};
 use tracing::Instrument;
-
-/// Why an end failed, and the work itself if it is still claimed: retry, fail or cancel it.
-#[derive(Debug)]
-pub struct EndError {
-    pub(super) reason: TxError,
-    pub(super) attempt: Option<Box<OpenAttempt>>,
-}
-
-impl EndError {
-    /// The error of the last try.
-    #[must_use]
-    pub fn reason(&self) -> &TxError {
-        &self.reason
-    }
-}
-
-impl std::fmt::Display for EndError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl std::error::Error for EndError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.reason)
-    }
-}
-
-/// A failure as it was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailureRecorded {
-    /// The un-jittered interval, from which the next one is computed.
-    pub interval: Seconds,
-    /// When the machine may be worked on again, by the database's clock.
-    pub until: DateTime<Utc>,
-}
 
 /// Ends attempts in the same way; see [`Session::finish_all`](crate::Session::finish_all).
 pub(crate) async fn release_all(
@@ -60,13 +24,9 @@ pub(crate) async fn release_all(
     attempts: impl Iterator<Item = OpenAttempt>,
     end: AttemptEnd,
 ) -> Vec<Result<(), EndError>> {
-    let ends = submit(session, attempts.map(|open| (open, end.clone())).collect());
-    join_all(
-        ends.into_iter().map(|(open, end, pending)| async move {
-            open.end_batched(end, pending).await.map(drop)
-        }),
-    )
-    .await
+    let ends = attempts.map(|open| (open, end.clone())).collect();
+    let ended = end_independently(session, ends).await.into_iter();
+    ended.map(|ended| ended.map(drop)).collect()
 }
 
 /// Ends attempts as failed; see [`Session::fail_all`](crate::Session::fail_all).
@@ -74,36 +34,34 @@ pub(crate) async fn fail_all<'a>(
     session: &SessionInner,
     failures: impl Iterator<Item = (OpenAttempt, &'a Backoff, &'a str)>,
 ) -> Vec<Result<FailureRecorded, EndError>> {
-    let mut ends = Vec::new();
-    let mut intervals = Vec::new();
-    for (open, backoff, cause) in failures {
-        let (interval, end) = open.failure(backoff, cause);
-        ends.push((open, end));
-        intervals.push(interval);
-    }
-    let ends = submit(session, ends).into_iter().zip(intervals);
-    join_all(ends.map(|((open, end, pending), interval)| async move {
-        recorded(interval, open.end_batched(end, pending).await)
-    }))
-    .await
+    let (intervals, ends): (Vec<_>, Vec<_>) = failures
+        .map(|(open, backoff, cause)| {
+            let (interval, end) = open.failure(backoff, cause);
+            (interval, (open, end))
+        })
+        .unzip();
+    let ended = end_independently(session, ends).await.into_iter();
+    let failed = intervals.into_iter().zip(ended);
+    failed
+        .map(|(interval, ended)| recorded(interval, ended))
+        .collect()
 }
 
 /// Hands the ends of this session's attempts to its batcher at once. An attempt of another session,
 /// which this one's statement would not find, ends alone.
-fn submit(
+async fn end_independently(
     session: &SessionInner,
     ends: Vec<(OpenAttempt, AttemptEnd)>,
-) -> Vec<(OpenAttempt, AttemptEnd, Option<PendingEnd>)> {
+) -> Vec<Result<Option<DateTime<Utc>>, EndError>> {
     let is_own = |open: &OpenAttempt| open.attempt.session == session.lease().session;
     let own = ends.iter().filter(|(open, _)| is_own(open));
     let own = own.map(|(open, end)| (open.attempt.clone(), end.clone()));
-    let mut pending = session.submit_ends(own).into_iter();
-    ends.into_iter()
-        .map(|(open, end)| {
-            let pending = if is_own(&open) { pending.next() } else { None };
-            (open, end, pending)
-        })
-        .collect()
+    let mut pending = session.end_batcher.submit(own).into_iter();
+    let ended = ends.into_iter().map(|(open, end)| {
+        let pending = if is_own(&open) { pending.next() } else { None };
+        open.end_batched(end, pending)
+    });
+    join_all(ended).await
 }
 
 impl OpenAttempt {
@@ -136,7 +94,7 @@ impl OpenAttempt {
         recorded(interval, ended.map(|((), until)| until))
     }
 
-    /// The next interval of a backoff, and the end that makes the machine rest for it.
+    /// The next interval of a backoff, and the end that makes the machine back off for it.
     fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, AttemptEnd) {
         let random = mix(
             self.attempt.machine.as_uuid().as_u128(),
@@ -156,7 +114,7 @@ impl OpenAttempt {
     /// Returns the end of the backoff if the end makes one.
     pub(super) async fn end(self, end: AttemptEnd) -> Result<Option<DateTime<Utc>>, EndError> {
         let one = [(self.attempt.clone(), end.clone())];
-        let pending = self.session.submit_ends(one).pop();
+        let pending = self.session.end_batcher.submit(one).pop();
         self.end_batched(end, pending).await
     }
 
@@ -270,76 +228,9 @@ impl OpenAttempt {
         }
     }
 
-    /// Ends the attempt in a transaction that touches the machine first and runs `body` last. Returns
-    /// the end of the backoff too, if the end makes one.
-    pub(super) async fn end_with<T, F>(
-        self,
-        options: TxOptions,
-        end: AttemptEnd,
-        body: &F,
-    ) -> Result<(T, Option<DateTime<Utc>>), EndError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
-        T: Send,
-    {
-        let mut retry = self.session.retry(options.retry_for);
-        let (attempt, end) = (&self.attempt, &end);
-        let opening = Opening {
-            options,
-            touch: Some(attempt.machine),
-        };
-        // What the end's own statement said: an error of the closure may be about another work.
-        let ended = &Mutex::new(Ended::Done(None));
-        let body = &async |tx: &mut Tx<'_>| {
-            let done = end_in_transaction(tx, attempt, end).await?;
-            *ended.lock().unwrap_or_else(PoisonError::into_inner) = done;
-            let until = match done {
-                Ended::Done(until) => until,
-                Ended::SessionExpired => return Err(TxError::SessionExpired),
-                Ended::Lost => return Err(TxError::WorkLost),
-            };
-            Ok((body(tx).await?, until))
-        };
-        loop {
-            let run = self.session.run(opening, &mut retry, body);
-            let span = telemetry::end(&self.span, end.outcome());
-            match run.instrument(span).await {
-                Ok(Ran::Committed((value, until))) => {
-                    let committed = self.found(end, end.outcome(), until);
-                    return self.conclude(end, committed).map(|until| (value, until));
-                }
-                Ok(Ran::Expired) => return Err(self.lost(TxError::SessionExpired)),
-                Ok(Ran::CommitUnknown((value, _), error)) => {
-                    match self.look_up(&mut retry).await {
-                        AttemptState::Ended(outcome, until) => {
-                            let found = self.found(end, outcome, until);
-                            return self.conclude(end, found).map(|until| (value, until));
-                        }
-                        // The look-up has waited for the machine's lock: nothing was committed.
-                        AttemptState::Claimed if retry.pause().await => {}
-                        AttemptState::Claimed => {
-                            let error = retry.patience().explain(error.into());
-                            return Err(self.not_ended(error));
-                        }
-                        AttemptState::Unknown => {
-                            return Err(self.not_ended(TxError::CommitUnknown(error)));
-                        }
-                    }
-                }
-                Err(error) => {
-                    let ended = *ended.lock().unwrap_or_else(PoisonError::into_inner);
-                    return Err(match ended {
-                        Ended::Done(_) => self.not_ended(error),
-                        Ended::SessionExpired | Ended::Lost => self.lost(error),
-                    });
-                }
-            }
-        }
-    }
-
     /// Looks up, by the fence, what became of an end whose answer was lost. [`AttemptState::Unknown`]
     /// also if the database does not say so in time.
-    async fn look_up(&self, retry: &mut Retry) -> AttemptState {
+    pub(super) async fn look_up(&self, retry: &mut Retry) -> AttemptState {
         loop {
             match self.look_up_once(retry).await {
                 Ok(state) => return state,
@@ -359,7 +250,7 @@ impl OpenAttempt {
 
     /// What it means for this end that the attempt was found to have ended. Another end than this one was
     /// made by a janitor, because the session has expired, by closing the session, or by an operator.
-    fn found(
+    pub(super) fn found(
         &self,
         end: &AttemptEnd,
         outcome: Outcome,
@@ -375,7 +266,7 @@ impl OpenAttempt {
         }
     }
 
-    fn conclude(
+    pub(super) fn conclude(
         self,
         end: &AttemptEnd,
         outcome: EndOutcome,
@@ -394,7 +285,7 @@ impl OpenAttempt {
     }
 
     /// The attempt is not this session's any more.
-    fn lost(self, reason: TxError) -> EndError {
+    pub(super) fn lost(self, reason: TxError) -> EndError {
         self.lose();
         EndError {
             reason,
@@ -404,7 +295,7 @@ impl OpenAttempt {
 
     /// The attempt has not ended, or that is not known. It is not returned after the lease is lost: no
     /// later end could change anything, because a janitor frees the machine, or has.
-    fn not_ended(self, reason: TxError) -> EndError {
+    pub(super) fn not_ended(self, reason: TxError) -> EndError {
         let is_lost = self.session.refuse_if_lost().is_err();
         EndError {
             reason,

@@ -10,8 +10,8 @@ use crate::db::pool::Pool;
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::Tally;
 use crate::work::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
+use bmdb_model::ErrorKind;
 use bmdb_model::internal::work::Attempt;
-use bmdb_model::{ErrorKind, SessionId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -33,8 +33,10 @@ struct QueuedEnd {
 }
 
 /// Batches the ends of one session's attempts.
-#[derive(Debug, Default)]
 pub(crate) struct EndBatcher {
+    pool: Pool,
+    lease: Arc<Lease>,
+    counts: Arc<Tally>,
     queue: Mutex<Queue>,
 }
 
@@ -48,13 +50,19 @@ struct Queue {
 }
 
 impl EndBatcher {
+    pub(crate) fn new(pool: Pool, lease: Arc<Lease>, counts: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self {
+            pool,
+            lease,
+            counts,
+            queue: Mutex::default(),
+        })
+    }
+
     /// Sends these ends, in as few statements as possible. The results have the order of the ends. They
     /// are sent whether anybody waits for the outcomes or not.
     pub(crate) fn submit(
         self: &Arc<Self>,
-        pool: &Pool,
-        lease: &Arc<Lease>,
-        counts: &Arc<Tally>,
         ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
     ) -> Vec<PendingEnd> {
         let mut queue = self.lock();
@@ -75,13 +83,37 @@ impl EndBatcher {
         if needs_task {
             let sender = BatchSender {
                 batcher: self.clone(),
-                counts: counts.clone(),
                 is_done: false,
             };
-            let deadline = Patience::of_session(pool, lease.clone());
-            tokio::spawn(sender.run(pool.clone(), lease.session, deadline));
+            tokio::spawn(sender.run());
         }
         pending
+    }
+
+    /// Sends ends of one kind in one statement, over a connection of the pool.
+    async fn send(
+        &self,
+        deadline: &Patience,
+        batch: &[QueuedEnd],
+    ) -> Result<Vec<EndOutcome>, BatchError> {
+        let Ok(mut conn) = deadline.checkout(&self.pool).await else {
+            return Err(BatchError { in_doubt: None });
+        };
+        let ends: Vec<(&Attempt, &AttemptEnd)> =
+            batch.iter().map(|q| (&q.attempt, &q.end)).collect();
+        let ended = end_all(&mut conn, &self.counts, self.lease.session, &ends);
+        match deadline.answer(ended).await {
+            Ok(outcomes) => {
+                conn.give_back();
+                Ok(outcomes)
+            }
+            Err(error) => {
+                let is_lost = error.kind() == ErrorKind::ConnectionLost;
+                let in_doubt = is_lost.then(|| error.to_string());
+                conn.give_back_after(&error.into());
+                Err(BatchError { in_doubt })
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -94,7 +126,6 @@ impl EndBatcher {
 /// senders are dropped too, which closes the channels of those who wait.
 struct BatchSender {
     batcher: Arc<EndBatcher>,
-    counts: Arc<Tally>,
     is_done: bool,
 }
 
@@ -111,7 +142,8 @@ impl Drop for BatchSender {
 impl BatchSender {
     /// All batches share a deadline, so each end is answered a moment after the lease is lost at the
     /// latest.
-    async fn run(mut self, pool: Pool, session: SessionId, deadline: Patience) {
+    async fn run(mut self) {
+        let deadline = Patience::of_session(&self.batcher.pool, self.batcher.lease.clone());
         // Attempts that were claimed in one batch tend to end at the same time: tasks that are ready to
         // run may add theirs before the first statement is made.
         tokio::task::yield_now().await;
@@ -133,37 +165,9 @@ impl BatchSender {
                 .partition(|queued| queued.end.is_failure());
             for batch in [failures, others] {
                 if !batch.is_empty() {
-                    let outcomes = self.send(&pool, &deadline, session, &batch).await;
+                    let outcomes = self.batcher.send(&deadline, &batch).await;
                     answer(batch, outcomes);
                 }
-            }
-        }
-    }
-
-    /// Sends ends of one kind in one statement, over a connection of the pool.
-    async fn send(
-        &self,
-        pool: &Pool,
-        deadline: &Patience,
-        session: SessionId,
-        batch: &[QueuedEnd],
-    ) -> Result<Vec<EndOutcome>, BatchError> {
-        let Ok(mut conn) = deadline.checkout(pool).await else {
-            return Err(BatchError { in_doubt: None });
-        };
-        let ends: Vec<(&Attempt, &AttemptEnd)> =
-            batch.iter().map(|q| (&q.attempt, &q.end)).collect();
-        let ended = end_all(&mut conn, &self.counts, session, &ends);
-        match deadline.answer(ended).await {
-            Ok(outcomes) => {
-                conn.give_back();
-                Ok(outcomes)
-            }
-            Err(error) => {
-                let is_lost = error.kind() == ErrorKind::ConnectionLost;
-                let in_doubt = is_lost.then(|| error.to_string());
-                conn.give_back_after(&error.into());
-                Err(BatchError { in_doubt })
             }
         }
     }
@@ -175,7 +179,7 @@ fn answer(batch: Vec<QueuedEnd>, outcomes: Result<Vec<EndOutcome>, BatchError>) 
         Err(error) => vec![Err(error); batch.len()],
     };
     for (queued, outcome) in batch.into_iter().zip(outcomes) {
-        // Fails where the caller has dropped its future, and nobody waits any more.
+        // Fails if the caller has dropped its future.
         let _ = queued.answer.send(outcome);
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod claim;
 mod claim_one;
 pub(crate) mod end;
 pub(crate) mod end_batcher;
+pub(crate) mod end_error;
+mod end_transaction;
 pub(crate) mod in_flight;
 pub(crate) mod listener;
 mod open_attempt;

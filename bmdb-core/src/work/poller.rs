@@ -216,11 +216,12 @@ impl Poller {
                         return Ok(Vec::new());
                     }
                 }
-                Some(Ok(Answer { mut works, .. })) => {
+                Some(Ok(answer)) => {
+                    let mut claimed = answer.works;
                     self.delays.restart();
                     self.poll_in(Duration::ZERO);
-                    works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-                    return Ok(works);
+                    claimed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                    return Ok(claimed);
                 }
                 // The next poll waits until the session is live again.
                 Some(Err(TxError::Suspect)) => self.poll_in(Duration::ZERO),

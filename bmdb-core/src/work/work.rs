@@ -4,7 +4,8 @@ use crate::db::transaction::{Tx, TxFn, TxOptions};
 use crate::error::TxError;
 use crate::session::{Session, SessionInner};
 use crate::work::attempt_end::AttemptEnd;
-use crate::work::end::{self, EndError, FailureRecorded};
+use crate::work::end;
+use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::internal::work::Claimed;
@@ -189,18 +190,18 @@ impl EndError {
 }
 
 impl Session {
-    /// Ends works as finished without changing any tag: one statement for up to 500 of them. The
-    /// results have the order of the works, which end independently. See [`Work::complete`].
+    /// Ends attempts as finished without changing any tag: one statement for up to 500 of them. They end
+    /// independently; the results have their order. See [`Work::complete`].
     ///
-    /// Cancellation: after its future was dropped, each work is ended, or canceled in the background.
+    /// Cancellation: after its future was dropped, each attempt is ended, or canceled in the background.
     ///
     /// # Errors
-    /// Those of [`Work::complete`], for each work by itself.
+    /// Those of [`Work::complete`], for each attempt by itself.
     pub async fn finish_all(
         &self,
-        works: impl IntoIterator<Item = Work>,
+        claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
-        let attempts = works.into_iter().map(Work::into_attempt);
+        let attempts = claimed.into_iter().map(Work::into_attempt);
         end::release_all(&self.inner, attempts, AttemptEnd::Finished).await
     }
 
@@ -208,20 +209,20 @@ impl Session {
     /// [`Work::cancel`] and [`Session::finish_all`].
     ///
     /// # Errors
-    /// Those of [`Work::cancel`], for each work by itself.
+    /// Those of [`Work::cancel`], for each attempt by itself.
     pub async fn cancel_all(
         &self,
-        works: impl IntoIterator<Item = Work>,
+        claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
-        let attempts = works.into_iter().map(Work::into_attempt);
+        let attempts = claimed.into_iter().map(Work::into_attempt);
         end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
     }
 
-    /// Ends works as failed, each with its own backoff and cause: one statement for up to 500 of them.
+    /// Ends attempts as failed, each with its own backoff and cause: one statement for up to 500 of them.
     /// See [`Work::fail`] and [`Session::finish_all`].
     ///
     /// # Errors
-    /// Those of [`Work::fail`], for each work by itself.
+    /// Those of [`Work::fail`], for each attempt by itself.
     pub async fn fail_all<'a>(
         &self,
         failures: impl IntoIterator<Item = (Work, &'a Backoff, &'a str)>,

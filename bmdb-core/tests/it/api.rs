@@ -1,4 +1,4 @@
-//! The example that the documents promise, word for word.
+//! The example in the documents, word for word.
 
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions, TxError, WorkError};

@@ -157,11 +157,11 @@ async fn the_last_session_that_is_closed_tells_for_programs_that_end_then() {
 #[tokio::test]
 async fn counting_costs_no_request_and_telling_costs_one_for_all() {
     let fleet = Fleet::of(50).await;
-    for work in fleet.works(1).await {
+    for work in fleet.claim(1).await {
         work.cancel().await.unwrap();
     }
     let before = fleet.proxy.round_trips();
-    let works = fleet.works(50).await;
+    let works = fleet.claim(50).await;
     for ended in fleet.session.finish_all(works).await {
         ended.unwrap();
     }

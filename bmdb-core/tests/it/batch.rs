@@ -1,4 +1,4 @@
-//! Many works end at once: in one statement, and each by itself.
+//! Batches: many attempts end in one statement, each independently.
 
 use crate::scenario::{RETRY, Scenario, counted};
 use bmdb_backoff::{Backoff, Seconds};
@@ -37,17 +37,17 @@ impl Fleet {
         }
     }
 
-    pub(crate) async fn works(&self, limit: u32) -> Vec<Work> {
+    pub(crate) async fn claim(&self, limit: u32) -> Vec<Work> {
         let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(limit);
         self.session.claim(&claim).await.unwrap()
     }
 
-    /// Every statement of these tests is prepared on the one connection.
+    /// Prepares every statement of these tests on the one connection.
     async fn warm_up(&self) {
-        for work in self.works(1).await {
+        for work in self.claim(1).await {
             work.fail(&RETRY, "prepares the statement").await.unwrap();
         }
-        for work in self.works(1).await {
+        for work in self.claim(1).await {
             work.cancel().await.unwrap();
         }
     }
@@ -57,28 +57,28 @@ impl Fleet {
         self.s.db.rows(&rows).await.unwrap()
     }
 
-    async fn held(&self) -> Vec<String> {
-        let held = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL";
-        self.s.db.rows(held).await.unwrap()
+    async fn claimed_items(&self) -> Vec<String> {
+        let count = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL";
+        self.s.db.rows(count).await.unwrap()
     }
 }
 
 #[tokio::test]
-async fn a_batch_of_a_hundred_costs_one_request_each_to_claim_and_to_end() {
+async fn a_batch_of_a_hundred_is_claimed_with_one_request_and_ended_with_one() {
     let fleet = Fleet::of(101).await;
     fleet.warm_up().await;
     let before = fleet.proxy.requests();
-    let works = fleet.works(100).await;
-    assert_eq!((works.len(), fleet.proxy.requests() - before), (100, 1));
-    let ended = fleet.session.cancel_all(works).await;
+    let claimed = fleet.claim(100).await;
+    assert_eq!((claimed.len(), fleet.proxy.requests() - before), (100, 1));
+    let ended = fleet.session.cancel_all(claimed).await;
     assert!(ended.iter().all(Result::is_ok));
     assert_eq!(fleet.proxy.requests() - before, 2);
-    let failures = fleet.works(100).await;
+    let failures = fleet.claim(100).await;
     let failures = failures.into_iter().map(|work| (work, &RETRY, "no answer"));
     let failed = fleet.session.fail_all(failures).await;
     assert!(failed.iter().all(Result::is_ok));
     assert_eq!(fleet.proxy.requests() - before, 4);
-    assert_eq!(fleet.held().await, ["0"]);
+    assert_eq!(fleet.claimed_items().await, ["0"]);
 }
 
 #[tokio::test]
@@ -88,8 +88,8 @@ async fn each_failure_of_a_batch_has_its_own_interval_and_cause() {
         .map(|seconds| Backoff::fixed(Seconds::new(seconds).unwrap()))
         .into();
     let causes = ["power", "network", "disk"];
-    let works = fleet.works(3).await;
-    let failures = works.into_iter().zip(policies.iter().zip(causes));
+    let claimed = fleet.claim(3).await;
+    let failures = claimed.into_iter().zip(policies.iter().zip(causes));
     let failures = failures.map(|(work, (policy, cause))| (work, policy, cause));
     let failed = fleet.session.fail_all(failures).await;
     let intervals: Vec<u32> = failed
@@ -105,10 +105,10 @@ async fn each_failure_of_a_batch_has_its_own_interval_and_cause() {
 }
 
 #[tokio::test]
-async fn works_of_a_batch_end_independently() {
+async fn attempts_of_a_batch_end_independently() {
     let fleet = Fleet::of(4).await;
-    let works = fleet.works(4).await;
-    let lost = works[1].machine();
+    let claimed = fleet.claim(4).await;
+    let lost = claimed[1].machine();
     fleet
         .s
         .db
@@ -117,9 +117,9 @@ async fn works_of_a_batch_end_independently() {
         ))
         .await
         .unwrap();
-    // PostgreSQL cannot store the cause of one, which would fail the statement for all.
+    // PostgreSQL cannot store one of the causes, so the statement fails for all.
     let causes = ["fine", "fine", "nul\0byte", "fine"];
-    let failures = works
+    let failures = claimed
         .into_iter()
         .zip(causes)
         .map(|(work, cause)| (work, &RETRY, cause));
@@ -131,60 +131,65 @@ async fn works_of_a_batch_end_independently() {
         failed[1].as_ref().unwrap_err().reason(),
         TxError::WorkLost
     ));
-    // The refused one is held still, and comes back to be ended another way.
-    assert_eq!(fleet.held().await, ["1"]);
+    // The refused one is still claimed, and given back to be ended otherwise.
+    assert_eq!(fleet.claimed_items().await, ["1"]);
     refused.into_work().unwrap().cancel().await.unwrap();
-    assert_eq!(fleet.held().await, ["0"]);
+    assert_eq!(fleet.claimed_items().await, ["0"]);
 }
 
 #[tokio::test]
-async fn a_batch_finishes_what_it_holds_and_another_sessions_work_as_well() {
+async fn a_batch_finishes_work_of_its_own_and_of_another_session() {
     let fleet = Fleet::of(3).await;
-    let mut works = fleet.works(2).await;
+    let mut claimed = fleet.claim(2).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
-    works.extend(fleet.s.session.claim(&claim).await.unwrap());
-    assert_eq!(works.len(), 3);
-    let ended = fleet.session.finish_all(works).await;
+    claimed.extend(fleet.s.session.claim(&claim).await.unwrap());
+    assert_eq!(claimed.len(), 3);
+    let ended = fleet.session.finish_all(claimed).await;
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     assert_eq!(fleet.attempts("outcome").await, ["Finished"; 3]);
     assert!(fleet.session.finish_all([]).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_batch_whose_answer_is_lost_finds_out_what_became_of_it() {
+async fn a_batch_looks_up_its_outcomes_after_a_lost_answer() {
     for loss in Loss::ALL {
         let fleet = Fleet::of(5).await;
         fleet.warm_up().await;
-        let works = fleet.works(4).await;
-        fleet.proxy.lose(loss, "unheard");
-        let failures = works.into_iter().map(|work| (work, &RETRY, "unheard"));
+        let claimed = fleet.claim(4).await;
+        fleet.proxy.lose(loss, "answer lost");
+        let failures = claimed
+            .into_iter()
+            .map(|work| (work, &RETRY, "answer lost"));
         let failed = fleet.session.fail_all(failures).await;
         assert!(failed.iter().all(Result::is_ok), "{loss:?}: {failed:?}");
-        assert_eq!(fleet.held().await, ["0"], "{loss:?}");
+        assert_eq!(fleet.claimed_items().await, ["0"], "{loss:?}");
         let causes = fleet.attempts("cause").await;
-        let unheard = causes.iter().filter(|cause| *cause == "unheard").count();
+        let unheard = causes
+            .iter()
+            .filter(|cause| *cause == "answer lost")
+            .count();
         assert_eq!(unheard, 4, "{loss:?}: {causes:?}");
     }
 }
 
 #[tokio::test]
-async fn ends_that_come_while_one_is_on_its_way_go_together_in_the_next_statement() {
+async fn ends_that_are_submitted_while_one_is_on_its_way_share_the_next_statement() {
     let fleet = Fleet::of(22).await;
     fleet.warm_up().await;
-    let mut works = fleet.works(21).await;
+    let mut claimed = fleet.claim(21).await;
     let before = fleet.proxy.requests();
-    // The first end hangs on its way to the server.
+    // The proxy holds back the first end.
     fleet.proxy.black_hole();
-    let first = works.pop().unwrap();
+    let first = claimed.pop().unwrap();
     let first = tokio::spawn(async move { first.fail(&RETRY, "first").await.map(drop) });
     let yields = async || {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
     };
-    // It needs no answer to be sent, only its turns.
+    // The runtime has to poll the task to send the end, but no answer is needed.
     yields().await;
-    let others = works
+    let others = claimed
         .into_iter()
         .map(|work| tokio::spawn(async move { work.fail(&RETRY, "later").await.map(drop) }));
     let others: Vec<_> = others.collect();
@@ -196,5 +201,5 @@ async fn ends_that_come_while_one_is_on_its_way_go_together_in_the_next_statemen
     }
     // One statement for the first, one for the twenty others.
     assert_eq!(fleet.proxy.requests() - before, 2);
-    assert_eq!(fleet.held().await, ["0"]);
+    assert_eq!(fleet.claimed_items().await, ["0"]);
 }

@@ -20,12 +20,12 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn a_claim_takes_one_machine_unless_it_asks_for_more() {
+async fn a_claim_gets_one_machine_unless_its_limit_is_higher() {
     let s = Scenario::new().await;
     for id in ["a", "b", "c", "d"] {
         s.provided(id).await;
     }
-    let mut works = Vec::new();
+    let mut all = Vec::new();
     for (claim, expected) in [
         (Claim::of(&START).limit(0), 0),
         (Claim::of(&START), 1),
@@ -35,18 +35,18 @@ async fn a_claim_takes_one_machine_unless_it_asks_for_more() {
     ] {
         let claimed = s.session.claim(&claim).await.unwrap();
         assert_eq!(claimed.len(), expected, "{claim:?}");
-        works.extend(claimed);
+        all.extend(claimed);
     }
-    for work in works {
+    for work in all {
         work.cancel().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_claim_of_a_provider_takes_no_other_ones_machines() {
+async fn a_claim_of_a_provider_gets_no_other_providers_machines() {
     let s = Scenario::new().await;
     let (equinix, lumen) = (s.provided("a").await, s.of_lumen("a").await);
-    let mut works = Vec::new();
+    let mut all = Vec::new();
     for (provider, machine) in [(Provider::LUMEN, lumen), (Provider::EQUINIX, equinix)] {
         let claim = Claim::of(&START).provider(&provider).limit(10);
         let claimed = s.session.claim(&claim).await.unwrap();
@@ -57,14 +57,14 @@ async fn a_claim_of_a_provider_takes_no_other_ones_machines() {
                 .collect::<Vec<_>>(),
             [machine]
         );
-        works.extend(claimed);
+        all.extend(claimed);
     }
     let claim = Claim::of(&START).provider(&Provider::NONE);
     assert!(s.session.claim(&claim).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_claim_of_a_process_that_nobody_has_defined_finds_nothing() {
+async fn a_claim_of_an_undefined_process_finds_nothing() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let unheard_of = Process::from_static("Unheard-of");
@@ -90,13 +90,13 @@ async fn an_expired_session_claims_nothing() {
 }
 
 #[tokio::test]
-async fn draining_takes_on_nothing_new_and_waits_for_what_is_in_progress() {
+async fn a_drain_refuses_claims_and_waits_for_what_is_in_progress() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
     let drained = s.bmdb.drain(Duration::from_secs(5));
     let ended = async {
-        // Draining has begun by the time anything else runs on this thread.
+        // The drain begins before any other task runs on this thread.
         tokio::task::yield_now().await;
         let refused = s.session.claim(&Claim::of(&START)).await.unwrap_err();
         assert!(matches!(refused, TxError::Draining), "{refused:?}");
@@ -117,7 +117,7 @@ async fn draining_takes_on_nothing_new_and_waits_for_what_is_in_progress() {
         work.complete().await.unwrap();
     };
     let (drained, ()) = tokio::join!(drained, ended);
-    assert!(drained.unwrap(), "every work ended by itself");
+    assert!(drained.unwrap(), "all work ended by itself");
     assert_eq!(
         s.rows("SELECT outcome FROM work_attempt").await,
         ["Finished"]
@@ -126,7 +126,7 @@ async fn draining_takes_on_nothing_new_and_waits_for_what_is_in_progress() {
 }
 
 #[tokio::test]
-async fn draining_gives_back_what_does_not_end_in_time() {
+async fn a_drain_gives_back_what_does_not_end_in_time() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;

@@ -1,4 +1,4 @@
-//! The runner of control loops: what becomes of machines, sessions and the database's patience.
+//! Runner of control loops: attempts, sessions, limits and shutdown.
 
 mod drain;
 mod ends;
@@ -23,7 +23,7 @@ type Act = Box<dyn for<'a> Fn(&'a Work, &'a Machine) -> BoxFuture<'a, Processed>
 /// Longer than any test takes.
 const AGES: Duration = Duration::from_secs(3600);
 
-/// A control loop that does what it is told, and keeps a log of its events.
+/// A control loop that runs a closure for each machine, and keeps a log of its events.
 pub(crate) struct Does {
     process: Process,
     act: Act,
@@ -93,13 +93,13 @@ pub(crate) fn options() -> LoopOptions {
     LoopOptions::default().grace(grace).drain_limit(AGES)
 }
 
-/// Works once on what is due.
+/// Processes what is due, once.
 async fn once(bmdb: &Bmdb, does: Does) -> Result<Summary, LoopError> {
     let runner = Runner::new(bmdb, does).options(options().once(true));
     runner.run(Shutdown::new()).await
 }
 
-/// A loop that runs until it is told to leave.
+/// A loop that runs until [`Running::stop`].
 struct Running {
     shutdown: Shutdown,
     log: Log,
@@ -118,27 +118,33 @@ impl Running {
         }
     }
 
-    /// Waits until it has said this so many times.
-    async fn says(&self, line: &str, times: usize) {
-        let said = || self.log.lines().iter().filter(|said| *said == line).count();
-        while said() < times {
+    /// Waits until the log has this line so many times.
+    async fn logs(&self, line: &str, times: usize) {
+        let count = || {
+            self.log
+                .lines()
+                .iter()
+                .filter(|logged| *logged == line)
+                .count()
+        };
+        while count() < times {
             assert!(!self.ran.is_finished(), "{:?}", self.log.lines());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
     async fn started(&self, machines: usize) {
-        self.says("started attempt 1", machines).await;
+        self.logs("started attempt 1", machines).await;
     }
 
-    async fn leave(self) -> Summary {
+    async fn stop(self) -> Summary {
         self.shutdown.request();
         self.ended().await
     }
 
     async fn ended(self) -> Summary {
         let ended = tokio::time::timeout(Duration::from_secs(10), self.ran).await;
-        ended.expect("it goes on").unwrap().unwrap()
+        ended.expect("the loop still runs").unwrap().unwrap()
     }
 }
 

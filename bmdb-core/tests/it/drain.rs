@@ -1,4 +1,4 @@
-//! Draining: in order, told to everybody, and over in a known time.
+//! Draining: graceful, announced to all users, and over in a known time.
 
 use crate::scenario::{Scenario, connect, work_on};
 use crate::wait::until;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 const START: Process = Process::SHEPHERD_AGENT_START;
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
-/// A limit that no test waits for.
+/// A limit that no test reaches.
 const AGES: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(8);
 
@@ -23,7 +23,7 @@ const A_TRANSACTION_WAITS: &str = "EXISTS (
 const NO_SESSION: &str = "NOT EXISTS (SELECT FROM sessions)";
 
 #[tokio::test]
-async fn who_still_works_when_the_limit_has_passed_is_told() {
+async fn work_in_hand_after_the_limit_is_reported_as_lost() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -37,26 +37,26 @@ async fn who_still_works_when_the_limit_has_passed_is_told() {
 }
 
 #[tokio::test]
-async fn who_waits_for_draining_is_told_when_it_begins() {
+async fn draining_resolves_when_a_drain_begins() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
-    let told = async {
+    let waiting = async {
         s.bmdb.draining().await;
         work.cancel().await.unwrap();
     };
-    let (drained, ()) = tokio::join!(s.bmdb.drain(AGES), told);
+    let (drained, ()) = tokio::join!(s.bmdb.drain(AGES), waiting);
     assert!(drained.unwrap());
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_under_way_may_end() {
+async fn a_running_transaction_may_end() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let transaction = s.session.transact(async |tx| {
         tx.hold(machine, "test").await?;
         s.bmdb.draining().await;
-        // Longer than is given to a transaction of a session that is closed.
+        // Longer than a transaction may go on after its session is closed.
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(())
     });
@@ -70,7 +70,7 @@ async fn a_transaction_that_is_under_way_may_end() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_goes_on_and_on_is_given_up_after_the_limit() {
+async fn an_endless_transaction_is_given_up_after_the_limit() {
     let s = Scenario::new().await;
     let endless = s.session.transact(async |_| {
         std::future::pending::<()>().await;
@@ -95,7 +95,7 @@ async fn all_sessions_are_closed_and_connections_with_them() {
     let work = work_on(&others.0, &ACCESS, machine).await.unwrap();
     assert!(!s.bmdb.drain(Duration::ZERO).await.unwrap());
     assert_eq!(s.rows("SELECT session_id FROM sessions").await, [""; 0]);
-    // The heartbeat's is kept as long as the component.
+    // The heartbeat keeps its connection as long as the component lives.
     let ours = "count(*) = 1 FROM pg_stat_activity
                 WHERE datname = current_database() AND application_name = 'test'";
     until(&s.db, ours).await;
@@ -104,7 +104,7 @@ async fn all_sessions_are_closed_and_connections_with_them() {
 }
 
 #[tokio::test]
-async fn it_comes_back_in_time_from_a_database_that_is_silent() {
+async fn a_drain_returns_in_time_if_the_database_does_not_answer() {
     for long_lease in [true, false] {
         let db = TestDb::new().await.unwrap();
         let proxy = Proxy::unix(db.url()).await.unwrap();
@@ -120,13 +120,13 @@ async fn it_comes_back_in_time_from_a_database_that_is_silent() {
         let drained = drained.expect("it hangs");
         assert_eq!(session.state(), SessionState::Lost);
         assert!(began.elapsed() < Duration::from_secs(5));
-        // A lease that has run out needs no closing.
+        // An expired lease needs no closing.
         if long_lease {
             assert!(
                 matches!(drained, Err(TxError::Unavailable(_))),
                 "{drained:?}"
             );
-            // It goes on in the background.
+            // Closing goes on in the background.
             proxy.heal().unwrap();
             until(&db, NO_SESSION).await;
             assert!(bmdb.drain(AGES).await.unwrap());
@@ -135,7 +135,7 @@ async fn it_comes_back_in_time_from_a_database_that_is_silent() {
 }
 
 #[tokio::test]
-async fn it_may_be_asked_for_twice_and_each_waits_for_all() {
+async fn two_drains_at_once_both_wait_for_all() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -145,11 +145,11 @@ async fn it_may_be_asked_for_twice_and_each_waits_for_all() {
         drained
     };
     let both = async { tokio::join!(ask(Duration::ZERO), ask(AGES)) };
-    let told = async {
+    let waiting = async {
         work.lost().await;
         drop(work);
     };
-    let ((first, _), ()) = timeout(SOON, async { tokio::join!(both, told) })
+    let ((first, _), ()) = timeout(SOON, async { tokio::join!(both, waiting) })
         .await
         .expect("the earliest limit counts");
     assert!(!first);
@@ -157,7 +157,7 @@ async fn it_may_be_asked_for_twice_and_each_waits_for_all() {
 }
 
 #[tokio::test]
-async fn draining_that_is_dropped_while_it_waits_can_be_taken_up_again() {
+async fn a_drain_that_is_dropped_while_it_waits_can_be_repeated() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -172,7 +172,7 @@ async fn draining_that_is_dropped_while_it_waits_can_be_taken_up_again() {
 }
 
 #[tokio::test]
-async fn draining_that_is_dropped_while_it_closes_goes_on_in_the_background() {
+async fn a_drain_that_is_dropped_while_it_closes_goes_on_in_the_background() {
     let s = Scenario::new().await;
     let mut operator = s.db.connect().await.unwrap();
     let lock = "BEGIN; SELECT FROM sessions FOR UPDATE";
@@ -185,7 +185,7 @@ async fn draining_that_is_dropped_while_it_closes_goes_on_in_the_background() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_started_meanwhile_is_closed_or_refused() {
+async fn a_session_that_is_started_during_a_drain_is_closed_or_refused() {
     let db = TestDb::new().await.unwrap();
     for delay in 0..10 {
         let bmdb = connect(&db).await;

@@ -1,4 +1,4 @@
-//! Ending work: exactly once, together with its tags or not at all.
+//! Ends: each attempt ends exactly once, in one transaction with its tags.
 
 use crate::scenario::{RETRY, Scenario, work_access, work_on};
 use crate::wait::until;
@@ -16,7 +16,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn a_finish_commits_its_tags_and_its_end_together() {
+async fn a_finish_commits_its_tags_and_its_end_in_one_transaction() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let agent = AgentStarted::now(b"key");
@@ -36,7 +36,7 @@ async fn a_finish_commits_its_tags_and_its_end_together() {
 }
 
 #[tokio::test]
-async fn a_finish_whose_closure_gives_up_commits_nothing_and_gives_the_work_back() {
+async fn a_finish_with_an_aborted_closure_commits_nothing_and_gives_the_work_back() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let agent = AgentStarted::now(b"key");
@@ -56,7 +56,7 @@ async fn a_finish_whose_closure_gives_up_commits_nothing_and_gives_the_work_back
     assert_eq!(s.agent(machine).await, [""; 0]);
     assert_eq!(s.rows(OUTCOMES).await, [""; 0]);
 
-    let work = failed.into_work().expect("it is still held");
+    let work = failed.into_work().expect("the work is still claimed");
     work.fail(&RETRY, "on second thoughts").await.unwrap();
     assert_eq!(
         s.rows(OUTCOMES).await,
@@ -82,7 +82,7 @@ async fn a_finish_of_lost_work_commits_nothing() {
 }
 
 #[tokio::test]
-async fn a_failure_that_cannot_be_stored_gives_the_work_back_for_another_try() {
+async fn a_failure_that_cannot_be_stored_gives_the_work_back() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let refused = s
@@ -95,7 +95,7 @@ async fn a_failure_that_cannot_be_stored_gives_the_work_back_for_another_try() {
         refused.to_string(),
         "cause contains a NUL byte (at byte 2), which PostgreSQL cannot store"
     );
-    let work = refused.into_work().expect("it is still held");
+    let work = refused.into_work().expect("the work is still claimed");
     let failed = work.fail(&RETRY, "no answer").await.unwrap();
     assert_eq!(failed.interval.get(), 1);
     assert_eq!(
@@ -130,7 +130,7 @@ async fn dropped_work_is_canceled_in_the_background() {
 }
 
 #[tokio::test]
-async fn a_finish_whose_future_is_dropped_leaves_the_machine_to_others() {
+async fn after_a_dropped_finish_the_machine_can_be_claimed_again() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let stuck = s
@@ -148,7 +148,7 @@ async fn a_finish_whose_future_is_dropped_leaves_the_machine_to_others() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_no_verdict_and_the_sequence_of_intervals_goes_on() {
+async fn a_cancel_neither_finishes_nor_fails_and_the_intervals_continue() {
     let s = Scenario::new().await;
     s.provided("a").await;
     for (expected, previous) in [(1, None), (2, Some(1)), (4, Some(2))] {
@@ -170,7 +170,7 @@ async fn a_cancel_is_no_verdict_and_the_sequence_of_intervals_goes_on() {
 }
 
 #[tokio::test]
-async fn a_finish_that_changes_no_tag_leaves_a_machine_that_is_still_wanted() {
+async fn after_a_finish_without_tags_the_machine_is_due_again() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let first = s.claim_one().await;
@@ -183,7 +183,7 @@ async fn a_finish_that_changes_no_tag_leaves_a_machine_that_is_still_wanted() {
 }
 
 #[tokio::test]
-async fn a_finish_may_delete_its_machine_nothing_but_history_stays() {
+async fn a_finish_may_delete_its_machine_and_only_history_stays() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -192,12 +192,12 @@ async fn a_finish_may_delete_its_machine_nothing_but_history_stays() {
         .unwrap();
     assert_eq!(s.rows("SELECT machine_id FROM machines").await, [""; 0]);
     let events = s.bmdb.history_of(machine).await.unwrap();
-    let told: Vec<_> = events
+    let recorded: Vec<_> = events
         .iter()
         .map(|e| (e.process.as_str(), e.event.as_str()))
         .collect();
     assert_eq!(
-        told,
+        recorded,
         [
             ("ShepherdAccess", "Started"),
             ("ShepherdAccess", "Finished")

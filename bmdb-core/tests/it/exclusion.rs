@@ -1,4 +1,4 @@
-//! Who holds a process of a lane on a machine holds it alone.
+//! Exclusion: one session at a time has a process of a lane on a machine.
 
 use crate::scenario::{RETRY, Scenario, work_and_give_back, work_on};
 use bmdb_core::{Claim, WorkError};
@@ -17,7 +17,7 @@ fn assert_conflict(result: Result<bmdb_core::Work, WorkError>, expected: Machine
 }
 
 #[tokio::test]
-async fn a_process_runs_on_a_machine_once_whatever_the_session() {
+async fn a_process_is_claimed_on_a_machine_once_in_all_sessions() {
     let s = Scenario::new().await;
     let (machine, other) = (s.provided("a").await, s.provided("b").await);
     let rival = s.another_session().await;
@@ -31,7 +31,7 @@ async fn a_process_runs_on_a_machine_once_whatever_the_session() {
 }
 
 #[tokio::test]
-async fn processes_of_other_lanes_run_beside_it() {
+async fn processes_of_other_lanes_are_claimed_at_the_same_time() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let shepherd = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -39,8 +39,8 @@ async fn processes_of_other_lanes_run_beside_it() {
     let beside = work_on(&s.another_session().await, &inventory, machine)
         .await
         .unwrap();
-    let held = s.rows("SELECT process FROM work ORDER BY process").await;
-    assert_eq!(held, ["Inventory", "ShepherdAccess"]);
+    let claimed = s.rows("SELECT process FROM work ORDER BY process").await;
+    assert_eq!(claimed, ["Inventory", "ShepherdAccess"]);
     shepherd.cancel().await.unwrap();
     beside.cancel().await.unwrap();
 }
@@ -50,8 +50,8 @@ async fn agent_start_and_recovery_exclude_each_other() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let rival = s.another_session().await;
-    for (held, refused) in [(START, RECOVERY), (RECOVERY, START)] {
-        let work = work_on(&s.session, &held, machine).await.unwrap();
+    for (claimed, refused) in [(START, RECOVERY), (RECOVERY, START)] {
+        let work = work_on(&s.session, &claimed, machine).await.unwrap();
         assert_conflict(work_on(&rival, &refused, machine).await, machine);
         if refused == START {
             assert!(rival.claim(&Claim::of(&START)).await.unwrap().is_empty());
@@ -70,7 +70,7 @@ async fn a_backoff_of_one_process_leaves_its_lane_free_for_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_workers_in_parallel_work_on_each_of_six_machines_once() {
+async fn three_workers_in_parallel_claim_each_of_six_machines_once() {
     let s = Scenario::new().await;
     let mut machines = Vec::new();
     for id in ["a", "b", "c", "d", "e", "f"] {
@@ -80,7 +80,7 @@ async fn three_workers_in_parallel_work_on_each_of_six_machines_once() {
     let worked = Mutex::new(Vec::new());
     let worker = async || {
         let session = s.another_session().await;
-        // A rival's claim in flight hides its machines, so an empty answer alone ends nothing.
+        // A rival's claim in flight hides its machines, so an empty answer proves nothing.
         while worked.lock().unwrap().len() < 6 {
             for work in session.claim(&Claim::of(&START)).await.unwrap() {
                 let machine = work.machine();

@@ -19,10 +19,10 @@ use std::time::Duration;
 /// The text of a commit as it is prepared, which `READ COMMITTED` does not contain.
 const COMMIT: &str = "COMMIT\0";
 
-/// For how long an operation tries that is to fail soon.
+/// The retry limit of an operation that is to fail soon.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A component that reaches the database through the proxy, and does not try for long.
+/// A component behind the proxy, with a short retry limit.
 async fn component_behind(proxy: &Proxy) -> Bmdb {
     component_trying_for(proxy, SHORT).await
 }

@@ -1,4 +1,4 @@
-//! What sessions and work promise, checked against a real server; one database per test.
+//! Tests of sessions and work against a real server, with a database for each test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

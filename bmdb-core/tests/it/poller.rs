@@ -1,4 +1,4 @@
-//! Waiting for work: what wakes a poller, how long it waits otherwise, and what ends it.
+//! Poller: what wakes it, how long it waits, and what ends it.
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::until;
@@ -15,11 +15,11 @@ mod next;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Far more than a wake-up takes, and far less than a poller sleeps that nothing wakes.
+/// Far more than a wake-up takes, and far less than a poller sleeps without one.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Waits that no test lives to see the end of.
-fn patient() -> PollOptions {
+/// Intervals that are longer than any test.
+fn endless_interval() -> PollOptions {
     PollOptions::default().poll_interval(24 * HOUR, 24 * HOUR)
 }
 
@@ -29,7 +29,7 @@ fn equinix() -> Claim {
 
 type Waiting = JoinHandle<(Result<Vec<Work>, TxError>, Instant)>;
 
-/// Waits in the background; also says when the wait was over.
+/// Waits in the background; returns the time when the wait was over too.
 fn wait(mut poller: Poller) -> Waiting {
     tokio::spawn(async move {
         let polled = poller.next(10).await;
@@ -41,15 +41,15 @@ fn wait(mut poller: Poller) -> Waiting {
 async fn woken(waiting: Waiting) -> (Vec<MachineId>, Instant) {
     let ended = tokio::time::timeout(SOON, waiting).await;
     let (polled, at) = ended.expect("nothing woke the poller").unwrap();
-    let works = polled.unwrap();
-    let machines = works.iter().map(Work::machine).collect();
-    for work in works {
+    let claimed = polled.unwrap();
+    let machines = claimed.iter().map(Work::machine).collect();
+    for work in claimed {
         work.cancel().await.unwrap();
     }
     (machines, at)
 }
 
-/// Somebody listens on a connection that is up, and all polls that followed are over.
+/// Waits until the listener's connection is up, and all polls that followed are over.
 async fn listening(db: &TestDb, connections: u32) {
     let connected = format!(
         "count(*) = {connections} FROM pg_stat_activity
@@ -59,7 +59,7 @@ async fn listening(db: &TestDb, connections: u32) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// A component whose session lives without heartbeats that could be mistaken for polls.
+/// A component whose session sends no heartbeats that could be counted as polls.
 async fn quiet(url: &str, config: impl FnOnce(Config) -> Config) -> (Bmdb, Session) {
     let bmdb = Bmdb::connect(config(Config::new(url).janitor_interval(None)))
         .await

@@ -1,5 +1,5 @@
-//! Races, each made certain: one side is paused between its snapshot and its lock while the other
-//! acts. Every check that finds nothing wrong is run once where something is wrong.
+//! Races, made deterministic: one side is paused between its snapshot and its lock while the other
+//! acts. Every check is also run once where it must find a violation.
 
 mod claim;
 mod control;

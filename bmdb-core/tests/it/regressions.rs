@@ -1,4 +1,4 @@
-//! What the system before this one got wrong, each as a story of two lines and its test.
+//! Regressions: defects of the earlier system, each with a short post-mortem.
 
 use crate::scenario::{RETRY, Scenario, connect, owner, work_access, work_on};
 use bmdb_backoff::{Backoff, Jitter, Seconds};
@@ -20,10 +20,10 @@ impl Scenario {
     }
 }
 
-// Rows of a session that had died were never deleted, so whatever it worked on stayed locked for
-// ever. The janitor frees them, with an entry in the history and a delay.
+// Rows of a dead session were never deleted, so its machines stayed locked for ever. The janitor
+// reclaims them, with a history row and a delay.
 #[tokio::test]
-async fn work_of_a_dead_session_is_freed() {
+async fn work_of_a_dead_session_is_reclaimed() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let (dead, _work) = (&s.session, s.claim_one().await);
@@ -34,8 +34,8 @@ async fn work_of_a_dead_session_is_freed() {
         "the loss delay"
     );
     s.advance(16).await;
-    let works = rival.claim(&Claim::of(&START)).await.unwrap();
-    assert_eq!(works.len(), 1);
+    let claimed = rival.claim(&Claim::of(&START)).await.unwrap();
+    assert_eq!(claimed.len(), 1);
     let attempts = "SELECT session_id, outcome, interval_seconds FROM work_attempt";
     assert_eq!(
         s.rows(attempts).await,
@@ -43,10 +43,10 @@ async fn work_of_a_dead_session_is_freed() {
     );
 }
 
-// The delay after a loss doubles while losses follow each other, so a machine that kills its
-// workers does not kill one every few seconds. Any other end starts the count anew.
+// The delay after a loss doubles with each further loss, so a machine that kills its workers does not
+// kill one every few seconds. Any other end resets the count.
 #[tokio::test]
-async fn the_delay_doubles_with_every_loss_in_a_row() {
+async fn the_delay_doubles_with_each_loss_in_a_row() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let delays =
@@ -64,8 +64,8 @@ async fn the_delay_doubles_with_every_loss_in_a_row() {
     assert_eq!(s.rows(delays).await, ["15", "30", "60", "15"]);
 }
 
-// A Finish whose transaction failed had forgotten its lock locally and kept it in the database:
-// nobody could work on the machine while that session lived. The work now comes back in the error.
+// A Finish whose transaction failed forgot its lock in memory and kept it in the database, so the
+// machine could not be claimed while that session lived. The error gives the work back now.
 #[tokio::test]
 async fn a_failed_finish_does_not_leak_the_lock() {
     let s = Scenario::new().await;
@@ -81,24 +81,24 @@ async fn a_failed_finish_does_not_leak_the_lock() {
     work.cancel().await.unwrap();
 }
 
-// The heartbeat's test of the deadline was inverted, and it moved the deadline after failures too,
-// so a session that everybody took for dead came back to life. A late beat now changes nothing.
+// The heartbeat's test of the deadline was inverted, and it moved the deadline after failures too, so
+// an expired session came back to life. A late heartbeat changes nothing now.
 #[tokio::test]
 async fn a_late_heartbeat_revives_nothing() {
     let s = Scenario::new().await;
     let options = SessionOptions::default().interval(Duration::from_secs(1));
     let session = s.bmdb.start_session(options).await.unwrap();
     s.db.expire(session.id()).await.unwrap();
-    // The beat that finds out has come and gone when the loss is known.
-    let told = tokio::time::timeout(Duration::from_secs(2), session.lost());
-    told.await.expect("the loss is found out");
+    // When the loss is known, the heartbeat that found it has been sent.
+    let lost = tokio::time::timeout(Duration::from_secs(2), session.lost());
+    lost.await.expect("the loss is found");
     let alive = "SELECT session_id FROM sessions WHERE session_deadline > clock_timestamp()";
     assert_eq!(s.rows(alive).await, [s.session.id().to_string()]);
     s.die(&session).await;
 }
 
-// A worker that had lost its session deleted no lock when it finished, and its tags were committed
-// all the same, over the work of its successor. Now nothing of such a finish is committed.
+// A worker that had lost its session deleted no lock when it finished, but committed its tags, over the
+// work of its successor. Nothing of such a finish is committed now.
 #[tokio::test]
 async fn a_zombies_finish_commits_nothing() {
     let s = Scenario::new().await;
@@ -130,8 +130,8 @@ async fn a_zombies_finish_commits_nothing() {
     assert_eq!(s.rows(outcomes).await, ["Expired", "Finished"]);
 }
 
-// Work was known by machine, process and session only, so a session's handle of an older claim
-// ended its newer one. Every claim has a number of its own now, and every end must name it.
+// Work was identified by machine, process and session only, so a session's older claim could end its
+// newer one. Every claim has its own fence now, and every end must name it.
 #[tokio::test]
 async fn a_sessions_older_work_does_not_end_its_newer_one() {
     let s = Scenario::new().await;
@@ -142,15 +142,15 @@ async fn a_sessions_older_work_does_not_end_its_newer_one() {
     let newer = s.claim_one().await;
     let refused = older.finish(async |_| Ok(())).await.unwrap_err();
     assert!(matches!(refused.reason(), TxError::WorkLost), "{refused:?}");
-    let held = s
+    let fences = s
         .rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
         .await;
-    assert_eq!(held, [newer.fence().to_string()]);
+    assert_eq!(fences, [newer.fence().to_string()]);
     newer.complete().await.unwrap();
 }
 
-// All machines of a rack that failed together came back together, for ever. A policy's jitter now
-// spreads the delays; what is persisted, and grown from, is the interval without it.
+// All machines of a rack that failed at the same time were retried at the same time, for ever. A
+// policy's jitter spreads the delays now; the interval that is stored and grows has no jitter.
 #[tokio::test]
 async fn jitter_spreads_the_delays_and_leaves_the_intervals() {
     let s = Scenario::new().await;
@@ -174,10 +174,10 @@ async fn jitter_spreads_the_delays_and_leaves_the_intervals() {
     assert_eq!(s.rows(spread).await, ["t|t|t|60|60"]);
 }
 
-// Polling a queue that was empty was reported as an error and rolled back, so the metrics of an
-// idle fleet showed nothing but failed transactions. It is an answer, and is committed.
+// Polling an empty queue was reported as an error and rolled back, so the metrics of an idle fleet
+// showed only failed transactions. An empty answer is committed now.
 #[tokio::test]
-async fn an_idle_poll_is_no_failure() {
+async fn an_idle_poll_is_not_a_failure() {
     let s = Scenario::new().await;
     for _ in 0..5 {
         assert!(
@@ -195,7 +195,7 @@ async fn an_idle_poll_is_no_failure() {
     let Scenario { db, bmdb, session } = s;
     session.close().await.unwrap();
     drop(bmdb);
-    // Server processes report their statistics at the latest when they end.
+    // Server processes report their statistics when they end at the latest.
     let others = "SELECT FROM pg_stat_activity WHERE datname = current_database()
                   AND pid <> pg_backend_pid()";
     crate::wait::until(&db, &format!("NOT EXISTS ({others})")).await;
@@ -203,8 +203,8 @@ async fn an_idle_poll_is_no_failure() {
     assert_eq!(db.rows(failed).await.unwrap(), ["0"]);
 }
 
-// The history had no session in it, and a row for every failure: a machine that failed for weeks
-// filled the table. Failures just like the one before are folded into its row.
+// The history named no session and had a row for every failure, so a machine that failed for weeks
+// filled the table. A failure like the one before is folded into its row now.
 #[tokio::test]
 async fn history_names_the_session_and_stays_short() {
     let s = Scenario::new().await;
@@ -221,8 +221,8 @@ async fn history_names_the_session_and_stays_short() {
     );
 }
 
-// A column was added NOT NULL and without a default, and every component of the release before
-// failed on its next write. The period of a backoff is nullable: without one the sequence restarts.
+// A column was added NOT NULL and without a default, and every component of the previous release failed
+// on its next write. The interval of a backoff is nullable: without one the sequence restarts.
 #[tokio::test]
 async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     let db = TestDb::at_version("20261122000300").await.unwrap();
@@ -248,10 +248,10 @@ async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     }
 }
 
-// Eligibility was written once for claims and once for counts, and the two drifted apart. The
-// workflow's view is its only home, so what is listed live is what the items say.
+// Eligibility was defined once for claims and once for counts, and the two diverged. It is defined in
+// the workflow's view only, so the live list agrees with the work items.
 #[tokio::test]
-async fn what_is_listed_live_is_what_can_be_claimed() {
+async fn the_live_list_is_what_can_be_claimed() {
     let s = Scenario::new().await;
     let machine = |id| s.db.machine().provided(&Provider::EQUINIX, id).planned();
     let installing = |id| machine(id).os_installation_request(2, b"r");
@@ -281,13 +281,16 @@ async fn what_is_listed_live_is_what_can_be_claimed() {
 
     let mut listed = s.listed(&START).await;
     listed.sort();
-    let works = s
+    let claimed = s
         .session
         .claim(&Claim::of(&START).limit(100))
         .await
         .unwrap();
     assert_eq!(
-        works.iter().map(|work| work.machine()).collect::<Vec<_>>(),
+        claimed
+            .iter()
+            .map(|work| work.machine())
+            .collect::<Vec<_>>(),
         listed
     );
     assert_eq!(listed.len(), 4);

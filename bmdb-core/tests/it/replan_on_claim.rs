@@ -1,4 +1,4 @@
-//! `Session::claim` for a time-driven process: what only seems due is re-armed, the rest is claimed.
+//! Replan on claim: a claim of a time-driven process replans what only seems due and claims the rest.
 
 use crate::scenario::{RETRY, Scenario, connect, counted};
 use bmdb_core::{Claim, SessionOptions, TxError};
@@ -7,24 +7,24 @@ use std::collections::BTreeSet;
 
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
-/// Every writing of a plan, as the database sees it.
-const LOG: &str = "CREATE TABLE rearmed (machine_id uuid);
+/// Counts the writes of plans, in the database.
+const LOG: &str = "CREATE TABLE replanned (machine_id uuid);
     CREATE FUNCTION log_plan() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN INSERT INTO rearmed VALUES (new.machine_id); RETURN NULL; END $$;
+        BEGIN INSERT INTO replanned VALUES (new.machine_id); RETURN NULL; END $$;
     CREATE TRIGGER log_plan AFTER UPDATE ON work_item FOR EACH ROW
         WHEN (old.plan_at IS DISTINCT FROM new.plan_at) EXECUTE FUNCTION log_plan();";
 
-const REARMED: &str = "SELECT count(*) || ' ' || count(DISTINCT machine_id) FROM rearmed";
+const REPLANNED: &str = "SELECT count(*) || ' ' || count(DISTINCT machine_id) FROM replanned";
 
-/// What any write or lock of these rows changes.
+/// A value that any write or lock of these rows changes.
 const TRACES: &str = "SELECT md5(string_agg(t.trace, ' ' ORDER BY t.trace)) FROM (
         SELECT concat_ws(',', ctid, xmin, xmax) AS trace FROM work_item
         UNION ALL SELECT concat_ws(',', ctid, xmin, xmax) FROM machines
         UNION ALL SELECT concat_ws(',', ctid, xmin, xmax) FROM sessions) t";
 
 impl Scenario {
-    /// Machines that were due by their last plan, the first of them for longest, and were last heard
-    /// from a minute ago, but for the last `silent` of them: eleven minutes ago.
+    /// Machines that were due by their last plan, the first for longest, and have sent a heartbeat a
+    /// minute ago; the last `silent` of them eleven minutes ago.
     async fn armed(&self, machines: u32, silent: u32) {
         self.armed_of(&Provider::EQUINIX, machines, silent).await;
     }
@@ -61,27 +61,27 @@ fn claim() -> Claim {
 }
 
 #[tokio::test]
-async fn machines_that_were_heard_from_are_rearmed_and_silent_ones_claimed() {
+async fn machines_with_a_heartbeat_are_replanned_and_silent_ones_claimed() {
     let s = Scenario::new().await;
     s.armed(20, 1).await;
     let silent = s
         .rows("SELECT machine_id FROM machine_agent_heartbeat ORDER BY agent_heartbeat_at LIMIT 1")
         .await;
-    let works = s.session.claim(&claim().limit(5)).await.unwrap();
-    let got: Vec<String> = works.iter().map(|w| w.machine().to_string()).collect();
+    let all = s.session.claim(&claim().limit(5)).await.unwrap();
+    let got: Vec<String> = all.iter().map(|w| w.machine().to_string()).collect();
     assert_eq!(got, silent);
     assert_eq!(s.due().await, "0");
     let exact = "SELECT DISTINCT h.agent_heartbeat_at + interval '10 min' = i.plan_at
                  FROM work_item i JOIN machine_agent_heartbeat h USING (machine_id)
                  WHERE i.process = 'ShepherdRecovery'";
     assert_eq!(s.rows(exact).await, ["t"]);
-    for work in works {
+    for work in all {
         work.complete().await.unwrap();
     }
-    // Nine minutes on all of them are due, unless they are heard from.
+    // Nine minutes later all of them are due without a heartbeat.
     s.advance(9 * 60).await;
-    let works = s.session.claim(&claim().limit(50)).await.unwrap();
-    assert_eq!(works.len(), 20);
+    let all = s.session.claim(&claim().limit(50)).await.unwrap();
+    assert_eq!(all.len(), 20);
 }
 
 #[tokio::test]
@@ -91,29 +91,29 @@ async fn backoff_hold_lane_and_provider_are_respected() {
     let of_lumen = Claim::of(&RECOVERY).provider(&Provider::LUMEN);
     assert!(s.session.claim(&of_lumen).await.unwrap().is_empty());
 
-    let mut works = s.session.claim(&claim().limit(2)).await.unwrap();
-    let (failing, held) = (works.remove(0), works.remove(0));
+    let mut all = s.session.claim(&claim().limit(2)).await.unwrap();
+    let (failing, other) = (all.remove(0), all.remove(0));
     failing.fail(&RETRY, "no answer").await.unwrap();
-    let machine = held.machine();
-    held.cancel().await.unwrap();
-    // Past the planner: the claim finds out by itself.
+    let machine = other.machine();
+    other.cancel().await.unwrap();
+    // Without the planner: the claim has to find it.
     let hold = format!("INSERT INTO machine_hold VALUES ('{machine}', 'disk')");
     s.db.run_sql(&hold).await.unwrap();
 
     let last = s.session.claim(&claim().limit(9)).await.unwrap();
     assert_eq!(last.len(), 1);
-    let held = s
+    let on_hold = s
         .session
         .claim(&Claim::of(&RECOVERY).limit(9))
         .await
         .unwrap();
-    assert!(held.is_empty(), "{held:?}");
+    assert!(on_hold.is_empty(), "{on_hold:?}");
     s.advance(1).await;
     let again = s.session.claim(&claim().limit(9)).await.unwrap();
     assert_eq!(again.len(), 1, "after the backoff");
     assert_eq!(again[0].failures(), 1);
 
-    // A lane mate at work.
+    // A lane mate is claimed.
     s.session
         .transact(async |tx| tx.release_hold(machine).await)
         .await
@@ -129,7 +129,7 @@ async fn backoff_hold_lane_and_provider_are_respected() {
 }
 
 #[tokio::test]
-async fn an_expired_session_claims_nothing_and_rearms_nothing() {
+async fn an_expired_session_claims_nothing_and_replans_nothing() {
     for silent in [0, 3] {
         let s = Scenario::new().await;
         s.armed(3, silent).await;
@@ -145,19 +145,19 @@ async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing(
     let s = Scenario::new().await;
     s.db.run_sql(LOG).await.unwrap();
     let (proxy, _bmdb, session) = counted(&s.db).await;
-    // Once, so that every statement is prepared.
+    // The first time, to prepare every statement.
     s.armed(10, 0).await;
     assert!(session.claim(&claim()).await.unwrap().is_empty());
-    s.db.run_sql("TRUNCATE rearmed").await.unwrap();
+    s.db.run_sql("TRUNCATE replanned").await.unwrap();
 
     s.armed(2000, 0).await;
     let before = proxy.round_trips();
     assert!(session.claim(&claim()).await.unwrap().is_empty());
     let took = proxy.round_trips() - before;
-    // Four batches of 500: is there anything, begin with fence check, lock, plan, claim, commit. Then
-    // a look that finds nothing.
+    // Four batches of 500: check the head, begin with fence check, lock, plan, claim, commit. Then an
+    // empty poll.
     assert_eq!(took, 4 * 6 + 1);
-    assert_eq!(s.rows(REARMED).await, ["2000 2000"]);
+    assert_eq!(s.rows(REPLANNED).await, ["2000 2000"]);
 
     let traces = s.rows(TRACES).await;
     let before = proxy.round_trips();
@@ -167,18 +167,18 @@ async fn a_healthy_fleet_costs_a_bounded_number_of_round_trips_and_then_nothing(
 }
 
 #[tokio::test]
-async fn a_long_queue_of_healthy_machines_is_left_to_later_polls_in_part() {
+async fn a_part_of_a_long_queue_of_healthy_machines_is_left_to_later_polls() {
     let s = Scenario::new().await;
     s.armed(5_500, 1).await;
     assert!(s.session.claim(&claim()).await.unwrap().is_empty());
     assert_eq!(s.due().await, "500");
-    // Kept: a work that is dropped is canceled, and due again.
+    // Kept, because dropped work is canceled, and due again.
     let silent = s.session.claim(&claim()).await.unwrap();
     assert_eq!((silent.len(), s.due().await.as_str()), (1, "0"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rivals_rearm_and_claim_every_machine_once() {
+async fn rivals_replan_and_claim_every_machine_once() {
     let s = Scenario::new().await;
     s.db.run_sql(LOG).await.unwrap();
     s.armed(3000, 200).await;
@@ -187,23 +187,23 @@ async fn rivals_rearm_and_claim_every_machine_once() {
     for bmdb in &others {
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         rivals.push(tokio::spawn(async move {
-            let mut works = Vec::new();
+            let mut all = Vec::new();
             for _ in 0..20 {
-                works.extend(session.claim(&claim().limit(30)).await.unwrap());
+                all.extend(session.claim(&claim().limit(30)).await.unwrap());
             }
-            (session, works)
+            (session, all)
         }));
     }
-    let (mut claimed, mut held) = (BTreeSet::new(), Vec::new());
+    let (mut claimed, mut kept) = (BTreeSet::new(), Vec::new());
     for rival in rivals {
-        let (session, works) = rival.await.unwrap();
-        for work in &works {
+        let (session, all) = rival.await.unwrap();
+        for work in &all {
             assert!(claimed.insert(work.machine()), "claimed twice");
         }
-        held.push((session, works));
+        kept.push((session, all));
     }
     assert_eq!(claimed.len(), 200);
     assert_eq!(s.due().await, "0");
-    // The silent ones too: to when their silence made them due.
-    assert_eq!(s.rows(REARMED).await, ["3000 3000"]);
+    // Silent machines too: to the time when they became due.
+    assert_eq!(s.rows(REPLANNED).await, ["3000 3000"]);
 }

@@ -1,4 +1,4 @@
-//! A program whose runtime is shut down in the middle of its work.
+//! A program whose runtime shuts down while it ends work.
 
 use crate::scenario::Scenario;
 use bmdb_core::Work;
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 
-/// What a task that is dropped with its runtime still does with its work.
+/// Ends its work when it is dropped with the runtime.
 struct LastWords {
     s: Scenario,
     work: Option<Work>,
@@ -17,12 +17,15 @@ struct LastWords {
 impl Drop for LastWords {
     fn drop(&mut self) {
         let end = self.s.session.cancel_all(self.work.take());
-        assert!(end.now_or_never().is_none(), "nobody can wait any more");
+        assert!(
+            end.now_or_never().is_none(),
+            "the end cannot be awaited any more"
+        );
     }
 }
 
-/// Post-mortem: a program whose runtime was shut down while works were being ended hung for ever. The
-/// end's task, refused by the runtime, was dropped under the lock that its drop takes.
+/// Post-mortem: a program whose runtime was shut down while work was being ended hung for ever. The
+/// runtime refused the end's task and dropped it under the lock that its drop takes.
 #[test]
 fn an_end_that_is_begun_while_the_runtime_shuts_down_does_not_hang_the_program() {
     let (done, finished) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Waiting for what the database shows, instead of sleeping.
+//! Waits for a condition of the database instead of sleeping.
 
 use bmdb_testkit::TestDb;
 use std::time::Duration;
@@ -15,11 +15,14 @@ pub(crate) const SOMEBODY_WAITS_FOR_A_ROW: &str = "EXISTS (
     WHERE datname = current_database() AND wait_event_type = 'Lock'
       AND wait_event IN ('transactionid', 'tuple'))";
 
-/// Waits until `condition`, an SQL expression, is true; panics when it does not come true.
+/// Waits until `condition`, an SQL expression, is true; panics if it does not come true.
 pub(crate) async fn until(db: &TestDb, condition: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while db.rows(&format!("SELECT {condition}")).await.unwrap() != ["t"] {
-        assert!(Instant::now() < deadline, "it never came true: {condition}");
+        assert!(
+            Instant::now() < deadline,
+            "the condition never came true: {condition}"
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

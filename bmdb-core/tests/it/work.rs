@@ -1,4 +1,4 @@
-//! `Session::work`: what it starts, and why it starts nothing.
+//! `Session::work`: which machine it claims, and why it claims none.
 
 use crate::scenario::{RETRY, Scenario, work_and_give_back, work_on};
 use bmdb_core::{Bmdb, Session, TxError, Work, WorkError};
@@ -21,7 +21,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn a_retrieval_without_an_answer_is_nothing_to_do() {
+async fn an_empty_retrieval_is_nothing_to_do() {
     let s = Scenario::new().await;
     let nothing = work_on_any(&s.session, &[]).await;
     assert!(
@@ -31,12 +31,12 @@ async fn a_retrieval_without_an_answer_is_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn a_machine_on_hold_is_not_worked_on_until_it_is_released() {
+async fn a_machine_on_hold_is_not_claimed_until_it_is_released() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.hold(machine).await;
     match work_on(&s.session, &ACCESS, machine).await {
-        Err(WorkError::OnHold { machine: held }) => assert_eq!(held, machine),
+        Err(WorkError::OnHold { machine: on_hold }) => assert_eq!(on_hold, machine),
         other => panic!("{other:?}"),
     }
     s.session
@@ -47,7 +47,7 @@ async fn a_machine_on_hold_is_not_worked_on_until_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_backoff_in_force_is_told_with_its_end() {
+async fn a_backoff_in_force_is_returned_with_its_end() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_backoff_in_force_is_told_with_its_end() {
 }
 
 #[tokio::test]
-async fn an_unknown_machine_is_named() {
+async fn an_unknown_machine_is_named_in_the_error() {
     let s = Scenario::new().await;
     let unknown = MachineId::random();
     match work_on(&s.session, &ACCESS, unknown).await {
@@ -76,18 +76,18 @@ async fn an_unknown_machine_is_named() {
 }
 
 #[tokio::test]
-async fn the_first_claimable_candidate_is_taken_whatever_comes_before_it() {
+async fn the_first_claimable_candidate_is_claimed() {
     let s = Scenario::new().await;
-    let (on_hold, taken, free) = (
+    let (on_hold, claimed, free) = (
         s.provided("a").await,
         s.provided("b").await,
         s.provided("c").await,
     );
     s.hold(on_hold).await;
-    let work = work_on(&s.another_session().await, &ACCESS, taken)
+    let work = work_on(&s.another_session().await, &ACCESS, claimed)
         .await
         .unwrap();
-    let candidates = [on_hold, MachineId::random(), taken, free];
+    let candidates = [on_hold, MachineId::random(), claimed, free];
     let found = work_on_any(&s.session, &candidates).await.unwrap();
     assert_eq!((found.machine(), found.process()), (free, &ACCESS));
     work.cancel().await.unwrap();
@@ -95,22 +95,22 @@ async fn the_first_claimable_candidate_is_taken_whatever_comes_before_it() {
 }
 
 #[tokio::test]
-async fn without_a_claimable_candidate_the_first_ones_reason_is_told() {
+async fn without_a_claimable_candidate_the_first_ones_reason_is_returned() {
     let s = Scenario::new().await;
-    let (on_hold, taken) = (s.provided("a").await, s.provided("b").await);
+    let (on_hold, claimed) = (s.provided("a").await, s.provided("b").await);
     s.hold(on_hold).await;
-    let work = work_on(&s.another_session().await, &ACCESS, taken)
+    let work = work_on(&s.another_session().await, &ACCESS, claimed)
         .await
         .unwrap();
-    let first_held = work_on_any(&s.session, &[on_hold, taken]).await;
-    assert!(matches!(first_held, Err(WorkError::OnHold { machine }) if machine == on_hold));
-    let first_taken = work_on_any(&s.session, &[taken, on_hold]).await;
-    assert!(matches!(first_taken, Err(WorkError::Conflict { machine }) if machine == taken));
+    let first_on_hold = work_on_any(&s.session, &[on_hold, claimed]).await;
+    assert!(matches!(first_on_hold, Err(WorkError::OnHold { machine }) if machine == on_hold));
+    let first_claimed = work_on_any(&s.session, &[claimed, on_hold]).await;
+    assert!(matches!(first_claimed, Err(WorkError::Conflict { machine }) if machine == claimed));
     work.cancel().await.unwrap();
 }
 
 #[tokio::test]
-async fn only_what_is_retrieved_again_under_the_lock_is_claimed() {
+async fn only_a_machine_that_is_retrieved_again_under_the_lock_is_claimed() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let looks = AtomicU32::new(0);
@@ -124,7 +124,7 @@ async fn only_what_is_retrieved_again_under_the_lock_is_claimed() {
 }
 
 #[tokio::test]
-async fn a_retrieval_that_fails_starts_nothing_and_its_reason_comes_out() {
+async fn a_failed_retrieval_claims_nothing_and_its_error_is_returned() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let failed = s
@@ -140,11 +140,11 @@ async fn a_retrieval_that_fails_starts_nothing_and_its_reason_comes_out() {
 }
 
 #[tokio::test]
-async fn an_expired_session_starts_nothing() {
+async fn an_expired_session_claims_no_work() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.db.expire(s.session.id()).await.unwrap();
-    // Once the database says so, and once without asking it.
+    // The first time the database says so, the second time the session knows.
     for _ in 0..2 {
         let refused = work_on(&s.session, &ACCESS, machine).await;
         assert!(
@@ -155,7 +155,7 @@ async fn an_expired_session_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_history_tells_start_and_finish_with_machine_and_process() {
+async fn the_history_has_start_and_finish_with_machine_and_process() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();

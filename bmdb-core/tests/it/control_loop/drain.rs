@@ -1,4 +1,4 @@
-//! Leaving: in order, within its limit, and at once if need be.
+//! Shutdown of a loop: gracefully, within its limit, and at once on request.
 
 use super::{AGES, Does, Running, options};
 use crate::scenario::Scenario;
@@ -17,7 +17,7 @@ fn endless() -> Does {
 }
 
 #[tokio::test]
-async fn what_runs_may_end_and_nothing_more_is_claimed() {
+async fn at_a_shutdown_attempts_may_end_and_nothing_more_is_claimed() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let gate = Arc::new(Semaphore::new(0));
@@ -32,7 +32,7 @@ async fn what_runs_may_end_and_nothing_more_is_claimed() {
     let running = Running::new(&s.bmdb, does, options());
     running.started(1).await;
     running.shutdown.request();
-    running.says("draining 1", 1).await;
+    running.logs("draining 1", 1).await;
     s.provided("b").await;
     gate.add_permits(1);
     let summary = running.ended().await;
@@ -46,12 +46,12 @@ async fn what_runs_may_end_and_nothing_more_is_claimed() {
 }
 
 #[tokio::test]
-async fn after_the_limit_what_runs_is_told_dropped_and_given_back() {
+async fn after_the_limit_attempts_are_stopped_dropped_and_given_back() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let running = Running::new(&s.bmdb, endless(), options().drain_limit(Duration::ZERO));
     running.started(1).await;
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!((summary.canceled, summary.lost), (1, 0));
     assert_eq!(s.attempts().await, ["Canceled||"]);
     assert_eq!(
@@ -62,21 +62,24 @@ async fn after_the_limit_what_runs_is_told_dropped_and_given_back() {
 }
 
 #[tokio::test]
-async fn who_hurries_it_does_not_wait_for_the_limit() {
+async fn cancel_now_does_not_wait_for_the_limit() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let running = Running::new(&s.bmdb, endless(), options());
     running.started(1).await;
     running.shutdown.request();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(!running.ran.is_finished(), "it waits for what runs");
+    assert!(
+        !running.ran.is_finished(),
+        "the loop waits for its attempts"
+    );
     running.shutdown.cancel_now();
     assert_eq!(running.ended().await.canceled, 1);
 }
 
-/// Told to stop, it may still say how far it got.
+/// After it was asked to stop, an attempt may still return a result.
 #[tokio::test]
-async fn what_ends_within_the_grace_is_recorded_as_it_says() {
+async fn a_result_within_the_grace_period_is_recorded() {
     let s = Scenario::new().await;
     for id in ["a", "b"] {
         s.provided(id).await;
@@ -93,7 +96,7 @@ async fn what_ends_within_the_grace_is_recorded_as_it_says() {
     let options = options().drain_limit(Duration::ZERO).grace(AGES);
     let running = Running::new(&s.bmdb, does, options);
     running.started(2).await;
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!((summary.finished, summary.failed), (1, 1));
 }
 
@@ -109,7 +112,7 @@ async fn draining_the_component_ends_its_loops() {
 }
 
 #[tokio::test]
-async fn it_leaves_in_time_while_the_database_is_silent() {
+async fn a_loop_stops_in_time_while_the_database_does_not_answer() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let proxy = Proxy::unix(s.db.url()).await.unwrap();
@@ -120,7 +123,7 @@ async fn it_leaves_in_time_while_the_database_is_silent() {
     running.started(1).await;
     proxy.black_hole();
     let began = Instant::now();
-    running.leave().await;
+    running.stop().await;
     assert!(
         began.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -129,7 +132,7 @@ async fn it_leaves_in_time_while_the_database_is_silent() {
 }
 
 #[tokio::test]
-async fn a_loop_that_is_dropped_gives_back_what_it_has() {
+async fn a_dropped_loop_gives_its_machines_back() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let running = Running::new(&s.bmdb, endless(), options());

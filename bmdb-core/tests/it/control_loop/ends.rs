@@ -1,4 +1,4 @@
-//! What becomes of a machine, by what its processing came to.
+//! Ends of attempts, by the result of processing.
 
 use super::{Does, Running, once, options};
 use crate::scenario::{RETRY, Scenario, work_access, work_on};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const NOTHING_HELD: &str = "NOT EXISTS (SELECT FROM work_item WHERE session_id IS NOT NULL)";
 
 #[tokio::test]
-async fn what_was_achieved_is_committed_with_the_end() {
+async fn a_commit_is_written_with_the_end() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let does = Does::new(|work, machine| {
@@ -56,7 +56,7 @@ async fn a_closure_writes_what_it_has_captured() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_committed_fails_the_work() {
+async fn a_commit_that_fails_fails_the_work() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let does = Does::new(|_, machine| {
@@ -83,7 +83,7 @@ async fn what_cannot_be_committed_fails_the_work() {
 }
 
 #[tokio::test]
-async fn an_error_becomes_the_cause_and_the_machine_rests_by_the_loops_backoff() {
+async fn an_error_becomes_the_cause_and_the_machine_backs_off_as_the_loop_says() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let fails = || {
@@ -101,7 +101,7 @@ async fn an_error_becomes_the_cause_and_the_machine_rests_by_the_loops_backoff()
 }
 
 #[tokio::test]
-async fn a_failure_may_bring_its_own_backoff() {
+async fn a_failure_may_have_its_own_backoff() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let day = Backoff::fixed(Seconds::new(86_400).unwrap());
@@ -114,7 +114,7 @@ async fn a_failure_may_bring_its_own_backoff() {
 }
 
 #[tokio::test]
-async fn the_next_attempt_is_told_how_many_there_were() {
+async fn an_attempt_knows_its_number() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -146,9 +146,9 @@ async fn a_panic_is_a_failure_with_its_message() {
     );
 }
 
-/// Before there is a future at all.
+/// The panic comes before there is a future.
 #[tokio::test]
-async fn a_panic_of_what_makes_the_future_is_a_failure_too() {
+async fn a_panic_that_makes_no_future_is_a_failure_too() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let does = Does::new(|_, _| panic!("at once"));
@@ -157,7 +157,7 @@ async fn a_panic_of_what_makes_the_future_is_a_failure_too() {
 }
 
 #[tokio::test]
-async fn a_hold_keeps_every_process_from_the_machine() {
+async fn a_machine_on_hold_is_claimed_for_no_process() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let does = Does::new(|_, _| Box::pin(async { Err(Failure::hold("wrong BIOS")) }));
@@ -186,7 +186,7 @@ async fn a_hold_keeps_every_process_from_the_machine() {
 }
 
 #[tokio::test]
-async fn a_failure_and_its_hold_are_recorded_both_or_neither() {
+async fn a_failure_and_its_hold_are_recorded_in_one_transaction() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = work_access(&s.session).await.unwrap();
@@ -197,20 +197,20 @@ async fn a_failure_and_its_hold_are_recorded_both_or_neither() {
     assert_eq!(s.rows("SELECT count(*) FROM work_attempt").await, ["0"]);
     s.bmdb.reclaim_expired().await.unwrap();
     s.advance(3600).await;
-    // A hold that is refused takes the failure with it.
+    // A refused hold rolls back the failure too.
     let session = s.another_session().await;
     let work = work_on(&session, &Process::SHEPHERD_ACCESS, machine)
         .await
         .unwrap();
     let error = work.fail_and_hold(&RETRY, "a\0b").await.unwrap_err();
-    let work = error.into_work().expect("it is still held");
+    let work = error.into_work().expect("the work is still claimed");
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(s.rows(outcomes).await, ["Expired"]);
     work.cancel().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_hold_of_an_operator_keeps_its_reason() {
+async fn an_operators_hold_keeps_its_reason() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
@@ -228,7 +228,7 @@ async fn a_hold_of_an_operator_keeps_its_reason() {
 }
 
 #[tokio::test]
-async fn a_canceled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
+async fn a_canceled_machine_has_no_backoff_and_stays_claimed_for_a_while() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let does = || Does::new(|_, _| Box::pin(async { Err(Failure::cancel()) }));
@@ -238,9 +238,9 @@ async fn a_canceled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
         "count(*) > 0 FROM work_item WHERE session_id IS NOT NULL",
     )
     .await;
-    // Many a poll later it is still the first attempt.
+    // Many polls later, it is still the first attempt.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!(
         (summary.claimed, summary.canceled, summary.failed),
         (1, 1, 0)
@@ -252,6 +252,6 @@ async fn a_canceled_machine_has_no_backoff_and_is_left_alone_for_a_while() {
     let short = options().cancel_pause(Duration::from_millis(1));
     let running = Running::new(&s.bmdb, does(), short);
     until(&s.db, "count(*) > 3 FROM work_attempt").await;
-    assert!(running.leave().await.canceled > 2);
+    assert!(running.stop().await.canceled > 2);
     until(&s.db, NOTHING_HELD).await;
 }

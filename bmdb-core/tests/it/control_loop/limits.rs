@@ -1,4 +1,4 @@
-//! How much a loop does at once, how often it asks, how long it lets a machine take, and when it ends.
+//! Limits of a loop: parallelism, batch, rate, timeout, and once.
 
 use super::{Does, Running, once, options};
 use crate::batch::Fleet;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// A loop that stops at a gate with each machine.
+/// A loop whose attempts wait at a gate.
 fn gated(gate: &Arc<Semaphore>, inside: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> Does {
     let (gate, inside, most) = (gate.clone(), inside.clone(), most.clone());
     Does::new(move |_, _| {
@@ -28,7 +28,7 @@ fn gated(gate: &Arc<Semaphore>, inside: &Arc<AtomicUsize>, most: &Arc<AtomicUsiz
 }
 
 #[tokio::test]
-async fn no_more_machines_are_worked_on_at_once_than_asked_for() {
+async fn parallelism_limits_the_attempts_that_run() {
     let s = Scenario::new().await;
     for id in 0..20 {
         s.provided(&id.to_string()).await;
@@ -47,7 +47,7 @@ async fn no_more_machines_are_worked_on_at_once_than_asked_for() {
 }
 
 #[tokio::test]
-async fn one_claim_takes_no_more_than_a_batch() {
+async fn batch_limits_the_machines_of_one_claim() {
     let s = Scenario::new().await;
     for id in 0..5 {
         s.provided(&id.to_string()).await;
@@ -55,17 +55,17 @@ async fn one_claim_takes_no_more_than_a_batch() {
     let gate = Arc::new(Semaphore::new(0));
     let does = gated(&gate, &Arc::default(), &Arc::default());
     let slow: Rate = "1/m,burst=4".parse().unwrap();
-    // Each poll takes two turns, one for each provider.
+    // Each poll needs two permits, one for each provider.
     let running = Running::new(&s.bmdb, does, options().batch(2).rate(Some(slow)));
     let four = "count(*) = 4 FROM work_item WHERE session_id IS NOT NULL";
     until(&s.db, four).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     until(&s.db, four).await;
     gate.add_permits(4);
-    running.leave().await;
+    running.stop().await;
 }
 
-/// What a loop sends until it stands at the gate with all machines of a fleet.
+/// The round trips of a loop until all machines of a fleet wait at the gate.
 async fn round_trips_until_all_are_inside(machines: u32) -> u64 {
     let fleet = Fleet::of(machines).await;
     let gate = Arc::new(Semaphore::new(0));
@@ -80,21 +80,21 @@ async fn round_trips_until_all_are_inside(machines: u32) -> u64 {
     }
     let sent = fleet.proxy.round_trips() - before;
     gate.add_permits(usize::from(u16::MAX));
-    running.leave().await;
+    running.stop().await;
     sent
 }
 
 #[tokio::test]
-async fn what_many_machines_are_is_read_in_one_statement() {
+async fn many_machines_are_read_in_one_statement() {
     let (one, twenty) = (
         round_trips_until_all_are_inside(1).await,
         round_trips_until_all_are_inside(20).await,
     );
-    // One more for the provider whose machines nobody has missed with one.
+    // One more, because with a limit of one the second provider is not asked.
     assert!(twenty <= one + 1, "{one} for one, {twenty} for twenty");
 }
 
-/// What an idle loop sends that may ask this often at once, and hardly again.
+/// The round trips of an idle loop with this burst, and a rate that allows hardly any more.
 async fn round_trips_of_an_idle_loop(db: &TestDb, burst: u32) -> u64 {
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let config = Config::new(proxy.url()).janitor_interval(None);
@@ -116,32 +116,32 @@ async fn round_trips_of_an_idle_loop(db: &TestDb, burst: u32) -> u64 {
         }
         sent = now;
     }
-    running.leave().await;
+    running.stop().await;
     sent
 }
 
 #[tokio::test]
-async fn the_database_is_asked_no_more_often_than_allowed() {
+async fn the_rate_limits_the_claims() {
     let s = Scenario::new().await;
     let few = round_trips_of_an_idle_loop(&s.db, 4).await;
     let more = round_trips_of_an_idle_loop(&s.db, 44).await;
-    // What is prepared in the first polls is prepared whatever the burst.
+    // The first polls prepare statements, with either burst.
     let further = more - few;
     assert!((30..=40).contains(&further), "{few}, then {more}");
 }
 
 #[tokio::test]
-async fn a_machine_that_takes_too_long_has_failed() {
+async fn a_timeout_is_a_failure() {
     let s = Scenario::new().await;
     s.provided("a").await;
-    let told = Arc::new(Semaphore::new(0));
-    let tell = told.clone();
+    let stopped = Arc::new(Semaphore::new(0));
+    let seen = stopped.clone();
     let does = Does::new(move |_, machine| {
-        let tell = tell.clone();
+        let seen = seen.clone();
         Box::pin(async move {
             machine.stop().cancelled().await;
-            tell.add_permits(1);
-            // What it says now does not count, and it is not waited for it either.
+            seen.add_permits(1);
+            // A result would not count any more, and the loop does not wait for it.
             std::future::pending::<()>().await;
             Ok(Commit::unchanged())
         })
@@ -151,36 +151,37 @@ async fn a_machine_that_takes_too_long_has_failed() {
     let summary = runner.run(Shutdown::new()).await.unwrap();
     assert_eq!((summary.claimed, summary.failed), (1, 1));
     assert_eq!(s.attempts().await, ["Failed|timed out after 20ms|1"]);
-    assert_eq!(told.available_permits(), 1);
+    assert_eq!(stopped.available_permits(), 1);
 }
 
 #[tokio::test]
-async fn in_one_go_each_machine_is_worked_on_once() {
+async fn with_once_each_machine_is_processed_once() {
     let s = Scenario::new().await;
     for id in ["a", "b", "c"] {
         s.provided(id).await;
     }
-    // Finished, and due again at once.
+    // Each finish leaves its machine due again at once.
     let does = Does::new(|_, _| Box::pin(async { Ok(Commit::unchanged()) }));
     let runner = Runner::new(&s.bmdb, does).options(options().once(true).parallelism(1));
     let summary = runner.run(Shutdown::new()).await.unwrap();
     assert_eq!(summary.finished, 3);
-    let held = s.rows("SELECT count(*) FROM work").await;
-    assert_eq!(held, ["0"]);
+    let claimed = s.rows("SELECT count(*) FROM work").await;
+    assert_eq!(claimed, ["0"]);
     let once_each = "SELECT DISTINCT count(*) FROM work_attempt WHERE outcome = 'Finished'
                      GROUP BY machine_id";
     assert_eq!(s.rows(once_each).await, ["1"]);
 }
 
-/// It ended after the first look, for which one provider's next deadline hid what was due of the other.
+/// Post-mortem: the loop ended after the first poll, because one provider's next deadline hid what was
+/// due of the other provider.
 #[tokio::test]
-async fn in_one_go_what_is_due_is_found_behind_any_number_that_only_seem_due() {
+async fn with_once_due_machines_are_found_behind_any_number_that_only_seem_due() {
     let s = Scenario::new().await;
     s.armed_of(&Provider::EQUINIX, 1, 0).await;
     s.armed_of(&Provider::LUMEN, 5050, 1).await;
     let mut does = Does::new(|_, _| Box::pin(async { Ok(Commit::unchanged()) }));
     does.process = Process::SHEPHERD_RECOVERY;
-    // Re-armed, it has a deadline ahead.
+    // Replanned, it has a deadline in the future.
     let claim = Claim::of(&does.process).provider(&Provider::EQUINIX);
     assert!(s.session.claim(&claim).await.unwrap().is_empty());
     let runner = Runner::new(&s.bmdb, does).options(options().once(true));
@@ -189,7 +190,7 @@ async fn in_one_go_what_is_due_is_found_behind_any_number_that_only_seem_due() {
 }
 
 #[tokio::test]
-async fn a_loop_that_cannot_claim_says_why_and_ends() {
+async fn a_loop_that_cannot_claim_ends_with_the_error() {
     let s = Scenario::new().await;
     let nothing = || Does::new(|_, _| Box::pin(async { Ok(Commit::unchanged()) }));
     let mut unknown = nothing();

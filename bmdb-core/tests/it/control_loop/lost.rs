@@ -1,4 +1,4 @@
-//! Losing the session, and the database.
+//! Loops that lose their session, or the database.
 
 use super::{Does, Running, options};
 use crate::scenario::Scenario;
@@ -11,26 +11,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// The session under which something is held.
-async fn holder(s: &Scenario) -> SessionId {
+/// The session that has claimed something.
+async fn claiming_session(s: &Scenario) -> SessionId {
     until(&s.db, "EXISTS (SELECT FROM work)").await;
     let id = s.rows("SELECT session_id FROM work").await.remove(0);
     id.parse().unwrap()
 }
 
 #[tokio::test]
-async fn who_works_under_a_lost_session_is_told_and_the_loop_goes_on_under_another() {
+async fn when_a_session_is_lost_attempts_are_stopped_and_the_loop_starts_another_session() {
     let s = Scenario::new().await;
     s.provided("a").await;
-    let told = Arc::new(Semaphore::new(0));
-    let tell = told.clone();
+    let stopped = Arc::new(Semaphore::new(0));
+    let seen = stopped.clone();
     let does = Does::new(move |_, machine| {
-        let tell = tell.clone();
+        let seen = seen.clone();
         Box::pin(async move {
-            if tell.available_permits() == 0 {
+            if seen.available_permits() == 0 {
                 machine.stop().cancelled().await;
-                tell.add_permits(1);
-                // Dropped a grace later.
+                seen.add_permits(1);
+                // Dropped after the grace period.
                 std::future::pending::<()>().await;
             }
             Ok(Commit::agent_started(AgentStarted::now(b"key")))
@@ -38,30 +38,30 @@ async fn who_works_under_a_lost_session_is_told_and_the_loop_goes_on_under_anoth
     });
     let lease = SessionOptions::default().interval(Duration::from_secs(1));
     let running = Running::new(&s.bmdb, does, options().session(lease));
-    let first = holder(&s).await;
+    let first = claiming_session(&s).await;
     s.db.expire(first).await.unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(5), told.acquire()).await;
-    drop(told.expect("it is not told").unwrap());
+    let acquired = tokio::time::timeout(Duration::from_secs(5), stopped.acquire()).await;
+    drop(acquired.expect("the attempt was not stopped").unwrap());
     s.bmdb.reclaim_expired().await.unwrap();
-    // Machines of a lost session rest for a while.
+    // Machines of a lost session back off for a while.
     s.advance(60).await;
     until(&s.db, "EXISTS (SELECT FROM machine_agent_started)").await;
     let log = running.log.clone();
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!(
         s.attempts().await,
         ["Expired|the session expired|15", "Finished||"]
     );
-    // Moving time may have cost it a session more.
+    // Moving time may have cost the loop one more session.
     assert!(summary.sessions >= 2, "{summary}");
     assert_eq!((summary.finished, summary.lost, summary.failed), (1, 1, 0));
     assert!(log.lines().contains(&"session lost".to_owned()));
     assert!(log.lines().contains(&"Lost".to_owned()));
 }
 
-/// What is achieved while the database is away is recorded as soon as it is back.
+/// A result during an outage of the database is recorded as soon as the database answers.
 #[tokio::test]
-async fn an_end_is_tried_again_for_as_long_as_the_lease_lasts() {
+async fn an_end_is_retried_while_the_lease_lasts() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
@@ -86,13 +86,13 @@ async fn an_end_is_tried_again_for_as_long_as_the_lease_lasts() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     proxy.heal().unwrap();
     until(&s.db, "EXISTS (SELECT FROM machine_agent_started)").await;
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!((summary.finished, summary.failed, summary.lost), (1, 0, 0));
     assert_eq!(s.attempts().await, ["Finished||"]);
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_waited_for() {
+async fn a_loop_waits_for_a_database_that_cannot_be_reached() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
@@ -104,9 +104,9 @@ async fn a_database_that_is_away_is_waited_for() {
     let does =
         Does::new(|_, _| Box::pin(async { Ok(Commit::agent_started(AgentStarted::now(b"key"))) }));
     let running = Running::new(&bmdb, does, options());
-    running.says("waiting", 1).await;
+    running.logs("waiting", 1).await;
     proxy.heal().unwrap();
     until(&s.db, "EXISTS (SELECT FROM machine_agent_started)").await;
-    let summary = running.leave().await;
+    let summary = running.stop().await;
     assert_eq!((summary.sessions, summary.finished), (1, 1));
 }

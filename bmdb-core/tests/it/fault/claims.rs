@@ -1,4 +1,4 @@
-//! Claims whose answer is lost: what they may have left behind is given back in the background.
+//! Claims whose answer is lost: what they may have claimed is given back in the background.
 
 use super::COMMIT;
 use super::ends::Proxied;
@@ -18,7 +18,7 @@ const NOTHING_IS_HELD: &str = "NOT EXISTS (SELECT FROM work)";
 async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
     for loss in Loss::ALL {
         let p = Proxied::new().await;
-        // The process is looked up before its first claim; only the claim itself is to be lost.
+        // The first claim looks up the process; only the claim itself is to be lost.
         let first = p.session.claim(&Claim::of(&START)).await.unwrap();
         for work in first {
             work.cancel().await.unwrap();
@@ -29,15 +29,19 @@ async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
         assert_eq!(lost.kind(), Some(ErrorKind::ConnectionLost), "{loss:?}");
 
         if loss == Loss::Answer {
-            // It took effect; the attempt is found and ended.
+            // The claim took effect; the attempt is found and ended.
             let canceled = "(SELECT count(*) = 2 FROM work_attempt WHERE outcome = 'Canceled')";
             until(&p.s.db, canceled).await;
         }
-        // A request that was not waited for may take effect later, and is given back then.
+        // A claim without an awaited answer may take effect later, and is given back then.
         let start = Claim::of(&START);
         let mut poller = p.session.poller(&start);
         let again = tokio::time::timeout(Duration::from_secs(10), poller.next(1)).await;
-        assert_eq!(again.expect("it stays held").unwrap().len(), 1, "{loss:?}");
+        assert_eq!(
+            again.expect("the machine stays claimed").unwrap().len(),
+            1,
+            "{loss:?}"
+        );
     }
 }
 
@@ -60,10 +64,10 @@ async fn a_retrieval_whose_commit_is_lost_is_given_back_while_the_session_lives(
 }
 
 #[tokio::test]
-async fn what_is_known_stays_held_when_another_claims_answer_is_lost() {
+async fn known_work_stays_claimed_when_another_claims_answer_is_lost() {
     let p = Proxied::new().await;
-    let mut works = p.session.claim(&Claim::of(&START)).await.unwrap();
-    let known = works.remove(0);
+    let mut claimed = p.session.claim(&Claim::of(&START)).await.unwrap();
+    let known = claimed.remove(0);
     p.s.provided("2").await;
     p.proxy.lose(Loss::Answer, "ShepherdAgentStart");
     p.session.claim(&Claim::of(&START)).await.unwrap_err();
@@ -72,14 +76,14 @@ async fn what_is_known_stays_held_when_another_claims_answer_is_lost() {
         "EXISTS (SELECT FROM work_attempt WHERE outcome = 'Canceled')",
     )
     .await;
-    let held = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
+    let fences = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
     let fence = known.fence().to_string();
-    assert_eq!(p.s.db.rows(held).await.unwrap(), [fence]);
+    assert_eq!(p.s.db.rows(fences).await.unwrap(), [fence]);
     known.complete().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_rearming_claim_whose_commit_is_lost_is_given_back_while_the_session_lives() {
+async fn a_replanning_claim_whose_commit_is_lost_is_given_back_while_the_session_lives() {
     let recovery = Claim::of(&Process::SHEPHERD_RECOVERY);
     for loss in Loss::ALL {
         let p = Proxied::new().await;

@@ -1,6 +1,6 @@
 //! A server that is killed while works end: after its restart each has come to one end.
 
-use super::ends::{End, held};
+use super::ends::{End, claimed_fences};
 use crate::dedicated_server;
 use crate::scenario::Scenario;
 use bmdb_core::{Bmdb, Claim, Config, HistoryDetail, SessionOptions, TxError};
@@ -69,5 +69,5 @@ async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
         let ends = format!("SELECT outcome FROM work_attempt WHERE fence = {fence}");
         assert_eq!(s.rows(&ends).await, [outcome], "{end:?} of {fence}");
     }
-    assert!(held(&s.db).await.is_empty());
+    assert!(claimed_fences(&s.db).await.is_empty());
 }

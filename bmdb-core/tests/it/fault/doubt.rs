@@ -1,6 +1,6 @@
 //! Ends in doubt: what else can go wrong while it is found out what became of them.
 
-use super::ends::{End, Proxied, check_ended_once, held};
+use super::ends::{End, Proxied, check_ended_once, claimed_fences};
 use crate::scenario::RETRY;
 use bmdb_core::{EndError, TxError, Work};
 use bmdb_model::Process;
@@ -109,7 +109,7 @@ async fn an_end_in_doubt_whose_work_is_dropped_leaves_nothing_held() {
         };
         let (ended, ()) = tokio::join!(end.of(work), refuse);
         drop(ended.unwrap_err());
-        assert_eq!(held(&p.s.db).await.len(), 1);
+        assert_eq!(claimed_fences(&p.s.db).await.len(), 1);
         p.proxy.heal().unwrap();
         crate::wait::until(&p.s.db, "NOT EXISTS (SELECT FROM work)").await;
         check_ended_once(&p.s.db, "Canceled").await;
@@ -159,7 +159,7 @@ async fn check_company(
         assert!(p.proxy.has_lost());
         let outcomes = "SELECT outcome FROM work_attempt";
         assert_eq!(p.s.rows(outcomes).await, [outcome; 3], "{loss:?}");
-        assert!(held(&p.s.db).await.is_empty());
+        assert!(claimed_fences(&p.s.db).await.is_empty());
     }
 }
 

@@ -1,27 +1,27 @@
-//! Futures that are dropped at every point where they wait: no lock stays behind.
+//! Futures that are dropped at every await: no lock and no claim stays behind.
 
+mod environment;
 mod listed;
 mod operations;
-mod stage;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Claim, Work};
 use bmdb_model::{AgentStarted, MachineId, Process};
 use bmdb_testkit::TestDb;
-use stage::{MANY, SETTLED, START, polled};
+use environment::{MANY, QUIESCED, START, polled};
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-async fn settled(db: &TestDb) {
-    until(db, SETTLED).await;
+async fn quiesced(db: &TestDb) {
+    until(db, QUIESCED).await;
 }
 
 #[tokio::test]
-async fn a_claim_that_is_dropped_holds_nothing() {
+async fn a_dropped_claim_leaves_no_lock_and_no_claim() {
     let s = Scenario::new().await;
     s.provided("1").await;
-    // The process is looked up before its first claim; afterwards every claim takes the same polls.
+    // The first claim looks up the process; all later claims take the same polls.
     for work in s.session.claim(&Claim::of(&START)).await.unwrap() {
         work.cancel().await.unwrap();
     }
@@ -29,7 +29,7 @@ async fn a_claim_that_is_dropped_holds_nothing() {
         let claimed = polled(polls, s.session.claim(&Claim::of(&START))).await;
         let complete = claimed.is_some();
         drop(claimed);
-        settled(&s.db).await;
+        quiesced(&s.db).await;
         if complete {
             return;
         }
@@ -38,14 +38,14 @@ async fn a_claim_that_is_dropped_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_retrieval_that_is_dropped_holds_nothing() {
+async fn a_dropped_retrieval_leaves_no_lock_and_no_claim() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     for polls in 0..MANY {
         let work = polled(polls, work_on(&s.session, &ACCESS, machine)).await;
         let complete = work.is_some();
         drop(work);
-        settled(&s.db).await;
+        quiesced(&s.db).await;
         if complete {
             return;
         }
@@ -54,7 +54,7 @@ async fn a_retrieval_that_is_dropped_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_dropped_holds_nothing() {
+async fn a_dropped_transaction_leaves_no_lock() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     for polls in 0..MANY {
@@ -63,7 +63,7 @@ async fn a_transaction_that_is_dropped_holds_nothing() {
                 .await
         });
         let complete = polled(polls, written).await.is_some();
-        settled(&s.db).await;
+        quiesced(&s.db).await;
         s.db.run_sql("SELECT FROM machines FOR UPDATE NOWAIT")
             .await
             .unwrap();
@@ -74,8 +74,8 @@ async fn a_transaction_that_is_dropped_holds_nothing() {
     panic!("the transaction was never completed");
 }
 
-/// Ends work on one machine again and again, each time dropped a poll later, until it completes;
-/// whatever the moment, the attempt ends exactly once, and with a tag only if it is the finish.
+/// Ends work on one machine repeatedly, each time dropped one poll later, until it completes. Each time
+/// the attempt ends exactly once, and with a tag only if it has finished.
 async fn check_dropped_end(end: impl AsyncFn(Work, usize) -> bool) {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
@@ -83,7 +83,7 @@ async fn check_dropped_end(end: impl AsyncFn(Work, usize) -> bool) {
         let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
         let fence = work.fence();
         let complete = end(work, polls).await;
-        settled(&s.db).await;
+        quiesced(&s.db).await;
         let attempt = format!(
             "SELECT outcome = 'Finished', EXISTS (SELECT FROM machine_agent_started)
              FROM work_attempt WHERE {fence} BETWEEN fence AND last_fence"
@@ -97,12 +97,12 @@ async fn check_dropped_end(end: impl AsyncFn(Work, usize) -> bool) {
         if complete {
             return;
         }
-        forget_the_end(&s.db, machine).await;
+        reset_machine(&s.db, machine).await;
     }
     panic!("the end was never completed");
 }
 
-async fn forget_the_end(db: &TestDb, machine: MachineId) {
+async fn reset_machine(db: &TestDb, machine: MachineId) {
     db.run_sql(&format!(
         "DELETE FROM machine_agent_started;
          UPDATE work_item SET backoff_until = NULL WHERE machine_id = '{machine}'"
@@ -112,7 +112,7 @@ async fn forget_the_end(db: &TestDb, machine: MachineId) {
 }
 
 #[tokio::test]
-async fn a_finish_that_is_dropped_takes_effect_as_a_whole_or_is_given_back() {
+async fn a_dropped_finish_takes_effect_as_a_whole_or_gives_the_machine_back() {
     check_dropped_end(async |work, polls| {
         let machine = work.machine();
         let finish = work.finish(async |tx| {
@@ -125,12 +125,12 @@ async fn a_finish_that_is_dropped_takes_effect_as_a_whole_or_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_fail_that_is_dropped_takes_effect_or_is_given_back() {
+async fn a_dropped_failure_takes_effect_or_gives_the_machine_back() {
     check_dropped_end(async |work, polls| polled(polls, work.fail(&RETRY, "test")).await.is_some())
         .await;
 }
 
 #[tokio::test]
-async fn a_cancel_that_is_dropped_takes_effect() {
+async fn a_dropped_cancel_takes_effect() {
     check_dropped_end(async |work, polls| polled(polls, work.cancel()).await.is_some()).await;
 }

@@ -1,5 +1,5 @@
-//! Ends of work whose connection breaks: the outcome is found through the fence, and the `Work`
-//! never vanishes while its machine stays locked.
+//! Ends whose connection breaks: the outcome is looked up by the fence, and the `Work` is never lost
+//! while its machine stays claimed.
 
 use super::{COMMIT, component_trying_for};
 use crate::scenario::{RETRY, Scenario, work_on};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// A scenario, and beside it a component that is connected through a proxy.
+/// A scenario, and a second component that is connected through a proxy.
 pub(super) struct Proxied {
     pub(super) s: Scenario,
     pub(super) proxy: Proxy,
@@ -26,15 +26,15 @@ impl Proxied {
         Self::retrying_for(super::SHORT).await
     }
 
-    /// Where an end is to get through, however busy the computer.
+    /// With a longer retry limit, for ends that must succeed on a busy computer too.
     pub(super) async fn retrying_for(limit: Duration) -> Self {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
         let proxy = Proxy::tcp(s.db.url()).await.unwrap();
         let bmdb = component_trying_for(&proxy, limit).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
-        // Prepares the commit, whose text is not sent again then: who waits for it meets the commit
-        // and not its preparation.
+        // Prepares the commit, so that its text is not sent again: the proxy waits for the commit, not for
+        // its preparation.
         session
             .transact(async |tx| tx.touch(machine).await)
             .await
@@ -81,8 +81,8 @@ impl End {
         }
     }
 
-    /// What only the request that decides contains: ends with a closure end by their commit,
-    /// the others are one statement that is bound to the process's name.
+    /// What only the deciding request contains: the commit of an end with a closure; the name of the
+    /// process in other ends, which are one statement.
     pub(super) fn needle(self) -> &'static str {
         match self {
             Self::Finish | Self::FailAndHold => COMMIT,
@@ -108,14 +108,14 @@ async fn finish(work: Work) -> Result<(), EndError> {
     .await
 }
 
-/// Exactly this one attempt took place, and nothing is held.
+/// Exactly this one attempt took place, and nothing is claimed.
 pub(super) async fn check_ended_once(db: &TestDb, outcome: &str) {
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(db.rows(outcomes).await.unwrap(), [outcome]);
-    assert!(held(db).await.is_empty());
+    assert!(claimed_fences(db).await.is_empty());
 }
 
-pub(super) async fn held(db: &TestDb) -> Vec<String> {
+pub(super) async fn claimed_fences(db: &TestDb) -> Vec<String> {
     db.rows("SELECT fence FROM work_item WHERE session_id IS NOT NULL")
         .await
         .unwrap()
@@ -158,9 +158,9 @@ async fn a_cancel_that_is_lost_on_the_way_takes_effect_once() {
     check_end_that_meets(End::Cancel).await;
 }
 
-/// The proxy really loses what it is told to: a plain transaction has no fence to ask.
+/// Shows that the proxy loses the request: a transaction without a fence has an unknown outcome.
 #[tokio::test]
-async fn a_transaction_whose_commit_is_lost_on_the_way_is_of_unknown_outcome() {
+async fn a_transaction_whose_commit_is_lost_on_the_way_has_an_unknown_outcome() {
     for (loss, expected) in [(Loss::Request, 0), (Loss::Answer, 1)] {
         let p = Proxied::new().await;
         let machine = p.machine;
@@ -201,7 +201,9 @@ async fn an_end_on_a_connection_that_was_killed_while_idle_succeeds_or_gives_the
         if let Err(error) = end.of(work).await {
             let (reason, work) = error.into_parts();
             assert_eq!(reason.kind(), Some(ErrorKind::ConnectionLost), "{end:?}");
-            end.of(work.expect("it is still held")).await.unwrap();
+            end.of(work.expect("the work is still claimed"))
+                .await
+                .unwrap();
         }
         check_ended_once(&s.db, end.outcome()).await;
     }
@@ -222,8 +224,8 @@ async fn a_finish_whose_connection_is_killed_in_its_closure_gives_the_work_back(
         .await
         .unwrap_err();
     assert_eq!(error.reason().kind(), Some(ErrorKind::ConnectionLost));
-    let work = error.into_work().expect("it is still held");
-    assert_eq!(held(db).await, [fence.to_string()]);
+    let work = error.into_work().expect("the work is still claimed");
+    assert_eq!(claimed_fences(db).await, [fence.to_string()]);
     finish(work).await.unwrap();
     check_ended_once(db, "Finished").await;
 }
@@ -249,13 +251,13 @@ async fn ends_that_are_killed_while_they_wait_for_a_lock_take_effect_once() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_an_end_gives_the_work_back() {
+async fn while_the_database_cannot_be_reached_an_end_gives_the_work_back() {
     let p = Proxied::new().await;
     let work = p.work().await;
     p.proxy.refuse();
     let error = work.fail(&RETRY, "test").await.unwrap_err();
-    let fence = held(&p.s.db).await;
-    let work = error.into_work().expect("it is still held");
+    let fence = claimed_fences(&p.s.db).await;
+    let work = error.into_work().expect("the work is still claimed");
     assert_eq!(fence, [work.fence().to_string()]);
     p.proxy.heal().unwrap();
     work.fail(&RETRY, "test").await.unwrap();

@@ -1,4 +1,4 @@
-//! Woken by the database.
+//! Pollers that notifications of the database wake.
 
 use super::*;
 use bmdb_core::TxOptions;
@@ -10,7 +10,7 @@ async fn a_poller_is_woken_within_fifty_milliseconds_of_a_tag_change_of_another_
     let (_bmdb, session) = quiet(s.db.url(), |config| config).await;
     let mut took = Vec::new();
     for number in 0..9 {
-        let waiting = wait(session.poller_with(&equinix(), patient()));
+        let waiting = wait(session.poller_with(&equinix(), endless_interval()));
         listening(&s.db, 1).await;
         let machine = s.provided(&number.to_string()).await;
         let committed = Instant::now();
@@ -19,7 +19,7 @@ async fn a_poller_is_woken_within_fifty_milliseconds_of_a_tag_change_of_another_
         took.push(at.saturating_duration_since(committed));
         s.hold(machine).await;
     }
-    // A busy machine may be late now and then, and is not each time.
+    // A busy computer may be late now and then, but not each time.
     took.sort();
     assert!(took[2] <= Duration::from_millis(50), "{took:?}");
 }
@@ -27,18 +27,18 @@ async fn a_poller_is_woken_within_fifty_milliseconds_of_a_tag_change_of_another_
 #[tokio::test]
 async fn a_poller_is_woken_by_a_tag_change_of_its_own_session() {
     let s = Scenario::new().await;
-    let waiting = wait(s.session.poller_with(&equinix(), patient()));
+    let waiting = wait(s.session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     let machine = s.provided("a").await;
     assert_eq!(woken(waiting).await.0, [machine]);
 }
 
 #[tokio::test]
-async fn the_release_of_a_hold_and_a_replan_wake() {
+async fn releasing_a_hold_and_a_replan_wake_a_poller() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.hold(machine).await;
-    let waiting = wait(s.session.poller_with(&equinix(), patient()));
+    let waiting = wait(s.session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     let released = s
         .session
@@ -49,7 +49,7 @@ async fn the_release_of_a_hold_and_a_replan_wake() {
     s.db.run_sql("UPDATE work_item SET eligible = false")
         .await
         .unwrap();
-    let waiting = wait(s.session.poller_with(&equinix(), patient()));
+    let waiting = wait(s.session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     s.bmdb.replan().await.unwrap();
     assert_eq!(woken(waiting).await.0, [machine]);
@@ -60,7 +60,7 @@ async fn a_poller_of_a_time_driven_process_is_woken_too() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let recovery = Claim::of(&Process::SHEPHERD_RECOVERY);
-    let waiting = wait(s.session.poller_with(&recovery, patient()));
+    let waiting = wait(s.session.poller_with(&recovery, endless_interval()));
     listening(&s.db, 1).await;
     let long_ago = "2020-01-01T00:00:00Z".parse().unwrap();
     let started = AgentStarted::at(long_ago, b"key");
@@ -72,12 +72,12 @@ async fn a_poller_of_a_time_driven_process_is_woken_too() {
 }
 
 #[tokio::test]
-async fn all_pollers_of_a_component_share_one_connection_which_goes_with_the_last_of_them() {
+async fn all_pollers_of_a_component_share_one_connection_until_the_last_is_dropped() {
     let s = Scenario::new().await;
     let lumen = Claim::of(&START).provider(&Provider::LUMEN);
     let mut pollers = [
-        s.session.poller_with(&equinix(), patient()),
-        s.session.poller_with(&lumen, patient()),
+        s.session.poller_with(&equinix(), endless_interval()),
+        s.session.poller_with(&lumen, endless_interval()),
     ];
     for poller in &mut pollers {
         let waited = tokio::time::timeout(Duration::from_millis(100), poller.next(1)).await;
@@ -92,7 +92,7 @@ async fn all_pollers_of_a_component_share_one_connection_which_goes_with_the_las
 }
 
 #[tokio::test]
-async fn a_listener_that_lost_its_connection_comes_back_and_wakes_who_waits() {
+async fn a_listener_that_lost_its_connection_reconnects_and_wakes_all_pollers() {
     let s = Scenario::new().await;
     let (_bmdb, session) = quiet(s.db.url(), |config| config).await;
     let machine = s.provided("a").await;
@@ -101,28 +101,28 @@ async fn a_listener_that_lost_its_connection_comes_back_and_wakes_who_waits() {
         s.db.run_sql(&past_the_planner).await.unwrap();
     };
     is_due(false).await;
-    let waiting = wait(session.poller_with(&equinix(), patient()));
+    let waiting = wait(session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
-    // As if it had become due while nobody listened.
+    // As if it had become due while the listener was not connected.
     is_due(true).await;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                WHERE datname = current_database() AND query = 'LISTEN bmdb_due'";
     assert_eq!(s.rows(end).await, ["t"]);
     assert_eq!(woken(waiting).await.0, [machine]);
-    // And hears again.
+    // The listener receives notifications again.
     s.hold(machine).await;
-    let waiting = wait(session.poller_with(&equinix(), patient()));
+    let waiting = wait(session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     let another = s.provided("b").await;
     assert_eq!(woken(waiting).await.0, [another]);
 }
 
 #[tokio::test]
-async fn a_listener_behind_a_link_that_is_cut_comes_back() {
+async fn a_listener_behind_a_cut_link_reconnects() {
     let s = Scenario::new().await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
     let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
-    let waiting = wait(session.poller_with(&equinix(), patient()));
+    let waiting = wait(session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     proxy.cut();
     let machine = s.provided("a").await;
@@ -158,10 +158,10 @@ async fn without_notifications_polling_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn a_component_that_does_not_notify_wakes_nobody() {
+async fn a_component_that_does_not_notify_wakes_no_poller() {
     let s = Scenario::new().await;
     let (_silent, session) = quiet(s.db.url(), |config| config.notify(false)).await;
-    let waiting = wait(s.session.poller_with(&equinix(), patient()));
+    let waiting = wait(s.session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
     let made = session.transact(async |tx| {
         let machine = tx.create_machine().await?;
@@ -174,16 +174,16 @@ async fn a_component_that_does_not_notify_wakes_nobody() {
     waiting.abort();
 }
 
-// The writer's transaction began before the floor that the session's claims have reached, so its
-// machine is below it.
+// The writer's transaction began before the time that the session's queue cursor has reached, so its
+// machine is below the cursor.
 #[tokio::test]
-async fn a_machine_that_a_long_transaction_made_due_is_found_below_the_floor_at_once() {
+async fn a_machine_that_a_long_transaction_made_due_is_found_below_the_cursor_at_once() {
     let s = Scenario::new().await;
-    let mut poller = s.session.poller_with(&equinix(), patient());
+    let mut poller = s.session.poller_with(&equinix(), endless_interval());
     let idle = tokio::time::timeout(Duration::from_millis(50), poller.next(1)).await;
     assert!(idle.is_err(), "{idle:?}");
     listening(&s.db, 1).await;
-    let (mut held, claimed) = (Vec::new(), Notify::new());
+    let (mut kept, claimed) = (Vec::new(), Notify::new());
     let session = s.another_session().await;
     let long = session.transact_with(TxOptions::read_committed(), async |tx| {
         let machine = tx.create_machine().await?;
@@ -196,12 +196,12 @@ async fn a_machine_that_a_long_transaction_made_due_is_found_below_the_floor_at_
     let (machine, ()) = tokio::join!(long, async {
         until(&s.db, "count(*) = 1 FROM work_item").await;
         for _ in 0..40 {
-            held.extend(s.session.claim(&equinix()).await.unwrap());
+            kept.extend(s.session.claim(&equinix()).await.unwrap());
         }
         claimed.notify_one();
     });
     let began = Instant::now();
     let (machines, at) = woken(wait(poller)).await;
-    assert_eq!((machines, held.len()), (vec![machine.unwrap()], 1));
+    assert_eq!((machines, kept.len()), (vec![machine.unwrap()], 1));
     assert!(at - began < Duration::from_secs(1), "{:?}", at - began);
 }

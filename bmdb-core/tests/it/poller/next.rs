@@ -1,35 +1,37 @@
-//! Polling without being told: bounds of the wait, and its ends.
+//! Pollers without notifications: bounds of the wait, and its ends.
 
 use super::*;
 
 const SECOND: Backoff = Backoff::fixed(Seconds::new(1).unwrap());
 
 /// Never woken by the database.
-fn deaf() -> PollOptions {
-    patient().listen(false)
+fn without_listening() -> PollOptions {
+    endless_interval().listen(false)
 }
 
 #[tokio::test]
-async fn what_is_due_is_claimed_at_once_and_up_to_the_limit() {
+async fn due_machines_are_claimed_at_once_up_to_the_limit() {
     let s = Scenario::new().await;
     for id in ["a", "b", "c"] {
         s.provided(id).await;
     }
-    let mut poller = s.session.poller_with(&equinix().limit(1), deaf());
-    let mut works = poller.next(2).await.unwrap();
-    assert_eq!(works.len(), 2);
-    works.extend(poller.next(9).await.unwrap());
-    assert_eq!(works.len(), 3);
+    let mut poller = s
+        .session
+        .poller_with(&equinix().limit(1), without_listening());
+    let mut claimed = poller.next(2).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    claimed.extend(poller.next(9).await.unwrap());
+    assert_eq!(claimed.len(), 3);
 }
 
 #[tokio::test]
-async fn a_machine_that_backs_off_is_claimed_when_its_backoff_ends() {
+async fn a_machine_is_claimed_when_its_backoff_ends() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     for claim in [equinix(), Claim::of(&START)] {
         s.claim_one().await.fail(&SECOND, "x").await.unwrap();
         let began = Instant::now();
-        let waiting = wait(s.session.poller_with(&claim, deaf()));
+        let waiting = wait(s.session.poller_with(&claim, without_listening()));
         let (machines, at) = woken(waiting).await;
         assert_eq!(machines, [machine]);
         assert!(at - began > Duration::from_millis(800), "{:?}", at - began);
@@ -37,11 +39,11 @@ async fn a_machine_that_backs_off_is_claimed_when_its_backoff_ends() {
 }
 
 #[tokio::test]
-async fn a_backoff_that_begins_while_a_poller_of_the_component_waits_is_not_slept_through() {
+async fn a_poller_wakes_for_a_backoff_that_began_while_it_waited() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
-    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
+    let waiting = wait(s.session.poller_with(&equinix(), without_listening()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     work.fail(&SECOND, "x").await.unwrap();
     assert_eq!(woken(waiting).await.0, [machine]);
@@ -52,16 +54,16 @@ async fn a_machine_that_is_given_back_within_the_component_is_claimed_again_at_o
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
-    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
+    let waiting = wait(s.session.poller_with(&equinix(), without_listening()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     work.cancel().await.unwrap();
     assert_eq!(woken(waiting).await.0, [machine]);
 }
 
 #[tokio::test]
-async fn the_deadline_of_a_time_driven_process_bounds_the_wait_also_when_it_was_moved() {
+async fn the_deadline_of_a_time_driven_process_bounds_the_wait_even_if_it_was_moved() {
     let s = Scenario::new().await;
-    // Due by its plan, and by its heartbeat in a second.
+    // Due by its plan; by its heartbeat, due in a second.
     let silent = s.db.machine().provided(&Provider::EQUINIX, "a");
     let silent = silent
         .agent_started(HOUR)
@@ -75,19 +77,19 @@ async fn the_deadline_of_a_time_driven_process_bounds_the_wait_also_when_it_was_
     .unwrap();
     let recovery = Claim::of(&Process::SHEPHERD_RECOVERY).provider(&Provider::EQUINIX);
     let began = Instant::now();
-    let (machines, at) = woken(wait(s.session.poller_with(&recovery, deaf()))).await;
+    let (machines, at) = woken(wait(s.session.poller_with(&recovery, without_listening()))).await;
     assert_eq!(machines, [machine]);
     assert!(at - began > Duration::from_millis(700), "{:?}", at - began);
 }
 
 #[tokio::test]
-async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
+async fn an_idle_poller_polls_rarely_with_any_head_of_its_queue() {
     let s = Scenario::new().await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
     let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
     let machine = s.provided("a").await;
     let _work = s.claim_one().await;
-    // Nothing; due, and locked by somebody; due in an age.
+    // Nothing; due, and locked by another session; due in an hour.
     let mut other = s.db.connect().await.unwrap();
     for (set, locked) in [
         ("eligible = false", false),
@@ -105,7 +107,7 @@ async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
                 .await
                 .unwrap();
         }
-        let mut poller = session.poller_with(&equinix(), deaf());
+        let mut poller = session.poller_with(&equinix(), without_listening());
         let mut requests = [0, 0];
         for counted in &mut requests {
             let idle = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
@@ -122,7 +124,7 @@ async fn an_idle_poller_polls_rarely_whatever_the_head_of_its_queue_is() {
 }
 
 #[tokio::test]
-async fn polls_in_vain_become_rarer() {
+async fn empty_polls_become_rarer() {
     let s = Scenario::new().await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
     let (_bmdb, session) = quiet(proxy.url(), |config| config).await;
@@ -135,7 +137,7 @@ async fn polls_in_vain_become_rarer() {
         assert!(idle.is_err(), "{idle:?}");
         polls.push(proxy.requests() - before);
     }
-    // Delays of 1, 2, 4, … ms: ten fit into the first second, or a few more by their jitter.
+    // Intervals of 1, 2, 4, … ms: ten fit into the first second, or a few more because of jitter.
     assert!((8..40).contains(&polls[0]), "{polls:?}");
     assert!(polls[1] < polls[0] / 2, "{polls:?}");
 }
@@ -145,7 +147,7 @@ async fn a_wait_ends_with_the_session() {
     let s = Scenario::new().await;
     for limit in [1, 0] {
         let session = s.another_session().await;
-        let mut poller = session.poller_with(&equinix(), deaf());
+        let mut poller = session.poller_with(&equinix(), without_listening());
         let waiting = tokio::spawn(async move { poller.next(limit).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waiting.is_finished());
@@ -160,17 +162,17 @@ async fn a_wait_ends_with_a_session_that_expires() {
     let s = Scenario::new().await;
     let short = SessionOptions::default().interval(Duration::from_secs(1));
     let session = s.bmdb.start_session(short).await.unwrap();
-    let waiting = wait(session.poller_with(&equinix(), deaf()));
+    let waiting = wait(session.poller_with(&equinix(), without_listening()));
     s.db.expire(session.id()).await.unwrap();
     let (ended, _) = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
     assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
 }
 
 #[tokio::test]
-async fn a_wait_ends_when_the_component_drains_and_claims_nothing_any_more() {
+async fn a_wait_ends_without_a_claim_when_the_component_drains() {
     let s = Scenario::new().await;
-    let waiting = wait(s.session.poller_with(&equinix(), deaf()));
-    let mut later = s.session.poller_with(&equinix(), deaf());
+    let waiting = wait(s.session.poller_with(&equinix(), without_listening()));
+    let mut later = s.session.poller_with(&equinix(), without_listening());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!waiting.is_finished());
     s.provided("a").await;
@@ -184,23 +186,23 @@ async fn a_wait_ends_when_the_component_drains_and_claims_nothing_any_more() {
 }
 
 #[tokio::test]
-async fn a_poll_whose_future_is_dropped_over_and_over_is_answered_all_the_same() {
+async fn a_poll_is_answered_even_if_its_future_is_dropped_over_and_over() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
-    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let mut poller = s.session.poller_with(&equinix(), without_listening());
     for _ in 0..5 {
         let deadline = Instant::now() + SOON;
         let work = loop {
             let moment = Duration::from_micros(100);
             match tokio::time::timeout(moment, poller.next(1)).await {
-                Ok(works) => break works.unwrap().remove(0),
+                Ok(claimed) => break claimed.unwrap().remove(0),
                 Err(_) => assert!(Instant::now() < deadline, "no poll was answered"),
             }
         };
         assert_eq!(work.machine(), machine);
         work.complete().await.unwrap();
     }
-    // No claim went astray, and no connection was closed because of one.
+    // No claim was lost, and no connection was closed because of one.
     let attempts = "SELECT outcome, count(*) FROM work_attempt GROUP BY outcome";
     assert_eq!(s.rows(attempts).await, ["Finished|5"]);
     assert_eq!(s.rows("SELECT last_value FROM work_fence").await, ["5"]);
@@ -208,9 +210,9 @@ async fn a_poll_whose_future_is_dropped_over_and_over_is_answered_all_the_same()
 
 impl Scenario {
     /// A poller whose poll has claimed after its future was dropped.
-    async fn abandoned(&self) -> Poller {
-        let mut poller = self.session.poller_with(&equinix(), deaf());
-        // Let it begin, and no more.
+    async fn poller_with_claim(&self) -> Poller {
+        let mut poller = self.session.poller_with(&equinix(), without_listening());
+        // Lets the poll begin, and no more.
         let begun = tokio::time::timeout(Duration::ZERO, poller.next(1)).await;
         assert!(begun.is_err(), "{begun:?}");
         until(&self.db, "is_called FROM work_fence").await;
@@ -219,23 +221,23 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn what_nobody_asks_for_any_more_is_given_back() {
+async fn a_claim_that_no_call_picks_up_is_given_back() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
-    let mut poller = s.abandoned().await;
+    let mut poller = s.poller_with_claim().await;
     until(&s.db, "count(*) = 0 FROM work").await;
-    // It was given back, and not forgotten.
+    // The attempt was canceled, and not forgotten.
     let polled = tokio::time::timeout(SOON, poller.next(1)).await;
     assert_eq!(polled.unwrap().unwrap()[0].machine(), machine);
 }
 
 #[tokio::test]
-async fn a_poller_that_is_dropped_keeps_nothing() {
+async fn a_dropped_poller_gives_its_claim_back() {
     let s = Scenario::new().await;
     s.provided("a").await;
-    drop(s.abandoned().await);
+    drop(s.poller_with_claim().await);
     until(&s.db, "count(*) = 0 FROM work").await;
-    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let mut poller = s.session.poller_with(&equinix(), without_listening());
     let begun = tokio::time::timeout(Duration::ZERO, poller.next(1)).await;
     assert!(begun.is_err(), "{begun:?}");
     drop(poller);
@@ -244,21 +246,21 @@ async fn a_poller_that_is_dropped_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_smaller_limit_leaves_over_is_given_back() {
+async fn machines_beyond_a_smaller_limit_are_given_back() {
     let s = Scenario::new().await;
     for id in ["a", "b", "c"] {
         s.provided(id).await;
     }
-    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let mut poller = s.session.poller_with(&equinix(), without_listening());
     let begun = tokio::time::timeout(Duration::ZERO, poller.next(3)).await;
     assert!(begun.is_err(), "{begun:?}");
-    let works = poller.next(1).await.unwrap();
-    assert_eq!(works.len(), 1);
+    let claimed = poller.next(1).await.unwrap();
+    assert_eq!(claimed.len(), 1);
     until(&s.db, "count(*) = 1 FROM work").await;
 }
 
 #[tokio::test]
-async fn one_poller_serves_several_providers_who_take_turns_and_share_its_limit() {
+async fn one_poller_serves_several_providers_in_turn_within_one_limit() {
     let s = Scenario::new().await;
     for (provider, id) in [
         (Provider::EQUINIX, "a"),
@@ -269,23 +271,23 @@ async fn one_poller_serves_several_providers_who_take_turns_and_share_its_limit(
         let machine = s.db.machine().provided(&provider, id);
         machine.planned().create().await.unwrap();
     }
-    let poller = s.session.poller_with(&equinix(), deaf());
+    let poller = s.session.poller_with(&equinix(), without_listening());
     let mut poller = poller.and_provider(&Provider::LUMEN);
-    let mut works = Vec::new();
-    let held = "SELECT provider, count(*) FROM work_item WHERE session_id IS NOT NULL
+    let mut claimed = Vec::new();
+    let by_provider = "SELECT provider, count(*) FROM work_item WHERE session_id IS NOT NULL
                 GROUP BY provider ORDER BY provider";
     for (limit, expected) in [
         (1, ["Equinix|1"].as_slice()),
         (1, &["Equinix|1", "Lumen|1"]),
         (9, &["Equinix|2", "Lumen|2"]),
     ] {
-        works.extend(poller.next(limit).await.unwrap());
-        assert_eq!(s.rows(held).await, expected);
+        claimed.extend(poller.next(limit).await.unwrap());
+        assert_eq!(s.rows(by_provider).await, expected);
     }
-    // All of them are waited for, and the earliest counts.
-    let last = works.pop().unwrap();
+    // The poller waits for all of them, until the earliest.
+    let last = claimed.pop().unwrap();
     let hour = Backoff::fixed(Seconds::new(3600).unwrap());
-    for work in works {
+    for work in claimed {
         work.fail(&hour, "x").await.unwrap();
     }
     last.fail(&SECOND, "x").await.unwrap();
@@ -296,7 +298,7 @@ async fn one_poller_serves_several_providers_who_take_turns_and_share_its_limit(
 }
 
 #[tokio::test]
-async fn a_limit_of_nothing_polls_nothing() {
+async fn a_limit_of_zero_polls_nothing() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let mut poller = s.session.poller_with(&equinix(), PollOptions::default());
@@ -306,7 +308,7 @@ async fn a_limit_of_nothing_polls_nothing() {
 }
 
 #[tokio::test]
-async fn a_poller_outlasts_a_database_that_cannot_be_reached_for_a_while() {
+async fn a_poller_survives_a_database_that_cannot_be_reached_for_a_while() {
     let s = Scenario::new().await;
     let proxy = Proxy::tcp(s.db.url()).await.unwrap();
     let (_bmdb, session) = quiet(proxy.url(), |mut config| {
@@ -325,7 +327,7 @@ async fn a_poller_outlasts_a_database_that_cannot_be_reached_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_will_not_pass_is_told() {
+async fn an_error_that_does_not_pass_is_returned() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let mut poller = s.session.poller_with(&equinix(), PollOptions::default());
@@ -341,15 +343,15 @@ async fn a_refusal_that_will_not_pass_is_told() {
 }
 
 #[tokio::test]
-async fn failing_machines_are_retried_in_the_rhythm_of_their_backoffs() {
+async fn failing_machines_are_retried_when_their_backoffs_end() {
     let s = Scenario::new().await;
     s.provided("a").await;
-    let mut poller = s.session.poller_with(&equinix(), deaf());
+    let mut poller = s.session.poller_with(&equinix(), without_listening());
     let mut intervals = Vec::new();
     for _ in 0..3 {
         let polled = tokio::time::timeout(SOON, poller.next(1)).await;
         let work = polled
-            .expect("it slept through a backoff")
+            .expect("the poller slept through a backoff")
             .unwrap()
             .remove(0);
         intervals.push(work.fail(&RETRY, "x").await.unwrap().interval.get());

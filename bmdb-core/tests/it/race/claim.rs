@@ -1,4 +1,4 @@
-//! A claim through the queue that is paused between its snapshot and its lock, while rivals act.
+//! Claims through the queue that are paused between snapshot and lock, while rivals act.
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
@@ -17,7 +17,7 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
 type Answer = Result<Option<Vec<Claimed>>, Error>;
 
-/// A machine that is due, a claim of it that is paused, and the session of a rival, in `s`.
+/// A due machine, a paused claim of it, and the session of a rival, in `s`.
 pub(super) struct Race {
     pub(super) s: Scenario,
     pub(super) machine: MachineId,
@@ -55,22 +55,22 @@ impl Race {
         }
     }
 
-    /// The rival claims the machine, through the queue as well.
+    /// The rival claims the machine, also through the queue.
     pub(super) async fn rival(&self) -> Work {
-        let mut works = self.s.session.claim(&Claim::of(&START)).await.unwrap();
-        assert_eq!(works.len(), 1);
-        works.remove(0)
+        let mut all = self.s.session.claim(&Claim::of(&START)).await.unwrap();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
     }
 
-    /// Lets the claim go on: its answer, and the database to look at.
-    pub(super) async fn go_on(self) -> (Answer, Scenario) {
+    /// Lets the claim continue. Returns its answer and the database.
+    pub(super) async fn resume(self) -> (Answer, Scenario) {
         self.gate.open().await;
         (self.paused.await.unwrap(), self.s)
     }
 
-    /// The claim goes on and gets these machines.
+    /// The claim continues and gets these machines.
     async fn check(self, expected: &[MachineId]) {
-        let (answer, _s) = self.go_on().await;
+        let (answer, _s) = self.resume().await;
         let claimed: Vec<MachineId> = answer
             .unwrap()
             .expect("the session lives")
@@ -86,15 +86,15 @@ pub(super) async fn claim(mut conn: AsyncPgConnection, session: SessionId) -> An
     work::claim(&mut conn, &START, Some(&Provider::EQUINIX), session, 5).await
 }
 
-/// Who holds what, as `process|session`.
-pub(super) async fn holders(db: &TestDb) -> Vec<String> {
+/// The claims, as `process|session`.
+pub(super) async fn claims(db: &TestDb) -> Vec<String> {
     db.rows("SELECT process, session_id FROM work ORDER BY process")
         .await
         .unwrap()
 }
 
 #[tokio::test]
-async fn a_paused_claim_has_taken_its_snapshot_but_no_row_lock() {
+async fn a_paused_claim_has_a_snapshot_but_no_row_lock() {
     let race = Race::begin().await;
     race.s.provided("2").await;
     race.s
@@ -107,7 +107,7 @@ async fn a_paused_claim_has_taken_its_snapshot_but_no_row_lock() {
 }
 
 #[tokio::test]
-async fn what_a_rival_claims_meanwhile_is_not_claimed() {
+async fn a_machine_that_a_rival_claims_first_is_not_claimed() {
     let race = Race::begin().await;
     let rival = race.rival().await;
     race.check(&[]).await;
@@ -115,14 +115,14 @@ async fn what_a_rival_claims_meanwhile_is_not_claimed() {
 }
 
 #[tokio::test]
-async fn what_a_rival_claims_and_fails_meanwhile_backs_off() {
+async fn a_machine_that_a_rival_claims_and_fails_first_is_not_claimed() {
     let race = Race::begin().await;
     race.rival().await.fail(&RETRY, "test").await.unwrap();
     race.check(&[]).await;
 }
 
 #[tokio::test]
-async fn what_a_rival_claims_and_finishes_meanwhile_is_done() {
+async fn a_machine_that_a_rival_claims_and_finishes_first_is_not_claimed() {
     let race = Race::begin().await;
     let (rival, machine) = (race.rival().await, race.machine);
     rival
@@ -136,7 +136,7 @@ async fn what_a_rival_claims_and_finishes_meanwhile_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_writer_of_tags_makes_ineligible_meanwhile_is_not_claimed() {
+async fn a_machine_that_a_tag_makes_ineligible_first_is_not_claimed() {
     let race = Race::begin().await;
     let machine = race.machine;
     race.s
@@ -151,7 +151,7 @@ async fn what_a_writer_of_tags_makes_ineligible_meanwhile_is_not_claimed() {
 }
 
 #[tokio::test]
-async fn what_is_put_on_hold_meanwhile_is_not_claimed() {
+async fn a_machine_that_is_put_on_hold_first_is_not_claimed() {
     let race = Race::begin().await;
     let machine = race.machine;
     race.s
@@ -163,7 +163,7 @@ async fn what_is_put_on_hold_meanwhile_is_not_claimed() {
 }
 
 #[tokio::test]
-async fn what_a_rival_claims_and_cancels_meanwhile_may_be_claimed() {
+async fn a_machine_that_a_rival_claims_and_cancels_first_may_be_claimed() {
     let race = Race::begin().await;
     race.rival().await.cancel().await.unwrap();
     let machine = race.machine;
@@ -171,7 +171,7 @@ async fn what_a_rival_claims_and_cancels_meanwhile_may_be_claimed() {
 }
 
 #[tokio::test]
-async fn what_a_rival_claims_and_finishes_without_a_change_meanwhile_may_be_claimed() {
+async fn a_machine_that_a_rival_completes_first_may_be_claimed() {
     let race = Race::begin().await;
     race.rival().await.complete().await.unwrap();
     let machine = race.machine;
@@ -179,7 +179,7 @@ async fn what_a_rival_claims_and_finishes_without_a_change_meanwhile_may_be_clai
 }
 
 #[tokio::test]
-async fn what_is_planned_anew_meanwhile_and_still_due_may_be_claimed() {
+async fn a_machine_that_is_replanned_first_and_still_due_may_be_claimed() {
     let race = Race::begin().await;
     let earlier = "UPDATE work_item SET plan_at = plan_at - interval '1 hour'";
     race.s.db.run_sql(earlier).await.unwrap();
@@ -188,7 +188,7 @@ async fn what_is_planned_anew_meanwhile_and_still_due_may_be_claimed() {
 }
 
 #[tokio::test]
-async fn what_a_rival_has_not_committed_yet_is_skipped_without_waiting() {
+async fn a_machine_of_an_uncommitted_rival_is_skipped_without_waiting() {
     let race = Race::begin().await;
     let mut rival = race.s.db.connect().await.unwrap();
     rival.batch_execute("BEGIN").await.unwrap();
@@ -198,27 +198,27 @@ async fn what_a_rival_has_not_committed_yet_is_skipped_without_waiting() {
 }
 
 #[tokio::test]
-async fn a_lane_mate_that_a_rival_claims_meanwhile_leaves_one_holder() {
+async fn a_lane_mate_that_a_rival_claims_first_is_the_only_claim() {
     let race = Race::begin().await;
     let mate = work_on(&race.s.session, &ACCESS, race.machine)
         .await
         .unwrap();
-    let (answer, s) = race.go_on().await;
+    let (answer, s) = race.resume().await;
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::LaneTaken);
     let expected = format!("{ACCESS}|{}", s.session.id());
-    assert_eq!(holders(&s.db).await, [expected]);
+    assert_eq!(claims(&s.db).await, [expected]);
     drop(mate);
 }
 
 #[tokio::test]
-async fn the_janitor_leaves_a_session_alone_whose_claim_is_under_way() {
+async fn the_janitor_skips_a_session_while_its_claim_runs() {
     let race = Race::begin().await;
     let (claimer, machine) = (race.claimer, race.machine);
     race.s.db.expire(claimer).await.unwrap();
     assert_eq!(race.s.bmdb.reclaim_expired().await.unwrap().sessions, []);
 
-    let (answer, s) = race.go_on().await;
-    // Whoever claimed must know, or could not end it; nothing else of the session is granted.
+    let (answer, s) = race.resume().await;
+    // The claim must be answered, or the work could not be ended; the session gets nothing else.
     let claimed = answer.unwrap().unwrap();
     assert_eq!(claimed.len(), 1);
     let losses = s.bmdb.reclaim_expired().await.unwrap();
@@ -228,7 +228,7 @@ async fn the_janitor_leaves_a_session_alone_whose_claim_is_under_way() {
         (losses.attempts[0].machine, losses.attempts[0].fence),
         (machine, claimed[0].fence)
     );
-    assert!(holders(&s.db).await.is_empty());
+    assert!(claims(&s.db).await.is_empty());
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn an_expired_session_claims_nothing_and_does_not_wait_for_its_janitor() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_closed_while_its_claim_is_under_way_gives_back_what_that_gets() {
+async fn closing_a_session_while_its_claim_runs_gives_the_machine_back() {
     let s = Scenario::new().await;
     s.provided("1").await;
     let closing = s.another_session().await;
@@ -266,7 +266,7 @@ async fn a_session_that_is_closed_while_its_claim_is_under_way_gives_back_what_t
     closing.await.unwrap().unwrap();
     let attempts = "SELECT session_id, outcome FROM work_attempt";
     assert_eq!(s.rows(attempts).await, [format!("{id}|Canceled")]);
-    assert!(holders(&s.db).await.is_empty());
+    assert!(claims(&s.db).await.is_empty());
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_session_that_is_deleted_while_its_claim_waits_gets_nothing() {
     session::delete(&mut closer, &[closing]).await.unwrap();
     closer.batch_execute("COMMIT").await.unwrap();
 
-    // Whether it lived is told by the snapshot from before the deletion; what counts is the lock.
+    // The snapshot from before the deletion says that the session lives; what counts is the lock.
     assert!(claim.await.unwrap().unwrap_or_default().is_empty());
-    assert!(holders(&s.db).await.is_empty());
+    assert!(claims(&s.db).await.is_empty());
 }

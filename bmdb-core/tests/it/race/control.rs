@@ -1,6 +1,6 @@
-//! The same races where a guard is missing: the checks must see what then goes wrong.
+//! The same races with a guard missing: the checks must find the violation.
 
-use super::claim::{Race, claim, holders};
+use super::claim::{Race, claim, claims};
 use crate::scenario::{RETRY, work_on};
 use bmdb_model::internal::work::Claimed;
 use bmdb_model::{Error, Process, SessionId};
@@ -9,8 +9,8 @@ use bmdb_testkit::audit::{Rules, StillClaimed, Violation, audit};
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// What the real claim looks like with its gates in another place than the locked row.
-fn claim_that_looks_its_gates_up() -> String {
+/// The product's claim, with its gates in a subquery instead of on the locked row.
+fn claim_with_gates_in_a_subquery() -> String {
     let real = concat!(
         include_str!("../../../../bmdb-model/src/sql/candidate.sql"),
         include_str!("../../../../bmdb-model/src/sql/head.sql"),
@@ -39,7 +39,7 @@ async fn claim_by_lookup(
     mut conn: AsyncPgConnection,
     session: SessionId,
 ) -> Result<Option<Vec<Claimed>>, Error> {
-    let rows: Vec<Row> = diesel::sql_query(claim_that_looks_its_gates_up())
+    let rows: Vec<Row> = diesel::sql_query(claim_with_gates_in_a_subquery())
         .bind::<Text, _>(Process::SHEPHERD_AGENT_START)
         .bind::<Text, _>("Equinix")
         .bind::<Nullable<Timestamptz>, _>(None::<chrono::DateTime<chrono::Utc>>)
@@ -60,23 +60,23 @@ async fn claim_by_lookup(
     Ok(Some(claimed.collect()))
 }
 
-/// What the audit, on which the stress relies, says of it.
-async fn judge(db: &TestDb) -> Vec<Violation> {
+/// The violations that the audit finds, on which the stress relies.
+async fn violations(db: &TestDb) -> Vec<Violation> {
     let mut rules = Rules::new(RETRY);
     rules.still_claimed = StillClaimed::Allowed;
     audit(db.url(), &rules).await.unwrap().violations
 }
 
 #[tokio::test]
-async fn without_the_lane_index_a_lane_gets_two_holders() {
+async fn without_the_lane_index_a_lane_is_claimed_twice() {
     let race = Race::begin_with("DROP INDEX work_item_lane", claim).await;
     let mate = work_on(&race.s.session, &Process::SHEPHERD_ACCESS, race.machine)
         .await
         .unwrap();
-    let (answer, s) = race.go_on().await;
+    let (answer, s) = race.resume().await;
     assert_eq!(answer.unwrap().unwrap().len(), 1);
-    assert_eq!(holders(&s.db).await.len(), 2);
-    let violations = judge(&s.db).await;
+    assert_eq!(claims(&s.db).await.len(), 2);
+    let violations = violations(&s.db).await;
     assert!(
         matches!(violations[..], [Violation::Overlap { .. }]),
         "{violations:?}"
@@ -85,14 +85,14 @@ async fn without_the_lane_index_a_lane_gets_two_holders() {
 }
 
 #[tokio::test]
-async fn a_claim_that_looked_its_gates_up_would_start_inside_a_backoff() {
+async fn a_claim_with_gates_in_a_subquery_starts_inside_a_backoff() {
     let race = Race::begin_with("", claim_by_lookup).await;
     let failed = race.rival().await.fail(&RETRY, "test").await.unwrap();
-    let (answer, s) = race.go_on().await;
+    let (answer, s) = race.resume().await;
     let claimed = answer.unwrap().unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(claimed[0].started_at < failed.until);
-    let violations = judge(&s.db).await;
+    let violations = violations(&s.db).await;
     assert!(
         matches!(violations[..], [Violation::InsideBackoff { .. }]),
         "{violations:?}"

@@ -1,4 +1,4 @@
-//! Ends of several works in one statement, against the janitor of their session.
+//! Ends of several attempts in one statement, against the janitor of their session.
 
 use super::order::{begun, lock_item, two_machines};
 use crate::scenario::{RETRY, Scenario};
@@ -12,10 +12,10 @@ use std::time::Duration;
 const START: Process = Process::SHEPHERD_AGENT_START;
 
 #[tokio::test]
-async fn ends_pipelined_leave_everything_to_the_janitor_that_was_faster() {
+async fn a_batch_of_ends_changes_nothing_after_a_faster_janitor() {
     let s = Scenario::new().await;
     let machines = two_machines(&s).await;
-    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
+    let claimed = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
     s.db.expire(s.session.id()).await.unwrap();
     let mut janitor = begun(&s.db).await;
     let locked = session::lock_expired(&mut janitor, 10).await.unwrap();
@@ -24,7 +24,7 @@ async fn ends_pipelined_leave_everything_to_the_janitor_that_was_faster() {
         .await
         .unwrap();
 
-    let failures = works.into_iter().map(|work| (work, &RETRY, "late"));
+    let failures = claimed.into_iter().map(|work| (work, &RETRY, "late"));
     let refused = tokio::time::timeout(Duration::from_secs(2), s.session.fail_all(failures));
     for refused in refused.await.expect("it waits") {
         let (reason, work) = refused.unwrap_err().into_parts();
@@ -41,10 +41,10 @@ async fn ends_pipelined_leave_everything_to_the_janitor_that_was_faster() {
 }
 
 #[tokio::test]
-async fn ends_pipelined_that_were_faster_leave_the_janitor_nothing() {
+async fn a_batch_of_ends_that_was_faster_leaves_the_janitor_nothing() {
     let s = Scenario::new().await;
     let [first, _] = two_machines(&s).await;
-    let works = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
+    let claimed = s.session.claim(&Claim::of(&START).limit(2)).await.unwrap();
     let mut blocker = begun(&s.db).await;
     lock_item(&mut blocker, first).await;
     let turn = async {
@@ -53,7 +53,7 @@ async fn ends_pipelined_that_were_faster_leave_the_janitor_nothing() {
         assert_eq!(s.bmdb.reclaim_expired().await.unwrap().sessions, []);
         blocker.batch_execute("ROLLBACK").await.unwrap();
     };
-    let (ended, ()) = tokio::join!(s.session.cancel_all(works), turn);
+    let (ended, ()) = tokio::join!(s.session.cancel_all(claimed), turn);
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     let losses = s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(

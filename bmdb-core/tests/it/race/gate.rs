@@ -1,10 +1,10 @@
-//! A gate in the middle of a real statement, between its snapshot and its row locks.
+//! Gate: pauses a real statement between its snapshot and its row locks.
 //!
 //! Row security makes the server call a function for every row that a scan meets, which is after
-//! the statement's snapshot was taken and before the row is locked: the very window that races are
-//! about. The function waits for an advisory lock that the test holds, so any statement of the
-//! product is paused there as it is, without a change of its text. Only connections that ask for it
-//! are gated: those that come through [`Gate::url`], under a role that row security applies to.
+//! the statement's snapshot was taken and before the row is locked, where races happen. The function
+//! waits for an advisory lock that the test holds, so any statement of the product is paused there
+//! without a change of its text. Only connections through [`Gate::url`] are gated; their role is
+//! subject to row security.
 
 use crate::wait::{SOMEBODY_AT_THE_GATE, until};
 use bmdb_testkit::TestDb;
@@ -65,22 +65,22 @@ impl Gate {
         Self { url, keeper }
     }
 
-    /// The URL of connections that have to pass the gate.
+    /// The URL of gated connections.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection that has to pass the gate.
+    /// A gated connection.
     pub(super) async fn connect(&self) -> AsyncPgConnection {
         AsyncPgConnection::establish(&self.url).await.unwrap()
     }
 
-    /// Waits until a statement stands before the gate.
+    /// Waits until a statement is paused at the gate.
     pub(super) async fn reached(&self, db: &TestDb) {
         until(db, SOMEBODY_AT_THE_GATE).await;
     }
 
-    /// Lets everybody pass from now on.
+    /// Pauses no statement any more.
     pub(super) async fn open(mut self) {
         self.keeper
             .batch_execute("SELECT pg_advisory_unlock_all()")
@@ -89,8 +89,9 @@ impl Gate {
     }
 }
 
-/// Superusers are exempt from row security, so they take a role that every server has, unless the tests
-/// run as a component. It gets its rights in this database only, so nothing is left behind.
+/// Superusers are exempt from row security, so the connection uses a role that every server has, unless
+/// the tests run as a component. The role gets privileges in this database only, so nothing is left
+/// behind.
 async fn gated_url(db: &TestDb) -> String {
     let is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     let role = match db.rows(is_superuser).await.unwrap()[0].as_str() {

@@ -1,4 +1,4 @@
-//! Failures that are folded into a row of history, against the retention that deletes it.
+//! Failures that are folded into a history row, against the retention that deletes the row.
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
@@ -21,9 +21,9 @@ async fn trim(conn: &mut AsyncPgConnection) {
     assert_eq!(trimmed.rows, 1, "one row is deleted");
 }
 
-/// A second failure like the first, which waits for the row that `keep` locks; then the first one's
-/// row of history goes. The second must not vanish into it.
-async fn check_folding_into_a_row_that_goes(trimmed_before_the_wait: bool) {
+/// A second failure like the first waits for the row that `keep` locks; then the first one's history row
+/// is deleted. The second must not be lost with it.
+async fn check_folding_into_a_deleted_row(trimmed_before_the_wait: bool) {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let first = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -53,13 +53,13 @@ async fn check_folding_into_a_row_that_goes(trimmed_before_the_wait: bool) {
 }
 
 #[tokio::test]
-async fn a_failure_that_was_to_be_folded_into_a_row_that_is_trimmed_gets_its_own() {
-    check_folding_into_a_row_that_goes(false).await;
-    check_folding_into_a_row_that_goes(true).await;
+async fn a_failure_that_cannot_be_folded_into_a_trimmed_row_gets_its_own() {
+    check_folding_into_a_deleted_row(false).await;
+    check_folding_into_a_deleted_row(true).await;
 }
 
 #[tokio::test]
-async fn undisturbed_it_is_folded() {
+async fn without_a_race_the_failure_is_folded() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     for _ in 0..2 {

@@ -1,7 +1,7 @@
-//! A claim that waits on the lane's index for a lane mate whose claim and end are in flight.
+//! Claims that wait on the lane's index for a lane mate whose claim and end are in flight.
 //!
-//! Post-mortem: a stress run recorded overlapping attempts, though nobody ever held the lane twice.
-//! The claim had noted its start before it waited; its start is when the wait is over.
+//! Post-mortem: a stress run recorded overlapping attempts, although the lane was never claimed twice.
+//! The claim had recorded its start before it waited; now it starts when the wait is over.
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
@@ -24,19 +24,19 @@ fn attempt(claimed: &Claimed, process: &Process, session: SessionId) -> Attempt 
     }
 }
 
-/// Who records the end of the attempt that had to wait.
+/// What records the end of the attempt that had to wait.
 #[derive(Debug, Clone, Copy)]
 enum EndedBy {
-    /// Its worker, who was told when it started.
+    /// Its worker, which knows when it started.
     Worker,
-    /// The janitor, who has only the item.
+    /// The janitor, which has only the item.
     Janitor,
-    /// The closing of its session, which has only the item too.
+    /// Closing its session, which has only the item too.
     Closing,
 }
 
-/// `process` is claimed while `mate`, claimed and not committed yet, keeps the lane; then the mate
-/// ends, and the claim gets the lane. Both attempts end, and the log must be lawful.
+/// Claims `process` while `mate` is claimed in an open transaction; then the mate ends, and the claim
+/// gets the lane. Both attempts end, and the history must be valid.
 async fn check_start_after_a_mate<F>(
     process: Process,
     mate: Process,
@@ -74,8 +74,8 @@ async fn check_start_after_a_mate<F>(
             s.bmdb.reclaim_expired().await.unwrap();
         }
         EndedBy::Closing => {
-            for held in work::attempts_of(&mut conn, session).await.unwrap() {
-                let ended = work::cancel(&mut conn, &held).await.unwrap();
+            for attempt in work::attempts_of(&mut conn, session).await.unwrap() {
+                let ended = work::cancel(&mut conn, &attempt).await.unwrap();
                 assert_eq!(ended, Ended::Done(()));
             }
         }

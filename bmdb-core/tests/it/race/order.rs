@@ -1,6 +1,6 @@
-//! The order of locks: session, machine, item in (machine, process) order. Each case makes two sides
-//! overlap on two machines while a third keeps one of them, and a deadlock is an error that nobody
-//! here retries, but for the one that cannot be avoided.
+//! Order of locks: session, machine, item in (machine, process) order. In each case two sides overlap on
+//! two machines while a third locks one of them. No test here retries a deadlock, except for the one
+//! that cannot be avoided.
 
 use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
@@ -22,7 +22,7 @@ const PROBE: Process = Process::from_static("AcmeProbe");
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Two machines that are due, in the order of their ids.
+/// Two due machines, in the order of their ids.
 pub(super) async fn two_machines(s: &Scenario) -> [MachineId; 2] {
     let mut machines = [s.provided("1").await, s.provided("2").await];
     machines.sort_unstable();
@@ -67,7 +67,7 @@ pub(super) async fn lock_item(conn: &mut AsyncPgConnection, machine: MachineId) 
     conn.batch_execute(&lock).await.unwrap();
 }
 
-/// Both sides want both items: whoever has the first gets the second.
+/// Both sides need both items: the one that locks the first gets the second.
 async fn check_planner_against_janitor(janitor_first: bool) {
     let s = Scenario::new().await;
     let machines = two_machines(&s).await;
@@ -137,8 +137,8 @@ async fn a_planner_of_two_machines_and_a_janitor_of_both_take_turns() {
     check_planner_against_janitor(true).await;
 }
 
-/// Ends of two machines, given in the wrong order, while a planner has the first machine's item and
-/// goes on to the second's.
+/// Ends of two machines, given in the wrong order, while a planner has locked the first machine's item
+/// and goes on to the second's.
 async fn check_ends_against_planner<F>(end: impl FnOnce(AsyncPgConnection, [Attempt; 2]) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -159,7 +159,7 @@ where
 }
 
 #[tokio::test]
-async fn failures_of_a_batch_lock_items_in_order_however_they_are_given() {
+async fn failures_of_a_batch_lock_items_in_order_if_given_in_another() {
     check_ends_against_planner(async |mut conn, [second, first]| {
         let failed = FailedAttempt {
             delay_seconds: 1,
@@ -179,7 +179,7 @@ async fn failures_of_a_batch_lock_items_in_order_however_they_are_given() {
 }
 
 #[tokio::test]
-async fn releases_of_a_batch_lock_items_in_order_however_they_are_given() {
+async fn releases_of_a_batch_lock_items_in_order_if_given_in_another() {
     check_ends_against_planner(async |mut conn, [second, first]| {
         let releases = [(&second, Release::Finished), (&first, Release::Canceled)];
         let ended = work::release_all(&mut conn, first.session, &releases).await;
@@ -190,7 +190,7 @@ async fn releases_of_a_batch_lock_items_in_order_however_they_are_given() {
 
 /// Two lane mates are due on both machines, in opposite queue orders.
 #[tokio::test]
-async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_other_in_a_circle() {
+async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_deadlock() {
     let s = Scenario::new().await;
     let [first, second] = two_machines(&s).await;
     s.create_view(
@@ -213,15 +213,15 @@ async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_othe
     );
     s.db.run_sql(&order).await.unwrap();
 
-    // Somebody is about to give up the lane of the second machine.
+    // Another session is about to release the lane of the second machine.
     let sessions = [
         s.db.session(HOUR).await.unwrap(),
         s.db.session(HOUR).await.unwrap(),
         s.db.session(HOUR).await.unwrap(),
     ];
     blocker.batch_execute("BEGIN").await.unwrap();
-    let held = work::claim_machine(&mut blocker, second, &ACCESS, sessions[0]).await;
-    let held = held.unwrap().unwrap();
+    let blocking = work::claim_machine(&mut blocker, second, &ACCESS, sessions[0]).await;
+    let blocking = blocking.unwrap().unwrap();
 
     let claim = |process: Process, session, mut conn: AsyncPgConnection| {
         tokio::spawn(async move { work::claim(&mut conn, &process, None, session, 2).await })
@@ -234,8 +234,8 @@ async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_othe
         machine: second,
         process: ACCESS,
         session: sessions[0],
-        fence: held.fence,
-        started_at: held.started_at,
+        fence: blocking.fence,
+        started_at: blocking.started_at,
     };
     work::cancel(&mut blocker, &attempt).await.unwrap();
     blocker.batch_execute("COMMIT").await.unwrap();
@@ -247,10 +247,10 @@ async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_wait_for_each_othe
     assert_eq!(refused.kind(), ErrorKind::LaneTaken);
 }
 
-/// The deadlock that no order avoids: a claim by a stale look at the lane waits for the lane mate's
-/// finish, whose plan wants the claimed item. One of them loses, and is run again as a whole.
+/// The deadlock that no order avoids: a claim with a stale snapshot of the lane waits for the lane mate's
+/// finish, whose plan needs the claimed item. One of them loses, and is run again as a whole.
 #[tokio::test]
-async fn a_claim_and_the_finish_that_plans_its_item_both_succeed_though_one_loses_a_deadlock() {
+async fn a_claim_and_the_finish_that_plans_its_item_succeed_although_they_deadlock() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let gate = Gate::closed(&s.db, Before::LockingItems).await;
@@ -267,7 +267,7 @@ async fn a_claim_and_the_finish_that_plans_its_item_both_succeed_though_one_lose
     let finish = work.finish(async |tx| {
         ended.notify_one();
         go_on.notified().await;
-        // For the run after this one, if there is to be one.
+        // For the next run, if there is one.
         go_on.notify_one();
         let started = AgentStarted::now(b"key");
         tx.set_agent_started(machine, &started).await

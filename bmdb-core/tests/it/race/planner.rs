@@ -1,4 +1,4 @@
-//! The planner against ends of work, and against itself: two writers of one machine's tags.
+//! The planner against ends, and against itself: two writers of one machine's tags.
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
@@ -18,8 +18,8 @@ const START: Process = Process::SHEPHERD_AGENT_START;
 async fn a_fail_waits_for_a_planner_that_rewrites_its_item_and_both_take_effect() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
-    let mut works = s.session.claim(&Claim::of(&START)).await.unwrap();
-    let work = works.remove(0);
+    let mut claimed = s.session.claim(&Claim::of(&START)).await.unwrap();
+    let work = claimed.remove(0);
     let mut planner = s.db.connect().await.unwrap();
     planner.batch_execute("BEGIN").await.unwrap();
     start_agent(&mut planner, machine, Touch::First).await;
@@ -49,7 +49,7 @@ async fn start_agent(conn: &mut AsyncPgConnection, id: MachineId, touch: Touch) 
     agent::set_started(conn, id, &started).await.unwrap();
 }
 
-/// Items whose eligibility is not what their workflow says.
+/// Items whose eligibility differs from their workflow view.
 async fn stale_items(db: &TestDb) -> Vec<String> {
     db.rows(
         "SELECT process, eligible FROM work_item i
@@ -69,8 +69,8 @@ fn at(isolation: Isolation) -> TxOptions {
     options
 }
 
-/// One writer says where the machine is from; within its transaction a second one begins, which
-/// starts the agent. By what was there before the first, the second has nothing to plan.
+/// One writer sets the provider; while its transaction is open, a second one starts the agent. In a
+/// snapshot from before the first, the second has nothing to plan.
 async fn check_two_writers(first: Isolation, second: Isolation) {
     let s = Scenario::new().await;
     let machine = s.db.machine().create().await.unwrap();
@@ -117,8 +117,9 @@ async fn two_writers_of_different_tags_plan_right_at_read_committed() {
     check_two_writers(Isolation::ReadCommitted, Isolation::ReadCommitted).await;
 }
 
-/// The one that only the bumped version saves, not a mere lock: the second plans by the snapshot it
-/// took before it waited, and no READ COMMITTED transaction is watched for serialization conflicts.
+/// Here a lock does not suffice, only the bumped version does: the second plans with the snapshot that it
+/// took before it waited, and PostgreSQL does not check READ COMMITTED transactions for serialization
+/// conflicts.
 #[tokio::test]
 async fn a_serializable_writer_that_waited_for_a_read_committed_one_plans_right() {
     check_two_writers(Isolation::ReadCommitted, Isolation::Serializable).await;
@@ -129,28 +130,28 @@ async fn a_read_committed_writer_that_waited_for_a_serializable_one_plans_right(
     check_two_writers(Isolation::Serializable, Isolation::ReadCommitted).await;
 }
 
-/// Its touch succeeded, for a claim locks no machine; but the plan may not write an item by a snapshot
-/// from before the claim.
+/// The touch succeeds, because a claim locks no machine; but the plan must not write an item with a
+/// snapshot from before the claim.
 #[tokio::test]
 async fn a_serializable_writer_is_run_again_when_a_claim_commits_between_its_touch_and_its_plan() {
     let s = Scenario::new().await;
     let id = s.provided("1").await;
     let rival = s.another_session().await;
-    let (runs, held) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+    let (runs, kept) = (AtomicU32::new(0), Mutex::new(Vec::new()));
     s.session
         .transact(async |tx| {
             tx.set_agent_started(id, &AgentStarted::now(b"key")).await?;
             if runs.fetch_add(1, Ordering::Relaxed) == 0 {
-                let works = rival.claim(&Claim::of(&START)).await?;
-                held.lock().unwrap().extend(works);
+                let claimed = rival.claim(&Claim::of(&START)).await?;
+                kept.lock().unwrap().extend(claimed);
             }
             Ok(())
         })
         .await
         .unwrap();
     assert_eq!(runs.into_inner(), 2);
-    let held = held.into_inner().unwrap();
-    assert_eq!(held.len(), 1);
+    let kept = kept.into_inner().unwrap();
+    assert_eq!(kept.len(), 1);
     assert!(stale_items(&s.db).await.is_empty());
     assert_eq!(s.rows("SELECT process FROM work").await, [START.as_str()]);
 }
@@ -173,7 +174,7 @@ async fn a_heartbeat_of_its_session_does_not_make_a_serializable_writer_run_agai
     assert_eq!(runs.into_inner(), 1);
 }
 
-/// The control: without the touch each plans from a past in which the other has not written.
+/// The control: without the touch, each plans with a snapshot without the other's tag.
 #[tokio::test]
 async fn two_writers_that_forget_to_touch_the_machine_leave_a_stale_plan() {
     let s = Scenario::new().await;

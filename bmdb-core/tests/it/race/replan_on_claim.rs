@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
-/// How late a plan is, by what its workflow says; nothing if it is right.
+/// The difference of a plan to its workflow view; empty if it is right.
 const LATE: &str = "SELECT i.plan_at - v.ready_at FROM work_item i
     JOIN workflow_agent_recovery v USING (machine_id)
     WHERE i.process = 'ShepherdRecovery' AND i.plan_at IS DISTINCT FROM v.ready_at";
@@ -23,8 +23,8 @@ struct Race {
 }
 
 impl Race {
-    /// A machine that was due by its last plan, though it was heard from a minute ago, and a claim
-    /// that has seen just this.
+    /// A machine that was due by its last plan, although it sent a heartbeat a minute ago, and a paused
+    /// claim that has read this.
     async fn begin() -> Self {
         let s = Scenario::new().await;
         let minutes = |m: u64| Duration::from_secs(60 * m);
@@ -43,8 +43,8 @@ impl Race {
         let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
         let paused = tokio::spawn(async move {
             let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
-            let works = session.claim(&Claim::of(&RECOVERY)).await.unwrap();
-            (session, works)
+            let claimed = session.claim(&Claim::of(&RECOVERY)).await.unwrap();
+            (session, claimed)
         });
         gate.reached(&s.db).await;
         Self {
@@ -55,23 +55,23 @@ impl Race {
         }
     }
 
-    async fn go_on(self) -> (Scenario, Session, Vec<Work>) {
+    async fn resume(self) -> (Scenario, Session, Vec<Work>) {
         self.gate.open().await;
-        let (session, works) = self.paused.await.unwrap();
-        (self.s, session, works)
+        let (session, claimed) = self.paused.await.unwrap();
+        (self.s, session, claimed)
     }
 }
 
 #[tokio::test]
-async fn undisturbed_the_healthy_machine_is_rearmed() {
-    let (s, _session, works) = Race::begin().await.go_on().await;
-    assert!(works.is_empty(), "{works:?}");
+async fn without_a_race_the_healthy_machine_is_replanned() {
+    let (s, _session, claimed) = Race::begin().await.resume().await;
+    assert!(claimed.is_empty(), "{claimed:?}");
     assert!(s.rows(LATE).await.is_empty());
 }
 
-/// By the older look the machine would be rearmed for in nine minutes.
+/// With the older snapshot, the machine would be replanned for in nine minutes.
 #[tokio::test]
-async fn a_heartbeat_that_is_set_back_meanwhile_leaves_the_machine_due() {
+async fn after_a_heartbeat_that_is_set_back_the_machine_is_due() {
     let race = Race::begin().await;
     let machine = race.machine;
     let mut conn = race.s.db.connect().await.unwrap();
@@ -89,13 +89,13 @@ async fn a_heartbeat_that_is_set_back_meanwhile_leaves_the_machine_due() {
         })
         .await
         .unwrap();
-    let (s, _session, works) = race.go_on().await;
-    assert_eq!(works.len(), 1);
+    let (s, _session, claimed) = race.resume().await;
+    assert_eq!(claimed.len(), 1);
     assert!(s.rows(LATE).await.is_empty());
 }
 
 #[tokio::test]
-async fn an_agent_that_is_started_anew_meanwhile_is_not_recovered() {
+async fn after_a_restart_of_the_agent_the_machine_is_not_claimed() {
     let race = Race::begin().await;
     let machine = race.machine;
     race.s
@@ -107,13 +107,13 @@ async fn an_agent_that_is_started_anew_meanwhile_is_not_recovered() {
         })
         .await
         .unwrap();
-    let (s, _session, works) = race.go_on().await;
-    assert!(works.is_empty(), "{works:?}");
+    let (s, _session, claimed) = race.resume().await;
+    assert!(claimed.is_empty(), "{claimed:?}");
     assert!(s.rows(LATE).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_machine_that_is_put_on_hold_meanwhile_is_not_recovered() {
+async fn a_machine_that_is_put_on_hold_first_is_not_claimed() {
     let race = Race::begin().await;
     let machine = race.machine;
     race.s
@@ -130,6 +130,6 @@ async fn a_machine_that_is_put_on_hold_meanwhile_is_not_recovered() {
         })
         .await
         .unwrap();
-    let (_s, _session, works) = race.go_on().await;
-    assert!(works.is_empty(), "{works:?}");
+    let (_s, _session, claimed) = race.resume().await;
+    assert!(claimed.is_empty(), "{claimed:?}");
 }

@@ -1,4 +1,4 @@
-//! `Session::work` against rivals: what its retrieval has read is stale by the time of the lock.
+//! `Session::work` against rivals: its retrieval is stale by the time of the lock.
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 const START: Process = Process::SHEPHERD_AGENT_START;
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// A machine that is due, and a `Session::work` that has retrieved it and is paused.
+/// A due machine, and a `Session::work` that has retrieved it and is paused.
 struct Race {
     s: Scenario,
     machine: MachineId,
@@ -65,22 +65,22 @@ impl Race {
 
     /// The rival claims the machine through the queue, which locks no machine.
     async fn rival(&self) -> Work {
-        let mut works = self.s.session.claim(&Claim::of(&START)).await.unwrap();
-        assert_eq!(works.len(), 1);
-        works.remove(0)
+        let mut all = self.s.session.claim(&Claim::of(&START)).await.unwrap();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
     }
 
-    async fn go_on(self) -> (Result<Work, WorkError>, Scenario) {
+    async fn resume(self) -> (Result<Work, WorkError>, Scenario) {
         self.go_on.notify_one();
         (self.paused.await.unwrap(), self.s)
     }
 }
 
 #[tokio::test]
-async fn undisturbed_it_gets_the_machine() {
+async fn without_a_rival_it_gets_the_machine() {
     for race in [Race::before_the_lock().await, Race::under_the_lock().await] {
         let machine = race.machine;
-        let (work, _s) = race.go_on().await;
+        let (work, _s) = race.resume().await;
         assert_eq!(work.unwrap().machine(), machine);
     }
 }
@@ -89,7 +89,7 @@ async fn undisturbed_it_gets_the_machine() {
 async fn a_machine_that_a_rival_claims_before_the_lock_is_a_conflict() {
     let race = Race::before_the_lock().await;
     let (rival, raced) = (race.rival().await, race.machine);
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::Conflict { machine }) if machine == raced));
     drop(rival);
 }
@@ -98,18 +98,18 @@ async fn a_machine_that_a_rival_claims_before_the_lock_is_a_conflict() {
 async fn a_machine_that_a_rival_claims_under_the_lock_is_not_claimed_twice() {
     let race = Race::under_the_lock().await;
     let rival = race.rival().await;
-    let (work, s) = race.go_on().await;
-    // Its retrieval is repeated, and does not return machines that are worked on.
+    let (work, s) = race.resume().await;
+    // Its retrieval is repeated, and does not return claimed machines.
     assert!(matches!(work, Err(WorkError::NothingToDo)), "{work:?}");
     assert_eq!(s.db.rows("SELECT 1 FROM work").await.unwrap().len(), 1);
     drop(rival);
 }
 
 #[tokio::test]
-async fn a_machine_that_a_rival_fails_on_before_the_lock_backs_off() {
+async fn a_machine_that_a_rival_fails_on_before_the_lock_is_backing_off() {
     let race = Race::before_the_lock().await;
     let failed = race.rival().await.fail(&RETRY, "test").await.unwrap();
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::BackedOff { until, .. }) if until == failed.until));
 }
 
@@ -117,7 +117,7 @@ async fn a_machine_that_a_rival_fails_on_before_the_lock_backs_off() {
 async fn a_machine_that_a_rival_fails_on_under_the_lock_is_not_claimed() {
     let race = Race::under_the_lock().await;
     race.rival().await.fail(&RETRY, "test").await.unwrap();
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::NothingToDo)), "{work:?}");
 }
 
@@ -132,12 +132,12 @@ async fn a_machine_that_a_rival_finishes_before_the_lock_is_done() {
         })
         .await
         .unwrap();
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::NothingToDo)), "{work:?}");
 }
 
 #[tokio::test]
-async fn a_machine_that_is_put_on_hold_before_the_lock_is_held() {
+async fn a_machine_that_is_put_on_hold_before_the_lock_is_not_claimed() {
     let race = Race::before_the_lock().await;
     let raced = race.machine;
     race.s
@@ -145,7 +145,7 @@ async fn a_machine_that_is_put_on_hold_before_the_lock_is_held() {
         .transact(async |tx| tx.hold(raced, "test").await)
         .await
         .unwrap();
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::OnHold { machine }) if machine == raced));
 }
 
@@ -155,7 +155,7 @@ async fn a_machine_whose_lane_mate_starts_before_the_lock_is_a_conflict() {
     let mate = work_on(&race.s.session, &ACCESS, race.machine)
         .await
         .unwrap();
-    let (work, _s) = race.go_on().await;
+    let (work, _s) = race.resume().await;
     assert!(matches!(work, Err(WorkError::Conflict { .. })), "{work:?}");
     drop(mate);
 }
@@ -173,16 +173,16 @@ async fn a_session_that_expires_during_the_retrieval_starts_no_work_that_lasts()
         .expire(expiring[0].parse().unwrap())
         .await
         .unwrap();
-    // Its transaction holds the session: whatever it does is done before the janitor's turn.
+    // Its transaction locks the session, so all that it does comes before the janitor's turn.
     assert_eq!(race.s.bmdb.reclaim_expired().await.unwrap().sessions, []);
-    let (work, s) = race.go_on().await;
+    let (work, s) = race.resume().await;
     s.bmdb.reclaim_expired().await.unwrap();
     assert!(s.db.rows("SELECT 1 FROM work").await.unwrap().is_empty());
     drop(work);
 }
 
 #[tokio::test]
-async fn a_rival_that_claims_while_the_machine_is_waited_for_is_seen() {
+async fn a_rival_that_claims_while_the_lock_is_awaited_is_seen() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let mut writer = s.db.connect().await.unwrap();
@@ -199,8 +199,8 @@ async fn a_rival_that_claims_while_the_machine_is_waited_for_is_seen() {
     drop(rival);
 }
 
-/// The claim of one machine under its lock, paused before it meets the item, which a rival claims
-/// through the queue and does something with.
+/// The claim of one machine under its lock, paused before it locks the item, which a rival claims
+/// through the queue and acts on.
 async fn claim_machine_overtaken_by(
     process: Process,
     rival: impl AsyncFnOnce(Vec<Work>) -> Vec<Work>,
@@ -216,23 +216,23 @@ async fn claim_machine_overtaken_by(
         work::claim_machine(&mut conn, machine, &process, session).await
     });
     gate.reached(&s.db).await;
-    let works = s.session.claim(&Claim::of(&START)).await.unwrap();
-    assert_eq!(works.len(), 1);
-    let _held = rival(works).await;
+    let all = s.session.claim(&Claim::of(&START)).await.unwrap();
+    assert_eq!(all.len(), 1);
+    let _kept = rival(all).await;
     gate.open().await;
     paused.await.unwrap()
 }
 
 #[tokio::test]
-async fn a_rival_between_the_last_look_and_the_claim_of_the_machine_is_seen() {
-    let claimed = claim_machine_overtaken_by(START, async |works| works).await;
+async fn a_rival_between_the_last_check_and_the_claim_is_seen() {
+    let claimed = claim_machine_overtaken_by(START, async |all| all).await;
     assert_eq!(claimed.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_failure_between_the_last_look_and_the_claim_of_the_machine_is_seen() {
-    let claimed = claim_machine_overtaken_by(START, async |works| {
-        for work in works {
+async fn a_failure_between_the_last_check_and_the_claim_is_seen() {
+    let claimed = claim_machine_overtaken_by(START, async |all| {
+        for work in all {
             work.fail(&RETRY, "test").await.unwrap();
         }
         Vec::new()
@@ -242,7 +242,7 @@ async fn a_failure_between_the_last_look_and_the_claim_of_the_machine_is_seen() 
 }
 
 #[tokio::test]
-async fn a_lane_mate_between_the_last_look_and_the_claim_of_the_machine_is_seen() {
-    let claimed = claim_machine_overtaken_by(ACCESS, async |works| works).await;
+async fn a_lane_mate_between_the_last_check_and_the_claim_is_seen() {
+    let claimed = claim_machine_overtaken_by(ACCESS, async |all| all).await;
     assert_eq!(claimed.unwrap_err().kind(), ErrorKind::LaneTaken);
 }

@@ -1,4 +1,4 @@
-//! Zombies: ends of work that somebody else has got meanwhile.
+//! Zombies: ends of work that another session has claimed in the meantime.
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use bmdb_core::{Session, TxError, Work};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// The first session's work was lost, and the second has taken the machine over.
+/// The first session has lost its work, and the second has claimed the machine.
 async fn taken_over() -> (Scenario, Work, Session, Work) {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
@@ -24,11 +24,14 @@ async fn taken_over() -> (Scenario, Work, Session, Work) {
     (s, zombie, session, owner)
 }
 
-/// A finish that leaves a trace of who finished.
-async fn finish_as(work: Work, who: &[u8]) -> Result<(), bmdb_core::EndError> {
+/// A finish whose tag names the finisher.
+async fn finish_as(work: Work, finisher: &[u8]) -> Result<(), bmdb_core::EndError> {
     let machine = work.machine();
-    work.finish(async |tx| tx.set_agent_started(machine, &AgentStarted::now(who)).await)
-        .await
+    work.finish(async |tx| {
+        tx.set_agent_started(machine, &AgentStarted::now(finisher))
+            .await
+    })
+    .await
 }
 
 async fn finishers(s: &Scenario) -> Vec<String> {
@@ -42,11 +45,11 @@ async fn outcomes(s: &Scenario) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_zombies_finish_after_the_takeover_leaves_no_tag() {
+async fn a_zombies_finish_after_the_next_claim_leaves_no_tag() {
     let (s, zombie, _session, owner) = taken_over().await;
     let refused = finish_as(zombie, b"zombie").await.unwrap_err();
     assert!(matches!(refused.reason(), TxError::SessionExpired));
-    assert!(refused.into_work().is_none(), "there is nothing to end");
+    assert!(refused.into_work().is_none(), "the work is lost");
     assert!(finishers(&s).await.is_empty());
 
     finish_as(owner, b"owner").await.unwrap();
@@ -69,9 +72,9 @@ async fn a_zombies_fail_and_cancel_do_not_touch_the_owners_work() {
     let (s, zombie, _session, owner) = taken_over().await;
     let refused = zombie.fail(&RETRY, "zombie").await.unwrap_err();
     assert!(matches!(refused.reason(), TxError::SessionExpired));
-    let held = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
+    let fences = "SELECT fence FROM work_item WHERE session_id IS NOT NULL";
     let fence = owner.fence().to_string();
-    assert_eq!(s.db.rows(held).await.unwrap(), [fence]);
+    assert_eq!(s.db.rows(fences).await.unwrap(), [fence]);
     owner.cancel().await.unwrap();
     assert_eq!(outcomes(&s).await, ["Expired", "Canceled"]);
 }
@@ -86,8 +89,8 @@ fn attempt_of(work: &Work, session: &Session) -> Attempt {
     }
 }
 
-/// Post-mortem: an end that was keyed on the session alone let a session's older claim end its
-/// newer one. It is keyed on the fence.
+/// Post-mortem: when ends were keyed on the session alone, a session's older claim could end its newer
+/// one. They are keyed on the fence.
 #[tokio::test]
 async fn the_older_claim_of_the_same_session_cannot_end_the_newer_one() {
     let s = Scenario::new().await;

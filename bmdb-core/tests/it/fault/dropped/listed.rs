@@ -1,11 +1,11 @@
-//! Which operations there are: whoever adds one has to drop it too.
+//! List of the public operations: a new one needs a test that drops it.
 
 use super::operations::DROPPED;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Those that are not dropped by a test of their own, and why that is enough.
+/// Operations without a test that drops them, and the reason.
 const ELSEWHERE: &[(&str, &str)] = &[(
     "Bmdb::migrate_with_source",
     "waits and runs in the background as Bmdb::migrate_with does",
@@ -41,13 +41,13 @@ fn operations(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_public_operation_is_dropped_wherever_it_waits() {
+fn every_public_operation_has_a_test_that_drops_it() {
     let mut found = BTreeSet::new();
     operations(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut found,
     );
-    assert!(found.len() > 40, "the sources are not read: {found:?}");
+    assert!(found.len() > 40, "the sources were not read: {found:?}");
     let dropped = DROPPED.iter().flat_map(|names| names.iter().copied());
     let elsewhere = ELSEWHERE.iter().map(|(name, _)| *name);
     let known: BTreeSet<String> = dropped.chain(elsewhere).map(str::to_owned).collect();

@@ -1,6 +1,6 @@
-//! Every public operation, dropped wherever it waits.
+//! Every public operation, dropped at each await.
 
-use super::stage::{Done, Orphans, RECOVERY, START, Stage, all, check, config};
+use super::environment::{Done, Environment, Orphans, RECOVERY, START, all, check, config};
 use crate::scenario::{RETRY, owner};
 use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// Long enough to begin to wait, for what may wait for ever.
+/// Long enough for an operation to begin to wait.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Tests of operations by name; the names are all there are, as another test finds out.
+/// Tests of operations by name; another test checks that all names are here.
 macro_rules! dropped {
     ($($test:ident, $names:expr, $orphans:expr, $prepare:expr, $operation:expr;)*) => {
         /// The operations that are dropped here.
@@ -34,63 +34,63 @@ macro_rules! dropped {
     };
 }
 
-async fn nothing(_: &Stage) {}
+async fn nothing(_: &Environment) {}
 
 dropped! {
     connecting, ["Bmdb::connect"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         Bmdb::connect(config(&s.db)).await?;
         Ok(())
     };
     a_single_connection, ["Config::connect"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         config(&s.db).connect().await?;
         Ok(())
     };
-    // The one is the other with default options.
+    // The first is the second with default options.
     migrating, ["Bmdb::migrate", "Bmdb::migrate_with"], Orphans::No,
-    async |s: &Stage| owner(&s.db).await,
-    async |_: &Stage, owner: Bmdb| -> Done {
+    async |s: &Environment| owner(&s.db).await,
+    async |_: &Environment, owner: Bmdb| -> Done {
         owner.migrate_with(MigrateOptions::default()).await?;
         Ok(())
     };
-    // What is dropped after its row was written leaves a session that holds nothing and expires.
+    // If it is dropped after its row was written, a session without claims is left, which expires.
     starting_a_session, ["Bmdb::start_session"], Orphans::Sessions, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         s.bmdb.start_session(SessionOptions::default()).await?;
         Ok(())
     };
     connecting_a_reader, ["Reader::connect"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         Reader::connect(config(&s.db)).await?;
         Ok(())
     };
     reading_without_a_session, ["Reader::read"], Orphans::No,
-    async |s: &Stage| Reader::connect(config(&s.db)).await.unwrap(),
-    async |_: &Stage, reader: Reader| -> Done {
+    async |s: &Environment| Reader::connect(config(&s.db)).await.unwrap(),
+    async |_: &Environment, reader: Reader| -> Done {
         reader.read(async |conn| Ok(counts::fleet(conn).await?)).await?;
         Ok(())
     };
     reading_history, ["Bmdb::history_of"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         s.bmdb.history_of(s.machines[0]).await?;
         Ok(())
     };
-    freeing_lost_work, ["Bmdb::reclaim_expired"], Orphans::Sessions,
-    async |s: &Stage| s.lost_session().await,
-    async |s: &Stage, ()| -> Done {
+    reclaiming, ["Bmdb::reclaim_expired"], Orphans::Sessions,
+    async |s: &Environment| s.lost_session().await,
+    async |s: &Environment, ()| -> Done {
         let freed = s.bmdb.reclaim_expired().await?;
         assert_eq!(freed.attempts.len(), 1);
         Ok(())
     };
     a_turn_of_the_janitor, ["Bmdb::janitor_turn"], Orphans::Sessions,
-    async |s: &Stage| s.lost_session().await,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment| s.lost_session().await,
+    async |s: &Environment, ()| -> Done {
         s.bmdb.janitor_turn().await?;
         Ok(())
     };
-    previewing_a_turn, ["Bmdb::janitor_dry_run"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    a_dry_run_of_a_turn, ["Bmdb::janitor_dry_run"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
         s.bmdb.janitor_dry_run().await?;
         Ok(())
     };
@@ -99,7 +99,7 @@ dropped! {
         "Operator::create_machine", "Operator::hold", "Operator::release_hold", "Operator::set_tag",
         "Operator::unset_tag", "Operator::delete_machine", "Operator::import", "Operator::import_unknown"
     ], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
         let machine = ann.create_machine(session, None, None).await?;
         ann.hold(session, machine).await?;
@@ -115,11 +115,11 @@ dropped! {
     };
     operating_on_work,
     ["Operator::release_work", "Operator::clear_backoff", "Operator::retry_now"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |s: &Stage, work: Work| -> Done {
+    async |s: &Environment| s.work().await,
+    async |s: &Environment, work: Work| -> Done {
         let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
         let (machine, process) = (work.machine(), work.process().clone());
-        // Whether an earlier try has done it is not known.
+        // An earlier try may have done it.
         let done = ann.release_work(session, machine, &process, work.fence()).await;
         assert!(matches!(done, Ok(_) | Err(OperatorError::NotHeld { .. })), "{done:?}");
         ann.clear_backoff(session, machine, &process).await.unwrap_err();
@@ -127,42 +127,42 @@ dropped! {
         Ok(())
     };
     ending_a_session, ["Operator::end_session"], Orphans::Sessions, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let other = s.db.session(Duration::from_secs(60)).await?;
         Operator::new("ann").end_session(&s.session, other).await?;
         Ok(())
     };
     draining, ["Bmdb::drain"], Orphans::No,
-    async |s: &Stage| s.leaver().await,
-    async |_: &Stage, (bmdb, session, work)| -> Done {
+    async |s: &Environment| s.other_component().await,
+    async |_: &Environment, (bmdb, session, work)| -> Done {
         let ended = bmdb.drain(MOMENT).await?;
-        assert!(!ended, "somebody has ended {work:?} of {session:?}");
+        assert!(!ended, "{work:?} of {session:?} was ended by another session");
         Ok(())
     };
     defining_a_process, ["Bmdb::define_process"], Orphans::No,
-    async |s: &Stage| owner(&s.db).await,
-    async |_: &Stage, owner: Bmdb| -> Done {
+    async |s: &Environment| owner(&s.db).await,
+    async |_: &Environment, owner: Bmdb| -> Done {
         owner.define_process(&ProcessDef::new(ACCESS)).await?;
         Ok(())
     };
-    // The first is the second, and tells nothing.
+    // The first is the second without a report.
     replanning, ["Bmdb::replan", "Bmdb::replan_with", "Operator::replan"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         s.bmdb.replan().await?;
         let ann = Operator::new("ann").reason("test");
         ann.replan(&s.session, &s.bmdb, |_| ()).await?;
         Ok(())
     };
     trimming_history, ["Bmdb::trim_history"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let retention = Retention { attempts_per_machine: 1, seconds: 1 };
         s.bmdb.trim_history(retention).await?;
         Ok(())
     };
-    waiting_for_what_does_not_happen,
+    waiting_for_nothing,
     ["Bmdb::draining", "Session::lost", "Session::wait_while_suspect", "Work::lost"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |s: &Stage, work| -> Done {
+    async |s: &Environment| s.work().await,
+    async |s: &Environment, work| -> Done {
         tokio::time::timeout(MOMENT, s.bmdb.draining()).await.unwrap_err();
         tokio::time::timeout(MOMENT, s.session.lost()).await.unwrap_err();
         tokio::time::timeout(MOMENT, work.lost()).await.unwrap_err();
@@ -170,15 +170,15 @@ dropped! {
         Ok(work.cancel().await?)
     };
     a_transaction, ["Session::transact", "Tx::touch", "Tx::touch_all"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let touched = s.session.transact(async |tx| {
             tx.touch(s.machines[0]).await?;
             tx.touch_all(&s.machines).await
         });
         Ok(touched.await?)
     };
-    a_transaction_that_waits_for_something_else, ["Session::transact_with"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    a_transaction_that_awaits_other_futures, ["Session::transact_with"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
         let written = s.session.transact_with(TxOptions::read_committed(), async |tx| {
             tx.touch(s.machines[0]).await?;
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -196,64 +196,64 @@ dropped! {
      "Tx::set_agent_started", "Tx::unset_agent", "Tx::unset_tag", "Tx::set_agent_heartbeat",
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
      "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done { write_each_tag(s).await };
-    // What is known already makes no difference to what it waits for.
+    async |s: &Environment, ()| -> Done { write_each_tag(s).await };
+    // Machines that exist already make no difference to its awaits.
     importing_a_fleet, ["Tx::import_fleet", "Tx::import_unknown"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
-        // An import that was dropped in its commit may be there.
+    async |s: &Environment, ()| -> Done {
+        // An import that was dropped during its commit may have taken effect.
         let name = MachineId::random();
         let fleet = format!(r#"{{"machines": [{{"provider": "Lumen", "provider_id": "{name}"}}]}}"#);
         let fleet = Fleet::parse(&fleet)?;
         Ok(s.session.transact(async |tx| tx.import_fleet(&fleet).await.map(drop)).await?)
     };
-    beating_for_agents, ["Session::heartbeat_agents"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    heartbeats_of_agents, ["Session::heartbeat_agents"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
         let heartbeats: Vec<_> = s.machines.iter().map(|machine| (*machine, None)).collect();
         s.session.heartbeat_agents(&heartbeats).await?;
         Ok(())
     };
     closing, ["Session::close"], Orphans::No,
-    async |s: &Stage| s.leaver().await,
-    async |_: &Stage, (_bmdb, session, _work)| -> Done { Ok(session.close().await?) };
+    async |s: &Environment| s.other_component().await,
+    async |_: &Environment, (_bmdb, session, _work)| -> Done { Ok(session.close().await?) };
     retrieving, ["Session::work"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let work = s.session.work(&ACCESS, async |_| Ok(s.machines.clone())).await?;
         drop(work);
         Ok(())
     };
     claiming_a_batch, ["Session::claim"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(3);
         assert_eq!(s.session.claim(&claim).await?.len(), 3);
         Ok(())
     };
     claiming_of_any_provider, ["Session::claim"], Orphans::No, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         assert_eq!(s.session.claim(&Claim::of(&START)).await?.len(), 1);
         Ok(())
     };
-    claiming_what_may_have_to_be_rearmed, ["Session::claim"], Orphans::No,
-    async |s: &Stage| overdue(s).await,
-    async |s: &Stage, ()| -> Done {
-        let works = s.session.claim(&Claim::of(&RECOVERY).limit(3)).await?;
-        assert_eq!(works.len(), 2);
+    claiming_with_replan, ["Session::claim"], Orphans::No,
+    async |s: &Environment| overdue(s).await,
+    async |s: &Environment, ()| -> Done {
+        let claimed = s.session.claim(&Claim::of(&RECOVERY).limit(3)).await?;
+        assert_eq!(claimed.len(), 2);
         Ok(())
     };
     polling, ["Poller::next"], Orphans::No,
-    async |s: &Stage| s.session.poller(&Claim::of(&START)),
-    async |_: &Stage, mut poller| -> Done {
+    async |s: &Environment| s.session.poller(&Claim::of(&START)),
+    async |_: &Environment, mut poller| -> Done {
         assert_eq!(poller.next(1).await?.len(), 1);
         Ok(())
     };
-    polling_in_vain, ["Poller::next"], Orphans::No,
-    async |s: &Stage| s.session.poller(&Claim::of(&RECOVERY)),
-    async |_: &Stage, mut poller| -> Done {
+    polling_an_empty_queue, ["Poller::next"], Orphans::No,
+    async |s: &Environment| s.session.poller(&Claim::of(&RECOVERY)),
+    async |_: &Environment, mut poller| -> Done {
         tokio::time::timeout(MOMENT * 5, poller.next(1)).await.unwrap_err();
         Ok(())
     };
     finishing, ["Work::finish"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done {
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done {
         let machine = work.machine();
         let finished = work.finish(async |tx| {
             tx.set_agent_started(machine, &AgentStarted::now(b"key")).await
@@ -261,43 +261,43 @@ dropped! {
         Ok(finished.await?)
     };
     finishing_with_options, ["Work::finish_with"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |s: &Stage, work| -> Done {
+    async |s: &Environment| s.work().await,
+    async |s: &Environment, work| -> Done {
         let options = TxOptions::default();
         let finished = work.finish_with(options, async |tx| tx.touch_all(&s.machines).await);
         Ok(finished.await?)
     };
-    finishing_unchanged, ["Work::complete"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done { Ok(work.complete().await?) };
+    completing, ["Work::complete"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.complete().await?) };
     failing, ["Work::fail"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
-    failing_and_holding, ["Work::fail_and_hold"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done { Ok(work.fail_and_hold(&RETRY, "test").await.map(drop)?) };
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
+    failing_and_putting_on_hold, ["Work::fail_and_hold"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.fail_and_hold(&RETRY, "test").await.map(drop)?) };
     running_a_control_loop, ["Runner::run"], Orphans::Sessions, nothing,
-    async |s: &Stage, ()| -> Done {
+    async |s: &Environment, ()| -> Done {
         let once = LoopOptions::default().once(true);
         let summary = Runner::new(&s.bmdb, Nothing).options(once).run(Shutdown::new()).await?;
         assert_eq!((summary.claimed, summary.lost), (summary.finished + summary.canceled, 0));
         Ok(())
     };
-    cancelling, ["Work::cancel"], Orphans::No,
-    async |s: &Stage| s.work().await,
-    async |_: &Stage, work| -> Done { Ok(work.cancel().await?) };
+    canceling, ["Work::cancel"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.cancel().await?) };
     finishing_all, ["Session::finish_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done { all(s.session.finish_all(works).await) };
+    async |s: &Environment| s.claim_all().await,
+    async |s: &Environment, claimed| -> Done { all(s.session.finish_all(claimed).await) };
     failing_all, ["Session::fail_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done {
-        let failures = works.into_iter().map(|work| (work, &RETRY, "test"));
+    async |s: &Environment| s.claim_all().await,
+    async |s: &Environment, claimed| -> Done {
+        let failures = claimed.into_iter().map(|work| (work, &RETRY, "test"));
         all(s.session.fail_all(failures).await)
     };
-    cancelling_all, ["Session::cancel_all"], Orphans::No,
-    async |s: &Stage| s.works().await,
-    async |s: &Stage, works| -> Done { all(s.session.cancel_all(works).await) };
+    canceling_all, ["Session::cancel_all"], Orphans::No,
+    async |s: &Environment| s.claim_all().await,
+    async |s: &Environment, claimed| -> Done { all(s.session.cancel_all(claimed).await) };
 }
 
 /// A control loop that does nothing.
@@ -313,7 +313,7 @@ impl ControlLoop for Nothing {
     }
 }
 
-async fn write_each_tag(s: &Stage) -> Done {
+async fn write_each_tag(s: &Environment) -> Done {
     let known = MachineId::random();
     let written = s.session.transact(async |tx| {
         let machine = tx.create_machine().await?;
@@ -340,8 +340,8 @@ async fn write_each_tag(s: &Stage) -> Done {
     Ok(written.await?)
 }
 
-/// Three machines seem due for recovery, and one of them has sent a heartbeat since.
-async fn overdue(s: &Stage) {
+/// Three machines seem due for recovery; one of them has sent a heartbeat since.
+async fn overdue(s: &Environment) {
     let started = s.session.transact(async |tx| {
         for machine in &s.machines {
             tx.set_agent_started(*machine, &AgentStarted::now(b"key"))
@@ -351,7 +351,7 @@ async fn overdue(s: &Stage) {
     });
     started.await.unwrap();
     s.db.advance(Duration::from_secs(31 * 60)).await.unwrap();
-    // Past the planner, as if it had moved an earlier one forward.
+    // Without the planner, as if it had moved an earlier deadline forward.
     let beat = format!(
         "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) VALUES ('{}', now())",
         s.machines[0]

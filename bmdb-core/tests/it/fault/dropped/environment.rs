@@ -1,4 +1,4 @@
-//! The database under operations that are dropped, and what has to be true of it after each drop.
+//! Environment of operations that are dropped, and the invariants of the database after each drop.
 
 use crate::wait::until;
 use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, Work};
@@ -17,11 +17,11 @@ pub(super) const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 pub(super) const MANY: usize = 500;
 
 /// How many connections the component under test may have: a pool of two, and one each for the
-/// heartbeat, the chores and the ear.
+/// heartbeat, the cleanup and the listener.
 const CONNECTIONS: usize = 2 + 3;
 
-/// Nothing is held but by sessions that have expired; no transaction is open, and no lock is held.
-pub(super) const SETTLED: &str = "NOT EXISTS (
+/// Only expired sessions have claims; no transaction is open, and nothing is locked.
+pub(super) const QUIESCED: &str = "NOT EXISTS (
         SELECT FROM work_item JOIN sessions USING (session_id)
         WHERE session_deadline > clock_timestamp()) AND NOT EXISTS (
         SELECT FROM pg_stat_activity a
@@ -45,21 +45,21 @@ pub(super) async fn polled<F: Future>(polls: usize, future: F) -> Option<F::Outp
 }
 
 /// A component with a session, and three machines that are due.
-pub(super) struct Stage {
+pub(super) struct Environment {
     pub(super) db: TestDb,
     pub(super) bmdb: Bmdb,
     pub(super) session: Session,
     pub(super) machines: Vec<MachineId>,
 }
 
-/// Whether an operation may leave sessions behind that nobody beats.
+/// Whether an operation may leave sessions without heartbeats behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orphans {
     No,
     Sessions,
 }
 
-impl Stage {
+impl Environment {
     async fn new() -> Self {
         let db = TestDb::new().await.unwrap();
         let bmdb = Bmdb::connect(config(&db)).await.unwrap();
@@ -84,11 +84,11 @@ impl Stage {
     }
 
     /// All three machines.
-    pub(super) async fn works(&self) -> Vec<Work> {
+    pub(super) async fn claim_all(&self) -> Vec<Work> {
         let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(3);
-        let works = self.session.claim(&claim).await.unwrap();
-        assert_eq!(works.len(), 3);
-        works
+        let claimed = self.session.claim(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 3);
+        claimed
     }
 
     pub(super) async fn work(&self) -> Work {
@@ -96,8 +96,8 @@ impl Stage {
         self.session.claim(&claim).await.unwrap().remove(0)
     }
 
-    /// Another component, which has a session and holds a machine.
-    pub(super) async fn leaver(&self) -> (Bmdb, Session, Work) {
+    /// Another component, with a session that has claimed a machine.
+    pub(super) async fn other_component(&self) -> (Bmdb, Session, Work) {
         let bmdb = Bmdb::connect(config(&self.db)).await.unwrap();
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         let claim = Claim::of(&START).provider(&Provider::EQUINIX);
@@ -105,7 +105,7 @@ impl Stage {
         (bmdb, session, work)
     }
 
-    /// A session of a program that has died, with a machine.
+    /// A session of a program that has died, with a claimed machine.
     pub(super) async fn lost_session(&self) {
         let session = self
             .db
@@ -118,8 +118,8 @@ impl Stage {
         self.db.expire(session).await.unwrap();
     }
 
-    async fn check_settled(&self, orphans: Orphans) {
-        until(&self.db, SETTLED).await;
+    async fn check_quiesced(&self, orphans: Orphans) {
+        until(&self.db, QUIESCED).await;
         let few = format!(
             "(SELECT count(*) <= {CONNECTIONS} FROM pg_stat_activity
               WHERE datname = current_database() AND pid <> pg_backend_pid())"
@@ -130,7 +130,7 @@ impl Stage {
         }
     }
 
-    /// Every machine is due again, as if nothing had happened.
+    /// Makes every machine due again.
     async fn reset(&self) {
         self.bmdb.reclaim_expired().await.unwrap();
         self.db
@@ -145,7 +145,7 @@ impl Stage {
         self.bmdb.replan().await.unwrap();
     }
 
-    /// Sessions that nobody beats end by themselves, and nothing outlives the handles.
+    /// Sessions without heartbeats expire, and no connection outlives the handles.
     async fn check_end(self) {
         let orphans = format!(
             "UPDATE sessions SET session_deadline = clock_timestamp() - interval '1 second'
@@ -155,15 +155,15 @@ impl Stage {
         self.db.run_sql(&orphans).await.unwrap();
         self.bmdb.reclaim_expired().await.unwrap();
         until(&self.db, "count(*) = 1 FROM sessions").await;
-        // What has been dropped so often still works.
-        for work in self.works().await {
+        // The component can still claim after all these drops.
+        for work in self.claim_all().await {
             work.cancel().await.unwrap();
         }
         self.session.close().await.unwrap();
         drop(self.bmdb);
-        let nobody = "NOT EXISTS (SELECT FROM pg_stat_activity
+        let no_connection = "NOT EXISTS (SELECT FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid())";
-        until(&self.db, nobody).await;
+        until(&self.db, no_connection).await;
         until(&self.db, "count(*) = 0 FROM sessions").await;
     }
 }
@@ -176,29 +176,29 @@ pub(super) fn config(db: &TestDb) -> Config {
 }
 
 /// Drops an operation at each of its polls in turn, until it completes, and checks the database after
-/// each; what it needs is prepared without being dropped.
+/// each. Its preparation is not dropped.
 pub(super) async fn check<P>(
     orphans: Orphans,
-    prepare: impl AsyncFn(&Stage) -> P,
-    operation: impl AsyncFn(&Stage, P) -> Done,
+    prepare: impl AsyncFn(&Environment) -> P,
+    operation: impl AsyncFn(&Environment, P) -> Done,
 ) {
-    let stage = Stage::new().await;
+    let environment = Environment::new().await;
     for polls in 0..MANY {
-        let prepared = prepare(&stage).await;
-        let done = polled(polls, operation(&stage, prepared)).await;
-        stage.check_settled(orphans).await;
+        let prepared = prepare(&environment).await;
+        let done = polled(polls, operation(&environment, prepared)).await;
+        environment.check_quiesced(orphans).await;
         match done {
             None => {}
             Some(Err(error)) => panic!("after {polls} drops: {error}: {error:?}"),
             Some(Ok(())) => {
-                assert!(polls > 1, "it never waited");
-                stage.reset().await;
-                return stage.check_end().await;
+                assert!(polls > 1, "the operation never waited");
+                environment.reset().await;
+                return environment.check_end().await;
             }
         }
-        stage.reset().await;
+        environment.reset().await;
     }
-    panic!("it was never completed");
+    panic!("the operation never completed");
 }
 
 /// The results of many, or the first error.

@@ -1,0 +1,99 @@
+//! End transaction: an attempt ends in one transaction with what its caller writes.
+
+use crate::db::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
+use crate::error::TxError;
+use crate::telemetry;
+use crate::work::attempt_end::{AttemptEnd, send};
+use crate::work::end_error::EndError;
+use crate::work::open_attempt::OpenAttempt;
+use bmdb_model::internal::work::{self, Attempt, AttemptState, Ended};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use std::sync::{Mutex, PoisonError};
+use tracing::Instrument;
+
+impl OpenAttempt {
+    /// Ends the attempt in a transaction that touches the machine first and runs `body` last. Returns
+    /// the end of the backoff too, if the end makes one.
+    pub(super) async fn end_with<T, F>(
+        self,
+        options: TxOptions,
+        end: AttemptEnd,
+        body: &F,
+    ) -> Result<(T, Option<DateTime<Utc>>), EndError>
+    where
+        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        T: Send,
+    {
+        let mut retry = self.session.retry(options.retry_for);
+        let (attempt, end) = (&self.attempt, &end);
+        let opening = Opening {
+            options,
+            touch: Some(attempt.machine),
+        };
+        // What the end's own statement said: an error of the closure may be about another work.
+        let ended = &Mutex::new(Ended::Done(None));
+        let body = &async |tx: &mut Tx<'_>| {
+            let done = end_fenced(tx, attempt, end).await?;
+            *ended.lock().unwrap_or_else(PoisonError::into_inner) = done;
+            let until = match done {
+                Ended::Done(until) => until,
+                Ended::SessionExpired => return Err(TxError::SessionExpired),
+                Ended::Lost => return Err(TxError::WorkLost),
+            };
+            Ok((body(tx).await?, until))
+        };
+        loop {
+            let run = self.session.run(opening, &mut retry, body);
+            let span = telemetry::end(&self.span, end.outcome());
+            match run.instrument(span).await {
+                Ok(Ran::Committed((value, until))) => {
+                    let committed = self.found(end, end.outcome(), until);
+                    return self.conclude(end, committed).map(|until| (value, until));
+                }
+                Ok(Ran::Expired) => return Err(self.lost(TxError::SessionExpired)),
+                Ok(Ran::CommitUnknown((value, _), error)) => {
+                    match self.look_up(&mut retry).await {
+                        AttemptState::Ended(outcome, until) => {
+                            let found = self.found(end, outcome, until);
+                            return self.conclude(end, found).map(|until| (value, until));
+                        }
+                        // The look-up has waited for the machine's lock: nothing was committed.
+                        AttemptState::Claimed if retry.pause().await => {}
+                        AttemptState::Claimed => {
+                            let error = retry.patience().explain(error.into());
+                            return Err(self.not_ended(error));
+                        }
+                        AttemptState::Unknown => {
+                            return Err(self.not_ended(TxError::CommitUnknown(error)));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let ended = *ended.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Err(match ended {
+                        Ended::Done(_) => self.not_ended(error),
+                        Ended::SessionExpired | Ended::Lost => self.lost(error),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Ends an attempt in a transaction whose fence check has passed. It has ended, and is to be counted,
+/// once that is committed.
+async fn end_fenced(
+    conn: &mut AsyncPgConnection,
+    attempt: &Attempt,
+    end: &AttemptEnd,
+) -> Result<Ended<Option<DateTime<Utc>>>, bmdb_model::Error> {
+    if let AttemptEnd::Finished = end {
+        let ended = work::finish_fenced(conn, attempt).await?;
+        return Ok(ended.map(|()| None));
+    }
+    // This statement checks the deadline once more, at READ COMMITTED as it is now: what has expired
+    // since the fence check is not recorded, and nothing else is committed either.
+    let ended = send(conn, attempt.session, &[(attempt, end)]).await?;
+    Ok(ended.first().copied().unwrap_or(Ended::Lost))
+}
