@@ -59,75 +59,57 @@ impl Kind {
     /// The faults of the stress.
     pub(crate) const STRESS: [Self; 2] = [Self::KillWorker, Self::Terminate];
 
-    /// The name, and what happens.
-    fn description(self) -> (&'static str, &'static str) {
+    /// The name, the track, and the shortest and longest duration in milliseconds. Leases of workers last
+    /// one or two seconds, their statements at most two.
+    fn row(self) -> (&'static str, Track, u32, u32) {
+        use Track::{Server, Worker};
         match self {
-            Self::KillWorker => ("kill-worker", "kill -9 of a worker, which is replaced"),
-            Self::StopWorker => (
-                "stop-worker",
-                "a worker sleeps past its lease (SIGSTOP, SIGCONT)",
-            ),
-            Self::Cut => ("cut", "connections are cut"),
-            Self::Delay => ("delay", "the network is slow"),
-            Self::BlackHole => ("black-hole", "the network loses everything, without errors"),
-            Self::HalfOpen => (
-                "half-open",
-                "requests of workers are lost, answers still arrive",
-            ),
-            Self::Clock => ("clock", "a worker's wall clock jumps (libfaketime)"),
-            Self::KillServer => ("kill-server", "kill -9 of PostgreSQL, which is restarted"),
-            Self::KillStandby => (
-                "kill-standby",
-                "kill -9 of the supervisor of the synchronous standby",
-            ),
-            Self::DiskFull => (
-                "disk-full",
-                "the server's disk, a small tmpfs, has no space left",
-            ),
-            Self::Connections => ("connections", "the limit of connections is reached"),
-            Self::Timeouts => ("timeouts", "statements time out, because a table is locked"),
-            Self::LongTransaction => (
-                "long-transaction",
-                "a transaction keeps locks on machines and work items",
-            ),
-            Self::Terminate => ("terminate", "the server terminates a worker's connection"),
+            Self::KillWorker => ("kill-worker", Worker, 0, 1),
+            Self::StopWorker => ("stop-worker", Worker, 2_500, 3_500),
+            Self::Cut => ("cut", Worker, 0, 1),
+            Self::Delay => ("delay", Worker, 1_000, 2_000),
+            Self::BlackHole => ("black-hole", Worker, 2_200, 3_200),
+            Self::HalfOpen => ("half-open", Worker, 2_200, 3_200),
+            Self::Clock => ("clock", Worker, 1_500, 2_500),
+            Self::KillServer => ("kill-server", Server, 1, 1_500),
+            Self::KillStandby => ("kill-standby", Server, 1_500, 2_500),
+            Self::DiskFull => ("disk-full", Server, 1_500, 2_500),
+            Self::Connections => ("connections", Server, 1_500, 2_500),
+            Self::Timeouts => ("timeouts", Server, 2_500, 3_500),
+            Self::LongTransaction => ("long-transaction", Server, 2_000, 3_000),
+            Self::Terminate => ("terminate", Server, 0, 1),
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::KillWorker => "kill -9 of a worker, which is replaced",
+            Self::StopWorker => "a worker sleeps past its lease (SIGSTOP, SIGCONT)",
+            Self::Cut => "connections are cut",
+            Self::Delay => "the network is slow",
+            Self::BlackHole => "the network loses everything, without errors",
+            Self::HalfOpen => "requests of workers are lost, answers still arrive",
+            Self::Clock => "a worker's wall clock jumps (libfaketime)",
+            Self::KillServer => "kill -9 of PostgreSQL, which is restarted",
+            Self::KillStandby => "kill -9 of the supervisor of the synchronous standby",
+            Self::DiskFull => "the server's disk, a small tmpfs, has no space left",
+            Self::Connections => "the limit of connections is reached",
+            Self::Timeouts => "statements time out, because a table is locked",
+            Self::LongTransaction => "a transaction keeps locks on machines and work items",
+            Self::Terminate => "the server terminates a worker's connection",
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
-        self.description().0
+        self.row().0
     }
 
     pub(crate) fn track(self) -> Track {
-        match self {
-            Self::KillWorker
-            | Self::StopWorker
-            | Self::Cut
-            | Self::Delay
-            | Self::BlackHole
-            | Self::HalfOpen
-            | Self::Clock => Track::Worker,
-            Self::KillServer
-            | Self::KillStandby
-            | Self::DiskFull
-            | Self::Connections
-            | Self::Timeouts
-            | Self::LongTransaction
-            | Self::Terminate => Track::Server,
-        }
+        self.row().1
     }
 
-    /// How long it lasts. Leases of workers last one or two seconds, their statements at most two.
     pub(crate) fn length(self, rng: &mut Rng) -> Duration {
-        let (shortest, longest) = match self {
-            Self::KillWorker | Self::Cut | Self::Terminate => (0, 1),
-            Self::StopWorker | Self::Timeouts => (2_500, 3_500),
-            Self::Delay => (1_000, 2_000),
-            Self::BlackHole | Self::HalfOpen => (2_200, 3_200),
-            Self::KillServer => (1, 1_500),
-            Self::LongTransaction => (2_000, 3_000),
-            Self::Clock | Self::KillStandby | Self::DiskFull | Self::Connections => (1_500, 2_500),
-        };
+        let (_, _, shortest, longest) = self.row();
         Duration::from_millis(u64::from(shortest + rng.below(longest - shortest)))
     }
 }
@@ -162,7 +144,7 @@ impl Choice {
         match self {
             Self::All => ("all", "every kind that is possible here"),
             Self::None => ("none", "no faults"),
-            Self::One(kind) => kind.description(),
+            Self::One(kind) => (kind.name(), kind.help()),
         }
     }
 

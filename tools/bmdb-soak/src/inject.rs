@@ -1,19 +1,19 @@
 //! How each kind of fault is injected and undone.
 
+use crate::connect::{connect, control};
 use crate::environment::Environment;
 use crate::failure::Done;
 use crate::fault::Kind;
 use crate::fixture::COMPONENT;
 use crate::rng::Rng;
 use crate::schedule::Injection;
-use crate::servers::control;
 use crate::stop::Stop;
 use bmdb_testkit::Proxy;
 use std::fs;
 use std::time::Duration;
 use tokio::task::block_in_place;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 
 impl Environment {
     /// Injects a fault and undoes it, even if the run is stopped meanwhile; returns whether a worker
@@ -159,11 +159,8 @@ impl Environment {
     /// Returns whether the limit was reached.
     async fn take_connections(&self, taken: &mut Vec<Client>) -> bool {
         loop {
-            match tokio_postgres::connect(&self.url, NoTls).await {
-                Ok((client, connection)) => {
-                    tokio::spawn(connection);
-                    taken.push(client);
-                }
+            match connect(&self.url).await {
+                Ok(client) => taken.push(client),
                 Err(error) => return error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
             }
         }

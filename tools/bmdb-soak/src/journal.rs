@@ -21,22 +21,8 @@ pub(crate) struct Journal {
 pub(crate) enum Entry {
     /// A claim was answered.
     Claimed(Claim),
-    /// An end is about to be asked for. A worker writes this line before every end.
-    Asked {
-        fence: Fence,
-        outcome: Outcome,
-        tags: Tags,
-    },
-    /// An end was acknowledged.
-    Acknowledged {
-        fence: Fence,
-        outcome: Outcome,
-        backoff: Option<Backoff>,
-    },
-    /// An end was refused, because the worker had lost the work.
-    Refused { fence: Fence, outcome: Outcome },
-    /// The answer to an end is missing: it may be recorded or not.
-    Unknown { fence: Fence, outcome: Outcome },
+    /// A step of an end of a claim.
+    End(Fence, Outcome, Step),
     /// An operation failed; `doing` is one word.
     Failed { doing: String, error: String },
     /// Something happened that no fault excuses.
@@ -58,6 +44,19 @@ pub(crate) struct Claim {
 
 /// A failure's interval in seconds, and its end in microseconds since the epoch by the database's clock.
 pub(crate) type Backoff = (u32, i64);
+
+/// How far an end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is about to be asked for. A worker notes this before every end.
+    Asked(Tags),
+    /// It was acknowledged. A failure has a backoff.
+    Acknowledged(Option<Backoff>),
+    /// It was refused, because the worker had lost the work.
+    Refused,
+    /// The answer is missing: the end may be recorded or not.
+    Unknown,
+}
 
 /// Whether an end writes tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,24 +122,19 @@ impl fmt::Display for Entry {
                 session,
                 started,
             }) => write!(f, "claimed {fence} {machine} {process} {session} {started}"),
-            Self::Asked {
-                fence,
-                outcome,
-                tags,
-            } => {
-                let tags = if *tags == Tags::Written { " tags" } else { "" };
-                write!(f, "asked {fence} {outcome}{tags}")
+            Self::End(fence, outcome, step) => {
+                let (step, rest) = match step {
+                    Step::Asked(Tags::None) => ("asked", String::new()),
+                    Step::Asked(Tags::Written) => ("asked", " tags".to_owned()),
+                    Step::Acknowledged(None) => ("acknowledged", String::new()),
+                    Step::Acknowledged(Some((interval, until))) => {
+                        ("acknowledged", format!(" {interval} {until}"))
+                    }
+                    Step::Refused => ("refused", String::new()),
+                    Step::Unknown => ("unknown", String::new()),
+                };
+                write!(f, "{step} {fence} {outcome}{rest}")
             }
-            Self::Acknowledged {
-                fence,
-                outcome,
-                backoff,
-            } => {
-                write!(f, "acknowledged {fence} {outcome}")?;
-                backoff.map_or(Ok(()), |(interval, until)| write!(f, " {interval} {until}"))
-            }
-            Self::Refused { fence, outcome } => write!(f, "refused {fence} {outcome}"),
-            Self::Unknown { fence, outcome } => write!(f, "unknown {fence} {outcome}"),
             Self::Failed { doing, error } => write!(f, "failed {doing} {}", one_line(error)),
             Self::Wrong(what) => write!(f, "wrong {}", one_line(what)),
             Self::Saw(what) => write!(f, "saw {what}"),
@@ -164,44 +158,33 @@ impl FromStr for Entry {
         let words: Vec<&str> = rest.split(' ').collect();
         Ok(match (kind, &words[..]) {
             ("claimed", [fence, machine, process, session, started]) => Self::Claimed(Claim {
-                fence: fence_of(fence)?,
+                fence: Fence::new(word(fence)?),
                 machine: word(machine)?,
                 process: word(process)?,
                 session: word(session)?,
                 started: word(started)?,
             }),
-            ("asked", [fence, outcome, tags @ ..]) => Self::Asked {
-                fence: fence_of(fence)?,
-                outcome: outcome_of(outcome).ok_or(Unreadable)?,
-                tags: match tags {
-                    [] => Tags::None,
-                    ["tags"] => Tags::Written,
-                    _ => return Err(Unreadable),
-                },
-            },
-            ("acknowledged", [fence, outcome, backoff @ ..]) => Self::Acknowledged {
-                fence: fence_of(fence)?,
-                outcome: outcome_of(outcome).ok_or(Unreadable)?,
-                backoff: match backoff {
-                    [] => None,
-                    [interval, until] => Some((word(interval)?, word(until)?)),
-                    _ => return Err(Unreadable),
-                },
-            },
-            ("refused", [fence, outcome]) => Self::Refused {
-                fence: fence_of(fence)?,
-                outcome: outcome_of(outcome).ok_or(Unreadable)?,
-            },
-            ("unknown", [fence, outcome]) => Self::Unknown {
-                fence: fence_of(fence)?,
-                outcome: outcome_of(outcome).ok_or(Unreadable)?,
-            },
             ("failed", [doing, error @ ..]) => Self::Failed {
                 doing: (*doing).to_owned(),
                 error: error.join(" "),
             },
             ("wrong", _) => Self::Wrong(rest.to_owned()),
             ("saw", _) => Self::Saw(rest.to_owned()),
+            (_, [fence, outcome, rest @ ..]) => {
+                let step = match (kind, rest) {
+                    ("asked", []) => Step::Asked(Tags::None),
+                    ("asked", ["tags"]) => Step::Asked(Tags::Written),
+                    ("acknowledged", []) => Step::Acknowledged(None),
+                    ("acknowledged", [interval, until]) => {
+                        Step::Acknowledged(Some((word(interval)?, word(until)?)))
+                    }
+                    ("refused", []) => Step::Refused,
+                    ("unknown", []) => Step::Unknown,
+                    _ => return Err(Unreadable),
+                };
+                let outcome = outcome_of(outcome).ok_or(Unreadable)?;
+                Self::End(Fence::new(word(fence)?), outcome, step)
+            }
             _ => return Err(Unreadable),
         })
     }
@@ -209,10 +192,6 @@ impl FromStr for Entry {
 
 fn word<T: FromStr>(word: &str) -> Result<T, Unreadable> {
     word.parse().map_err(|_| Unreadable)
-}
-
-fn fence_of(text: &str) -> Result<Fence, Unreadable> {
-    word(text).map(Fence::new)
 }
 
 /// The outcome of this name, as journals and the database write it.
@@ -236,16 +215,6 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let fence = Fence::new(7);
         let (failed, finished) = (Outcome::Failed, Outcome::Finished);
-        let asked = |outcome, tags| Entry::Asked {
-            fence,
-            outcome,
-            tags,
-        };
-        let acknowledged = |outcome, backoff| Entry::Acknowledged {
-            fence,
-            outcome,
-            backoff,
-        };
         let entries = [
             Entry::Claimed(Claim {
                 fence,
@@ -254,18 +223,12 @@ mod tests {
                 session: SessionId::random(),
                 started: 1_800_000_000_123_456,
             }),
-            asked(finished, Tags::Written),
-            asked(failed, Tags::None),
-            acknowledged(failed, Some((5, -1))),
-            acknowledged(finished, None),
-            Entry::Refused {
-                fence,
-                outcome: finished,
-            },
-            Entry::Unknown {
-                fence,
-                outcome: failed,
-            },
+            Entry::End(fence, finished, Step::Asked(Tags::Written)),
+            Entry::End(fence, failed, Step::Asked(Tags::None)),
+            Entry::End(fence, failed, Step::Acknowledged(Some((5, -1)))),
+            Entry::End(fence, finished, Step::Acknowledged(None)),
+            Entry::End(fence, finished, Step::Refused),
+            Entry::End(fence, failed, Step::Unknown),
             Entry::Failed {
                 doing: "claiming".to_owned(),
                 error: "a reason with  spaces".to_owned(),

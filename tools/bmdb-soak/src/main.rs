@@ -7,6 +7,7 @@
 )]
 
 mod clock;
+mod connect;
 mod demo;
 mod disk;
 mod environment;

@@ -1,5 +1,6 @@
 //! After the faults: whether the workers recover from them.
 
+use crate::connect::connect;
 use crate::environment::Environment;
 use crate::failure::Done;
 use bmdb_core::{Bmdb, Config};
@@ -7,7 +8,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::NoTls;
 
 /// Within this time after the faults each worker must end an attempt, and the workers' janitors must
 /// have reclaimed the work of expired sessions.
@@ -57,8 +57,7 @@ pub(crate) async fn wait_for_recovery(environment: &Environment) -> Done<Vec<Str
 pub(crate) async fn reclaim_until(url: &str, condition: &str, limit: Duration) -> Done {
     let config = Config::new(url).component("soak-janitor");
     let bmdb = Bmdb::connect(config).await?;
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
+    let client = connect(url).await?;
     let condition = format!("SELECT {condition}");
     let began = Instant::now();
     loop {

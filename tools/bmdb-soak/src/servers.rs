@@ -1,5 +1,6 @@
 //! The servers of the soak: a primary, and a standby that its commits wait for.
 
+use crate::connect::{ANSWER_TIMEOUT, connect, control};
 use crate::disk::Disk;
 use crate::failure::{Done, Failure};
 use crate::stop::Stop;
@@ -11,13 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// How long a server may take to answer after a restart.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long this process waits for a connection or a statement.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For a small volume: a short log that is soon reused. A standby that was away for some seconds needs
 /// little of the log, and reconnects soon.
@@ -93,7 +91,7 @@ impl Servers {
         };
         let killed = kill(supervisor, Signal::SIGKILL).is_ok();
         stop.sleep(time / 2).await;
-        let gone = tokio_postgres::connect(standby.url(), NoTls).await.is_err();
+        let gone = connect(standby.url()).await.is_err();
         if detach {
             self.wait_for_standby(false).await?;
         }
@@ -120,25 +118,6 @@ impl Servers {
     }
 }
 
-/// A connection without a proxy. Its commits do not wait for a standby.
-pub(crate) async fn control(url: &str) -> Done<Client> {
-    let connecting = tokio_postgres::connect(url, NoTls);
-    let Ok(connected) = timeout(ANSWER_TIMEOUT, connecting).await else {
-        let seconds = ANSWER_TIMEOUT.as_secs();
-        return Err(Failure::step(format!(
-            "the server accepted no connection within {seconds} s"
-        )));
-    };
-    let (client, connection) = connected?;
-    tokio::spawn(connection);
-    let settings = format!(
-        "SET synchronous_commit = local; SET statement_timeout = {}",
-        ANSWER_TIMEOUT.as_millis()
-    );
-    client.batch_execute(&settings).await?;
-    Ok(client)
-}
-
 async fn set(control: &Client, settings: &[(&str, &str)]) -> Done {
     for (setting, value) in settings {
         let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
@@ -153,11 +132,7 @@ async fn restart(server: &Server) -> Done {
     let began = Instant::now();
     loop {
         let restarted = block_in_place(|| server.restart());
-        let answer = async {
-            let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await?;
-            tokio::spawn(connection);
-            client.batch_execute("SELECT 1").await
-        };
+        let answer = async { connect(server.url()).await?.batch_execute("SELECT 1").await };
         match timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(())) => return Ok(()),
             _ if began.elapsed() < RESTART_TIMEOUT => {}

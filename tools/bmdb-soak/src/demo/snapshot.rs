@@ -1,9 +1,10 @@
 //! What the demonstration reads from the database while the workers run.
 
+use crate::connect::connect;
 use crate::failure::Done;
 use std::fmt;
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// How long a machine must have been claimed for its worker to be killed.
 const SLOW: &str = "800 milliseconds";
@@ -54,10 +55,8 @@ pub(super) struct Observer {
 
 impl Observer {
     pub(super) async fn connect(url: &str) -> Done<Self> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        tokio::spawn(connection);
         Ok(Self {
-            client,
+            client: connect(url).await?,
             last_claims: None,
             best_rate: 0.0,
         })

@@ -1,6 +1,6 @@
 //! Facts: what the journals of all workers say.
 
-use crate::journal::{Backoff, Claim, Entry, Tags};
+use crate::journal::{Backoff, Claim, Entry, Step, Tags};
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId};
 use bmdb_testkit::audit::End;
@@ -39,18 +39,14 @@ impl Facts {
                 self.claim_of.insert(claim.fence, self.claims.len());
                 self.claims.push(claim);
             }
-            Entry::Asked {
-                fence,
-                outcome,
-                tags,
-            } => self.asked.entry(fence).or_default().push((outcome, tags)),
-            Entry::Acknowledged {
-                fence,
-                outcome,
-                backoff,
-            } => self.acknowledged.push((fence, outcome, backoff)),
-            Entry::Refused { fence, outcome } => self.refused.push((fence, outcome)),
-            Entry::Unknown { fence, .. } => {
+            Entry::End(fence, outcome, Step::Asked(tags)) => {
+                self.asked.entry(fence).or_default().push((outcome, tags));
+            }
+            Entry::End(fence, outcome, Step::Acknowledged(backoff)) => {
+                self.acknowledged.push((fence, outcome, backoff));
+            }
+            Entry::End(fence, outcome, Step::Refused) => self.refused.push((fence, outcome)),
+            Entry::End(fence, _, Step::Unknown) => {
                 self.uncertain.insert(fence);
             }
             Entry::Failed { doing, error } => {

@@ -2,13 +2,14 @@
 
 use super::Breach;
 use super::laws::{COUNTS, LAWS};
+use crate::connect::connect;
 use crate::failure::{Done, Failure};
 use crate::journal::outcome_of;
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 /// An attempt that has ended. Times are microseconds since the epoch.
 #[derive(Debug)]
@@ -44,8 +45,7 @@ const TAGS: &str = "SELECT fence, machine_id::text FROM tag_log";
 
 impl Log {
     pub(super) async fn read(url: &str) -> Done<Self> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        tokio::spawn(connection);
+        let client = connect(url).await?;
         let mut attempts = BTreeMap::new();
         for row in client.query(ATTEMPTS, &[]).await? {
             let attempt = attempt(&row)?;

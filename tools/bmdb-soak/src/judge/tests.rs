@@ -2,7 +2,7 @@
 
 use super::{Facts, Invariant, judge};
 use crate::fixture::{self, SCHEMA};
-use crate::journal::{Claim, Entry, Tags};
+use crate::journal::{Claim, Entry, Step, Tags};
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use bmdb_testkit::TestDb;
@@ -115,21 +115,16 @@ impl Log {
     }
 
     fn ask(&mut self, fence: i64, outcome: Outcome, tags: Tags) {
-        let fence = Fence::new(fence);
-        self.journal.push(Entry::Asked {
-            fence,
-            outcome,
-            tags,
-        });
+        self.note(fence, outcome, Step::Asked(tags));
     }
 
     fn acknowledge(&mut self, fence: i64, outcome: Outcome, backoff: Option<(u32, i64)>) {
-        let fence = Fence::new(fence);
-        self.journal.push(Entry::Acknowledged {
-            fence,
-            outcome,
-            backoff,
-        });
+        self.note(fence, outcome, Step::Acknowledged(backoff));
+    }
+
+    fn note(&mut self, fence: i64, outcome: Outcome, step: Step) {
+        let entry = Entry::End(Fence::new(fence), outcome, step);
+        self.journal.push(entry);
     }
 
     /// Expects exactly these breaches, each given as its invariant and a part of its text.
@@ -204,11 +199,10 @@ async fn a_refused_end_that_is_recorded_is_found() {
         .await;
     log.claim(6, START, 7_000);
     log.ask(6, Outcome::Failed, Tags::None);
-    let (fence, outcome) = (Fence::new(6), Outcome::Failed);
-    log.journal.push(Entry::Refused { fence, outcome });
+    log.note(6, Outcome::Failed, Step::Refused);
     log.expect(&[(Invariant::Acknowledged, "fence 6")]).await;
     // An earlier end of unknown outcome may be recorded.
-    log.journal.push(Entry::Unknown { fence, outcome });
+    log.note(6, Outcome::Failed, Step::Unknown);
     log.expect(&[]).await;
 }
 

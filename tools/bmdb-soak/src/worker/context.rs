@@ -3,9 +3,11 @@
 use super::Options;
 use super::side::Side;
 use crate::failure::{self, Done};
-use crate::journal::{Claim, Entry, Journal};
+use crate::journal::{Claim, Entry, Journal, Step};
 use crate::rng::Rng;
 use bmdb_core::{Bmdb, Session, SessionOptions, TxError, Work};
+use bmdb_model::Fence;
+use bmdb_model::history::Outcome;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -85,6 +87,10 @@ impl Context {
 
     pub(super) fn note(&self, entry: &Entry) -> Done {
         Ok(self.journal.note(entry)?)
+    }
+
+    pub(super) fn note_end(&self, fence: Fence, outcome: Outcome, step: Step) -> Done {
+        self.note(&Entry::End(fence, outcome, step))
     }
 
     pub(super) fn saw(&self, what: &str) -> Done {

@@ -5,7 +5,7 @@ use super::lease_loss::{return_after_loss, walk_away};
 use super::tags::finish;
 use crate::failure::Done;
 use crate::fixture::BACKOFF;
-use crate::journal::{Entry, Tags};
+use crate::journal::{Entry, Step, Tags};
 use crate::rng::Rng;
 use bmdb_core::{EndError, FailureRecorded, Session, TxError, TxOptions, Work};
 use bmdb_model::Fence;
@@ -137,11 +137,7 @@ async fn end_one(context: &Context, work: Work, way: Way, retries: bool) -> Done
 /// Notes that an end is asked for, and asks for it; `None` if there is no answer, because the work or
 /// the future was dropped.
 pub(super) async fn ask(context: &Context, work: Work, way: Way) -> Done<Option<Answer>> {
-    context.note(&Entry::Asked {
-        fence: work.fence(),
-        outcome: way.outcome(),
-        tags: way.tags(),
-    })?;
+    context.note_end(work.fence(), way.outcome(), Step::Asked(way.tags()))?;
     let in_time = match way {
         Way::Fail => Ok(Ok(work.fail(&BACKOFF, CAUSE).await.map(Some))),
         Way::Cancel => Ok(Ok(work.cancel().await.map(|()| None))),
@@ -181,11 +177,7 @@ async fn end_in_set(
     let fences: Vec<Fence> = claimed.iter().map(Work::fence).collect();
     let outcome = *rng.pick(&[Outcome::Finished, Outcome::Canceled, Outcome::Failed]);
     for &fence in &fences {
-        context.note(&Entry::Asked {
-            fence,
-            outcome,
-            tags: Tags::None,
-        })?;
+        context.note_end(fence, outcome, Step::Asked(Tags::None))?;
     }
     let without_backoff = |ended: Vec<Result<(), EndError>>| {
         let answers = ended.into_iter().map(|ended| ended.map(|()| None));
@@ -214,21 +206,18 @@ pub(super) fn note(
     let (reason, work) = match answer {
         Ok(failed) => {
             let backoff = failed.map(|f| (f.interval.get(), f.until.timestamp_micros()));
-            context.note(&Entry::Acknowledged {
-                fence,
-                outcome,
-                backoff,
-            })?;
+            context.note_end(fence, outcome, Step::Acknowledged(backoff))?;
             return Ok((Next::GoOn, None));
         }
         Err(error) => error.into_parts(),
     };
     let is_lost = matches!(reason, TxError::SessionExpired | TxError::WorkLost);
-    context.note(&if is_lost {
-        Entry::Refused { fence, outcome }
+    let step = if is_lost {
+        Step::Refused
     } else {
-        Entry::Unknown { fence, outcome }
-    })?;
+        Step::Unknown
+    };
+    context.note_end(fence, outcome, step)?;
     // In doubt the work can be missing too: the session was lost before the end was found out.
     let may_be_missing = is_lost || matches!(reason, TxError::CommitUnknown(_));
     if context.side.is_some() && work.is_none() && !may_be_missing {

@@ -1,16 +1,15 @@
 //! Side connection: beside those of the component, and never hit by a fault.
 
+use crate::connect::connect;
 use crate::failure::Done;
 use bmdb_model::SessionId;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 pub(super) struct Side(Client);
 
 impl Side {
     pub(super) async fn connect(url: &str) -> Done<Self> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        tokio::spawn(connection);
-        Ok(Self(client))
+        Ok(Self(connect(url).await?))
     }
 
     pub(super) async fn run(&self, sql: &str) -> Done {
