@@ -1,10 +1,10 @@
-//! An independent judge of what happened: reads the log of attempts and decides whether exclusive
-//! work was exclusive, backoffs were respected and every attempt came to exactly one end.
+//! Audit: reads the log of attempts and checks whether lanes were exclusive, backoffs were respected
+//! and every attempt ended exactly once.
 //!
-//! It shares no code with what it judges: it reads the tables by SQL of its own and replays them.
-//! The components must have run with full history and have kept all of it (`Config::retention`),
-//! because a folded row has lost the times that are to be judged, and with policies without jitter,
-//! because only the un-jittered interval is recorded.
+//! It shares no code with the components that it checks: it reads the tables with SQL of its own and
+//! replays them. The components must have run with full history and must have kept all of it
+//! (`Config::retention`), because a folded row has lost the times to check; and with policies without
+//! jitter, because only the interval without jitter is recorded.
 
 mod judge;
 mod read;
@@ -19,40 +19,40 @@ use bmdb_model::{Fence, MachineId, Process};
 use std::collections::HashMap;
 use std::fmt;
 
-/// What the audit judges by.
+/// What the audit checks against.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The policy with which failures were recorded.
     pub backoff: Backoff,
-    /// Processes that failed with another policy.
+    /// Other policies, by the process whose failures they were used for.
     pub backoff_of: HashMap<Process, Backoff>,
-    /// The claims that workers got, where they kept a list: each must have come to an end.
+    /// The claims that workers got, if they kept a list: each must have ended.
     pub claimed: Option<Vec<(MachineId, Fence)>>,
-    /// The ends that workers were told had been recorded, where they kept a list: each must be
-    /// recorded so, and each attempt can have been ended only once.
+    /// The ends that were acknowledged to workers, if they kept a list: each must be recorded with this
+    /// outcome, and each attempt can have ended only once.
     pub acknowledged: Vec<End>,
-    /// The ends that workers were refused, where they kept a list: none may be recorded. Leave out
-    /// refused cancels: what its worker drops is canceled once more.
+    /// The ends that were refused to workers, if they kept a list: none may be recorded. Leave out refused
+    /// cancels, because an attempt that its worker drops is canceled again.
     pub refused: Vec<End>,
-    /// Whether work may still be held.
+    /// Whether machines may still be claimed.
     pub held: Held,
 }
 
-/// An end that a worker tried: of which claim, and as what.
+/// An end that a worker requested: of which claim, and with which outcome.
 pub type End = (MachineId, Fence, Outcome);
 
-/// Whether work may still be held when the audit runs.
+/// Whether machines may still be claimed when the audit runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Held {
-    /// Everything must have ended: held work is a violation. The default.
+    /// Everything must have ended: a claimed machine is a violation. The default.
     #[default]
     Violation,
-    /// Workers are still running: held work is an attempt that has not ended yet.
+    /// Workers still run: a claimed machine is an attempt that has not ended yet.
     Allowed,
 }
 
 impl Rules {
-    /// One policy, no lists of claims and ends, and nothing may be held any more.
+    /// One policy, no lists of claims and ends, and no machine may still be claimed.
     #[must_use]
     pub fn new(backoff: Backoff) -> Self {
         Self {
@@ -85,12 +85,12 @@ pub struct Audit {
     pub failed: usize,
     /// Those that were canceled.
     pub canceled: usize,
-    /// Those that were lost with their session.
+    /// Those that expired with their session.
     pub expired: usize,
-    /// Work that has not ended yet.
+    /// The attempts that have not ended yet.
     pub held: usize,
-    /// The intervals, in seconds, of the longest run of failures of one machine and process.
-    /// Canceled and lost attempts do not break a run, a finish does.
+    /// The intervals, in seconds, of the longest run of failures of one machine and process. A finished
+    /// attempt ends a run; canceled and expired ones do not.
     pub worst_intervals: Vec<u32>,
     /// Everything that must not have happened.
     pub violations: Vec<Violation>,
@@ -124,11 +124,11 @@ impl fmt::Display for Audit {
     }
 }
 
-/// Why there is no verdict.
+/// Why the log could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// Rows stand for several attempts each.
+    /// Some rows stand for several attempts.
     #[error(
         "{rows} rows of work_attempt are folded, so the times of single attempts are lost: run the \
          components with `Config::history(HistoryDetail::Full)`"
@@ -139,7 +139,7 @@ pub enum AuditError {
     },
     /// A policy has jitter.
     #[error(
-        "the policy {0} has jitter, which is not recorded, so its delays cannot be judged: run \
+        "the policy {0} has jitter, which is not recorded, so its delays cannot be checked: run \
          the components with jitter=none"
     )]
     Jitter(Backoff),
@@ -148,10 +148,10 @@ pub enum AuditError {
     Unreadable(#[from] TestkitError),
 }
 
-/// Judges the whole log of the database with this URL, read in one snapshot.
+/// Checks the whole log of the database with this URL, read in one snapshot.
 ///
 /// # Errors
-/// [`AuditError`]. Violations are no error: they are in the [`Audit`].
+/// [`AuditError`]. Violations are not errors: they are in the [`Audit`].
 pub async fn audit(url: &str, rules: &Rules) -> Result<Audit, AuditError> {
     let mut policies = [&rules.backoff]
         .into_iter()

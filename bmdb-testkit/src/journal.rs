@@ -1,8 +1,8 @@
-//! What a worker process knows of its own work, noted in an append-only file that outlives it.
+//! Journal: an append-only file in which a worker process records its claims and ends, and which
+//! outlives the process.
 //!
-//! Each line is written with one `write(2)`: of a process that is killed every line is there that it
-//! has written. What a line says is machine-readable; the time at its beginning is for people, and
-//! nothing is decided by it.
+//! Each line is written with one `write(2)`, so a killed process leaves every line that it has written.
+//! Lines are machine-readable, except for the time at their start, which is only for people.
 
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
@@ -24,74 +24,74 @@ pub struct Journal {
 pub enum Entry {
     /// A claim was answered.
     Claimed {
-        /// Its number.
+        /// Its fence.
         fence: Fence,
         /// The machine.
         machine: MachineId,
-        /// The process that is worked on.
+        /// The process it was claimed for.
         process: Process,
-        /// The session that holds it.
+        /// The session that claimed it.
         session: SessionId,
-        /// When the database says that it began.
+        /// When it started.
         started: i64,
     },
-    /// An end is about to be asked for. Without this line before it nobody asks for an end.
+    /// An end is about to be requested. This line is always written before the request.
     Asked {
-        /// Of which claim.
+        /// The fence of the claim.
         fence: Fence,
-        /// As what.
+        /// The requested outcome.
         outcome: Outcome,
-        /// Whether tags are to be written with it.
+        /// Whether it writes tags.
         tags: Tags,
     },
     /// An end was acknowledged.
     Acknowledged {
-        /// Of which claim.
+        /// The fence of the claim.
         fence: Fence,
-        /// As what.
+        /// The requested outcome.
         outcome: Outcome,
-        /// For a failure: the interval in seconds, and when it ends.
+        /// For a failure: the interval in seconds, and when the backoff ends.
         backoff: Option<(u32, i64)>,
     },
-    /// An end was refused: the work was no longer this worker's.
+    /// An end was refused: the machine was no longer claimed by this worker.
     Refused {
-        /// Of which claim.
+        /// The fence of the claim.
         fence: Fence,
-        /// As what.
+        /// The requested outcome.
         outcome: Outcome,
     },
-    /// What became of an end was not said: it may be there, or not.
+    /// The request for an end got no answer: the end may be recorded or not.
     Unknown {
-        /// Of which claim.
+        /// The fence of the claim.
         fence: Fence,
-        /// As what.
+        /// The requested outcome.
         outcome: Outcome,
     },
     /// Something failed.
     Failed {
-        /// What was tried, in one word.
+        /// What was attempted, in one word.
         doing: String,
         /// The error.
         error: String,
     },
-    /// Something happened that is only counted.
+    /// An event that is only counted.
     Saw(String),
 }
 
 /// Whether an end writes tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tags {
-    /// They are committed with the end, or not at all.
+    /// Tags are committed together with the end, or not at all.
     Written,
     /// Only the end is recorded.
     None,
 }
 
 impl Journal {
-    /// A new journal at this path.
+    /// Creates a journal at this path.
     ///
     /// # Errors
-    /// The operating system's, also where there is one already.
+    /// The operating system's, also if the file exists.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = File::options().append(true).create_new(true).open(path)?;
         Ok(Self { file })
@@ -100,32 +100,33 @@ impl Journal {
     /// Appends a line, in one write.
     ///
     /// # Errors
-    /// The operating system's: then nobody knows what was done, and the process should end.
+    /// The operating system's. The process should end then, because the journal would be incomplete.
     pub fn note(&self, entry: &Entry) -> io::Result<()> {
         let line = format!("{} {entry}\n", time_of_day());
         (&self.file).write_all(line.as_bytes())
     }
 }
 
-/// All entries of a journal, in their order. Of a process that was killed the last line may be cut.
+/// The entries of a journal in order. An incomplete last line, of a process that was killed, is ignored.
 ///
 /// # Errors
-/// The operating system's; [`io::ErrorKind::InvalidData`] for a line that says nothing.
+/// The operating system's; [`io::ErrorKind::InvalidData`] for a line that cannot be parsed.
 pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
     let text = fs::read_to_string(path)?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let entry = |line: &str| {
-        let said = line.split_once(' ').map_or("", |(_time, said)| said);
-        said.parse()
+        let entry = line.split_once(' ').map_or("", |(_time, entry)| entry);
+        entry
+            .parse()
             .map_err(|Unreadable| io::Error::new(io::ErrorKind::InvalidData, format!("{line:?}")))
     };
     whole.lines().map(entry).collect()
 }
 
-/// By the process's own clock, which may be wrong.
+/// The time by the process's own clock, which may be wrong.
 #[allow(
     clippy::disallowed_methods,
-    reason = "for whoever reads a journal; nothing is decided by it"
+    reason = "for people who read a journal; no code reads it"
 )]
 fn time_of_day() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -172,7 +173,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// A line that is no entry.
+/// The line is not an entry.
 #[derive(Debug)]
 pub struct Unreadable;
 
@@ -247,7 +248,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn what_was_noted_is_read_back_but_for_a_line_that_was_cut() {
+    fn entries_are_read_back_except_for_an_incomplete_last_line() {
         let path = std::env::temp_dir().join(format!("bmdb-journal-{}", Uuid::new_v4()));
         let fence = Fence::new(7);
         let (failed, finished) = (Outcome::Failed, Outcome::Finished);
@@ -302,7 +303,7 @@ mod tests {
             .unwrap();
         assert_eq!(read(&path).unwrap(), entries);
         assert!(Journal::create(&path).is_err());
-        (&journal.file).write_all(b" is no claim\n").unwrap();
+        (&journal.file).write_all(b" is not a claim\n").unwrap();
         assert!(read(&path).is_err());
         fs::remove_file(path).unwrap();
     }

@@ -1,4 +1,4 @@
-//! The replay: pure, from attempts to violations.
+//! Replays attempts and finds violations, without I/O.
 
 use super::read::{Attempt, End};
 use super::{Audit, Held, Place, Rules, Violation};
@@ -48,8 +48,8 @@ fn count(attempts: &[Attempt], audit: &mut Audit) {
     audit.attempts = attempts.len() - audit.held;
 }
 
-/// Every claim came to exactly one end. Two rows for one claim cannot be stored, so what is left
-/// to find is a claim without a row, and a number given to two workers.
+/// Every claim ended exactly once. The table cannot have two rows for one claim, so this looks for a
+/// claim without a row, and for a fence that two workers got.
 fn judge_claims(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violation>) {
     if rules.held == Held::Violation {
         let held = attempts.iter().filter(|attempt| attempt.end.is_none());
@@ -77,26 +77,26 @@ fn judge_claims(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violat
     }
 }
 
-/// What workers were told of their ends is what is recorded.
+/// The ends that were acknowledged are recorded, and the refused ones are not.
 fn judge_ends(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violation>) {
     let recorded: HashMap<_, Outcome> = attempts
         .iter()
         .filter_map(|a| Some(((a.machine, a.fence), a.end?.outcome)))
         .collect();
-    let mut told = BTreeMap::new();
+    let mut acknowledged = BTreeMap::new();
     for &(machine, fence, outcome) in &rules.acknowledged {
-        *told.entry((machine, fence)).or_insert(0) += 1;
+        *acknowledged.entry((machine, fence)).or_insert(0) += 1;
         let recorded = recorded.get(&(machine, fence)).copied();
         if recorded != Some(outcome) {
             violations.push(Violation::OtherEnd {
                 machine,
                 fence,
-                told: outcome,
+                acknowledged: outcome,
                 recorded,
             });
         }
     }
-    for ((machine, fence), times) in told.into_iter().filter(|(_, times)| *times > 1) {
+    for ((machine, fence), times) in acknowledged.into_iter().filter(|(_, times)| *times > 1) {
         violations.push(Violation::EndedTwice {
             machine,
             fence,
@@ -114,9 +114,9 @@ fn judge_ends(attempts: &[Attempt], rules: &Rules, violations: &mut Vec<Violatio
     }
 }
 
-/// The attempts of one lane on one machine, by their start: one at a time, with growing numbers.
+/// The attempts of one lane on one machine, by their start: one at a time, with growing fences.
 fn judge_lane(lane: &[Attempt], violations: &mut Vec<Violation>) {
-    // Not only neighbours: a long attempt may cover several short ones.
+    // Not only neighbors: a long attempt may overlap several short ones.
     let mut running = &lane[0];
     for (earlier, later) in lane.iter().zip(&lane[1..]) {
         if ended(earlier) > ended(running) {
@@ -141,8 +141,8 @@ fn judge_lane(lane: &[Attempt], violations: &mut Vec<Violation>) {
     violations.extend(backwards.map(|a| Violation::EndedBeforeStart(place(a))));
 }
 
-/// The attempts of one process on one machine, by their number: backoffs are respected, and the
-/// intervals follow the policy.
+/// The attempts of one process on one machine, by their fence: backoffs are respected, and intervals
+/// follow the policy.
 fn judge_item(item: &[Attempt], rules: &Rules, audit: &mut Audit) {
     let mut state = Backing::default();
     for attempt in item {
@@ -174,7 +174,7 @@ fn judge_item(item: &[Attempt], rules: &Rules, audit: &mut Audit) {
     }
 }
 
-/// What the ends of attempts leave behind for the next one.
+/// The backoff that earlier attempts impose on the next one.
 #[derive(Default)]
 struct Backing {
     interval: Option<Seconds>,
@@ -195,7 +195,7 @@ impl Backing {
                 self.until = until;
                 self.run.extend(end.interval.map(Seconds::get));
             }
-            // A loss only ever lengthens the wait, and leaves the failures' recurrence alone.
+            // An expired attempt can only lengthen the wait, and does not change the next interval.
             Outcome::Expired => {
                 let both = self.until.into_iter().chain(until);
                 self.until = both.max_by_key(|(_, at)| *at);

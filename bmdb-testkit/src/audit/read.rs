@@ -1,4 +1,4 @@
-//! Reading the log: every ended attempt and every held work item, in one statement's snapshot.
+//! Reads the log: every ended attempt and every claimed work item, in the snapshot of one statement.
 
 use crate::TestkitError;
 use crate::connect::connect;

@@ -1,18 +1,18 @@
-//! What must not happen, with enough facts to look it up in the database.
+//! Violations: what must not happen, with the facts to find it in the database.
 
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Lane, MachineId, Process, SessionId};
 use std::fmt;
 use std::time::Duration;
 
-/// Which attempt is meant: a row of `work_attempt`, or for held work of `work_item`.
+/// An attempt: a row of `work_attempt`, or of `work_item` while the machine is claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The machine.
     pub machine: MachineId,
     /// The process.
     pub process: Process,
-    /// The claim's number.
+    /// The claim's fence.
     pub fence: Fence,
 }
 
@@ -45,7 +45,7 @@ pub enum Violation {
         /// How long before the end of the other.
         overlap: Duration,
     },
-    /// A later claim of a lane got a smaller number.
+    /// A later claim of a lane got a smaller fence.
     #[error("{later} started after fence {} of the same lane, but has a smaller number", earlier.fence)]
     FenceWentBack {
         /// The attempt that started first.
@@ -56,7 +56,7 @@ pub enum Violation {
     /// An attempt ended before it started.
     #[error("{0} ended before it started")]
     EndedBeforeStart(Place),
-    /// An attempt started inside a backoff.
+    /// An attempt started within a backoff.
     #[error("{attempt} started {early:?} inside the backoff that fence {imposed_by} had imposed")]
     InsideBackoff {
         /// The attempt that started too early.
@@ -66,48 +66,48 @@ pub enum Violation {
         /// How much too early.
         early: Duration,
     },
-    /// A failure recorded another interval than its policy gives.
+    /// The interval recorded for a failure differs from its policy's.
     #[error("{attempt} recorded an interval of {} after {}, its policy gives {expected} s",
         seconds(*.recorded), seconds(*.previous))]
     WrongInterval {
         /// The failed attempt.
         attempt: Place,
-        /// The interval of the failure before, if that counts.
+        /// The interval of the previous failure, if there is one since the last finish.
         previous: Option<u32>,
-        /// What the row says.
+        /// The recorded interval.
         recorded: Option<u32>,
-        /// What the policy gives.
+        /// The policy's interval.
         expected: u32,
     },
-    /// A worker got a claim that never came to an end.
+    /// A worker got a claim whose end is not recorded.
     #[error("machine {machine} fence {fence} was claimed, but its end is not recorded")]
     NoEnd {
         /// The machine.
         machine: MachineId,
-        /// The claim's number.
+        /// The claim's fence.
         fence: Fence,
     },
-    /// Two workers were given the same number for one machine.
+    /// Two workers got the same fence for one machine.
     #[error("machine {machine} fence {fence} was claimed {times} times")]
     ClaimedTwice {
         /// The machine.
         machine: MachineId,
-        /// The claim's number.
+        /// The claim's fence.
         fence: Fence,
         /// How often.
         times: usize,
     },
-    /// A worker was told of another end than is recorded.
-    #[error("machine {machine} fence {fence} was acknowledged as {told}, but is recorded as {}",
+    /// The recorded end differs from the one that was acknowledged to a worker.
+    #[error("machine {machine} fence {fence} was acknowledged as {acknowledged}, but is recorded as {}",
         outcome(*.recorded))]
     OtherEnd {
         /// The machine.
         machine: MachineId,
-        /// The claim's number.
+        /// The claim's fence.
         fence: Fence,
-        /// What the worker was told.
-        told: Outcome,
-        /// What the row says, if there is one.
+        /// The acknowledged outcome.
+        acknowledged: Outcome,
+        /// The recorded outcome, if there is one.
         recorded: Option<Outcome>,
     },
     /// The end of one attempt was acknowledged more than once.
@@ -115,27 +115,27 @@ pub enum Violation {
     EndedTwice {
         /// The machine.
         machine: MachineId,
-        /// The claim's number.
+        /// The claim's fence.
         fence: Fence,
         /// How often.
         times: usize,
     },
-    /// A worker was told that an end had not taken effect, and it has.
+    /// An end that was refused to a worker is recorded.
     #[error("machine {machine} fence {fence} was refused its end, but is recorded as {outcome}")]
     RefusedEnd {
         /// The machine.
         machine: MachineId,
-        /// The claim's number.
+        /// The claim's fence.
         fence: Fence,
-        /// What was tried.
+        /// The refused outcome.
         outcome: Outcome,
     },
-    /// Work is still held though everything should have ended.
+    /// A machine is still claimed although everything should have ended.
     #[error("{attempt} is still held by session {session}")]
     StillHeld {
-        /// The held work.
+        /// The attempt that has not ended.
         attempt: Place,
-        /// Its holder.
+        /// The session that claimed it.
         session: SessionId,
     },
 }

@@ -1,4 +1,4 @@
-//! The audit, on logs that contain each violation, and on logs that only look as if.
+//! The audit, on logs with each violation, and on similar logs without one.
 
 use crate::Result;
 use bmdb_backoff::{Backoff, Factor, Jitter, Seconds};
@@ -50,7 +50,7 @@ impl Log {
     }
 }
 
-/// The violations of a log, as people read them, with the machine's id as `M`.
+/// The violations of a log, as text, with the machine's id as `M`.
 async fn check(rows: &[Row<'_>], expected: &[&str]) -> Result {
     let log = Log::of(rows).await?;
     let audit = log.audit(&Rules::new(RETRY)).await?;
@@ -66,7 +66,7 @@ async fn check(rows: &[Row<'_>], expected: &[&str]) -> Result {
 }
 
 #[tokio::test]
-async fn a_lawful_log_is_clean_and_counted() -> Result {
+async fn a_log_without_violations_is_clean_and_counted() -> Result {
     let log = Log::of(&[
         (START, 1, 0.0, 1.0, "Failed", Some(1)),
         (START, 2, 2.0, 3.0, "Failed", Some(2)),
@@ -87,7 +87,7 @@ async fn a_lawful_log_is_clean_and_counted() -> Result {
 }
 
 #[tokio::test]
-async fn lane_mates_that_overlap_are_found() -> Result {
+async fn overlapping_attempts_of_one_lane_are_found() -> Result {
     check(
         &[
             (START, 1, 0.0, 10.0, "Finished", None),
@@ -131,7 +131,7 @@ async fn machines_do_not_share_lanes_or_backoffs() -> Result {
 }
 
 #[tokio::test]
-async fn a_fence_that_goes_back_is_found() -> Result {
+async fn a_fence_that_decreases_is_found() -> Result {
     check(
         &[
             (START, 2, 0.0, 1.0, "Finished", None),
@@ -155,7 +155,7 @@ async fn an_end_before_the_start_is_found() -> Result {
 }
 
 #[tokio::test]
-async fn a_start_inside_a_failures_backoff_is_found_and_a_cancel_keeps_it_in_force() -> Result {
+async fn a_start_within_a_failures_backoff_is_found_even_after_a_cancel() -> Result {
     check(
         &[
             (START, 1, 0.0, 1.0, "Failed", Some(1)),
@@ -173,7 +173,7 @@ async fn a_start_inside_a_failures_backoff_is_found_and_a_cancel_keeps_it_in_for
 }
 
 #[tokio::test]
-async fn a_start_inside_the_delay_after_a_loss_is_found() -> Result {
+async fn a_start_within_the_delay_after_an_expired_attempt_is_found() -> Result {
     check(
         &[
             (START, 1, 0.0, 1.0, "Expired", Some(15)),
@@ -224,7 +224,7 @@ async fn intervals_that_do_not_follow_the_policy_are_found() -> Result {
 }
 
 #[tokio::test]
-async fn a_process_may_have_a_policy_of_its_own() -> Result {
+async fn a_process_can_have_its_own_policy() -> Result {
     let log = Log::of(&[(RECOVERY, 1, 0.0, 1.0, "Failed", Some(60))]).await?;
     let mut rules = Rules::new(RETRY);
     assert!(!log.audit(&rules).await?.is_clean());
@@ -264,7 +264,7 @@ async fn claims_without_an_end_and_claims_of_two_workers_are_found() -> Result {
 }
 
 #[tokio::test]
-async fn ends_that_are_recorded_otherwise_than_their_workers_were_told_are_found() -> Result {
+async fn ends_recorded_with_another_outcome_than_acknowledged_are_found() -> Result {
     let log = Log::of(&[
         (START, 1, 0.0, 1.0, "Finished", None),
         (START, 2, 1.0, 2.0, "Expired", Some(1)),
@@ -302,7 +302,7 @@ async fn ends_that_are_recorded_otherwise_than_their_workers_were_told_are_found
 }
 
 #[tokio::test]
-async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_same() -> Result {
+async fn a_claimed_machine_is_a_violation_unless_allowed_and_is_checked_in_both_cases() -> Result {
     let log = Log::of(&[(START, 1, 0.0, 10.0, "Failed", Some(1))]).await?;
     let (machine, session) = (log.machine, log.db.session(Duration::from_secs(5)).await?);
     log.db
@@ -333,7 +333,7 @@ async fn held_work_is_a_violation_unless_it_is_allowed_and_is_judged_all_the_sam
 }
 
 #[tokio::test]
-async fn folded_history_and_jitter_are_refused() -> Result {
+async fn folded_history_and_jitter_are_errors() -> Result {
     let log = Log::of(&[(START, 1, 0.0, 1.0, "Failed", Some(1))]).await?;
     let jittered = Rules::new(RETRY.with_jitter(Jitter::Full));
     let refused = audit(log.db.url(), &jittered).await;
