@@ -82,7 +82,7 @@ async fn forward(
     requests.pass(Instant::now()).await?;
     let (mut from_server, mut to_server) = split(connections.server.connect().await?);
     let (mut from_client, mut to_client) = split(client);
-    // Declared last and so dropped before the sockets: whoever sees the cut also sees `has_lost`.
+    // Declared last and so dropped before the sockets: when a client sees the cut, `has_lost` is already true.
     let conversation = Conversation::new(&connections.breakpoints, &connections.counts);
     let requests = async {
         let inspect = |bytes: &[u8]| conversation.request(bytes);

@@ -30,6 +30,9 @@ impl fmt::Display for Address {
     }
 }
 
+/// A connection, and the token that is canceled to cut it.
+type Accepted = (Box<dyn Socket>, Arc<CancellationToken>);
+
 pub(super) struct Listener {
     address: Address,
     /// A socket belongs to a runtime, and a thread outside of it may call [`Listener::resume`].
@@ -77,12 +80,8 @@ impl Listener {
         &self.address
     }
 
-    /// The next connection, and the token that is canceled to cut it. While the listener is stopped
-    /// this is pending and registers no waker.
-    pub(super) fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Socket>, Arc<CancellationToken>)>> {
+    /// The next connection. While the listener is stopped this is pending and registers no waker.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let state = lock(&self.state);
         let client: Box<dyn Socket> = match &state.socket {
             Listening::Tcp(tcp) => {

@@ -33,7 +33,7 @@ pub(super) struct Conversation<'a> {
 struct State {
     client: Format,
     server: Format,
-    /// The texts of the prepared statements, by name.
+    /// The texts of the prepared statements by name, each with the zero that ends it on the wire.
     statements: HashMap<Vec<u8>, Vec<u8>>,
     /// How many requests the server has not answered yet.
     unanswered: u64,
@@ -134,7 +134,7 @@ impl<'a> Conversation<'a> {
 impl State {
     /// The text of the prepared statement that a message runs; empty for other messages.
     fn statement(&mut self, message: &Message<'_>) -> Vec<u8> {
-        let mut strings = message.body.split(|byte| *byte == 0);
+        let mut strings = message.body.split_inclusive(|byte| *byte == 0);
         let (Some(first), Some(second)) = (strings.next(), strings.next()) else {
             return Vec::new();
         };
@@ -159,5 +159,29 @@ impl Drop for Conversation<'_> {
         if let Some(hit) = &lock(&self.state).hit {
             hit.lost.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &[u8] = b"\0\0\0\x0a\0\x03\0\0a\0";
+    const PARSE: &[u8] = b"P\0\0\0\x12s1\0COMMIT\0\0\0\0\0";
+    const BIND: &[u8] = b"B\0\0\0\x08\0s1\0";
+    const SYNC: &[u8] = b"S\0\0\0\x04";
+
+    #[test]
+    fn a_prepared_statement_is_found_with_the_zero_that_ends_it() {
+        let (breakpoints, counts) = (Breakpoints::default(), Counts::default());
+        let conversation = Conversation::new(&breakpoints, &counts);
+        let prepare = [START, PARSE, SYNC].concat();
+        let forwarded = (Action::Forward, prepare.len());
+        assert_eq!(conversation.request(&prepare), forwarded);
+        breakpoints.set(Loss::Request, b"COMMIT\0");
+        assert_eq!(
+            conversation.request(&[BIND, SYNC].concat()),
+            (Action::Cut, 0)
+        );
     }
 }

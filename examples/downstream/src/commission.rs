@@ -1,4 +1,4 @@
-//! A control loop: it starts the agent on a rack's machines, and enters them into the books.
+//! A control loop: it starts the agent on a rack's machines, and records them as commissioned.
 
 use crate::schema::commissioned;
 use crate::{Error, rack};
@@ -8,41 +8,41 @@ use bmdb_model::{AgentStarted, MachineId, Process};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-/// How long a machine that failed is left alone: 1, 2, 4, … minutes, an hour at most.
+/// The backoff of a machine that failed: 1, 2, 4, … minutes, at most an hour.
 pub const RETRY: Backoff = Backoff::exponential(
     Seconds::new(60).unwrap(),
     Seconds::new(3600).unwrap(),
     Factor::from_int(2),
 );
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing of the rack is due: wait before the next step.
+    /// No machine of the rack is due: wait before the next step.
     Idle,
-    /// The agent runs, and the machine is in the books.
+    /// The agent runs, and the machine is recorded as commissioned.
     Commissioned(MachineId),
-    /// It is tried again after its backoff.
+    /// Starting the agent failed; the machine is due again after its backoff.
     Failed(MachineId),
 }
 
-/// Starts the agent on one machine of this rack that is due. `start` talks to the machine, and
-/// returns the agent's key or why there is none.
+/// Starts the agent on one machine of this rack that is due. `start` contacts the machine, and returns
+/// the agent's public key, or why it failed.
 pub async fn step(
     session: &Session,
     rack: &str,
     start: impl AsyncFn(MachineId) -> Result<Vec<u8>, String>,
 ) -> Result<Step, Error> {
     let process = Process::SHEPHERD_AGENT_START;
-    // `Session::claim` knows of providers and of nothing else. This one takes any query of ours, and
-    // asks it again when the machine is locked.
+    // `Session::claim` selects machines by provider only. `Session::work` takes any query, and runs it
+    // again if another session has locked the machine.
     let work = session.work(
         &process,
         async |tx| Ok(rack::due(tx, rack, &process).await?),
     );
     let work = match work.await {
         Ok(work) => work,
-        // Others are at work on what was due, or an operator has put it on hold.
+        // Others work on the machines that were due, or an operator has put them on hold.
         Err(
             WorkError::NothingToDo
             | WorkError::Conflict { .. }
@@ -59,8 +59,8 @@ pub async fn step(
             return Ok(Step::Failed(machine));
         }
     };
-    // The end of the work, bmdb's tag and our row are one transaction, which a worker that has lost
-    // its lease cannot commit. `tx` is a connection of Diesel's.
+    // The end of the work, bmdb's tag and our row are one transaction. A worker that has lost its lease
+    // cannot commit it. `tx` is a Diesel connection.
     let finished = work.finish(async |tx| {
         tx.set_agent_started(machine, &agent).await?;
         diesel::insert_into(commissioned::table)

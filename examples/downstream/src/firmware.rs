@@ -1,4 +1,4 @@
-//! Firmware: two tags of our own, and the process that is due by them.
+//! Firmware: two tags of our own, and the process that they make due.
 
 use crate::schema::{firmware_installed, firmware_wanted};
 use bmdb_core::{Tx, TxError};
@@ -9,15 +9,15 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// The process. Its name lies in one database with everybody's, hence the prefix.
+/// The process. All programs on a database share one set of process names, hence the prefix.
 pub const FIRMWARE_UPDATE: Process = Process::from_static("RacksFirmwareUpdate");
 
-/// What everybody must know alike about the process: when a machine needs it, which the view says, and
-/// what it excludes.
+/// The definition of the process, which all programs share: the view that lists the machines that need
+/// it, and the lane of processes that it excludes.
 ///
-/// A machine that is being flashed restarts, so nobody may start an agent on it meanwhile, and it is
-/// not flashed under somebody who does: the process shares the lane of bmdb's own. One that gets along
-/// with them has its own lane by default, which is better where many machines are due for both.
+/// Flashing restarts a machine, so no agent may be started on it meanwhile, and the reverse: the process
+/// shares the lane of bmdb's own processes. A process that need not exclude them has its own lane by
+/// default, which is better if many machines are due for both.
 #[must_use]
 pub fn definition() -> ProcessDef {
     ProcessDef::new(FIRMWARE_UPDATE)
@@ -30,7 +30,7 @@ pub fn definition() -> ProcessDef {
 pub struct Wanted {
     /// The version; not empty.
     pub version: String,
-    /// The beginning of the maintenance window, by the database's clock; at once without it.
+    /// The start of the maintenance window, by the database's clock; `None` means at once.
     pub not_before: Option<DateTime<Utc>>,
 }
 
@@ -44,10 +44,10 @@ pub struct Installed {
     pub installed_at: DateTime<Utc>,
 }
 
-/// Says which firmware these machines are to have, in place of what was wanted before.
+/// Sets the firmware that is wanted on these machines, and replaces what was wanted before.
 ///
-/// A function that writes a tag takes the [`Tx`], for it touches the machines first: that locks them,
-/// and has bmdb plan them by what is written here, before the commit.
+/// A function that writes tags takes the [`Tx`] and touches the machines first. That locks them, and
+/// makes bmdb plan them with the new tags before the commit.
 pub async fn want(tx: &mut Tx<'_>, machines: &[MachineId], wanted: &Wanted) -> Result<(), TxError> {
     tx.touch_all(machines).await?;
     let row = |machine: &MachineId| {
@@ -71,14 +71,14 @@ pub async fn want(tx: &mut Tx<'_>, machines: &[MachineId], wanted: &Wanted) -> R
     Ok(())
 }
 
-/// Takes back what was wanted; whether anything was.
+/// Deletes what was wanted. Returns whether there was anything.
 pub async fn unwant(tx: &mut Tx<'_>, machine: MachineId) -> Result<bool, TxError> {
     tx.touch(machine).await?;
     let deleted = diesel::delete(firmware_wanted::table.find(machine));
     Ok(deleted.execute(tx).await? == 1)
 }
 
-/// Says which firmware a machine has now.
+/// Records the firmware that a machine has now.
 pub async fn set_installed(
     tx: &mut Tx<'_>,
     machine: MachineId,
@@ -101,7 +101,7 @@ pub async fn set_installed(
     Ok(())
 }
 
-/// The versions that are wanted on these machines. Reading takes any connection.
+/// The versions that are wanted on these machines. To read, any connection will do.
 pub async fn wanted(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
@@ -113,7 +113,7 @@ pub async fn wanted(
         .await
 }
 
-/// The firmware of a machine, if it was ever installed from here.
+/// The firmware of a machine, if this program has ever installed it.
 pub async fn installed(
     conn: &mut AsyncPgConnection,
     machine: MachineId,

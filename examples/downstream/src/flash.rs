@@ -1,4 +1,4 @@
-//! A control loop over a process of our own: it flashes the firmware that is wanted.
+//! A control loop for a process of our own: it installs the wanted firmware.
 
 use crate::Error;
 use crate::firmware::{self, FIRMWARE_UPDATE};
@@ -8,41 +8,41 @@ use bmdb_model::{Fence, MachineId, Provider};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 
-/// How long a machine whose flashing failed is left alone: 10, 30, 90, … minutes, a day at most.
+/// The backoff of a machine whose flashing failed: 10, 30, 90, … minutes, at most a day.
 pub const RETRY: Backoff = Backoff::exponential(
     Seconds::new(600).unwrap(),
     Seconds::new(24 * 3600).unwrap(),
     Factor::from_int(3),
 );
 
-/// What is to be done to a machine.
+/// A machine to flash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flash {
     /// The machine.
     pub machine: MachineId,
-    /// The version that it is to have.
+    /// The version to install.
     pub version: String,
-    /// Hand it along: what refuses smaller ones than it has seen is safe from a worker that has lost
-    /// its lease and does not know it yet.
+    /// The claim's fence. Pass it to the machine: if that rejects smaller fences than it has seen, a
+    /// worker that has lost its lease unnoticed can do no harm.
     pub fence: Fence,
 }
 
-/// What came of a machine.
+/// The result for a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flashed {
-    /// It has this version now.
+    /// This version was installed.
     Installed(MachineId, String),
-    /// It is tried again after its backoff.
+    /// Flashing failed; the machine is due again after its backoff.
     Failed(MachineId),
-    /// The operator had taken the wish back.
+    /// No version was wanted any more.
     Unwanted(MachineId),
 }
 
-/// Flashes up to `limit` machines of this provider that are due, all at the same time. `flash` talks
-/// to one machine, and returns why it failed; it is dropped where the session's lease is lost.
+/// Flashes up to `limit` machines of this provider that are due, concurrently. `flash` contacts one
+/// machine, and returns why it failed; its future is dropped if the session loses its lease.
 ///
-/// Nothing to do is an empty answer: wait before the next round. After an error too: each machine has
-/// come to an end of its own before it is returned.
+/// If no machine is due, the result is empty: wait before the next round. Also wait after an error. It
+/// is returned only after the work on every machine has ended.
 pub async fn round(
     session: &Session,
     provider: &Provider,
@@ -50,26 +50,26 @@ pub async fn round(
     flash: impl AsyncFn(&Flash) -> Result<(), String>,
 ) -> Result<Vec<Flashed>, Error> {
     let due = Claim::of(&FIRMWARE_UPDATE).provider(provider).limit(limit);
-    let works = session.claim(&due).await?;
-    if works.is_empty() {
+    let claimed = session.claim(&due).await?;
+    if claimed.is_empty() {
         return Ok(Vec::new());
     }
-    // After the claim: what is wanted now may not be what made the machine due. Works that are dropped
-    // because this fails are given back.
-    let machines: Vec<MachineId> = works.iter().map(Work::machine).collect();
+    // After the claim, because what is wanted may have changed since the machine became due. If this
+    // fails, dropping the claimed machines releases them.
+    let machines: Vec<MachineId> = claimed.iter().map(Work::machine).collect();
     let wanted = session.transact_with(TxOptions::read_only(), async |tx| {
         Ok(firmware::wanted(tx, &machines).await?)
     });
     let mut wanted: HashMap<MachineId, String> = wanted.await?.into_iter().collect();
-    let updates = works.into_iter().map(|work| {
+    let updates = claimed.into_iter().map(|work| {
         let version = wanted.remove(&work.machine());
         update(work, version, &flash)
     });
     join_all(updates).await.into_iter().collect()
 }
 
-/// Brings one machine to its end. Ends of several that come at the same time need no care to be cheap:
-/// bmdb sends them in one statement.
+/// Flashes one machine and ends its work. Ends at the same time are cheap: bmdb sends them in one
+/// statement.
 async fn update(
     work: Work,
     version: Option<String>,
@@ -87,7 +87,7 @@ async fn update(
     };
     let flashed = tokio::select! {
         flashed = flash(&order) => flashed,
-        // Somebody else may get the machine from here on.
+        // Another session can claim the machine from here on.
         () = work.lost() => return Err(TxError::SessionExpired.into()),
     };
     if let Err(cause) = flashed {
@@ -95,8 +95,8 @@ async fn update(
         return Ok(Flashed::Failed(machine));
     }
     let Flash { version, .. } = order;
-    // With the tag that is written here, the view does not list the machine any more, and bmdb plans
-    // that: unless another version is wanted by now.
+    // With this tag the view no longer lists the machine, unless another version is wanted by now. bmdb
+    // plans that in the same transaction.
     work.finish(async |tx| firmware::set_installed(tx, machine, &version).await)
         .await?;
     Ok(Flashed::Installed(machine, version))

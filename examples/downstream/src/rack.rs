@@ -1,4 +1,4 @@
-//! Racks, the machines in them, and what bmdb knows of those.
+//! Racks, the machines in them, and their state in bmdb.
 
 use crate::schema::{commissioned, rack_units, racks};
 use bmdb_model::schema::{machine_agent_started, work_item};
@@ -14,51 +14,50 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = racks, check_for_backend(Pg))]
 pub struct Rack {
-    /// What is written on its door.
+    /// The name on its door.
     pub name: String,
-    /// Where it stands.
+    /// The room it is in.
     pub room: String,
 }
 
-/// A row of `rack_units`. bmdb's ids are types that Diesel knows.
+/// A row of `rack_units`. Diesel can read and write bmdb's id types.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = rack_units, check_for_backend(Pg))]
 pub struct RackUnit {
-    /// The machine, which is in one place.
+    /// The machine; it is in one place only.
     pub machine_id: MachineId,
     /// The rack.
     pub rack: String,
-    /// The unit, counted from the bottom, from 1 on.
+    /// The unit, counted from the bottom, starting at 1.
     pub unit: i32,
 }
 
-/// A machine in its rack, with what is known of it.
+/// A machine in its rack, with its state.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct Placed {
     /// The unit of the rack.
     pub unit: i32,
     /// The machine.
     pub machine: MachineId,
-    /// When its agent was started: a tag of bmdb's.
+    /// When its agent was started, from a tag of bmdb's.
     pub agent_started_at: Option<DateTime<Utc>>,
-    /// The claim that put it into service.
+    /// The claim that commissioned it.
     pub commissioned_by: Option<Fence>,
 }
 
-/// Adds a rack. As bmdb-model's functions, these take a connection: a plain one, or a transaction of a
-/// session.
+/// Adds a rack. Like bmdb-model's functions, these take a plain connection or a session's transaction.
 pub async fn add(conn: &mut AsyncPgConnection, rack: &Rack) -> QueryResult<()> {
     let added = diesel::insert_into(racks::table).values(rack);
     added.execute(conn).await.map(drop)
 }
 
-/// Says where a machine stands.
+/// Places a machine in a rack.
 pub async fn place(conn: &mut AsyncPgConnection, unit: &RackUnit) -> QueryResult<()> {
     let placed = diesel::insert_into(rack_units::table).values(unit);
     placed.execute(conn).await.map(drop)
 }
 
-/// The machines of a rack from the bottom up: our table, joined with a tag and with our books.
+/// The machines of a rack from the bottom up: our tables, joined with a tag of bmdb's.
 pub async fn machines(conn: &mut AsyncPgConnection, rack: &str) -> QueryResult<Vec<Placed>> {
     rack_units::table
         .left_join(machine_agent_started::table)
@@ -77,8 +76,8 @@ pub async fn machines(conn: &mut AsyncPgConnection, rack: &str) -> QueryResult<V
 
 /// The machines of a rack that are due for a process, from the bottom up.
 ///
-/// bmdb keeps a row for every machine and process that tells it: whether the machine's tags ask for
-/// the process, from when on, and who is at it.
+/// For every machine and process bmdb has a row in `work_item`: whether the machine's tags make it
+/// eligible for the process, from when on, and which session has claimed it.
 pub async fn due(
     conn: &mut AsyncPgConnection,
     rack: &str,

@@ -1,4 +1,4 @@
-//! The tables of this crate as Diesel sees them, and which of bmdb's they are joined with.
+//! Diesel's view of this crate's tables, and the joins with bmdb's.
 
 use bmdb_model::schema::{machine_agent_started, machines, work_item};
 use diesel::query_source::TableNotEqual;
@@ -42,8 +42,8 @@ diesel::table! {
     }
 }
 
-// `a -> b (key)` joins a.key with b's primary key, so a tag of bmdb's, whose key is the machine, is
-// joined as the machine is. One of the two tables must be of this crate.
+// `a -> b (key)` joins a.key with b's primary key. The primary key of bmdb's tags is the machine, so
+// they join like the machine. One of the two tables must belong to this crate.
 diesel::joinable!(rack_units -> racks (rack));
 diesel::joinable!(rack_units -> commissioned (machine_id));
 diesel::joinable!(rack_units -> machines (machine_id));
@@ -51,9 +51,9 @@ diesel::joinable!(rack_units -> machine_agent_started (machine_id));
 
 diesel::allow_tables_to_appear_in_same_query!(racks, rack_units, commissioned);
 
-/// What `allow_tables_to_appear_in_same_query!` does, for one table of ours and some of bmdb's.
-/// Diesel's macro implements more than these two, for samples of tables, and Rust allows that only in
-/// the crate that both tables are of (E0117).
+/// Replaces `allow_tables_to_appear_in_same_query!` for one of our tables and some of bmdb's. Diesel's
+/// macro implements more traits than these two (for table samples), and Rust allows that only in the
+/// crate that both tables belong to (E0117).
 macro_rules! appears_with {
     ($ours:ident: $($bmdbs:ident),+) => {
         $(

@@ -3,7 +3,7 @@ CREATE TABLE racks (
     room text NOT NULL
 );
 
--- Where a machine stands. It says nothing without the machine, so it goes with it.
+-- Where a machine is. The row is deleted with the machine.
 CREATE TABLE rack_units (
     machine_id uuid PRIMARY KEY REFERENCES machines ON DELETE CASCADE,
     rack text NOT NULL REFERENCES racks,

@@ -1,5 +1,5 @@
--- The books: which machine went into service when, and by which claim. A machine that is in them is
--- not deleted before somebody has taken it out of them, so nothing cascades.
+-- When each machine was commissioned, and by which claim. A machine cannot be deleted while it has a
+-- row here, so there is no ON DELETE CASCADE.
 CREATE TABLE commissioned (
     machine_id uuid PRIMARY KEY REFERENCES machines,
     fence int8 NOT NULL,

@@ -1,9 +1,9 @@
--- Tags of ours: facts about a machine, keyed by it. Operators write what they want on it, the control
--- loop what it has installed. They say nothing without the machine, so they go with it.
+-- Our tags: facts about a machine, with the machine as key. Operators write the version they want, the
+-- control loop the version it has installed. The rows are deleted with the machine.
 CREATE TABLE firmware_wanted (
     machine_id uuid PRIMARY KEY REFERENCES machines ON DELETE CASCADE,
     version text NOT NULL CHECK (version <> ''),
-    -- The beginning of the maintenance window: not before it; NULL: at once.
+    -- The start of the maintenance window; NULL means at once.
     not_before timestamptz
 );
 
@@ -13,9 +13,9 @@ CREATE TABLE firmware_installed (
     installed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- A workflow: the machines that need the process, the queue each is in, and from when on; NULL: at
--- once. bmdb reads it whenever anybody has written a tag, once the process is defined. Holds need not
--- be asked for here: bmdb starts nothing on a machine that is on hold.
+-- A workflow: the machines that need the process, the queue of each, and from when on (NULL means at
+-- once). Once the process is defined, bmdb reads it after every write of a tag. It need not exclude
+-- machines on hold: bmdb starts nothing on them.
 CREATE VIEW firmware_workflow AS
     SELECT w.machine_id, p.provider, w.not_before AS ready_at
     FROM firmware_wanted w

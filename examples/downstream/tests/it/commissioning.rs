@@ -1,4 +1,4 @@
-//! The control loop: it takes a rack's machines one by one, and leaves those alone that fail.
+//! The control loop that commissions a rack's machines one by one.
 
 use crate::{Result, TEMPLATE, machine, session};
 use racks::commission::{Step, step};
@@ -6,7 +6,7 @@ use racks::rack;
 use std::time::Duration;
 
 #[tokio::test]
-async fn the_machines_of_a_rack_are_commissioned_and_no_others() -> Result {
+async fn only_the_machines_of_the_rack_are_commissioned() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let mut commissioned = Vec::new();
@@ -29,7 +29,7 @@ async fn the_machines_of_a_rack_are_commissioned_and_no_others() -> Result {
 }
 
 #[tokio::test]
-async fn a_machine_that_failed_is_left_alone_until_its_backoff_is_over() -> Result {
+async fn a_machine_that_failed_is_not_tried_again_until_its_backoff_is_over() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
@@ -37,7 +37,7 @@ async fn a_machine_that_failed_is_left_alone_until_its_backoff_is_over() -> Resu
     assert_eq!(step(&session, "B2", silent).await?, Step::Failed(only));
     assert_eq!(step(&session, "B2", silent).await?, Step::Idle);
 
-    // A minute goes by. Nobody sleeps: all that is recorded moves into the past, ours as well.
+    // Instead of sleeping for a minute: all recorded times move into the past, in our tables as well.
     db.advance(Duration::from_secs(61)).await?;
     let answers = async |_| Ok(b"its key".to_vec());
     assert_eq!(
@@ -53,10 +53,10 @@ async fn a_machine_that_failed_is_left_alone_until_its_backoff_is_over() -> Resu
 }
 
 #[tokio::test]
-async fn a_worker_that_has_lost_its_lease_enters_nothing_into_the_books() -> Result {
+async fn a_worker_that_has_lost_its_lease_records_nothing() -> Result {
     let db = TEMPLATE.database().await?;
     let lost = session(db.url()).await?;
-    // The worker is slow: while it starts the agent, its lease runs out.
+    // The worker is slow: its lease expires while it starts the agent.
     let slow = async |_| {
         let expired = db.expire(lost.id()).await;
         expired

@@ -1,4 +1,4 @@
-//! What becomes of our rows when bmdb deletes a machine: our foreign keys say it.
+//! Deleting a machine in bmdb: our foreign keys decide whether our rows are deleted or prevent it.
 
 use crate::{Result, TEMPLATE, flashed, machine, session, want};
 use bmdb_core::Claim;
@@ -18,7 +18,7 @@ async fn a_deleted_machine_leaves_its_rack() -> Result {
 }
 
 #[tokio::test]
-async fn a_machine_in_the_books_is_not_deleted() -> Result {
+async fn a_commissioned_machine_cannot_be_deleted() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let answers = async |_| Ok(b"its key".to_vec());
@@ -27,7 +27,7 @@ async fn a_machine_in_the_books_is_not_deleted() -> Result {
     };
     let deleted = session.transact(async |tx| tx.delete_machine(machine).await);
     let error = deleted.await.unwrap_err();
-    // The server's words name our constraint. Nothing of the machine is gone.
+    // The error names our constraint, and nothing was deleted.
     assert!(
         error.to_string().contains("commissioned_machine_id_fkey"),
         "{error}"
@@ -43,7 +43,7 @@ async fn a_machine_in_the_books_is_not_deleted() -> Result {
 }
 
 #[tokio::test]
-async fn a_deleted_machine_takes_its_tags_of_ours_along() -> Result {
+async fn our_tags_are_deleted_with_the_machine() -> Result {
     let db = TEMPLATE.database().await?;
     let only = machine(&db, "B2", 1).await?;
     let session = session(db.url()).await?;
@@ -51,19 +51,19 @@ async fn a_deleted_machine_takes_its_tags_of_ours_along() -> Result {
     assert_eq!(flashed(&session, Ok(())).await?.len(), 1);
     want(&session, &[only], "2.2").await?;
 
-    // Not while it is worked on: whoever flashes it knows nothing of the deletion.
+    // Not while it is claimed: the worker that flashes it would not notice.
     let delete = async || {
         session
             .transact(async |tx| tx.delete_machine(only).await)
             .await
     };
-    let works = session.claim(&Claim::of(&FIRMWARE_UPDATE)).await?;
+    let claimed = session.claim(&Claim::of(&FIRMWARE_UPDATE)).await?;
     let error = delete().await.unwrap_err();
     assert!(
         error.to_string().contains("has work in progress"),
         "{error}"
     );
-    for canceled in session.cancel_all(works).await {
+    for canceled in session.cancel_all(claimed).await {
         canceled?;
     }
     delete().await?;

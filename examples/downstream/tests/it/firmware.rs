@@ -1,4 +1,4 @@
-//! A workflow of our own: bmdb plans it by our tags, whoever has written what.
+//! A workflow of our own: bmdb plans it by our tags and its own, whichever program writes them.
 
 use crate::{Result, TEMPLATE, due, flashed, machine, session, want};
 use bmdb_model::{Provided, Provider};
@@ -12,7 +12,7 @@ use racks::flash::Flashed;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_machine_is_due_while_it_has_another_version_than_the_wanted_one() -> Result {
+async fn a_machine_is_due_while_its_version_differs_from_the_wanted_one() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
@@ -26,37 +26,37 @@ async fn a_machine_is_due_while_it_has_another_version_than_the_wanted_one() -> 
         let recorded = firmware::installed(&mut db.connect().await?, only).await?;
         assert_eq!(recorded.map(|row| row.version).as_deref(), Some(version));
     }
-    // What it has already is nothing to do.
+    // It has this version already.
     want(&session, &[only], "2.2").await?;
     assert_eq!(due(&session).await?, []);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_wish_that_is_taken_back_is_not_due() -> Result {
+async fn a_machine_is_not_due_after_its_wanted_version_was_deleted() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
     want(&session, &[only], "2.1").await?;
     assert_eq!(due(&session).await?, [only]);
-    let taken_back = session.transact(async |tx| firmware::unwant(tx, only).await);
-    assert!(taken_back.await?);
+    let deleted = session.transact(async |tx| firmware::unwant(tx, only).await);
+    assert!(deleted.await?);
     assert_eq!(due(&session).await?, []);
     Ok(())
 }
 
 #[tokio::test]
-async fn nothing_is_flashed_before_its_maintenance_window() -> Result {
+async fn a_machine_is_not_due_before_its_maintenance_window() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
-    // Whoever compares with the database's clock asks the database for the time.
-    let asked: DateTime<Utc> = diesel::select(now.into_sql::<Timestamptz>())
+    // The window is compared with the database's clock, so the time comes from the database.
+    let start: DateTime<Utc> = diesel::select(now.into_sql::<Timestamptz>())
         .get_result(&mut db.connect().await?)
         .await?;
     let tonight = Wanted {
         version: "2.1".to_owned(),
-        not_before: Some(asked + TimeDelta::hours(6)),
+        not_before: Some(start + TimeDelta::hours(6)),
     };
     let wanted = session.transact(async |tx| firmware::want(tx, &[only], &tonight).await);
     wanted.await?;
@@ -67,11 +67,11 @@ async fn nothing_is_flashed_before_its_maintenance_window() -> Result {
     Ok(())
 }
 
-// The writers of these two tests are programs that have never heard of firmware: they write bmdb's
-// tags, and nothing of ours is called.
+// In these two tests another program writes bmdb's tags. It knows nothing of firmware and calls none of
+// our functions.
 
 #[tokio::test]
-async fn a_machine_is_due_from_when_anybody_says_where_it_comes_from() -> Result {
+async fn a_machine_is_due_once_another_program_sets_its_provider() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let bare = session.transact(async |tx| tx.create_machine().await);
@@ -79,12 +79,12 @@ async fn a_machine_is_due_from_when_anybody_says_where_it_comes_from() -> Result
     want(&session, &[bare], "2.1").await?;
     assert_eq!(due(&session).await?, []);
 
-    let stranger = crate::session(db.url()).await?;
-    let provided = Provided::new(Provider::LUMEN, "l-1");
-    let written = stranger.transact(async |tx| tx.set_provided(bare, &provided).await);
+    let other_program = crate::session(db.url()).await?;
+    let provided = Provided::new(Provider::from_static("south"), "s-1");
+    let written = other_program.transact(async |tx| tx.set_provided(bare, &provided).await);
     written.await?;
     assert_eq!(due(&session).await?, [bare]);
-    // In the queue of that provider, and in no other.
+    // Only in that provider's queue.
     assert_eq!(flashed(&session, Ok(())).await?, []);
     Ok(())
 }
@@ -96,11 +96,11 @@ async fn a_machine_on_hold_is_not_due_until_it_is_released() -> Result {
     let only = machine(&db, "B2", 1).await?;
     want(&session, &[only], "2.1").await?;
 
-    let stranger = crate::session(db.url()).await?;
-    let held = stranger.transact(async |tx| tx.hold(only, "smells of smoke").await);
-    held.await?;
+    let other_program = crate::session(db.url()).await?;
+    let put_on_hold = other_program.transact(async |tx| tx.hold(only, "smells of smoke").await);
+    put_on_hold.await?;
     assert_eq!(due(&session).await?, []);
-    let released = stranger.transact(async |tx| tx.release_hold(only).await);
+    let released = other_program.transact(async |tx| tx.release_hold(only).await);
     assert!(released.await?);
     assert_eq!(due(&session).await?, [only]);
     Ok(())

@@ -1,8 +1,8 @@
-//! The control loop over our process: what it does to machines, and what keeps it from them.
+//! The control loop for our process: flashing, backoffs, lanes and lost leases.
 
-use crate::{Result, TEMPLATE, due, flashed, machine, session, want};
+use crate::{Result, SITE, TEMPLATE, due, flashed, machine, session, want};
 use bmdb_core::{Session, SessionOptions};
-use bmdb_model::{MachineId, Provider};
+use bmdb_model::MachineId;
 use racks::commission::{self, Step};
 use racks::firmware;
 use racks::flash::{Flash, Flashed, round};
@@ -11,20 +11,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Barrier;
 
-/// Flashes one machine of Equinix's, and does this meanwhile.
+/// Flashes one machine, and calls `meanwhile` during that.
 async fn flash_while(session: &Session, meanwhile: impl AsyncFn(&Flash) -> Result) -> Result {
     let flash = async |flash: &Flash| meanwhile(flash).await.map_err(|error| error.to_string());
-    match round(session, &Provider::EQUINIX, 1, flash)
-        .await?
-        .as_slice()
-    {
+    match round(session, &SITE, 1, flash).await?.as_slice() {
         [Flashed::Installed(..)] => Ok(()),
         other => Err(format!("{other:?}").into()),
     }
 }
 
 #[tokio::test]
-async fn machines_are_flashed_side_by_side_and_told_apart_by_their_fences() -> Result {
+async fn machines_are_flashed_concurrently_with_different_fences() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let rack = [machine(&db, "A1", 3).await?, machine(&db, "A1", 7).await?];
@@ -32,13 +29,13 @@ async fn machines_are_flashed_side_by_side_and_told_apart_by_their_fences() -> R
 
     let (both, seen) = (Barrier::new(2), Mutex::new(Vec::new()));
     let flash = async |flash: &Flash| {
-        // Neither goes on before the other has begun.
+        // Each waits until the other has begun.
         let met = tokio::time::timeout(Duration::from_secs(30), both.wait());
         met.await.map_err(|error| error.to_string())?;
         seen.lock().unwrap().push(flash.clone());
         Ok(())
     };
-    let done = round(&session, &Provider::EQUINIX, 10, flash).await?;
+    let done = round(&session, &SITE, 10, flash).await?;
     assert_eq!(done.len(), 2);
     let seen = seen.into_inner()?;
     let machines: BTreeSet<MachineId> = seen.iter().map(|flash| flash.machine).collect();
@@ -49,14 +46,14 @@ async fn machines_are_flashed_side_by_side_and_told_apart_by_their_fences() -> R
 }
 
 #[tokio::test]
-async fn no_more_machines_are_flashed_at_once_than_was_asked_for() -> Result {
+async fn a_round_flashes_no_more_machines_than_its_limit() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let rack = [machine(&db, "A1", 3).await?, machine(&db, "A1", 7).await?];
     want(&session, &rack, "2.1").await?;
     let mut flashed = Vec::new();
     for _ in rack {
-        let done = round(&session, &Provider::EQUINIX, 1, async |_| Ok(())).await?;
+        let done = round(&session, &SITE, 1, async |_| Ok(())).await?;
         assert_eq!(done.len(), 1, "{done:?}");
         flashed.extend(done);
     }
@@ -66,7 +63,7 @@ async fn no_more_machines_are_flashed_at_once_than_was_asked_for() -> Result {
 }
 
 #[tokio::test]
-async fn a_machine_whose_flashing_failed_is_left_alone_for_longer_each_time() -> Result {
+async fn each_failure_of_a_machine_has_a_longer_backoff() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
@@ -83,7 +80,7 @@ async fn a_machine_whose_flashing_failed_is_left_alone_for_longer_each_time() ->
         db.rows(causes).await?,
         ["RacksFirmwareUpdate|the image is damaged|1800"]
     );
-    // Its failures are this process's own: another is not kept off by them.
+    // The backoff applies only to this process: another one can claim the machine.
     let answers = async |_| Ok(b"its key".to_vec());
     let step = commission::step(&session, "B2", answers).await?;
     assert_eq!(step, Step::Commissioned(only));
@@ -95,7 +92,7 @@ async fn a_machine_whose_flashing_failed_is_left_alone_for_longer_each_time() ->
 }
 
 #[tokio::test]
-async fn a_version_that_is_wanted_meanwhile_is_flashed_next() -> Result {
+async fn a_version_that_becomes_wanted_while_flashing_is_flashed_next() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
@@ -107,7 +104,7 @@ async fn a_version_that_is_wanted_meanwhile_is_flashed_next() -> Result {
 }
 
 #[tokio::test]
-async fn agents_are_not_started_on_machines_that_are_being_flashed_nor_the_reverse() -> Result {
+async fn agents_are_not_started_while_a_machine_is_flashed_nor_the_reverse() -> Result {
     let db = TEMPLATE.database().await?;
     let (flashes, starts) = (session(db.url()).await?, session(db.url()).await?);
     let only = machine(&db, "B2", 1).await?;
@@ -135,7 +132,7 @@ async fn agents_are_not_started_on_machines_that_are_being_flashed_nor_the_rever
 async fn a_worker_that_has_lost_its_lease_stops_flashing_and_records_nothing() -> Result {
     let db = TEMPLATE.database().await?;
     let bmdb = crate::connect(db.url()).await?;
-    // Heartbeats notice it, and those come three times in an interval.
+    // The next heartbeat notices the lost lease; there are three in an interval.
     let brief = SessionOptions::default().interval(Duration::from_secs(1));
     let session = bmdb.start_session(brief).await?;
     let only = machine(&db, "B2", 1).await?;

@@ -1,11 +1,11 @@
-//! Our tables and bmdb's, in one query; and a database for each test.
+//! Queries over our tables and bmdb's, and a database of its own for each test.
 
 use crate::{Result, TEMPLATE, machine, session};
 use bmdb_model::{AgentStarted, Process};
 use racks::rack;
 
 #[tokio::test]
-async fn a_racks_machines_are_listed_with_their_agents() -> Result {
+async fn the_machines_of_a_rack_are_listed_with_their_agents() -> Result {
     let db = TEMPLATE.database().await?;
     let (lower, upper) = (machine(&db, "A1", 3).await?, machine(&db, "A1", 7).await?);
     let session = session(db.url()).await?;
@@ -27,19 +27,19 @@ async fn a_racks_machines_are_listed_with_their_agents() -> Result {
         .collect();
     assert_eq!(listed, [(3, lower, false), (7, upper, true)]);
 
-    // What has an agent is not due for one. bmdb has planned that, in the same transaction.
+    // A machine with an agent is not due for one. bmdb has planned that in the same transaction.
     let due = rack::due(&mut conn, "A1", &Process::SHEPHERD_AGENT_START).await?;
     assert_eq!(due, [lower]);
     Ok(())
 }
 
 #[tokio::test]
-async fn what_one_test_changes_no_other_sees() -> Result {
+async fn a_test_does_not_see_the_changes_of_another() -> Result {
     let (mine, theirs) = tokio::try_join!(TEMPLATE.database(), TEMPLATE.database())?;
     mine.run_sql("DELETE FROM rack_units").await?;
     let machines = "SELECT rack, count(*) FROM rack_units GROUP BY rack ORDER BY rack";
     assert_eq!(mine.rows(machines).await?, [""; 0]);
-    // `rows` gives what `psql -At` prints.
+    // `rows` returns the lines that `psql -At` prints.
     assert_eq!(theirs.rows(machines).await?, ["A1|2", "B2|1"]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The tests of this crate. Each has a database of its own, with bmdb's tables, ours, and two racks.
+//! The tests of this crate. Each has its own database, with bmdb's tables, ours, and two racks.
 
 mod commissioning;
 mod deleting;
@@ -15,22 +15,25 @@ use racks::flash::{Flashed, round};
 use racks::rack::{self, Rack, RackUnit};
 use std::sync::LazyLock;
 
+/// The provider of our machines.
+const SITE: Provider = Provider::from_static("north");
+
 type Result<T = ()> = std::result::Result<T, racks::Error>;
 
-/// What a test's database holds when the test begins. It is made once and cloned for each test, which
-/// takes some 10 ms, however much is in it.
+/// The contents of a test's database when the test starts. The template is made once and cloned for
+/// each test, which takes about 10 ms for any amount of data.
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     Template::new()
         .migrations(racks::MIGRATIONS)
         .sql("INSERT INTO racks VALUES ('A1', 'cellar')")
-        // Whoever changes `fleet` changes this too, or the old template stays in use.
-        .seed("v2", |url| async move { fleet(&url).await })
+        // Change the version together with `fleet`, or the old template stays in use.
+        .seed("v3", |url| async move { fleet(&url).await })
 });
 
-/// Our process, another rack, and three machines: written as the program itself would, so that bmdb
-/// has planned what there is to do on them.
+/// Our process, another rack, and three machines, written as the program itself writes them, so that
+/// bmdb has planned their work.
 async fn fleet(url: &str) -> Result {
-    // The tables are there already: what is left of it is the process's definition.
+    // The tables exist already, so this only defines the process.
     racks::migrate(url).await?;
     let session = session(url).await?;
     let racked = session.transact(async |tx| {
@@ -41,7 +44,7 @@ async fn fleet(url: &str) -> Result {
         rack::add(tx, &rack).await?;
         for (id, rack, unit) in [("a1-7", "A1", 7), ("a1-3", "A1", 3), ("b2-1", "B2", 1)] {
             let machine_id = tx.create_machine().await?;
-            let provided = Provided::new(Provider::EQUINIX, id);
+            let provided = Provided::new(SITE, id);
             tx.set_provided(machine_id, &provided).await?;
             let rack = rack.to_owned();
             let unit = RackUnit {
@@ -61,7 +64,7 @@ async fn connect(url: &str) -> Result<Bmdb> {
     Ok(Bmdb::connect(Config::new(url).component("racks-test")).await?)
 }
 
-/// The session of a program of its own.
+/// The session of another program.
 async fn session(url: &str) -> Result<Session> {
     let bmdb = connect(url).await?;
     Ok(bmdb.start_session(SessionOptions::default()).await?)
@@ -84,19 +87,19 @@ async fn want(session: &Session, machines: &[MachineId], version: &str) -> Resul
     Ok(written.await?)
 }
 
-/// Which machines are due for new firmware: they are claimed, and given back.
+/// The machines that are due for new firmware: claims them, and cancels the claims.
 async fn due(session: &Session) -> Result<Vec<MachineId>> {
     let due = Claim::of(&FIRMWARE_UPDATE).limit(10);
-    let works = session.claim(&due).await?;
-    let machines = works.iter().map(Work::machine).collect();
-    for canceled in session.cancel_all(works).await {
+    let claimed = session.claim(&due).await?;
+    let machines = claimed.iter().map(Work::machine).collect();
+    for canceled in session.cancel_all(claimed).await {
         canceled?;
     }
     Ok(machines)
 }
 
-/// Flashes whatever of Equinix's is due; each machine answers like this.
+/// Flashes all machines of our site that are due; each machine answers with `answer`.
 async fn flashed(session: &Session, answer: std::result::Result<(), &str>) -> Result<Vec<Flashed>> {
     let answer = answer.map_err(str::to_owned);
-    round(session, &Provider::EQUINIX, 10, async |_| answer.clone()).await
+    round(session, &SITE, 10, async |_| answer.clone()).await
 }

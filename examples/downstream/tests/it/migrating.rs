@@ -1,11 +1,11 @@
-//! Production's way to the same tables, and to a process that everybody plans.
+//! Migrating a production database, and defining the process there.
 
-use crate::{Result, TEMPLATE, connect, due, machine, session, want};
-use bmdb_model::{MachineId, Provided, Provider, migration};
+use crate::{Result, SITE, TEMPLATE, connect, due, machine, session, want};
+use bmdb_model::{MachineId, Provided, migration};
 use bmdb_testkit::TestDb;
 
 #[tokio::test]
-async fn an_empty_database_is_brought_up_to_date_once() -> Result {
+async fn an_empty_database_is_migrated_once() -> Result {
     let db = TestDb::empty().await?;
     racks::migrate(db.url()).await?;
     let versions = "SELECT version FROM __diesel_schema_migrations ORDER BY version";
@@ -19,7 +19,7 @@ async fn an_empty_database_is_brought_up_to_date_once() -> Result {
 }
 
 #[tokio::test]
-async fn whoever_migrates_again_finds_the_process_and_does_not_plan_the_fleet_anew() -> Result {
+async fn migrating_again_does_not_replan_the_fleet() -> Result {
     let db = TEMPLATE.database().await?;
     let known = "SELECT process, lane, workflow FROM process_def WHERE process LIKE 'Racks%'";
     let firmware = ["RacksFirmwareUpdate|shepherd|firmware_workflow"];
@@ -29,7 +29,7 @@ async fn whoever_migrates_again_finds_the_process_and_does_not_plan_the_fleet_an
     racks::migrate(db.url()).await?;
     assert_eq!(db.rows(versions).await?, before);
 
-    // What has strayed is put right, and then the fleet is planned by it.
+    // A changed definition is corrected, and then the fleet is replanned.
     db.run_sql("UPDATE process_def SET workflow = NULL WHERE process LIKE 'Racks%'")
         .await?;
     racks::migrate(db.url()).await?;
@@ -42,14 +42,14 @@ async fn whoever_migrates_again_finds_the_process_and_does_not_plan_the_fleet_an
 async fn machines_that_were_there_before_the_process_are_planned_when_it_is_defined() -> Result {
     let db = TestDb::new().await?;
     let session = session(db.url()).await?;
-    let provided = Provided::new(Provider::EQUINIX, "1");
+    let provided = Provided::new(SITE, "1");
     let machine = session.transact(async |tx| {
         let machine = tx.create_machine().await?;
         tx.set_provided(machine, &provided).await?;
         Ok(machine)
     });
     let machine: MachineId = machine.await?;
-    // Wishes that come with a migration, say, before bmdb knows of the process: not through `Tx`.
+    // For example, a migration inserts wanted versions before the process is defined, without a `Tx`.
     migration::run_all_of(db.connect().await?, racks::MIGRATIONS).await?;
     db.run_sql("INSERT INTO firmware_wanted SELECT machine_id, '2.1' FROM machines")
         .await?;
@@ -60,15 +60,15 @@ async fn machines_that_were_there_before_the_process_are_planned_when_it_is_defi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reverted_migration_takes_its_process_along_and_harms_nobody() -> Result {
+async fn reverting_a_migration_removes_its_process_and_other_programs_still_work() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
     want(&session, &[only], "2.1").await?;
 
     migration::revert_last_of(db.connect().await?, racks::MIGRATIONS, 1).await?;
-    // Others write tags as ever. What the process was due on is due no more from the machine's next
-    // planning on, and that of all is brought about by hand.
+    // Other programs can still write tags. A machine stays due for the process until it is planned
+    // again, so replan all of them.
     let written = session.transact(async |tx| tx.hold(only, "its rack is moved").await);
     written.await?;
     connect(db.url()).await?.replan().await?;
@@ -84,9 +84,9 @@ async fn a_reverted_migration_takes_its_process_along_and_harms_nobody() -> Resu
     Ok(())
 }
 
-// What comes of it where the definition goes after the view, or stays: why down.sql has its order.
+// The reason for the order in down.sql: without the view, the definition must not exist.
 #[tokio::test]
-async fn a_definition_whose_view_is_gone_fails_whoever_writes_a_tag() -> Result {
+async fn writing_a_tag_fails_if_the_view_of_a_definition_is_missing() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
