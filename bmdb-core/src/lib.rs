@@ -45,6 +45,9 @@ mod bmdb;
 pub mod control_loop;
 mod db;
 mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
+mod lock;
 mod maintenance;
 pub mod operator;
 mod reader;
@@ -57,15 +60,15 @@ pub use bmdb_model::connection::{Access, Isolation};
 pub use bmdb_model::history::Retention;
 pub use db::config::{Config, HistoryDetail};
 pub use db::migrate::MigrateOptions;
-pub use db::transaction::{Tx, TxFn, TxOptions};
+pub use db::transaction::TxOptions;
+pub use db::tx::Tx;
+pub use db::tx_fn::{ConnBody, TxBody};
 pub use db::url::{DatabaseUrl, UrlError};
 pub use error::{ConnectError, SessionError, TxError, WorkError};
 pub use maintenance::batch::MaintenanceBatch;
 pub use maintenance::dry_run::{DryRun, ExpiredWork, NextBatch};
 pub use maintenance::janitor::JanitorReport;
 pub use maintenance::reclaim::Reclaimed;
-#[cfg(feature = "fleet")]
-pub use operator::fleet;
 pub use reader::Reader;
 pub use session::Session;
 pub use session::lease::SessionState;

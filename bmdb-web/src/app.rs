@@ -6,7 +6,7 @@ use crate::link::Links;
 use crate::page::{Page, layout};
 use crate::sample::{Latest, Sampler};
 use axum::response::Response;
-use bmdb_core::{Reader, TxError, TxFn};
+use bmdb_core::{ConnBody, Reader, TxError};
 use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::custom_tags::{self, TagTable};
 use chrono::{DateTime, Utc};
@@ -103,7 +103,7 @@ impl App {
     /// Everything that one page shows, as of one moment.
     pub(crate) async fn read<T, F>(&self, body: F) -> Result<(Moment, T), Problem>
     where
-        F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
+        F: ConnBody<T>,
         T: Send,
     {
         let begun = Instant::now();

@@ -56,7 +56,7 @@ struct Upkeep {
 
 impl From<DryRun> for Answer {
     fn from(preview: DryRun) -> Self {
-        let works = preview.works;
+        let works = preview.expired;
         let session = |row: SessionRow| Session {
             holds: works
                 .iter()
@@ -71,7 +71,7 @@ impl From<DryRun> for Answer {
             at: Time(preview.at),
             sessions: preview.sessions.into_iter().map(session).collect(),
             works: works.iter().cloned().map(Held::from).collect(),
-            upkeep: preview.upkeep.into_iter().map(Upkeep::from).collect(),
+            upkeep: preview.batches.into_iter().map(Upkeep::from).collect(),
             surplus_history: preview.surplus,
         }
     }

@@ -49,9 +49,14 @@ struct Broken {
 impl From<JanitorReport> for Answer {
     fn from(turn: JanitorReport) -> Self {
         Self {
-            sessions: turn.losses.sessions.into_iter().map(Text).collect(),
-            works: turn.losses.attempts.into_iter().map(Freed::from).collect(),
-            upkeep: turn.upkeep.into_iter().filter_map(upkeep).collect(),
+            sessions: turn.reclaimed.sessions.into_iter().map(Text).collect(),
+            works: turn
+                .reclaimed
+                .attempts
+                .into_iter()
+                .map(Freed::from)
+                .collect(),
+            upkeep: turn.batches.into_iter().filter_map(upkeep).collect(),
         }
     }
 }
@@ -81,7 +86,7 @@ fn upkeep(chunk: MaintenanceBatch) -> Option<Upkeep> {
             })
         }
         MaintenanceBatch::Trimmed { rows } => Some(Upkeep::TrimHistory { rows }),
-        MaintenanceBatch::TallyTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
+        MaintenanceBatch::AttemptCountsTrimmed { rows } => Some(Upkeep::TrimTally { rows }),
         _ => None,
     }
 }

@@ -93,8 +93,8 @@ impl<L: ControlLoop> Run<L> {
     /// A loop that would wait for ever says so.
     async fn refuse_without_workflow(&self, session: &Session) -> Result<(), LoopError> {
         let process = self.control.workflow();
-        let mut retry = session.inner.retry(None);
-        let definition = self.bmdb.component.definition(&process, &mut retry);
+        let retry = session.inner.retry(None);
+        let definition = self.bmdb.component.definition(&process, &retry);
         match definition.await?.workflow {
             Some(_) => Ok(()),
             None => Err(LoopError::NoWorkflow { process }),

@@ -1,6 +1,6 @@
 //! What a control loop commits together with the end of its work.
 
-use crate::db::transaction::Tx;
+use crate::db::tx::Tx;
 use crate::error::TxError;
 use bmdb_model::{AgentStarted, MachineId};
 use futures_util::future::BoxFuture;

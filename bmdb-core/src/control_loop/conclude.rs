@@ -5,7 +5,7 @@ use super::commit::Commit;
 use super::event::Outcome;
 use super::failure::Verdict;
 use crate::db::retry::Delays;
-use crate::db::transaction::Tx;
+use crate::db::tx::Tx;
 use crate::error::TxError;
 use crate::work::Work;
 use crate::work::end::EndError;

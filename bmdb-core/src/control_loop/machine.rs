@@ -1,5 +1,6 @@
 //! A machine as a control loop gets it: its work, and where it is.
 
+use crate::db::pool::Checkout;
 use crate::error::TxError;
 use crate::session::Session;
 use crate::work::Work;
@@ -63,23 +64,11 @@ impl Machine {
 }
 
 async fn read(session: &Session, ids: &[MachineId]) -> Result<Vec<ProvidedMachine>, TxError> {
+    let database = &session.inner.component.database;
     let mut retry = session.inner.retry(None);
-    loop {
-        let mut conn = retry.checkout(&session.inner.component.pool).await?;
-        let rows = retry.patience().answer(provided::of_all(&mut conn, ids));
-        match rows.await {
-            Ok(rows) => {
-                conn.give_back();
-                return Ok(rows);
-            }
-            Err(error) => {
-                let error = TxError::from(error);
-                conn.give_back_after(&error);
-                // It only reads: a lost answer is asked for again.
-                if !(error.is_transient() && retry.pause().await) {
-                    retry.after(error).await?;
-                }
-            }
-        }
-    }
+    let read = async |retry: &_| {
+        let read = async |conn: &mut Checkout| Ok(provided::of_all(conn, ids).await?);
+        database.run_for(retry, read).await
+    };
+    retry.read(read).await
 }

@@ -1,55 +1,55 @@
-//! Closing a session: giving back what it holds, and removing it.
+//! Closing a session: cancels the work it still holds, and removes it.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
-use crate::db::retry::Retry;
-use crate::db::transaction::run_unfenced_by;
+use crate::db::database::Database;
 use crate::error::TxError;
 use crate::session::heartbeat::Registry;
 use crate::session::lease::Lease;
-use crate::telemetry::attempt_counts::Tally;
-use crate::work::end_batcher::MOST;
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Attempt, Ended, Release};
 use bmdb_model::{SessionId, session};
 use diesel_async::AsyncPgConnection;
 
-/// Gives a session up, whoever still has a handle of it: it beats no more, and all who hold work of it
-/// are told.
+/// How many attempts one statement ends. More in one statement do not get cheaper.
+pub(crate) const ENDS_PER_STATEMENT: usize = 500;
+
+/// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of its
+/// works resolves.
 pub(crate) fn give_up(lease: &Lease, registry: &Registry) {
     registry.remove(lease.session);
     lease.lose();
 }
 
-/// Closes a session, for as long as its lease would have lasted.
+/// Closes a session. Tries for as long as its lease would have lasted.
 pub(crate) async fn close(
-    pool: &Pool,
+    database: &Database,
     lease: &Lease,
     registry: &Registry,
-    tally: &Tally,
+    attempt_counts: &AttemptCounts,
 ) -> Result<(), TxError> {
     give_up(lease, registry);
     let id = lease.session;
     let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
-    let retry = Retry::new(lease.terms.interval(), Patience::of_closing(pool, lease));
-    let closed = run_unfenced_by(pool, retry, &body).await;
+    let deadline = database.closing_deadline(lease.valid_until());
+    let closed = database.transaction_by(lease.terms.interval(), deadline, &body);
+    let closed = closed.await;
     if matches!(closed, Ok(_) | Err(TxError::SessionExpired)) {
         lease.mark_closed();
     }
     for attempt in closed? {
-        tally.ended(&attempt.process, Outcome::Canceled);
+        attempt_counts.ended(&attempt.process, Outcome::Canceled);
     }
     Ok(())
 }
 
-/// The session's row is locked first, so that no claim or end of it can be under way. Returns what was
-/// still held.
+/// Locks the session's row first, so that no claim or end of the session can be under way. Returns the
+/// work that was still held.
 async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attempt>, TxError> {
     if !session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
     let held = work::held_by(conn, id).await?;
-    for group in held.chunks(MOST) {
+    for group in held.chunks(ENDS_PER_STATEMENT) {
         let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
         let ended = work::release_all(conn, id, &releases).await?;
         if ended.iter().any(|ended| *ended != Ended::Done(())) {

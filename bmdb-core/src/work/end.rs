@@ -4,7 +4,9 @@ mod within;
 
 use crate::db::config::HistoryDetail;
 use crate::db::retry::Retry;
-use crate::db::transaction::{Tx, TxFn, TxOptions};
+use crate::db::transaction::TxOptions;
+use crate::db::tx::Tx;
+use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
 use crate::telemetry::{self, WorkResult};
 use crate::work::Work;
@@ -81,7 +83,7 @@ impl Work {
     /// lost and without the work.
     pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         self.finish_with(TxOptions::read_committed(), body).await
@@ -93,7 +95,7 @@ impl Work {
     /// As [`Work::finish`].
     pub async fn finish_with<T, F>(self, options: TxOptions, body: F) -> Result<T, EndError>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         let finish = End::Released(Release::Finished);
@@ -229,12 +231,12 @@ impl Work {
                     _ => return Err(Why::Failed(TxError::CommitUnknown(error))),
                 }
             }
-            let checkout = retry.checkout(&session.component.pool).await;
+            let checkout = session.component.database.checkout_for(&retry).await;
             let mut conn = checkout.map_err(|error| Why::unless_in_doubt(in_doubt, error))?;
             let attempt = self.attempt();
             let one = [(attempt, &end)];
             let ended = end_all(&mut conn, attempt.session, &one);
-            match retry.patience().answer(ended).await {
+            match retry.deadline().answer(ended).await {
                 Ok(verdicts) => {
                     conn.give_back();
                     let verdict = verdicts.first().copied().unwrap_or(Ended::Lost);
@@ -313,14 +315,15 @@ impl Work {
     fn count_end(&self, outcome: Outcome) {
         self.session()
             .component
-            .tally
+            .attempt_counts
             .ended(self.process(), outcome);
     }
 
     async fn fate(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
-        let mut conn = retry.checkout(&self.session().component.pool).await?;
+        let database = &self.session().component.database;
+        let mut conn = database.checkout_for(retry).await?;
         let fate = work::fate(&mut conn, self.attempt());
-        let fate = retry.patience().answer(fate).await?;
+        let fate = retry.deadline().answer(fate).await?;
         conn.give_back();
         Ok(fate)
     }

@@ -5,20 +5,19 @@
 //! What fails, fails for all of a statement's works, and none of them may pay for another's bad
 //! cause. So after a failure each is told to end alone.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
+use crate::db::database::Database;
+use crate::db::deadline::Deadline;
+use crate::lock::lock;
+use crate::session::close::ENDS_PER_STATEMENT;
 use crate::session::lease::Lease;
-use crate::telemetry::attempt_counts::Tally;
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::history::Outcome;
 use bmdb_model::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{Failure, SessionId};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
-
-/// More works do not get cheaper by being in one statement.
-pub(crate) const MOST: usize = 500;
 
 /// How an attempt ends.
 #[derive(Debug, Clone)]
@@ -119,9 +118,9 @@ impl Ends {
     /// verdicts come in the order given. It makes no difference to them whether anybody waits.
     pub(crate) fn begin(
         self: &Arc<Self>,
-        pool: &Pool,
+        database: &Database,
         lease: &Arc<Lease>,
-        tally: &Arc<Tally>,
+        attempt_counts: &Arc<AttemptCounts>,
         ends: impl IntoIterator<Item = (Attempt, End)>,
     ) -> Vec<Awaited> {
         let mut queue = self.lock();
@@ -142,18 +141,17 @@ impl Ends {
         if is_neglected {
             let served = Served {
                 ends: self.clone(),
-                tally: tally.clone(),
+                attempt_counts: attempt_counts.clone(),
                 is_done: false,
             };
-            let patience = Patience::of_session(pool, lease.clone());
-            tokio::spawn(served.serve(pool.clone(), lease.session, patience));
+            let deadline = database.session_deadline(lease.clone());
+            tokio::spawn(served.serve(database.clone(), lease.session, deadline));
         }
         awaited
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it is held.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -161,7 +159,7 @@ impl Ends {
 /// whoever waits is told so by the drop of the answer's sender.
 struct Served {
     ends: Arc<Ends>,
-    tally: Arc<Tally>,
+    attempt_counts: Arc<AttemptCounts>,
     is_done: bool,
 }
 
@@ -176,15 +174,15 @@ impl Drop for Served {
 }
 
 impl Served {
-    /// Whoever waits is told something a moment after the lease is lost: all groups share a patience.
-    async fn serve(mut self, pool: Pool, session: SessionId, patience: Patience) {
+    /// Whoever waits is told something a moment after the lease is lost: all groups share a deadline.
+    async fn serve(mut self, database: Database, session: SessionId, deadline: Deadline) {
         // Works that were claimed together tend to end together: whoever is ready to run may add its
         // own before the first statement is made. Nobody is waited for.
         tokio::task::yield_now().await;
         loop {
             let group: Vec<Waiting> = {
                 let mut queue = self.ends.lock();
-                let length = queue.waiting.len().min(MOST);
+                let length = queue.waiting.len().min(ENDS_PER_STATEMENT);
                 if length == 0 {
                     // Under the lock, or an end that comes now would wait for ever. Another task may
                     // serve the queue from here on.
@@ -199,8 +197,8 @@ impl Served {
                 .partition(|waiting| matches!(waiting.end, End::Failed { .. }));
             for group in [failed, released] {
                 if !group.is_empty() {
-                    let verdicts = end(&pool, &patience, session, &group).await;
-                    tell(group, verdicts, &self.tally);
+                    let verdicts = end(&database, &deadline, session, &group).await;
+                    tell(group, verdicts, &self.attempt_counts);
                 }
             }
         }
@@ -209,16 +207,16 @@ impl Served {
 
 /// Ends works of one kind in one statement, over a connection of the pool.
 async fn end(
-    pool: &Pool,
-    patience: &Patience,
+    database: &Database,
+    deadline: &Deadline,
     session: SessionId,
     group: &[Waiting],
 ) -> Result<Vec<Verdict>, Alone> {
-    let Ok(mut conn) = patience.checkout(pool).await else {
+    let Ok(mut conn) = database.checkout(deadline).await else {
         return Err(Alone { in_doubt: None });
     };
     let ends: Vec<(&Attempt, &End)> = group.iter().map(|w| (&w.attempt, &w.end)).collect();
-    let ended = patience.answer(end_all(&mut conn, session, &ends));
+    let ended = deadline.answer(end_all(&mut conn, session, &ends));
     match ended.await {
         Ok(verdicts) => {
             conn.give_back();
@@ -233,14 +231,18 @@ async fn end(
     }
 }
 
-fn tell(group: Vec<Waiting>, verdicts: Result<Vec<Verdict>, Alone>, tally: &Tally) {
+fn tell(
+    group: Vec<Waiting>,
+    verdicts: Result<Vec<Verdict>, Alone>,
+    attempt_counts: &AttemptCounts,
+) {
     let verdicts: Vec<Result<Verdict, Alone>> = match verdicts {
         Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
         Err(alone) => vec![Err(alone); group.len()],
     };
     for (waiting, verdict) in group.into_iter().zip(verdicts) {
         if let Ok(Ended::Done(_)) = verdict {
-            tally.ended(&waiting.attempt.process, waiting.end.outcome());
+            attempt_counts.ended(&waiting.attempt.process, waiting.end.outcome());
         }
         // Whoever has dropped its work is not waiting any more.
         let _ = waiting.answer.send(verdict);

@@ -1,12 +1,14 @@
-//! Work: how it is claimed, waited for and ended.
+//! Work: how it is claimed, awaited and ended.
+//!
+//! This room imports `db`, `telemetry` and `session`, but not `session::session`.
 
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod claim;
-mod claim_one;
+pub(crate) mod claim_one;
 pub(crate) mod end;
 pub(crate) mod end_batcher;
-pub(crate) mod in_flight;
-pub(crate) mod listener;
+pub(crate) mod inner;
+pub(crate) mod pending_claim;
 pub(crate) mod poller;
 pub(crate) mod queue_cursor;
 pub(crate) mod rate_limiter;

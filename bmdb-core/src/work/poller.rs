@@ -4,12 +4,12 @@ mod due;
 mod poll;
 
 use self::poll::Poll;
+use crate::db::listener::ListenGuard;
 use crate::db::retry::Delays;
 use crate::error::TxError;
-use crate::session::{Session, SessionInner};
 use crate::work::Work;
-use crate::work::claim::{Answer, Claim, Reach};
-use crate::work::listener::Ear;
+use crate::work::claim::{Answer, Claim, Scan};
+use crate::work::inner::SessionInner;
 use crate::work::queue_cursor::RESET;
 use crate::work::rate_limiter::Pace;
 use bmdb_model::Provider;
@@ -122,14 +122,14 @@ pub struct Poller {
     /// One for each provider; the first in the next poll is the first here.
     queues: VecDeque<Claim>,
     idle: Delays,
-    wakeups: watch::Receiver<()>,
+    listener: watch::Receiver<()>,
     /// Listens with the first wait.
     listen: bool,
-    ear: Option<Arc<Ear>>,
+    listening: Option<Arc<ListenGuard>>,
     /// When to poll, and how.
     at: Instant,
     woken: bool,
-    reach: Reach,
+    scan: Scan,
     /// The poll that is on its way.
     poll: Option<Poll>,
     /// How often it may poll, and how many of the turns for its next poll it has got already.
@@ -145,34 +145,24 @@ impl std::fmt::Debug for Poller {
     }
 }
 
-impl Session {
-    /// A poller with default options: see [`Poller::next`].
-    #[must_use]
-    pub fn poller(&self, claim: &Claim) -> Poller {
-        self.poller_with(claim, PollOptions::default())
-    }
-
-    /// A poller for what `claim` would claim, but for its limit.
-    #[must_use]
-    pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
-        Poller {
-            session: self.inner.clone(),
+impl Poller {
+    pub(crate) fn new(session: &Arc<SessionInner>, claim: &Claim, options: PollOptions) -> Self {
+        Self {
+            session: session.clone(),
             queues: VecDeque::from([claim.clone()]),
             idle: options.idle(),
-            wakeups: self.inner.component.wakeups.subscribe(&claim.process),
+            listener: session.component.listener.subscribe(&claim.process),
             listen: options.listen,
-            ear: None,
+            listening: None,
             at: Instant::now(),
             woken: false,
-            reach: Reach::AboveFloor,
+            scan: Scan::FromCursor,
             poll: None,
             pace: None,
             turns: 0,
         }
     }
-}
 
-impl Poller {
     /// The same, which claims machines of this provider too, up to the same limit: each poll asks for one
     /// provider after the other until it has enough, another one first each time.
     #[must_use]
@@ -182,7 +172,7 @@ impl Poller {
         self
     }
 
-    /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`] does. The
+    /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`](crate::Session::claim) does. The
     /// answer is never empty; with a limit of 0 there is none but an error.
     ///
     /// The first poll is made at once. While there is nothing to claim, further ones come after delays
@@ -200,7 +190,7 @@ impl Poller {
     ///
     /// # Errors
     /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
-    /// component drains, and what else [`Session::claim`] can fail with and would again.
+    /// component drains, and what else [`Session::claim`](crate::Session::claim) can fail with and would again.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
         let session = self.session.clone();
         let polled = tokio::select! {
@@ -266,12 +256,12 @@ impl Poller {
             self.session.lease().wait_while_suspect().await;
             self.take_turns().await;
             // What changes from here on wakes, for the poll may not see it.
-            self.wakeups.mark_unchanged();
+            self.listener.mark_unchanged();
         }
         let poll = self.poll.get_or_insert_with(|| {
             let queues = self.queues.iter().cloned().collect();
             self.queues.rotate_left(1);
-            Poll::begin(self.session.clone(), queues, limit, self.reach)
+            Poll::begin(self.session.clone(), queues, limit, self.scan)
         });
         let answer = poll.answer().await;
         self.poll = None;
@@ -295,14 +285,14 @@ impl Poller {
         if self.at <= Instant::now() {
             return;
         }
-        if self.listen && self.ear.is_none() {
-            self.ear = self.session.component.wakeups.listen();
+        if self.listen && self.listening.is_none() {
+            self.listening = self.session.component.listener.listen();
         }
         if !self.woken {
             tokio::select! {
                 () = tokio::time::sleep_until(self.at) => return,
                 // The sender lives as long as its receivers.
-                _ = self.wakeups.changed() => {
+                _ = self.listener.changed() => {
                     let soon = self.idle.jittered(SPREAD / 2);
                     self.at = self.at.min(Instant::now() + soon);
                     self.woken = true;
@@ -320,14 +310,14 @@ impl Poller {
         }
         let was_woken = self.woken;
         self.rest_for(delay);
-        if answer.reach == Reach::AboveFloor {
+        if answer.scan == Scan::FromCursor {
             // By then the floor is another one, or none.
-            let (reach, delay) = if was_woken {
-                (Reach::Whole, SETTLE)
+            let (scan, delay) = if was_woken {
+                (Scan::WholeQueue, SETTLE)
             } else {
-                (Reach::AboveFloor, RESET)
+                (Scan::FromCursor, RESET)
             };
-            self.reach = reach;
+            self.scan = scan;
             self.at = self.at.min(Instant::now() + delay);
         }
     }
@@ -335,6 +325,6 @@ impl Poller {
     fn rest_for(&mut self, delay: Duration) {
         self.at = Instant::now() + delay;
         self.woken = false;
-        self.reach = Reach::AboveFloor;
+        self.scan = Scan::FromCursor;
     }
 }

@@ -1,10 +1,10 @@
 //! Work: an exclusive hold on (machine, process) that outlives transactions.
 
-use crate::session::SessionInner;
-use crate::session::cleanup::Chore;
+use crate::db::in_flight::InFlightGuard;
+use crate::session::cleanup::CleanupTask;
 use crate::session::lease::SessionState;
-use crate::telemetry::{self, Held, WorkResult};
-use crate::work::in_flight::InProgress;
+use crate::telemetry::{self, WorkMeter, WorkResult};
+use crate::work::inner::SessionInner;
 use bmdb_backoff::Seconds;
 use bmdb_model::work::{Attempt, Claimed};
 use bmdb_model::{Fence, MachineId, Process};
@@ -21,18 +21,18 @@ pub struct Work {
     previous_interval: Option<Seconds>,
     failures: i64,
     ended: bool,
-    held: Held,
+    held: WorkMeter,
     span: Span,
     /// Draining waits for it.
-    _in_progress: InProgress,
+    _in_progress: InFlightGuard,
 }
 
 impl Work {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
-        session.holdings.remember(claimed.fence);
-        let in_progress = session.component.progress.begin();
+        session.claimed_fences.remember(claimed.fence);
+        let in_progress = session.component.in_flight.begin();
         let waited = claimed.ready_at.map(|ready| claimed.started_at - ready);
-        session.component.tally.started(&process, waited);
+        session.component.attempt_counts.started(&process, waited);
         let attempt = Attempt {
             machine: claimed.machine,
             process,
@@ -131,10 +131,10 @@ impl Work {
     /// The attempt has ended, or is somebody else's: there is nothing to give back.
     pub(crate) fn conclude(mut self) {
         self.ended = true;
-        self.session.holdings.forget(self.attempt.fence);
+        self.session.claimed_fences.forget(self.attempt.fence);
         // The machine may be due again now, or at the end of a backoff that nobody here has seen.
         let component = &self.session.component;
-        component.wakeups.wake(&self.attempt.process);
+        component.listener.wake(&self.attempt.process);
     }
 }
 
@@ -145,9 +145,9 @@ impl Drop for Work {
                 SessionState::Lost => WorkResult::Lost,
                 SessionState::Live | SessionState::Suspect => WorkResult::Canceled,
             });
-            let holdings = self.session.holdings.clone();
-            let chore = Chore::GiveBack(self.attempt.clone(), holdings);
-            self.session.component.chores.add(chore);
+            let claimed_fences = self.session.claimed_fences.clone();
+            let chore = CleanupTask::CancelDropped(self.attempt.clone(), claimed_fences);
+            self.session.component.cleanup.add(chore);
         }
     }
 }

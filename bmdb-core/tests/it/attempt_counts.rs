@@ -13,7 +13,7 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn component(db: &TestDb, interval: Option<Duration>) -> Bmdb {
-    let config = Config::new(db.url()).tally_interval(interval);
+    let config = Config::new(db.url()).attempt_counts_interval(interval);
     Bmdb::connect(config.janitor_interval(None)).await.unwrap()
 }
 
@@ -221,7 +221,7 @@ async fn what_was_counted_while_the_database_was_away_is_told_when_it_is_back() 
     let proxy = Proxy::unix(s.db.url()).await.unwrap();
     let config = Config::new(proxy.url()).janitor_interval(None);
     let interval = Some(Duration::from_millis(200));
-    let bmdb = Bmdb::connect(config.tally_interval(interval))
+    let bmdb = Bmdb::connect(config.attempt_counts_interval(interval))
         .await
         .unwrap();
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();

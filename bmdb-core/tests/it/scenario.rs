@@ -141,7 +141,7 @@ pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let config = Config::new(proxy.url()).component("counted").pool_size(1);
     // What is counted is told when the component leaves, and not while somebody counts requests.
-    let config = config.tally_interval(Some(Duration::from_secs(3600)));
+    let config = config.attempt_counts_interval(Some(Duration::from_secs(3600)));
     let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
     let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
     let session = bmdb.start_session(quiet).await.unwrap();

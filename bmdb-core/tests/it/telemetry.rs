@@ -53,15 +53,15 @@ fn recorded(test: impl AsyncFnOnce(&Recorded)) {
 
 /// A scenario's component is called `test`.
 fn of_component(name: &str) -> String {
-    format!("{name}{{processor=test}}")
+    format!("{name}{{component=test,processor=test}}")
 }
 
 fn of_process(name: &str, process: &Process) -> String {
-    format!("{name}{{processor=test,process={process}}}")
+    format!("{name}{{component=test,processor=test,process={process}}}")
 }
 
 fn of_result(name: &str, result: &str) -> String {
-    format!("{name}{{processor=test,process={START},result={result}}}")
+    format!("{name}{{component=test,processor=test,process={START},result={result}}}")
 }
 
 #[test]
@@ -229,9 +229,9 @@ fn components_of_one_program_are_told_apart() {
             .unwrap();
         session.claim(&Claim::of(&START)).await.unwrap();
         let taken = recorded.take();
-        let executed = |processor: &str| {
+        let executed = |component: &str| {
             taken[&format!(
-                "{}{{processor={processor}}}",
+                "{}{{component={component},processor={component}}}",
                 telemetry::TRANSACTION_EXECUTED
             )]
         };

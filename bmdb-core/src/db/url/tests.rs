@@ -15,8 +15,8 @@ fn refused(text: &str) -> String {
     }
 }
 
-fn places(text: &str) -> Vec<String> {
-    read(text).places().iter().map(Place::to_string).collect()
+fn hosts(text: &str) -> Vec<String> {
+    read(text).hosts().iter().map(Host::to_string).collect()
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -62,7 +62,7 @@ fn servers_are_named_in_each_of_libpqs_ways() {
         ("", &[]),
         ("postgres:///db", &[]),
     ] {
-        assert_eq!(places(text), expected, "{text}");
+        assert_eq!(hosts(text), expected, "{text}");
     }
 }
 
@@ -175,7 +175,7 @@ fn the_environment_fills_in_what_is_left_out_and_nothing_else() {
         ("LANG", "C"),
     ]);
     let filled = |text: &str| read(text).filled_from(&all).unwrap();
-    let shown: Vec<String> = filled("").places().iter().map(Place::to_string).collect();
+    let shown: Vec<String> = filled("").hosts().iter().map(Host::to_string).collect();
     assert_eq!(shown, ["e1:7", "e2:7"]);
     let nothing = filled("");
     for (name, value) in [
@@ -194,7 +194,7 @@ fn the_environment_fills_in_what_is_left_out_and_nothing_else() {
         assert_eq!(nothing.get(name), value, "{name}");
     }
     let some = filled("postgres://u:p@h/db?sslmode=disable");
-    assert_eq!(some.places()[0].to_string(), "h:7", "its port is left out");
+    assert_eq!(some.hosts()[0].to_string(), "h:7", "its port is left out");
     for (name, value) in [("user", "u"), ("password", "p"), ("sslmode", "disable")] {
         assert_eq!(some.get(name), Some(value));
     }
@@ -233,7 +233,7 @@ fn what_is_shown_has_no_password() {
 
 #[test]
 fn loopback_is_what_stays_on_this_machine() {
-    let of = |text: &str| read(text).places()[0].is_loopback();
+    let of = |text: &str| read(text).hosts()[0].is_loopback();
     for here in [
         "host=localhost",
         "host=127.0.0.1",

@@ -1,14 +1,17 @@
 //! Ends that are committed together with other writes, or not at all.
 
 use super::{Settled, Why};
-use crate::db::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
+use crate::db::transaction::{TxOptions, TxOutcome, TxStart};
+use crate::db::tx::Tx;
+use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
+use crate::lock::lock;
 use crate::telemetry;
 use crate::work::Work;
 use crate::work::end_batcher::{End, Verdict, end_all};
 use bmdb_model::work::{self, Attempt, Ended, Release};
 use chrono::{DateTime, Utc};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tracing::Instrument;
 
 impl Work {
@@ -21,12 +24,12 @@ impl Work {
         body: &F,
     ) -> Result<(T, Option<DateTime<Utc>>), Why>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         let (session, attempt) = (self.session(), self.attempt());
         let mut retry = session.retry(options.retry_for);
-        let opening = Opening {
+        let start = TxStart {
             options,
             touch: Some(attempt.machine),
         };
@@ -34,35 +37,35 @@ impl Work {
         let verdict = &Mutex::new(Ended::Done(None));
         loop {
             let ran = session
-                .run(opening, &mut retry, &async |tx: &mut Tx<'_>| {
+                .run(start, &mut retry, &async |tx: &mut Tx<'_>| {
                     let ended = send(tx, attempt, end).await?;
-                    *verdict.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+                    *lock(verdict) = ended;
                     let until = recorded(ended)?;
                     Ok((body(tx).await?, until))
                 })
                 .instrument(telemetry::end(&self.span(), end.outcome().into()))
                 .await;
             match ran {
-                Ok(Ran::Committed(ended)) => {
+                Ok(TxOutcome::Committed(ended)) => {
                     self.count_end(end.outcome());
                     return Ok(ended);
                 }
-                Ok(Ran::Expired) => return Err(Why::Gone(TxError::SessionExpired)),
-                Ok(Ran::CommitUnknown((value, _), error)) => {
+                Ok(TxOutcome::Expired) => return Err(Why::Gone(TxError::SessionExpired)),
+                Ok(TxOutcome::CommitUnknown((value, _), error)) => {
                     match self.settle(end.outcome(), &mut retry).await {
                         Some(Settled::Ended(until)) => return Ok((value, until)),
                         Some(Settled::Gone(reason)) => return Err(Why::Gone(reason)),
                         // Its lock has been waited for: nothing was committed.
                         Some(Settled::Held) if retry.pause().await => {}
                         Some(Settled::Held) => {
-                            let error = retry.patience().explain(error.into());
+                            let error = retry.deadline().explain(error.into());
                             return Err(Why::Failed(error));
                         }
                         None => return Err(Why::Failed(TxError::CommitUnknown(error))),
                     }
                 }
                 Err(error) => {
-                    let ended = *verdict.lock().unwrap_or_else(PoisonError::into_inner);
+                    let ended = *lock(verdict);
                     return Err(match ended {
                         Ended::Done(_) => Why::Failed(error),
                         Ended::SessionExpired | Ended::Lost => Why::Gone(error),

@@ -3,7 +3,7 @@
 use super::Poller;
 use crate::error::TxError;
 use crate::work::Work;
-use crate::work::claim::Reach;
+use crate::work::claim::Scan;
 use crate::work::rate_limiter::Pace;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +37,11 @@ impl Poller {
     async fn poll_while_due(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
         let mut looks = 0;
         loop {
-            self.reach = Reach::Whole;
+            self.scan = Scan::WholeQueue;
             match self.poll_once(limit).await {
                 None => {}
                 // A look that planned anew what only seemed due has come further, however often that is.
-                Some(Ok(answer)) if answer.works.is_empty() && answer.has_rearmed => {
+                Some(Ok(answer)) if answer.works.is_empty() && answer.has_replanned => {
                     self.rest_for(Duration::ZERO);
                     if !answer.is_due_left {
                         return Ok(Vec::new());

@@ -5,10 +5,11 @@
 //! therefore kept for whoever asks next, for a moment, and then given back.
 
 use crate::error::TxError;
-use crate::session::SessionInner;
-use crate::work::claim::{Answer, Claim, Reach};
+use crate::lock::lock;
+use crate::work::claim::{Answer, Claim, Scan};
+use crate::work::inner::SessionInner;
 use bmdb_model::work::QueueHead;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -32,13 +33,13 @@ impl Poll {
         session: Arc<SessionInner>,
         queues: Vec<Claim>,
         limit: u32,
-        reach: Reach,
+        scan: Scan,
     ) -> Self {
         let (tell, answered) = oneshot::channel();
         let answer = Arc::new(Mutex::new(None));
         let kept = answer.clone();
         let task = tokio::spawn(async move {
-            let answer = poll(session, queues, limit, reach).await;
+            let answer = poll(session, queues, limit, scan).await;
             put(&kept, Some(answer));
             if tell.send(()).is_ok() {
                 tokio::time::sleep(KEPT).await;
@@ -72,22 +73,15 @@ impl Drop for Poll {
 
 /// Sets what is kept, and returns what was.
 fn put(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answered> {
-    // Nothing panics while it is held.
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    std::mem::replace(&mut kept, answer)
+    std::mem::replace(&mut *lock(kept), answer)
 }
 
-async fn poll(
-    session: Arc<SessionInner>,
-    queues: Vec<Claim>,
-    limit: u32,
-    reach: Reach,
-) -> Answered {
+async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: Scan) -> Answered {
     let mut all = Answer {
         works: Vec::new(),
         head: None,
-        reach: Reach::Whole,
-        has_rearmed: false,
+        scan: Scan::WholeQueue,
+        has_replanned: false,
         is_due_left: false,
     };
     for claim in queues {
@@ -96,14 +90,14 @@ async fn poll(
         if missing == 0 {
             break;
         }
-        match poll_queue(&session, claim.limit(missing), reach).await {
+        match poll_queue(&session, claim.limit(missing), scan).await {
             Ok(answer) => {
                 all.works.extend(answer.works);
                 all.head = earlier(all.head, answer.head);
-                all.has_rearmed |= answer.has_rearmed;
+                all.has_replanned |= answer.has_replanned;
                 all.is_due_left |= answer.is_due_left;
-                if answer.reach == Reach::AboveFloor {
-                    all.reach = Reach::AboveFloor;
+                if answer.scan == Scan::FromCursor {
+                    all.scan = Scan::FromCursor;
                 }
             }
             Err(error) if all.works.is_empty() => return Err(error),
@@ -117,8 +111,8 @@ async fn poll(
     Ok(all)
 }
 
-async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, reach: Reach) -> Answered {
-    let mut answer = session.claim(&claim, reach).await?;
+async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, scan: Scan) -> Answered {
+    let mut answer = session.claim(&claim, scan).await?;
     if answer.works.is_empty() && answer.head.is_none() {
         let head = session.head(&claim).await?;
         answer.is_due_left = head == QueueHead::Due;

@@ -13,14 +13,14 @@ const HISTORY: &str = "count(*) FROM work_attempt";
 /// What the turn did, as machines planned and rows trimmed.
 async fn turn(bmdb: &Bmdb) -> (Option<usize>, Option<u64>) {
     let (mut planned, mut trimmed) = (None, None);
-    for chunk in bmdb.janitor_turn().await.unwrap().upkeep {
+    for chunk in bmdb.janitor_turn().await.unwrap().batches {
         match chunk {
             MaintenanceBatch::Planned { machines, broken } => {
                 assert_eq!(broken, []);
                 planned = Some(machines);
             }
             MaintenanceBatch::Trimmed { rows } => trimmed = Some(rows),
-            MaintenanceBatch::TallyTrimmed { .. } => {}
+            MaintenanceBatch::AttemptCountsTrimmed { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -178,7 +178,7 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
         let mut planned = Vec::new();
         for _ in 0..2 {
             let turn = bmdb.janitor_turn().await.unwrap();
-            let MaintenanceBatch::Planned { machines, broken } = &turn.upkeep[0] else {
+            let MaintenanceBatch::Planned { machines, broken } = &turn.batches[0] else {
                 panic!("{turn:?}");
             };
             planned.push(*machines);

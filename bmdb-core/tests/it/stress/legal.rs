@@ -41,7 +41,7 @@ pub(super) fn tolerate(what: &str, error: &TxError) -> Next {
 fn is_kill(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => code == "57P01",
-        ConnectError::SetUp { source, .. } => source.failure() == Failure::ConnectionLost,
+        ConnectError::SetUp { reason, .. } => reason.failure() == Failure::ConnectionLost,
         ConnectError::Unreachable { .. } => true,
         _ => false,
     }
