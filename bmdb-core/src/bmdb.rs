@@ -259,7 +259,7 @@ impl Bmdb {
     ///
     /// 1. The component refuses new work: claims, pollers, [`Session::work`] and [`Bmdb::start_session`]
     ///    fail with [`TxError::Draining`] from now on, for good; [`Bmdb::draining`] resolves.
-    /// 2. Works, and other operations that are under way, get up to `limit` to end by themselves.
+    /// 2. Attempts, and other operations that are under way, get up to `limit` to end by themselves.
     /// 3. All sessions are closed: work that is still held is given back without an outcome, and
     ///    [`Work::lost`](crate::Work::lost) of its holder resolves.
     /// 4. The background cleanup is finished, the attempt counts are written, and idle connections are
@@ -282,7 +282,7 @@ impl Bmdb {
     }
 
     /// Resolves when [`Bmdb::drain`] has been called, for programs that have more to do than end their
-    /// works.
+    /// attempts.
     pub async fn draining(&self) {
         self.component.draining().await;
     }

@@ -42,7 +42,7 @@ pub enum ConnectError {
         code: String,
     },
     /// The server does not speak PostgreSQL's protocol.
-    #[error("what answers at {target} is no PostgreSQL server: {reason}")]
+    #[error("the server at {target} is not a PostgreSQL server: {reason}")]
     NotPostgres { target: String, reason: Reason },
     /// A file of certificates, keys or passwords is unusable: repair or replace it. `parameter` is the
     /// parameter of the URL that names the file.
@@ -55,9 +55,9 @@ pub enum ConnectError {
     /// The server does not encrypt, and the connection must be encrypted: enable TLS on the server, or allow
     /// unencrypted connections.
     #[error(
-        "the database server at {target} has no TLS, without which a password could be read and \
-         statements be changed on their way; switch it on there (ssl = on), or add sslmode=disable \
-         if you mean it"
+        "the database server at {target} has no TLS, so passwords could be read and statements \
+         changed in transit; enable it on the server (ssl = on), or add sslmode=disable to \
+         connect without encryption"
     )]
     NotEncrypted { target: String },
     /// The server's certificate is not trusted. It may belong to another server, or to an attacker in
@@ -79,7 +79,7 @@ pub enum ConnectError {
         wanted: &'static str,
     },
     /// None of the URL's servers is usable; their errors are in the order in which they were tried.
-    #[error("none of {} database servers will do: {}", .0.len(), each(.0))]
+    #[error("none of {} database servers is usable: {}", .0.len(), each(.0))]
     NoServer(Vec<ConnectError>),
     /// The server is too old, or another product. `version` is what the server reports.
     #[error(
@@ -128,11 +128,11 @@ pub enum TxError {
     #[error("the session has expired: start a new one")]
     SessionExpired,
     /// The session no longer holds this work. Nothing was committed.
-    #[error("the work is lost: the session does not hold it any more")]
+    #[error("the work is lost: the session no longer holds it")]
     WorkLost,
     /// The connection broke during the commit, so the outcome is unknown: before you repeat the operation,
     /// check whether its changes are there.
-    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
+    #[error("the connection broke during the commit, so its outcome is unknown: {0}")]
     CommitUnknown(bmdb_model::Error),
     /// No connection was available. Nothing was committed.
     #[error("no connection to the database: {}", with_sources(&**.0))]
@@ -144,12 +144,12 @@ pub enum TxError {
     /// [`Session::wait_while_suspect`](crate::Session::wait_while_suspect), which resolves at the next
     /// successful heartbeat. Work in hand may go on and end.
     #[error(
-        "the session is suspect, for its last heartbeat was not answered: wait until it is live \
-         again, or lost"
+        "the session is suspect because its last heartbeat was not answered: wait until it is live \
+         or lost"
     )]
     Suspect,
     /// This component is draining and refuses new work.
-    #[error("draining: no new work is taken on")]
+    #[error("draining: this component accepts no new work")]
     Draining,
     /// A field has an unusable value.
     #[error("{field}: {problem}")]
@@ -216,7 +216,7 @@ pub enum WorkError {
     #[error("nothing to do")]
     NothingToDo,
     /// A process of the same lane is at work on the machine: try another one, or later.
-    #[error("machine {machine} is being worked on by a process of the same lane")]
+    #[error("machine {machine} is claimed by a process of the same lane")]
     Conflict { machine: MachineId },
     /// The process is backing off on the machine: wait.
     #[error("machine {machine} is backing off until {until}")]
@@ -235,7 +235,7 @@ pub enum WorkError {
     Suspect,
     /// The connection broke during the commit. A machine that was claimed is given back in the background:
     /// ask again.
-    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
+    #[error("the connection broke during the commit, so its outcome is unknown: {0}")]
     CommitUnknown(bmdb_model::Error),
     /// The database or the model refused something.
     #[error(transparent)]
@@ -299,7 +299,6 @@ mod tests {
         }
         for error in [
             TxError::CommitUnknown(lost()),
-            TxError::Database(lost()),
             TxError::Aborted(TxError::CommitUnknown(lost()).into()),
         ] {
             let text = error.to_string();

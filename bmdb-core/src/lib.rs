@@ -1,7 +1,7 @@
 //! Sessions, exclusive work and exponential backoff for control loops over bare-metal machines.
 //!
-//! A component connects, starts a session and claims machines that are due for a process. The hold
-//! on a machine outlives transactions and ends exactly once.
+//! A component connects, starts a session and claims machines that are due for a process. A claim outlives
+//! transactions and ends exactly once.
 //!
 //! ```
 //! # use bmdb_testkit::TestDb;
@@ -21,9 +21,9 @@
 //! #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
 //! # }).await?;
 //!
-//! let works = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;
-//! # assert_eq!(works.len(), 1);
-//! for work in works {
+//! let claimed = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;
+//! # assert_eq!(claimed.len(), 1);
+//! for work in claimed {
 //!     let machine = work.machine();
 //!     let reachable = true; // … act on the machine …
 //!     if reachable {
@@ -39,7 +39,11 @@
 //! # }
 //! ```
 //!
-//! A loop that waits for machines takes a [`Poller`] instead of claiming again and again.
+//! Use a [`Poller`] to wait for due machines, or a [`control_loop`].
+//!
+//! The source is divided into rooms, from the bottom: `error`, `fleet` and `lock`; `db`; `telemetry`;
+//! `session`; `work`; `maintenance`; `bmdb` and `reader`; `operator` and `control_loop`. No file imports a
+//! room above its own, except the facade `session::session`, which stands above `work`.
 
 mod bmdb;
 pub mod control_loop;

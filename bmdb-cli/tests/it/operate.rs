@@ -221,11 +221,11 @@ async fn work_is_listed_and_released_only_under_the_fence_that_was_named() {
             &fence,
         ])
     };
-    release(fence + 1).fails_with(4, &format!("is held under fence {fence} now"));
+    release(fence + 1).fails_with(4, &format!("is claimed under fence {fence} now"));
     let released = release(fence).run();
     documented("bmdb work release", &released);
     insta::assert_json_snapshot!("work_release", released.redacted());
-    release(fence).fails_with(3, "nobody holds ShepherdAgentStart");
+    release(fence).fails_with(3, "ShepherdAgentStart is not claimed");
     assert_eq!(s.traces().await, ["ReleaseWork|tester|hangs"]);
     assert_eq!(
         s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
@@ -341,7 +341,7 @@ async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
     );
     let sentence = rests["gates"]["ready"]["sentences"][0].as_str().unwrap();
     assert!(
-        sentence.contains("after 4 failures in a row, last because of \"no answer\""),
+        sentence.contains("after 4 failures in a row; last cause: \"no answer\""),
         "{sentence}"
     );
     bmdb(&s.db)

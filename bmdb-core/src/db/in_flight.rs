@@ -1,4 +1,4 @@
-//! In-flight counter: how many operations and works have begun and not ended.
+//! In-flight counter: how many operations and attempts have begun and not ended.
 
 use tokio::sync::watch;
 

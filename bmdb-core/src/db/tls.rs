@@ -182,7 +182,7 @@ impl Tls {
                             parameter: "sslkey",
                             path: identity.key.clone(),
                             problem: format!(
-                                "it is not the key of {}: name the two that belong together",
+                                "it is not the key of {}: name a matching pair",
                                 identity.certificate.display()
                             ),
                         },

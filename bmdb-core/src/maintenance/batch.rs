@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How many machines one transaction plans.
 pub(crate) const MACHINES: i64 = 500;
 
-/// How many rows of history one transaction reads, and deletes at most. The rows of one machine are always
-/// read together.
+/// How many rows of history one transaction reads, and deletes at most. One transaction reads
+/// all rows of a machine.
 pub(crate) const ROWS: u32 = 5000;
 
 /// How long a pass over the history takes.
@@ -256,7 +256,7 @@ async fn replan(
     Ok((MaintenanceBatch::Planned { machines, broken }, next))
 }
 
-/// Plans all workflows together or, if that fails, each on its own: a view that is missing, or that lists a
+/// Plans all workflows at once or, if that fails, each on its own: a view that is missing, or that lists a
 /// machine twice, must not keep the others from being repaired. Returns the workflows that failed.
 async fn plan_usable_workflows(
     conn: &mut AsyncPgConnection,

@@ -17,15 +17,15 @@ pub enum OperatorError {
     #[error("session {0} has expired already: the janitor frees what it holds")]
     SessionEnded(SessionId),
     /// No session has claimed the process on the machine: the attempt has ended, or never began.
-    #[error("nobody holds {process} on machine {machine}")]
+    #[error("{process} is not claimed on machine {machine}")]
     NotHeld {
         machine: MachineId,
         process: Process,
     },
     /// Another claim than the expected one is there: look again before you go on.
     #[error(
-        "{process} on machine {machine} is held under fence {held} now, and not under {asked}: it \
-         was given back and claimed again meanwhile"
+        "{process} on machine {machine} is claimed under fence {held} now, and not under {asked}: it \
+         has been claimed again"
     )]
     OtherFence {
         machine: MachineId,

@@ -1,11 +1,11 @@
-//! Cleanup: cancels dropped works and unknown claims, and closes dropped sessions, in the background.
+//! Cleanup: cancels dropped work and unknown claims, and closes dropped sessions, in the background.
 //!
 //! A machine must not stay locked while its session lives and no caller has the work. So each task is
 //! retried until it succeeds or the session's lease has run out; after that, the janitor frees the work.
 //!
 //! Tasks are kept per session, and the sessions are served concurrently: one that makes no progress delays
-//! another for at most the duration of a statement. The tasks of a session are bounded by the works that it
-//! holds and the server processes that could not be terminated. Tasks that arrive together are done in one
+//! another for at most the duration of a statement. The tasks of a session are bounded by the machines that it
+//! holds and the server processes that could not be terminated. Tasks that arrive at the same time are done in one
 //! statement, and all of them are dropped when the lease is lost.
 
 use crate::db::database::Database;
@@ -36,7 +36,7 @@ pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(1);
 /// How long a search for unknown claims may delay new claims.
 const SEARCH_LOCK_LIMIT: Duration = Duration::from_millis(100);
 
-/// How many groups, or single works, may fail in a row before the session waits for its next try.
+/// How many groups, or single attempts, may fail in a row before the session waits for its next try.
 const FAILURES: u32 = 3;
 
 /// A task for the background.
@@ -111,7 +111,7 @@ impl Pending {
 /// The background cleanup of a component.
 pub(crate) struct Cleanup {
     shared: Arc<Shared>,
-    /// Works may be dropped outside of any runtime.
+    /// Work may be dropped outside of any runtime.
     runtime: Handle,
 }
 
@@ -241,14 +241,14 @@ impl Shared {
 /// Claims of a live session that no caller will end.
 struct LeftoverClaims {
     fences: Arc<ClaimedFences>,
-    /// Dropped works, and unknown claims that were found. Each of them holds a machine.
+    /// Dropped work, and unknown claims that were found. Each of them holds a machine.
     dropped: Vec<Attempt>,
     /// Server processes that may still claim. Processes that are known to have ended are removed, so there
     /// are at most as many as the server has, or as connections broke since it was last reached.
     suspects: Vec<Backend>,
     /// Whether there may be unknown claims.
     may_have_unknown: bool,
-    /// Whether to cancel works one by one after a group failed: one locked row must not keep all of them.
+    /// Whether to cancel attempts one by one after a group failed: one locked row must not keep all of them.
     one_by_one: bool,
 }
 
@@ -274,12 +274,12 @@ impl LeftoverClaims {
             }
         }
         if let Err(error) = self.cancel_dropped(shared, deadline).await {
-            tracing::debug!(%session, %error, "dropped works not canceled yet");
+            tracing::debug!(%session, %error, "dropped work not canceled yet");
         }
         self.dropped.is_empty() && !self.may_have_unknown
     }
 
-    /// Cancels dropped works. Those that fail are queued behind the others; returns the last error.
+    /// Cancels dropped work. Attempts that fail are queued behind the others; returns the last error.
     async fn cancel_dropped(
         &mut self,
         shared: &Shared,
@@ -338,7 +338,7 @@ impl LeftoverClaims {
         Ok(ended)
     }
 
-    /// Adds unknown claims to the dropped works. Returns whether no further unknown claim is possible.
+    /// Adds unknown claims to the dropped work. Returns whether no further unknown claim is possible.
     async fn find_unknown(
         &mut self,
         database: &Database,

@@ -13,8 +13,8 @@ use diesel_async::AsyncPgConnection;
 /// How many attempts one statement ends. More in one statement do not get cheaper.
 pub(crate) const ENDS_PER_STATEMENT: usize = 500;
 
-/// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of its
-/// works resolves.
+/// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of all
+/// work under it resolves.
 pub(crate) fn give_up(lease: &Lease, registry: &Registry) {
     registry.remove(lease.session);
     lease.lose();

@@ -33,7 +33,7 @@ pub(crate) struct Component {
     pub(crate) database: Database,
     pub(crate) registry: Arc<Registry>,
     pub(crate) cleanup: Cleanup,
-    /// Works, and operations of sessions.
+    /// Attempts, and operations of sessions.
     pub(crate) in_flight: InFlight,
     pub(crate) listener: Listener,
     pub(crate) attempt_counts: Arc<AttemptCounts>,

@@ -7,7 +7,7 @@ use crate::session::component::Component;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Drains a component; returns whether all operations and works ended within the limit.
+/// Drains a component; returns whether all operations and attempts ended within the limit.
 pub(crate) async fn drain(component: &Component, limit: Duration) -> Result<bool, TxError> {
     component.start_draining();
     let ended = timeout(limit, component.in_flight.idle()).await.is_ok();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or fails
 /// with [`TxError::SessionExpired`].
 ///
-/// If the session is dropped, and the last of its works and pollers too, it is closed in the background as
+/// If the session is dropped, and its last `Work` and poller too, it is closed in the background as
 /// far as possible; [`Session::close`] reports whether it was.
 pub struct Session {
     pub(crate) inner: Arc<SessionInner>,
@@ -87,7 +87,7 @@ impl Session {
     /// database errors. Nothing stays claimed after any of them.
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
         let claimed = self.inner.claim(claim, Scan::FromCursor).await?;
-        Ok(claimed.works)
+        Ok(claimed.machines)
     }
 
     /// Runs `retrieve` and claims the first machine of its result that can be claimed: the machine is not
@@ -126,37 +126,37 @@ impl Session {
         Poller::new(&self.inner, claim, options)
     }
 
-    /// Ends works as finished without changing any tag, up to 500 of them in one statement. Returns the
+    /// Ends attempts as finished without changing any tag, up to 500 of them in one statement. Returns the
     /// result for each, in the given order; they end independently. See [`Work::complete`].
     ///
-    /// Cancellation: if the future is dropped, each work has ended or is canceled in the background.
+    /// Cancellation: if the future is dropped, each attempt has ended or is canceled in the background.
     ///
     /// # Errors
-    /// Those of [`Work::complete`], for each work by itself.
+    /// Those of [`Work::complete`], for each attempt by itself.
     pub async fn finish_all(
         &self,
-        works: impl IntoIterator<Item = Work>,
+        claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
-        batch::finish_all(&self.inner, works).await
+        batch::finish_all(&self.inner, claimed).await
     }
 
     /// Gives machines back without an outcome, up to 500 of them in one statement. See [`Work::cancel`] and
     /// [`Session::finish_all`].
     ///
     /// # Errors
-    /// Those of [`Work::cancel`], for each work by itself.
+    /// Those of [`Work::cancel`], for each attempt by itself.
     pub async fn cancel_all(
         &self,
-        works: impl IntoIterator<Item = Work>,
+        claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
-        batch::cancel_all(&self.inner, works).await
+        batch::cancel_all(&self.inner, claimed).await
     }
 
-    /// Ends works as failed, each with a backoff and a cause of its own, up to 500 of them in one statement.
+    /// Ends attempts as failed, each with a backoff and a cause of its own, up to 500 of them in one statement.
     /// See [`Work::fail`] and [`Session::finish_all`].
     ///
     /// # Errors
-    /// Those of [`Work::fail`], for each work by itself.
+    /// Those of [`Work::fail`], for each attempt by itself.
     pub async fn fail_all<'a>(
         &self,
         failures: impl IntoIterator<Item = (Work, &'a Backoff, &'a str)>,
@@ -248,7 +248,7 @@ impl Session {
     }
 
     /// Ends the session: cancels the work it still holds, and removes it. The session is lost at once, so
-    /// `lost()` of its works resolves. Its transactions that are under way are given up unless they end
+    /// `lost()` of its work resolves. Its transactions that are under way are given up unless they end
     /// within half a second.
     ///
     /// Returns, whatever the database does, half a second after the lease would have run out at the latest.

@@ -40,7 +40,7 @@ pub(crate) async fn keep_gauges(
         gauges
             .heartbeat_age
             .set(heartbeat_age().unwrap_or_default());
-        meters.set_lost_works();
+        meters.set_lost();
         tokio::time::sleep(PERIOD).await;
     }
 }
@@ -56,7 +56,7 @@ impl Drop for Gauges {
         ] {
             gauge.set(0);
         }
-        self.meters.set_no_lost_works();
+        self.meters.set_none_lost();
     }
 }
 

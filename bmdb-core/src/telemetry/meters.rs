@@ -58,12 +58,12 @@ pub(crate) struct Meters {
     duration: Histogram,
     /// The processes that were claimed here.
     processes: Mutex<HashMap<Process, Arc<ProcessMeters>>>,
-    /// The works in hand, to find those that are lost.
-    works: Mutex<Works>,
+    /// The claimed machines, to find those that are lost.
+    claimed: Mutex<Claimed>,
 }
 
-/// Works by session and fence, each with its lease.
-type Works = HashMap<(SessionId, Fence), (Arc<dyn LeaseWatch>, Arc<ProcessMeters>)>;
+/// Claimed machines by session and fence, each with its lease.
+type Claimed = HashMap<(SessionId, Fence), (Arc<dyn LeaseWatch>, Arc<ProcessMeters>)>;
 
 struct ProcessMeters {
     started: Counter,
@@ -88,7 +88,7 @@ impl Meters {
             duration: histogram!(TRANSACTION_DURATION, labels.iter()),
             component,
             processes: Mutex::default(),
-            works: Mutex::default(),
+            claimed: Mutex::default(),
         }
     }
 
@@ -141,7 +141,7 @@ impl Meters {
         of_process.held.increment(1);
         let key = (lease.session(), fence);
         let lease: Arc<dyn LeaseWatch> = lease.clone();
-        lock(&self.works).insert(key, (lease, of_process.clone()));
+        lock(&self.claimed).insert(key, (lease, of_process.clone()));
         WorkMeter {
             meters: self.clone(),
             of_process,
@@ -151,22 +151,22 @@ impl Meters {
         }
     }
 
-    /// Sets how many of the works in hand are lost, by process.
-    pub(super) fn set_lost_works(&self) {
+    /// Sets how many claimed machines are lost, by process.
+    pub(super) fn set_lost(&self) {
         let mut lost: HashMap<*const ProcessMeters, u32> = HashMap::new();
-        for (lease, of_process) in lock(&self.works).values() {
+        for (lease, of_process) in lock(&self.claimed).values() {
             if lease.lost_since().is_some() {
                 *lost.entry(Arc::as_ptr(of_process)).or_default() += 1;
             }
         }
         for of_process in lock(&self.processes).values() {
-            let works = lost.get(&Arc::as_ptr(of_process)).copied().unwrap_or(0);
-            of_process.lost.set(works);
+            let lost = lost.get(&Arc::as_ptr(of_process)).copied().unwrap_or(0);
+            of_process.lost.set(lost);
         }
     }
 
     /// For a dropped component.
-    pub(super) fn set_no_lost_works(&self) {
+    pub(super) fn set_none_lost(&self) {
         for of_process in lock(&self.processes).values() {
             of_process.lost.set(0);
         }
@@ -226,7 +226,7 @@ impl WorkMeter {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        lock(&self.meters.works).remove(&self.key);
+        lock(&self.meters.claimed).remove(&self.key);
         self.of_process.held.decrement(1);
         let (ended, duration) = &self.of_process.ended[result as usize];
         ended.increment(1);

@@ -162,7 +162,7 @@ pub const METRICS: [Metric; 16] = [
         WORK_FINISHED,
         Kind::Counter,
         RESULT,
-        "Attempts ended; result is finished, failed, canceled or lost (the session expired, or somebody else ended the attempt)",
+        "Attempts ended; result is finished, failed, canceled or lost (the session expired, or an operator ended the attempt)",
     ),
     Metric::new(
         WORK_DURATION,

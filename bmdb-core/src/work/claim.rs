@@ -62,7 +62,7 @@ pub(crate) enum Scan {
 /// The result of a claim, and what it found out about the rest of the queue.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) works: Vec<Work>,
+    pub(crate) machines: Vec<Work>,
     /// The head of the queue: unknown if the claim has replanned what was there.
     pub(crate) head: Option<QueueHead>,
     /// Which part of the queue was read.
@@ -148,7 +148,7 @@ impl SessionInner {
                 } = batch;
                 self.cursors.advance(process, provider, latest);
                 Answer {
-                    works: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
+                    machines: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
                     has_replanned: false,
                     is_due_left: head == QueueHead::Due,
                     head: Some(head),

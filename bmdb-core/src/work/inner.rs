@@ -1,4 +1,4 @@
-//! What the works, claims and pollers of a session share.
+//! What the claims, ends and pollers of a session share.
 
 use crate::session::component::Component;
 use crate::session::core::SessionCore;
@@ -9,7 +9,7 @@ use bmdb_model::work::Attempt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A session with what its works share. It dereferences to the session's core.
+/// A session with its end batcher and queue cursors. It dereferences to the session's core.
 pub(crate) struct SessionInner {
     core: SessionCore,
     ends: Arc<Ends>,
@@ -33,7 +33,7 @@ impl SessionInner {
         }
     }
 
-    /// Starts to send ends of this session's works, together.
+    /// Sends ends of this session's attempts, in as few statements as possible.
     pub(crate) fn begin_ends(
         &self,
         ends: impl IntoIterator<Item = (Attempt, End)>,

@@ -210,7 +210,7 @@ impl Poller {
         loop {
             match self.poll_once(limit).await {
                 None => {}
-                Some(Ok(answer)) if answer.works.is_empty() => self.rest_after(&answer),
+                Some(Ok(answer)) if answer.machines.is_empty() => self.rest_after(&answer),
                 Some(polled) => {
                     if let Some(works) = self.settled(polled, limit)? {
                         return Ok(works);
@@ -227,7 +227,10 @@ impl Poller {
         limit: u32,
     ) -> Result<Option<Vec<Work>>, TxError> {
         match polled {
-            Ok(Answer { mut works, .. }) => {
+            Ok(Answer {
+                machines: mut works,
+                ..
+            }) => {
                 self.idle.restart();
                 self.rest_for(Duration::ZERO);
                 works.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -43,10 +43,10 @@ impl SessionInner {
         claim: &Claim,
         retry: &mut Retry,
     ) -> Result<Answer, TxError> {
-        let mut works = Vec::new();
+        let mut machines = Vec::new();
         let mut head = None;
         for _ in 0..BATCHES {
-            let got = u32::try_from(works.len()).unwrap_or(u32::MAX);
+            let got = u32::try_from(machines.len()).unwrap_or(u32::MAX);
             let missing = claim.limit.saturating_sub(got);
             if missing == 0 {
                 break;
@@ -58,13 +58,13 @@ impl SessionInner {
             let batch = retry.run(try_batch).await;
             match batch.and_then(|batch| batch.ok_or_else(|| self.expired())) {
                 Ok(batch) => {
-                    works.extend(batch.claimed);
+                    machines.extend(batch.claimed);
                     head = batch.head;
                     if !batch.more {
                         break;
                     }
                 }
-                Err(error) if works.is_empty() => return Err(error),
+                Err(error) if machines.is_empty() => return Err(error),
                 // The claims of earlier batches are committed, and their machines can be worked on.
                 Err(error) => {
                     tracing::debug!(%error, "a claim ends with its earlier batches");
@@ -73,7 +73,7 @@ impl SessionInner {
             }
         }
         Ok(Answer {
-            works,
+            machines,
             has_replanned: head.is_none(),
             is_due_left: head == Some(QueueHead::Due),
             head,

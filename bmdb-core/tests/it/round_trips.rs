@@ -1,4 +1,4 @@
-//! How many round trips each operation costs once its statements are prepared: counted on the wire.
+//! Round trips of each operation once its statements are prepared, counted on the wire.
 
 use crate::batch::{Fleet, START};
 use crate::scenario::RETRY;
@@ -17,7 +17,7 @@ async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) ->
 async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let fleet = Fleet::of(30).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
-    // Kept, since a work that is dropped is canceled by a request of its own.
+    // Kept, because dropped work is canceled by a request of its own.
     let mut kept = Vec::new();
     let claiming = round_trips(&fleet, async || kept.extend(fleet.works(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
@@ -39,7 +39,7 @@ async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
 }
 
 #[tokio::test]
-async fn a_finish_with_a_closure_is_three_round_trips_beside_those_of_its_closure() {
+async fn a_finish_with_a_closure_is_three_round_trips_besides_its_closures() {
     let fleet = Fleet::of(4).await;
     let finishing = round_trips(&fleet, async || {
         let work = fleet.works(1).await.remove(0);
@@ -59,7 +59,7 @@ async fn a_finish_with_a_closure_is_three_round_trips_beside_those_of_its_closur
 }
 
 #[tokio::test]
-async fn a_transaction_is_two_round_trips_beside_those_of_its_closure() {
+async fn a_transaction_is_two_round_trips_besides_its_closures() {
     let fleet = Fleet::of(1).await;
     for options in [
         TxOptions::default(),
@@ -78,9 +78,9 @@ async fn a_transaction_is_two_round_trips_beside_those_of_its_closure() {
 }
 
 #[tokio::test]
-async fn planning_costs_a_transaction_no_round_trip_of_its_own() {
+async fn planning_needs_no_round_trip_of_its_own() {
     let fleet = Fleet::of(1).await;
-    // Kept, since a work that is dropped is canceled by a request of its own.
+    // Kept, because dropped work is canceled by a request of its own.
     let work = fleet.works(1).await.remove(0);
     let machine = work.machine();
     let transacting = round_trips(&fleet, async || {

@@ -41,13 +41,13 @@ impl Poller {
             match self.poll_once(limit).await {
                 None => {}
                 // A look that planned anew what only seemed due has come further, however often that is.
-                Some(Ok(answer)) if answer.works.is_empty() && answer.has_replanned => {
+                Some(Ok(answer)) if answer.machines.is_empty() && answer.has_replanned => {
                     self.rest_for(Duration::ZERO);
                     if !answer.is_due_left {
                         return Ok(Vec::new());
                     }
                 }
-                Some(Ok(answer)) if answer.works.is_empty() => {
+                Some(Ok(answer)) if answer.machines.is_empty() => {
                     looks += 1;
                     self.rest_after(&answer);
                     if !answer.is_due_left || looks == LOOKS {

@@ -78,21 +78,21 @@ fn put(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answe
 
 async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: Scan) -> Answered {
     let mut all = Answer {
-        works: Vec::new(),
+        machines: Vec::new(),
         head: None,
         scan: Scan::WholeQueue,
         has_replanned: false,
         is_due_left: false,
     };
     for claim in queues {
-        let got = u32::try_from(all.works.len()).unwrap_or(u32::MAX);
+        let got = u32::try_from(all.machines.len()).unwrap_or(u32::MAX);
         let missing = limit.saturating_sub(got);
         if missing == 0 {
             break;
         }
         match poll_queue(&session, claim.limit(missing), scan).await {
             Ok(answer) => {
-                all.works.extend(answer.works);
+                all.machines.extend(answer.machines);
                 all.head = earlier(all.head, answer.head);
                 all.has_replanned |= answer.has_replanned;
                 all.is_due_left |= answer.is_due_left;
@@ -100,7 +100,7 @@ async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: 
                     all.scan = Scan::FromCursor;
                 }
             }
-            Err(error) if all.works.is_empty() => return Err(error),
+            Err(error) if all.machines.is_empty() => return Err(error),
             // What was claimed is committed and wants to be worked on.
             Err(error) => {
                 tracing::debug!(%error, "a poll ends with its earlier queues");
@@ -113,7 +113,7 @@ async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: 
 
 async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, scan: Scan) -> Answered {
     let mut answer = session.claim(&claim, scan).await?;
-    if answer.works.is_empty() && answer.head.is_none() {
+    if answer.machines.is_empty() && answer.head.is_none() {
         let head = session.head(&claim).await?;
         answer.is_due_left = head == QueueHead::Due;
         answer.head = Some(head);

@@ -1,4 +1,4 @@
-//! What is announced is what the next turn does, and announcing it does nothing.
+//! Dry run: it predicts the next turn and changes nothing.
 
 use super::component;
 use crate::scenario::Scenario;
@@ -8,7 +8,7 @@ use bmdb_model::maintenance::Task;
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 
-/// Every row of what a janitor writes or locks, with who wrote and who locked it last.
+/// Every row that a janitor may write or lock, with its last writer and locker.
 const EVERYTHING: &str = "
     SELECT t.xmin, t.xmax, t::text FROM sessions t WHERE session_component_name = 'fixture'
     UNION ALL SELECT t.xmin, t.xmax, t::text FROM machines t
@@ -17,7 +17,7 @@ const EVERYTHING: &str = "
     UNION ALL SELECT t.xmin, t.xmax, t::text FROM upkeep t ORDER BY 3";
 
 #[tokio::test]
-async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing() {
+async fn a_turn_does_what_the_dry_run_predicted_and_the_dry_run_changes_nothing() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     let start = ProcessDef::new(bmdb_model::Process::SHEPHERD_AGENT_START);
@@ -46,7 +46,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
         s.db.expire(session).await.unwrap();
     }
 
-    // Whoever has it all locked is not waited for.
+    // The dry run does not wait for locks.
     let mut rival = s.db.connect().await.unwrap();
     let lock = "BEGIN; SELECT 1 FROM upkeep FOR UPDATE; SELECT 1 FROM sessions FOR UPDATE;
                 SELECT 1 FROM work_item FOR UPDATE; SELECT 1 FROM work_attempt FOR UPDATE";
@@ -112,7 +112,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
 }
 
 #[tokio::test]
-async fn a_component_announces_only_the_upkeep_that_it_does() {
+async fn a_dry_run_contains_only_this_components_tasks() {
     let s = Scenario::new().await;
     let config = Config::new(s.db.url()).retention(None).replan_period(None);
     let config = config.attempt_counts_interval(None).janitor_interval(None);
