@@ -58,7 +58,7 @@ fn the_error_of_an_unusable_file_names_it_and_a_remedy() {
             nowhere,
             "No such file",
         ),
-        (client(&certificate, "/tmp"), "sslkey", "/tmp", "no file"),
+        (client(&certificate, "/tmp"), "sslkey", "/tmp", "not a file"),
         (
             client(&certificate, &root),
             "sslkey",
