@@ -1,149 +1,123 @@
-//! What can go wrong, one variant per next step of the caller.
+//! Errors, with one variant per next step of the caller.
+//!
+//! The text of an error includes the text of its cause. Therefore `source()` skips that cause and never
+//! returns an error whose text has been printed.
 
 use bmdb_model::{ErrorKind, MachineId};
 use chrono::{DateTime, Utc};
+use std::error::Error;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Reason = Box<dyn Error + Send + Sync>;
 
-/// Why connecting to a database failed. No password and no key is in any of them.
+/// Why connecting to a database failed. It never contains a password or a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "`target` is the host and port or the socket's path, `problem` says what is wrong and \
+              what is expected"
+)]
 pub enum ConnectError {
-    /// The text is no database URL, or one that asks for what cannot be: correct it, or the variable of
-    /// the environment that it names.
+    /// The text is not a database URL, or contradicts itself: correct it, or the environment variable that
+    /// the error names.
     #[error(
         "not a usable database URL: {0}; expected postgres://user@host:port/database or \
          key=value pairs"
     )]
     InvalidUrl(String),
-    /// A setting under which nothing would work.
+    /// A field of [`Config`](crate::Config) has an unusable value.
     #[error("configuration: {field}: {problem}")]
     InvalidConfig {
-        /// The field of [`Config`](crate::Config).
         field: &'static str,
-        /// What is wrong, and what would be right.
         problem: String,
     },
-    /// Nobody answers there.
-    #[error("cannot reach the database server at {target}: {source}; is it running and reachable?")]
-    Unreachable {
-        /// Host and port, or socket directory.
-        target: String,
-        /// The operating system's or the protocol's error.
-        source: Source,
-    },
-    /// The server answers, and refuses: wrong password, no such database, too many connections.
+    /// No server answers at the target.
+    #[error("cannot reach the database server at {target}: {reason}; is it running and reachable?")]
+    Unreachable { target: String, reason: Reason },
+    /// The server answers and refuses: wrong password, no such database, too many connections.
     #[error("the database server at {target} refuses the connection: {message} (SQLSTATE {code})")]
     Refused {
-        /// Host and port, or socket directory.
         target: String,
-        /// The server's message.
         message: String,
-        /// The SQLSTATE code.
         code: String,
     },
-    /// What answers does not speak PostgreSQL's protocol.
-    #[error("what answers at {target} is no PostgreSQL server: {source}")]
-    NotPostgres {
-        /// Host and port, or socket directory.
-        target: String,
-        /// What was wrong with its answer.
-        source: Source,
-    },
-    /// A file of certificates, keys or passwords cannot be used: mend or replace it.
+    /// The server does not speak PostgreSQL's protocol.
+    #[error("the server at {target} is not a PostgreSQL server: {reason}")]
+    NotPostgres { target: String, reason: Reason },
+    /// A file of certificates, keys or passwords is unusable: repair or replace it. `parameter` is the
+    /// parameter of the URL that names the file.
     #[error("{parameter}: {}: {problem}", path.display())]
     UnusableFile {
-        /// The parameter of the URL that names it.
         parameter: &'static str,
-        /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// The server does not encrypt, and the connection must be encrypted: let it, or do without.
+    /// The server does not encrypt, and the connection must be encrypted: enable TLS on the server, or allow
+    /// unencrypted connections.
     #[error(
-        "the database server at {target} has no TLS, without which a password could be read and \
-         statements be changed on their way; switch it on there (ssl = on), or add sslmode=disable \
-         if you mean it"
+        "the database server at {target} has no TLS, so passwords could be read and statements \
+         changed in transit; enable it on the server (ssl = on), or add sslmode=disable to \
+         connect without encryption"
     )]
-    NotEncrypted {
-        /// Host and port.
-        target: String,
-    },
-    /// The server's certificate is not one to be trusted. It may be another server, or one in between.
+    NotEncrypted { target: String },
+    /// The server's certificate is not trusted. It may belong to another server, or to an attacker in
+    /// between.
     #[error("the certificate of the database server at {target} is refused: {problem}")]
-    ServerNotTrusted {
-        /// Host and port.
-        target: String,
-        /// What is wrong with it, and what would be right.
-        problem: String,
-    },
-    /// The server does not trust the client's certificate, or misses one: name another with `sslcert`
-    /// and `sslkey`.
+    ServerNotTrusted { target: String, problem: String },
+    /// The server does not trust the client's certificate, or requires one: name another with `sslcert` and
+    /// `sslkey`. `problem` includes the certificate that was sent.
     #[error("the database server at {target} refuses the client's certificate: {problem}")]
-    ClientNotTrusted {
-        /// Host and port.
-        target: String,
-        /// The server's reason, and which certificate it was shown.
-        problem: String,
-    },
-    /// The two could not agree on how to encrypt.
-    #[error("no encrypted connection to the database server at {target}: {source}")]
-    Tls {
-        /// Host and port.
-        target: String,
-        /// What went wrong.
-        source: Source,
-    },
-    /// The server is not of the kind that `target_session_attrs` asks for: wait for a fail-over, or
-    /// name the others too.
+    ClientNotTrusted { target: String, problem: String },
+    /// Client and server could not agree on how to encrypt.
+    #[error("no encrypted connection to the database server at {target}: {reason}")]
+    Tls { target: String, reason: Reason },
+    /// The server is not of the kind that `target_session_attrs` requires: wait for a fail-over, or name the
+    /// other servers too.
     #[error("the database server at {target} is not {wanted} (target_session_attrs)")]
     OtherRole {
-        /// Host and port, or socket directory.
         target: String,
-        /// The kind that is asked for.
         wanted: &'static str,
     },
-    /// None of the servers that the URL names will do, each for a reason of its own.
-    #[error("none of {} database servers will do: {}", .0.len(), each(.0))]
-    NoServer(
-        /// In the order in which they were tried.
-        Vec<ConnectError>,
-    ),
-    /// The server is too old or another product.
+    /// None of the URL's servers is usable; their errors are in the order in which they were tried.
+    #[error("none of {} database servers is usable: {}", .0.len(), each(.0))]
+    NoServer(Vec<ConnectError>),
+    /// The server is too old, or another product. `version` is what the server reports.
     #[error(
         "the database server at {target} is version {version}; bmdb needs PostgreSQL 14 or newer"
     )]
-    UnsupportedServer {
-        /// Host and port, or socket directory.
-        target: String,
-        /// What the server calls its version.
-        version: String,
-    },
+    UnsupportedServer { target: String, version: String },
     /// No answer in time.
     #[error("no answer from the database server at {target} within {seconds} s")]
-    Timeout {
-        /// Host and port, or socket directory.
-        target: String,
-        /// The limit.
-        seconds: f64,
-    },
-    /// The database has moved past this component, or a query about that failed.
+    Timeout { target: String, seconds: f64 },
+    /// The database's schema is too new for this component, or checking it failed.
     #[error(transparent)]
     Migration(#[from] bmdb_model::migration::MigrationError),
-    /// Setting up the fresh connection failed.
-    #[error("setting up the connection to {target} failed: {source}")]
+    /// Setting up the new connection failed.
+    #[error("setting up the connection to {target} failed: {reason}")]
     SetUp {
-        /// Host and port, or socket directory.
         target: String,
-        /// The database's reason.
-        source: bmdb_model::Error,
+        reason: bmdb_model::Error,
     },
 }
 
 fn each(errors: &[ConnectError]) -> String {
     let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
     reasons.join("; ")
+}
+
+/// An error's text with those of its sources, each of them once: many errors end with their source's text.
+pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// Why a transaction, or any other operation of a session, failed.
@@ -153,51 +127,52 @@ pub enum TxError {
     /// The session has expired or was closed: start a new one. Nothing was committed.
     #[error("the session has expired: start a new one")]
     SessionExpired,
-    /// The session does not hold this work any more. Nothing was committed.
-    #[error("the work is lost: the session does not hold it any more")]
+    /// The session no longer holds this work. Nothing was committed.
+    #[error("the work is lost: the session no longer holds it")]
     WorkLost,
-    /// The connection broke during the commit, so whether it took effect is not known: look at what
-    /// was to be written before doing it again.
-    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
-    CommitUnknown(#[source] bmdb_model::Error),
-    /// No connection could be had. Nothing was committed.
-    #[error("no connection to the database: {0}")]
-    Unavailable(#[source] Source),
+    /// The connection broke during the commit, so the outcome is unknown: before you repeat the operation,
+    /// check whether its changes are there.
+    #[error("the connection broke during the commit, so its outcome is unknown: {0}")]
+    CommitUnknown(bmdb_model::Error),
+    /// No connection was available. Nothing was committed.
+    #[error("no connection to the database: {}", with_sources(&**.0))]
+    Unavailable(Box<dyn Error + Send + Sync>),
     /// The database or the model refused something. Nothing was committed.
     #[error(transparent)]
     Database(#[from] bmdb_model::Error),
-    /// The session's last heartbeat failed or is overdue, so no new work is taken on: wait for
-    /// [`Session::wait_while_suspect`](crate::Session::wait_while_suspect), which the next heartbeat that goes through resolves.
-    /// What is held may go on and end.
+    /// The session's last heartbeat failed or is overdue, so it must not claim: wait with
+    /// [`Session::wait_while_suspect`](crate::Session::wait_while_suspect), which resolves at the next
+    /// successful heartbeat. Work in hand may go on and end.
     #[error(
-        "the session is suspect, for its last heartbeat was not answered: wait until it is live \
-         again, or lost"
+        "the session is suspect because its last heartbeat was not answered: wait until it is live \
+         or lost"
     )]
     Suspect,
-    /// This component is draining: it takes on nothing new.
-    #[error("draining: no new work is taken on")]
+    /// This component is draining and refuses new work.
+    #[error("draining: this component accepts no new work")]
     Draining,
-    /// A value that cannot be used.
+    /// A field has an unusable value.
     #[error("{field}: {problem}")]
     Invalid {
-        /// Which one.
+        /// The field.
         field: &'static str,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is expected.
         problem: String,
     },
     /// The caller's closure gave up ([`TxError::abort`]). Nothing was committed.
-    #[error("the transaction was aborted by its closure: {0}")]
-    Aborted(#[source] Source),
+    #[error("the transaction was aborted by its closure: {}", with_sources(&**.0))]
+    Aborted(Box<dyn Error + Send + Sync>),
 }
 
 impl TxError {
-    /// The caller's own reason to give up a transaction; downcast it from [`TxError::Aborted`].
+    /// Aborts a transaction for a reason of the caller's own, which can be downcast from
+    /// [`TxError::Aborted`].
     #[must_use]
-    pub fn abort(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn abort(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Aborted(reason.into())
     }
 
-    /// What a database error means for the next step; `None` when the database is not the reason.
+    /// The kind of database error; `None` if the database is not the reason.
     #[must_use]
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
@@ -208,7 +183,7 @@ impl TxError {
 }
 
 impl TxError {
-    /// Whether it may pass by itself, for those who have all the time there is.
+    /// Whether waiting may help, for callers without a deadline.
     pub(crate) fn may_pass(&self) -> bool {
         self.is_transient()
             || self.kind().is_some_and(|failure| {
@@ -235,44 +210,37 @@ impl From<diesel::result::Error> for TxError {
 /// Why [`Session::work`](crate::Session::work) started no work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "`machine` and `until` explain themselves")]
 pub enum WorkError {
     /// The retrieval returned no machine.
     #[error("nothing to do")]
     NothingToDo,
-    /// Somebody holds a process of the same lane on the machine: try another one, or later.
-    #[error("machine {machine} is being worked on by a process of the same lane")]
-    Conflict {
-        /// The machine.
-        machine: MachineId,
-    },
+    /// A process of the same lane is at work on the machine: try another one, or later.
+    #[error("machine {machine} is claimed by a process of the same lane")]
+    Conflict { machine: MachineId },
     /// The process is backing off on the machine: wait.
     #[error("machine {machine} is backing off until {until}")]
     BackedOff {
-        /// The machine.
         machine: MachineId,
-        /// To when.
         until: DateTime<Utc>,
     },
     /// The machine is on hold: an operator has to release it.
     #[error("machine {machine} is on hold")]
-    OnHold {
-        /// The machine.
-        machine: MachineId,
-    },
+    OnHold { machine: MachineId },
     /// The session has expired or was closed: start a new one.
     #[error("the session has expired: start a new one")]
     SessionExpired,
     /// The session's last heartbeat failed or is overdue: wait, see [`TxError::Suspect`].
     #[error("{}", TxError::Suspect)]
     Suspect,
-    /// The connection broke during the commit. What was claimed then is given back in the
-    /// background: ask again.
-    #[error("the connection broke during the commit, whose outcome is not known: {0}")]
-    CommitUnknown(#[source] bmdb_model::Error),
+    /// The connection broke during the commit. A machine that was claimed is given back in the background:
+    /// ask again.
+    #[error("the connection broke during the commit, so its outcome is unknown: {0}")]
+    CommitUnknown(bmdb_model::Error),
     /// The database or the model refused something.
     #[error(transparent)]
     Database(bmdb_model::Error),
-    /// Anything else that can befall a transaction.
+    /// Any other error of a transaction.
     #[error(transparent)]
     Transaction(TxError),
 }
@@ -282,7 +250,7 @@ impl From<TxError> for WorkError {
         match error {
             TxError::SessionExpired => Self::SessionExpired,
             TxError::Suspect => Self::Suspect,
-            TxError::CommitUnknown(source) => Self::CommitUnknown(source),
+            TxError::CommitUnknown(reason) => Self::CommitUnknown(reason),
             TxError::Database(error) => Self::Database(error),
             other => Self::Transaction(other),
         }
@@ -296,10 +264,49 @@ pub enum SessionError {
     /// The options contradict each other or are out of range.
     #[error("session options: {0}")]
     InvalidOptions(String),
-    /// The database lacks migrations, or has moved past this component.
+    /// The database lacks migrations, or is too new for this component.
     #[error(transparent)]
     Migration(#[from] bmdb_model::migration::MigrationError),
-    /// The database refused, or could not be reached.
+    /// The database refused, or was not reachable.
     #[error(transparent)]
     Transaction(#[from] TxError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the call failed")]
+    struct Call(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_and_its_sources_never_print_a_text_twice() {
+        let call = || Call(std::io::Error::other("connection refused"));
+        let lost = || bmdb_model::Error::connection_lost("gone".to_owned());
+        for (error, expected) in [
+            (
+                TxError::abort(call()),
+                "the transaction was aborted by its closure: the call failed: connection refused",
+            ),
+            (
+                TxError::Unavailable(call().into()),
+                "no connection to the database: the call failed: connection refused",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+            assert!(error.source().is_none(), "{error}");
+        }
+        for error in [
+            TxError::CommitUnknown(lost()),
+            TxError::Aborted(TxError::CommitUnknown(lost()).into()),
+        ] {
+            let text = error.to_string();
+            let mut source = error.source();
+            while let Some(error) = source {
+                assert!(!text.contains(&error.to_string()), "{text}: {error}");
+                source = error.source();
+            }
+        }
+    }
 }

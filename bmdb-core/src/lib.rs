@@ -1,7 +1,7 @@
 //! Sessions, exclusive work and exponential backoff for control loops over bare-metal machines.
 //!
-//! A component connects, starts a session and claims machines that are due for a process. The hold
-//! on a machine outlives transactions and ends exactly once.
+//! A component connects, starts a session and claims machines that are due for a process. A claim outlives
+//! transactions and ends exactly once.
 //!
 //! ```
 //! # use bmdb_testkit::TestDb;
@@ -21,9 +21,9 @@
 //! #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
 //! # }).await?;
 //!
-//! let works = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;
-//! # assert_eq!(works.len(), 1);
-//! for work in works {
+//! let claimed = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;
+//! # assert_eq!(claimed.len(), 1);
+//! for work in claimed {
 //!     let machine = work.machine();
 //!     let reachable = true; // … act on the machine …
 //!     if reachable {
@@ -39,12 +39,19 @@
 //! # }
 //! ```
 //!
-//! A loop that waits for machines takes a [`Poller`] instead of claiming again and again.
+//! Use a [`Poller`] to wait for due machines, or a [`control_loop`].
+//!
+//! The source is divided into rooms, from the bottom: `error`, `fleet` and `lock`; `db`; `telemetry`;
+//! `session`; `work`; `maintenance`; `bmdb` and `reader`; `operator` and `control_loop`. No file imports a
+//! room above its own, except the facade `session::session`, which stands above `work`.
 
 mod bmdb;
 pub mod control_loop;
 mod db;
 mod error;
+#[cfg(feature = "fleet")]
+pub mod fleet;
+mod lock;
 mod maintenance;
 pub mod operator;
 mod reader;
@@ -57,15 +64,15 @@ pub use bmdb_model::connection::{Access, Isolation};
 pub use bmdb_model::history::Retention;
 pub use db::config::{Config, HistoryDetail};
 pub use db::migrate::MigrateOptions;
-pub use db::transaction::{Tx, TxFn, TxOptions};
+pub use db::transaction::TxOptions;
+pub use db::tx::Tx;
+pub use db::tx_fn::{ConnBody, TxBody};
 pub use db::url::{DatabaseUrl, UrlError};
 pub use error::{ConnectError, SessionError, TxError, WorkError};
 pub use maintenance::batch::MaintenanceBatch;
 pub use maintenance::dry_run::{DryRun, ExpiredWork, NextBatch};
 pub use maintenance::janitor::JanitorReport;
 pub use maintenance::reclaim::Reclaimed;
-#[cfg(feature = "fleet")]
-pub use operator::fleet;
 pub use reader::Reader;
 pub use session::Session;
 pub use session::lease::SessionState;

@@ -1,24 +1,21 @@
-//! Reading without a session: for consoles, commands and exporters, which watch and hold nothing.
+//! `Reader`: reads without a session, for consoles, commands and exporters.
 
 use crate::db::config::Config;
-use crate::db::connect::Target;
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
-use crate::db::transaction::TxFn;
+use crate::db::database::Database;
+use crate::db::tx_fn::ConnBody;
 use crate::error::{ConnectError, TxError};
 use crate::telemetry::Meters;
-use bmdb_model::connection::{Access, Isolation};
-use bmdb_model::internal::connection;
+use bmdb_model::connection::Isolation;
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::migration;
-use diesel_async::AsyncPgConnection;
 use std::sync::Arc;
 
-/// Reads on connections of its own, which run nothing in the background: no session, no heartbeat, no
-/// janitor. A standby will do, with `target_session_attrs=any` or `prefer-standby` in the URL.
+/// Reads on connections of its own, without background tasks: no session, no heartbeat, no janitor. It works
+/// on a standby, with `target_session_attrs=any` or `prefer-standby` in the URL.
 ///
 /// Each read is counted as a transaction of [`Config::component`] ([`crate::telemetry`]). Of [`Config`],
-/// `pool_size`, `connect_timeout`, `statement_timeout` and `lock_timeout` count. The last
-/// is how long a read waits behind a migration.
+/// only `pool_size`, `connect_timeout`, `statement_timeout` and `lock_timeout` apply. The last is how long
+/// a read waits behind a migration.
 ///
 /// ```
 /// # use bmdb_testkit::TestDb;
@@ -36,7 +33,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Reader {
-    pool: Pool,
+    database: Database,
     meters: Arc<Meters>,
 }
 
@@ -47,7 +44,7 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Connects, and finds out whether the database has a schema that this program understands.
+    /// Connects, and checks that this program understands the database's schema.
     ///
     /// Cancellation: nothing stays behind.
     ///
@@ -55,53 +52,25 @@ impl Reader {
     /// Every variant of [`ConnectError`]; [`ConnectError::Migration`] also for a database that has not
     /// been migrated.
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
-        let target = Target::new(&config)?;
+        let target = config.target()?;
         let (mut conn, _) = target.connect().await?;
         migration::check(&mut conn).await?;
         Ok(Self {
-            pool: Pool::new(target, config.pool_size, &config),
+            database: Database::new(target, config.pool_size, config.retry_for, Notify::Off),
             meters: Arc::new(Meters::new(&config.component)),
         })
     }
 
     /// Runs `body` in a transaction that cannot write and locks no row; all its statements see the same
-    /// moment. Rolled back at the end.
+    /// snapshot. It is rolled back at the end.
     ///
     /// Cancellation: dropping the future closes the connection; nothing stays behind.
     ///
     /// # Errors
-    /// [`TxError::Unavailable`] when no connection is to be had in time, what the closure fails with, or
-    /// a database error.
-    pub async fn read<T, F>(&self, body: F) -> Result<T, TxError>
-    where
-        F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
-    {
-        let reading = self.read_once(&body);
+    /// [`TxError::Unavailable`] if no connection is available in time, the closure's error, or a database
+    /// error.
+    pub async fn read<T, F: ConnBody<T>>(&self, body: F) -> Result<T, TxError> {
+        let reading = self.database.read(Isolation::RepeatableRead, &body);
         self.meters.transaction(reading, Result::is_err).await
-    }
-
-    async fn read_once<T, F>(&self, body: &F) -> Result<T, TxError>
-    where
-        F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
-    {
-        let patience = Patience::of_server(&self.pool);
-        let mut conn = patience.checkout(&self.pool).await?;
-        let read = async {
-            connection::begin(&mut conn, Isolation::RepeatableRead, Access::ReadOnly).await?;
-            let read = body(&mut conn).await;
-            // It has written nothing, so there is nothing to commit either.
-            connection::roll_back(&mut conn).await?;
-            read
-        };
-        match patience.answer(read).await {
-            Ok(read) => {
-                conn.give_back();
-                Ok(read)
-            }
-            Err(error) => {
-                conn.give_back_after(&error);
-                Err(error)
-            }
-        }
     }
 }

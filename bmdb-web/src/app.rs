@@ -4,7 +4,7 @@ use crate::error::HttpError;
 use crate::link::Links;
 use crate::moment::Moment;
 use crate::sampler::Sampler;
-use bmdb_core::{Reader, TxError, TxFn};
+use bmdb_core::{ConnBody, Reader, TxError};
 use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::custom_tags::{self, TagTable};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +63,7 @@ impl App {
     /// Reads everything that one page shows, in one read-only transaction.
     pub(crate) async fn read<T, F>(&self, body: F) -> Result<(Moment, T), HttpError>
     where
-        F: for<'r> TxFn<&'r mut AsyncPgConnection, Result<T, TxError>, Fut: Send> + Sync,
+        F: ConnBody<T>,
         T: Send,
     {
         let begun = Instant::now();

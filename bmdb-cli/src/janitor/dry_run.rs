@@ -63,7 +63,7 @@ answer! {
 
 impl From<DryRun> for Answer {
     fn from(dry_run: DryRun) -> Self {
-        let claimed = dry_run.works;
+        let claimed = dry_run.expired;
         let session = |row: SessionRow| Session {
             claimed: claimed
                 .iter()
@@ -79,7 +79,7 @@ impl From<DryRun> for Answer {
             sessions: dry_run.sessions.into_iter().map(session).collect(),
             work: claimed.iter().cloned().map(Claimed::from).collect(),
             tasks: dry_run
-                .upkeep
+                .batches
                 .into_iter()
                 .map(MaintenanceTask::from)
                 .collect(),

@@ -51,14 +51,14 @@ struct Broken {
 impl From<JanitorReport> for Answer {
     fn from(turn: JanitorReport) -> Self {
         Self {
-            sessions: turn.losses.sessions.into_iter().map(Text).collect(),
+            sessions: turn.reclaimed.sessions.into_iter().map(Text).collect(),
             work: turn
-                .losses
+                .reclaimed
                 .attempts
                 .into_iter()
                 .map(Reclaimed::from)
                 .collect(),
-            batches: turn.upkeep.into_iter().filter_map(batch).collect(),
+            batches: turn.batches.into_iter().filter_map(batch).collect(),
         }
     }
 }
@@ -76,7 +76,7 @@ fn batch(batch: MaintenanceBatch) -> Option<Batch> {
             })
         }
         MaintenanceBatch::Trimmed { rows } => Some(Batch::TrimHistory { rows }),
-        MaintenanceBatch::TallyTrimmed { rows } => Some(Batch::TrimTally { rows }),
+        MaintenanceBatch::AttemptCountsTrimmed { rows } => Some(Batch::TrimTally { rows }),
         _ => None,
     }
 }

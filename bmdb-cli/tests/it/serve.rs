@@ -102,7 +102,7 @@ async fn the_console_and_the_metrics_are_served_until_sigterm() {
     }
     for other in [
         "# TYPE bmdb_web_requests counter",
-        "bmdb_session_started{processor=\"bmdb-serve\"} 0",
+        "bmdb_session_started{component=\"bmdb-serve\",processor=\"bmdb-serve\"} 0",
     ] {
         assert!(counted().contains(other), "{other} is not in {}", counted());
     }
@@ -203,7 +203,7 @@ async fn a_control_loop_serves_its_own_metrics() {
         Some(line.split("http://").nth(1)?.split('/').next()?.to_owned())
     });
     let address: SocketAddr = address.unwrap().parse().unwrap();
-    let failed = "bmdb_work_finished{processor=\"bmdb-run-ShepherdAgentStart\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
+    let failed = "bmdb_work_finished{component=\"bmdb-run-ShepherdAgentStart\",processor=\"bmdb-run-ShepherdAgentStart\",process=\"ShepherdAgentStart\",result=\"failed\"} 1";
     let deadline = Instant::now() + Duration::from_secs(10);
     while !get(address, "/metrics", "").contains(failed) {
         assert!(

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::machine::Machine;
 use super::options::LoopOptions;
 use crate::db::retry::Delays;
-use crate::db::transaction::Tx;
+use crate::db::tx::Tx;
 use crate::error::TxError;
 use crate::work::Work;
 use crate::work::end_error::EndError;

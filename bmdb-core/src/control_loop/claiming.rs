@@ -88,8 +88,8 @@ impl<L: ControlLoop> Run<L> {
     /// Without a workflow the loop would wait for ever.
     async fn refuse_without_workflow(&self, session: &Session) -> Result<(), LoopError> {
         let process = self.control.workflow();
-        let mut retry = session.inner.retry(None);
-        let definition = self.bmdb.component.definition(&process, &mut retry);
+        let retry = session.inner.retry(None);
+        let definition = self.bmdb.component.definition(&process, &retry);
         match definition.await?.workflow {
             Some(_) => Ok(()),
             None => Err(LoopError::NoWorkflow { process }),

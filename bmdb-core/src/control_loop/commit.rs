@@ -1,6 +1,6 @@
 //! Commit: what a control loop writes in the transaction that finishes its work.
 
-use crate::db::transaction::Tx;
+use crate::db::tx::Tx;
 use crate::error::TxError;
 use bmdb_model::{AgentStarted, MachineId};
 use futures_util::future::BoxFuture;

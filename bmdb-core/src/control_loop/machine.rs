@@ -1,5 +1,6 @@
 //! Machine: what a control loop knows of a machine that it has claimed.
 
+use crate::db::pool::Checkout;
 use crate::error::TxError;
 use crate::session::Session;
 use crate::work::Work;
@@ -69,22 +70,10 @@ impl Machine {
 
 async fn read(session: &Session, ids: &[MachineId]) -> Result<Vec<ProvidedMachine>, TxError> {
     let mut retry = session.inner.retry(None);
-    loop {
-        let mut conn = retry.checkout(&session.inner.component.pool).await?;
-        let rows = retry.patience().answer(provided::of_all(&mut conn, ids));
-        match rows.await {
-            Ok(rows) => {
-                conn.give_back();
-                return Ok(rows);
-            }
-            Err(error) => {
-                let error = TxError::from(error);
-                conn.give_back_after(&error);
-                // A statement that only reads can be sent again after a lost answer.
-                if !(error.is_transient() && retry.pause().await) {
-                    retry.after(error).await?;
-                }
-            }
-        }
-    }
+    let database = &session.inner.component.database;
+    let read = async |retry: &_| {
+        let read = async |conn: &mut Checkout| Ok(provided::of_all(conn, ids).await?);
+        database.run_for(retry, read).await
+    };
+    retry.read(read).await
 }

@@ -1,10 +1,9 @@
-//! Connecting: from a URL to a connection whose server is known to be usable.
+//! Connecting: from a URL to a connection to a usable server.
 
 mod server;
 mod timeouts;
 
-use crate::db::config::Config;
-use crate::db::url::{DatabaseUrl, UrlError};
+use crate::db::url::{DatabaseUrl, Environment, UrlError};
 use crate::error::ConnectError;
 use bmdb_model::internal::connection::ConnectionInfo;
 use bmdb_model::internal::notify::Notify;
@@ -15,7 +14,21 @@ use std::time::Duration;
 use timeouts::Timeouts;
 use tokio::time::Instant;
 
-/// A validated URL with this component's settings.
+/// The settings that connecting needs.
+pub(crate) struct ConnectSettings<'a> {
+    pub(crate) url: &'a str,
+    /// Supplies what the URL leaves out.
+    pub(crate) environment: Option<&'a Environment>,
+    /// The connection's name, unless the URL has one.
+    pub(crate) component: &'a str,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
+    /// Whether planning notifies pollers, if the engine can.
+    pub(crate) notify: bool,
+}
+
+/// The servers of a validated URL, with this component's settings.
 #[derive(Clone)]
 pub(crate) struct Target {
     servers: Arc<[Server]>,
@@ -23,52 +36,60 @@ pub(crate) struct Target {
     is_shuffled: bool,
     /// For each server.
     limit: Duration,
+    /// For waiting for a connection of the pool.
+    pool_timeout: Duration,
+    statement_timeout: Duration,
     timeouts: Timeouts,
     notify: bool,
 }
 
 impl Target {
-    pub(crate) fn new(config: &Config) -> Result<Self, ConnectError> {
-        check(config)?;
+    pub(crate) fn new(settings: &ConnectSettings<'_>) -> Result<Self, ConnectError> {
         let unusable = |error: UrlError| ConnectError::InvalidUrl(error.to_string());
-        let mut url: DatabaseUrl = config.url.parse().map_err(unusable)?;
-        if let Some(environment) = &config.environment {
+        let mut url: DatabaseUrl = settings.url.parse().map_err(unusable)?;
+        if let Some(environment) = settings.environment {
             url = url.filled_from(environment).map_err(unusable)?;
         }
-        let home = config.environment.as_ref().and_then(|env| env.home());
-        let places = url.places();
-        let Ok(servers @ 1..) = u32::try_from(places.len()) else {
-            let unset = match config.environment {
+        let home = settings.environment.and_then(Environment::home);
+        let hosts = url.hosts();
+        let Ok(servers @ 1..) = u32::try_from(hosts.len()) else {
+            let unset = match settings.environment {
                 Some(_) => ", and PGHOST is not set",
                 None => "",
             };
             return Err(ConnectError::InvalidUrl(format!("it names no host{unset}")));
         };
-        // 0 stands for as long as it takes, and a program that may hang for ever is nobody's wish.
+        // libpq's 0 means no limit, but a program must not hang for ever.
         let limit = match url.number("connect_timeout") {
             Some(seconds @ 1..) => Duration::from_secs(seconds.into()),
-            _ => config.connect_timeout / servers,
+            _ => settings.connect_timeout / servers,
         };
-        let servers: Result<Arc<[Server]>, ConnectError> = places
+        let servers: Result<Arc<[Server]>, ConnectError> = hosts
             .into_iter()
-            .map(|place| Server::new(&url, place, home.as_deref(), &config.component, limit))
+            .map(|host| Server::new(&url, host, home.as_deref(), settings.component, limit))
             .collect();
         Ok(Self {
             servers: servers?,
             role: Role::of(url.get("target_session_attrs")),
             is_shuffled: url.get("load_balance_hosts") == Some("random"),
             limit,
-            timeouts: Timeouts::new(config, url.get("options")),
-            notify: config.notify,
+            pool_timeout: settings.connect_timeout,
+            statement_timeout: settings.statement_timeout,
+            timeouts: Timeouts::new(
+                settings.statement_timeout,
+                settings.lock_timeout,
+                url.get("options"),
+            ),
+            notify: settings.notify,
         })
     }
 
-    /// Finds what is wrong with files. Blocks.
+    /// Checks the files of certificates, keys and passwords. Blocks.
     pub(crate) fn check(&self) -> Result<(), ConnectError> {
         self.servers.iter().try_for_each(Server::check)
     }
 
-    /// The same for the heartbeat: what takes the server longer than this is of no use to it.
+    /// The same for the heartbeat, which cannot use an answer that takes the server longer than this.
     pub(crate) fn for_heartbeat(&self, timeout: Duration) -> Self {
         Self {
             timeouts: self.timeouts.at_most(timeout),
@@ -76,15 +97,15 @@ impl Target {
         }
     }
 
-    /// The same for chores, of which one that waits for a lock keeps the others.
-    pub(crate) fn for_chores(&self, lock_timeout: Duration) -> Self {
+    /// The same for the cleanup, where one statement that waits for a lock delays the others.
+    pub(crate) fn for_cleanup(&self, lock_timeout: Duration) -> Self {
         Self {
             timeouts: self.timeouts.lock_at_most(lock_timeout),
             ..self.clone()
         }
     }
 
-    /// The same for migrations, which may take any time, whatever the URL says.
+    /// The same for migrations, which may take any time even if the URL sets limits.
     pub(crate) fn for_migration(&self) -> Self {
         Self {
             timeouts: self.timeouts.none(),
@@ -92,18 +113,28 @@ impl Target {
         }
     }
 
+    /// How long an operation waits for a free connection at most.
+    pub(crate) fn pool_timeout(&self) -> Duration {
+        self.pool_timeout
+    }
+
+    /// How long the server works on one statement at most.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
     /// How long connecting takes at most.
     pub(crate) fn longest(&self) -> Duration {
         self.limit.saturating_mul(self.tries())
     }
 
-    /// How often a server is tried, over all of them.
+    /// How many attempts connecting makes at most, over all servers.
     fn tries(&self) -> u32 {
         let tries = self.servers.len() * self.role.rounds().len();
         u32::try_from(tries).unwrap_or(u32::MAX)
     }
 
-    /// Whether planning on such a connection notifies.
+    /// Whether planning on such a connection notifies pollers.
     pub(crate) fn notify(&self, info: &ConnectionInfo) -> Notify {
         if self.notify && info.engine.has_listen_notify() {
             Notify::On
@@ -118,18 +149,18 @@ impl Target {
         names.join(", ")
     }
 
-    /// Connects to the first server that answers within its limit and is one we can work with.
+    /// Connects to the first usable server that answers within its limit.
     ///
-    /// A server that refuses a password does not end the search, as it does for libpq: which of them
-    /// was not meant to know it can only be seen in the reasons of all.
+    /// Unlike in libpq, a server that refuses the password does not end the search: only the reasons of
+    /// all servers show which of them was not meant to know it.
     pub(crate) async fn connect(
         &self,
     ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
         self.connect_within(self.limit).await
     }
 
-    /// The same by this moment, of which each server gets an equal share: for the heartbeat, whose lease
-    /// must not run out on the first server of several.
+    /// The same until this moment, with an equal share of the time for each server: the heartbeat's lease
+    /// must not run out on the first of several servers.
     pub(crate) async fn connect_by(
         &self,
         until: Instant,
@@ -147,7 +178,7 @@ impl Target {
         for role in self.role.rounds() {
             reasons.clear();
             for server in self.in_order() {
-                // Boxed: it is rare, and large and deep for all the futures that contain it.
+                // Boxed: connecting is rare, and its future large and deep for those that contain it.
                 let connecting = Box::pin(server.connect(&self.timeouts, *role));
                 let connected = tokio::time::timeout(limit, connecting).await;
                 let late = |_| ConnectError::Timeout {
@@ -178,56 +209,20 @@ impl Target {
     }
 }
 
-/// Refuses settings under which nothing would work.
-fn check(config: &Config) -> Result<(), ConnectError> {
-    let milliseconds = |field, value: Duration, longest: u128| {
-        if (1..=longest).contains(&value.as_millis()) {
-            return Ok(());
-        }
-        Err(ConnectError::InvalidConfig {
-            field,
-            problem: format!("{value:?} is not between 1 ms and {longest} ms"),
-        })
-    };
-    // The server counts in 32 bits.
-    let longest_statement = i32::MAX.unsigned_abs().into();
-    let one_day = 86_400_000;
-    milliseconds(
-        "statement_timeout",
-        config.statement_timeout,
-        longest_statement,
-    )?;
-    milliseconds("lock_timeout", config.lock_timeout, longest_statement)?;
-    milliseconds("connect_timeout", config.connect_timeout, one_day)?;
-    if let Some(interval) = config.janitor_interval {
-        milliseconds("janitor_interval", interval, one_day)?;
-    }
-    if let Some(period) = config.replan_period {
-        milliseconds("replan_period", period, 365 * one_day)?;
-    }
-    if config.pool_size == 0 {
-        let problem = "0 connections are not enough for anything".to_owned();
-        return Err(ConnectError::InvalidConfig {
-            field: "pool_size",
-            problem,
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::config::Config;
 
     #[test]
-    fn an_unusable_url_is_named_without_its_password() {
+    fn the_error_of_an_unusable_url_omits_the_password() {
         for url in [
             "",
             "not a url",
             "postgres://u:secret@h:port/db",
             "user=a password=secret",
         ] {
-            let error = Target::new(&Config::new(url)).err().map(|e| e.to_string());
+            let error = Config::new(url).target().err().map(|e| e.to_string());
             let error = error.unwrap_or_else(|| panic!("{url} was taken"));
             assert!(error.starts_with("not a usable database URL"), "{error}");
             assert!(!error.contains("secret"), "{error}");
@@ -235,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_share_the_time_unless_the_url_says_how_long_each_may_take() {
+    fn several_servers_share_the_timeout_unless_the_url_sets_one_for_each() {
         for (url, each, all) in [
             ("host=h", 10, 10),
             ("host=a,b", 5, 10),
@@ -243,7 +238,7 @@ mod tests {
             ("host=a,b connect_timeout=0", 5, 10),
             ("host=a,b target_session_attrs=prefer-standby", 5, 20),
         ] {
-            let target = Target::new(&Config::new(url)).unwrap();
+            let target = Config::new(url).target().unwrap();
             assert_eq!(target.limit, Duration::from_secs(each), "{url}");
             assert_eq!(target.longest(), Duration::from_secs(all), "{url}");
         }

@@ -1,139 +1,137 @@
-//! For how long the database is waited for: nothing waits for a server that has fallen silent.
+//! Deadlines: how long an operation waits for the database, so that a hung server hangs nothing else.
 
-use crate::db::pool::{Checkout, Pool};
 use crate::error::TxError;
-use crate::session::lease::{Lease, SessionState};
-use bmdb_model::Error;
+use bmdb_model::{Error, SessionId};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long what is under way may still take when the lease is lost, so that a database that is well
-/// can say what came of it: a session may have been closed, or found expired.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// How long an operation may go on after its lease is lost. A healthy database can still say in this
+/// time that the session was closed or had expired.
+const GRACE_AFTER_LOSS: Duration = Duration::from_millis(500);
 
-/// What the server's own limit for a statement is exceeded by before its answer is taken for lost.
+/// How much longer than the server's own statement timeout an answer may take.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The patience of one operation. Whoever waits for the database waits through it, or an operation
-/// could outlive its session by as long as the operating system keeps a silent connection: half a
-/// minute over TCP, for ever over a unix socket.
+/// What a deadline needs to know of a session's lease.
+pub(crate) trait LeaseWatch: std::fmt::Debug + Send + Sync {
+    fn session(&self) -> SessionId;
+
+    /// When the lease was lost, if it is.
+    fn lost_since(&self) -> Option<Instant>;
+
+    /// Resolves when the lease is lost, with the time of the loss.
+    fn lost(&self) -> BoxFuture<'_, Instant>;
+}
+
+/// The deadline of one operation. Every wait for the database goes through one: otherwise an operation
+/// could outlive its session for as long as the operating system keeps a silent connection, which is
+/// half a minute over TCP and for ever over a unix socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience {
+pub(crate) struct Deadline {
     /// How long one answer may take.
     answer: Duration,
     limit: Limit,
 }
 
-/// When all of an operation is given up.
+/// When the whole operation is given up.
 #[derive(Debug, Clone)]
 enum Limit {
     None,
     At(Instant),
-    /// A moment after the lease is lost, and after the operation began: what is begun later is for the
-    /// database to judge.
-    Lease(Arc<Lease>, Instant),
+    /// [`GRACE_AFTER_LOSS`] after the lease is lost or the operation began, whichever is later: the
+    /// database judges what begins after the loss.
+    Lease(Arc<dyn LeaseWatch>, Instant),
 }
 
-impl Patience {
+impl Deadline {
     #[cfg(test)]
     pub(crate) fn endless() -> Self {
+        Self::per_answer(Duration::MAX)
+    }
+
+    /// Each answer may take this long, and the operation any number of answers.
+    pub(crate) fn per_answer(limit: Duration) -> Self {
         Self {
-            answer: Duration::MAX,
+            answer: limit,
             limit: Limit::None,
         }
     }
 
-    /// That of an operation without a session.
-    pub(crate) fn of_server(pool: &Pool) -> Self {
-        Self {
-            answer: pool.statement_timeout() + SLACK,
-            limit: Limit::None,
-        }
+    /// For an operation without a session.
+    pub(crate) fn of_server(statement_timeout: Duration) -> Self {
+        Self::per_answer(statement_timeout + SLACK)
     }
 
-    /// That of an operation of a session.
-    pub(crate) fn of_session(pool: &Pool, lease: Arc<Lease>) -> Self {
+    /// For an operation of a session.
+    pub(crate) fn of_session(statement_timeout: Duration, lease: Arc<dyn LeaseWatch>) -> Self {
         Self {
             limit: Limit::Lease(lease, Instant::now()),
-            ..Self::of_server(pool)
+            ..Self::of_server(statement_timeout)
         }
     }
 
-    /// That of the end of a session, which ends by itself when the lease has run out.
-    pub(crate) fn of_closing(pool: &Pool, lease: &Lease) -> Self {
-        let end = lease.trusted_until().max(Instant::now()) + LAST_WORD;
+    /// For closing a session, which expires by itself at `expiry`.
+    pub(crate) fn of_closing(statement_timeout: Duration, expiry: Instant) -> Self {
         Self {
-            limit: Limit::At(end),
-            ..Self::of_server(pool)
+            limit: Limit::At(expiry.max(Instant::now()) + GRACE_AFTER_LOSS),
+            ..Self::of_server(statement_timeout)
         }
     }
 
-    /// A connection of the pool.
-    pub(crate) async fn checkout(&self, pool: &Pool) -> Result<Checkout, TxError> {
-        tokio::select! {
-            biased;
-            () = self.exhausted() => {
-                let silent = silence("no connection in time".to_owned());
-                Err(self.explain(TxError::Unavailable(silent.into())))
-            }
-            checkout = pool.checkout() => checkout.map_err(|error| self.explain(error)),
-        }
-    }
-
-    /// The answer to a statement, or to a transaction of our own. One that does not come is an error
-    /// like that of a connection that is lost, and the caller does with the connection what is done with
-    /// those.
+    /// Waits for the answer to a statement, or to a transaction of bmdb's own. A timeout is an error like
+    /// a lost connection, and the connection must be closed as after one.
     pub(crate) async fn answer<T, E: From<Error>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         tokio::select! {
             biased;
-            () = self.exhausted() => Err(silence("no answer in time".to_owned()).into()),
+            () = self.passed() => Err(silence("no answer in time".to_owned()).into()),
             answered = tokio::time::timeout(self.answer, answer) => answered.unwrap_or_else(|_| {
                 Err(silence(format!("no answer within {:?}", self.answer)).into())
             }),
         }
     }
 
-    /// As [`Patience::answer`], for a caller's closure, which may take any time.
-    pub(crate) async fn answers<T>(
+    /// Like [`Deadline::answer`], but without a limit for each answer: for a caller's closure, and for
+    /// the pool, which has limits of its own.
+    pub(crate) async fn wait_for<T>(
         &self,
-        answers: impl Future<Output = Result<T, TxError>>,
+        future: impl Future<Output = Result<T, TxError>>,
     ) -> Result<T, TxError> {
         tokio::select! {
             biased;
-            () = self.exhausted() => Err(silence("no answer in time".to_owned()).into()),
-            answers = answers => answers,
+            () = self.passed() => Err(silence("no answer in time".to_owned()).into()),
+            value = future => value,
         }
     }
 
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         let now = Instant::now();
         self.end().is_some_and(|end| now >= end)
     }
 
-    /// What an error of the connection means for the caller: without the lease, the session.
+    /// Turns a connection error into `SessionExpired` once the lease is lost.
     pub(crate) fn explain(&self, error: TxError) -> TxError {
         match &self.limit {
-            Limit::Lease(lease, _)
-                if error.is_transient() && lease.state() == SessionState::Lost =>
-            {
-                tracing::debug!(session = %lease.session, %error, "the session is lost");
+            Limit::Lease(lease, _) if error.is_transient() && lease.lost_since().is_some() => {
+                tracing::debug!(session = %lease.session(), %error, "the session is lost");
                 TxError::SessionExpired
             }
             _ => error,
         }
     }
 
-    async fn exhausted(&self) {
+    /// Resolves when the operation must be given up.
+    pub(crate) async fn passed(&self) {
         match &self.limit {
             Limit::None => std::future::pending().await,
             Limit::At(end) => tokio::time::sleep_until(*end).await,
             Limit::Lease(lease, begun) => {
                 let lost = lease.lost().await;
-                tokio::time::sleep_until(lost.max(*begun) + LAST_WORD).await;
+                tokio::time::sleep_until(lost.max(*begun) + GRACE_AFTER_LOSS).await;
             }
         }
     }
@@ -142,12 +140,12 @@ impl Patience {
         match &self.limit {
             Limit::None => None,
             Limit::At(end) => Some(*end),
-            Limit::Lease(lease, begun) => Some(lease.lost_since()?.max(*begun) + LAST_WORD),
+            Limit::Lease(lease, begun) => Some(lease.lost_since()?.max(*begun) + GRACE_AFTER_LOSS),
         }
     }
 }
 
 /// The error of a connection that is given up.
-fn silence(what: String) -> Error {
+pub(crate) fn silence(what: String) -> Error {
     Error::connection_lost(format!("the database is silent: {what}"))
 }

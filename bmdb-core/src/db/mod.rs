@@ -1,12 +1,19 @@
-//! Connections to the database: where, how encrypted, how long to wait, and what is tried again.
+//! Connections to the database: where it is, how they are encrypted, how long to wait, and what is retried.
+//!
+//! The lowest room: it imports `error`, `fleet` and `lock` and no other room.
 
 pub(crate) mod config;
 pub(crate) mod connect;
+pub(crate) mod database;
 pub(crate) mod deadline;
+pub(crate) mod in_flight;
+pub(crate) mod listener;
 pub(crate) mod migrate;
 mod passfile;
 pub(crate) mod pool;
 pub(crate) mod retry;
 mod tls;
 pub(crate) mod transaction;
+pub(crate) mod tx;
+pub(crate) mod tx_fn;
 pub(crate) mod url;

@@ -1,35 +1,35 @@
 //! libpq's password file: lines of `host:port:database:user:password`.
 
-use crate::db::url::Place;
+use crate::db::url::Host;
 
-/// Whom the password is for.
+/// What a password is looked up for.
 pub(crate) struct Login<'a> {
-    pub(crate) place: &'a Place,
+    pub(crate) host: &'a Host,
     pub(crate) database: &'a str,
     pub(crate) user: &'a str,
 }
 
-/// The password of the first line that fits. In a line, `*` fits everything, and a `\` is before each
-/// `:` and `\` that is meant literally.
+/// The password of the first line that matches. In a line, `*` matches everything, and `\` escapes a literal
+/// `:` or `\`.
 pub(crate) fn find(text: &str, login: &Login<'_>) -> Option<String> {
-    let port = login.place.port.to_string();
-    let wanted = [&login.place.host, &port, login.database, login.user];
+    let port = login.host.port.to_string();
+    let wanted = [&login.host.name, &port, login.database, login.user];
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .find_map(|line| {
             let mut rest = line;
             for wanted in wanted {
                 let (field, after) = field(rest)?;
-                let fits = rest.starts_with("*:") || field == wanted;
-                rest = fits.then_some(after)?;
+                let matches = rest.starts_with("*:") || field == wanted;
+                rest = matches.then_some(after)?;
             }
-            // What follows the password, should there be a colon, is none of it.
+            // A colon after the password ends it.
             let password = field(rest).map_or_else(|| unescaped(rest), |(password, _)| password);
             (!password.is_empty()).then_some(password)
         })
 }
 
-/// What is before the first `:` that is not escaped, and what is behind.
+/// The text before the first `:` that is not escaped, and the text after it.
 fn field(line: &str) -> Option<(String, &str)> {
     let mut escaped = false;
     let end = line.find(|c| {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_that_fits_has_the_password() {
+    fn the_first_matching_line_has_the_password() {
         let file = "# comment:5432:db:u:no\n\
                     other:*:*:*:no\n\
                     h:5432:db:nobody:no\n\
@@ -66,32 +66,31 @@ mod tests {
                     broken line\n\
                     *:*:*:u:it's\\\\\n\
                     *:*:*:*:last";
-        let place = |host: &str| Place {
-            host: host.to_owned(),
-            address: None,
-            port: 5432,
+        let password = |text: &str, host: &str, user: &str| {
+            let host = &Host {
+                name: host.to_owned(),
+                address: None,
+                port: 5432,
+            };
+            let database = "db";
+            find(
+                text,
+                &Login {
+                    host,
+                    database,
+                    user,
+                },
+            )
         };
-        for (host, user, password) in [
+        for (host, user, expected) in [
             ("h", "u", Some("it's\\")),
             ("h:1", "a\\b", Some("colon:ed")),
             ("h", "v", Some("last")),
             ("other", "u", Some("no")),
         ] {
-            let place = place(host);
-            let (place, database) = (&place, "db");
-            let login = Login {
-                place,
-                database,
-                user,
-            };
-            assert_eq!(find(file, &login).as_deref(), password, "{host} {user}");
+            let found = password(file, host, user);
+            assert_eq!(found.as_deref(), expected, "{host} {user}");
         }
-        let place = place("h");
-        let login = Login {
-            place: &place,
-            database: "db",
-            user: "u",
-        };
-        assert_eq!(find("", &login), None);
+        assert_eq!(password("", "h", "u"), None);
     }
 }

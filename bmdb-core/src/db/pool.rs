@@ -1,157 +1,105 @@
-//! The connection pool, and the checkout that keeps an unfinished connection out of it.
+//! Pooled connections: how they are made and checked, and the checkout that closes an unfinished one.
 
-use crate::db::config::Config;
 use crate::db::connect::Target;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::ErrorKind;
 use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
 use bmdb_model::internal::notify::Notify;
-use deadpool::managed::{
-    Manager, Metrics, Object, Pool as Deadpool, RecycleError, RecycleResult, Timeouts,
-};
+use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
 use futures_util::FutureExt;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
-/// Makes and checks connections.
-pub(crate) struct Connector(Target);
+/// Makes and checks connections for the pool.
+pub(crate) struct Connector(pub(super) Target);
 
-/// A connection and what it told of itself.
-pub(crate) struct Link {
+/// A connection and what its server said about itself.
+pub(crate) struct PooledConnection {
     conn: AsyncPgConnection,
     info: ConnectionInfo,
     notify: Notify,
 }
 
 impl Manager for Connector {
-    type Type = Link;
+    type Type = PooledConnection;
     type Error = ConnectError;
 
-    async fn create(&self) -> Result<Link, ConnectError> {
-        // Boxed: every operation's future contains this one, whose type is so deep that what is built on
-        // top of it meets the compiler's limit.
+    async fn create(&self) -> Result<PooledConnection, ConnectError> {
+        // Boxed: every operation's future contains this one, and its type is so deep that types built on
+        // it exceed the compiler's limit.
         let (mut conn, info) = self.0.connect().boxed().await?;
         let planned = plan_once(&mut conn).await;
-        planned.map_err(|source| ConnectError::SetUp {
+        planned.map_err(|reason| ConnectError::SetUp {
             target: self.0.describe(),
-            source,
+            reason,
         })?;
         if !info.messages_are_english {
             tracing::warn!(
-                "the server's messages are not English, so deadlocks cannot be told from other \
-                 errors and are retried like them; set lc_messages = 'C' for this role"
+                "the server's messages are not English, so deadlocks are not distinguished from other \
+                 errors, which are retried as well; set lc_messages = 'C' for this role"
             );
         }
         let notify = self.0.notify(&info);
-        Ok(Link { conn, info, notify })
+        Ok(PooledConnection { conn, info, notify })
     }
 
-    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<ConnectError> {
-        if link.conn.is_broken() {
+    async fn recycle(
+        &self,
+        pooled: &mut PooledConnection,
+        _: &Metrics,
+    ) -> RecycleResult<ConnectError> {
+        if pooled.conn.is_broken() {
             return Err(RecycleError::message("closed, or in a transaction"));
         }
         Ok(())
     }
 }
 
-/// How busy a pool is, in connections and operations.
-pub(crate) struct Load {
-    pub(crate) size: usize,
-    pub(crate) in_use: usize,
-    pub(crate) waiting: usize,
-}
-
-/// A bounded number of connections.
-#[derive(Clone)]
-pub(crate) struct Pool {
-    connections: Deadpool<Connector>,
-    statement_timeout: Duration,
-}
-
-impl Pool {
-    pub(crate) fn new(target: Target, size: usize, config: &Config) -> Self {
-        let timeout = Some(config.connect_timeout);
-        let timeouts = Timeouts {
-            wait: timeout,
-            create: Some(target.longest()),
-            recycle: timeout,
-        };
-        let connections = Deadpool::builder(Connector(target))
-            .max_size(size)
-            .timeouts(timeouts)
-            .runtime(deadpool::Runtime::Tokio1)
-            .build()
-            // The builder fails only where timeouts are set and no runtime is.
-            .unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}"));
-        Self {
-            connections,
-            statement_timeout: config.statement_timeout,
-        }
-    }
-
-    /// How long the server works on a statement.
-    pub(crate) fn statement_timeout(&self) -> Duration {
-        self.statement_timeout
-    }
-
-    /// How busy it is now.
-    pub(crate) fn load(&self) -> Load {
-        let status = self.connections.status();
-        Load {
-            size: status.max_size,
-            in_use: status.size.saturating_sub(status.available),
-            waiting: status.waiting,
-        }
-    }
-
-    /// Closes the connections that nobody uses; whoever needs one later makes it anew.
-    pub(crate) fn close_idle(&self) {
-        self.connections.retain(|_, _| false);
-    }
-
-    /// A connection for one operation.
-    pub(crate) async fn checkout(&self) -> Result<Checkout, TxError> {
-        match self.connections.get().await {
-            Ok(object) => Ok(Checkout(Some(object))),
-            Err(error) => Err(TxError::Unavailable(error.into())),
-        }
-    }
-}
-
-/// A connection for one operation. Dropping it without [`Checkout::give_back`] closes it: a future
-/// that is dropped midway leaves a transaction open, whose locks would otherwise last until
-/// somebody next takes this connection from the pool.
+/// A connection for one operation. Dropping it without [`Checkout::give_back`] closes the connection: a
+/// future dropped midway leaves a transaction open, whose locks would otherwise last until the pool next
+/// hands out the connection.
 pub(crate) struct Checkout(Option<Object<Connector>>);
 
 impl Checkout {
-    /// The operation has ended and left nothing open. A connection that is in a transaction all the same,
-    /// for its rollback was given up, is closed instead.
+    pub(super) fn new(connection: Object<Connector>) -> Self {
+        Self(Some(connection))
+    }
+
+    /// Returns the connection to the pool after an operation that left nothing open. A connection that is
+    /// still in a transaction, because its rollback was given up, is closed instead.
     pub(crate) fn give_back(mut self) {
         if !self.is_broken() {
             drop(self.0.take());
         }
     }
 
-    /// The operation has ended with an error; unless that says that the connection is gone, it is
-    /// good for others.
+    /// Returns the connection after an error, unless the error means that the connection is lost.
     pub(crate) fn give_back_after(self, error: &TxError) {
         if error.kind() != Some(ErrorKind::ConnectionLost) {
             self.give_back();
         }
     }
 
+    /// Returns or closes the connection, as the result of its operation requires.
+    pub(crate) fn settle<T>(self, result: Result<T, TxError>) -> Result<T, TxError> {
+        match &result {
+            Ok(_) => self.give_back(),
+            Err(error) => self.give_back_after(error),
+        }
+        result
+    }
+
     pub(crate) fn info(&self) -> &ConnectionInfo {
-        &self.link().info
+        &self.pooled().info
     }
 
-    /// Whether planning on it notifies.
+    /// Whether planning on this connection notifies pollers.
     pub(crate) fn notify(&self) -> Notify {
-        self.link().notify
+        self.pooled().notify
     }
 
-    fn link(&self) -> &Object<Connector> {
+    fn pooled(&self) -> &Object<Connector> {
         // Only `give_back` and `drop` take the object, and both end the checkout.
         self.0
             .as_ref()
@@ -163,7 +111,7 @@ impl Deref for Checkout {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.link().conn
+        &self.pooled().conn
     }
 }
 

@@ -1,28 +1,29 @@
-//! The one policy of what is tried again, when, and for how long.
+//! Retries: what is tried again, after which delay, and for how long. This is the only retry policy.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::{Checkout, Pool};
+use crate::db::deadline::Deadline;
+use crate::db::in_flight::InFlightGuard;
+use crate::db::tx_fn::TxFn;
 use crate::error::TxError;
-use crate::work::in_flight::InProgress;
 use bmdb_model::ErrorKind;
 use metrics::Counter;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The policy of running again what lost against a concurrent transaction: jittered, growing
-/// delays, bounded by time. The number of tries is no good bound: eight serializable writers of one
-/// machine need four retries a commit on average and dozens at worst.
+/// Retries what lost against a concurrent transaction, with jittered, growing delays and a limit in
+/// time. The number of tries would be a poor limit: eight serializable writers of one machine need four
+/// retries a commit on average and dozens at worst.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// None where the limit is beyond what the clock can tell.
-    deadline: Option<Instant>,
+    /// `None` if the limit is beyond the clock's range.
+    until: Option<Instant>,
     delays: Delays,
-    /// Whether errors that cannot be told apart are tried again, a few times.
-    unclassified: bool,
-    patience: Patience,
+    /// Whether unclassified errors are tried again, a few times.
+    unclassified: AtomicBool,
+    deadline: Deadline,
     retried: Counter,
     /// Kept for as long as there may be another try.
-    _in_progress: Option<InProgress>,
+    _in_flight: Option<InFlightGuard>,
 }
 
 impl Retry {
@@ -30,26 +31,26 @@ impl Retry {
     const LONGEST_DELAY: Duration = Duration::from_millis(200);
     const UNCLASSIFIED_TRIES: u32 = 3;
 
-    pub(crate) fn new(limit: Duration, patience: Patience) -> Self {
+    pub(crate) fn new(limit: Duration, deadline: Deadline) -> Self {
         Self {
-            deadline: Instant::now().checked_add(limit),
+            until: Instant::now().checked_add(limit),
             delays: Delays::new(Self::FIRST_DELAY, Self::LONGEST_DELAY),
-            unclassified: false,
-            patience,
+            unclassified: AtomicBool::new(false),
+            deadline,
             retried: Counter::noop(),
-            _in_progress: None,
+            _in_flight: None,
         }
     }
 
-    /// The same, for something that draining waits for.
-    pub(crate) fn in_progress(self, in_progress: InProgress) -> Self {
+    /// The same for an operation that draining waits for.
+    pub(crate) fn in_flight(self, in_flight: InFlightGuard) -> Self {
         Self {
-            _in_progress: Some(in_progress),
+            _in_flight: Some(in_flight),
             ..self
         }
     }
 
-    /// The same, with each further try counted.
+    /// The same with each further try counted.
     pub(crate) fn counted_by(self, retried: &Counter) -> Self {
         Self {
             retried: retried.clone(),
@@ -57,24 +58,50 @@ impl Retry {
         }
     }
 
-    /// For how long a try waits for the database.
-    pub(crate) fn patience(&self) -> &Patience {
-        &self.patience
+    /// The deadline of each try.
+    pub(crate) fn deadline(&self) -> &Deadline {
+        &self.deadline
     }
 
-    /// A connection for the next try. Where its server's messages are not English, a deadlock cannot be
-    /// told from other errors.
-    pub(crate) async fn checkout(&mut self, pool: &Pool) -> Result<Checkout, TxError> {
-        let conn = self.patience.checkout(pool).await?;
-        self.unclassified |= !conn.info().messages_are_english;
-        Ok(conn)
+    /// Notes that the server's messages are not English, so that deadlocks look like other errors.
+    pub(crate) fn expect_unclassified_errors(&self) {
+        self.unclassified.store(true, Ordering::Relaxed);
     }
 
-    /// Waits before the next try, or returns the error when there is to be none.
+    /// Runs an operation until it succeeds or its error is not worth another try.
+    pub(crate) async fn run<T>(
+        &mut self,
+        operation: impl for<'r> TxFn<&'r Self, Result<T, TxError>, Fut: Send>,
+    ) -> Result<T, TxError> {
+        loop {
+            match operation(self).await {
+                Ok(value) => return Ok(value),
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// Like [`Retry::run`], for an operation that only reads: it is also tried again when its answer was
+    /// lost.
+    pub(crate) async fn read<T>(
+        &mut self,
+        operation: impl for<'r> TxFn<&'r Self, Result<T, TxError>, Fut: Send>,
+    ) -> Result<T, TxError> {
+        loop {
+            match operation(self).await {
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_transient() && self.pause().await => {}
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    /// Waits before the next try, or returns the error if there is to be none.
     pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
         let worth_it = match error.kind() {
             Some(ErrorKind::Unclassified) => {
-                self.unclassified && self.delays.taken < Self::UNCLASSIFIED_TRIES
+                self.unclassified.load(Ordering::Relaxed)
+                    && self.delays.taken < Self::UNCLASSIFIED_TRIES
             }
             Some(failure) => failure.is_retryable() || failure == ErrorKind::LaneTaken,
             None => false,
@@ -82,17 +109,17 @@ impl Retry {
         if worth_it && self.pause().await {
             Ok(())
         } else {
-            Err(self.patience.explain(error))
+            Err(self.deadline.explain(error))
         }
     }
 
-    /// Waits before looking again at something unsettled; `false` when the time is up.
+    /// Waits before the next try; `false` if the time is up.
     pub(crate) async fn pause(&mut self) -> bool {
         let delay = self.next_delay();
-        let in_time = !self.patience.is_exhausted()
+        let in_time = !self.deadline.has_passed()
             && self
-                .deadline
-                .is_none_or(|deadline| Instant::now() + delay <= deadline);
+                .until
+                .is_none_or(|until| Instant::now() + delay <= until);
         if in_time {
             self.retried.increment(1);
             tokio::time::sleep(delay).await;
@@ -106,7 +133,7 @@ impl Retry {
     }
 }
 
-/// Delays that double from a shortest to a longest, each of them jittered.
+/// Delays that double from a shortest to a longest one, each jittered.
 #[derive(Debug)]
 pub(crate) struct Delays {
     shortest: Duration,
@@ -127,7 +154,7 @@ impl Delays {
         }
     }
 
-    /// The next delay begins the sequence anew.
+    /// Begins the sequence again with the next delay.
     pub(crate) fn restart(&mut self) {
         self.taken = 0;
     }
@@ -138,14 +165,14 @@ impl Delays {
         self.jittered(whole.min(self.longest))
     }
 
-    /// Between a tenth and the whole of `longest`, outside of the sequence.
+    /// Between a tenth and the whole of `longest`, outside the sequence.
     pub(crate) fn jittered(&mut self, longest: Duration) -> Duration {
         self.drawn = self.drawn.wrapping_add(1);
         jittered(longest, bmdb_backoff::mix(self.entropy, self.drawn))
     }
 }
 
-/// Between a tenth and the whole of `longest`, by a random number.
+/// Between a tenth and the whole of `longest`, chosen by a random number.
 pub(crate) fn jittered(longest: Duration, random: u64) -> Duration {
     let permille = 100 + u32::try_from(random % 901).unwrap_or(900);
     (longest / 1000).saturating_mul(permille)
@@ -169,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_to_the_longest_are_jittered_and_begin_anew() {
+    fn delays_are_jittered_double_up_to_the_longest_and_restart() {
         let millis = Duration::from_millis;
         let wholes = [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000].map(millis);
         let mut drawn = Vec::new();
@@ -198,8 +225,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_beyond_the_clock_is_no_limit() {
-        let retry = |limit| Retry::new(limit, Patience::endless());
+    async fn a_limit_beyond_the_clock_never_ends_the_retries() {
+        let retry = |limit| Retry::new(limit, Deadline::endless());
         assert!(retry(Duration::MAX).pause().await);
         assert!(!retry(Duration::ZERO).pause().await);
     }

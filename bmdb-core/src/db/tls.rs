@@ -1,9 +1,9 @@
-//! TLS: whether a connection is encrypted, and how server and client convince each other of who they are.
+//! TLS: whether a connection is encrypted, and how server and client authenticate each other.
 
 mod files;
 mod verify;
 
-use crate::db::url::{DatabaseUrl, Place};
+use crate::db::url::{DatabaseUrl, Host};
 use crate::error::ConnectError;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::version::{TLS12, TLS13};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What PostgreSQL's protocol is called in a TLS handshake.
+/// PostgreSQL's name in the protocol negotiation (ALPN).
 const PROTOCOL: &[u8] = b"postgresql";
 
 /// libpq's `sslmode`.
@@ -27,19 +27,19 @@ enum Mode {
     VerifyFull,
 }
 
-/// Whose signatures make a server trusted.
+/// The authorities whose certificates are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Roots {
     /// `sslrootcert`.
     File(PathBuf),
     /// `sslrootcert=system`.
     System,
-    /// The file in the home folder, if it is there.
+    /// The file in the home folder, if it exists.
     Default(Option<PathBuf>),
 }
 
-/// How connections to one server are protected. Files are read when a connection is made, so that
-/// certificates may be renewed while the program runs.
+/// How connections to one server are protected. Files are read for each new connection, so that certificates
+/// can be renewed while the program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tls {
     mode: Mode,
@@ -48,7 +48,7 @@ pub(crate) struct Tls {
     identity: Option<Identity>,
     revoked: Option<PathBuf>,
     newest_only: bool,
-    tells_name: bool,
+    sends_name: bool,
     direct: bool,
 }
 
@@ -56,16 +56,16 @@ pub(crate) struct Tls {
 struct Identity {
     certificate: PathBuf,
     key: PathBuf,
-    /// Whether it is the one in the home folder, which need not be there.
+    /// Whether it is the one in the home folder, which need not exist.
     is_default: bool,
 }
 
 impl Tls {
-    /// What the URL says of this server. `home` is where libpq looks for files that are not named;
-    /// without it, none is looked for.
+    /// The URL's settings for this server. `home` contains libpq's default files; without it, they are not
+    /// used.
     pub(crate) fn of(
         url: &DatabaseUrl,
-        place: &Place,
+        host: &Host,
         home: Option<&Path>,
     ) -> Result<Self, ConnectError> {
         let wrong = |problem: &str| Err(ConnectError::InvalidUrl(problem.to_owned()));
@@ -76,10 +76,10 @@ impl Tls {
             Some(path) => Roots::File(path.into()),
             None => Roots::Default(file("root.crt")),
         };
-        // A server on this machine is asked for encryption and believed without, as libpq does it
-        // everywhere; over a network, whoever sits in between could say that there is none.
+        // On this machine, encryption is optional, which is libpq's default for every server. Over a
+        // network, an attacker in between could claim that the server does not encrypt.
         let mode = match url.get("sslmode") {
-            _ if place.is_socket() => Mode::Disable,
+            _ if host.is_socket() => Mode::Disable,
             Some("disable") => Mode::Disable,
             Some("allow") => Mode::Allow,
             Some("prefer") => Mode::Prefer,
@@ -87,7 +87,7 @@ impl Tls {
             Some("verify-ca") => Mode::VerifyCa,
             Some("verify-full") => Mode::VerifyFull,
             _ if roots == Roots::System => Mode::VerifyFull,
-            _ if place.is_loopback() && matches!(roots, Roots::Default(_)) => Mode::Prefer,
+            _ if host.is_loopback() && matches!(roots, Roots::Default(_)) => Mode::Prefer,
             _ => Mode::Require,
         };
         if mode != Mode::Disable && mode < Mode::VerifyFull && roots == Roots::System {
@@ -104,7 +104,7 @@ impl Tls {
             );
         }
         let direct = url.get("sslnegotiation") == Some("direct");
-        if direct && mode < Mode::Require && !place.is_socket() {
+        if direct && mode < Mode::Require && !host.is_socket() {
             return wrong("sslnegotiation=direct needs sslmode=require or stricter");
         }
         let identity = match (named("sslcert"), named("sslkey")) {
@@ -132,12 +132,12 @@ impl Tls {
             identity,
             revoked: named("sslcrl").or_else(|| file("root.crl").filter(|crl| crl.is_file())),
             newest_only: url.get("ssl_min_protocol_version") == Some("TLSv1.3"),
-            tells_name: url.get("sslsni") != Some("0"),
+            sends_name: url.get("sslsni") != Some("0"),
             direct,
         })
     }
 
-    /// How to connect, in the order in which it is tried: the next one where a server refuses.
+    /// The modes to try in order, until the server accepts one.
     pub(crate) const fn tries(&self) -> &'static [SslMode] {
         match self.mode {
             Mode::Disable => &[SslMode::Disable],
@@ -155,7 +155,7 @@ impl Tls {
         }
     }
 
-    /// Reads the files and makes of them what encrypts; `None` where nothing is ever encrypted. Blocks.
+    /// Reads the files into a TLS connector; `None` if connections are never encrypted. Blocks.
     pub(crate) fn load(&self) -> Result<Option<MakeRustlsConnect>, ConnectError> {
         if self.mode == Mode::Disable {
             return Ok(None);
@@ -182,7 +182,7 @@ impl Tls {
                             parameter: "sslkey",
                             path: identity.key.clone(),
                             problem: format!(
-                                "it is not the key of {}: name the two that belong together",
+                                "it is not the key of {}: name a matching pair",
                                 identity.certificate.display()
                             ),
                         },
@@ -192,13 +192,12 @@ impl Tls {
             _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        config.enable_sni = self.tells_name;
+        config.enable_sni = self.sends_name;
         Ok(Some(MakeRustlsConnect::new(config)))
     }
 
-    /// As libpq does it, `require` verifies like `verify-ca` where it is told whom to trust. Less than
-    /// `require` verifies nothing: whoever could pretend to be the server could also say that it has no
-    /// TLS.
+    /// As in libpq, `require` verifies like `verify-ca` if an authority is given. Weaker modes verify nothing:
+    /// an attacker who could impersonate the server could also claim that it has no TLS.
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -220,7 +219,7 @@ impl Tls {
             Roots::Default(_) => None,
         };
         let Some(roots) = roots else {
-            return Ok(verify::nothing(provider.clone()));
+            return Ok(verify::none(provider.clone()));
         };
         let revoked = match &self.revoked {
             Some(path) => files::revocations(path)?,
@@ -228,12 +227,12 @@ impl Tls {
         };
         let verified = match self.mode {
             Mode::VerifyFull => verify::all(roots, revoked, provider.clone()),
-            _ => verify::all_but_the_name(roots, revoked, provider.clone()),
+            _ => verify::all_but_hostname(roots, revoked, provider.clone()),
         };
         verified.map_err(|error| unusable("sslrootcert, sslcrl", error))
     }
 
-    /// What a failure of TLS means for whoever wanted to connect.
+    /// The connect error for a TLS error.
     pub(crate) fn explain(&self, target: String, error: &TlsError) -> ConnectError {
         match error {
             TlsError::InvalidCertificate(certificate) => ConnectError::ServerNotTrusted {
@@ -254,7 +253,7 @@ impl Tls {
             }
             error => ConnectError::Tls {
                 target,
-                source: error.clone().into(),
+                reason: error.clone().into(),
             },
         }
     }
@@ -303,7 +302,7 @@ impl Identity {
     }
 }
 
-/// The alerts of servers that do not like a client's certificate, or its lack.
+/// Whether the server refuses the client's certificate, or requires one.
 fn is_about_the_client(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     matches!(
@@ -331,7 +330,7 @@ mod tests {
 
     fn of(url: &str, home: Option<&str>) -> Result<Tls, String> {
         let url: DatabaseUrl = url.parse().unwrap();
-        Tls::of(&url, &url.places()[0], home.map(Path::new)).map_err(|error| error.to_string())
+        Tls::of(&url, &url.hosts()[0], home.map(Path::new)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -361,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_verify_nothing_is_refused() {
+    fn settings_that_contradict_each_other_are_refused() {
         for (url, reason) in [
             ("host=h sslmode=verify-full", "sslrootcert=FILE"),
             ("host=h sslmode=verify-ca", "sslrootcert=system"),
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_home_folder_has_what_is_not_named() {
+    fn files_default_to_those_in_the_home_folder() {
         let tls = of("host=h sslmode=verify-full", Some("/h")).unwrap();
         let root = Roots::Default(Some("/h/.postgresql/root.crt".into()));
         assert_eq!(tls.roots, root);

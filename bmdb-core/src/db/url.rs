@@ -1,4 +1,4 @@
-//! Database URLs: where the servers are, and how they are connected to.
+//! Database URLs: the servers, and how to connect to them.
 
 mod environment;
 mod parameter;
@@ -18,11 +18,11 @@ use text::{Setting, Value};
 /// The port of a server that names none.
 const PORT: u16 = 5432;
 
-/// A database URL that has been read: `postgres://user:password@host:port,host:port/database?name=value`,
-/// or `name=value` pairs, with libpq's names and meanings.
+/// A parsed database URL: `postgres://user:password@host:port,host:port/database?name=value`, or
+/// `name=value` pairs, with libpq's names and meanings.
 ///
-/// Reading one reads no environment and no file, and connects to nothing. `Display` writes it as a URL
-/// without its password, and reads back as the same but for that; `Debug` prints the same.
+/// Parsing reads no environment variable and no file, and connects to nothing. `Display` and `Debug` print a
+/// URL without the password, which parses to the same value but for that.
 ///
 /// ```
 /// use bmdb_core::DatabaseUrl;
@@ -35,52 +35,51 @@ const PORT: u16 = 5432;
 pub struct DatabaseUrl {
     hosts: Vec<String>,
     addresses: Vec<IpAddr>,
-    /// As many as hosts or addresses; or one, or none.
+    /// As many as hosts or addresses, or one, or none.
     ports: Vec<Option<u16>>,
-    /// All others.
+    /// All other parameters.
     values: BTreeMap<&'static str, String>,
 }
 
-/// Why a text is no database URL. It repeats nothing of the text, which may contain a password.
+/// Why a text is not a database URL. It repeats nothing of the text, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UrlError(String);
 
 /// One server of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// A name, an address, or the folder of a socket.
-    pub(crate) host: String,
-    /// Where it is, if that is not to be looked up.
+pub(crate) struct Host {
+    /// A host name, an address, or the folder of a socket.
+    pub(crate) name: String,
+    /// The address, if the name is not to be looked up.
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
 }
 
-impl Place {
-    /// Whether it is the folder of a socket.
+impl Host {
     pub(crate) fn is_socket(&self) -> bool {
-        self.address.is_none() && self.host.starts_with('/')
+        self.address.is_none() && self.name.starts_with('/')
     }
 
-    /// Whether what is sent there stays on this machine.
+    /// Whether the connection stays on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
-        let address = self.address.or_else(|| self.host.parse().ok());
+        let address = self.address.or_else(|| self.name.parse().ok());
         match address {
             Some(address) => address.to_canonical().is_loopback(),
-            None => self.host == "localhost",
+            None => self.name == "localhost",
         }
     }
 }
 
-/// As errors name it.
-impl fmt::Display for Place {
+/// For error messages.
+impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
+        let Self { name, port, .. } = self;
         match self.address {
-            None if self.is_socket() => write!(f, "{host}/.s.PGSQL.{port}"),
-            None => write!(f, "{host}:{port}"),
-            Some(address) if address.to_string() == *host => write!(f, "{host}:{port}"),
-            Some(address) => write!(f, "{host}:{port} ({address})"),
+            None if self.is_socket() => write!(f, "{name}/.s.PGSQL.{port}"),
+            None => write!(f, "{name}:{port}"),
+            Some(address) if address.to_string() == *name => write!(f, "{name}:{port}"),
+            Some(address) => write!(f, "{name}:{port} ({address})"),
         }
     }
 }
@@ -101,13 +100,13 @@ impl FromStr for DatabaseUrl {
             };
             url.set(parameter, value)?;
         }
-        url.settle()?;
+        url.normalize()?;
         Ok(url)
     }
 }
 
 impl DatabaseUrl {
-    /// Checks the value by itself and keeps it; an empty one is none, as libpq has it.
+    /// Validates and stores a value; an empty value unsets the parameter, as in libpq.
     fn set(&mut self, parameter: &Parameter, value: Value) -> Result<(), UrlError> {
         let name = parameter.name;
         let wrong = |problem: &str| Err(UrlError(format!("{name} {problem}")));
@@ -123,7 +122,7 @@ impl DatabaseUrl {
                 self.values.remove(name);
                 return Ok(());
             }
-            Kind::Nothing => return Ok(()),
+            Kind::Ignored => return Ok(()),
             Kind::Refused(instead) => return wrong(instead),
             Kind::Number if value.parse::<u32>().is_err() => {
                 return wrong("is not a whole number");
@@ -165,8 +164,8 @@ impl DatabaseUrl {
         Ok(())
     }
 
-    /// Refuses lists that do not fit each other, and makes those equal that mean the same.
-    fn settle(&mut self) -> Result<(), UrlError> {
+    /// Refuses lists of different lengths, and normalizes lists that mean the same.
+    fn normalize(&mut self) -> Result<(), UrlError> {
         let (hosts, addresses) = (self.hosts.len(), self.addresses.len());
         if hosts > 0 && addresses > 0 && hosts != addresses {
             return Err(UrlError(format!(
@@ -199,20 +198,20 @@ impl DatabaseUrl {
         self.get(name)?.parse().ok()
     }
 
-    /// The servers, in their order.
-    pub(crate) fn places(&self) -> Vec<Place> {
+    /// The servers, in order.
+    pub(crate) fn hosts(&self) -> Vec<Host> {
         let servers = 0..self.hosts.len().max(self.addresses.len());
-        let place = |i: usize| {
+        let host = |i: usize| {
             let address = self.addresses.get(i).copied();
-            // Without a name, a certificate must be the address's.
-            let named = address.map(|address| address.to_string());
-            Place {
-                host: self.hosts.get(i).cloned().or(named).unwrap_or_default(),
+            // Without a name, the certificate must be for the address.
+            let name = address.map(|address| address.to_string());
+            Host {
+                name: self.hosts.get(i).cloned().or(name).unwrap_or_default(),
                 address,
                 port: self.ports.get(i).copied().flatten().unwrap_or(PORT),
             }
         };
-        servers.map(place).collect()
+        servers.map(host).collect()
     }
 
     fn write_hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,7 +236,7 @@ fn port_of(text: &str) -> Option<Option<u16>> {
     Some(Some(port))
 }
 
-/// With everything but letters, digits and a few others as `%` and two hexadecimal digits.
+/// Percent-encodes everything but letters, digits and a few others.
 fn write_encoded(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -1,13 +1,11 @@
-//! A chunk of upkeep: one bounded transaction, of whichever janitor comes first.
+//! Maintenance batches: bounded transactions, each done by whichever janitor comes first.
 
 use crate::db::config::Config;
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
-use crate::db::transaction::run_unfenced;
+use crate::db::database::Database;
 use crate::error::TxError;
 use bmdb_model::history::Retention;
+use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::{attempt_counts, connection, history, maintenance, plan};
 use bmdb_model::maintenance::{Task, TaskProgress};
 use bmdb_model::{MachineId, Process};
 use diesel_async::AsyncPgConnection;
@@ -16,41 +14,41 @@ use std::time::Duration;
 /// How many machines one transaction plans.
 pub(crate) const MACHINES: i64 = 500;
 
-/// How many rows of history one transaction looks at, and how many it deletes at most. The rows of one
-/// machine are always looked at together.
+/// How many rows of history one transaction reads, and deletes at most. One transaction reads
+/// all rows of a machine.
 pub(crate) const ROWS: u32 = 5000;
 
 /// How long a pass over the history takes.
 const TRIM_PERIOD: Duration = Duration::from_secs(86_400);
 
-/// The pause between additions of the attempt_counts while attempts are counted.
-const TALLY_PAUSE: Duration = Duration::from_secs(60);
+/// The pause between two batches of summing up attempt counts, while attempts are counted.
+const COUNTS_PAUSE: Duration = Duration::from_secs(60);
 
-/// And while none are.
-const TALLY_IDLE_PAUSE: Duration = Duration::from_secs(300);
+/// The same pause while none are counted.
+const COUNTS_IDLE_PAUSE: Duration = Duration::from_secs(300);
 
-/// The shortest pause between two chunks: what there is to do for the largest fleet and in the longest
-/// history must stay a small part of what the database does.
+/// The shortest pause between two batches: even for the largest fleet and the longest history, maintenance
+/// must stay a small part of the database's load.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause after a chunk that failed as a whole.
+/// The pause after a batch that failed as a whole.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
-/// How many chunks a pass is taken to have before there was one: as a million machines have.
+/// The assumed number of batches in a pass before the first pass: as for a million machines.
 const UNKNOWN: u32 = 2000;
 
 /// The longest note about a failure, in characters.
 const NOTE: usize = 500;
 
-/// A chunk of upkeep that was due and is done.
+/// A maintenance batch that was due and is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MaintenanceBatch {
-    /// Machines were planned anew.
+    /// Machines were replanned.
     Planned {
         /// How many.
         machines: usize,
-        /// Workflows that could not be planned by, and why: their items were left as they were.
+        /// Workflows that failed, with the error: their items stay as they were.
         broken: Vec<(Process, String)>,
     },
     /// History that is not to be kept was deleted.
@@ -58,101 +56,98 @@ pub enum MaintenanceBatch {
         /// How many rows.
         rows: u64,
     },
-    /// The attempt_counts of minutes that are over was added up, and what is not to be kept of it deleted.
-    TallyTrimmed {
-        /// How many rows are gone by that.
+    /// The attempt counts of past minutes were summed up, and old ones deleted.
+    AttemptCountsTrimmed {
+        /// By how many rows they shrank.
         rows: u64,
     },
 }
 
-/// Which upkeep a component does, and how.
-#[derive(Debug, Clone)]
-pub(crate) struct Upkeep {
+/// The maintenance of a component: its tasks and their settings.
+pub(crate) struct Maintenance {
+    pub(crate) database: Database,
     pub(crate) replan_period: Option<Duration>,
     pub(crate) retention: Option<Retention>,
-    notify: Notify,
-    retry_for: Duration,
     tasks: Vec<Task>,
 }
 
-impl Upkeep {
-    pub(crate) fn new(config: &Config, notify: Notify) -> Self {
+impl Maintenance {
+    pub(crate) fn new(config: &Config, database: Database) -> Self {
         let tasks = [
             config.replan_period.map(|_| Task::Plan),
             config.retention.map(|_| Task::TrimHistory),
-            config.tally_interval.map(|_| Task::TrimAttemptCounts),
+            config
+                .attempt_counts_interval
+                .map(|_| Task::TrimAttemptCounts),
         ];
         Self {
+            database,
             replan_period: config.replan_period,
             retention: config.retention,
-            notify,
-            retry_for: config.retry_for,
             tasks: tasks.into_iter().flatten().collect(),
         }
     }
 
-    /// What it does of what there is to do.
+    /// The tasks of this component.
     pub(crate) fn tasks(&self) -> &[Task] {
         &self.tasks
     }
 
-    /// Takes a chunk, and logs what came of it. One that failed is put off, lest everybody tries again
-    /// at every turn.
-    pub(crate) async fn take_chunk(&self, pool: &Pool, task: Task) {
-        match self.chunk(pool, task).await {
+    /// Does a batch and logs its result. A batch that failed is postponed, so that the janitors do not retry
+    /// it in every turn.
+    pub(crate) async fn do_and_log(&self, task: Task) {
+        match self.batch(task).await {
             Ok(None) => {}
             Ok(Some(MaintenanceBatch::Trimmed { rows })) => {
-                tracing::debug!(rows, "trimmed a chunk of history");
+                tracing::debug!(rows, "trimmed a batch of history");
             }
-            Ok(Some(MaintenanceBatch::TallyTrimmed { rows })) => {
-                tracing::debug!(rows, "trimmed the attempt_counts");
+            Ok(Some(MaintenanceBatch::AttemptCountsTrimmed { rows })) => {
+                tracing::debug!(rows, "trimmed the attempt counts");
             }
             Ok(Some(MaintenanceBatch::Planned { machines, broken })) => {
-                tracing::debug!(machines, "planned a chunk of the fleet anew");
+                tracing::debug!(machines, "replanned a batch of the fleet");
                 for (process, problem) in broken {
-                    tracing::warn!(%process, %problem, "a workflow cannot be planned by");
+                    tracing::warn!(%process, %problem, "a workflow cannot be planned");
                 }
             }
             Err(error) => {
-                tracing::warn!(%task, %error, "a chunk of upkeep failed");
-                if let Err(error) = postpone(pool, task, &error).await {
-                    tracing::debug!(%task, %error, "and could not be put off");
+                tracing::warn!(%task, %error, "a maintenance batch failed");
+                if let Err(error) = self.postpone(task, &error).await {
+                    tracing::debug!(%task, %error, "the failed batch could not be postponed");
                 }
             }
         }
     }
 
-    /// One chunk of the task, if it is due and nobody else has it.
-    pub(crate) async fn chunk(
-        &self,
-        pool: &Pool,
-        task: Task,
-    ) -> Result<Option<MaintenanceBatch>, TxError> {
-        let chunk = async |conn: &mut AsyncPgConnection| match maintenance::lock(conn, task).await?
-        {
-            None => Ok(None),
-            Some(progress) => self.go_on(conn, task, progress).await,
-        };
-        run_unfenced(pool, self.retry_for, &chunk).await
+    /// Does one batch of the task, if it is due and no other janitor is doing it.
+    pub(crate) async fn batch(&self, task: Task) -> Result<Option<MaintenanceBatch>, TxError> {
+        let batch =
+            async |conn: &mut AsyncPgConnection| match internal::maintenance::lock(conn, task)
+                .await?
+            {
+                None => Ok(None),
+                Some(progress) => self.advance(conn, task, progress).await,
+            };
+        self.database.transaction(&batch).await
     }
 
-    async fn go_on(
+    async fn advance(
         &self,
         conn: &mut AsyncPgConnection,
         task: Task,
         progress: TaskProgress,
     ) -> Result<Option<MaintenanceBatch>, TxError> {
         if task == Task::TrimAttemptCounts {
-            return trim_tally(conn, progress).await.map(Some);
+            return trim_attempt_counts(conn, progress).await.map(Some);
         }
         let after = progress.after_machine;
-        let (chunk, next, period) = match (task, self.replan_period, self.retention) {
+        let (batch, next, period) = match (task, self.replan_period, self.retention) {
             (Task::Plan, Some(period), _) => {
-                let (chunk, next) = replan(conn, after, self.notify).await?;
-                (chunk, next, period)
+                let (batch, next) = replan(conn, after, self.database.notify).await?;
+                (batch, next, period)
             }
             (Task::TrimHistory, _, Some(retention)) => {
-                let trimmed = history::trim(conn, retention, after, ROWS).await?;
+                let trimmed = internal::history::trim(conn, retention, after, ROWS).await?;
                 let next = match trimmed.over {
                     true => Next::Over,
                     false => Next::After(trimmed.after),
@@ -163,102 +158,105 @@ impl Upkeep {
             _ => return Ok(None),
         };
         let (progress, pause) = paced(progress, next, period);
-        let failure = chunk.failure();
-        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        maintenance::advance(conn, task, progress, pause, failure.as_deref()).await?;
-        Ok(Some(chunk))
+        let failure = batch.failure();
+        internal::maintenance::advance(conn, task, progress, millis(pause), failure.as_deref())
+            .await?;
+        Ok(Some(batch))
+    }
+
+    async fn postpone(&self, task: Task, error: &TxError) -> Result<(), TxError> {
+        let note = note(&error.to_string());
+        let postpone = self.database.run(async |conn| {
+            Ok(
+                internal::maintenance::postpone(conn, task, millis(PAUSE_AFTER_FAILURE), &note)
+                    .await?,
+            )
+        });
+        postpone.await
     }
 }
 
 impl MaintenanceBatch {
-    /// What is noted of what went wrong.
+    /// The note about workflows that failed.
     fn failure(&self) -> Option<String> {
         match self {
             Self::Planned { broken, .. } if !broken.is_empty() => {
-                let told = broken
+                let failures = broken
                     .iter()
                     .map(|(process, problem)| format!("{process}: {problem}"));
-                Some(note(&told.collect::<Vec<_>>().join("; ")))
+                Some(note(&failures.collect::<Vec<_>>().join("; ")))
             }
             _ => None,
         }
     }
 }
 
-/// Not by passes: its rows are few, and become ready to be added up by the minute.
-async fn trim_tally(
+/// Attempt counts need no passes: there are few rows, and those of every minute can be summed up after it.
+async fn trim_attempt_counts(
     conn: &mut AsyncPgConnection,
     progress: TaskProgress,
 ) -> Result<MaintenanceBatch, TxError> {
-    let rows = attempt_counts::trim(conn, ROWS).await?;
+    let rows = internal::attempt_counts::trim(conn, ROWS).await?;
     let pause = match rows {
-        0 => TALLY_IDLE_PAUSE,
+        0 => COUNTS_IDLE_PAUSE,
         rows if rows >= ROWS.into() => SHORTEST_PAUSE,
-        _ => TALLY_PAUSE,
+        _ => COUNTS_PAUSE,
     };
-    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    maintenance::advance(conn, Task::TrimAttemptCounts, progress, pause, None).await?;
-    Ok(MaintenanceBatch::TallyTrimmed { rows })
+    internal::maintenance::advance(conn, Task::TrimAttemptCounts, progress, millis(pause), None)
+        .await?;
+    Ok(MaintenanceBatch::AttemptCountsTrimmed { rows })
 }
 
 fn note(failure: &str) -> String {
     failure.chars().take(NOTE).collect()
 }
 
-/// Where a pass goes on.
+fn millis(pause: Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where a pass continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     After(Option<MachineId>),
     Over,
 }
 
-/// How far the task has come with this chunk, and how long it pauses, so that a pass takes about a
-/// period. The last pass tells how many chunks there are: counting would read whole tables.
+/// The task's progress after this batch, and the pause until the next one, chosen so that a pass takes about
+/// a period. The number of batches is taken from the last pass: counting rows would read whole tables.
 fn paced(taken: TaskProgress, next: Next, period: Duration) -> (TaskProgress, Duration) {
-    let chunks = taken.chunks.saturating_add(1);
-    let (progress, of_a_pass) = match next {
+    let done = taken.chunks.saturating_add(1);
+    let (progress, in_pass) = match next {
         Next::Over => (
             TaskProgress {
                 after_machine: None,
                 chunks: 0,
-                last_chunks: Some(chunks),
+                last_chunks: Some(done),
             },
-            chunks,
+            done,
         ),
         Next::After(after_machine) => (
             TaskProgress {
                 after_machine,
-                chunks,
+                chunks: done,
                 last_chunks: taken.last_chunks,
             },
-            taken.last_chunks.unwrap_or(UNKNOWN.into()).max(chunks),
+            taken.last_chunks.unwrap_or(UNKNOWN.into()).max(done),
         ),
     };
-    let of_a_pass = u32::try_from(of_a_pass).unwrap_or(u32::MAX).max(1);
-    (progress, (period / of_a_pass).max(SHORTEST_PAUSE))
+    let in_pass = u32::try_from(in_pass).unwrap_or(u32::MAX).max(1);
+    (progress, (period / in_pass).max(SHORTEST_PAUSE))
 }
 
-async fn postpone(pool: &Pool, task: Task, error: &TxError) -> Result<(), TxError> {
-    let patience = Patience::of_server(pool);
-    let mut conn = patience.checkout(pool).await?;
-    let pause = i64::try_from(PAUSE_AFTER_FAILURE.as_millis()).unwrap_or(i64::MAX);
-    let note = note(&error.to_string());
-    let postponed = maintenance::postpone(&mut conn, task, pause, &note);
-    patience.answer(postponed).await?;
-    conn.give_back();
-    Ok(())
-}
-
-/// Plans the next machines. The machines are locked by one statement and planned by a later one, which
-/// sees what was written before the lock; those that somebody else has locked are left to that writer,
-/// who plans them.
+/// Plans the next machines. One statement locks them, and a later one plans them, which sees what was written
+/// before the lock. Machines that another transaction has locked are left to it.
 async fn replan(
     conn: &mut AsyncPgConnection,
     after: Option<MachineId>,
     notify: Notify,
 ) -> Result<(MaintenanceBatch, Next), TxError> {
-    let machines = plan::lock_chunk(conn, after, MACHINES).await?;
-    let broken = plan_what_can_be(conn, &machines, notify).await?;
+    let machines = internal::plan::lock_chunk(conn, after, MACHINES).await?;
+    let broken = plan_usable_workflows(conn, &machines, notify).await?;
     let is_last = i64::try_from(machines.len()).is_ok_and(|machines| machines < MACHINES);
     let next = match machines.last() {
         Some(last) if !is_last => Next::After(Some(*last)),
@@ -268,19 +266,18 @@ async fn replan(
     Ok((MaintenanceBatch::Planned { machines, broken }, next))
 }
 
-/// Plans by all workflows, or, where one of them cannot be planned by, by each on its own: a view that
-/// is gone, or that lists a machine twice, must not keep the others from being repaired. Returns what
-/// cannot be planned by.
-async fn plan_what_can_be(
+/// Plans all workflows at once or, if that fails, each on its own: a view that is missing, or that lists a
+/// machine twice, must not keep the others from being repaired. Returns the workflows that failed.
+async fn plan_usable_workflows(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     notify: Notify,
 ) -> Result<Vec<(Process, String)>, TxError> {
-    let definitions = plan::definitions(conn).await?;
-    let plan = async |conn: &mut AsyncPgConnection, by: &plan::Definitions| {
-        plan::replan_by_notifying(conn, machines, by, notify).await
+    let definitions = internal::plan::definitions(conn).await?;
+    let plan = async |conn: &mut AsyncPgConnection, by: &internal::plan::Definitions| {
+        internal::plan::replan_by_notifying(conn, machines, by, notify).await
     };
-    if tried(conn, async |conn| plan(conn, &definitions).await)
+    if savepoint(conn, async |conn| plan(conn, &definitions).await)
         .await?
         .is_ok()
     {
@@ -289,25 +286,25 @@ async fn plan_what_can_be(
     let mut broken = Vec::new();
     for process in definitions.processes() {
         let only = definitions.only(process);
-        if let Err(error) = tried(conn, async |conn| plan(conn, &only).await).await? {
+        if let Err(error) = savepoint(conn, async |conn| plan(conn, &only).await).await? {
             broken.push((process.clone(), error.to_string()));
         }
     }
     Ok(broken)
 }
 
-/// Runs a part of a transaction that may fail, and then is taken back by itself. What has to be run
-/// again with the whole transaction is an error of the whole.
-async fn tried(
+/// Runs a part of a transaction that may fail and is then rolled back alone. An error that requires a retry
+/// of the whole transaction is returned as an error of the whole.
+async fn savepoint(
     conn: &mut AsyncPgConnection,
     part: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<(), bmdb_model::Error>,
 ) -> Result<Result<(), bmdb_model::Error>, TxError> {
-    connection::save(conn).await?;
+    internal::connection::save(conn).await?;
     let Err(error) = part(conn).await else {
-        return Ok(Ok(connection::commit(conn).await?));
+        return Ok(Ok(internal::connection::commit(conn).await?));
     };
-    // Where the connection is gone, so is this.
-    connection::roll_back(conn).await?;
+    // Fails if the connection is lost.
+    internal::connection::roll_back(conn).await?;
     match error.kind().is_retryable() {
         true => Err(error.into()),
         false => Ok(Err(error)),

@@ -1,144 +1,136 @@
-//! The janitor: frees the work of sessions that have expired, and does the slow upkeep.
+//! Janitor: takes turns that free the work of expired sessions and do due maintenance.
 
-use crate::db::pool::Pool;
+use crate::db::deadline::Deadline;
 use crate::db::retry::jittered;
 use crate::error::TxError;
-use crate::maintenance::batch::{MaintenanceBatch, Upkeep};
+use crate::maintenance::batch::{Maintenance, MaintenanceBatch};
 use crate::maintenance::reclaim::{self, Reclaimed};
 use crate::session::heartbeat::Registry;
-use crate::telemetry::attempt_counts::Tally;
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::internal::maintenance::{self, PendingTasks};
-use bmdb_model::maintenance::Task;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long the server may take over the look that begins a turn.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long the server may take to answer the query that begins a turn.
+const QUERY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a turn of the janitor has done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct JanitorReport {
     /// The work that it freed.
-    pub losses: Reclaimed,
-    /// The chunks of upkeep that were due, at most one of each kind.
-    pub upkeep: Vec<MaintenanceBatch>,
+    pub reclaimed: Reclaimed,
+    /// The maintenance that was due, at most one batch of each task.
+    pub batches: Vec<MaintenanceBatch>,
 }
 
-/// Takes turns until it is aborted, at least once in an interval. Many janitors do not hurt: they skip
-/// what others have locked.
+/// Takes turns until it is aborted, at least once in an interval. Any number of janitors may run: they skip
+/// rows that others have locked.
 pub(crate) async fn run(
-    (pool, registry, tally): (Pool, Arc<Registry>, Arc<Tally>),
-    upkeep: Upkeep,
+    (maintenance, registry, attempt_counts): (Arc<Maintenance>, Arc<Registry>, Arc<AttemptCounts>),
     interval: Duration,
 ) {
     let entropy = uuid::Uuid::new_v4().as_u128();
-    let mut standing = Standing::default();
-    // Beside the loop, so that lost work never waits for a chunk. They end with it.
-    let mut chunks = JoinSet::new();
+    let mut health = Health::default();
+    // Beside the loop, so that reclaiming never waits for a batch. They end with the loop.
+    let mut batches = JoinSet::new();
     for turn in 0.. {
         // A tenth is left for the turn itself.
         let longest = interval * 9 / 10;
         tokio::time::sleep(jittered(longest, bmdb_backoff::mix(entropy, turn))).await;
-        while chunks.try_join_next().is_some() {}
-        let looked = look(&pool, upkeep.tasks()).await;
-        let may_act = standing.after(looked.is_some(), registry.is_healthy());
-        let Some(PendingTasks { expired, due }) = looked.filter(|_| may_act) else {
+        while batches.try_join_next().is_some() {}
+        let pending = pending(&maintenance).await;
+        let may_act = health.may_act(pending.is_some(), registry.is_healthy());
+        let Some(PendingTasks { expired, due }) = pending.filter(|_| may_act) else {
             continue;
         };
         if expired {
-            free(&pool, &tally).await;
+            reclaim_and_log(&maintenance, &attempt_counts).await;
         }
-        if !due.is_empty() && chunks.is_empty() {
-            let (pool, upkeep) = (pool.clone(), upkeep.clone());
-            chunks.spawn(async move {
+        if !due.is_empty() && batches.is_empty() {
+            let maintenance = Arc::clone(&maintenance);
+            batches.spawn(async move {
                 for task in due {
-                    upkeep.take_chunk(&pool, task).await;
+                    maintenance.do_and_log(task).await;
                 }
             });
         }
     }
 }
 
-/// One turn, now.
+/// Takes one turn now.
 pub(crate) async fn take_turn(
-    pool: &Pool,
-    upkeep: &Upkeep,
-    tally: &Tally,
+    maintenance: &Maintenance,
+    attempt_counts: &AttemptCounts,
 ) -> Result<JanitorReport, TxError> {
-    let losses = reclaim::free(pool, tally).await?;
-    let mut turn = JanitorReport {
-        losses,
+    let mut report = JanitorReport {
+        reclaimed: reclaim::reclaim(&maintenance.database, attempt_counts).await?,
         ..JanitorReport::default()
     };
-    for task in upkeep.tasks() {
-        turn.upkeep.extend(upkeep.chunk(pool, *task).await?);
+    for task in maintenance.tasks() {
+        report.batches.extend(maintenance.batch(*task).await?);
     }
-    Ok(turn)
+    Ok(report)
 }
 
-/// Whether a component is a judge of others. Who cannot keep its own sessions alive is none; and who
-/// has no session, and so no heartbeat, is none while the database does not answer it in time, and
-/// after that not before a look has been answered that did nothing else.
+/// Whether this component may expire the sessions of others. A janitor that cannot renew its own leases must
+/// not. A component without sessions has no heartbeat, so its own query decides: after one that was not
+/// answered in time, it may act only after another one was answered.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Standing {
+struct Health {
     in_doubt: bool,
 }
 
-impl Standing {
-    /// Whether it may act after a look that was answered in time, or was not.
-    fn after(&mut self, answered: bool, beats: bool) -> bool {
+impl Health {
+    /// Whether the janitor may act after a query that was answered in time, or was not.
+    fn may_act(&mut self, answered: bool, sessions_are_live: bool) -> bool {
         let was_in_doubt = std::mem::replace(&mut self.in_doubt, !answered);
-        answered && beats && !was_in_doubt
+        answered && sessions_are_live && !was_in_doubt
     }
 }
 
 /// What there is to do; `None` without an answer in time.
-async fn look(pool: &Pool, tasks: &[Task]) -> Option<PendingTasks> {
-    let looked = async {
-        let mut conn = pool.checkout().await?;
-        let look = tokio::time::timeout(LOOK_LIMIT, maintenance::pending(&mut conn, tasks)).await;
-        let Ok(look) = look else {
-            tracing::warn!(limit = ?LOOK_LIMIT, "the janitor got no answer in time");
-            return Ok(None);
-        };
-        let look = look.map_err(TxError::from);
-        match &look {
-            Ok(_) => conn.give_back(),
-            Err(error) => conn.give_back_after(error),
-        }
-        look.map(Some)
+async fn pending(maintenance: &Maintenance) -> Option<PendingTasks> {
+    let (database, tasks) = (&maintenance.database, maintenance.tasks());
+    let pending = async {
+        let mut conn = database.checkout(&database.deadline()).await?;
+        let pending = maintenance::pending(&mut conn, tasks);
+        let pending = Deadline::per_answer(QUERY_LIMIT).answer(pending).await;
+        conn.settle(pending.map_err(TxError::from))
     };
-    looked.await.unwrap_or_else(|error: TxError| {
-        tracing::warn!(%error, "the janitor could not take its turn");
-        None
-    })
+    match pending.await {
+        Ok(pending) => Some(pending),
+        Err(error) => {
+            tracing::warn!(%error, "the janitor could not take its turn");
+            None
+        }
+    }
 }
 
-async fn free(pool: &Pool, tally: &Tally) {
-    match reclaim::free(pool, tally).await {
-        Ok(losses) => {
-            for lost in &losses.attempts {
+async fn reclaim_and_log(maintenance: &Maintenance, attempt_counts: &AttemptCounts) {
+    match reclaim::reclaim(&maintenance.database, attempt_counts).await {
+        Ok(reclaimed) => {
+            for lost in &reclaimed.attempts {
                 tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "freed lost work");
             }
         }
-        Err(error) => tracing::warn!(%error, "lost work could not be freed"),
+        Err(error) => tracing::warn!(%error, "the work of expired sessions could not be freed"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Standing;
+    use super::Health;
 
     #[test]
-    fn a_component_in_doubt_acts_again_after_a_look_that_was_answered() {
-        let mut standing = Standing::default();
-        assert!(standing.after(true, true));
-        assert!(!standing.after(false, true), "the database is silent");
-        assert!(!standing.after(true, true), "it has only just answered");
-        assert!(standing.after(true, true));
-        assert!(!standing.after(true, false), "its sessions do not beat");
-        assert!(standing.after(true, true));
+    fn a_janitor_in_doubt_acts_again_after_an_answered_query() {
+        let mut health = Health::default();
+        assert!(health.may_act(true, true));
+        assert!(!health.may_act(false, true), "the database is silent");
+        assert!(!health.may_act(true, true), "it has only just answered");
+        assert!(health.may_act(true, true));
+        assert!(!health.may_act(true, false), "its heartbeats fail");
+        assert!(health.may_act(true, true));
     }
 }

@@ -1,7 +1,10 @@
-//! What runs in the background: reclaiming, replanning, trimming.
+//! Maintenance: reclaiming, replanning and trimming in the background.
+//!
+//! This room imports `db`, `telemetry` and `session`.
 
 pub(crate) mod batch;
 pub(crate) mod dry_run;
 pub(crate) mod janitor;
 pub(crate) mod reclaim;
 pub(crate) mod replan;
+pub(crate) mod trim;

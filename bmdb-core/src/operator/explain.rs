@@ -1,4 +1,4 @@
-//! Why nothing happens to a machine, in sentences: what the command line and the console both say.
+//! Explanations of why nothing happens to a machine, for the command line and the console.
 //!
 //! ```
 //! # use bmdb_core::{Bmdb, Config, SessionOptions};
@@ -28,58 +28,58 @@ use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, Wh
 use bmdb_model::history::{Outcome, PastAttempt};
 use chrono::{DateTime, Utc};
 
-/// The three gates of a process on a machine in sentences.
+/// Explains the three gates of a process on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// All of it in one sentence.
+    /// A summary in one sentence.
     pub verdict: String,
     /// The first gate: whether the tags say that the machine needs the process.
     pub eligible: Gate,
     /// The second gate: deadline and backoff.
     pub ready: Gate,
-    /// The third gate: whether somebody is at work.
+    /// The third gate: whether a session has claimed the machine.
     pub free: Gate,
-    /// What else there is to know, and what to do.
+    /// Further facts, and what to do.
     pub advice: Vec<String>,
 }
 
-/// A gate in sentences.
+/// Explains one gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gate {
     /// Whether it is open.
     pub is_open: bool,
-    /// Since when it is as it is, as far as that is known.
+    /// When it was opened or shut, if known.
     pub since: Option<DateTime<Utc>>,
-    /// When it opens by itself, if it does; of a holder, when it opens at the latest if that one is dead.
+    /// When it opens by itself, if it does; if a session that has died holds the machine, the latest time.
     pub opens_at: Option<DateTime<Utc>>,
-    /// What shuts it and what will open it, or why it is open. At least one sentence.
+    /// Why it is open, or why it is shut and when it opens. At least one sentence.
     pub sentences: Vec<String>,
 }
 
-/// Says why a process is, or is not, begun on a machine.
+/// Explains why a process is, or is not, started on a machine.
 #[must_use]
 pub fn explain(gates: &Gates) -> Explanation {
     let (eligible, ready, free) = (eligible(gates), ready(gates), free(gates));
     let shut: Vec<&str> = [
         (&eligible, "it is not eligible"),
         (&ready, "it is not ready"),
-        (&free, "somebody is at work"),
+        (&free, "the machine is claimed"),
     ]
     .into_iter()
     .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
     .collect();
     let process = &gates.process;
     let verdict = match (&gates.claim, shut.is_empty()) {
-        (_, true) if gates.workflow.is_none() => format!(
-            "No gate is shut: a component that asks for {process} on this machine by itself gets it."
-        ),
+        (_, true) if gates.workflow.is_none() => {
+            format!("No gate is shut: a component that asks for {process} on this machine gets it.")
+        }
         (_, true) => format!("All gates are open: the next claim of {process} takes the machine."),
         (Some(holder), _) if holder.process == *process => {
-            format!("{process} is being done on the machine now.")
+            format!("{process} is running on the machine now.")
         }
-        _ => format!("{process} is not begun: {}.", shut.join(", ")),
+        _ => format!("{process} does not start: {}.", shut.join(", ")),
     };
     Explanation {
         advice: advice(gates),
@@ -106,23 +106,23 @@ fn eligible(gates: &Gates) -> Gate {
         .map_or("", |workflow| &*workflow.view);
     match &gate.view {
         View::None if gates.is_defined => sentences.push(format!(
-            "{} has no workflow: no claim of the queue finds the machine, components ask for it by \
-             retrievals of their own.",
+            "{} has no workflow: claims of the queue do not find the machine, and components ask for \
+             it by retrievals of their own.",
             gates.process
         )),
         View::None => sentences.push(format!(
-            "Nobody has defined {}, so it has no workflow and no claim of the queue finds the \
-             machine. Is its name spelt right?",
+            "{} is not defined, so it has no workflow, and claims of the queue do not find the \
+             machine. Is its name spelled correctly?",
             gates.process
         )),
         View::Unusable(problem) => sentences.push(format!(
-            "The workflow {view} cannot be asked, and items stay as they were planned: {problem}."
+            "The workflow {view} cannot be queried, and items stay as they were planned: {problem}."
         )),
         View::Lists(_) => sentences.push(format!("The workflow {view} lists the machine.")),
         View::DoesNotList => sentences.extend(not_listed(view, &gate.tags, gates.at)),
     }
     Gate {
-        // Retrievals do not ask whether the item is eligible.
+        // Retrievals do not check whether the item is eligible.
         is_open: gate.is_open || gate.view == View::None && gate.hold.is_none(),
         since: gate.hold.as_ref().map(|hold| hold.since),
         opens_at: None,
@@ -170,23 +170,23 @@ fn ready(gates: &Gates) -> Gate {
     let mut sentences = Vec::new();
     let backoff = gate.backoff.as_ref();
     if let Some(backoff) = backoff {
-        sentences.push(resting(backoff, gates));
+        sentences.push(backoff_sentence(backoff, gates));
     }
     match gate.due {
         Some(When::At(time)) if time > gates.at => sentences.push(format!(
-            "The workflow has it due {}.",
+            "The workflow makes it due {}.",
             moment(time, gates.at)
         )),
         Some(When::At(time)) => {
             sentences.push(format!("It has been due since {}.", moment(time, gates.at)));
         }
-        Some(When::Now) => sentences.push("It is due at once.".to_owned()),
+        Some(When::Now) => sentences.push("It is due now.".to_owned()),
         Some(When::Never) => sentences.push(
-            "The workflow never has it due: only a change of its tags will open this gate."
+            "The workflow never makes it due: only a change of its tags will open this gate."
                 .to_owned(),
         ),
         None if backoff.is_none() => {
-            sentences.push("No backoff is on record, and no deadline.".to_owned());
+            sentences.push("There is no backoff and no deadline.".to_owned());
         }
         None => {}
     }
@@ -208,11 +208,11 @@ fn ready(gates: &Gates) -> Gate {
     }
 }
 
-fn resting(backoff: &Backoff, gates: &Gates) -> String {
+fn backoff_sentence(backoff: &Backoff, gates: &Gates) -> String {
     let rests = if backoff.is_in_force {
-        format!("It rests until {}", moment(backoff.until, gates.at))
+        format!("It backs off until {}", moment(backoff.until, gates.at))
     } else {
-        format!("Its backoff has passed {}", moment(backoff.until, gates.at))
+        format!("Its backoff ended {}", moment(backoff.until, gates.at))
     };
     let mut after = Vec::new();
     if backoff.failures > 0 {
@@ -222,7 +222,7 @@ fn resting(backoff: &Backoff, gates: &Gates) -> String {
         after.push(times(backoff.losses, "loss"));
     }
     let cause = match &backoff.cause {
-        Some(cause) => format!(", last because of {cause:?}"),
+        Some(cause) => format!("; last cause: {cause:?}"),
         None => String::new(),
     };
     match after.is_empty() {
@@ -246,8 +246,8 @@ fn free(gates: &Gates) -> Gate {
             since: gates.last.as_ref().map(|last| last.ended_at),
             opens_at: None,
             sentences: vec![match &gates.last {
-                None => "Nobody is at work, and nothing is known of an attempt before.".to_owned(),
-                Some(last) => format!("Nobody is at work. {}", ended(last, gates.at)),
+                None => "The machine is not claimed, and has no recorded attempt.".to_owned(),
+                Some(last) => format!("The machine is not claimed. {}", ended(last, gates.at)),
             }],
         };
     };
@@ -255,11 +255,11 @@ fn free(gates: &Gates) -> Gate {
         is_open: false,
         since: Some(holder.started_at),
         opens_at: Some(holder.deadline).filter(|_| !holder.is_live),
-        sentences: held(holder, gates),
+        sentences: holder_sentences(holder, gates),
     }
 }
 
-fn held(holder: &CurrentClaim, gates: &Gates) -> Vec<String> {
+fn holder_sentences(holder: &CurrentClaim, gates: &Gates) -> Vec<String> {
     let what = if holder.process == gates.process {
         "it".to_owned()
     } else {
@@ -277,14 +277,14 @@ fn held(holder: &CurrentClaim, gates: &Gates) -> Vec<String> {
     )];
     sentences.push(if holder.is_live {
         format!(
-            "The session lives: the gate opens when the work ends, or after {} if no further \
-             heartbeat comes.",
+            "The session is alive: the gate opens when the attempt ends, or after {} if no further \
+             heartbeat arrives.",
             moment(holder.deadline, gates.at)
         )
     } else {
         format!(
-            "The session has expired {}: a janitor frees the machine. If that takes long, none runs: \
-             `bmdb janitor`.",
+            "The session expired {}: a janitor frees the machine. If that takes long, no janitor is \
+             running: start `bmdb janitor`.",
             moment(holder.deadline, gates.at)
         )
     });
@@ -296,15 +296,15 @@ fn ended(last: &PastAttempt, now: DateTime<Utc>) -> String {
     let how = match last.outcome {
         Outcome::Finished => "finished",
         Outcome::Failed => "failed",
-        Outcome::Canceled => "was given back",
-        Outcome::Expired => "was lost with its session",
+        Outcome::Canceled => "was canceled",
+        Outcome::Expired => "expired with its session",
     };
     let again = match last.repeats {
         0 => String::new(),
         repeats => format!(", like {} before it", times(repeats, "attempt")),
     };
     let cause = match (&last.cause, last.outcome) {
-        (Some(cause), Outcome::Failed) => format!(" because of {cause:?}"),
+        (Some(cause), Outcome::Failed) => format!(" with the cause {cause:?}"),
         _ => String::new(),
     };
     format!("The last attempt {how} {when}{cause}{again}.")
@@ -314,8 +314,8 @@ fn advice(gates: &Gates) -> Vec<String> {
     let mut advice = Vec::new();
     if gates.is_stale {
         advice.push(
-            "The work item does not say what the tags say: somebody has written past the planner. \
-             `bmdb replan` mends it, and janitors do so within the day."
+            "The work item does not match the tags: they were written without planning. `bmdb replan` \
+             repairs it, and janitors do so within the day."
                 .to_owned(),
         );
     }
@@ -330,7 +330,7 @@ fn advice(gates: &Gates) -> Vec<String> {
     if is_resting && eligible.is_open && gates.claim.is_none() {
         let (machine, process) = (gates.machine, &gates.process);
         advice.push(format!(
-            "`bmdb backoff retry-now {machine} {process}` has it tried at once."
+            "`bmdb backoff retry-now {machine} {process}` lets it be tried at once."
         ));
     }
     if gates.are_open() {
@@ -339,8 +339,8 @@ fn advice(gates: &Gates) -> Vec<String> {
             None => String::new(),
         };
         advice.push(format!(
-            "If nothing happens, no component claims {}{queue}: `bmdb session list` shows which are \
-             running.",
+            "If nothing happens, no component claims {}{queue}: `bmdb session list` shows the running \
+             ones.",
             gates.process
         ));
     }
@@ -356,7 +356,7 @@ fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     )
 }
 
-/// How far a time is from `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
+/// The distance of a time from `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
 #[must_use]
 pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let distance = time - now;

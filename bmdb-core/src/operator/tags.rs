@@ -1,6 +1,8 @@
-//! Tags by hand.
+//! Operator actions on tags.
 
-use super::{Operator, OperatorError, Tag, record, transact};
+use super::audit::{Author, record, transact};
+use super::error::OperatorError;
+use super::values::Tag;
 use crate::session::Session;
 use bmdb_model::internal::operator::NewAction;
 use bmdb_model::operator::Verb;
@@ -8,105 +10,89 @@ use bmdb_model::tag::TagName;
 use bmdb_model::{MachineId, Provided, provided};
 use chrono::SecondsFormat;
 
-impl Operator {
-    /// Sets a tag. What raw contents it has is not repeated in the trace, only how long they are.
-    ///
-    /// Cancellation: it is set with its trace, or neither.
-    ///
-    /// # Errors
-    /// [`OperatorError::Tag`] for a machine without the tag `provided` that is to get it without a
-    /// provider; [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`],
-    /// [`bmdb_model::Error::ProviderIdTaken`].
-    pub async fn set_tag(
-        &self,
-        session: &Session,
-        machine: MachineId,
-        tag: &Tag,
-    ) -> Result<(), OperatorError> {
-        transact(session, async |tx| {
-            tx.touch(machine).await?;
-            let mut details = vec![("tag", tag.name().to_string())];
-            match tag {
-                Tag::Provided(change) => {
-                    let before = provided::of(tx, machine).await?;
-                    let after = change.clone().of(before.clone());
-                    let after = after.map_err(OperatorError::from)?;
-                    tx.set_provided(machine, &after).await?;
-                    details.extend(described(&after));
-                }
-                Tag::AgentStarted(started) => {
-                    tx.set_agent_started(machine, started).await?;
-                    let bytes = started.public_key.len();
-                    details.push(("public_key", format!("{bytes} bytes")));
-                }
-                Tag::AgentHeartbeat(at) => {
-                    tx.set_agent_heartbeat(machine, *at).await?;
-                    let at = at.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
-                    details.extend(at.map(|at| ("at", at)));
-                }
-                Tag::HardwareReport(raw) => {
-                    tx.set_hardware_report(machine, raw).await?;
-                    details.push(("report", format!("{} bytes", raw.len())));
-                }
-                Tag::OsInstallationRequest { generation, raw } => {
-                    tx.set_os_installation_request(machine, *generation, raw)
-                        .await?;
-                    details.push(("generation", generation.to_string()));
-                    details.push(("request", format!("{} bytes", raw.len())));
-                }
-                Tag::OsInstallationReport {
-                    generation,
-                    result,
-                    raw,
-                } => {
-                    tx.set_os_installation_report(machine, *generation, *result, raw)
-                        .await?;
-                    details.push(("generation", generation.to_string()));
-                    details.push(("result", result.to_string()));
-                    details.push(("report", format!("{} bytes", raw.len())));
-                }
+pub(super) async fn set(
+    author: &Author,
+    session: &Session,
+    machine: MachineId,
+    tag: &Tag,
+) -> Result<(), OperatorError> {
+    transact(session, async |tx| {
+        tx.touch(machine).await?;
+        let mut details = vec![("tag", tag.name().to_string())];
+        match tag {
+            Tag::Provided(change) => {
+                let before = provided::of(tx, machine).await?;
+                let after = change.clone().of(before.clone());
+                let after = after.map_err(OperatorError::from)?;
+                tx.set_provided(machine, &after).await?;
+                details.extend(described(&after));
             }
-            let act = NewAction {
-                details,
-                ..self.act_on(Verb::SetTag, machine)
-            };
-            record(tx, &act).await
-        })
-        .await
-    }
+            Tag::AgentStarted(started) => {
+                tx.set_agent_started(machine, started).await?;
+                let bytes = started.public_key.len();
+                details.push(("public_key", format!("{bytes} bytes")));
+            }
+            Tag::AgentHeartbeat(at) => {
+                tx.set_agent_heartbeat(machine, *at).await?;
+                let at = at.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
+                details.extend(at.map(|at| ("at", at)));
+            }
+            Tag::HardwareReport(raw) => {
+                tx.set_hardware_report(machine, raw).await?;
+                details.push(("report", format!("{} bytes", raw.len())));
+            }
+            Tag::OsInstallationRequest { generation, raw } => {
+                tx.set_os_installation_request(machine, *generation, raw)
+                    .await?;
+                details.push(("generation", generation.to_string()));
+                details.push(("request", format!("{} bytes", raw.len())));
+            }
+            Tag::OsInstallationReport {
+                generation,
+                result,
+                raw,
+            } => {
+                tx.set_os_installation_report(machine, *generation, *result, raw)
+                    .await?;
+                details.push(("generation", generation.to_string()));
+                details.push(("result", result.to_string()));
+                details.push(("report", format!("{} bytes", raw.len())));
+            }
+        }
+        let action = NewAction {
+            details,
+            ..author.action_on(Verb::SetTag, machine)
+        };
+        record(tx, &action).await
+    })
+    .await
+}
 
-    /// Takes a tag from a machine, and with an agent's start its heartbeat; whether it had it.
-    ///
-    /// Cancellation: it is unset with its trace, or neither.
-    ///
-    /// # Errors
-    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`].
-    pub async fn unset_tag(
-        &self,
-        session: &Session,
-        machine: MachineId,
-        tag: TagName,
-    ) -> Result<bool, OperatorError> {
-        transact(session, async |tx| {
-            tx.touch(machine).await?;
-            let before = match tag {
-                TagName::Provided => provided::of(tx, machine).await?,
-                _ => None,
-            };
-            if !tx.unset_tag(machine, tag).await? {
-                return Ok(false);
-            }
-            let mut details = vec![("tag", tag.to_string())];
-            details.extend(before.iter().flat_map(described));
-            let act = NewAction {
-                details,
-                ..self.act_on(Verb::UnsetTag, machine)
-            };
-            record(tx, &act).await?;
-            Ok(true)
-        })
-        .await
-    }
+pub(super) async fn unset(
+    author: &Author,
+    session: &Session,
+    machine: MachineId,
+    tag: TagName,
+) -> Result<bool, OperatorError> {
+    transact(session, async |tx| {
+        tx.touch(machine).await?;
+        let before = match tag {
+            TagName::Provided => provided::of(tx, machine).await?,
+            _ => None,
+        };
+        if !tx.unset_tag(machine, tag).await? {
+            return Ok(false);
+        }
+        let mut details = vec![("tag", tag.to_string())];
+        details.extend(before.iter().flat_map(described));
+        let action = NewAction {
+            details,
+            ..author.action_on(Verb::UnsetTag, machine)
+        };
+        record(tx, &action).await?;
+        Ok(true)
+    })
+    .await
 }
 
 fn described(provided: &Provided) -> Vec<(&'static str, String)> {

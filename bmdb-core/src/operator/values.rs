@@ -1,4 +1,4 @@
-//! The values of tags as people give them: names with values, all of them texts.
+//! Tag values as text: names and values that an operator enters.
 
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::provided::ProviderStatus;
@@ -11,33 +11,33 @@ use std::fmt::Display;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tag {
-    /// Which provider the machine comes from: what changes of it.
+    /// Changes to the provider of the machine and its identity there.
     Provided(ProvidedChange),
     /// The agent was started.
     AgentStarted(AgentStarted),
-    /// The agent was heard from, now or then.
+    /// A heartbeat of the agent, now or at this time.
     AgentHeartbeat(Option<DateTime<Utc>>),
-    /// What the agent found in the machine.
+    /// The agent's report of the machine's hardware.
     HardwareReport(Vec<u8>),
-    /// An operating system is to be installed.
+    /// A request to install an operating system.
     OsInstallationRequest {
         /// A new generation replaces the one before.
         generation: i64,
-        /// What is asked for.
+        /// The content of the request.
         raw: Vec<u8>,
     },
-    /// How an installation ended.
+    /// The result of an installation.
     OsInstallationReport {
-        /// Of which generation.
+        /// The generation of the request.
         generation: i64,
-        /// How.
+        /// Success or error.
         result: InstallationResult,
-        /// What is reported.
+        /// The content of the report.
         raw: Vec<u8>,
     },
 }
 
-/// What changes of the tag `provided`; what is `None` stays as it is.
+/// Changes to the tag `provided`; fields that are `None` stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProvidedChange {
@@ -45,13 +45,13 @@ pub struct ProvidedChange {
     pub provider: Option<Provider>,
     /// The provider's id, which a machine without the tag needs.
     pub provider_id: Option<String>,
-    /// The reservation, or that there is none.
+    /// The reservation; `Some(None)` removes it.
     pub reservation_id: Option<Option<String>>,
-    /// Where it is reached, or that this is not known.
+    /// The address; `Some(None)` removes it.
     pub ip_address: Option<Option<String>>,
-    /// Where it stands, or that this is not known.
+    /// The location; `Some(None)` removes it.
     pub location: Option<Option<String>>,
-    /// Its state, or that this is not known.
+    /// The state at the provider; `Some(None)` removes it.
     pub status: Option<Option<ProviderStatus>>,
 }
 
@@ -59,7 +59,7 @@ impl ProvidedChange {
     /// The tag after the change.
     ///
     /// # Errors
-    /// [`InvalidTag::Missing`] for the provider or its id where neither the change nor the tag has it.
+    /// [`InvalidTag::Missing`] for the provider or its id if neither the change nor the tag has it.
     pub fn of(self, before: Option<Provided>) -> Result<Provided, InvalidTag> {
         let missing = |field| InvalidTag::Missing {
             tag: TagName::Provided,
@@ -98,11 +98,11 @@ impl ProvidedChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// Its name.
+    /// The field's name.
     pub name: &'static str,
-    /// Whether the tag cannot be set without it. What `provided` needs may be there already.
+    /// Whether the tag cannot be set without it. The tag `provided` may already have what it needs.
     pub is_required: bool,
-    /// What its value is, for people.
+    /// A description of its value.
     pub value: &'static str,
 }
 
@@ -124,7 +124,7 @@ const fn optional(name: &'static str, value: &'static str) -> Field {
 
 const BYTES: &str = "text, or bytes as hex:0a1b2c";
 
-/// What a tag consists of.
+/// The fields of a tag.
 #[must_use]
 pub const fn fields(tag: TagName) -> &'static [Field] {
     const AT: Field = optional("at", "a time such as 2026-11-22T05:34:25Z; now without it");
@@ -168,16 +168,16 @@ pub const fn fields(tag: TagName) -> &'static [Field] {
     }
 }
 
-/// What is wrong with a tag that was to be set.
+/// Why a tag cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidTag {
-    /// There is no such field.
+    /// The tag has no such field.
     #[error("the tag {tag} has no field {field:?}; its fields are {}", names(*tag))]
     UnknownField {
         /// The tag.
         tag: TagName,
-        /// What was given.
+        /// The name that was given.
         field: String,
     },
     /// A field was given twice.
@@ -194,19 +194,19 @@ pub enum InvalidTag {
         /// The field.
         field: &'static str,
     },
-    /// A value that is none.
+    /// A field has an invalid value.
     #[error("{field}={value}: {problem}; expected {expected}")]
     Value {
         /// The field.
         field: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What would be right.
+        /// What is expected.
         expected: &'static str,
     },
-    /// Nothing would change.
+    /// No field was given.
     #[error("nothing to set: the fields of {0} are {names}", names = names(*.0))]
     Nothing(TagName),
 }
@@ -287,7 +287,7 @@ impl Tag {
     }
 }
 
-/// What was given of a tag's fields.
+/// The given fields of a tag.
 struct Given<'a> {
     tag: TagName,
     values: Vec<(&'static Field, &'a str)>,

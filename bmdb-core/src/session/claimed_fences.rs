@@ -1,22 +1,23 @@
-//! What a session holds, as far as this program knows.
+//! Claimed fences: the claims of a session that this program knows of.
 
+use crate::lock::lock;
 use crate::session::lease::Lease;
 use bmdb_model::Fence;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::RwLock;
 
-/// The fences a session's users know of.
-pub(crate) struct Holdings {
+/// The fences under which a session's users hold work.
+pub(crate) struct ClaimedFences {
     pub(crate) lease: Arc<Lease>,
-    /// Held shared by every claim until its fences are known, and exclusively by the search for
-    /// claims that nobody knows of.
+    /// Every claim holds it shared until its fences are known; the search for unknown claims holds it
+    /// exclusively.
     pub(crate) claiming: RwLock<()>,
-    /// One for each work until it has ended or been given back.
+    /// One for each work, until it has ended or was canceled in the background.
     fences: Mutex<HashSet<Fence>>,
 }
 
-impl Holdings {
+impl ClaimedFences {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
         Self {
             lease,
@@ -26,19 +27,14 @@ impl Holdings {
     }
 
     pub(crate) fn remember(&self, fence: Fence) {
-        self.fences().insert(fence);
+        lock(&self.fences).insert(fence);
     }
 
     pub(crate) fn forget(&self, fence: Fence) {
-        self.fences().remove(&fence);
+        lock(&self.fences).remove(&fence);
     }
 
     pub(crate) fn knows(&self, fence: Fence) -> bool {
-        self.fences().contains(&fence)
-    }
-
-    fn fences(&self) -> MutexGuard<'_, HashSet<Fence>> {
-        // Nothing panics while it is held.
-        self.fences.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.fences).contains(&fence)
     }
 }

@@ -1,52 +1,52 @@
-//! Closing a session: giving back what it holds, and removing it.
+//! Closing a session: cancels the work it still holds, and removes it.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
-use crate::db::retry::Retry;
-use crate::db::transaction::run_unfenced_by;
+use crate::db::database::Database;
 use crate::error::TxError;
+use crate::session::attempt_end::{EndOutcome, MOST};
 use crate::session::heartbeat::Registry;
 use crate::session::lease::Lease;
-use crate::telemetry::attempt_counts::Tally;
-use crate::work::attempt_end::{EndOutcome, MOST};
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::SessionId;
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::session;
+use bmdb_model::internal;
 use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use diesel_async::AsyncPgConnection;
 
-/// Gives a session up, whoever still has a handle of it: it beats no more, and all who hold work of it
-/// are told.
+/// How many attempts one statement ends. More in one statement do not get cheaper.
+
+/// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of all
+/// work under it resolves.
 pub(crate) fn give_up(lease: &Lease, registry: &Registry) {
     registry.remove(lease.session);
     lease.lose();
 }
 
-/// Closes a session, for as long as its lease would have lasted.
+/// Closes a session. Tries for as long as its lease would have lasted.
 pub(crate) async fn close(
-    pool: &Pool,
+    database: &Database,
     lease: &Lease,
     registry: &Registry,
-    tally: &Tally,
+    attempt_counts: &AttemptCounts,
 ) -> Result<(), TxError> {
     give_up(lease, registry);
     let id = lease.session;
     let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
-    let retry = Retry::new(lease.terms.interval(), Patience::of_closing(pool, lease));
-    let closed = run_unfenced_by(pool, retry, &body).await;
+    let deadline = database.closing_deadline(lease.valid_until());
+    let closed = database.transaction_by(lease.terms.interval(), deadline, &body);
+    let closed = closed.await;
     if matches!(closed, Ok(_) | Err(TxError::SessionExpired)) {
         lease.mark_closed();
     }
     for attempt in closed? {
-        EndOutcome::ended(tally, &attempt.process, Outcome::Canceled, None);
+        EndOutcome::ended(attempt_counts, &attempt.process, Outcome::Canceled, None);
     }
     Ok(())
 }
 
-/// The session's row is locked first, so that no claim or end of it can be under way. Returns what was
-/// still held.
+/// Locks the session's row first, so that no claim or end of the session can be under way. Returns the
+/// work that was still held.
 async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attempt>, TxError> {
-    if !session::lock(conn, id).await? {
+    if !internal::session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
     let held = work::attempts_of(conn, id).await?;
@@ -57,6 +57,6 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attem
             return Err(TxError::SessionExpired);
         }
     }
-    session::delete(conn, &[id]).await?;
+    internal::session::delete(conn, &[id]).await?;
     Ok(held)
 }

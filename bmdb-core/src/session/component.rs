@@ -1,53 +1,47 @@
-//! What all handles of a connected component share: the pool, and what runs in the background.
+//! What all handles of a connected component share: the database, and the tasks that serve its sessions.
 
 use crate::db::config::Config;
 use crate::db::connect::Target;
-use crate::db::pool::Pool;
+use crate::db::database::Database;
+use crate::db::in_flight::InFlight;
+use crate::db::listener::Listener;
 use crate::db::retry::Retry;
 use crate::error::{ConnectError, TxError};
-use crate::maintenance::batch::Upkeep;
-use crate::maintenance::janitor;
-use crate::session::cleanup::{self, Chores};
+use crate::lock::lock;
+use crate::session::cleanup::{self, Cleanup};
 use crate::session::heartbeat::{self, Registry};
-use crate::telemetry::attempt_counts::{self, Tally};
+use crate::telemetry::attempt_counts::{self, AttemptCounts};
 use crate::telemetry::{self, Meters};
-use crate::work::in_flight::Progress;
-use crate::work::listener::Wakeups;
-use bmdb_model::internal::connection::ConnectionInfo;
-use bmdb_model::internal::notify::Notify;
 use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::{Process, ProcessDef, process};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a session's end waits until the tally has been told.
-const LAST_COUNTS: Duration = Duration::from_secs(1);
+/// How long the end of the last session waits until the attempt counts are written.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Component {
     pub(crate) config: Config,
-    pub(crate) pool: Pool,
+    pub(crate) target: Target,
+    pub(crate) database: Database,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) chores: Chores,
-    /// The works, and the operations of sessions.
-    pub(crate) progress: Progress,
-    pub(crate) wakeups: Wakeups,
-    pub(crate) tally: Arc<Tally>,
-    /// Whether what is planned is notified of.
-    pub(crate) notify: Notify,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) cleanup: Cleanup,
+    /// Attempts, and operations of sessions.
+    pub(crate) in_flight: InFlight,
+    pub(crate) listener: Listener,
+    pub(crate) attempt_counts: Arc<AttemptCounts>,
     pub(crate) meters: Arc<Meters>,
-    target: Target,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
-    /// Only those with a workflow, however many names are asked for.
-    time_driven: Mutex<HashMap<Process, bool>>,
+    /// Only processes with a workflow, so that it cannot grow with every name that is asked for.
+    replan_on_claim: Mutex<HashMap<Process, bool>>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -60,64 +54,60 @@ impl Drop for Component {
 }
 
 impl Component {
-    /// Connects once, to find out whether the server and the database will do, and starts the tasks.
+    /// Connects once, to check the server and the database, and starts the tasks that sessions need.
     pub(crate) async fn start(config: Config) -> Result<Self, ConnectError> {
-        let target = Target::new(&config)?;
-        let beat = target.for_heartbeat(heartbeat::LONGEST_LIMIT);
-        let (mut conn, info) = beat.connect().await?;
+        let target = config.target()?;
+        let beat_target = target.for_heartbeat(heartbeat::LONGEST_LIMIT);
+        let (mut conn, info) = beat_target.connect().await?;
         migration::check_not_too_old(&mut conn).await?;
-        let pool = Pool::new(target.clone(), config.pool_size, &config);
+        let notify = target.notify(&info);
+        let database =
+            |target: &Target, size| Database::new(target.clone(), size, config.retry_for, notify);
+        // A connection of its own: canceling dropped work must not wait for other operations.
+        let cleanup_database = database(&target.for_cleanup(cleanup::LOCK_LIMIT), 1);
+        let database = database(&target, config.pool_size);
         let meters = Arc::new(Meters::new(&config.component));
         let registry = Arc::new(Registry::new(meters.session_lost.clone()));
-        // A connection of their own: giving work back must not wait for the work of others.
-        let chore_target = target.for_chores(cleanup::LOCK_LIMIT);
-        let chore_pool = Pool::new(chore_target, 1, &config);
-        let tally = Arc::new(Tally::new(config.tally_interval.is_some()));
-        let chores = Chores::new(chore_pool, registry.clone(), tally.clone());
-        let beat = tokio::spawn(heartbeat::keep_alive(beat, conn, registry.clone()));
-        let mut tasks = vec![beat.abort_handle()];
-        let gauges = telemetry::keep(meters.clone(), pool.clone(), registry.clone());
-        tasks.push(tokio::spawn(gauges).abort_handle());
-        let notify = target.notify(&info);
-        let upkeep = Upkeep::new(&config, notify);
-        if let Some(interval) = config.janitor_interval {
-            let shared = (pool.clone(), registry.clone(), tally.clone());
-            let janitor = janitor::run(shared, upkeep.clone(), interval);
-            tasks.push(tokio::spawn(janitor).abort_handle());
-        }
-        if let Some(interval) = config.tally_interval {
-            let telling = attempt_counts::run(pool.clone(), tally.clone(), interval);
-            tasks.push(tokio::spawn(telling).abort_handle());
-        }
+        let attempt_counts = Arc::new(AttemptCounts::new(config.attempt_counts_interval.is_some()));
         let can_listen = info.engine.has_listen_notify();
-        Ok(Self {
-            wakeups: Wakeups::new(can_listen.then(|| target.clone())),
-            tally,
-            notify,
-            upkeep,
-            meters,
+        let mut component = Self {
+            cleanup: Cleanup::new(cleanup_database, registry.clone(), attempt_counts.clone()),
+            listener: Listener::new(can_listen.then(|| target.clone())),
             config,
-            pool,
-            registry,
-            chores,
-            progress: Progress::new(),
             target,
+            database,
+            registry,
+            in_flight: InFlight::new(),
+            attempt_counts,
+            meters,
             schema_checked: AtomicBool::new(false),
             draining: watch::Sender::new(false),
-            time_driven: Mutex::default(),
-            tasks,
-        })
+            replan_on_claim: Mutex::default(),
+            tasks: Vec::new(),
+        };
+        let registry = component.registry.clone();
+        component.spawn(heartbeat::keep_alive(beat_target, conn, registry.clone()));
+        let heartbeat_age = move || registry.oldest_confirmation();
+        let (meters, database) = (component.meters.clone(), component.database.clone());
+        component.spawn(telemetry::keep_gauges(
+            meters,
+            database.clone(),
+            heartbeat_age,
+        ));
+        if let Some(interval) = component.config.attempt_counts_interval {
+            let attempt_counts = component.attempt_counts.clone();
+            component.spawn(attempt_counts::run(database, attempt_counts, interval));
+        }
+        Ok(component)
     }
 
-    /// A connection outside the pool, whose statements may take any time.
-    pub(crate) async fn connect_for_migration(
-        &self,
-    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
-        self.target.for_migration().connect().await
+    /// Runs a task until the component is dropped.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(task).abort_handle());
     }
 
-    /// Refuses a database whose schema does not fit. Once it has been migrated it remains so, but it
-    /// may move past this component at any time.
+    /// Refuses a database whose schema this release cannot use. A migrated schema stays migrated, but
+    /// may become too new for this component at any time.
     pub(crate) async fn check_schema(
         &self,
         conn: &mut AsyncPgConnection,
@@ -130,22 +120,22 @@ impl Component {
         Ok(())
     }
 
-    /// Tells the tally's last counts, for nobody may come any more to tell them.
-    pub(crate) async fn tell_by(&self, until: Instant) {
-        // Boxed, or the types of futures that contain it are too deep for the compilers of others.
-        let telling = self.tally.tell(&self.pool).boxed();
-        let told = timeout_at(until, telling).await;
-        match told {
+    /// Writes the remaining attempt counts, because there may be no later opportunity.
+    pub(crate) async fn flush_attempt_counts_by(&self, until: Instant) {
+        // Boxed: otherwise the types of futures that contain it are too deep for downstream crates.
+        let flush = self.attempt_counts.flush(&self.database).boxed();
+        match timeout_at(until, flush).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the tally's last counts are lost"),
-            Err(_) => tracing::debug!("no time was left for the tally's last counts"),
+            Ok(Err(error)) => tracing::debug!(%error, "the last attempt counts are lost"),
+            Err(_) => tracing::debug!("no time was left to write the last attempt counts"),
         }
     }
 
-    /// The same when no session is left: a short program may end now.
-    pub(crate) async fn tell_if_over(&self) {
+    /// Writes the remaining attempt counts if no session is left: a short program may end now.
+    pub(crate) async fn flush_if_last_session(&self) {
         if self.registry.all().is_empty() {
-            self.tell_by(Instant::now() + LAST_COUNTS).await;
+            self.flush_attempt_counts_by(Instant::now() + FLUSH_LIMIT)
+                .await;
         }
     }
 
@@ -156,7 +146,7 @@ impl Component {
     /// Resolves when draining begins.
     pub(crate) async fn draining(&self) {
         let mut draining = self.draining.subscribe();
-        // Fails only without a sender, and that lives in `self`.
+        // Fails only without a sender, and `self` owns it.
         drop(draining.wait_for(|draining| *draining).await);
     }
 
@@ -168,47 +158,39 @@ impl Component {
         }
     }
 
-    /// What is remembered of a process is looked up again.
+    /// Makes the next use of a process look its definition up again.
     pub(crate) fn forget_process(&self, process: &Process) {
-        self.time_driven().remove(process);
+        lock(&self.replan_on_claim).remove(process);
     }
 
     /// Whether a process is time-driven. Each process with a workflow is looked up once.
     pub(crate) async fn is_time_driven(
         &self,
         process: &Process,
-        retry: &mut Retry,
+        retry: &Retry,
     ) -> Result<bool, TxError> {
-        let known = self.time_driven().get(process).copied();
-        if let Some(time_driven) = known {
-            return Ok(time_driven);
+        let known = lock(&self.replan_on_claim).get(process).copied();
+        if let Some(replan_on_claim) = known {
+            return Ok(replan_on_claim);
         }
         let definition = self.definition(process, retry).await?;
         if definition.workflow.is_some() {
-            self.time_driven()
-                .insert(process.clone(), definition.replan_on_claim);
+            lock(&self.replan_on_claim).insert(process.clone(), definition.replan_on_claim);
         }
         Ok(definition.replan_on_claim)
     }
 
-    /// The definition in force.
+    /// The definition of a process that is in force.
     pub(crate) async fn definition(
         &self,
         process: &Process,
-        retry: &mut Retry,
+        retry: &Retry,
     ) -> Result<ProcessDef, TxError> {
-        let mut conn = retry.checkout(&self.pool).await?;
-        let definition = retry.patience().answer(process::of(&mut conn, process));
-        let definition = definition
+        let definition = self
+            .database
+            .run_for(retry, async |conn| Ok(process::of(conn, process).await?));
+        definition
             .await
-            .map_err(|error| retry.patience().explain(error.into()))?;
-        conn.give_back();
-        Ok(definition)
-    }
-
-    fn time_driven(&self) -> MutexGuard<'_, HashMap<Process, bool>> {
-        self.time_driven
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+            .map_err(|error| retry.deadline().explain(error))
     }
 }

@@ -1,7 +1,8 @@
-//! The heartbeat: one statement for all sessions of this program, on a connection of its own.
+//! Heartbeat: one statement for all sessions of this program, on a connection of its own.
 
 use crate::db::connect::Target;
 use crate::db::retry::{Delays, jittered};
+use crate::lock::lock;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry;
 use bmdb_model::SessionId;
@@ -10,27 +11,27 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
 use metrics::Counter;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-/// The longest time in which an answer is expected, and for which the server works on one: a statement
-/// this short that takes so long will not do better later. A shorter limit is the client's; the server
-/// notices soon that it has gone.
+/// How long the server works on a heartbeat at most, and how long its answer is awaited: a statement this
+/// short that takes longer will not succeed later. The client may give up earlier, and the server soon
+/// notices that it did.
 pub(crate) const LONGEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// The first pause after a heartbeat that has failed, at most, however long the lease.
+/// The upper limit of the first pause after a failed heartbeat, however long the lease.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest, when they go on failing.
+/// The upper limit of later pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The shortest, however little of the lease is left.
+/// The shortest pause, however little of the lease is left.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The sessions to be kept alive.
+/// The sessions to keep alive.
 #[derive(Debug)]
 pub(crate) struct Registry {
     leases: Mutex<HashMap<SessionId, Arc<Lease>>>,
@@ -39,7 +40,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Sessions that are lost are counted by `lost`, those that are closed are not.
+    /// `lost` counts sessions that are lost, but not those that are closed.
     pub(crate) fn new(lost: Counter) -> Self {
         Self {
             leases: Mutex::default(),
@@ -49,29 +50,37 @@ impl Registry {
     }
 
     pub(crate) fn add(&self, lease: Arc<Lease>) {
-        self.lock().insert(lease.session, lease);
+        lock(&self.leases).insert(lease.session, lease);
         self.changed.notify_one();
     }
 
     pub(crate) fn remove(&self, session: SessionId) {
-        self.lock().remove(&session);
+        lock(&self.leases).remove(&session);
     }
 
-    /// Whether no session of this program has a failed heartbeat behind it.
+    /// Whether every session of this program is live.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.lock()
+        lock(&self.leases)
             .values()
             .all(|lease| lease.state() == SessionState::Live)
     }
 
-    /// Every session that has not been closed.
+    /// Every session that is neither closed nor dropped as lost.
     pub(crate) fn all(&self) -> Vec<Arc<Lease>> {
-        self.lock().values().cloned().collect()
+        lock(&self.leases).values().cloned().collect()
     }
 
-    /// The sessions still worth a beat; those that are lost are dropped.
+    /// How long ago the last answered heartbeat was sent, of the session for which that is longest.
+    pub(crate) fn oldest_confirmation(&self) -> Option<Duration> {
+        lock(&self.leases)
+            .values()
+            .map(|lease| lease.unconfirmed_for())
+            .max()
+    }
+
+    /// The sessions to send a heartbeat for; drops those that are lost.
     fn current(&self) -> Vec<Arc<Lease>> {
-        let mut leases = self.lock();
+        let mut leases = lock(&self.leases);
         leases.retain(|_, lease| {
             let is_lost = lease.state() == SessionState::Lost;
             self.lost.increment(u64::from(is_lost));
@@ -79,14 +88,9 @@ impl Registry {
         });
         leases.values().cloned().collect()
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Lease>>> {
-        // Nothing panics while it is held.
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Beats for as long as the registry's owners live, at first on a connection that is there already.
+/// Sends heartbeats until it is aborted, at first on the given connection.
 pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registry: Arc<Registry>) {
     let mut conn = Some(first);
     let mut failing: Option<Delays> = None;
@@ -125,39 +129,39 @@ pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registr
     }
 }
 
-/// Programs that lost one server together must not all come back to it at once, again and again: from
-/// the first attempt on, each waits for a random time, and for a longer one with every failure.
+/// Programs that lost the same server must not all return to it at the same moments: from the first attempt
+/// on, each waits for a random time, which grows with every failure.
 fn delays(period: Duration) -> Delays {
     Delays::new((period / 4).min(FIRST_PAUSE), period.min(LONGEST_PAUSE))
 }
 
-/// No more than half of what is left of the lease that runs out first: it is to be tried again.
+/// At most half of what is left of the lease that runs out first, so that there is time for another attempt.
 fn pause_between(delays: &mut Delays, leases: &[Arc<Lease>]) -> Duration {
     let now = Instant::now();
     let left = leases
         .iter()
-        .map(|lease| lease.trusted_until() - now)
+        .map(|lease| lease.valid_until() - now)
         .filter(|left| !left.is_zero())
         .min();
     let most = left.map_or(Duration::ZERO, |left| delays.jittered(left / 2));
     delays.next().min(most).max(SHORTEST_PAUSE)
 }
 
-/// A statement must be answered within a period, for there are others to be sent. Connecting takes
-/// several round trips and may use all the time that is left: a limit as short as a statement's could
-/// keep a slow link from ever being connected again.
+/// The statement must be answered within a period, because the next one is due then. Connecting takes
+/// several round trips and may use all the time that is left: with a statement's limit, a slow link might
+/// never be connected again.
 async fn beat_once(
     target: &Target,
     slot: &mut Option<AsyncPgConnection>,
     leases: &[Arc<Lease>],
     period: Duration,
 ) -> Result<(), String> {
-    // One that was lost since the last beat, as when the server was restarted, is no failure yet.
+    // A connection lost since the last heartbeat, for example by a restart of the server, is not a failure yet.
     if slot.as_mut().is_some_and(PoolableConnection::is_broken) {
         *slot = None;
     }
     if slot.is_none() {
-        let until = leases.iter().map(|lease| lease.trusted_until()).max();
+        let until = leases.iter().map(|lease| lease.valid_until()).max();
         let until = until.unwrap_or_else(Instant::now);
         let connected = target.connect_by(until).await;
         let (conn, _) = connected.map_err(|error| error.to_string())?;
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_are_spread_from_the_first_on_and_become_rarer_while_the_lease_lasts() {
+    async fn attempts_are_jittered_from_the_first_on_and_become_rarer() {
         let leases = [lease(60)];
         let period = leases[0].terms.beat();
         let (mut firsts, mut tenths) = (Vec::new(), Vec::new());
@@ -217,13 +221,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_is_left_of_a_lease_is_long_enough_for_another_attempt() {
+    async fn the_pause_always_leaves_time_for_another_attempt() {
         let leases = [lease(5), lease(86_400)];
         let (mut delays, mut attempts) = (delays(leases[0].terms.beat()), 0);
         tokio::time::advance(Duration::from_secs(4)).await;
         while leases[0].state() != SessionState::Lost {
             let pause = pause_between(&mut delays, &leases);
-            let left = leases[0].trusted_until() - Instant::now();
+            let left = leases[0].valid_until() - Instant::now();
             assert!(
                 pause <= (left / 2).max(SHORTEST_PAUSE),
                 "{left:?}: {pause:?}"
@@ -232,7 +236,7 @@ mod tests {
             attempts += 1;
         }
         assert!((3..60).contains(&attempts), "{attempts}");
-        // The other lease is not hurried by the one that has run out.
+        // A lease that has run out does not shorten the pauses of the other.
         assert!(pause_between(&mut delays, &leases) > SHORTEST_PAUSE);
     }
 }

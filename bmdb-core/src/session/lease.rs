@@ -1,8 +1,11 @@
-//! A session's lease as this program sees it: how long it may be trusted, on the local monotonic
-//! clock, whatever the database does.
+//! Lease: how long this program may rely on a session, by its own monotonic clock and whatever the database
+//! does.
 
-use crate::session::options::Terms;
+use crate::db::deadline::LeaseWatch;
+use crate::session::options::SessionTerms;
 use bmdb_model::SessionId;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,36 +14,37 @@ use tokio::time::Instant;
 /// Whether a session can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
-    /// The last heartbeat went through.
+    /// The last heartbeat succeeded.
     Live,
-    /// The last heartbeat failed, or is overdue; the lease has not run out yet. Nothing new is started
-    /// meanwhile; what is under way goes on, and ends.
+    /// The last heartbeat failed or is overdue, and the lease has not run out yet. Nothing new is started
+    /// in this state; work in hand goes on and can end.
     Suspect,
-    /// The lease has run out, was found expired, or was given up. It never comes back.
+    /// The lease has run out, was found expired, or was given up. It never becomes live again.
     Lost,
 }
 
+/// What is known of the lease's deadline.
 #[derive(Debug, Clone, Copy)]
-struct Trust {
+struct Validity {
     /// When the last heartbeat that was answered had been sent.
     confirmed: Instant,
     last_beat_failed: bool,
     lost_at: Option<Instant>,
 }
 
-/// What the heartbeat and the users of a session share.
+/// The lease, which the heartbeat and the users of a session share.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) session: SessionId,
-    pub(crate) terms: Terms,
-    trust: watch::Sender<Trust>,
+    pub(crate) terms: SessionTerms,
+    validity: watch::Sender<Validity>,
     closed: AtomicBool,
 }
 
 impl Lease {
     /// A lease granted by a statement that was sent at `sent`.
-    pub(crate) fn new(session: SessionId, terms: Terms, sent: Instant) -> Self {
-        let trust = watch::Sender::new(Trust {
+    pub(crate) fn new(session: SessionId, terms: SessionTerms, sent: Instant) -> Self {
+        let validity = watch::Sender::new(Validity {
             confirmed: sent,
             last_beat_failed: false,
             lost_at: None,
@@ -48,93 +52,92 @@ impl Lease {
         Self {
             session,
             terms,
-            trust,
+            validity,
             closed: AtomicBool::new(false),
         }
     }
 
-    /// A heartbeat that was sent at `sent` has moved the deadline. The database set it at or after
-    /// that moment, so counting from the sending errs on the safe side. A lease that ran out
-    /// meanwhile stays lost: its users have been told.
+    /// Extends the lease after a heartbeat that was sent at `sent`. The database set the deadline at that
+    /// moment or later, so counting from the sending is safe. A lease that ran out before the answer
+    /// stays lost: its users have seen it lost.
     pub(crate) fn renew(&self, sent: Instant) {
         let terms = self.terms;
-        self.trust.send_modify(|trust| {
-            trust.lost_at = trust.lost_by(terms, Instant::now());
-            trust.confirmed = sent;
-            trust.last_beat_failed = false;
+        self.validity.send_modify(|validity| {
+            validity.lost_at = validity.lost_by(terms, Instant::now());
+            validity.confirmed = sent;
+            validity.last_beat_failed = false;
         });
     }
 
     pub(crate) fn beat_failed(&self) {
-        self.trust
-            .send_modify(|trust| trust.last_beat_failed = true);
+        self.validity
+            .send_modify(|validity| validity.last_beat_failed = true);
     }
 
     pub(crate) fn lose(&self) {
         let (terms, now) = (self.terms, Instant::now());
-        self.trust
-            .send_modify(|trust| trust.lost_at = trust.lost_by(terms, now).or(Some(now)));
+        self.validity
+            .send_modify(|validity| validity.lost_at = validity.lost_by(terms, now).or(Some(now)));
     }
 
     pub(crate) fn state(&self) -> SessionState {
-        self.trust.borrow().state(self.terms, Instant::now())
+        self.validity.borrow().state(self.terms, Instant::now())
     }
 
-    /// How long the lease may be trusted if no further heartbeat goes through.
-    pub(crate) fn trusted_until(&self) -> Instant {
-        self.trust.borrow().until(self.terms)
+    /// When the lease runs out if no further heartbeat succeeds.
+    pub(crate) fn valid_until(&self) -> Instant {
+        self.validity.borrow().until(self.terms)
     }
 
-    /// How long ago the last heartbeat that was answered had been sent.
+    /// How long ago the last answered heartbeat was sent.
     pub(crate) fn unconfirmed_for(&self) -> Duration {
-        self.trust.borrow().confirmed.elapsed()
+        self.validity.borrow().confirmed.elapsed()
     }
 
-    /// Since when the lease is lost, if it is.
+    /// When the lease was lost, if it is.
     pub(crate) fn lost_since(&self) -> Option<Instant> {
-        self.trust.borrow().lost_by(self.terms, Instant::now())
+        self.validity.borrow().lost_by(self.terms, Instant::now())
     }
 
-    /// Resolves when the lease is lost, with the time since when; needs nobody else to make progress
-    /// for that.
+    /// Resolves when the lease is lost, with the time of the loss. Depends on no other task.
     pub(crate) async fn lost(&self) -> Instant {
-        let mut trust = self.trust.subscribe();
+        let mut validity = self.validity.subscribe();
         loop {
-            let seen = *trust.borrow_and_update();
+            let seen = *validity.borrow_and_update();
             let now = Instant::now();
             if let Some(since) = seen.lost_by(self.terms, now) {
                 return since;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(seen.until(self.terms)) => {}
-                changed = trust.changed() => {
-                    // The sender lives in `self`.
+                changed = validity.changed() => {
+                    // Fails only without a sender, and `self` owns it.
                     if changed.is_err() { return now; }
                 }
             }
         }
     }
 
-    /// Resolves when the lease is not suspect, with what it is then.
+    /// Resolves when the lease is live or lost, with that state.
     pub(crate) async fn wait_while_suspect(&self) -> SessionState {
-        let mut trust = self.trust.subscribe();
+        let mut validity = self.validity.subscribe();
         loop {
-            let seen = *trust.borrow_and_update();
+            let seen = *validity.borrow_and_update();
             let state = seen.state(self.terms, Instant::now());
             if state != SessionState::Suspect {
                 return state;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(seen.until(self.terms)) => {}
-                changed = trust.changed() => {
-                    // The sender lives in `self`.
+                changed = validity.changed() => {
+                    // Fails only without a sender, and `self` owns it.
                     if changed.is_err() { return state; }
                 }
             }
         }
     }
 
-    /// Nothing of the session is left in the database.
+    /// Notes that the database has no row of the session any more.
     pub(crate) fn mark_closed(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -144,21 +147,35 @@ impl Lease {
     }
 }
 
-impl Trust {
-    fn until(&self, terms: Terms) -> Instant {
-        self.confirmed + terms.trust()
+impl LeaseWatch for Lease {
+    fn session(&self) -> SessionId {
+        self.session
     }
 
-    /// Since when it is lost, if it is.
-    fn lost_by(&self, terms: Terms, now: Instant) -> Option<Instant> {
+    fn lost_since(&self) -> Option<Instant> {
+        Lease::lost_since(self)
+    }
+
+    fn lost(&self) -> BoxFuture<'_, Instant> {
+        Lease::lost(self).boxed()
+    }
+}
+
+impl Validity {
+    fn until(&self, terms: SessionTerms) -> Instant {
+        self.confirmed + terms.validity()
+    }
+
+    /// When the lease was lost, if it is by `now`.
+    fn lost_by(&self, terms: SessionTerms, now: Instant) -> Option<Instant> {
         let until = self.until(terms);
         self.lost_at.or((now >= until).then_some(until))
     }
 
-    fn state(&self, terms: Terms, now: Instant) -> SessionState {
+    fn state(&self, terms: SessionTerms, now: Instant) -> SessionState {
         if self.lost_by(terms, now).is_some() {
             SessionState::Lost
-        } else if self.last_beat_failed || now >= self.confirmed + terms.suspicion() {
+        } else if self.last_beat_failed || now >= self.confirmed + terms.suspect_after() {
             SessionState::Suspect
         } else {
             SessionState::Live
@@ -213,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_whose_heartbeat_is_overdue_is_suspect_though_nobody_says_so() {
+    async fn a_lease_is_suspect_once_its_heartbeat_is_overdue() {
         let lease = lease();
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(lease.state(), SessionState::Live);
@@ -224,21 +241,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_suspect_lease_is_told_how_it_ends() {
-        for healed in [true, false] {
+    async fn waiting_for_a_suspect_lease_ends_when_it_is_live_or_lost() {
+        for renewed in [true, false] {
             let lease = lease();
             lease.beat_failed();
             let beat = async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                if healed {
+                if renewed {
                     lease.renew(Instant::now());
                 }
                 Instant::now()
             };
-            let told = async { (lease.wait_while_suspect().await, Instant::now()) };
-            let (at, (state, told_at)) = tokio::join!(beat, told);
-            if healed {
-                assert_eq!((state, told_at), (SessionState::Live, at));
+            let waited = async { (lease.wait_while_suspect().await, Instant::now()) };
+            let (at, (state, waited_until)) = tokio::join!(beat, waited);
+            if renewed {
+                assert_eq!((state, waited_until), (SessionState::Live, at));
             } else {
                 assert_eq!(state, SessionState::Lost);
             }
@@ -246,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_given_up_is_lost_since_then() {
+    async fn a_lease_is_lost_from_the_moment_it_is_given_up() {
         let lease = lease();
         tokio::time::advance(Duration::from_secs(1)).await;
         let given_up = Instant::now();

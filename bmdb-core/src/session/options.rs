@@ -1,17 +1,17 @@
-//! The terms of a lease: its interval, its beat and its margin, which are judged together.
+//! Session options: the interval and margin of the lease, which are validated together.
 
 use crate::error::SessionError;
 use std::time::Duration;
 
-/// A session is kept alive by a beat every third of its interval: two may fail.
+/// A heartbeat is sent every third of the interval, so two may fail.
 const BEATS_PER_INTERVAL: u32 = 3;
 
-/// What of the interval the margin is at least: less would be used up by clocks that run at different
-/// speeds, and by the time that it takes to be told.
+/// The margin is at least this fraction of the interval: clocks that run at different speeds, and the time
+/// until the users of a session notice its loss, would use up less.
 const LEAST_MARGIN: u32 = 100;
 
-/// What of the interval the margin is unless told otherwise.
-const USUAL_MARGIN: u32 = 10;
+/// The default margin, as a fraction of the interval.
+const DEFAULT_MARGIN: u32 = 10;
 
 /// The shortest and the longest interval, in seconds.
 const INTERVALS: std::ops::RangeInclusive<u64> = 1..=86_400;
@@ -22,15 +22,15 @@ const INTERVALS: std::ops::RangeInclusive<u64> = 1..=86_400;
 pub struct SessionOptions {
     /// How far every heartbeat moves the deadline: whole seconds, 1 s to 1 day. Default: 5 s.
     ///
-    /// A heartbeat is sent every third of it, so that two may fail. That is no setting of its own: a
-    /// rarer one would give up the session for a single lost message, and one statement serves all
-    /// sessions of a component, as often as the shortest interval among them asks for.
+    /// A heartbeat is sent every third of the interval, so that two may fail. That rate is not
+    /// configurable: with rarer heartbeats, one lost message would lose the session. One statement serves
+    /// all sessions of a component, at the rate of the shortest interval among them.
     pub interval: Duration,
-    /// How long before the deadline the lease is no longer relied upon: at least a hundredth of the
+    /// How long before the deadline this program takes the lease for lost: at least a hundredth of the
     /// interval, less than a third of it. Default: a tenth of the interval.
     ///
-    /// It is for clocks that run at different speeds, and for the time that it takes to stop acting on
-    /// a machine once [`Work::lost`](crate::Work::lost) has resolved.
+    /// The margin covers clocks that run at different speeds, and the time to stop acting on a machine
+    /// after [`Work::lost`](crate::Work::lost) has resolved.
     pub margin: Option<Duration>,
 }
 
@@ -59,7 +59,7 @@ impl SessionOptions {
         }
     }
 
-    pub(crate) fn terms(&self) -> Result<Terms, SessionError> {
+    pub(crate) fn terms(&self) -> Result<SessionTerms, SessionError> {
         let invalid = |problem: String| Err(SessionError::InvalidOptions(problem));
         let interval = self.interval;
         let seconds = interval.as_secs();
@@ -69,8 +69,8 @@ impl SessionOptions {
                 "an interval of {interval:?} is not {shortest} to {longest} whole seconds"
             ));
         }
-        let margin = self.margin.unwrap_or(interval / USUAL_MARGIN);
-        // The last beat that counts is sent two thirds into the interval, and needs time for its answer.
+        let margin = self.margin.unwrap_or(interval / DEFAULT_MARGIN);
+        // The last heartbeat that counts is sent two thirds into the interval, and its answer needs time.
         if margin >= interval / BEATS_PER_INTERVAL {
             return invalid(format!(
                 "a margin of {margin:?} is not less than a third of the interval of {interval:?}"
@@ -81,18 +81,18 @@ impl SessionOptions {
                 "a margin of {margin:?} is less than a hundredth of the interval of {interval:?}"
             ));
         }
-        Ok(Terms { interval, margin })
+        Ok(SessionTerms { interval, margin })
     }
 }
 
-/// Terms that can be kept.
+/// Validated options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct SessionTerms {
     interval: Duration,
     margin: Duration,
 }
 
-impl Terms {
+impl SessionTerms {
     pub(crate) fn interval(&self) -> Duration {
         self.interval
     }
@@ -106,14 +106,14 @@ impl Terms {
         self.interval / BEATS_PER_INTERVAL
     }
 
-    /// For how long a heartbeat is relied upon, from its sending on.
-    pub(crate) fn trust(&self) -> Duration {
+    /// How long the lease is valid after the sending of a heartbeat.
+    pub(crate) fn validity(&self) -> Duration {
         self.interval - self.margin
     }
 
-    /// After this time without a new confirmation something is wrong: the next heartbeat was due after
+    /// How long after the sending of a heartbeat the session is suspect: the next heartbeat was due after
     /// one beat, and its answer after another.
-    pub(crate) fn suspicion(&self) -> Duration {
+    pub(crate) fn suspect_after(&self) -> Duration {
         self.beat() * 2
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terms_that_cannot_be_kept_are_refused() {
+    fn unusable_options_are_refused() {
         let (millis, options) = (Duration::from_millis, SessionOptions::default());
         let second = millis(1000);
         for (invalid, refusal) in [
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_asked_for_leaves_time_for_the_answer_to_a_third_beat() {
+    fn accepted_options_leave_time_for_the_answer_to_a_third_heartbeat() {
         let second = Duration::from_secs(1);
         let options = SessionOptions::default();
         for options in [
@@ -169,9 +169,9 @@ mod tests {
             options.margin(Duration::from_millis(1666)),
         ] {
             let terms = options.terms().unwrap();
-            assert!(terms.beat() * 2 < terms.trust(), "{options:?}");
-            assert!(terms.suspicion() < terms.trust(), "{options:?}");
-            assert!(terms.trust() < terms.interval(), "{options:?}");
+            assert!(terms.beat() * 2 < terms.validity(), "{options:?}");
+            assert!(terms.suspect_after() < terms.validity(), "{options:?}");
+            assert!(terms.validity() < terms.interval(), "{options:?}");
         }
     }
 }

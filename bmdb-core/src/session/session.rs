@@ -1,45 +1,29 @@
-//! A session: a component's lease, inside which everything it does happens.
+//! `Session`: a component's lease, and everything that can be done inside it.
 
-use crate::db::deadline::Patience;
-use crate::db::retry::Retry;
-use crate::db::transaction::{self, Opening, Ran, Tx, TxFn, TxOptions};
-use crate::error::TxError;
-use crate::session::claimed_fences::Holdings;
-use crate::session::cleanup::Chore;
-use crate::session::close;
+use crate::db::transaction::TxOptions;
+use crate::db::tx_fn::TxBody;
+use crate::error::{TxError, WorkError};
+use crate::session::attempt_end::AttemptEnd;
 use crate::session::component::Component;
 use crate::session::lease::{Lease, SessionState};
-use crate::telemetry;
-use crate::work::end_batcher::EndBatcher;
-use crate::work::queue_cursor::Floors;
-use bmdb_model::SessionId;
+use crate::session::{agents, close};
+use crate::work::claim::{Claim, Scan};
+use crate::work::end_error::{EndError, FailureRecorded};
+use crate::work::inner::SessionInner;
+use crate::work::poll_options::PollOptions;
+use crate::work::poller::Poller;
+use crate::work::{Work, claim_one, end};
+use bmdb_backoff::Backoff;
+use bmdb_model::{AgentHeartbeat, MachineId, Process, SessionId};
 use std::sync::Arc;
-use std::time::Duration;
-use tracing::Instrument;
 
-/// A component's lease. It is kept alive in the background; every transaction runs inside it or
-/// fails with [`TxError::SessionExpired`].
+/// A component's lease. It is kept alive in the background; every transaction runs inside it or fails
+/// with [`TxError::SessionExpired`].
 ///
-/// Dropping it, once the last of its works and pollers is gone too, closes it in the background as far
-/// as that is possible; [`Session::close`] says whether it was.
+/// If the session is dropped, and its last `Work` and poller too, it is closed in the background as
+/// far as possible; [`Session::close`] reports whether it was.
 pub struct Session {
     pub(crate) inner: Arc<SessionInner>,
-}
-
-pub(crate) struct SessionInner {
-    pub(crate) component: Arc<Component>,
-    pub(crate) holdings: Arc<Holdings>,
-    pub(crate) end_batcher: Arc<EndBatcher>,
-    pub(crate) floors: Floors,
-}
-
-impl Drop for SessionInner {
-    fn drop(&mut self) {
-        let lease = &self.holdings.lease;
-        if !lease.is_closed() {
-            self.component.chores.add(Chore::Close(lease.clone()));
-        }
-    }
 }
 
 impl std::fmt::Debug for Session {
@@ -53,52 +37,147 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(component: Arc<Component>, lease: Arc<Lease>) -> Self {
-        let (pool, counts) = (component.pool.clone(), component.tally.clone());
-        let end_batcher = EndBatcher::new(pool, lease.clone(), counts);
         Self {
-            inner: Arc::new(SessionInner {
-                component,
-                holdings: Arc::new(Holdings::new(lease)),
-                end_batcher,
-                floors: Floors::default(),
-            }),
+            inner: Arc::new(SessionInner::new(component, lease)),
         }
     }
 
-    /// The session's id, never reused.
+    /// The session's id, which is never reused.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.inner.lease().session
     }
 
-    /// Whether the lease can be relied on, as far as this program can tell.
+    /// Whether the lease can be relied on, as far as this program knows.
     #[must_use]
     pub fn state(&self) -> SessionState {
         self.inner.lease().state()
     }
 
-    /// Resolves when the lease is lost: found expired, closed, or unconfirmed for so long that the
-    /// database may take it for expired. Needs no answer from the database: at the latest it resolves
-    /// the interval less the margin after the last good heartbeat was sent.
+    /// Resolves when the lease is lost: found expired, closed, or unconfirmed for so long that the database
+    /// may consider it expired. Needs no answer from the database: it resolves at the latest the interval
+    /// less the margin after the last successful heartbeat was sent.
     ///
-    /// What waits for the database then is given up a moment later, half a second at most.
+    /// Operations that wait for the database are given up at most half a second later.
     pub async fn lost(&self) {
         self.inner.lease().lost().await;
     }
 
-    /// Waits while the session is [`SessionState::Suspect`], which it may be for as long as its lease
-    /// lasts; what it is then, live or lost. New work is refused meanwhile, with [`TxError::Suspect`].
+    /// Waits while the session is [`SessionState::Suspect`], at most until its lease runs out; returns the
+    /// state after that, live or lost. A suspect session refuses new work with [`TxError::Suspect`].
     pub async fn wait_while_suspect(&self) -> SessionState {
         self.inner.lease().wait_while_suspect().await
     }
 
+    /// Claims machines that are due, longest due first, in one statement.
+    ///
+    /// For a time-driven process, such as `ShepherdRecovery`, heartbeats are not planned, so some machines
+    /// only seem due. The claim replans those in transactions of up to 1,000 machines, ten of them at most;
+    /// the next call goes on with the rest of a long queue. If nothing seems due, the claim is one
+    /// statement that writes nothing.
+    ///
+    /// An empty result does not prove that nothing is due, because machines that others are just claiming
+    /// are skipped: ask again later, or let a [`Poller`] do it. A session that claims more than a few times
+    /// a second does not always look for machines that became due before those it claimed last; it does so
+    /// after two seconds at the latest.
+    ///
+    /// Cancellation: machines that a dropped future may have claimed are given back in the background.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`], also from a hung database as soon as the session is lost;
+    /// [`TxError::Suspect`]; [`TxError::Draining`]; [`TxError::CommitUnknown`] for a time-driven process;
+    /// database errors. Nothing stays claimed after any of them.
+    pub async fn claim(&self, claim: &Claim) -> Result<Vec<Work>, TxError> {
+        let claimed = self.inner.claim(claim, Scan::FromCursor).await?;
+        Ok(claimed.machines)
+    }
+
+    /// Runs `retrieve` and claims the first machine of its result that can be claimed: the machine is not
+    /// on hold, no process of the same lane is at work there, and no backoff of this process is in force
+    /// there.
+    ///
+    /// The retrieval runs **at least twice**, in a READ COMMITTED transaction: its first result is stale by
+    /// the time the machine is locked, so a machine is claimed only if the retrieval returns it again under
+    /// the lock. For processes with a workflow, [`Session::claim`] does the same for many machines at once,
+    /// usually in one statement.
+    ///
+    /// Cancellation: a machine that a dropped future may have claimed is given back in the background.
+    ///
+    /// # Errors
+    /// [`WorkError::NothingToDo`] if the retrieval returns nothing. If no candidate can be claimed, the
+    /// first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`] or [`WorkError::OnHold`].
+    /// Otherwise [`WorkError::SessionExpired`], also from a hung database as soon as the session is lost;
+    /// [`WorkError::Suspect`]; database errors.
+    #[doc(alias = "claim_one")]
+    pub async fn work<F>(&self, process: &Process, retrieve: F) -> Result<Work, WorkError>
+    where
+        F: TxBody<Vec<MachineId>>,
+    {
+        claim_one::claim_one(&self.inner, process, &retrieve).await
+    }
+
+    /// A poller with default options: see [`Poller::next`].
+    #[must_use]
+    pub fn poller(&self, claim: &Claim) -> Poller {
+        self.poller_with(claim, PollOptions::default())
+    }
+
+    /// A poller for what `claim` would claim; the claim's limit does not apply.
+    #[must_use]
+    pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
+        Poller::new(self.inner.clone(), claim, options)
+    }
+
+    /// Ends attempts as finished without changing any tag, up to 500 of them in one statement. Returns the
+    /// result for each, in the given order; they end independently. See [`Work::complete`].
+    ///
+    /// Cancellation: if the future is dropped, each attempt has ended or is canceled in the background.
+    ///
+    /// # Errors
+    /// Those of [`Work::complete`], for each attempt by itself.
+    pub async fn finish_all(
+        &self,
+        claimed: impl IntoIterator<Item = Work>,
+    ) -> Vec<Result<(), EndError>> {
+        let attempts = claimed.into_iter().map(Work::into_attempt);
+        end::release_all(&self.inner, attempts, AttemptEnd::Finished).await
+    }
+
+    /// Gives machines back without an outcome, up to 500 of them in one statement. See [`Work::cancel`] and
+    /// [`Session::finish_all`].
+    ///
+    /// # Errors
+    /// Those of [`Work::cancel`], for each attempt by itself.
+    pub async fn cancel_all(
+        &self,
+        claimed: impl IntoIterator<Item = Work>,
+    ) -> Vec<Result<(), EndError>> {
+        let attempts = claimed.into_iter().map(Work::into_attempt);
+        end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
+    }
+
+    /// Ends attempts as failed, each with a backoff and a cause of its own, up to 500 of them in one statement.
+    /// See [`Work::fail`] and [`Session::finish_all`].
+    ///
+    /// # Errors
+    /// Those of [`Work::fail`], for each attempt by itself.
+    pub async fn fail_all<'a>(
+        &self,
+        failures: impl IntoIterator<Item = (Work, &'a Backoff, &'a str)>,
+    ) -> Vec<Result<FailureRecorded, EndError>> {
+        let failures = failures
+            .into_iter()
+            .map(|(work, backoff, cause)| (work.into_attempt(), backoff, cause));
+        end::fail_all(&self.inner, failures).await
+    }
+
     /// Runs `body` in a SERIALIZABLE transaction inside this session.
     ///
-    /// The closure **may run more than once**: when the transaction lost against a concurrent one,
-    /// all of it is run again. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it
-    /// wrote are planned before the commit. Two round trips beside the closure's own.
+    /// The closure **may run more than once**: a transaction that lost against a concurrent one is run
+    /// again as a whole. Write `async |tx| …`, not `async move |tx| …`. Machines whose tags it wrote are
+    /// planned before the commit. It takes two round trips besides the closure's own.
     ///
-    /// Rows of tables of one's own are written with Diesel, for which `tx` is a connection:
+    /// Use Diesel for tables of your own; `tx` is a connection:
     ///
     /// ```
     /// # use bmdb_core::{Bmdb, Config, SessionOptions};
@@ -128,127 +207,74 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays
-    /// behind.
+    /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays behind.
     ///
-    /// The closure is dropped, and the transaction rolled back, a moment after the session is lost.
+    /// When the session is lost, the closure is dropped and the transaction rolled back half a second later
+    /// at most.
     ///
     /// # Errors
-    /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], or what the closure or the database
-    /// failed with; but for `CommitUnknown`, nothing was committed. From a database that has fallen
-    /// silent: `CommitUnknown` when the commit had been sent, else `SessionExpired`, both as soon as the
-    /// session is lost.
-    pub async fn transact<T, F>(&self, body: F) -> Result<T, TxError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
-        T: Send,
-    {
+    /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], or the closure's or the database's error;
+    /// nothing was committed, except possibly with `CommitUnknown`. From a hung database, as soon as the
+    /// session is lost: `CommitUnknown` if the commit had been sent, else `SessionExpired`.
+    pub async fn transact<T: Send, F: TxBody<T>>(&self, body: F) -> Result<T, TxError> {
         self.transact_with(TxOptions::default(), body).await
     }
 
-    /// As [`Session::transact`], with another isolation level, read-only, or with another limit for
-    /// running again.
+    /// Like [`Session::transact`], with another isolation level, read-only, or with another retry limit.
     ///
     /// # Errors
     /// As [`Session::transact`].
-    pub async fn transact_with<T, F>(&self, options: TxOptions, body: F) -> Result<T, TxError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
-        T: Send,
-    {
+    pub async fn transact_with<T: Send, F: TxBody<T>>(
+        &self,
+        options: TxOptions,
+        body: F,
+    ) -> Result<T, TxError> {
         self.inner.refuse_if_lost()?;
         let mut retry = self.inner.retry(options.retry_for);
-        match self.inner.run(options.into(), &mut retry, &body).await? {
-            Ran::Committed(value) => Ok(value),
-            Ran::CommitUnknown(_, error) => Err(TxError::CommitUnknown(error)),
-            Ran::Expired => Err(TxError::SessionExpired),
-        }
+        let ran = self.inner.run(options.into(), &mut retry, &body).await?;
+        ran.committed()
     }
 
-    /// Ends the session: gives back what it still holds, without a verdict, and removes it. It is lost
-    /// from here on, which is how its works are told. Transactions of it that are under way are given up,
-    /// unless they end within half a second.
+    /// Records heartbeats of the agents of many machines, now or at given times; returns the machines that
+    /// do not exist, in id order. If a machine is named twice, the latest heartbeat counts.
     ///
-    /// Comes back, whatever the database does, a moment after the lease would have run out.
+    /// One statement that includes the fence check, in one round trip: a thousand machines at once is a
+    /// good number. First heartbeats, and those that move the time back, are planned in a transaction that
+    /// follows, because they make machines due for recovery earlier.
     ///
-    /// Cancellation: a dropped future leaves the closing to the background.
+    /// Cancellation: heartbeats that were written stay; each is written or not.
     ///
     /// # Errors
-    /// [`TxError::SessionExpired`] when it had expired already: the janitor frees what it held. After
-    /// a database error, closing is tried on in the background until the lease runs out.
+    /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], database errors. Some heartbeats may have
+    /// been written; sending them again does no harm.
+    pub async fn heartbeat_agents(
+        &self,
+        heartbeats: &[AgentHeartbeat],
+    ) -> Result<Vec<MachineId>, TxError> {
+        agents::heartbeat(&self.inner, heartbeats).await
+    }
+
+    /// Ends the session: cancels the work it still holds, and removes it. The session is lost at once, so
+    /// `lost()` of its work resolves. Its transactions that are under way are given up unless they end
+    /// within half a second.
+    ///
+    /// Returns, whatever the database does, half a second after the lease would have run out at the latest.
+    ///
+    /// Cancellation: if the future is dropped, the session is closed in the background.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`] if it had expired already; the janitor frees its work. After a database
+    /// error, closing is retried in the background until the lease runs out.
     pub async fn close(self) -> Result<(), TxError> {
         let component = &self.inner.component;
         let Component {
-            pool,
+            database,
             registry,
-            tally,
+            attempt_counts,
             ..
         } = &**component;
-        close::close(pool, self.inner.lease(), registry, tally).await?;
-        component.tell_if_over().await;
+        close::close(database, self.inner.lease(), registry, attempt_counts).await?;
+        component.flush_if_last_session().await;
         Ok(())
-    }
-}
-
-impl SessionInner {
-    pub(crate) fn lease(&self) -> &Arc<Lease> {
-        &self.holdings.lease
-    }
-
-    pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {
-        match self.lease().state() {
-            SessionState::Lost => Err(TxError::SessionExpired),
-            SessionState::Live | SessionState::Suspect => Ok(()),
-        }
-    }
-
-    /// Machines are taken on by a live session only, and by nobody who is about to leave.
-    pub(crate) fn refuse_new_work(&self) -> Result<(), TxError> {
-        match self.lease().state() {
-            SessionState::Lost => Err(TxError::SessionExpired),
-            SessionState::Live => self.component.refuse_if_draining(),
-            SessionState::Suspect => {
-                self.component.refuse_if_draining()?;
-                Err(TxError::Suspect)
-            }
-        }
-    }
-
-    /// What an operation of this session is tried by; it is in progress for as long as this is kept.
-    pub(crate) fn retry(&self, limit: Option<Duration>) -> Retry {
-        let component = &self.component;
-        let patience = Patience::of_session(&component.pool, self.lease().clone());
-        Retry::new(limit.unwrap_or(component.config.retry_for), patience)
-            .in_progress(component.progress.begin())
-            .counted_by(&component.meters.retried)
-    }
-
-    /// Runs a transaction; an expired session is given up here as well.
-    pub(crate) async fn run<T, F>(
-        &self,
-        opening: Opening,
-        retry: &mut Retry,
-        body: &F,
-    ) -> Result<Ran<T>, TxError>
-    where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Sync,
-        T: Send,
-    {
-        let pool = &self.component.pool;
-        let id = self.lease().session;
-        let run = transaction::run(pool, id, opening, retry, body);
-        let run = run.instrument(telemetry::transaction(id));
-        let has_failed = |ran: &Result<_, _>| !matches!(ran, Ok(Ran::Committed(_)));
-        let ran = self.component.meters.transaction(run, has_failed).await;
-        if matches!(ran, Ok(Ran::Expired)) {
-            self.lease().lose();
-        }
-        ran
-    }
-
-    /// The database says that the session has expired.
-    pub(crate) fn expired(&self) -> TxError {
-        self.lease().lose();
-        TxError::SessionExpired
     }
 }

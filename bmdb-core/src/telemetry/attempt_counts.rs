@@ -1,20 +1,21 @@
-//! The tally of this component: what it started and ended, counted in memory and told to the database
-//! every few seconds.
+//! Attempt counts: the starts and ends of this component, counted in memory and written to the database every
+//! few seconds.
 //!
-//! It is for people, and nothing decides by it. So it costs claims and ends no statement; a program that
-//! dies takes the last seconds with it; and what was on its way when a connection broke is not told
-//! again, for it may have arrived.
+//! They are for people, and nothing is decided by them. So claims and ends need no statement for them; the
+//! last seconds are lost if the program crashes; and counts that were being written when the connection broke
+//! are not written again, because they may have arrived.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
+use crate::db::database::Database;
+use crate::db::pool::Checkout;
 use crate::db::retry::jittered;
 use crate::error::TxError;
+use crate::lock::lock;
 use bmdb_model::history::{Event, Outcome};
 use bmdb_model::internal::attempt_counts::{self, Count};
 use bmdb_model::{ErrorKind, Process};
 use chrono::TimeDelta;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -27,20 +28,19 @@ const EVENTS: [Event; 5] = [
     Event::Expired,
 ];
 
-/// What was counted and has not been told yet.
+/// Counts that have not been written yet.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct AttemptCounts {
     writer: Uuid,
     is_on: bool,
     counted: Mutex<Counted>,
-    /// There is something to be told, after there was nothing.
+    /// Notified by the first count after a flush.
     counted_first: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Counted {
-    /// One for each process that was ever counted: they are few, and counting one that is known
-    /// allocates nothing.
+    /// One for each process that was ever counted: they are few, and counting a known one allocates nothing.
     processes: HashMap<Process, Counts>,
     is_any: bool,
 }
@@ -53,7 +53,7 @@ struct Counts {
     waited_ms: i64,
 }
 
-impl Tally {
+impl AttemptCounts {
     pub(crate) fn new(is_on: bool) -> Self {
         Self {
             writer: Uuid::new_v4(),
@@ -63,7 +63,7 @@ impl Tally {
         }
     }
 
-    /// An attempt has started; the machine had been due for so long, where that is known.
+    /// Counts a started attempt; `waited` is for how long the machine was due, if known.
     pub(crate) fn started(&self, process: &Process, waited: Option<TimeDelta>) {
         self.count(process, |counts| {
             counts.add(Event::Started, 1);
@@ -75,7 +75,7 @@ impl Tally {
         });
     }
 
-    /// An attempt has ended, as far as the database has said so.
+    /// Counts an ended attempt. Call it once the database has confirmed the end.
     pub(crate) fn ended(&self, process: &Process, outcome: Outcome) {
         let event = match outcome {
             Outcome::Finished => Event::Finished,
@@ -91,7 +91,7 @@ impl Tally {
             return;
         }
         let is_first = {
-            let mut counted = self.lock();
+            let mut counted = lock(&self.counted);
             match counted.processes.get_mut(process) {
                 Some(counts) => add(counts),
                 None => add(counted.processes.entry(process.clone()).or_default()),
@@ -103,34 +103,27 @@ impl Tally {
         }
     }
 
-    /// Tells the database what was counted; when nothing was, it is not asked.
-    pub(crate) async fn tell(&self, pool: &Pool) -> Result<(), TxError> {
-        if !self.lock().is_any {
+    /// Writes the counts to the database; without any, sends nothing.
+    pub(crate) async fn flush(&self, database: &Database) -> Result<(), TxError> {
+        if !lock(&self.counted).is_any {
             return Ok(());
         }
-        let patience = Patience::of_server(pool);
-        let mut conn = patience.checkout(pool).await?;
-        // Taken last: nothing is lost while a connection is waited for.
-        let counts = self.take();
-        let added = patience.answer(attempt_counts::add(&mut conn, self.writer, &counts));
-        match added.await {
-            Ok(()) => {
-                conn.give_back();
-                Ok(())
+        let flush = async |conn: &mut Checkout| {
+            // Taken last, so that nothing is lost while waiting for a connection.
+            let counts = self.take();
+            let added = attempt_counts::add(conn, self.writer, &counts).await;
+            if let Err(error) = &added
+                && error.kind() != ErrorKind::ConnectionLost
+            {
+                self.put_back(&counts);
             }
-            Err(error) => {
-                if error.kind() != ErrorKind::ConnectionLost {
-                    self.put_back(&counts);
-                }
-                let error = error.into();
-                conn.give_back_after(&error);
-                Err(error)
-            }
-        }
+            Ok(added?)
+        };
+        database.run(flush).await
     }
 
     fn take(&self) -> Vec<Count> {
-        let mut counted = self.lock();
+        let mut counted = lock(&self.counted);
         counted.is_any = false;
         let counts = counted
             .processes
@@ -148,11 +141,6 @@ impl Tally {
             });
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Counted> {
-        // Nothing panics while it is held.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Counts {
@@ -164,7 +152,7 @@ impl Counts {
         }
     }
 
-    /// What was counted of a process, and nothing is left.
+    /// Removes and returns the counts of a process.
     fn take(&mut self, process: &Process) -> impl Iterator<Item = Count> {
         let counts = std::mem::take(self);
         EVENTS
@@ -184,20 +172,23 @@ impl Counts {
     }
 }
 
-/// Tells until it is aborted: at the latest an interval after something was counted, and nothing when
-/// nothing was.
-pub(crate) async fn run(pool: Pool, tally: Arc<Tally>, interval: Duration) {
+/// Writes the counts until it is aborted: at most an interval after the first one was counted.
+pub(crate) async fn run(
+    database: Database,
+    attempt_counts: Arc<AttemptCounts>,
+    interval: Duration,
+) {
     let entropy = Uuid::new_v4().as_u128();
     for turn in 0.. {
-        tally.counted_first.notified().await;
+        attempt_counts.counted_first.notified().await;
         // Between nine tenths and the whole, so that components started together drift apart.
         let early = jittered(interval / 10, bmdb_backoff::mix(entropy, turn));
         tokio::time::sleep(interval - early).await;
-        if let Err(error) = tally.tell(&pool).await {
-            tracing::debug!(%error, "the tally could not be told");
-            // What was not even taken is told next time, though nobody announces it again.
-            if tally.lock().is_any {
-                tally.counted_first.notify_one();
+        if let Err(error) = attempt_counts.flush(&database).await {
+            tracing::debug!(%error, "the attempt counts could not be written");
+            // Counts that were not taken are written next time, but nothing else announces them.
+            if lock(&attempt_counts.counted).is_any {
+                attempt_counts.counted_first.notify_one();
             }
         }
     }
@@ -207,46 +198,48 @@ pub(crate) async fn run(pool: Pool, tally: Arc<Tally>, interval: Duration) {
 mod tests {
     use super::*;
 
-    fn told(tally: &Tally) -> Vec<(Event, i64, i64, i64)> {
-        let told = tally.take().into_iter();
-        told.map(|c| (c.event, c.count, c.waits, c.waited_ms))
+    fn taken(attempt_counts: &AttemptCounts) -> Vec<(Event, i64, i64, i64)> {
+        let taken = attempt_counts.take().into_iter();
+        taken
+            .map(|c| (c.event, c.count, c.waits, c.waited_ms))
             .collect()
     }
 
     #[test]
-    fn what_was_taken_is_not_taken_again_and_what_is_put_back_is() {
-        let (tally, process) = (Tally::new(true), Process::SHEPHERD_ACCESS);
-        tally.started(&process, Some(TimeDelta::milliseconds(1500)));
-        tally.started(&process, None);
-        // A clock that was set back makes no time that was waited less.
-        tally.started(&process, Some(TimeDelta::milliseconds(-7)));
-        tally.ended(&process, Outcome::Expired);
-        let counts = tally.take();
-        assert_eq!(told(&tally), []);
-        tally.ended(&process, Outcome::Expired);
-        tally.put_back(&counts);
+    fn taken_counts_are_taken_once_unless_they_are_put_back() {
+        let (attempt_counts, process) = (AttemptCounts::new(true), Process::SHEPHERD_ACCESS);
+        attempt_counts.started(&process, Some(TimeDelta::milliseconds(1500)));
+        attempt_counts.started(&process, None);
+        // A clock that was set back does not reduce the time waited.
+        attempt_counts.started(&process, Some(TimeDelta::milliseconds(-7)));
+        attempt_counts.ended(&process, Outcome::Expired);
+        let counts = attempt_counts.take();
+        assert_eq!(taken(&attempt_counts), []);
+        attempt_counts.ended(&process, Outcome::Expired);
+        attempt_counts.put_back(&counts);
         let both = [(Event::Started, 3, 2, 1500), (Event::Expired, 2, 0, 0)];
-        assert_eq!(told(&tally), both);
+        assert_eq!(taken(&attempt_counts), both);
     }
 
     #[test]
-    fn a_tally_that_is_off_counts_nothing() {
-        let tally = Tally::new(false);
-        tally.ended(&Process::SHEPHERD_ACCESS, Outcome::Finished);
-        assert_eq!(told(&tally), []);
+    fn disabled_counts_stay_empty() {
+        let attempt_counts = AttemptCounts::new(false);
+        attempt_counts.ended(&Process::SHEPHERD_ACCESS, Outcome::Finished);
+        assert_eq!(taken(&attempt_counts), []);
     }
 
     #[tokio::test]
-    async fn whoever_tells_is_woken_by_the_first_that_is_counted_also_after_it_was_put_back() {
-        let (tally, process) = (Tally::new(true), Process::SHEPHERD_ACCESS);
+    async fn the_first_count_notifies_the_writer_also_after_it_was_put_back() {
+        let (attempt_counts, process) = (AttemptCounts::new(true), Process::SHEPHERD_ACCESS);
         for _ in 0..2 {
-            tally.ended(&process, Outcome::Finished);
+            attempt_counts.ended(&process, Outcome::Finished);
         }
-        tally.counted_first.notified().await;
-        let counts = tally.take();
-        tally.put_back(&counts);
-        tally.counted_first.notified().await;
-        let none = tokio::time::timeout(Duration::ZERO, tally.counted_first.notified()).await;
+        attempt_counts.counted_first.notified().await;
+        let counts = attempt_counts.take();
+        attempt_counts.put_back(&counts);
+        attempt_counts.counted_first.notified().await;
+        let none =
+            tokio::time::timeout(Duration::ZERO, attempt_counts.counted_first.notified()).await;
         assert!(none.is_err());
     }
 }

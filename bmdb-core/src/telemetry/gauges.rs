@@ -1,8 +1,7 @@
-//! Gauges of what nobody is told of as it changes: looked at once a second.
+//! Gauges of values that change without an event: set once a second.
 
 use super::{HEARTBEAT_AGE, Meters, POOL_IN_USE, POOL_SIZE, POOL_WAITING};
-use crate::db::pool::Pool;
-use crate::session::heartbeat::Registry;
+use crate::db::database::Database;
 use metrics::{Gauge, gauge};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +16,15 @@ struct Gauges {
     pool_waiting: Gauge,
 }
 
-/// Sets the gauges of a component until it is aborted; asks the database nothing.
-pub(crate) async fn keep(meters: Arc<Meters>, pool: Pool, registry: Arc<Registry>) {
-    let processor = &meters.processor;
-    let of_component = |name: &'static str| gauge!(name, "processor" => processor.clone());
+/// Sets the gauges of a component until it is aborted; sends nothing to the database. `heartbeat_age` is
+/// `None` without a session.
+pub(crate) async fn keep_gauges(
+    meters: Arc<Meters>,
+    database: Database,
+    heartbeat_age: impl Fn() -> Option<Duration>,
+) {
+    let labels = meters.labels();
+    let of_component = |name: &'static str| gauge!(name, labels.iter());
     let gauges = Gauges {
         meters: meters.clone(),
         heartbeat_age: of_component(HEARTBEAT_AGE),
@@ -29,22 +33,19 @@ pub(crate) async fn keep(meters: Arc<Meters>, pool: Pool, registry: Arc<Registry
         pool_waiting: of_component(POOL_WAITING),
     };
     loop {
-        let load = pool.load();
+        let load = database.load();
         gauges.pool_size.set(precise(load.size));
         gauges.pool_in_use.set(precise(load.in_use));
         gauges.pool_waiting.set(precise(load.waiting));
-        let age = registry
-            .all()
-            .iter()
-            .map(|lease| lease.unconfirmed_for())
-            .max();
-        gauges.heartbeat_age.set(age.unwrap_or_default());
-        meters.set_lost_works();
+        gauges
+            .heartbeat_age
+            .set(heartbeat_age().unwrap_or_default());
+        meters.set_lost();
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-/// A component that is gone has nothing in use, and no heartbeat that is late.
+/// A dropped component uses no connection and owes no heartbeat.
 impl Drop for Gauges {
     fn drop(&mut self) {
         for gauge in [
@@ -55,7 +56,7 @@ impl Drop for Gauges {
         ] {
             gauge.set(0);
         }
-        self.meters.set_no_lost_works();
+        self.meters.set_none_lost();
     }
 }
 

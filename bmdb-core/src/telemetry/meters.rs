@@ -5,15 +5,16 @@ use super::{
     TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD, WORK_LOST,
     WORK_STARTED,
 };
-use crate::session::lease::{Lease, SessionState};
+use crate::db::deadline::LeaseWatch;
+use crate::lock::lock;
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, Process, SessionId};
-use metrics::{Counter, Gauge, Histogram, SharedString, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, SharedString, counter, gauge, histogram};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// How attempts end, as their holder sees it, with the value of the label `result`.
+/// How attempts end, as their caller sees it, with the value of the label `result`.
 const RESULTS: [(Outcome, &str); 4] = [
     (Outcome::Finished, "finished"),
     (Outcome::Failed, "failed"),
@@ -28,21 +29,21 @@ pub(super) fn result_label(outcome: Outcome) -> &'static str {
 
 /// The metrics of a component.
 pub(crate) struct Meters {
-    pub(super) processor: SharedString,
+    component: SharedString,
     pub(crate) session_started: Counter,
     pub(crate) session_lost: Counter,
     pub(crate) retried: Counter,
     executed: Counter,
     failed: Counter,
     duration: Histogram,
-    /// Those that were claimed here.
+    /// The processes that were claimed here.
     processes: Mutex<HashMap<Process, Arc<ProcessMeters>>>,
-    /// The works in hand, for whoever asks which of them are lost.
-    works: Mutex<Works>,
+    /// The claimed machines, to find those that are lost.
+    claimed: Mutex<Claimed>,
 }
 
-/// Works by what tells them apart, each with its lease.
-type Works = HashMap<(SessionId, Fence), (Arc<Lease>, Arc<ProcessMeters>)>;
+/// Claimed machines by session and fence, each with its lease.
+type Claimed = HashMap<(SessionId, Fence), (Arc<dyn LeaseWatch>, Arc<ProcessMeters>)>;
 
 struct ProcessMeters {
     started: Counter,
@@ -55,19 +56,25 @@ struct ProcessMeters {
 
 impl Meters {
     pub(crate) fn new(component: &str) -> Self {
-        let processor = SharedString::from(component.to_owned());
-        let by = |name: &'static str| counter!(name, "processor" => processor.clone());
+        let component = SharedString::from(component.to_owned());
+        let labels = labels_of(&component);
+        let by = |name: &'static str| counter!(name, labels.iter());
         Self {
             session_started: by(SESSION_STARTED),
             session_lost: by(SESSION_LOST),
             retried: by(TRANSACTION_RETRIED),
             executed: by(TRANSACTION_EXECUTED),
             failed: by(TRANSACTION_FAILED),
-            duration: histogram!(TRANSACTION_DURATION, "processor" => processor.clone()),
-            processor,
+            duration: histogram!(TRANSACTION_DURATION, labels.iter()),
+            component,
             processes: Mutex::default(),
-            works: Mutex::default(),
+            claimed: Mutex::default(),
         }
+    }
+
+    /// The labels of every metric of the component.
+    pub(super) fn labels(&self) -> Vec<Label> {
+        labels_of(&self.component)
     }
 
     /// Counts a transaction with a closure.
@@ -103,19 +110,19 @@ impl Meters {
     }
 
     /// Counts a work that has just been claimed.
-    pub(crate) fn begin(
+    pub(crate) fn begin<L: LeaseWatch + 'static>(
         self: &Arc<Self>,
         process: &Process,
         fence: Fence,
-        lease: &Arc<Lease>,
-    ) -> Held {
+        lease: &Arc<L>,
+    ) -> WorkMeter {
         let of_process = self.process(process);
         of_process.started.increment(1);
         of_process.held.increment(1);
-        let key = (lease.session, fence);
-        let work = (lease.clone(), of_process.clone());
-        self.works().insert(key, work);
-        Held {
+        let key = (lease.session(), fence);
+        let lease: Arc<dyn LeaseWatch> = lease.clone();
+        lock(&self.claimed).insert(key, (lease, of_process.clone()));
+        WorkMeter {
             meters: self.clone(),
             of_process,
             key,
@@ -124,79 +131,68 @@ impl Meters {
         }
     }
 
-    /// Sets how many of the works in hand are lost, by process.
-    pub(super) fn set_lost_works(&self) {
+    /// Sets how many claimed machines are lost, by process.
+    pub(super) fn set_lost(&self) {
         let mut lost: HashMap<*const ProcessMeters, u32> = HashMap::new();
-        for (lease, of_process) in self.works().values() {
-            if lease.state() == SessionState::Lost {
+        for (lease, of_process) in lock(&self.claimed).values() {
+            if lease.lost_since().is_some() {
                 *lost.entry(Arc::as_ptr(of_process)).or_default() += 1;
             }
         }
-        for of_process in self.processes().values() {
-            let works = lost.get(&Arc::as_ptr(of_process)).copied().unwrap_or(0);
-            of_process.lost.set(works);
+        for of_process in lock(&self.processes).values() {
+            let lost = lost.get(&Arc::as_ptr(of_process)).copied().unwrap_or(0);
+            of_process.lost.set(lost);
         }
     }
 
-    /// For a component that is gone.
-    pub(super) fn set_no_lost_works(&self) {
-        for of_process in self.processes().values() {
+    /// For a dropped component.
+    pub(super) fn set_none_lost(&self) {
+        for of_process in lock(&self.processes).values() {
             of_process.lost.set(0);
         }
     }
 
     fn process(&self, process: &Process) -> Arc<ProcessMeters> {
-        if let Some(known) = self.processes().get(process) {
+        if let Some(known) = lock(&self.processes).get(process) {
             return known.clone();
         }
-        let fresh = Arc::new(ProcessMeters::new(&self.processor, process));
-        self.processes()
+        let fresh = Arc::new(ProcessMeters::new(&self.component, process));
+        lock(&self.processes)
             .entry(process.clone())
             .or_insert(fresh)
             .clone()
     }
+}
 
-    // Nothing panics while these are held.
-
-    fn processes(&self) -> MutexGuard<'_, HashMap<Process, Arc<ProcessMeters>>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn works(&self) -> MutexGuard<'_, Works> {
-        self.works.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// `processor` is the name of the original's label, kept beside `component` with the same value.
+fn labels_of(component: &SharedString) -> Vec<Label> {
+    ["component", "processor"]
+        .map(|name| Label::new(name, component.clone()))
+        .into()
 }
 
 impl ProcessMeters {
-    fn new(processor: &SharedString, process: &Process) -> Self {
-        let process = SharedString::from(process.as_str().to_owned());
-        let labels = [
-            ("processor", processor.clone()),
-            ("process", process.clone()),
-        ];
+    fn new(component: &SharedString, process: &Process) -> Self {
+        let mut labels = labels_of(component);
+        labels.push(Label::new("process", process.as_str().to_owned()));
         let ended = RESULTS.map(|(_, label)| {
-            let labels = [
-                ("processor", processor.clone()),
-                ("process", process.clone()),
-                ("result", SharedString::const_str(label)),
-            ];
-            let ended = counter!(WORK_FINISHED, &labels);
-            (ended, histogram!(WORK_DURATION, &labels))
+            let mut labels = labels.clone();
+            labels.push(Label::new("result", label));
+            let ended = counter!(WORK_FINISHED, labels.iter());
+            (ended, histogram!(WORK_DURATION, labels.iter()))
         });
         Self {
-            started: counter!(WORK_STARTED, &labels),
-            claims: histogram!(CLAIM_DURATION, &labels),
-            held: gauge!(WORK_HELD, &labels),
-            lost: gauge!(WORK_LOST, &labels),
+            started: counter!(WORK_STARTED, labels.iter()),
+            claims: histogram!(CLAIM_DURATION, labels.iter()),
+            held: gauge!(WORK_HELD, labels.iter()),
+            lost: gauge!(WORK_LOST, labels.iter()),
             ended,
         }
     }
 }
 
-/// A work in hand, counted as ended once.
-pub(crate) struct Held {
+/// The metrics of a work in hand.
+pub(crate) struct WorkMeter {
     meters: Arc<Meters>,
     of_process: Arc<ProcessMeters>,
     key: (SessionId, Fence),
@@ -204,13 +200,13 @@ pub(crate) struct Held {
     ended: bool,
 }
 
-impl Held {
-    /// The first call counts.
+impl WorkMeter {
+    /// Counts the end; only the first call counts.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.meters.works().remove(&self.key);
+        lock(&self.meters.claimed).remove(&self.key);
         self.of_process.held.decrement(1);
         for ((result, _), (ended, duration)) in RESULTS.iter().zip(&self.of_process.ended) {
             if *result == outcome {

@@ -1,19 +1,21 @@
-//! Metrics and spans: their names, what they mean, and everything that records them.
+//! Metrics and spans: their names, their meaning, and the code that records them.
+//!
+//! This room imports `db`.
 //!
 //! Metrics go to the recorder of the [`metrics`] facade, spans to the subscriber of [`tracing`]; without
 //! one they cost next to nothing. A component looks its metrics up once, so install the recorder
-//! **before** [`Bmdb::connect`](crate::Bmdb::connect). The label `processor` is
-//! [`Config::component`](crate::Config::component): components of one program that are to be told apart
-//! need names of their own.
+//! **before** [`Bmdb::connect`](crate::Bmdb::connect). The label `component` is
+//! [`Config::component`](crate::Config::component): give components of one program names of their own to
+//! distinguish them. The label `processor` has the same value; it is the original's name.
 //!
-//! Spans carry ids only: no cause, no tag, no statement and no bind value. [`Work::span`] is the one to
-//! act on a machine in; those of claims, transactions, ends and heartbeats are at debug level.
+//! Spans carry ids only: no cause, no tag, no statement and no bind value. Act on a machine in
+//! [`Work::span`]; the spans of claims, transactions, ends and heartbeats are at debug level.
 //!
 //! ```
 //! # use metrics_util::debugging::DebuggingRecorder;
 //! use bmdb_core::telemetry;
 //!
-//! // Any recorder will do, such as the one of metrics-exporter-prometheus.
+//! // Any recorder works, for example the one of metrics-exporter-prometheus.
 //! let recorder = DebuggingRecorder::new();
 //! let metrics = recorder.snapshotter();
 //! metrics::with_local_recorder(&recorder, telemetry::describe_metrics);
@@ -29,8 +31,8 @@ mod gauges;
 mod meters;
 mod spans;
 
-pub(crate) use gauges::keep;
-pub(crate) use meters::{Held, Meters};
+pub(crate) use gauges::keep_gauges;
+pub(crate) use meters::{Meters, WorkMeter};
 pub(crate) use spans::{claim, end, heartbeat, transaction, work};
 
 use metrics::Unit;
@@ -41,47 +43,47 @@ pub const SESSION_STARTED: &str = "bmdb_session_started";
 pub const SESSION_LOST: &str = "bmdb_session_lost";
 /// Counter: transactions begun.
 pub const TRANSACTION_EXECUTED: &str = "bmdb_transaction_executed";
-/// Counter: further tries.
+/// Counter: retries.
 pub const TRANSACTION_RETRIED: &str = "bmdb_transaction_retried";
-/// Counter: transactions given up.
+/// Counter: transactions that failed.
 pub const TRANSACTION_FAILED: &str = "bmdb_transaction_failed";
-/// Counter: works claimed.
+/// Counter: machines claimed.
 pub const WORK_STARTED: &str = "bmdb_work_started";
-/// Counter: works ended, by result.
+/// Counter: attempts ended, by result.
 pub const WORK_FINISHED: &str = "bmdb_work_finished";
-/// Histogram: how long works were held.
+/// Histogram: how long machines were claimed.
 pub const WORK_DURATION: &str = "bmdb_work_duration_seconds";
 /// Histogram: how long transactions took.
 pub const TRANSACTION_DURATION: &str = "bmdb_transaction_duration_seconds";
 /// Histogram: how long claims took.
 pub const CLAIM_DURATION: &str = "bmdb_claim_duration_seconds";
-/// Gauge: works in hand.
+/// Gauge: claimed machines.
 pub const WORK_HELD: &str = "bmdb_work_held";
-/// Gauge: works in hand whose session is lost.
+/// Gauge: claimed machines whose session is lost.
 pub const WORK_LOST: &str = "bmdb_work_lost";
-/// Gauge: how long the last good heartbeat is ago.
+/// Gauge: time since the last successful heartbeat.
 pub const HEARTBEAT_AGE: &str = "bmdb_heartbeat_age_seconds";
-/// Gauge: connections that the pool may have.
+/// Gauge: size limit of the pool.
 pub const POOL_SIZE: &str = "bmdb_pool_size";
 /// Gauge: connections in use.
 pub const POOL_IN_USE: &str = "bmdb_pool_in_use";
 /// Gauge: operations waiting for a connection.
 pub const POOL_WAITING: &str = "bmdb_pool_waiting";
 
-/// Upper bounds for the buckets of the histograms, in seconds: from a statement on a local network to a
-/// machine that is installed all day. For exporters that want to be told, such as
+/// Upper bounds for the buckets of the histograms, in seconds: from a statement on a local network to the
+/// installation of a machine that takes all day. For exporters that need them, such as
 /// `PrometheusBuilder::set_buckets`.
 pub const DURATION_BUCKETS: [f64; 18] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0,
     1_800.0, 7_200.0, 43_200.0,
 ];
 
-/// What kind of number a metric is.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only ever grows.
+    /// Never decreases.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
     /// A distribution, in seconds.
     Histogram,
@@ -91,18 +93,18 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name.
+    /// The metric's name.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// The metric's kind.
     pub kind: Kind,
     /// The names of its labels.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// Its meaning.
     pub help: &'static str,
 }
 
 impl Metric {
-    /// A metric of one's own, to be listed beside those of this crate.
+    /// A metric of the caller's own, to be listed beside those of this crate.
     #[must_use]
     pub const fn new(
         name: &'static str,
@@ -119,9 +121,9 @@ impl Metric {
     }
 }
 
-const COMPONENT: &[&str] = &["processor"];
-const PROCESS: &[&str] = &["processor", "process"];
-const RESULT: &[&str] = &["processor", "process", "result"];
+const COMPONENT: &[&str] = &["component", "processor"];
+const PROCESS: &[&str] = &["component", "processor", "process"];
+const RESULT: &[&str] = &["component", "processor", "process", "result"];
 
 /// Every metric of this crate.
 pub const METRICS: [Metric; 16] = [
@@ -135,74 +137,74 @@ pub const METRICS: [Metric; 16] = [
         SESSION_LOST,
         Kind::Counter,
         COMPONENT,
-        "Sessions lost: they were found expired, or no heartbeat went through in time",
+        "Sessions lost: found expired, or without a successful heartbeat in time",
     ),
     Metric::new(
         TRANSACTION_EXECUTED,
         Kind::Counter,
         COMPONENT,
-        "Transactions begun: those with a closure, reads without a session, and claims, of which polls in vain are most",
+        "Transactions begun: those with a closure, reads without a session, and claims, most of which are empty polls",
     ),
     Metric::new(
         TRANSACTION_RETRIED,
         Kind::Counter,
         COMPONENT,
-        "Further tries, after losing against a concurrent transaction or after an answer that was lost",
+        "Retries after losing against a concurrent transaction or after a lost answer",
     ),
     Metric::new(
         TRANSACTION_FAILED,
         Kind::Counter,
         COMPONENT,
-        "Transactions given up with an error; a poll that finds nothing to do is none",
+        "Transactions that failed with an error; an empty poll does not count",
     ),
-    Metric::new(WORK_STARTED, Kind::Counter, PROCESS, "Works claimed"),
+    Metric::new(WORK_STARTED, Kind::Counter, PROCESS, "Machines claimed"),
     Metric::new(
         WORK_FINISHED,
         Kind::Counter,
         RESULT,
-        "Works ended; result is finished, failed, canceled or lost: the session expired, or somebody else ended the work",
+        "Attempts ended; result is finished, failed, canceled or lost (the session expired, or an operator ended the attempt)",
     ),
     Metric::new(
         WORK_DURATION,
         Kind::Histogram,
         RESULT,
-        "How long works were held, from the claim's answer to the end's",
+        "How long machines were claimed, from the answer to the claim to the answer to the end",
     ),
     Metric::new(
         TRANSACTION_DURATION,
         Kind::Histogram,
         COMPONENT,
-        "How long transactions with a closure and reads without a session took, all tries together",
+        "How long transactions with a closure and reads without a session took, including retries",
     ),
     Metric::new(
         CLAIM_DURATION,
         Kind::Histogram,
         PROCESS,
-        "How long claims took, polls in vain included, all tries together",
+        "How long claims took, including empty polls and retries",
     ),
     Metric::new(
         WORK_HELD,
         Kind::Gauge,
         PROCESS,
-        "Works in the program's hands",
+        "Machines claimed by the program",
     ),
     Metric::new(
         WORK_LOST,
         Kind::Gauge,
         PROCESS,
-        "Works in the program's hands whose session is lost: others may be at work on their machines",
+        "Machines claimed by the program whose session is lost: another program may be working on them",
     ),
     Metric::new(
         HEARTBEAT_AGE,
         Kind::Gauge,
         COMPONENT,
-        "How long ago the last good heartbeat was sent, of the session for which that is longest; 0 without a session",
+        "Time since the last successful heartbeat was sent, of the session for which it is longest; 0 without a session",
     ),
     Metric::new(
         POOL_SIZE,
         Kind::Gauge,
         COMPONENT,
-        "Connections that the pool may have",
+        "Size limit of the connection pool",
     ),
     Metric::new(
         POOL_IN_USE,
@@ -218,7 +220,7 @@ pub const METRICS: [Metric; 16] = [
     ),
 ];
 
-/// Tells the current recorder what the metrics mean. Once per program, after the recorder was installed.
+/// Describes the metrics to the current recorder. Call it once per program, after installing the recorder.
 pub fn describe_metrics() {
     for Metric {
         name, kind, help, ..

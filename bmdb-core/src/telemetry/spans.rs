@@ -1,4 +1,4 @@
-//! The spans, and what they carry: ids only.
+//! The spans, which carry ids only.
 
 use super::meters::result_label;
 use bmdb_model::history::Outcome;
@@ -6,7 +6,7 @@ use bmdb_model::internal::work::Attempt;
 use bmdb_model::{Process, SessionId};
 use tracing::{Span, debug_span, info_span};
 
-/// What is done with a machine under one claim. It outlives the claim, so it is no child of it.
+/// The span of an attempt. It outlives the span of its claim, so it is not a child of it.
 pub(crate) fn work(attempt: &Attempt, number: i64) -> Span {
     info_span!(
         parent: None,

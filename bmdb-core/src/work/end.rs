@@ -1,14 +1,16 @@
 //! Ends: an attempt is finished, failed or canceled exactly once, even if the connection breaks.
 
 use crate::db::config::HistoryDetail;
+use crate::db::pool::Checkout;
 use crate::db::retry::Retry;
-use crate::db::transaction::{Tx, TxOptions};
+use crate::db::transaction::TxOptions;
+use crate::db::tx::Tx;
 use crate::error::TxError;
-use crate::session::SessionInner;
+use crate::session::attempt_end::{AttemptEnd, EndOutcome, end_all};
 use crate::telemetry;
-use crate::work::attempt_end::{AttemptEnd, EndOutcome, end_all};
 use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::end_error::{EndError, FailureRecorded};
+use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds, mix};
 use bmdb_model::history::Outcome;
@@ -164,7 +166,7 @@ impl OpenAttempt {
                     _ => return Err(self.not_ended(TxError::CommitUnknown(error))),
                 }
             }
-            match self.end_once(end, &mut retry).await {
+            match self.end_once(end, &retry).await {
                 Ok(outcome) if in_doubt => {
                     return self.conclude_in_doubt(end, outcome, &mut retry).await;
                 }
@@ -185,22 +187,15 @@ impl OpenAttempt {
         }
     }
 
-    async fn end_once(&self, end: &AttemptEnd, retry: &mut Retry) -> Result<EndOutcome, TxError> {
+    async fn end_once(&self, end: &AttemptEnd, retry: &Retry) -> Result<EndOutcome, TxError> {
         let component = &self.session.component;
-        let mut conn = retry.checkout(&component.pool).await?;
-        let one = [(&self.attempt, end)];
-        let ended = end_all(&mut conn, &component.tally, self.attempt.session, &one);
-        match retry.patience().answer(ended).await {
-            Ok(outcomes) => {
-                conn.give_back();
-                Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))
-            }
-            Err(error) => {
-                let error = error.into();
-                conn.give_back_after(&error);
-                Err(error)
-            }
-        }
+        let session = self.attempt.session;
+        let end_once = async |conn: &mut Checkout| {
+            let one = [(&self.attempt, end)];
+            Ok(end_all(conn, &component.attempt_counts, session, &one).await?)
+        };
+        let outcomes = component.database.run_for(retry, end_once).await?;
+        Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))
     }
 
     /// Concludes after more than one statement: if the last one did not end the attempt, an earlier one,
@@ -240,12 +235,11 @@ impl OpenAttempt {
         }
     }
 
-    async fn look_up_once(&self, retry: &mut Retry) -> Result<AttemptState, TxError> {
-        let mut conn = retry.checkout(&self.session.component.pool).await?;
-        let state = work::attempt_state(&mut conn, &self.attempt);
-        let state = retry.patience().answer(state).await?;
-        conn.give_back();
-        Ok(state)
+    async fn look_up_once(&self, retry: &Retry) -> Result<AttemptState, TxError> {
+        let database = &self.session.component.database;
+        let look_up =
+            async |conn: &mut Checkout| Ok(work::attempt_state(conn, &self.attempt).await?);
+        database.run_for(retry, look_up).await
     }
 
     /// What it means for this end that the attempt was found to have ended. Another end than this one was
@@ -257,7 +251,7 @@ impl OpenAttempt {
         until: Option<DateTime<Utc>>,
     ) -> EndOutcome {
         if outcome == end.outcome() {
-            let counts = &self.session.component.tally;
+            let counts = &self.session.component.attempt_counts;
             EndOutcome::ended(counts, &self.attempt.process, outcome, until)
         } else if outcome == Outcome::Expired || self.session.refuse_if_lost().is_err() {
             EndOutcome::SessionExpired

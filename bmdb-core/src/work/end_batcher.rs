@@ -5,14 +5,16 @@
 //! A statement that fails, fails for all of its attempts, perhaps because of one bad cause. After that
 //! each attempt has to end alone.
 
-use crate::db::deadline::Patience;
-use crate::db::pool::Pool;
+use crate::db::database::Database;
+use crate::db::deadline::Deadline;
+use crate::error::TxError;
+use crate::lock::lock;
+use crate::session::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
 use crate::session::lease::Lease;
-use crate::telemetry::attempt_counts::Tally;
-use crate::work::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::ErrorKind;
 use bmdb_model::internal::work::Attempt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// A batch that failed: its ends have to be sent alone.
@@ -34,9 +36,9 @@ struct QueuedEnd {
 
 /// Batches the ends of one session's attempts.
 pub(crate) struct EndBatcher {
-    pool: Pool,
+    database: Database,
     lease: Arc<Lease>,
-    counts: Arc<Tally>,
+    counts: Arc<AttemptCounts>,
     queue: Mutex<Queue>,
 }
 
@@ -50,9 +52,13 @@ struct Queue {
 }
 
 impl EndBatcher {
-    pub(crate) fn new(pool: Pool, lease: Arc<Lease>, counts: Arc<Tally>) -> Arc<Self> {
+    pub(crate) fn new(
+        database: Database,
+        lease: Arc<Lease>,
+        counts: Arc<AttemptCounts>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            pool,
+            database,
             lease,
             counts,
             queue: Mutex::default(),
@@ -65,7 +71,7 @@ impl EndBatcher {
         self: &Arc<Self>,
         ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
     ) -> Vec<PendingEnd> {
-        let mut queue = self.lock();
+        let mut queue = lock(&self.queue);
         let mut pending = Vec::new();
         for (attempt, end) in ends {
             let (answer, receiver) = oneshot::channel();
@@ -93,32 +99,22 @@ impl EndBatcher {
     /// Sends ends of one kind in one statement, over a connection of the pool.
     async fn send(
         &self,
-        deadline: &Patience,
+        deadline: &Deadline,
         batch: &[QueuedEnd],
     ) -> Result<Vec<EndOutcome>, BatchError> {
-        let Ok(mut conn) = deadline.checkout(&self.pool).await else {
+        let Ok(mut conn) = self.database.checkout(deadline).await else {
             return Err(BatchError { in_doubt: None });
         };
         let ends: Vec<(&Attempt, &AttemptEnd)> =
             batch.iter().map(|q| (&q.attempt, &q.end)).collect();
         let ended = end_all(&mut conn, &self.counts, self.lease.session, &ends);
-        match deadline.answer(ended).await {
-            Ok(outcomes) => {
-                conn.give_back();
-                Ok(outcomes)
+        let ended = deadline.answer(ended).await.map_err(TxError::from);
+        conn.settle(ended).map_err(|error| {
+            let is_lost = error.kind() == Some(ErrorKind::ConnectionLost);
+            BatchError {
+                in_doubt: is_lost.then(|| error.to_string()),
             }
-            Err(error) => {
-                let is_lost = error.kind() == ErrorKind::ConnectionLost;
-                let in_doubt = is_lost.then(|| error.to_string());
-                conn.give_back_after(&error.into());
-                Err(BatchError { in_doubt })
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code that holds the lock can panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
@@ -132,7 +128,7 @@ struct BatchSender {
 impl Drop for BatchSender {
     fn drop(&mut self) {
         if !self.is_done {
-            let mut queue = self.batcher.lock();
+            let mut queue = lock(&self.batcher.queue);
             queue.is_served = false;
             queue.ends.clear();
         }
@@ -143,13 +139,14 @@ impl BatchSender {
     /// All batches share a deadline, so each end is answered a moment after the lease is lost at the
     /// latest.
     async fn run(mut self) {
-        let deadline = Patience::of_session(&self.batcher.pool, self.batcher.lease.clone());
+        let batcher = &self.batcher;
+        let deadline = batcher.database.session_deadline(batcher.lease.clone());
         // Attempts that were claimed in one batch tend to end at the same time: tasks that are ready to
         // run may add theirs before the first statement is made.
         tokio::task::yield_now().await;
         loop {
             let batch: Vec<QueuedEnd> = {
-                let mut queue = self.batcher.lock();
+                let mut queue = lock(&self.batcher.queue);
                 let length = queue.ends.len().min(MOST);
                 if length == 0 {
                     // Under the lock, or an end that is submitted now would wait for ever. Another task

@@ -1,15 +1,18 @@
 //! End transaction: an attempt ends in one transaction with what its caller writes.
 
-use crate::db::transaction::{Opening, Ran, Tx, TxFn, TxOptions};
+use crate::db::transaction::{TxOptions, TxOutcome, TxStart};
+use crate::db::tx::Tx;
+use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
+use crate::lock::lock;
+use crate::session::attempt_end::{AttemptEnd, send};
 use crate::telemetry;
-use crate::work::attempt_end::{AttemptEnd, send};
 use crate::work::end_error::EndError;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_model::internal::work::{self, Attempt, AttemptState, Ended};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tracing::Instrument;
 
 impl OpenAttempt {
@@ -22,12 +25,12 @@ impl OpenAttempt {
         body: &F,
     ) -> Result<(T, Option<DateTime<Utc>>), EndError>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         let mut retry = self.session.retry(options.retry_for);
         let (attempt, end) = (&self.attempt, &end);
-        let opening = Opening {
+        let start = TxStart {
             options,
             touch: Some(attempt.machine),
         };
@@ -35,7 +38,7 @@ impl OpenAttempt {
         let ended = &Mutex::new(Ended::Done(None));
         let body = &async |tx: &mut Tx<'_>| {
             let done = end_fenced(tx, attempt, end).await?;
-            *ended.lock().unwrap_or_else(PoisonError::into_inner) = done;
+            *lock(ended) = done;
             let until = match done {
                 Ended::Done(until) => until,
                 Ended::SessionExpired => return Err(TxError::SessionExpired),
@@ -44,15 +47,15 @@ impl OpenAttempt {
             Ok((body(tx).await?, until))
         };
         loop {
-            let run = self.session.run(opening, &mut retry, body);
+            let run = self.session.run(start, &mut retry, body);
             let span = telemetry::end(&self.span, end.outcome());
             match run.instrument(span).await {
-                Ok(Ran::Committed((value, until))) => {
+                Ok(TxOutcome::Committed((value, until))) => {
                     let committed = self.found(end, end.outcome(), until);
                     return self.conclude(end, committed).map(|until| (value, until));
                 }
-                Ok(Ran::Expired) => return Err(self.lost(TxError::SessionExpired)),
-                Ok(Ran::CommitUnknown((value, _), error)) => {
+                Ok(TxOutcome::Expired) => return Err(self.lost(TxError::SessionExpired)),
+                Ok(TxOutcome::CommitUnknown((value, _), error)) => {
                     match self.look_up(&mut retry).await {
                         AttemptState::Ended(outcome, until) => {
                             let found = self.found(end, outcome, until);
@@ -61,7 +64,7 @@ impl OpenAttempt {
                         // The look-up has waited for the machine's lock: nothing was committed.
                         AttemptState::Claimed if retry.pause().await => {}
                         AttemptState::Claimed => {
-                            let error = retry.patience().explain(error.into());
+                            let error = retry.deadline().explain(error.into());
                             return Err(self.not_ended(error));
                         }
                         AttemptState::Unknown => {
@@ -70,7 +73,7 @@ impl OpenAttempt {
                     }
                 }
                 Err(error) => {
-                    let ended = *ended.lock().unwrap_or_else(PoisonError::into_inner);
+                    let ended = *lock(ended);
                     return Err(match ended {
                         Ended::Done(_) => self.not_ended(error),
                         Ended::SessionExpired | Ended::Lost => self.lost(error),

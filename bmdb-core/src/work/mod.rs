@@ -1,15 +1,16 @@
 //! Work: claiming machines, waiting for them, and ending attempts.
+//!
+//! This room imports `db`, `telemetry` and `session`, but not `session::session`.
 
-pub(crate) mod attempt_end;
 pub(crate) mod claim;
-mod claim_one;
+pub(crate) mod claim_one;
 pub(crate) mod end;
 pub(crate) mod end_batcher;
 pub(crate) mod end_error;
 mod end_transaction;
-pub(crate) mod in_flight;
-pub(crate) mod listener;
+pub(crate) mod inner;
 mod open_attempt;
+mod pending_claim;
 pub(crate) mod poll_options;
 pub(crate) mod poller;
 pub(crate) mod queue_cursor;

@@ -1,10 +1,10 @@
 //! Open attempt: what a session has claimed and not ended yet.
 
-use crate::session::SessionInner;
-use crate::session::cleanup::Chore;
+use crate::db::in_flight::InFlightGuard;
+use crate::session::cleanup::CleanupTask;
 use crate::session::lease::SessionState;
 use crate::telemetry;
-use crate::work::in_flight::InProgress;
+use crate::work::inner::SessionInner;
 use bmdb_backoff::Seconds;
 use bmdb_model::Process;
 use bmdb_model::history::Outcome;
@@ -21,17 +21,17 @@ pub(crate) struct OpenAttempt {
     pub(crate) failures: i64,
     pub(crate) span: Span,
     is_over: bool,
-    meter: telemetry::Held,
+    meter: telemetry::WorkMeter,
     /// Draining waits for it.
-    _in_progress: InProgress,
+    _in_flight: InFlightGuard,
 }
 
 impl OpenAttempt {
     pub(crate) fn new(session: Arc<SessionInner>, process: Process, claimed: Claimed) -> Self {
-        session.holdings.remember(claimed.fence);
-        let in_progress = session.component.progress.begin();
+        session.claimed_fences.remember(claimed.fence);
+        let in_flight = session.component.in_flight.begin();
         let waited = claimed.ready_at.map(|ready| claimed.started_at - ready);
-        session.component.tally.started(&process, waited);
+        session.component.attempt_counts.started(&process, waited);
         let attempt = Attempt {
             machine: claimed.machine,
             process,
@@ -53,7 +53,7 @@ impl OpenAttempt {
             span,
             is_over: false,
             meter,
-            _in_progress: in_progress,
+            _in_flight: in_flight,
         }
     }
 
@@ -61,10 +61,10 @@ impl OpenAttempt {
     pub(crate) fn close(mut self, outcome: Outcome) {
         self.is_over = true;
         self.meter.end(outcome);
-        self.session.holdings.forget(self.attempt.fence);
+        self.session.claimed_fences.forget(self.attempt.fence);
         // The machine may be due again now, or at the end of a backoff that this program has not seen.
         let component = &self.session.component;
-        component.wakeups.wake(&self.attempt.process);
+        component.listener.wake(&self.attempt.process);
     }
 
     /// The session does not have the attempt any more. It is canceled in the background all the same,
@@ -81,9 +81,9 @@ impl Drop for OpenAttempt {
                 SessionState::Lost => Outcome::Expired,
                 SessionState::Live | SessionState::Suspect => Outcome::Canceled,
             });
-            let holdings = self.session.holdings.clone();
-            let chore = Chore::GiveBack(self.attempt.clone(), holdings);
-            self.session.component.chores.add(chore);
+            let fences = self.session.claimed_fences.clone();
+            let task = CleanupTask::CancelDropped(self.attempt.clone(), fences);
+            self.session.component.cleanup.add(task);
         }
     }
 }

@@ -3,12 +3,12 @@
 mod poll;
 
 use self::poll::Poll;
+use crate::db::listener::ListenGuard;
 use crate::db::retry::Delays;
 use crate::error::TxError;
-use crate::session::{Session, SessionInner};
 use crate::work::Work;
-use crate::work::claim::{Answer, Claim, Reach};
-use crate::work::listener::Ear;
+use crate::work::claim::{Answer, Claim, Scan};
+use crate::work::inner::SessionInner;
 use crate::work::poll_options::PollOptions;
 use crate::work::queue_cursor::RESET;
 use crate::work::rate_limiter::RateLimiter;
@@ -76,10 +76,10 @@ pub struct Poller {
     wakeups: watch::Receiver<()>,
     /// Whether the first wait subscribes to notifications.
     listen: bool,
-    listener: Option<Arc<Ear>>,
+    listener: Option<Arc<ListenGuard>>,
     next_poll: Instant,
     is_woken: bool,
-    reach: Reach,
+    scan: Scan,
     running: Option<Poll>,
     rate_limiter: Option<Arc<RateLimiter>>,
     /// How many of the rate limiter's permits for the next poll are acquired already.
@@ -102,32 +102,18 @@ impl std::fmt::Debug for Poller {
     }
 }
 
-impl Session {
-    /// A poller with default options: see [`Poller::next`].
-    #[must_use]
-    pub fn poller(&self, claim: &Claim) -> Poller {
-        self.poller_with(claim, PollOptions::default())
-    }
-
-    /// A poller for the machines that `claim` selects. The limit of `claim` has no effect.
-    #[must_use]
-    pub fn poller_with(&self, claim: &Claim, options: PollOptions) -> Poller {
-        Poller::new(self.inner.clone(), claim, options)
-    }
-}
-
 impl Poller {
     pub(crate) fn new(session: Arc<SessionInner>, claim: &Claim, options: PollOptions) -> Self {
         Self {
             queues: VecDeque::from([claim.clone()]),
             delays: options.delays(),
-            wakeups: session.component.wakeups.subscribe(&claim.process),
+            wakeups: session.component.listener.subscribe(&claim.process),
             session,
             listen: options.listen,
             listener: None,
             next_poll: Instant::now(),
             is_woken: false,
-            reach: Reach::AboveFloor,
+            scan: Scan::FromCursor,
             running: None,
             rate_limiter: None,
             permits: 0,
@@ -199,14 +185,14 @@ impl Poller {
         let mut empty_polls = 0;
         loop {
             if returns {
-                self.reach = Reach::Whole;
+                self.scan = Scan::WholeQueue;
             }
             match self.poll_once(limit).await {
                 None => {}
-                Some(Ok(answer)) if answer.works.is_empty() => {
+                Some(Ok(answer)) if answer.machines.is_empty() => {
                     // A poll that has replanned what only seemed due makes progress, so it may be
                     // followed by any number of others.
-                    if returns && answer.has_rearmed {
+                    if returns && answer.has_replanned {
                         self.poll_in(Duration::ZERO);
                     } else {
                         empty_polls += 1;
@@ -217,7 +203,7 @@ impl Poller {
                     }
                 }
                 Some(Ok(answer)) => {
-                    let mut claimed = answer.works;
+                    let mut claimed = answer.machines;
                     self.delays.restart();
                     self.poll_in(Duration::ZERO);
                     claimed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -251,7 +237,7 @@ impl Poller {
         let poll = self.running.get_or_insert_with(|| {
             let queues = self.queues.iter().cloned().collect();
             self.queues.rotate_left(1);
-            Poll::start(self.session.clone(), queues, limit, self.reach)
+            Poll::start(self.session.clone(), queues, limit, self.scan)
         });
         let answer = poll.answer().await;
         self.running = None;
@@ -275,7 +261,7 @@ impl Poller {
             return;
         }
         if self.listen && self.listener.is_none() {
-            self.listener = self.session.component.wakeups.listen();
+            self.listener = self.session.component.listener.listen();
         }
         if !self.is_woken {
             tokio::select! {
@@ -299,14 +285,14 @@ impl Poller {
         }
         let was_woken = self.is_woken;
         self.poll_in(delay);
-        if empty.reach == Reach::AboveFloor {
+        if empty.scan == Scan::FromCursor {
             // After RESET, the queue cursor has moved or is gone.
-            let (reach, delay) = if was_woken {
-                (Reach::Whole, FULL_SEARCH_DELAY)
+            let (scan, delay) = if was_woken {
+                (Scan::WholeQueue, FULL_SEARCH_DELAY)
             } else {
-                (Reach::AboveFloor, RESET)
+                (Scan::FromCursor, RESET)
             };
-            self.reach = reach;
+            self.scan = scan;
             self.next_poll = self.next_poll.min(Instant::now() + delay);
         }
     }
@@ -314,6 +300,6 @@ impl Poller {
     fn poll_in(&mut self, delay: Duration) {
         self.next_poll = Instant::now() + delay;
         self.is_woken = false;
-        self.reach = Reach::AboveFloor;
+        self.scan = Scan::FromCursor;
     }
 }

@@ -1,67 +1,72 @@
-//! Claiming for time-driven processes: what only seems due is planned anew on the way.
+//! Claiming for time-driven processes, which replans machines that only seem due.
 //!
-//! A heartbeat moves a machine's deadline without planning, so the queue of such a process holds
-//! machines that were due by their last plan and are not by their last heartbeat. Re-arming them
-//! where the queue is read costs a healthy machine one write per deadline instead of one per
-//! heartbeat.
+//! A heartbeat moves a machine's deadline without planning, so the queue of such a process contains machines
+//! that were due by their last plan and are not by their last heartbeat. Replanning them when the queue is
+//! read costs a healthy machine one write per deadline instead of one per heartbeat.
 
 use crate::db::retry::Retry;
-use crate::db::transaction::Tx;
+use crate::db::tx::Tx;
 use crate::error::TxError;
-use crate::session::SessionInner;
 use crate::work::Work;
-use crate::work::claim::{Answer, Claim, Reach};
-use bmdb_model::internal::plan;
+use crate::work::claim::{Answer, Claim, Scan};
+use crate::work::inner::SessionInner;
+use crate::work::pending_claim;
+use bmdb_model::internal;
 use bmdb_model::internal::work::{self, Claimed, QueueHead};
 use bmdb_model::{Process, Provider, SessionId};
 use std::sync::Arc;
 
-/// How many machines are locked and planned in one transaction, unless more are to be claimed.
-/// Writers of their tags wait that long.
+/// How many machines one transaction locks and plans, unless more are to be claimed. Writers of their tags
+/// wait that long.
 const BATCH: u32 = 500;
 
-/// How many they may be at most.
+/// The upper limit of that number.
 const LARGEST_BATCH: u32 = 1000;
 
-/// How many batches one claim looks at. The rest of a queue full of healthy machines is left to the
-/// next one.
+/// How many batches one claim reads. The next claim goes on with the rest of a queue full of healthy
+/// machines.
 const BATCHES: u32 = 10;
 
-/// What one batch came to.
+/// The result of one batch.
 struct Batch<T> {
     claimed: Vec<T>,
-    /// Whether the queue may hold more than was looked at.
+    /// Whether the queue may contain more than was read.
     more: bool,
-    /// What is at its head, unless that was re-armed.
+    /// The head of the queue, unless it was replanned.
     head: Option<QueueHead>,
 }
 
 impl SessionInner {
-    /// Claims batch by batch, until there are enough, nothing seems due any more, or the share of
-    /// one claim is done.
-    pub(crate) async fn claim_rearming(
+    /// Claims batch by batch, until there are enough machines, nothing seems due any more, or the batches of
+    /// one claim are used up.
+    pub(crate) async fn claim_replanning(
         self: &Arc<Self>,
         claim: &Claim,
         retry: &mut Retry,
     ) -> Result<Answer, TxError> {
-        let mut works = Vec::new();
+        let mut machines = Vec::new();
         let mut head = None;
         for _ in 0..BATCHES {
-            let got = u32::try_from(works.len()).unwrap_or(u32::MAX);
+            let got = u32::try_from(machines.len()).unwrap_or(u32::MAX);
             let missing = claim.limit.saturating_sub(got);
             if missing == 0 {
                 break;
             }
-            match self.claim_batch(claim, missing, retry).await {
+            let try_batch = async |retry: &Retry| {
+                self.refuse_new_work()?;
+                self.try_batch(claim, missing, retry).await
+            };
+            let batch = retry.run(try_batch).await;
+            match batch.and_then(|batch| batch.ok_or_else(|| self.expired())) {
                 Ok(batch) => {
-                    works.extend(batch.claimed);
+                    machines.extend(batch.claimed);
                     head = batch.head;
                     if !batch.more {
                         break;
                     }
                 }
-                Err(error) if works.is_empty() => return Err(error),
-                // What was claimed is committed and wants to be worked on.
+                Err(error) if machines.is_empty() => return Err(error),
+                // The claims of earlier batches are committed, and their machines can be worked on.
                 Err(error) => {
                     tracing::debug!(%error, "a claim ends with its earlier batches");
                     break;
@@ -69,84 +74,59 @@ impl SessionInner {
             }
         }
         Ok(Answer {
-            works,
-            has_rearmed: head.is_none(),
+            machines,
+            has_replanned: head.is_none(),
             is_due_left: head == Some(QueueHead::Due),
             head,
-            reach: Reach::Whole,
+            scan: Scan::WholeQueue,
         })
     }
 
-    /// What is at the head of the queue now.
+    /// The head of the queue now.
     pub(crate) async fn head(&self, claim: &Claim) -> Result<QueueHead, TxError> {
-        let mut retry = self.retry(None);
-        let mut conn = retry.checkout(&self.component.pool).await?;
+        let retry = self.retry(None);
         let (process, provider) = (&claim.process, claim.provider.as_ref());
-        let head = work::possibly_due(&mut conn, process, provider, self.lease().session);
-        match retry.patience().answer(head).await {
-            Ok(head) => {
-                conn.give_back();
-                head.ok_or_else(|| self.expired())
-            }
-            Err(error) => {
-                let error = TxError::from(error);
-                conn.give_back_after(&error);
-                Err(retry.patience().explain(error))
-            }
+        let session = self.lease().session;
+        let head = self.component.database.run_for(&retry, async |conn| {
+            Ok(work::possibly_due(conn, process, provider, session).await?)
+        });
+        match head.await {
+            Ok(head) => head.ok_or_else(|| self.expired()),
+            Err(error) => Err(retry.deadline().explain(error)),
         }
     }
 
-    async fn claim_batch(
-        self: &Arc<Self>,
-        claim: &Claim,
-        missing: u32,
-        retry: &mut Retry,
-    ) -> Result<Batch<Work>, TxError> {
-        loop {
-            self.refuse_new_work()?;
-            match self.try_batch(claim, missing, retry).await {
-                Ok(Some(batch)) => return Ok(batch),
-                Ok(None) => return Err(self.expired()),
-                Err(error) => retry.after(error).await?,
-            }
-        }
-    }
-
-    /// One batch, once, with everything that was claimed in it known afterwards or looked for;
-    /// `None` when the session has expired.
+    /// One batch, once. Everything that was claimed in it is known afterwards, or searched for; `None` if
+    /// the session has expired.
     async fn try_batch(
         self: &Arc<Self>,
         claim: &Claim,
         missing: u32,
-        retry: &mut Retry,
+        retry: &Retry,
     ) -> Result<Option<Batch<Work>>, TxError> {
         let (process, provider) = (&claim.process, claim.provider.as_ref());
         let session = self.lease().session;
-        // Before the connection is taken: whoever waits here must not keep one from others.
-        let _claiming = self.holdings.claiming.read().await;
-        let mut conn = retry.checkout(&self.component.pool).await?;
-        // A transaction's fence check writes, and an idle poll is to write nothing.
+        // Before the checkout: a claim that waits here must not occupy a connection.
+        let _claiming = self.claimed_fences.claiming.read().await;
+        let mut conn = self.component.database.checkout_for(retry).await?;
+        // Outside a transaction, whose fence check would write: an empty poll must write nothing.
         let head = work::possibly_due(&mut conn, process, provider, session);
-        let idle = match retry.patience().answer(head).await {
+        let head = retry.deadline().answer(head).await;
+        let idle = match head.map_err(TxError::from) {
             Ok(Some(QueueHead::Due)) => None,
-            Ok(Some(head)) => Some(Some(Batch {
+            Ok(Some(head)) => Some(Ok(Some(Batch {
                 claimed: Vec::new(),
                 more: false,
                 head: Some(head),
-            })),
-            Ok(None) => Some(None),
-            Err(error) => {
-                let error = TxError::from(error);
-                conn.give_back_after(&error);
-                return Err(error);
-            }
+            }))),
+            Ok(None) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
         };
-        if let Some(answer) = idle {
-            conn.give_back();
-            return Ok(answer);
+        if let Some(result) = idle {
+            return conn.settle(result);
         }
         let body =
-            async |tx: &mut Tx<'_>| rearm_and_claim(tx, process, provider, session, missing).await;
+            async |tx: &mut Tx<'_>| replan_and_claim(tx, process, provider, session, missing).await;
         let keep = |batch: Batch<Claimed>| Batch {
             claimed: batch
                 .claimed
@@ -156,15 +136,14 @@ impl SessionInner {
             more: batch.more,
             head: batch.head,
         };
-        self.claim_in_transaction(conn, retry.patience(), &body, keep)
-            .await
+        pending_claim::transact(self, conn, retry.deadline(), &body, keep).await
     }
 }
 
-/// Lock, plan, claim: three statements, because each has to see what was committed before the one
-/// before it was done. Planned in the statement that locks, a machine that somebody has just written
-/// would be planned by what it was before.
-async fn rearm_and_claim(
+/// Locks, plans and claims in three statements, because each has to see what was committed before the one
+/// before it ended. If one statement locked and planned, a machine that was just written would be planned by
+/// its state before that.
+async fn replan_and_claim(
     tx: &mut Tx<'_>,
     process: &Process,
     provider: Option<&Provider>,
@@ -174,15 +153,15 @@ async fn rearm_and_claim(
     let size = missing.clamp(BATCH, LARGEST_BATCH);
     let (machines, definitions) = work::lock_due(tx, process, provider, size.into()).await?;
     if machines.is_empty() {
-        // Somebody else has locked them, or holds their lanes.
+        // Another transaction has locked them, or another session has claimed their lanes.
         return Ok(Batch {
             claimed: Vec::new(),
             more: false,
             head: Some(QueueHead::Due),
         });
     }
-    // Nobody is notified: this moves deadlines later, and what is due stays where it is.
-    plan::replan_by(tx, &machines, &definitions).await?;
+    // Notifies nobody: this moves deadlines later, and machines that are due stay due.
+    internal::plan::replan_by(tx, &machines, &definitions).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
     let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);

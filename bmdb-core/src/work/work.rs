@@ -1,11 +1,11 @@
 //! Work: a claimed machine and process, which outlives transactions and ends exactly once.
 
-use crate::db::transaction::{Tx, TxFn, TxOptions};
+use crate::db::transaction::TxOptions;
+use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
-use crate::session::{Session, SessionInner};
-use crate::work::attempt_end::AttemptEnd;
-use crate::work::end;
+use crate::session::attempt_end::AttemptEnd;
 use crate::work::end_error::{EndError, FailureRecorded};
+use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::internal::work::Claimed;
@@ -103,7 +103,7 @@ impl Work {
     /// session is lost and without the work.
     pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         self.finish_with(TxOptions::read_committed(), body).await
@@ -115,7 +115,7 @@ impl Work {
     /// As [`Work::finish`].
     pub async fn finish_with<T, F>(self, options: TxOptions, body: F) -> Result<T, EndError>
     where
-        F: for<'r, 'c> TxFn<&'r mut Tx<'c>, Result<T, TxError>, Fut: Send> + Send + Sync,
+        F: TxBody<T>,
         T: Send,
     {
         let finished = self.0.end_with(options, AttemptEnd::Finished, &body).await;
@@ -186,49 +186,5 @@ impl EndError {
     #[must_use]
     pub fn into_parts(self) -> (TxError, Option<Work>) {
         (self.reason, self.attempt.map(|attempt| Work(*attempt)))
-    }
-}
-
-impl Session {
-    /// Ends attempts as finished without changing any tag: one statement for up to 500 of them. They end
-    /// independently; the results have their order. See [`Work::complete`].
-    ///
-    /// Cancellation: after its future was dropped, each attempt is ended, or canceled in the background.
-    ///
-    /// # Errors
-    /// Those of [`Work::complete`], for each attempt by itself.
-    pub async fn finish_all(
-        &self,
-        claimed: impl IntoIterator<Item = Work>,
-    ) -> Vec<Result<(), EndError>> {
-        let attempts = claimed.into_iter().map(Work::into_attempt);
-        end::release_all(&self.inner, attempts, AttemptEnd::Finished).await
-    }
-
-    /// Gives machines back as neither finished nor failed: one statement for up to 500 of them. See
-    /// [`Work::cancel`] and [`Session::finish_all`].
-    ///
-    /// # Errors
-    /// Those of [`Work::cancel`], for each attempt by itself.
-    pub async fn cancel_all(
-        &self,
-        claimed: impl IntoIterator<Item = Work>,
-    ) -> Vec<Result<(), EndError>> {
-        let attempts = claimed.into_iter().map(Work::into_attempt);
-        end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
-    }
-
-    /// Ends attempts as failed, each with its own backoff and cause: one statement for up to 500 of them.
-    /// See [`Work::fail`] and [`Session::finish_all`].
-    ///
-    /// # Errors
-    /// Those of [`Work::fail`], for each attempt by itself.
-    pub async fn fail_all<'a>(
-        &self,
-        failures: impl IntoIterator<Item = (Work, &'a Backoff, &'a str)>,
-    ) -> Vec<Result<FailureRecorded, EndError>> {
-        let failures = failures.into_iter();
-        let failures = failures.map(|(work, backoff, cause)| (work.into_attempt(), backoff, cause));
-        end::fail_all(&self.inner, failures).await
     }
 }

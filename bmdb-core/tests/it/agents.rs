@@ -1,4 +1,4 @@
-//! Heartbeats of many agents at once: one statement, planned only where it matters, always HOT.
+//! Heartbeats of many agents at once: one statement, planned only if needed, and always HOT updates.
 
 use crate::dedicated_server;
 use crate::scenario::{Scenario, connect, counted};
@@ -54,7 +54,7 @@ async fn first_heartbeats_are_planned_and_later_ones_are_not() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_set_back_is_planned_and_the_latest_of_a_batch_counts() {
+async fn a_heartbeat_moved_back_is_planned_and_the_latest_of_a_batch_counts() {
     let s = Scenario::new().await;
     let machine = s.started("a").await;
     s.session.heartbeat_agents(&now(&[machine])).await.unwrap();
@@ -145,12 +145,12 @@ async fn batches_in_opposite_orders_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_batch_is_one_request_and_every_update_is_hot() {
-    // In whatever database, a transaction that writes keeps old versions from being pruned in all.
+    // A writing transaction in any database of the server prevents the pruning of old row versions.
     let server = dedicated_server::server(Profile::Fast).await;
     let s = Scenario::on(TestDb::on(&server).await.unwrap()).await;
     let fleet = s.fleet(5000).await;
     let (proxy, bmdb, session) = counted(&s.db).await;
-    // Once, so that the statement is prepared.
+    // Prepares the statement.
     session.heartbeat_agents(&[]).await.unwrap();
 
     let before = proxy.requests();
@@ -161,7 +161,7 @@ async fn a_batch_is_one_request_and_every_update_is_hot() {
         }
         assert_eq!(proxy.requests() - before, round * 5);
     }
-    // Its server process reports what it did when it ends.
+    // A server process reports its statistics when it ends.
     session.close().await.unwrap();
     drop(bmdb);
     for _ in 0..100 {
@@ -174,8 +174,8 @@ async fn a_batch_is_one_request_and_every_update_is_hot() {
 }
 
 impl Scenario {
-    /// Machines that have been heard from, in the order in which their heartbeats are stored, so
-    /// that a batch writes every row of its pages.
+    /// Machines with heartbeats, in the order in which the heartbeats are stored, so that a batch writes every
+    /// row of its pages.
     async fn fleet(&self, machines: u32) -> Vec<MachineId> {
         let fleet = format!(
             "CREATE TEMP TABLE f AS SELECT gen_random_uuid() AS id FROM generate_series(1, {machines});

@@ -1,4 +1,4 @@
-//! The tally: every start and end is counted once, and counting costs what is counted nothing.
+//! Attempt counts: every start and end is counted once, at no cost to claims and ends.
 
 use crate::batch::{Fleet, START};
 use crate::scenario::{RETRY, Scenario, counted};
@@ -13,12 +13,12 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn component(db: &TestDb, interval: Option<Duration>) -> Bmdb {
-    let config = Config::new(db.url()).tally_interval(interval);
+    let config = Config::new(db.url()).attempt_counts_interval(interval);
     Bmdb::connect(config.janitor_interval(None)).await.unwrap()
 }
 
-/// What was told of a process, by event.
-async fn told(db: &TestDb) -> Vec<(Event, i64)> {
+/// The written counts of a process, by event.
+async fn written(db: &TestDb) -> Vec<(Event, i64)> {
     let mut conn = db.connect().await.unwrap();
     let minutes = attempt_counts::last_minutes(&mut conn, 60).await.unwrap();
     let mut told: Vec<(Event, i64)> = Vec::new();
@@ -33,7 +33,7 @@ async fn told(db: &TestDb) -> Vec<(Event, i64)> {
     told
 }
 
-/// What the history says about the same, which nothing of this was made from.
+/// The same counts from the history, as an independent source.
 async fn recorded(db: &TestDb) -> Vec<String> {
     let attempts = "SELECT outcome, sum(repeats + 1) FROM work_attempt GROUP BY 1
                     UNION ALL SELECT 'Started', (SELECT sum(repeats + 1) FROM work_attempt) +
@@ -42,13 +42,15 @@ async fn recorded(db: &TestDb) -> Vec<String> {
     db.rows(attempts).await.unwrap()
 }
 
-fn lines(told: &[(Event, i64)]) -> Vec<String> {
-    let lines = told.iter().map(|(event, count)| format!("{event}|{count}"));
+fn lines(counts: &[(Event, i64)]) -> Vec<String> {
+    let lines = counts
+        .iter()
+        .map(|(event, count)| format!("{event}|{count}"));
     lines.collect()
 }
 
 #[tokio::test]
-async fn every_kind_of_end_is_counted_once_and_told_when_the_component_leaves() {
+async fn every_kind_of_end_is_counted_once_and_written_by_draining() {
     let s = Scenario::new().await;
     for id in 0..20 {
         s.provided(&id.to_string()).await;
@@ -72,11 +74,11 @@ async fn every_kind_of_end_is_counted_once_and_told_when_the_component_leaves() 
     }
     drop((next(), next()));
     let lost = next();
-    // What is still held is given back by the drain.
+    // Draining cancels the work that is still held.
     assert!(!bmdb.drain(Duration::ZERO).await.unwrap());
     assert!(lost.cancel().await.is_err());
     drop(works);
-    let told = told(&s.db).await;
+    let told = written(&s.db).await;
     assert_eq!(lines(&told), recorded(&s.db).await);
     let expected = [
         (Event::Canceled, 12),
@@ -88,7 +90,7 @@ async fn every_kind_of_end_is_counted_once_and_told_when_the_component_leaves() 
 }
 
 #[tokio::test]
-async fn the_work_of_a_worker_that_died_is_counted_by_whoever_frees_it() {
+async fn expired_attempts_are_counted_by_the_janitor_that_frees_them() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -96,15 +98,15 @@ async fn the_work_of_a_worker_that_died_is_counted_by_whoever_frees_it() {
     let janitor = component(&s.db, Some(HOUR)).await;
     janitor.janitor_turn().await.unwrap();
     janitor.drain(Duration::ZERO).await.unwrap();
-    assert_eq!(told(&s.db).await, [(Event::Expired, 1)]);
+    assert_eq!(written(&s.db).await, [(Event::Expired, 1)]);
     assert!(work.complete().await.is_err());
     s.bmdb.drain(Duration::ZERO).await.unwrap();
     let both = [(Event::Expired, 1), (Event::Started, 1)];
-    assert_eq!(told(&s.db).await, both);
+    assert_eq!(written(&s.db).await, both);
 }
 
 #[tokio::test]
-async fn components_at_work_at_once_tell_what_the_history_says() {
+async fn the_counts_of_concurrent_components_match_the_history() {
     let fleet = Scenario::new().await;
     for id in 0..30 {
         fleet.provided(&id.to_string()).await;
@@ -132,11 +134,11 @@ async fn components_at_work_at_once_tell_what_the_history_says() {
     }
     let recorded = recorded(&fleet.db).await;
     assert_eq!(recorded.len(), 3, "{recorded:?}");
-    assert_eq!(lines(&told(&fleet.db).await), recorded);
+    assert_eq!(lines(&written(&fleet.db).await), recorded);
 }
 
 #[tokio::test]
-async fn the_last_session_that_is_closed_tells_for_programs_that_end_then() {
+async fn closing_the_last_session_writes_the_counts() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let bmdb = component(&s.db, Some(HOUR)).await;
@@ -148,14 +150,14 @@ async fn the_last_session_that_is_closed_tells_for_programs_that_end_then() {
     let work = first.claim(&Claim::of(&START)).await.unwrap().remove(0);
     work.fail(&RETRY, "x").await.unwrap();
     first.close().await.unwrap();
-    assert_eq!(told(&s.db).await, []);
+    assert_eq!(written(&s.db).await, []);
     last.close().await.unwrap();
     let both = [(Event::Failed, 1), (Event::Started, 1)];
-    assert_eq!(told(&s.db).await, both);
+    assert_eq!(written(&s.db).await, both);
 }
 
 #[tokio::test]
-async fn counting_costs_no_request_and_telling_costs_one_for_all() {
+async fn counting_costs_no_request_and_writing_costs_one() {
     let fleet = Fleet::of(50).await;
     for work in fleet.claim(1).await {
         work.cancel().await.unwrap();
@@ -169,7 +171,7 @@ async fn counting_costs_no_request_and_telling_costs_one_for_all() {
 }
 
 #[tokio::test]
-async fn an_idle_component_tells_nothing() {
+async fn an_idle_component_writes_nothing() {
     let s = Scenario::new().await;
     let (proxy, bmdb, session) = counted(&s.db).await;
     let before = proxy.requests();
@@ -184,7 +186,7 @@ async fn an_idle_component_tells_nothing() {
     let work = session.claim(&claim).await.unwrap().remove(0);
     work.cancel().await.unwrap();
     bmdb.drain(Duration::ZERO).await.unwrap();
-    // An end, and what is told.
+    // An end, and the write of its count.
     let busy = proxy.requests() - before;
     assert!(
         busy > requests && requests > 0,
@@ -194,7 +196,7 @@ async fn an_idle_component_tells_nothing() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_told_is_told_later() {
+async fn counts_that_could_not_be_written_are_written_later() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let bmdb = component(&s.db, Some(Duration::from_millis(10))).await;
@@ -212,16 +214,16 @@ async fn what_could_not_be_told_is_told_later() {
     until(&s.db, "sum(count) = 2 FROM attempt_tally").await;
 }
 
-/// A component whose first try found no database told nothing any more: nobody announced again what had
-/// not even been taken.
+/// Post-mortem: a component whose first write found no database never wrote again, because counts that had
+/// not been taken were not announced again.
 #[tokio::test]
-async fn what_was_counted_while_the_database_was_away_is_told_when_it_is_back() {
+async fn counts_from_an_outage_are_written_after_it() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let proxy = Proxy::unix(s.db.url()).await.unwrap();
     let config = Config::new(proxy.url()).janitor_interval(None);
     let interval = Some(Duration::from_millis(200));
-    let bmdb = Bmdb::connect(config.tally_interval(interval))
+    let bmdb = Bmdb::connect(config.attempt_counts_interval(interval))
         .await
         .unwrap();
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
@@ -234,7 +236,7 @@ async fn what_was_counted_while_the_database_was_away_is_told_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn how_long_a_machine_had_been_due_is_told_with_its_start() {
+async fn the_time_that_a_machine_was_due_is_written_with_its_start() {
     let s = Scenario::new().await;
     s.provided("a").await;
     s.advance(60).await;
@@ -249,7 +251,7 @@ async fn how_long_a_machine_had_been_due_is_told_with_its_start() {
 }
 
 #[tokio::test]
-async fn a_component_that_is_told_not_to_counts_nothing() {
+async fn a_component_with_counting_disabled_counts_nothing() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let bmdb = component(&s.db, None).await;

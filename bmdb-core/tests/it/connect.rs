@@ -1,4 +1,4 @@
-//! Connecting to what is not there, refuses, or is no PostgreSQL that can be worked with.
+//! Connecting to servers that are unreachable, refuse, or are not a usable PostgreSQL.
 
 use bmdb_core::{Bmdb, Config, ConnectError};
 use bmdb_model::migration::MigrationError;
@@ -44,14 +44,14 @@ async fn serve(mut client: TcpStream, answer: &[u8], then: Then) {
     }
 }
 
-/// Authenticated, its version, a key to cancel by, ready.
+/// Messages: authenticated, server version, cancel key, ready.
 const POSTGRES_13: &[u8] = b"R\0\0\0\x08\0\0\0\0\
     S\0\0\0\x19server_version\x0013.11\0\
     K\0\0\0\x0c\0\0\0\x01\0\0\0\x01\
     Z\0\0\0\x05I";
 
 #[tokio::test]
-async fn a_text_that_is_no_url_is_named_as_such() {
+async fn an_invalid_url_is_reported_as_such() {
     for url in [
         "",
         "nonsense",
@@ -77,7 +77,7 @@ async fn a_text_that_is_no_url_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_is_unreachable() {
+async fn a_port_without_a_listener_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -95,7 +95,7 @@ async fn a_port_where_nobody_listens_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_is_quoted_with_its_code() {
+async fn a_refusal_quotes_the_servers_message_and_code() {
     let db = TestDb::new().await.unwrap();
     let closed = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", db.name());
     let elsewhere = TestDb::new().await.unwrap();
@@ -138,7 +138,7 @@ fn keyword_form(db: &TestDb) -> String {
 }
 
 #[tokio::test]
-async fn what_speaks_another_protocol_is_no_postgresql() {
+async fn a_server_of_another_protocol_is_not_postgresql() {
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         b"\x00\x01\x02\x03\x04",
@@ -151,13 +151,13 @@ async fn what_speaks_another_protocol_is_no_postgresql() {
             "{answer:?}: {error:?}"
         );
         let text = error.to_string();
-        let start = format!("what answers at {address} is no PostgreSQL server: ");
+        let start = format!("the server at {address} is not a PostgreSQL server: ");
         assert!(text.starts_with(&start), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_up_without_a_word_is_unreachable() {
+async fn a_server_that_closes_the_connection_without_an_answer_is_unreachable() {
     let address = stub(b"", Then::HangsUp).await;
     for (mode, reason) in [
         ("disable", "connection closed"),
@@ -175,7 +175,7 @@ async fn a_server_that_hangs_up_without_a_word_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_too_old_is_named_with_what_is_needed() {
+async fn an_old_server_is_refused_with_the_required_version() {
     let address = stub(POSTGRES_13, Then::Stays).await;
     let error = refusal(&format!("postgres://u@{address}/db?sslmode=disable")).await;
     assert_eq!(
@@ -187,7 +187,7 @@ async fn a_server_that_is_too_old_is_named_with_what_is_needed() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up_after_the_limit() {
+async fn a_silent_server_times_out() {
     let address = stub(b"", Then::Stays).await;
     let error = refusal(&format!("postgres://u@{address}/db?sslmode=disable")).await;
     assert_eq!(
@@ -197,7 +197,7 @@ async fn a_server_that_says_nothing_is_given_up_after_the_limit() {
 }
 
 #[tokio::test]
-async fn a_database_that_has_moved_past_us_is_refused_at_once() {
+async fn a_database_that_is_too_new_is_refused_at_once() {
     let db = TestDb::new().await.unwrap();
     let mark = "UPDATE schema_compatibility SET oldest_compatible = '20991231000000'";
     db.run_sql(mark).await.unwrap();
@@ -231,7 +231,7 @@ async fn a_newer_database_that_is_still_compatible_works() {
 }
 
 #[tokio::test]
-async fn key_value_pairs_are_understood_as_well() {
+async fn key_value_pairs_are_accepted() {
     let db = TestDb::new().await.unwrap();
     let user = db.rows("SELECT current_user").await.unwrap().remove(0);
     let config = Config::new(format!("{} user={user}", keyword_form(&db))).janitor_interval(None);

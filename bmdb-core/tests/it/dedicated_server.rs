@@ -1,9 +1,9 @@
-//! Servers of a test's own, whichever one the other tests share.
+//! Dedicated servers for tests, besides the shared one.
 
 use bmdb_testkit::{Installation, Lookup, Places, Profile, Server};
 use std::sync::Arc;
 
-/// The one that is tested on, and the one that would be without being told.
+/// The requested installation, and the default one.
 pub(crate) fn installed() -> impl Iterator<Item = Installation> {
     let told = Places {
         database_url: None,

@@ -1,4 +1,4 @@
-//! libpq's variables and the files of the home folder, as a process of its own finds them.
+//! libpq's variables and the files of the home folder, in a separate process.
 
 use crate::tls::{Authority, Folder, Tls};
 use bmdb_core::{Bmdb, Config};
@@ -21,7 +21,7 @@ fn run(variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
-/// Tells what comes of connecting by the environment alone, and by a URL that looks at none.
+/// Prints the results of connecting by the environment alone, and by a URL that ignores it.
 #[tokio::test]
 #[ignore = "a part of the test below"]
 #[allow(clippy::print_stdout, reason = "it is read by the other process")]
@@ -39,7 +39,7 @@ async fn the_other_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_says_everything_when_asked_and_nothing_otherwise() {
+async fn the_environment_is_used_only_if_requested() {
     let ours = Authority::new("ours");
     let server = ours.server(&["localhost"]);
     let tcp = Tcp::new()
@@ -78,7 +78,7 @@ async fn the_environment_says_everything_when_asked_and_nothing_otherwise() {
         "{told}"
     );
 
-    // Each of the files matters.
+    // Each of the files is needed.
     for (file, missing) in [
         (".postgresql/root.crt", "sslrootcert: "),
         (".postgresql/postgresql.crt", "client certificate"),

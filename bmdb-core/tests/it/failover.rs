@@ -1,5 +1,5 @@
-//! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names
-//! both go on.
+//! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names both go
+//! on.
 
 use crate::dedicated_server;
 use crate::scenario::RETRY;
@@ -50,7 +50,7 @@ impl Pair {
         self.standby.promote().unwrap();
     }
 
-    /// The database as it is on the standby.
+    /// The URL of the database on the standby.
     fn url_of_standby(&self) -> String {
         let url = self.standby.url();
         url.replacen("/postgres?", &format!("/{}?", self.db.name()), 1)
@@ -78,7 +78,7 @@ async fn make_fleet(session: &Session, machines: u32) {
     made.await.unwrap();
 }
 
-/// What workers were told by the database.
+/// The answers of the database to the workers.
 #[derive(Debug, Default)]
 struct Told {
     claimed: Vec<(MachineId, Fence)>,
@@ -86,7 +86,7 @@ struct Told {
     refused: Vec<End>,
 }
 
-/// What the workers of a test share.
+/// The state that the workers of a test share.
 #[derive(Debug, Default)]
 struct Log {
     told: Mutex<Told>,
@@ -115,7 +115,7 @@ impl Log {
                 check_legal(error.reason());
                 let (reason, work) = error.into_parts();
                 let is_gone = matches!(reason, TxError::SessionExpired | TxError::WorkLost);
-                // What is dropped is canceled in the background.
+                // Dropped work is canceled in the background.
                 if work.is_none() && is_gone && outcome != Outcome::Canceled {
                     told.refused.push(end);
                 }
@@ -124,7 +124,7 @@ impl Log {
     }
 }
 
-/// Only what a fail-over accounts for.
+/// Accepts only errors that a fail-over can cause.
 fn check_legal(error: &TxError) {
     match error {
         TxError::Database(error) => {
@@ -135,7 +135,7 @@ fn check_legal(error: &TxError) {
     }
 }
 
-/// Claims and ends works, each third one in another way, until it is over.
+/// Claims and ends machines, each third one in another way, until the test is over.
 async fn work(bmdb: Bmdb, lease: Duration, log: Arc<Log>) {
     let options = SessionOptions::default().interval(lease);
     while !log.is_over.load(Ordering::Relaxed) {
@@ -171,12 +171,12 @@ async fn end_all(works: Vec<Work>, log: &Log) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_workers_were_told_survives_a_fail_over_and_nothing_is_held_twice() {
+async fn acknowledged_ends_survive_a_fail_over_and_no_machine_is_claimed_twice() {
     let pair = Pair::boot().await;
     let log = Arc::new(Log::default());
     let mut components = Vec::new();
     let mut workers = Vec::new();
-    // Leases that may not last through a fail-over, and leases that do.
+    // Leases that may run out during a fail-over, and leases that outlast it.
     for lease in [1, 30].map(Duration::from_secs) {
         let bmdb = pair.connect().await;
         workers.extend((0..3).map(|_| tokio::spawn(work(bmdb.clone(), lease, log.clone()))));
@@ -210,7 +210,7 @@ async fn what_workers_were_told_survives_a_fail_over_and_nothing_is_held_twice()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_that_is_held_through_a_fail_over_is_finished_on_the_new_primary() {
+async fn work_claimed_before_a_fail_over_is_finished_on_the_new_primary() {
     let pair = Pair::boot().await;
     let bmdb = pair.connect().await;
     let options = SessionOptions::default().interval(Duration::from_secs(60));
@@ -228,7 +228,7 @@ async fn work_that_is_held_through_a_fail_over_is_finished_on_the_new_primary() 
             tx.set_agent_started(machine, &AgentStarted::now(b"key"))
                 .await
         });
-        // The connections of before are broken: each may tell that once.
+        // The old connections are broken, and each may report that once.
         if let Err(error) = finish.await {
             check_legal(error.reason());
             held = error.into_work();

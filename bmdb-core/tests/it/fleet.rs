@@ -1,4 +1,4 @@
-//! Importing a fleet: all of it, due at once, or nothing.
+//! Importing a fleet: all of it, due at once, or none.
 
 use crate::scenario::{Scenario, connect};
 use bmdb_core::fleet::Fleet;
@@ -29,7 +29,7 @@ async fn every_machine_of_the_example_fleet_is_imported_and_due() {
 }
 
 #[tokio::test]
-async fn a_fleet_with_one_machine_that_is_known_already_is_refused_as_a_whole() {
+async fn a_fleet_with_one_existing_machine_is_refused_as_a_whole() {
     let s = Scenario::new().await;
     let known = s.provided("b").await;
     let of = |machines: &str| Fleet::parse(&format!("{{\"machines\": [{machines}]}}")).unwrap();
@@ -54,7 +54,7 @@ async fn a_fleet_with_one_machine_that_is_known_already_is_refused_as_a_whole() 
 }
 
 #[tokio::test]
-async fn machines_that_are_known_already_can_be_passed_over_and_stay_as_they_are() {
+async fn existing_machines_can_be_skipped_and_stay_as_they_are() {
     let s = Scenario::new().await;
     let known = s.provided("b").await;
     let fleet = Fleet::parse(
@@ -84,7 +84,7 @@ async fn machines_that_are_known_already_can_be_passed_over_and_stay_as_they_are
 }
 
 #[tokio::test]
-async fn an_id_of_the_file_that_another_machine_has_is_no_machine_to_pass_over() {
+async fn a_machine_id_that_belongs_to_another_machine_is_not_skipped() {
     let s = Scenario::new().await;
     let (known, _) = (s.provided("b").await, s.provided("c").await);
     for provider_id in ["new", "c"] {

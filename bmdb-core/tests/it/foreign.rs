@@ -1,4 +1,4 @@
-//! Closures that deal with other works and sessions: an error about those is not about this one.
+//! Closures that use other attempts and sessions: an error of those is not an error of this one.
 
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
@@ -17,10 +17,10 @@ fn serializable() -> TxOptions {
     options
 }
 
-// The closure's `WorkLost`, about another work, was taken for this one's: the transaction had been
-// rolled back, nobody gave the machine back, and it stayed locked for as long as the session lived.
+// Post-mortem: the closure's `WorkLost` about another attempt was taken for this one's. The transaction was
+// rolled back, nothing released the machine, and it stayed locked while the session lived.
 #[tokio::test]
-async fn a_finish_whose_closure_meets_another_lost_work_gives_its_own_work_back() {
+async fn a_finish_whose_closure_fails_on_another_lost_attempt_returns_its_own_work() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = work_on(&s.session, &A, machine).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_finish_whose_closure_meets_another_lost_work_gives_its_own_work_back(
 }
 
 #[tokio::test]
-async fn a_closure_that_meets_another_expired_session_does_not_end_this_one() {
+async fn a_closure_that_fails_on_another_expired_session_does_not_end_this_one() {
     let s = Scenario::new().await;
     let other = s.another_session().await;
     s.db.expire(other.id()).await.unwrap();
@@ -54,8 +54,8 @@ async fn a_closure_that_meets_another_expired_session_does_not_end_this_one() {
     s.session.transact(async |_| Ok(())).await.unwrap();
 }
 
-// Within a SERIALIZABLE transaction the lease was judged a second time, by the deadline it had when
-// the transaction began: a heartbeat in between was invisible, and the live session was given up.
+// Post-mortem: a SERIALIZABLE transaction checked the lease again by the deadline at its beginning. It did
+// not see a heartbeat in between, and gave the live session up.
 #[tokio::test]
 async fn a_serializable_finish_that_waits_longer_than_the_lease_had_left_still_finishes() {
     let s = Scenario::new().await;
@@ -63,7 +63,7 @@ async fn a_serializable_finish_that_waits_longer_than_the_lease_had_left_still_f
     let work = work_on(&s.session, &A, machine).await.unwrap();
     let mut blocker = s.db.connect().await.unwrap();
     let id = s.session.id();
-    // 300 ms are left of the lease when the finish begins; it waits for the machine meanwhile.
+    // The finish begins with 300 ms left of the lease, and waits for the machine.
     s.db.run_sql(&format!(
         "UPDATE sessions SET session_deadline = clock_timestamp() + interval '300 ms' \
          WHERE session_id = '{id}'"

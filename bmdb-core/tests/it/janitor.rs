@@ -1,4 +1,4 @@
-//! The janitor as a whole: its turns, what it announces, and how soon lost work comes back.
+//! The janitor: its turns, its dry run, and how soon expired work is free.
 
 mod dry_run;
 mod killed;
@@ -12,7 +12,7 @@ use bmdb_model::SessionId;
 use bmdb_testkit::TestDb;
 use std::time::Duration;
 
-/// Deletes everything that was not written within the last hour.
+/// Keeps only the last hour.
 const AN_HOUR: Retention = Retention {
     attempts_per_machine: u32::MAX,
     seconds: 3600,
@@ -28,7 +28,7 @@ async fn component(db: &TestDb, janitor_interval: Option<Duration>) -> Bmdb {
 }
 
 impl Scenario {
-    /// So many machines, which nobody has planned.
+    /// Creates machines without planning them.
     async fn unplanned(&self, machines: u32) {
         let insert = format!(
             "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
@@ -39,7 +39,7 @@ impl Scenario {
         self.db.run_sql(&insert).await.unwrap();
     }
 
-    /// Hands everything that is planned and free to this session.
+    /// Makes this session hold every planned and free item.
     async fn hold_everything(&self, holder: SessionId) {
         let hold = format!(
             "UPDATE work_item SET session_id = '{holder}', started_at = clock_timestamp(),
@@ -48,7 +48,7 @@ impl Scenario {
         self.db.run_sql(&hold).await.unwrap();
     }
 
-    /// So many attempts on machines of their own, each with as many more of the last minute.
+    /// Attempts on machines of their own, each with as many more from the last minute.
     async fn history(&self, old: u32) {
         let insert = format!(
             "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,

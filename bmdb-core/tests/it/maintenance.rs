@@ -1,4 +1,4 @@
-//! Upkeep: definitions, re-planning and trimming, beside components that go on working.
+//! Definitions, replanning and trimming, while components go on working.
 
 use crate::scenario::{RETRY, Scenario, owner};
 use bmdb_core::{Bmdb, Claim, Config, Retention, SessionOptions, TxError, TxOptions};
@@ -20,7 +20,7 @@ async fn due(s: &Scenario, process: &Process) -> usize {
 }
 
 #[tokio::test]
-async fn a_defined_process_is_due_at_once_and_nowhere_after_it_lost_its_workflow() {
+async fn a_defined_process_is_due_at_once_and_no_longer_without_its_workflow() {
     let s = Scenario::new().await;
     s.provided("a").await;
     s.create_view(WORKFLOW).await;
@@ -35,8 +35,8 @@ async fn a_defined_process_is_due_at_once_and_nowhere_after_it_lost_its_workflow
     assert_eq!(due(&s, &WIPE).await, 0);
 }
 
-// A writer that held the machine planned it by the definitions it had read, and the re-planning
-// passed over the machine because it was locked.
+// Post-mortem: a writer that had locked the machine planned it by the old definitions, and replanning
+// skipped the machine because it was locked.
 #[tokio::test]
 async fn a_definition_reaches_machines_that_are_just_being_written() {
     let s = Scenario::new().await;
@@ -57,7 +57,7 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
         touched.notified().await;
         let defined = owner.define_process(&definition);
         tokio::pin!(defined);
-        // It waits for the writer.
+        // The definition waits for the writer.
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), &mut defined);
         assert!(waiting.await.is_err());
         reached.notify_one();
@@ -70,7 +70,7 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
 }
 
 #[tokio::test]
-async fn a_migration_plans_the_machines_that_are_there_already() {
+async fn a_migration_plans_existing_machines() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
     db.run_sql(
         "INSERT INTO machines (machine_id) VALUES ('67e55044-10b1-426f-9247-bb680e5fe0c8');
@@ -88,7 +88,7 @@ async fn a_migration_plans_the_machines_that_are_there_already() {
 }
 
 #[tokio::test]
-async fn replanning_repairs_what_was_written_past_the_planner() {
+async fn replanning_repairs_unplanned_writes() {
     let s = Scenario::new().await;
     s.provided("a").await;
     s.provided("b").await;
@@ -127,7 +127,7 @@ async fn history_beyond_the_retention_is_trimmed() {
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_planned_by_changes_nothing() {
+async fn a_definition_that_cannot_be_planned_changes_nothing() {
     let s = Scenario::new().await;
     let refused = s
         .bmdb
@@ -146,7 +146,7 @@ async fn a_definition_that_cannot_be_planned_by_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_component_may_state_the_definition_in_force_and_change_none() {
+async fn a_component_may_repeat_the_definition_in_force_but_not_change_it() {
     let db = TestDb::new().await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();
     let component = Bmdb::connect(Config::new(url)).await.unwrap();
@@ -159,12 +159,12 @@ async fn a_component_may_state_the_definition_in_force_and_change_none() {
     let other = in_force.lane(Lane::from_static("mine"));
     let refused = component.define_process(&other).await.unwrap_err();
     assert_eq!(refused.kind(), Some(ErrorKind::Denied), "{refused}");
-    // It is not tried again: that would go on for as long as transactions are retried.
+    // It is not retried, which would take as long as the retry limit.
     assert!(begun.elapsed() < std::time::Duration::from_secs(9));
 }
 
 #[tokio::test]
-async fn a_component_migrates_nothing_where_nothing_is_pending_and_is_told_who_may_where_something_is()
+async fn migrating_without_the_owners_role_succeeds_if_nothing_is_pending_and_otherwise_names_the_role()
  {
     let db = TestDb::new().await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();

@@ -1,4 +1,4 @@
-//! Migrating while a fleet is at work, and while others are in the way.
+//! Migrating while components work on the fleet, and while other sessions block the migration.
 
 use crate::scenario::{RETRY, Scenario};
 use bmdb_core::{Bmdb, Claim, Config, MigrateOptions, SessionError, SessionOptions, TxError};
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 const START: Process = Process::SHEPHERD_AGENT_START;
 
-/// Any version that a later release might bring.
+/// A version from a later release.
 const FUTURE: &str = "20991231000000";
 
-/// What the migrations in these tests may wait for a lock.
+/// How long the migrations of these tests wait for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The version before the one that alters work_item.
 const BEFORE_PERIODS: &str = "20261122000300";
 
-/// Somebody who has a table locked, under a name of their own.
+/// A session with a name of its own that has locked a table.
 async fn report(db: &TestDb, locking: &str) -> AsyncPgConnection {
     let mut conn = db.connect().await.unwrap();
     let sql = format!("SET application_name = 'report'; BEGIN; {locking}");
@@ -28,7 +28,7 @@ async fn report(db: &TestDb, locking: &str) -> AsyncPgConnection {
     conn
 }
 
-/// Who may see what others are doing, to name them.
+/// A component that may see the activity of other sessions.
 async fn admin(db: &TestDb) -> Bmdb {
     let config = Config::new(db.admin_url()).janitor_interval(None);
     Bmdb::connect(config).await.unwrap()
@@ -41,8 +41,7 @@ fn briefly() -> MigrateOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_goes_on_while_a_migration_waits_for_a_long_reader_and_it_completes_once_that_is_gone()
- {
+async fn components_go_on_while_a_migration_waits_for_a_long_reader_and_it_completes_afterwards() {
     let db = TestDb::at_version(BEFORE_PERIODS).await.unwrap();
     let mut reader = report(&db, "SELECT count(*) FROM work_item").await;
     let bmdb = admin(&db).await;
@@ -78,14 +77,14 @@ async fn a_fleet_goes_on_while_a_migration_waits_for_a_long_reader_and_it_comple
     let (applied, (longest, answered)) = tokio::join!(migrating, fleet);
     assert_eq!(applied.last(), Some(&newest_known()));
     assert!(answered > 10, "{answered}");
-    // Some wait for as long as a migration waits for its lock, and none for the reader, which takes
-    // ten times as long.
+    // Some operations wait as long as the migration waits for its lock, and none as long as the reader, which
+    // takes ten times as long.
     assert!(longest >= LOCK_TIMEOUT / 4, "none had to wait: {longest:?}");
     assert!(longest < 8 * LOCK_TIMEOUT, "{longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_that_never_gets_its_lock_gives_up_and_names_who_has_it_and_what_was_done() {
+async fn a_migration_that_never_gets_its_lock_gives_up_and_names_the_holder_and_what_was_applied() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
     let reader = report(&db, "SELECT count(*) FROM work_item").await;
     let bmdb = admin(&db).await;
@@ -111,7 +110,7 @@ async fn a_migration_that_never_gets_its_lock_gives_up_and_names_who_has_it_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migrator_that_hangs_is_waited_for_no_longer_than_that_and_named() {
+async fn waiting_for_a_hung_migrator_ends_at_the_limit_and_names_it() {
     let db = TestDb::at_version(BEFORE_PERIODS).await.unwrap();
     let hung = report(&db, "COMMIT; SELECT pg_advisory_lock(1651336290)").await;
     let bmdb = admin(&db).await;
@@ -130,12 +129,12 @@ async fn a_migrator_that_hangs_is_waited_for_no_longer_than_that_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn machines_that_are_being_written_while_a_workflow_arrives_are_planned_by_it() {
+async fn machines_written_during_a_migration_are_planned_by_its_workflows() {
     let db = TestDb::at_version("20261122000200").await.unwrap();
     db.run_sql("INSERT INTO machines (machine_id) VALUES (gen_random_uuid())")
         .await
         .unwrap();
-    // It has read which processes there are, and plans by none.
+    // It has read the definitions before the migration, and plans none.
     let writing = "UPDATE machines SET machine_version = machine_version + 1;
         INSERT INTO machine_provided (machine_id, provider, provider_id)
         SELECT machine_id, 'Equinix', 'a' FROM machines";
@@ -151,7 +150,7 @@ async fn machines_that_are_being_written_while_a_workflow_arrives_are_planned_by
     assert_eq!(session.claim(&Claim::of(&START)).await.unwrap().len(), 1);
 }
 
-/// What the migration of a later release does that cannot live with this one: see CONTRIBUTING.md.
+/// Marks the schema as incompatible with this release, as a later migration would: see CONTRIBUTING.md.
 async fn move_past_this_release(db: &TestDb) {
     let raise = format!(
         "BEGIN;
@@ -164,7 +163,7 @@ async fn move_past_this_release(db: &TestDb) {
 }
 
 #[tokio::test]
-async fn a_running_component_that_is_left_behind_writes_no_more_and_starts_no_session() {
+async fn a_running_component_that_became_too_old_writes_nothing_and_starts_no_session() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
@@ -205,7 +204,7 @@ async fn a_component_of_the_previous_release_works_on_a_newer_database_and_migra
     s.claim_one().await.fail(&RETRY, "no answer").await.unwrap();
     s.another_session().await;
     assert_eq!(s.bmdb.migrate().await.unwrap(), [""; 0]);
-    // What it knows it does not take away under what it does not know.
+    // It does not revert its own migrations below unknown ones.
     let conn = s.db.connect().await.unwrap();
     let error = bmdb_model::migration::revert_last(conn, 1)
         .await

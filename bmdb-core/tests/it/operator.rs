@@ -1,4 +1,4 @@
-//! What people do by hand: what it changes, the one trace that it leaves, and who wins a race with it.
+//! Operator actions: their changes, their single audit records, and their races.
 
 mod explain;
 
@@ -17,8 +17,8 @@ fn ann() -> Operator {
 }
 
 impl Scenario {
-    /// The traces, the oldest first.
-    async fn traces(&self) -> Vec<String> {
+    /// The audit records, oldest first.
+    async fn audit_records(&self) -> Vec<String> {
         let traces = "SELECT concat_ws(' ', verb, operator, reason, process) FROM operator_action ORDER BY action_id";
         self.rows(traces).await
     }
@@ -41,7 +41,7 @@ fn is_lost(error: &EndError) -> bool {
 }
 
 #[tokio::test]
-async fn machines_and_tags_are_written_with_one_trace_each() {
+async fn machines_and_tags_are_written_with_one_audit_record_each() {
     let s = Scenario::new().await;
     let (ann, session) = (ann(), &s.session);
     let provided = Provided::new(Provider::EQUINIX, "a");
@@ -50,7 +50,7 @@ async fn machines_and_tags_are_written_with_one_trace_each() {
         .await
         .unwrap();
     ann.hold(session, machine).await.unwrap();
-    // For the same reason it is left as it is.
+    // A hold for the same reason changes nothing.
     ann.hold(session, machine).await.unwrap();
     let fan = ann.clone().reason("a fan");
     fan.hold(session, machine).await.unwrap();
@@ -125,7 +125,7 @@ async fn machines_and_tags_are_written_with_one_trace_each() {
 }
 
 #[tokio::test]
-async fn what_fails_leaves_no_trace_and_what_leaves_no_trace_has_no_effect() {
+async fn a_failed_action_leaves_no_audit_record_and_one_without_a_record_no_effect() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let work = s.claim_one().await;
@@ -155,7 +155,7 @@ async fn what_fails_leaves_no_trace_and_what_leaves_no_trace_has_no_effect() {
     let other = ann().create_machine(session, None, None).await.unwrap();
     let unknown = ann().set_tag(session, other, &tag).await.unwrap_err();
     assert!(matches!(unknown, OperatorError::Tag(_)), "{unknown}");
-    assert_eq!(s.traces().await, ["CreateMachine ann@desk because"]);
+    assert_eq!(s.audit_records().await, ["CreateMachine ann@desk because"]);
     assert_eq!(s.rows("SELECT count(*) FROM machine_hold").await, ["0"]);
     work.cancel().await.unwrap();
 }
@@ -168,11 +168,11 @@ async fn released_work_is_canceled_and_its_holder_cannot_end_it() {
     s.release(&work).await.unwrap();
     assert_eq!(s.outcomes().await, ["Canceled"]);
     assert_eq!(
-        s.traces().await,
+        s.audit_records().await,
         ["ReleaseWork ann@desk because ShepherdAgentStart"]
     );
 
-    // Somebody else has it by now.
+    // Another session has claimed it since.
     let next = s.claim_one().await;
     let refused = s.release(&work).await.unwrap_err();
     assert!(
@@ -188,11 +188,11 @@ async fn released_work_is_canceled_and_its_holder_cannot_end_it() {
         .await
         .unwrap_err();
     assert!(matches!(nobody, OperatorError::NotHeld { .. }), "{nobody}");
-    assert_eq!(s.traces().await.len(), 1);
+    assert_eq!(s.audit_records().await.len(), 1);
 }
 
 #[tokio::test]
-async fn work_of_an_expired_session_can_be_released_before_the_janitor_comes() {
+async fn work_of_an_expired_session_can_be_released_before_the_janitors_turn() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let dead = s.another_session().await;
@@ -204,15 +204,15 @@ async fn work_of_an_expired_session_can_be_released_before_the_janitor_comes() {
     assert_eq!(s.bmdb.reclaim_expired().await.unwrap().attempts, []);
 }
 
-// Two ends of one claim: the item's row decides, whoever waits for it.
+// Two ends of one claim: the item's row decides.
 #[tokio::test]
-async fn of_a_release_and_a_finish_at_the_same_time_exactly_one_ends_the_work() {
+async fn exactly_one_of_a_concurrent_release_and_finish_ends_the_work() {
     for round in 0..8 {
         let s = Scenario::new().await;
         let machine = s.provided("a").await;
         let work = s.claim_one().await;
         let (process, fence) = (START, work.fence());
-        // Both wait for the item, in the order in which they came.
+        // Both wait for the item, in the order of their arrival.
         let mut blocker = s.db.connect().await.unwrap();
         blocker
             .batch_execute("BEGIN; SELECT FROM work_item FOR UPDATE")
@@ -247,12 +247,12 @@ async fn of_a_release_and_a_finish_at_the_same_time_exactly_one_ends_the_work() 
             other => panic!("{other:?}"),
         };
         assert_eq!(s.outcomes().await, [expected]);
-        assert_eq!(s.traces().await.len(), usize::from(released.is_ok()));
+        assert_eq!(s.audit_records().await.len(), usize::from(released.is_ok()));
     }
 }
 
 #[tokio::test]
-async fn an_ended_session_loses_what_it_holds_as_if_it_had_expired() {
+async fn the_work_of_an_ended_session_is_freed_as_if_it_had_expired() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let other = s.another_session().await;
@@ -284,11 +284,11 @@ async fn an_ended_session_loses_what_it_holds_as_if_it_had_expired() {
         matches!(nobody, OperatorError::NoSuchSession(_)),
         "{nobody}"
     );
-    assert_eq!(s.traces().await.len(), 1);
+    assert_eq!(s.audit_records().await.len(), 1);
 }
 
 #[tokio::test]
-async fn an_end_that_is_under_way_when_its_session_is_ended_is_waited_for() {
+async fn ending_a_session_waits_for_an_end_under_way() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let other = s.another_session().await;
@@ -322,7 +322,7 @@ async fn an_end_that_is_under_way_when_its_session_is_ended_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_that_comes_after_the_end_does_not_revive_the_session() {
+async fn a_heartbeat_after_the_end_does_not_revive_the_session() {
     let s = Scenario::new().await;
     let victim =
         s.db.session(std::time::Duration::from_secs(60))
@@ -347,7 +347,7 @@ async fn a_heartbeat_that_comes_after_the_end_does_not_revive_the_session() {
 }
 
 #[tokio::test]
-async fn a_cleared_backoff_begins_anew_and_one_cut_short_goes_on() {
+async fn a_cleared_backoff_restarts_and_an_ended_one_continues() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     for _ in 0..2 {
@@ -393,7 +393,7 @@ async fn a_cleared_backoff_begins_anew_and_one_cut_short_goes_on() {
         "the sequence began anew"
     );
     assert_eq!(
-        s.traces().await,
+        s.audit_records().await,
         [
             "RetryNow ann@desk because ShepherdAgentStart",
             "RetryNow ann@desk because ShepherdAgentStart",
@@ -401,7 +401,7 @@ async fn a_cleared_backoff_begins_anew_and_one_cut_short_goes_on() {
         ]
     );
 
-    // Without a workflow nothing is left of the item.
+    // Without a workflow, the item is deleted.
     s.advance(5).await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
     work.fail(&RETRY, "no answer").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a reader promises: reads that see one moment, and never write.
+//! Reader: its reads see one snapshot and never write.
 
 use bmdb_core::{Config, Reader, TxError};
 use bmdb_model::{MachineId, counts, machine};
@@ -11,7 +11,7 @@ async fn reader(db: &TestDb) -> Reader {
 }
 
 #[tokio::test]
-async fn all_statements_of_a_read_see_the_same_moment() {
+async fn all_statements_of_a_read_see_the_same_snapshot() {
     let db = TestDb::new().await.unwrap();
     let reader = reader(&db).await;
     let counted = reader.read(async |conn| {
@@ -25,7 +25,7 @@ async fn all_statements_of_a_read_see_the_same_moment() {
 }
 
 #[tokio::test]
-async fn a_read_that_tries_to_write_fails_and_the_connection_stays_good() {
+async fn a_read_that_tries_to_write_fails_and_its_connection_stays_usable() {
     let db = TestDb::new().await.unwrap();
     let reader = reader(&db).await;
     let written =

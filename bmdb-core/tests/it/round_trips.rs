@@ -1,11 +1,11 @@
-//! Round trips of each operation after its statements are prepared, counted on the wire.
+//! Round trips of each operation once its statements are prepared, counted on the wire.
 
 use crate::batch::{Fleet, START};
 use crate::scenario::RETRY;
 use bmdb_core::{Claim, TxError, TxOptions};
 use bmdb_model::{AgentStarted, Provider};
 
-/// The round trips of the second run of `operation`; the first run prepares its statements.
+/// The round trips of `operation`, the second time it runs: the first prepares its statements.
 async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) -> u64 {
     operation().await;
     let before = fleet.proxy.round_trips();
@@ -14,10 +14,10 @@ async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) ->
 }
 
 #[tokio::test]
-async fn a_claim_and_each_end_without_a_closure_cost_one_round_trip() {
+async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let fleet = Fleet::of(30).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
-    // Kept, because dropping it would send a request to cancel it.
+    // Kept, because dropped work is canceled by a request of its own.
     let mut kept = Vec::new();
     let claiming = round_trips(&fleet, async || kept.extend(fleet.claim(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
@@ -30,8 +30,8 @@ async fn a_claim_and_each_end_without_a_closure_cost_one_round_trip() {
         one().await.fail(&RETRY, "x").await.unwrap()
     });
     assert_eq!(failing.await, 2, "a claim and a failure");
-    let canceling = round_trips(&fleet, async || one().await.cancel().await.unwrap());
-    assert_eq!(canceling.await, 2, "a claim and a cancellation");
+    let cancelling = round_trips(&fleet, async || one().await.cancel().await.unwrap());
+    assert_eq!(cancelling.await, 2, "a claim and a cancellation");
     let finishing = round_trips(&fleet, async || {
         one().await.complete().await.unwrap();
     });
@@ -39,7 +39,7 @@ async fn a_claim_and_each_end_without_a_closure_cost_one_round_trip() {
 }
 
 #[tokio::test]
-async fn a_finish_with_a_closure_costs_three_round_trips_plus_those_of_its_closure() {
+async fn a_finish_with_a_closure_is_three_round_trips_besides_its_closures() {
     let fleet = Fleet::of(4).await;
     let finishing = round_trips(&fleet, async || {
         let work = fleet.claim(1).await.remove(0);
@@ -59,7 +59,7 @@ async fn a_finish_with_a_closure_costs_three_round_trips_plus_those_of_its_closu
 }
 
 #[tokio::test]
-async fn a_transaction_costs_two_round_trips_plus_those_of_its_closure() {
+async fn a_transaction_is_two_round_trips_besides_its_closures() {
     let fleet = Fleet::of(1).await;
     for options in [
         TxOptions::default(),
@@ -78,9 +78,9 @@ async fn a_transaction_costs_two_round_trips_plus_those_of_its_closure() {
 }
 
 #[tokio::test]
-async fn planning_costs_a_transaction_no_extra_round_trip() {
+async fn planning_needs_no_round_trip_of_its_own() {
     let fleet = Fleet::of(1).await;
-    // Kept, because dropping it would send a request to cancel it.
+    // Kept, because dropped work is canceled by a request of its own.
     let work = fleet.claim(1).await.remove(0);
     let machine = work.machine();
     let transacting = round_trips(&fleet, async || {

@@ -1,4 +1,4 @@
-//! Scenario: a database, a connected component and a session, and helpers of these tests.
+//! The vocabulary of these tests: a database, a connected component and a session in it.
 
 use crate::wait;
 use bmdb_backoff::{Backoff, Factor, Seconds};
@@ -8,7 +8,7 @@ use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
 use bmdb_testkit::{Proxy, Role, TestDb};
 use std::time::Duration;
 
-/// Backoff of 1, 2, 4, 5, 5, … seconds.
+/// The seed's policy: 1, 2, 4, 5, 5, … seconds.
 pub(crate) const RETRY: Backoff = Backoff::exponential(
     Seconds::new(1).unwrap(),
     Seconds::new(5).unwrap(),
@@ -37,7 +37,7 @@ impl Scenario {
         owner(&self.db).await
     }
 
-    /// Creates a view as its migration would: owned by the owner, and readable by all roles.
+    /// Makes a view as its migration would: to the owner, and for everybody to read.
     pub(crate) async fn create_view(&self, sql: &str) {
         self.owner().await;
         let as_owner = format!("SET ROLE bmdb_owner; {sql}");
@@ -65,7 +65,7 @@ impl Scenario {
             .unwrap()
     }
 
-    /// Imports machines of Equinix, with ids from 0.
+    /// Machines of Equinix, whose ids there count from 0.
     #[cfg(feature = "fleet")]
     pub(crate) async fn import(&self, machines: usize) {
         let rows: Vec<String> = (0..machines)
@@ -104,9 +104,9 @@ impl Scenario {
     /// Work on the only machine that is due for agent start.
     pub(crate) async fn claim_one(&self) -> Work {
         let claim = Claim::of(&Process::SHEPHERD_AGENT_START).limit(2);
-        let mut claimed = self.session.claim(&claim).await.unwrap();
-        assert_eq!(claimed.len(), 1, "exactly one machine is due");
-        claimed.remove(0)
+        let mut works = self.session.claim(&claim).await.unwrap();
+        assert_eq!(works.len(), 1, "exactly one machine is due");
+        works.remove(0)
     }
 
     pub(crate) async fn advance(&self, seconds: u64) {
@@ -126,7 +126,7 @@ pub(crate) async fn owner(db: &TestDb) -> Bmdb {
     Bmdb::connect(config).await.unwrap()
 }
 
-/// A component without a janitor: tests run its turns themselves.
+/// A component without a janitor: tests that want one take its turns themselves.
 pub(crate) async fn connect(db: &TestDb) -> Bmdb {
     let config = Config::new(db.url())
         .component("test")
@@ -140,8 +140,8 @@ pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
     let began = db.rows("SELECT clock_timestamp()").await.unwrap().remove(0);
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let config = Config::new(proxy.url()).component("counted").pool_size(1);
-    // Attempt counts are written when the component stops, not while a test counts requests.
-    let config = config.tally_interval(Some(Duration::from_secs(3600)));
+    // What is counted is told when the component leaves, and not while somebody counts requests.
+    let config = config.attempt_counts_interval(Some(Duration::from_secs(3600)));
     let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
     let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
     let session = bmdb.start_session(quiet).await.unwrap();
@@ -154,7 +154,7 @@ pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
     (proxy, bmdb, session)
 }
 
-/// Work of `ShepherdAccess` on a machine that needs its agent started.
+/// Work under `ShepherdAccess` on a machine that needs its agent started, as the seed does it.
 pub(crate) async fn work_access(session: &Session) -> Result<Work, WorkError> {
     session
         .work(&Process::SHEPHERD_ACCESS, async |tx| {
@@ -164,7 +164,7 @@ pub(crate) async fn work_access(session: &Session) -> Result<Work, WorkError> {
         .await
 }
 
-/// Work on exactly this machine.
+/// Work on just this machine, without any condition of its own.
 pub(crate) async fn work_on(
     session: &Session,
     process: &Process,
@@ -173,7 +173,7 @@ pub(crate) async fn work_on(
     session.work(process, async |_| Ok(vec![machine])).await
 }
 
-/// Shows that the machine can be claimed, and leaves it as it was.
+/// Shows that the machine can be worked on, and leaves it as it was.
 pub(crate) async fn work_and_give_back(session: &Session, process: &Process, machine: MachineId) {
     let work = work_on(session, process, machine).await.unwrap();
     work.cancel().await.unwrap();

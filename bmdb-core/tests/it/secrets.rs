@@ -1,5 +1,5 @@
-//! No password and no key in whatever a program says: logs, errors, `Debug`, what the server shows of
-//! its clients, and what the system shows of processes.
+//! No output contains a password or key: logs, errors, `Debug`, the server's view of its clients, and the
+//! system's view of processes.
 
 use crate::tls::{Authority, Folder, Tls};
 use bmdb_core::{Bmdb, Claim, Config, DatabaseUrl, SessionOptions};
@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const PASSWORD: &str = "S3cret/@:marker";
 
-/// The same as URLs have it, in both cases of hexadecimal digits, and parts of it.
+/// The same in URL encoding, with hexadecimal digits in both cases, and parts of it.
 const FORMS: [&str; 5] = [
     PASSWORD,
     "S3cret%2F%40%3Amarker",
@@ -22,7 +22,7 @@ const FORMS: [&str; 5] = [
     "marker",
 ];
 
-/// What everybody has said.
+/// Everything that was printed.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -32,7 +32,7 @@ impl Said {
         writeln!(said, "{text}").unwrap();
     }
 
-    /// An error, its reasons, and what a program shows that does not care for looks.
+    /// An error with its sources, in every format.
     fn add_error(&self, error: &(dyn Error + 'static)) {
         self.add(format!("{error} {error:?} {error:#?}"));
         let mut reason = error.source();
@@ -75,9 +75,9 @@ async fn fails(said: &Said, url: &str) {
     }
 }
 
-/// In a process of its own: whoever else logs must not be in the way, and all threads are listened to.
+/// In a separate process, so that no other test logs, and all threads are recorded.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_says_a_password_or_a_key() {
+async fn no_output_contains_a_password_or_a_key() {
     let said = Said::default();
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::new();
@@ -96,14 +96,14 @@ async fn nothing_says_a_password_or_a_key() {
     };
     let role = format!("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD '{PASSWORD}'");
     tls.db.run_sql(&role).await.unwrap();
-    // From here on: the statement above says it, and has to.
+    // From here on: the statement above has to contain it.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_ansi(false)
         .with_writer(said.clone())
         .init();
 
-    // A life that succeeds, and a connection that is lost in it.
+    // Successful operations, with a lost connection among them.
     let full = format!("sslmode=verify-full sslrootcert={root} {identity}");
     let right = tls.url(&format!("user=clerk password={PASSWORD} {full}"));
     let config = Config::new(&right).component("clerk");
@@ -140,7 +140,7 @@ async fn nothing_says_a_password_or_a_key() {
         work.cancel().await.unwrap();
     }
 
-    // Everything that can be wrong.
+    // Every kind of error.
     let encoded = FORMS[1];
     let port = tls.server.port().unwrap();
     for url in [

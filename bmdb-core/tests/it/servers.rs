@@ -1,4 +1,4 @@
-//! URLs of several servers: which one is taken, and what is said when none will do.
+//! URLs of several servers: which one is chosen, and the error if none is usable.
 
 use crate::dedicated_server;
 use crate::wait::until;
@@ -27,7 +27,7 @@ async fn connect(url: &str) -> Result<Bmdb, ConnectError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_server_is_found_whatever_comes_first() {
+async fn each_kind_of_server_is_found_in_any_order() {
     let primary = dedicated_server::server(Profile::Durable).await;
     let db = TestDb::on(&primary).await.unwrap();
     let standby = primary.standby(Replication::Synchronous).unwrap();
@@ -77,7 +77,7 @@ async fn each_kind_of_server_is_found_whatever_comes_first() {
 }
 
 #[tokio::test]
-async fn every_server_that_was_tried_is_named_with_its_own_reason() {
+async fn the_error_names_every_tried_server_with_its_reason() {
     let db = TestDb::new().await.unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = closed.local_addr().unwrap().port();
@@ -93,7 +93,7 @@ async fn every_server_that_was_tried_is_named_with_its_own_reason() {
         "{error:?}"
     );
     assert!(
-        text.starts_with("none of 2 database servers will do: "),
+        text.starts_with("none of 2 database servers is usable: "),
         "{text}"
     );
     assert!(text.contains("/nowhere/.s.PGSQL.5432: "), "{text}");
@@ -106,7 +106,7 @@ async fn every_server_that_was_tried_is_named_with_its_own_reason() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
     let db = TestDb::new().await.unwrap();
-    // Takes connections, as the kernel does by itself, and says nothing.
+    // Accepts connections, as the kernel does by itself, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().map(|address| (address.port(), silent));
     let (port, _silent) = silent.unwrap();
@@ -116,12 +116,12 @@ async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
     let mut config = Config::new(url).janitor_interval(None);
     config.connect_timeout = Duration::from_secs(6);
     let bmdb = Bmdb::connect(config).await.unwrap();
-    // The pool's connections, too, are found behind the silent one.
+    // The pool also finds the server behind the silent one.
     bmdb.start_session(Default::default()).await.unwrap();
 }
 
-/// A URL that names a port of this machine first and then the server of the test's database; none where
-/// that is one that somebody else runs.
+/// A URL that names a port of this machine first and then the server of the test's database; `None` for an
+/// external server.
 fn behind(port: u16, db: &TestDb) -> Option<String> {
     let config: tokio_postgres::Config = db.url().parse().unwrap();
     let tokio_postgres::config::Host::Unix(folder) = &config.get_hosts()[0] else {
@@ -136,10 +136,10 @@ fn behind(port: u16, db: &TestDb) -> Option<String> {
     ))
 }
 
-/// Post-mortem: connecting again, the heartbeat gave a first server that had fallen silent half of
+/// Post-mortem: when reconnecting, the heartbeat waited for a silent first server for half of
 /// `connect_timeout`, which is longer than the lease.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_does_not_run_out_on_a_first_server_that_has_fallen_silent() {
+async fn a_silent_first_server_does_not_cost_the_lease() {
     let db = TestDb::new().await.unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = closed.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! A session: works while it beats, is lost when it does not, and leaves nothing behind.
+//! Sessions: usable while their heartbeats succeed, lost when they fail, and without remains.
 
 use crate::scenario::{Scenario, connect, owner, work_and_give_back, work_on};
 use crate::wait::until;
@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
 impl Scenario {
-    /// A session with the shortest lease there is.
+    /// A session with the shortest possible lease.
     async fn short_session(&self) -> bmdb_core::Session {
         let options = SessionOptions::default().interval(SECOND);
         self.bmdb.start_session(options).await.unwrap()
@@ -20,7 +20,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn a_transaction_in_a_new_session_works() {
+async fn a_transaction_in_a_new_session_commits() {
     let s = Scenario::new().await;
     let answer = s.session.transact(async |_| Ok(42)).await.unwrap();
     assert_eq!(answer, 42);
@@ -31,7 +31,7 @@ async fn a_transaction_in_a_new_session_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_works_after_the_interval_as_long_as_the_session_beats() {
+async fn a_transaction_commits_after_the_interval_while_heartbeats_succeed() {
     let s = Scenario::new().await;
     let session = s.short_session().await;
     tokio::time::sleep(SECOND + SECOND / 2).await;
@@ -40,7 +40,7 @@ async fn a_transaction_works_after_the_interval_as_long_as_the_session_beats() {
 }
 
 #[tokio::test]
-async fn a_transaction_fails_once_the_beats_have_stopped() {
+async fn a_transaction_fails_once_the_heartbeats_have_stopped() {
     let s = Scenario::new().await;
     s.db.expire(s.session.id()).await.unwrap();
     let refused = s.session.transact(async |_| Ok(())).await;
@@ -57,7 +57,7 @@ async fn a_transaction_fails_once_the_beats_have_stopped() {
 }
 
 #[tokio::test]
-async fn who_waits_for_the_loss_of_a_session_or_its_work_is_told() {
+async fn lost_of_a_session_and_of_its_work_resolves() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let session = s.short_session().await;
@@ -71,7 +71,7 @@ async fn who_waits_for_the_loss_of_a_session_or_its_work_is_told() {
 }
 
 #[tokio::test]
-async fn closing_gives_back_what_is_held_and_removes_the_session() {
+async fn closing_cancels_claimed_work_and_removes_the_session() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let (session, rival) = (s.another_session().await, &s.session);
@@ -92,7 +92,7 @@ async fn closing_gives_back_what_is_held_and_removes_the_session() {
 }
 
 #[tokio::test]
-async fn closing_an_expired_session_says_so() {
+async fn closing_an_expired_session_is_an_error() {
     let s = Scenario::new().await;
     let session = s.another_session().await;
     s.db.expire(session.id()).await.unwrap();
@@ -139,9 +139,9 @@ async fn no_session_starts_on_a_database_that_is_not_migrated() {
 }
 
 #[tokio::test]
-async fn options_that_cannot_work_are_refused() {
+async fn unusable_options_are_refused() {
     let s = Scenario::new().await;
-    // Which ones cannot is tested where they are validated.
+    // A unit test covers the validation itself.
     let invalid = SessionOptions::default().interval(SECOND / 2);
     let refused = s.bmdb.start_session(invalid).await.unwrap_err();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Objects that look like the server's or bmdb's, in places where a careless program would find them.
+//! Objects named like the server's or bmdb's, in places where an unqualified name would find them.
 
 use crate::scenario::RETRY;
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions, TxError};
@@ -6,7 +6,7 @@ use bmdb_model::{Process, Provided, Provider};
 use bmdb_testkit::{Role, TestDb};
 use std::time::Duration;
 
-/// Everything that bmdb's statements name without a schema and that somebody could make a twin of.
+/// Every name without a schema in bmdb's statements that another object could have.
 const LOOKALIKES: &str = "
     CREATE SCHEMA evil;
     CREATE FUNCTION evil.fooled() RETURNS text LANGUAGE plpgsql
@@ -44,7 +44,7 @@ const LOOKALIKES: &str = "
     GRANT USAGE ON SCHEMA evil TO PUBLIC;
     GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC";
 
-/// Everything that a component does over and over, once.
+/// Every operation of a component, once.
 async fn work(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::new(url).janitor_interval(Some(Duration::from_millis(50)));
     let bmdb = Bmdb::connect(config).await?;
@@ -69,7 +69,7 @@ async fn work(url: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for_nothing() {
+async fn a_search_path_of_the_database_or_the_role_has_no_effect() {
     let db = TestDb::new().await.unwrap();
     db.run_sql(LOOKALIKES).await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_search_path_that_somebody_set_for_the_database_or_the_role_counts_for
 }
 
 #[tokio::test]
-async fn a_schema_named_like_the_user_and_temporary_tables_are_not_looked_into_first() {
+async fn the_users_schema_and_temporary_tables_do_not_come_first() {
     let db = TestDb::new().await.unwrap();
     let url = db.url_as(Role::Component).await.unwrap();
     db.run_sql(
@@ -112,7 +112,7 @@ async fn a_schema_named_like_the_user_and_temporary_tables_are_not_looked_into_f
     .unwrap();
     work(&url).await.unwrap();
 
-    // By a closure of a program that may make them.
+    // Made by a closure of a program with the privilege.
     let bmdb = Bmdb::connect(Config::new(db.admin_url())).await.unwrap();
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
     session
@@ -131,7 +131,7 @@ async fn a_schema_named_like_the_user_and_temporary_tables_are_not_looked_into_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_in_a_schema_of_its_own_is_named_by_the_url() {
+async fn the_url_can_name_the_schema_of_an_installation() {
     let db = TestDb::empty().await.unwrap();
     db.run_sql("CREATE SCHEMA \"Fleet 1\"").await.unwrap();
     let url = |url: &str| format!("{url}&options=-csearch_path%3D%22Fleet%5C%201%22");

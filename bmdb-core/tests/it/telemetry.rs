@@ -1,4 +1,4 @@
-//! What is counted and measured, under which names, and what the spans say.
+//! Metrics and spans: their names, values and contents.
 
 mod spans;
 
@@ -13,12 +13,11 @@ use std::time::Duration;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
 
-/// What was recorded so far.
+/// The recorded metrics.
 struct Recorded(Snapshotter);
 
 impl Recorded {
-    /// By name and labels, as Prometheus writes them; of a histogram the number of values. Taking it
-    /// begins anew.
+    /// Values by name and labels, as Prometheus writes them; of a histogram, the number of values. Resets them.
     fn take(&self) -> BTreeMap<String, f64> {
         let mut taken = BTreeMap::new();
         for (key, _, _, value) in self.0.snapshot().into_vec() {
@@ -40,7 +39,7 @@ impl Recorded {
     }
 }
 
-/// Runs a test with a recorder of its own, on one thread: whatever it spawns is recorded there too.
+/// Runs a test with a recorder of its own, on one thread, so that its tasks are recorded there too.
 fn recorded(test: impl AsyncFnOnce(&Recorded)) {
     let recorder = DebuggingRecorder::new();
     let recorded = Recorded(recorder.snapshotter());
@@ -53,19 +52,19 @@ fn recorded(test: impl AsyncFnOnce(&Recorded)) {
 
 /// A scenario's component is called `test`.
 fn of_component(name: &str) -> String {
-    format!("{name}{{processor=test}}")
+    format!("{name}{{component=test,processor=test}}")
 }
 
 fn of_process(name: &str, process: &Process) -> String {
-    format!("{name}{{processor=test,process={process}}}")
+    format!("{name}{{component=test,processor=test,process={process}}}")
 }
 
 fn of_result(name: &str, result: &str) -> String {
-    format!("{name}{{processor=test,process={START},result={result}}}")
+    format!("{name}{{component=test,processor=test,process={START},result={result}}}")
 }
 
 #[test]
-fn an_idle_poll_is_a_transaction_and_no_failed_one() {
+fn an_empty_poll_counts_as_a_transaction_but_not_as_a_failed_one() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         let idle = s.session.claim(&Claim::of(&START)).await.unwrap();
@@ -88,7 +87,7 @@ fn an_idle_poll_is_a_transaction_and_no_failed_one() {
 }
 
 #[test]
-fn each_work_is_counted_once_by_how_it_ended() {
+fn each_attempt_is_counted_once_by_its_result() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         for id in 0..7 {
@@ -138,7 +137,7 @@ fn each_work_is_counted_once_by_how_it_ended() {
 }
 
 #[test]
-fn an_end_that_gives_the_work_back_is_no_end() {
+fn an_end_that_returns_the_work_is_not_counted() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.provided("1").await;
@@ -162,7 +161,7 @@ fn an_end_that_gives_the_work_back_is_no_end() {
 }
 
 #[test]
-fn tries_are_retried_and_transactions_failed() {
+fn retries_and_failed_transactions_are_counted() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         let runs = AtomicU32::new(0);
@@ -187,7 +186,7 @@ fn tries_are_retried_and_transactions_failed() {
 }
 
 #[test]
-fn reads_without_a_session_are_transactions_of_their_program() {
+fn reads_without_a_session_count_as_transactions() {
     recorded(async |recorded| {
         let db = bmdb_testkit::TestDb::new().await.unwrap();
         let config = Config::new(db.url()).component("test");
@@ -203,7 +202,7 @@ fn reads_without_a_session_are_transactions_of_their_program() {
 }
 
 #[test]
-fn what_is_refused_before_it_begins_is_no_transaction() {
+fn an_operation_refused_before_it_begins_is_not_counted() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.bmdb.drain(Duration::from_secs(1)).await.unwrap();
@@ -216,7 +215,7 @@ fn what_is_refused_before_it_begins_is_no_transaction() {
 }
 
 #[test]
-fn components_of_one_program_are_told_apart() {
+fn components_of_one_program_are_distinguished() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         let config = Config::new(s.db.url())
@@ -229,9 +228,9 @@ fn components_of_one_program_are_told_apart() {
             .unwrap();
         session.claim(&Claim::of(&START)).await.unwrap();
         let taken = recorded.take();
-        let executed = |processor: &str| {
+        let executed = |component: &str| {
             taken[&format!(
-                "{}{{processor={processor}}}",
+                "{}{{component={component},processor={component}}}",
                 telemetry::TRANSACTION_EXECUTED
             )]
         };
@@ -240,7 +239,7 @@ fn components_of_one_program_are_told_apart() {
 }
 
 #[test]
-fn gauges_show_the_pool_the_heartbeat_and_what_is_lost_though_still_in_hand() {
+fn gauges_show_the_pool_the_heartbeat_and_lost_work_in_hand() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.provided("1").await;
@@ -250,7 +249,7 @@ fn gauges_show_the_pool_the_heartbeat_and_what_is_lost_though_still_in_hand() {
         let in_a_transaction = s.another_session().await;
         let mut taken = BTreeMap::new();
         let seen = in_a_transaction.transact(async |_| {
-            // Two looks of the gauges, so that one of them has seen this.
+            // Two periods of the gauges, so that one of them sees this.
             tokio::time::sleep(Duration::from_millis(1500)).await;
             Ok(recorded.take())
         });
@@ -267,7 +266,7 @@ fn gauges_show_the_pool_the_heartbeat_and_what_is_lost_though_still_in_hand() {
 }
 
 #[test]
-fn a_component_that_is_gone_has_nothing_in_use() {
+fn the_gauges_of_a_dropped_component_are_zero() {
     recorded(async |recorded| {
         let db = bmdb_testkit::TestDb::new().await.unwrap();
         let bmdb = connect(&db).await;
@@ -279,7 +278,7 @@ fn a_component_that_is_gone_has_nothing_in_use() {
 }
 
 #[test]
-fn what_is_recorded_is_what_is_described_with_its_labels() {
+fn the_recorded_metrics_are_the_described_ones() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread()

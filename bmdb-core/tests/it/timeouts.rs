@@ -1,4 +1,4 @@
-//! The limits that the server keeps for each connection, and what comes of them.
+//! Timeouts that the server enforces on each connection, and their effects.
 
 use crate::scenario::{Scenario, work_on};
 use crate::wait;
@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
-/// Notes what limits whoever does something has.
+/// Records the timeouts of each connection that does something.
 const NOTE: &str = "
     CREATE TABLE noted (what text, statement text, lock text, idle text, pid int);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -28,7 +28,7 @@ async fn noted(db: &TestDb, what: &str) -> Vec<String> {
     db.rows(&sql).await.unwrap()
 }
 
-/// A session that beats, claims, and gives back what it dropped; on `options` of the URL.
+/// A session that sends heartbeats, claims, and drops work, with `options` in the URL.
 async fn live(db: &TestDb, options: &str) -> Bmdb {
     db.run_sql(NOTE).await.unwrap();
     let separator = if db.url().contains('?') { '&' } else { '?' };
@@ -46,7 +46,7 @@ async fn live(db: &TestDb, options: &str) -> Bmdb {
             .await
             .unwrap(),
     );
-    // The claim by the pool, the giving back by the chores, each on a connection of its own.
+    // The pool claims and the cleanup cancels, each on a connection of its own.
     let both = "(SELECT count(DISTINCT pid) = 2 FROM noted WHERE what = 'work')";
     wait::until(db, both).await;
     wait::until(db, "EXISTS (SELECT FROM noted WHERE what = 'beat')").await;
@@ -54,19 +54,19 @@ async fn live(db: &TestDb, options: &str) -> Bmdb {
 }
 
 #[tokio::test]
-async fn each_kind_of_connection_has_limits_of_its_own() {
+async fn each_kind_of_connection_has_its_own_timeouts() {
     let db = TestDb::new().await.unwrap();
     live(&db, "").await;
     assert_eq!(noted(&db, "start").await, ["1min|30s|1min"]);
     let mut work = noted(&db, "work").await;
     work.sort();
-    // What waits for a lock keeps other chores from being done.
+    // A cleanup task that waits for a lock delays the others.
     assert_eq!(work, ["1min|1s|1min", "1min|30s|1min"]);
     assert_eq!(noted(&db, "beat").await, ["5s|2500ms|5s"]);
 }
 
 #[tokio::test]
-async fn a_urls_own_limits_count() {
+async fn timeouts_of_the_url_override_the_defaults() {
     let db = TestDb::new().await.unwrap();
     let options = "-c%20lock_timeout%3D1234%20-c%20statement_timeout%3D9s";
     live(&db, options).await;
@@ -77,7 +77,7 @@ async fn a_urls_own_limits_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_have_limits_of_their_own_whatever_the_url_says() {
+async fn migrations_ignore_the_timeouts_of_the_url() {
     let db = TestDb::empty().await.unwrap();
     db.run_sql(
         "CREATE TABLE noted (statement text, lock text, idle text);
@@ -96,7 +96,7 @@ async fn migrations_have_limits_of_their_own_whatever_the_url_says() {
     let config = Config::new(url).janitor_interval(None);
     let bmdb = Bmdb::connect(config.clone()).await.unwrap();
     bmdb.migrate().await.unwrap();
-    // Its statements may take any time, but not wait for others, nor let others wait for nothing.
+    // Its statements may take any time, but must not wait long for locks or block others without progress.
     let seen = "SELECT DISTINCT statement, lock, idle FROM noted WHERE lock <> '1min'";
     assert_eq!(db.rows(seen).await.unwrap(), ["0|2s|10s"]);
     let mut own = config.connect().await.unwrap();
@@ -120,17 +120,17 @@ async fn run(conn: &mut AsyncPgConnection, sql: &str) -> Result<usize, TxError> 
     Ok(diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), conn).await?)
 }
 
-async fn impatient(db: &TestDb) -> Bmdb {
+async fn with_short_timeouts(db: &TestDb) -> Bmdb {
     let mut config = Config::new(db.url()).janitor_interval(None);
     config.lock_timeout = Duration::from_millis(50);
     Bmdb::connect(config).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_given_up_is_a_failure_of_its_own_and_nothing_is_lost() {
+async fn a_lock_timeout_is_a_distinct_failure_and_nothing_is_lost() {
     let scenario = Scenario::new().await;
     let machine = scenario.provided("1").await;
-    let bmdb = impatient(&scenario.db).await;
+    let bmdb = with_short_timeouts(&scenario.db).await;
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
 
@@ -147,7 +147,7 @@ async fn a_lock_that_is_not_given_up_is_a_failure_of_its_own_and_nothing_is_lost
     });
     let error = create.await.unwrap_err();
     assert_eq!(error.kind(), Some(ErrorKind::LockTimeout), "{error}");
-    // A poller goes on waiting.
+    // A poller goes on polling.
     let mut poller = session.poller(&claim);
     let patient = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
     assert!(
@@ -168,7 +168,7 @@ async fn a_lock_that_is_not_given_up_is_a_failure_of_its_own_and_nothing_is_lost
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_a_failure_of_its_own() {
+async fn a_statement_timeout_is_a_distinct_failure() {
     let db = TestDb::new().await.unwrap();
     let mut config = Config::new(db.url()).janitor_interval(None);
     config.statement_timeout = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Encrypted connections to a real server, whose authorities are made here.
+//! Encrypted connections to a real server, with certificate authorities made for the test.
 
 mod authority;
 mod clients;
@@ -16,14 +16,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A server of one's own that is reached over TCP, and a database on it.
+/// A dedicated server that listens on TCP, and a database on it.
 pub(crate) struct Tls {
     pub(crate) server: Arc<Server>,
     pub(crate) db: TestDb,
 }
 
 impl Tls {
-    /// `None`, and aloud, where no server here can encrypt: those that package registries have cannot.
+    /// `None`, with a message, if no installed server can encrypt: those from package registries cannot.
     pub(crate) async fn boot(tcp: Tcp) -> Option<Self> {
         let boot = move || installed().find_map(|installation| encrypting(&installation, &tcp));
         let Some(server) = tokio::task::spawn_blocking(boot).await.unwrap() else {
@@ -55,7 +55,7 @@ impl Tls {
         Ok(all.iter().all(|encrypted| *encrypted))
     }
 
-    /// Of each connection of this component whether it is encrypted.
+    /// For each connection of this component, whether it is encrypted.
     pub(crate) async fn encrypted(&self, component: &str) -> Vec<bool> {
         let sql = format!(
             "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
@@ -83,7 +83,7 @@ fn uuid() -> String {
     bmdb_model::MachineId::random().to_string()
 }
 
-/// A folder for files of certificates and keys, which goes with the test.
+/// A folder for files of certificates and keys, removed after the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

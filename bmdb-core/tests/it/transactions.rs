@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, run again where that helps, and never left open.
+//! Transactions: atomic, retried where that helps, and never left open.
 
 use crate::scenario::Scenario;
 use crate::wait::until;
@@ -13,7 +13,7 @@ async fn run(tx: &mut Tx<'_>, sql: &str) -> Result<usize, TxError> {
 }
 
 #[tokio::test]
-async fn a_statement_error_that_the_closure_swallowed_is_no_success() {
+async fn a_closure_that_ignores_a_statement_error_does_not_commit() {
     let s = Scenario::new().await;
     for is_planned in [false, true] {
         let result = s
@@ -33,7 +33,7 @@ async fn a_statement_error_that_the_closure_swallowed_is_no_success() {
 }
 
 #[tokio::test]
-async fn rows_of_somebody_elses_table_are_written_with_the_tags_or_not_at_all() {
+async fn rows_of_a_foreign_table_are_committed_with_the_tags_or_not_at_all() {
     let s = Scenario::new().await;
     s.db.run_sql("CREATE TABLE racked (machine_id uuid REFERENCES machines)")
         .await
@@ -42,7 +42,7 @@ async fn rows_of_somebody_elses_table_are_written_with_the_tags_or_not_at_all() 
         s.session
             .transact(async |tx| {
                 let machine = tx.create_machine().await?;
-                // As a user of bmdb-core writes it: Diesel takes the transaction for a connection.
+                // As in downstream code: Diesel accepts the transaction as a connection.
                 diesel_async::RunQueryDsl::execute(
                     diesel::sql_query("INSERT INTO racked VALUES ($1)")
                         .bind::<diesel::sql_types::Uuid, _>(machine),
@@ -73,7 +73,7 @@ async fn rows_of_somebody_elses_table_are_written_with_the_tags_or_not_at_all() 
 struct TooMany(u32);
 
 #[tokio::test]
-async fn a_closure_that_gives_up_rolls_back_and_its_reason_comes_out() {
+async fn a_closure_that_aborts_rolls_back_and_returns_its_reason() {
     let s = Scenario::new().await;
     let result: Result<(), TxError> = s
         .session
@@ -95,7 +95,7 @@ async fn a_closure_that_gives_up_rolls_back_and_its_reason_comes_out() {
 }
 
 #[tokio::test]
-async fn of_two_serializable_increments_the_loser_is_run_again() {
+async fn the_loser_of_two_serializable_increments_is_retried() {
     let s = Scenario::new().await;
     s.db.run_sql("CREATE TABLE counter AS SELECT 0 AS n")
         .await
@@ -123,7 +123,7 @@ async fn of_two_serializable_increments_the_loser_is_run_again() {
 }
 
 #[tokio::test]
-async fn running_again_ends_when_its_time_is_up() {
+async fn retries_end_at_their_limit() {
     let s = Scenario::new().await;
     let runs = AtomicU32::new(0);
     let options = TxOptions::default().retry_for(Duration::from_millis(500));
@@ -139,11 +139,11 @@ async fn running_again_ends_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_deadlock_is_run_again_too_and_an_ordinary_error_is_not() {
+async fn a_deadlock_is_retried_and_an_ordinary_error_is_not() {
     let s = Scenario::new().await;
     for (code, expected) in [("40P01", 2), ("23505", 1), ("P0001", 1)] {
         let runs = &AtomicU32::new(0);
-        // The message is how a deadlock is told from others: its code is out of reach.
+        // A deadlock is recognized by its message, because its code is not accessible.
         let fail = format!(
             "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '{code}'; END $$"
         );
@@ -190,7 +190,7 @@ async fn a_read_only_transaction_reads_and_refuses_to_write() {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_not_there_is_named() {
+async fn the_error_names_a_machine_that_does_not_exist() {
     let s = Scenario::new().await;
     let unknown = MachineId::random();
     let error = s
@@ -228,7 +228,7 @@ async fn a_dropped_future_leaves_no_transaction_and_no_lock() {
 }
 
 #[tokio::test]
-async fn writes_by_raw_sql_are_planned_by_once_the_machine_is_touched() {
+async fn raw_sql_writes_are_planned_after_touching_the_machine() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let started = format!("INSERT INTO machine_agent_started VALUES ('{machine}', now(), 'key')");

@@ -205,17 +205,21 @@ async fn a_program_shows_exactly_the_documented_metrics() {
     let server = serve(options(), monitor.fleet(sampler).router()).await;
     server.get("/no/such/page").await;
     let answer = server.get("/metrics").await;
-    let of = |process: &str| format!(r#"processor="starter",process="{process}""#);
+    let of =
+        |process: &str| format!(r#"component="starter",processor="starter",process="{process}""#);
     let finished = format!(
         r#"bmdb_work_finished{{{},result="finished"}}"#,
         of("ShepherdAgentStart")
     );
     assert_eq!(value(&answer, &finished), 1.0);
     assert_eq!(
-        value(&answer, r#"bmdb_session_started{processor="starter"}"#),
+        value(
+            &answer,
+            r#"bmdb_session_started{component="starter",processor="starter"}"#
+        ),
         1.0
     );
-    let bucket = r#"bmdb_transaction_duration_seconds_bucket{processor="starter",le="+Inf"}"#;
+    let bucket = r#"bmdb_transaction_duration_seconds_bucket{component="starter",processor="starter",le="+Inf"}"#;
     assert_eq!(value(&answer, bucket), 1.0);
     assert!(value(&answer, r#"bmdb_web_requests{code="404"}"#) >= 1.0);
     let described: BTreeSet<String> = METRICS

@@ -1,9 +1,9 @@
-//! One server of a URL: how it is connected to, and whether it is one to work with.
+//! One server of a URL: how to connect to it, and whether it is usable.
 
 use super::timeouts::Timeouts;
 use crate::db::passfile::{self, Login};
 use crate::db::tls::Tls;
-use crate::db::url::{DatabaseUrl, Place};
+use crate::db::url::{DatabaseUrl, Host};
 use crate::error::ConnectError;
 use bmdb_model::internal::connection::{ConnectionInfo, set_up};
 use diesel_async::AsyncPgConnection;
@@ -19,13 +19,13 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config as PgConfig, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The oldest PostgreSQL that has all we use.
+/// The oldest PostgreSQL that has all features we use.
 const OLDEST_SERVER: u32 = 14;
 
-/// After this time without any sign of life from the server's host, a TCP connection is given up.
+/// How long a TCP connection waits for a server's host that has vanished.
 const VANISHED: Duration = Duration::from_secs(30);
 
-/// What `target_session_attrs` asks of a server.
+/// The kind of server that `target_session_attrs` requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Any,
@@ -48,7 +48,7 @@ impl Role {
         }
     }
 
-    /// What is looked for among all servers, in turn.
+    /// The kinds to look for among all servers, one after another.
     pub(super) const fn rounds(self) -> &'static [Self] {
         match self {
             Self::Any => &[Self::Any],
@@ -60,7 +60,7 @@ impl Role {
         }
     }
 
-    /// What a server that will not do is not.
+    /// The kind that the server is not; `None` if the server is suitable.
     fn missing(self, info: &ConnectionInfo) -> Option<&'static str> {
         let (fits, wanted) = match self {
             Self::Any | Self::PreferStandby => return None,
@@ -75,34 +75,34 @@ impl Role {
 
 #[derive(Clone)]
 pub(super) struct Server {
-    /// Host and port, or socket, for people.
+    /// Host and port, or socket, for error messages.
     name: String,
-    place: Place,
+    host: Host,
     config: PgConfig,
     tls: Tls,
-    /// Where its password is, if the URL does not have it.
+    /// The file with the password, unless the URL has it.
     passfile: Option<Passfile>,
 }
 
 #[derive(Clone)]
 struct Passfile {
     path: PathBuf,
-    /// Whether it is the one in the home folder, which need not be there.
+    /// Whether it is the one in the home folder, which need not exist.
     is_default: bool,
 }
 
 impl Server {
     pub(super) fn new(
         url: &DatabaseUrl,
-        place: Place,
+        host: Host,
         home: Option<&Path>,
         component: &str,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
-        let tls = Tls::of(url, &place, home)?;
+        let tls = Tls::of(url, &host, home)?;
         let mut config = PgConfig::new();
-        config.host(&place.host).port(place.port);
-        if let Some(address) = place.address {
+        config.host(&host.name).port(host.port);
+        if let Some(address) = host.address {
             config.hostaddr(address);
         }
         if let Some(user) = url.get("user") {
@@ -122,12 +122,12 @@ impl Server {
         });
         config.ssl_negotiation(tls.negotiation());
         config.connect_timeout(limit);
-        // Without these, an operation whose peer has vanished without a word waits for hours.
-        let seconds = |name, ours: Duration| {
-            let theirs = url
+        // Without these, an operation waits for hours if its peer vanishes without closing the connection.
+        let seconds = |name, default: Duration| {
+            let seconds = url
                 .number(name)
                 .map(|seconds| Duration::from_secs(seconds.into()));
-            theirs.unwrap_or(ours)
+            seconds.unwrap_or(default)
         };
         let milliseconds = url
             .number("tcp_user_timeout")
@@ -146,12 +146,12 @@ impl Server {
             is_default: true,
         });
         Ok(Self {
-            name: place.to_string(),
+            name: host.to_string(),
             passfile: match url.get("password") {
                 Some(_) => None,
                 None => named.or(default),
             },
-            place,
+            host,
             config,
             tls,
         })
@@ -161,13 +161,13 @@ impl Server {
         &self.name
     }
 
-    /// Finds what is wrong with files. Blocks.
+    /// Checks the files of certificates, keys and passwords. Blocks.
     pub(super) fn check(&self) -> Result<(), ConnectError> {
         self.read_files().map(drop)
     }
 
-    /// Files are read whenever a connection is made: certificates and passwords are changed while
-    /// programs run. Blocks.
+    /// Reads the files for a new connection, because certificates and passwords change while programs run.
+    /// Blocks.
     fn read_files(&self) -> Result<(Option<MakeRustlsConnect>, Option<String>), ConnectError> {
         let tls = self.tls.load()?;
         let Some(passfile) = &self.passfile else {
@@ -175,7 +175,7 @@ impl Server {
         };
         let user = self.config.get_user().unwrap_or_default();
         let login = Login {
-            place: &self.place,
+            host: &self.host,
             database: self.config.get_dbname().unwrap_or(user),
             user,
         };
@@ -198,9 +198,9 @@ impl Server {
         let mut conn = self.try_each_mode(config, tls).await?;
         let info = set_up(&mut conn)
             .await
-            .map_err(|source| ConnectError::SetUp {
+            .map_err(|reason| ConnectError::SetUp {
                 target: self.name.clone(),
-                source,
+                reason,
             })?;
         match role.missing(&info) {
             None => Ok((conn, info)),
@@ -216,7 +216,7 @@ impl Server {
         mut config: PgConfig,
         tls: Option<MakeRustlsConnect>,
     ) -> Result<AsyncPgConnection, ConnectError> {
-        let mut told = None;
+        let mut refusal = None;
         for mode in self.tls.tries() {
             config.ssl_mode(*mode);
             let tried = match tls.clone() {
@@ -228,15 +228,15 @@ impl Server {
                 Err(error) => error,
             };
             let other_mode_may_do = is_about_encryption(&error);
-            // Of two refusals for want of the right mode, that of the encrypted one says more.
-            if told.is_none() || *mode != SslMode::Disable || !other_mode_may_do {
-                told = Some(error);
+            // If both modes are refused, the refusal of the encrypted one says more.
+            if refusal.is_none() || *mode != SslMode::Disable || !other_mode_may_do {
+                refusal = Some(error);
             }
             if !other_mode_may_do {
                 break;
             }
         }
-        Err(told.unwrap_or_else(|| unreachable!("there is a way to connect at least")))
+        Err(refusal.unwrap_or_else(|| unreachable!("every mode has at least one attempt")))
     }
 
     async fn open<T>(&self, config: &PgConfig, tls: T) -> Result<AsyncPgConnection, ConnectError>
@@ -264,7 +264,7 @@ impl Server {
     fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
         ConnectError::Unreachable {
             target: self.name.clone(),
-            source: source.into(),
+            reason: source.into(),
         }
     }
 
@@ -287,15 +287,15 @@ impl Server {
             return ConnectError::NotEncrypted { target };
         }
         if error.to_string().contains("TLS handshake") {
-            let source = text.into();
-            return ConnectError::Tls { target, source };
+            let reason = text.into();
+            return ConnectError::Tls { target, reason };
         }
         match from_the_system {
-            Some(io) if !is_garbled(io) => self.unreachable(text),
+            Some(io) if !violates_protocol(io) => self.unreachable(text),
             None if !error.to_string().contains("unexpected message") => self.unreachable(text),
             _ => ConnectError::NotPostgres {
                 target,
-                source: text.into(),
+                reason: text.into(),
             },
         }
     }
@@ -319,8 +319,8 @@ impl Passfile {
             if !self.is_default {
                 return Err(wrong(problem));
             }
-            // Whether it is needed is not known, and libpq goes on as well.
-            tracing::warn!(path = %self.path.display(), problem, "not used");
+            // The password may not be needed, and libpq goes on as well.
+            tracing::warn!(path = %self.path.display(), problem, "the password file is ignored");
             return Ok(None);
         }
         let text = fs::read_to_string(&self.path).map_err(|error| wrong(error.to_string()))?;
@@ -340,8 +340,8 @@ fn open_to_others(_: &fs::Metadata) -> Option<u32> {
     None
 }
 
-/// Whether the server may accept a connection that is encrypted, if this one was not, or the other way
-/// round. 28000 is what it says when no line of its `pg_hba.conf` is for such connections.
+/// Whether the server may accept an encrypted connection instead of an unencrypted one, or vice versa. It
+/// answers 28000 if no line of its `pg_hba.conf` matches the connection.
 fn is_about_encryption(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => {
@@ -355,15 +355,14 @@ fn is_about_encryption(error: &ConnectError) -> bool {
     }
 }
 
-/// Failures of TLS come as errors of input or output.
+/// The TLS error inside an I/O error.
 fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// A server that breaks the protocol is reported as an I/O error of these kinds; one that hangs up
-/// within a message as `Other`. One that hangs up before it has said whether it encrypts, or while it
-/// begins to, is gone, and breaks nothing.
-fn is_garbled(error: &io::Error) -> bool {
+/// Whether an I/O error means that the server violates the protocol. A server that closes the connection
+/// before or during the TLS handshake does not.
+fn violates_protocol(error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => true,
         io::ErrorKind::UnexpectedEof => !matches!(
@@ -381,7 +380,7 @@ fn is_supported(version: &str) -> bool {
         .is_ok_and(|major| major >= OLDEST_SERVER)
 }
 
-/// tokio-postgres says what it was doing and leaves the reason to the source.
+/// The error of tokio-postgres with its source, which contains the reason.
 fn with_source(error: &tokio_postgres::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -395,8 +394,8 @@ mod tests {
 
     fn of(url: &str) -> PgConfig {
         let url: DatabaseUrl = url.parse().unwrap();
-        let place = url.places().remove(0);
-        let server = Server::new(&url, place, None, "component", VANISHED);
+        let host = url.hosts().remove(0);
+        let server = Server::new(&url, host, None, "component", VANISHED);
         server.map(|server| server.config).unwrap()
     }
 
@@ -411,15 +410,18 @@ mod tests {
     }
 
     #[test]
-    fn a_vanished_server_is_given_up_unless_the_url_says_otherwise() {
-        let ours = of("postgres://u@h/db");
-        assert_eq!(ours.get_tcp_user_timeout(), Some(&VANISHED));
-        assert_eq!(ours.get_keepalives_idle(), VANISHED / 2);
-        let theirs =
+    fn a_vanished_server_is_given_up_after_a_default_time_that_the_url_overrides() {
+        let default = of("postgres://u@h/db");
+        assert_eq!(default.get_tcp_user_timeout(), Some(&VANISHED));
+        assert_eq!(default.get_keepalives_idle(), VANISHED / 2);
+        let overridden =
             of("postgres://u@h/db?tcp_user_timeout=5000&keepalives_idle=7&keepalives_count=9");
-        assert_eq!(theirs.get_tcp_user_timeout(), Some(&Duration::from_secs(5)));
-        assert_eq!(theirs.get_keepalives_idle(), Duration::from_secs(7));
-        assert_eq!(theirs.get_keepalives_retries(), Some(9));
+        assert_eq!(
+            overridden.get_tcp_user_timeout(),
+            Some(&Duration::from_secs(5))
+        );
+        assert_eq!(overridden.get_keepalives_idle(), Duration::from_secs(7));
+        assert_eq!(overridden.get_keepalives_retries(), Some(9));
     }
 
     #[test]

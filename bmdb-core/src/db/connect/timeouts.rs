@@ -1,37 +1,37 @@
-//! The limits that the server keeps for a connection.
+//! Timeouts that the server enforces on a connection.
 
-use crate::db::config::Config;
 use std::time::Duration;
 
-/// After eleven seconds without a sign of life from the client's host the server ends the connection. A
-/// client that has vanished within a transaction has its session's row locked until then, so that no
-/// janitor frees its work. Sockets have no such limits, and need none.
+/// The server ends the connection eleven seconds after the client's host has vanished. Until then, a client
+/// that vanished within a transaction keeps its session's row locked, and no janitor can free its work.
+/// Sockets have no such limits, and need none.
 const VANISHED: &str = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 \
                         -c tcp_keepalives_count=3 -c tcp_user_timeout=11000";
 
-/// Limits of a connection, set when it is made; zero is none.
+/// Limits of a connection, set when it is made; zero means no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Timeouts {
     statement: Duration,
     lock: Duration,
     idle_in_transaction: Duration,
-    /// What the URL sets.
-    own: String,
-    ours_count: bool,
+    /// The URL's `options`.
+    url_options: String,
+    /// Whether these limits override the URL's.
+    overrides_url: bool,
 }
 
 impl Timeouts {
-    pub(super) fn new(config: &Config, own: Option<&str>) -> Self {
+    pub(super) fn new(statement: Duration, lock: Duration, url_options: Option<&str>) -> Self {
         Self {
-            statement: config.statement_timeout,
-            lock: config.lock_timeout,
-            idle_in_transaction: config.statement_timeout,
-            own: own.unwrap_or_default().to_owned(),
-            ours_count: false,
+            statement,
+            lock,
+            idle_in_transaction: statement,
+            url_options: url_options.unwrap_or_default().to_owned(),
+            overrides_url: false,
         }
     }
 
-    /// The same, and none of them longer than this.
+    /// The same, with no limit longer than this.
     pub(super) fn at_most(&self, limit: Duration) -> Self {
         Self {
             statement: self.statement.min(limit),
@@ -41,7 +41,7 @@ impl Timeouts {
         }
     }
 
-    /// The same, and no lock is waited for longer than this.
+    /// The same, waiting no longer than this for a lock.
     pub(super) fn lock_at_most(&self, limit: Duration) -> Self {
         Self {
             lock: self.lock.min(limit),
@@ -49,25 +49,25 @@ impl Timeouts {
         }
     }
 
-    /// The same without a limit, whatever the URL says of limits.
+    /// The same without limits, even if the URL sets some.
     pub(super) fn none(&self) -> Self {
         Self {
             statement: Duration::ZERO,
             lock: Duration::ZERO,
             idle_in_transaction: Duration::ZERO,
-            own: self.own.clone(),
-            ours_count: true,
+            url_options: self.url_options.clone(),
+            overrides_url: true,
         }
     }
 
-    /// What is told to the server: of equal names the last one counts.
+    /// The server's command-line options; the last of equal names counts.
     pub(super) fn options(&self) -> String {
         // The server takes 0 for no limit.
         let shortest = |limit: Duration| match limit {
             Duration::ZERO => 0,
             limit => limit.as_millis().max(1),
         };
-        // A lock that is waited for longer than the statement may take would never be what is said.
+        // If waiting for a lock could take the whole statement timeout, the lock timeout would never be reported.
         let lock = self.lock.min(self.statement / 2);
         let ours = format!(
             "{VANISHED} -c statement_timeout={} -c lock_timeout={} \
@@ -76,10 +76,10 @@ impl Timeouts {
             shortest(lock),
             shortest(self.idle_in_transaction),
         );
-        match (self.own.as_str(), self.ours_count) {
+        match (self.url_options.as_str(), self.overrides_url) {
             ("", _) => ours,
-            (own, false) => format!("{ours} {own}"),
-            (own, true) => format!("{own} {ours}"),
+            (url, false) => format!("{ours} {url}"),
+            (url, true) => format!("{url} {ours}"),
         }
     }
 }
@@ -88,9 +88,17 @@ impl Timeouts {
 mod tests {
     use super::*;
 
+    fn timeouts(url_options: Option<&str>) -> Timeouts {
+        Timeouts::new(
+            Duration::from_secs(60),
+            Duration::from_secs(30),
+            url_options,
+        )
+    }
+
     #[test]
-    fn a_url_has_the_last_word_but_for_migrations() {
-        let timeouts = Timeouts::new(&Config::new(""), Some("-c a=b"));
+    fn options_of_the_url_override_ours_except_for_migrations() {
+        let timeouts = timeouts(Some("-c a=b"));
         assert_eq!(
             timeouts.options(),
             format!(
@@ -108,15 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_waited_for_no_longer_than_half_of_what_a_statement_may_take() {
-        let mut config = Config::new("");
-        config.statement_timeout = Duration::from_millis(10);
-        let options = Timeouts::new(&config, None).options();
+    fn a_lock_is_awaited_for_half_of_the_statement_timeout_at_most() {
+        let short = Duration::from_millis(10);
+        let options = Timeouts::new(short, Duration::from_secs(30), None).options();
         assert!(options.contains("-c lock_timeout=5 "), "{options}");
-        config.lock_timeout = Duration::from_micros(1500);
-        let options = Timeouts::new(&config, None).options();
+        let options = Timeouts::new(short, Duration::from_micros(1500), None).options();
         assert!(options.contains("-c lock_timeout=1 "), "{options}");
-        let beat = Timeouts::new(&Config::new(""), None).at_most(Duration::from_secs(5));
+        let beat = timeouts(None).at_most(Duration::from_secs(5));
         let options = beat.options();
         assert!(
             options.contains("statement_timeout=5000 -c lock_timeout=2500 "),

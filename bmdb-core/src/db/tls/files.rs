@@ -1,4 +1,4 @@
-//! Files of certificates and keys. What is wrong with one is said without anything of its contents.
+//! Files of certificates and keys. Errors repeat nothing of their contents.
 
 use crate::error::ConnectError;
 use rustls::RootCertStore;
@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use std::fs;
 use std::path::Path;
 
-/// The certificates of a file, that of the client or of an authority first.
+/// The certificates of a file, in order.
 pub(super) fn certificates(
     parameter: &'static str,
     path: &Path,
@@ -31,7 +31,7 @@ pub(super) fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
 pub(super) fn system_roots() -> Result<RootCertStore, ConnectError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // One that cannot be read signs nothing that could be verified.
+    // A certificate that cannot be parsed cannot verify anything.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
@@ -44,7 +44,7 @@ pub(super) fn system_roots() -> Result<RootCertStore, ConnectError> {
     Ok(roots)
 }
 
-/// Lists of what is trusted no more.
+/// Lists of revoked certificates.
 pub(super) fn revocations(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, ConnectError> {
@@ -56,7 +56,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Connect
     let wrong = |problem: String| wrong("sslkey", path, problem);
     let metadata = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(wrong("it is no file".to_owned()));
+        return Err(wrong("it is not a file".to_owned()));
     }
     check_private(&metadata).map_err(wrong)?;
     let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -70,7 +70,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Connect
     })
 }
 
-/// libpq's rule: nobody but the owner, or, of a file of root's, a group may read it.
+/// libpq's rule: only the owner may read the key; of a file owned by root, also its group.
 #[cfg(unix)]
 fn check_private(metadata: &fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
@@ -126,7 +126,7 @@ mod tests {
     use super::is_private;
 
     #[test]
-    fn a_key_is_private_by_libpqs_rule() {
+    fn a_key_file_must_be_private_by_libpqs_rule() {
         for (mode, owner) in [
             (0o600, 1000),
             (0o400, 1000),

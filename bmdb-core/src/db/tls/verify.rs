@@ -1,4 +1,4 @@
-//! What of a server's certificate is verified: all, all but the name, or nothing.
+//! Certificate verifiers: everything, everything but the hostname, or nothing.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 type Verifier = Arc<dyn ServerCertVerifier>;
 type Revoked = Vec<CertificateRevocationListDer<'static>>;
 
-/// That a trusted authority has signed it for the name that is connected to.
+/// Verifies that a trusted authority has signed the certificate for this hostname.
 pub(super) fn all(
     roots: RootCertStore,
     revoked: Revoked,
@@ -22,18 +22,20 @@ pub(super) fn all(
     Ok(web_pki(roots, revoked, provider)?)
 }
 
-/// That a trusted authority has signed it, for whatever name.
-pub(super) fn all_but_the_name(
+/// Verifies that a trusted authority has signed the certificate, for any hostname.
+pub(super) fn all_but_hostname(
     roots: RootCertStore,
     revoked: Revoked,
     provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, VerifierBuilderError> {
-    Ok(Arc::new(AnyName(web_pki(roots, revoked, provider)?)))
+    Ok(Arc::new(NoHostnameVerifier(web_pki(
+        roots, revoked, provider,
+    )?)))
 }
 
-/// Nothing: encryption against those who only listen.
-pub(super) fn nothing(provider: Arc<CryptoProvider>) -> Verifier {
-    Arc::new(Anybody(provider))
+/// Verifies nothing: the encryption only protects against eavesdroppers.
+pub(super) fn none(provider: Arc<CryptoProvider>) -> Verifier {
+    Arc::new(NoVerifier(provider))
 }
 
 fn web_pki(
@@ -43,17 +45,17 @@ fn web_pki(
 ) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .with_crls(revoked)
-        // As OpenSSL has it; without, a thief of a revoked key could hold back the newer list.
+        // As in OpenSSL: otherwise, a thief of a revoked key could withhold the newer list.
         .enforce_revocation_expiration()
         .build()
 }
 
-/// Forgives a wrong name and nothing else. The verifier compares names last, when everything else has
-/// been found to be right, so that this error says that nothing else is wrong.
+/// Ignores a wrong hostname and no other error. The inner verifier compares names last, so that error means
+/// that everything else is valid.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct NoHostnameVerifier(Arc<WebPkiServerVerifier>);
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for NoHostnameVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -96,11 +98,11 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// Takes every certificate whose key the server has.
+/// Accepts every certificate whose key the server has.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct NoVerifier(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! The environment's part in where the servers are: libpq's variables, read once.
+//! libpq's environment variables, which fill in what a database URL leaves out.
 
 use super::parameter::PARAMETERS;
 use super::text::Value;
@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// libpq's variables, and where its files are. They may hold a password, so this has no `Debug`.
+/// libpq's variables and the home folder, read once. They may contain a password, so there is no `Debug`.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// That of this process, as it is now.
+    /// Reads the variables of this process.
     pub(crate) fn read() -> Self {
         std::env::vars_os().collect()
     }
@@ -22,7 +22,7 @@ impl Environment {
         (!value.is_empty()).then_some(value)
     }
 
-    /// The home folder, below which libpq looks for files that are not named.
+    /// The home folder, which contains libpq's default files.
     pub(crate) fn home(&self) -> Option<PathBuf> {
         self.get("HOME").map(PathBuf::from)
     }
@@ -40,8 +40,8 @@ impl FromIterator<(OsString, OsString)> for Environment {
 }
 
 impl DatabaseUrl {
-    /// With what it leaves out as these variables say, as libpq does it. A URL that names its servers
-    /// by name or by address leaves out neither.
+    /// The same with what it leaves out taken from these variables, as in libpq. A URL that names servers by
+    /// name or by address leaves out neither.
     pub(crate) fn filled_from(mut self, environment: &Environment) -> Result<Self, UrlError> {
         let names_servers = !self.hosts.is_empty() || !self.addresses.is_empty();
         let names_ports = !self.ports.is_empty();
@@ -65,7 +65,7 @@ impl DatabaseUrl {
                 UrlError(format!("of the variable {variable}: {problem}"))
             })?;
         }
-        self.settle()?;
+        self.normalize()?;
         Ok(self)
     }
 }

@@ -1,30 +1,30 @@
-//! The parameters of database URLs: what each may be, and the environment's name for it.
+//! The parameters of database URLs: their allowed values and environment variables.
 
-/// A parameter that is understood.
+/// A known parameter.
 pub(super) struct Parameter {
     pub(super) name: &'static str,
-    /// The variable that libpq takes it from where it is left out.
+    /// The variable that libpq reads if the parameter is left out.
     pub(super) variable: Option<&'static str>,
     pub(super) kind: Kind,
 }
 
-/// What the value of a parameter may be.
+/// The allowed values of a parameter.
 pub(super) enum Kind {
     Text,
-    /// A whole number of seconds or whatever the parameter counts.
+    /// A whole number, for example of seconds.
     Number,
     OneOf(&'static [&'static str]),
-    /// Understood, and of no effect here.
-    Nothing,
+    /// Accepted, and without effect here.
+    Ignored,
     /// One for each host, separated by commas.
     Hosts,
     Addresses,
     Ports,
-    /// libpq knows it and we do not: why, or what to do instead.
+    /// Known to libpq and not supported here; the text says what to do instead.
     Refused(&'static str),
 }
 
-use Kind::{Addresses, Hosts, Nothing, Number, OneOf, Ports, Refused, Text};
+use Kind::{Addresses, Hosts, Ignored, Number, OneOf, Ports, Refused, Text};
 
 const SWITCH: Kind = OneOf(&["0", "1"]);
 
@@ -36,7 +36,7 @@ const fn parameter(name: &'static str, variable: Option<&'static str>, kind: Kin
     }
 }
 
-/// Those of libpq, in alphabetical order.
+/// libpq's parameters, in alphabetical order.
 pub(super) const PARAMETERS: &[Parameter] = &[
     parameter("application_name", Some("PGAPPNAME"), Text),
     parameter(
@@ -48,7 +48,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     parameter("connect_timeout", Some("PGCONNECT_TIMEOUT"), Number),
     parameter("dbname", Some("PGDATABASE"), Text),
     parameter("fallback_application_name", None, Text),
-    // Preferring what nobody here can do is doing without.
+    // GSS encryption is not supported, so preferring it means doing without.
     parameter(
         "gssencmode",
         Some("PGGSSENCMODE"),
@@ -100,7 +100,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Some("PGSSLCERTMODE"),
         OneOf(&["disable", "allow"]),
     ),
-    parameter("sslcompression", Some("PGSSLCOMPRESSION"), Nothing),
+    parameter("sslcompression", Some("PGSSLCOMPRESSION"), Ignored),
     parameter("sslcrl", Some("PGSSLCRL"), Text),
     parameter(
         "sslcrldir",

@@ -15,8 +15,8 @@ fn refused(text: &str) -> String {
     }
 }
 
-fn places(text: &str) -> Vec<String> {
-    read(text).places().iter().map(Place::to_string).collect()
+fn hosts(text: &str) -> Vec<String> {
+    read(text).hosts().iter().map(Host::to_string).collect()
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -27,7 +27,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 #[test]
-fn both_forms_say_the_same() {
+fn both_forms_parse_to_the_same_url() {
     let url = "postgres://u%20u:p%40%3A%2F@h1:1,h2:2/a%2Fb?sslmode=verify-full&options=-c%20a%3Db";
     let pairs = r"host=h1,h2 port=1,2 user='u u' password = p@:/ dbname=a/b sslmode=verify-full
                   options='-c a=b'";
@@ -40,7 +40,7 @@ fn both_forms_say_the_same() {
 }
 
 #[test]
-fn servers_are_named_in_each_of_libpqs_ways() {
+fn servers_can_be_given_in_each_of_libpqs_ways() {
     for (text, expected) in [
         ("postgresql://h", &["h:5432"][..]),
         ("postgres://u@h:1/db", &["h:1"]),
@@ -62,12 +62,12 @@ fn servers_are_named_in_each_of_libpqs_ways() {
         ("", &[]),
         ("postgres:///db", &[]),
     ] {
-        assert_eq!(places(text), expected, "{text}");
+        assert_eq!(hosts(text), expected, "{text}");
     }
 }
 
 #[test]
-fn quotes_and_backslashes_are_read_as_libpq_does() {
+fn quotes_and_backslashes_follow_libpq() {
     for (text, password) in [
         (r"password='it''", None),
         (r"password='it\'s'", Some("it's")),
@@ -82,7 +82,7 @@ fn quotes_and_backslashes_are_read_as_libpq_does() {
 }
 
 #[test]
-fn the_last_of_equal_parameters_counts_and_an_empty_one_is_none() {
+fn the_last_of_equal_parameters_counts_and_an_empty_one_unsets_it() {
     assert_eq!(read("host=a dbname=x dbname=y").get("dbname"), Some("y"));
     assert_eq!(read("user=a user=").get("user"), None);
     assert_eq!(read("postgres://u@h/?user=v").get("user"), Some("v"));
@@ -95,7 +95,7 @@ fn the_last_of_equal_parameters_counts_and_an_empty_one_is_none() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_the_reason() {
+fn invalid_and_contradictory_texts_are_refused_with_the_reason() {
     for (text, reason) in [
         ("mysql://h/db", "neither postgres:// nor"),
         ("nonsense", "number 1 has no ="),
@@ -135,7 +135,7 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
     }
 }
 
-/// Each of them was taken by libpq for something else, and parts of the password told to everybody.
+/// libpq misreads each of them, and its error messages repeat parts of the password.
 #[test]
 fn a_password_that_is_not_encoded_is_refused_and_not_repeated() {
     for text in [
@@ -175,7 +175,7 @@ fn the_environment_fills_in_what_is_left_out_and_nothing_else() {
         ("LANG", "C"),
     ]);
     let filled = |text: &str| read(text).filled_from(&all).unwrap();
-    let shown: Vec<String> = filled("").places().iter().map(Place::to_string).collect();
+    let shown: Vec<String> = filled("").hosts().iter().map(Host::to_string).collect();
     assert_eq!(shown, ["e1:7", "e2:7"]);
     let nothing = filled("");
     for (name, value) in [
@@ -194,7 +194,7 @@ fn the_environment_fills_in_what_is_left_out_and_nothing_else() {
         assert_eq!(nothing.get(name), value, "{name}");
     }
     let some = filled("postgres://u:p@h/db?sslmode=disable");
-    assert_eq!(some.places()[0].to_string(), "h:7", "its port is left out");
+    assert_eq!(some.hosts()[0].to_string(), "h:7", "its port is left out");
     for (name, value) in [("user", "u"), ("password", "p"), ("sslmode", "disable")] {
         assert_eq!(some.get(name), Some(value));
     }
@@ -204,7 +204,7 @@ fn the_environment_fills_in_what_is_left_out_and_nothing_else() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_used_is_named_without_its_value() {
+fn the_error_of_an_unusable_variable_omits_its_value() {
     for (variable, value, reason) in [
         ("PGSSLMODE", "secret", "sslmode is none of"),
         ("PGPORT", "secret", "a port is not"),
@@ -224,7 +224,7 @@ fn a_variable_that_cannot_be_used_is_named_without_its_value() {
 }
 
 #[test]
-fn what_is_shown_has_no_password() {
+fn display_and_debug_omit_the_password() {
     let url = read("postgres://u:secret@h/db?options=-c%20a%3Db");
     assert_eq!(url.to_string(), "postgresql://u@h/db?options=-c%20a%3Db");
     assert_eq!(format!("{url:?}"), format!("DatabaseUrl({url})"));
@@ -232,8 +232,8 @@ fn what_is_shown_has_no_password() {
 }
 
 #[test]
-fn loopback_is_what_stays_on_this_machine() {
-    let of = |text: &str| read(text).places()[0].is_loopback();
+fn loopback_means_this_machine() {
+    let of = |text: &str| read(text).hosts()[0].is_loopback();
     for here in [
         "host=localhost",
         "host=127.0.0.1",
@@ -276,7 +276,7 @@ fn encoded(text: &str) -> String {
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange_and_what_is_read_is_shown_as_the_same(text in texts()) {
+    fn every_text_is_parsed_or_refused_and_display_parses_to_the_same(text in texts()) {
         if let Ok(mut url) = text.parse::<DatabaseUrl>() {
             url.values.remove("password");
             let shown = url.to_string();
@@ -285,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn every_password_arrives_as_it_is_and_is_never_shown(secret in secrets()) {
+    fn every_password_is_decoded_exactly_and_never_shown(secret in secrets()) {
         let quoted = secret.replace('\\', r"\\").replace('\'', r"\'");
         for text in [
             format!("postgres://u:{}@h/db?sslmode=require", encoded(&secret)),
@@ -300,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn no_part_of_a_password_that_is_written_as_it_is_is_in_an_error(secret in secrets()) {
+    fn no_error_contains_part_of_an_unencoded_password(secret in secrets()) {
         for text in [
             format!("postgres://u:{secret}@h/db"),
             format!("postgres://u@h/db?password={secret}&sslmode=x"),

@@ -1,9 +1,9 @@
-//! The two forms of a database URL's text, and what a text of each says, as libpq reads them.
+//! Parser for both forms of a database URL, which follows libpq.
 //!
-//! Nothing of the text is ever repeated in an error: what looks like a host may be the second half of a
-//! password with an `@` in it.
+//! Errors repeat nothing of the text: what looks like a host may be the second half of a password that
+//! contains an `@`.
 
-/// A parameter's name and what it is set to.
+/// A parameter's name and value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) name: String,
@@ -12,13 +12,13 @@ pub(super) struct Setting {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// As it stands; commas may separate the values of several hosts.
+    /// May contain commas that separate the values of several hosts.
     Plain(String),
-    /// Of a URL: separated by commas first and decoded then, so that a folder may have commas.
+    /// From a URL: split at commas before decoding, so that a folder may contain commas.
     List(Vec<String>),
 }
 
-/// What a text says, in its order; of equal names the last one counts.
+/// The settings of a text, in order; the last of equal names counts.
 pub(super) fn settings(text: &str) -> Result<Vec<Setting>, String> {
     if text.contains('\0') {
         return Err("it contains a NUL byte".to_owned());
@@ -34,16 +34,16 @@ pub(super) fn settings(text: &str) -> Result<Vec<Setting>, String> {
     pairs(text)
 }
 
-/// `user:password@host:port,host:port/database?name=value&name=value`, everything optional.
+/// `user:password@host:port,host:port/database?name=value&name=value`, each part optional.
 fn url(rest: &str) -> Result<Vec<Setting>, String> {
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // libpq takes the first @ for the end of the password, and the rest of that for a host.
-    if place.matches('@').count() > 1 {
+    let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // libpq ends the password at the first @, and takes the rest for a host.
+    if location.matches('@').count() > 1 {
         return Err(
             "it contains more than one @: write those of names and passwords as %40".into(),
         );
     }
-    let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+    let (authority, database) = location.split_once('/').unwrap_or((location, ""));
     if database.contains('@') {
         return Err("an @ follows a /: write a / in a user name or password as %2F".to_owned());
     }
@@ -62,10 +62,10 @@ fn url(rest: &str) -> Result<Vec<Setting>, String> {
         }
     }
     if !hosts.is_empty() {
-        let places = hosts.split(',').map(place_of);
+        let hosts = hosts.split(',').map(host_and_port);
         let (hosts, ports): (Vec<String>, Vec<String>) =
-            places.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        // An authority of nothing but a port names the port of a host that is named elsewhere.
+            hosts.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        // An authority that is only a port belongs to a host that is named elsewhere.
         if hosts.iter().any(|host| !host.is_empty()) {
             settings.push(list("host", hosts));
         }
@@ -89,7 +89,7 @@ fn parameter(name: String, value: &str) -> Result<Setting, String> {
     if value.contains('=') {
         return Err("a parameter has more than one =: write those of values as %3D".to_owned());
     }
-    // As drivers of other languages have it.
+    // Drivers of other languages accept this.
     if name == "ssl" && value == "true" {
         return Ok(plain("sslmode".to_owned(), "require".to_owned()));
     }
@@ -101,7 +101,7 @@ fn parameter(name: String, value: &str) -> Result<Setting, String> {
 }
 
 /// A host and its port, either of which may be empty; a host with colons is in brackets.
-fn place_of(text: &str) -> Result<(String, String), String> {
+fn host_and_port(text: &str) -> Result<(String, String), String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let Some((host, after)) = rest.split_once(']') else {
@@ -118,7 +118,7 @@ fn place_of(text: &str) -> Result<(String, String), String> {
     Ok((decoded(host)?, decoded(port)?))
 }
 
-/// Without its `%` and two hexadecimal digits.
+/// Percent-decodes a text.
 fn decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -141,7 +141,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "what is written with % is not UTF-8".to_owned())
 }
 
-/// `name=value name='value with spaces'`, with `\` before what is to be taken literally.
+/// `name=value name='value with spaces'`; `\` escapes the next character.
 fn pairs(text: &str) -> Result<Vec<Setting>, String> {
     let mut settings = Vec::new();
     let mut rest = text.trim_start();
@@ -165,7 +165,7 @@ fn pairs(text: &str) -> Result<Vec<Setting>, String> {
     Ok(settings)
 }
 
-/// The value that a text begins with, and what follows; `None` where its quote is not closed.
+/// The value at the beginning of a text, and the rest; `None` if its quote is not closed.
 fn value_of(text: &str) -> Option<(String, &str)> {
     let (quoted, body) = match text.strip_prefix('\'') {
         Some(body) => (true, body),

@@ -5,8 +5,8 @@
 //! answer is kept for the next caller for a moment, then given back.
 
 use crate::error::TxError;
-use crate::session::SessionInner;
-use crate::work::claim::{Answer, Claim, Reach};
+use crate::work::claim::{Answer, Claim, Scan};
+use crate::work::inner::SessionInner;
 use bmdb_model::internal::work::QueueHead;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,13 +32,13 @@ impl Poll {
         session: Arc<SessionInner>,
         queues: Vec<Claim>,
         limit: u32,
-        reach: Reach,
+        scan: Scan,
     ) -> Self {
         let (signal, answered) = oneshot::channel();
         let answer = Arc::new(Mutex::new(None));
         let kept = answer.clone();
         let task = tokio::spawn(async move {
-            let answer = poll(session, queues, limit, reach).await;
+            let answer = poll(session, queues, limit, scan).await;
             replace(&kept, Some(answer));
             if signal.send(()).is_ok() {
                 tokio::time::sleep(PICK_UP_TIMEOUT).await;
@@ -76,36 +76,31 @@ fn replace(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<A
     std::mem::replace(&mut kept, answer)
 }
 
-async fn poll(
-    session: Arc<SessionInner>,
-    queues: Vec<Claim>,
-    limit: u32,
-    reach: Reach,
-) -> Answered {
+async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: Scan) -> Answered {
     let mut all = Answer {
-        works: Vec::new(),
+        machines: Vec::new(),
         head: None,
-        reach: Reach::Whole,
-        has_rearmed: false,
+        scan: Scan::WholeQueue,
+        has_replanned: false,
         is_due_left: false,
     };
     for claim in queues {
-        let got = u32::try_from(all.works.len()).unwrap_or(u32::MAX);
+        let got = u32::try_from(all.machines.len()).unwrap_or(u32::MAX);
         let missing = limit.saturating_sub(got);
         if missing == 0 {
             break;
         }
-        match poll_queue(&session, claim.limit(missing), reach).await {
+        match poll_queue(&session, claim.limit(missing), scan).await {
             Ok(answer) => {
-                all.works.extend(answer.works);
+                all.machines.extend(answer.machines);
                 all.head = earlier(all.head, answer.head);
-                all.has_rearmed |= answer.has_rearmed;
+                all.has_replanned |= answer.has_replanned;
                 all.is_due_left |= answer.is_due_left;
-                if answer.reach == Reach::AboveFloor {
-                    all.reach = answer.reach;
+                if answer.scan == Scan::FromCursor {
+                    all.scan = answer.scan;
                 }
             }
-            Err(error) if all.works.is_empty() => return Err(error),
+            Err(error) if all.machines.is_empty() => return Err(error),
             // The earlier claims are committed, so they are returned.
             Err(error) => {
                 tracing::debug!(%error, "a poll ends before its last queues");
@@ -116,9 +111,9 @@ async fn poll(
     Ok(all)
 }
 
-async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, reach: Reach) -> Answered {
-    let mut answer = session.claim(&claim, reach).await?;
-    if answer.works.is_empty() && answer.head.is_none() {
+async fn poll_queue(session: &Arc<SessionInner>, claim: Claim, scan: Scan) -> Answered {
+    let mut answer = session.claim(&claim, scan).await?;
+    if answer.machines.is_empty() && answer.head.is_none() {
         let head = session.head(&claim).await?;
         answer.is_due_left = head == QueueHead::Due;
         answer.head = Some(head);

@@ -1,4 +1,4 @@
-//! What is done in the background: it neither piles up nor waits for what cannot be done.
+//! Background cleanup: tasks neither pile up nor block each other.
 
 use super::component_trying_for;
 use crate::scenario::Scenario;
@@ -37,7 +37,7 @@ impl Many {
         }
     }
 
-    async fn works(&self, machines: u32) -> Vec<Work> {
+    async fn claim(&self, machines: u32) -> Vec<Work> {
         let works = self.session.claim(&claim(machines)).await.unwrap();
         assert_eq!(works.len(), machines as usize);
         works
@@ -55,35 +55,35 @@ fn claim(machines: u32) -> Claim {
 }
 
 #[tokio::test]
-async fn thousands_of_works_that_were_dropped_in_a_black_hole_are_given_back_in_a_few_statements() {
+async fn thousands_of_works_dropped_during_a_silence_are_canceled_in_a_few_statements() {
     let m = Many::new(2100).await;
-    let works = m.works(2000).await;
+    let claimed = m.claim(2000).await;
     m.proxy.black_hole();
     let one = claim(1);
     for _ in 0..200 {
         let claimed = tokio::time::timeout(Duration::from_millis(1), m.session.claim(&one));
         assert!(claimed.await.is_err(), "the hole has let it through");
     }
-    drop(works);
+    drop(claimed);
     let before = m.proxy.requests();
     m.proxy.heal().unwrap();
     until(&m.s.db, NOTHING_IS_HELD).await;
     let requests = m.proxy.requests() - before;
     assert!(requests < 200, "{requests}");
-    let machines = m.works(2100).await.len();
+    let machines = m.claim(2100).await.len();
     assert_eq!(machines, 2100);
 }
 
 #[tokio::test]
-async fn chores_of_a_lost_session_are_skipped_and_delay_no_other() {
+async fn cleanup_of_a_lost_session_is_skipped_and_delays_no_other() {
     let m = Many::new(200).await;
     let lost = session(&m.bmdb, Duration::from_secs(1)).await;
     let left_behind = lost.claim(&claim(100)).await.unwrap();
-    let works = m.works(100).await;
+    let claimed = m.claim(100).await;
     m.proxy.black_hole();
     drop(left_behind);
     lost.lost().await;
-    drop(works);
+    drop(claimed);
     m.proxy.heal().unwrap();
     let given_back = format!(
         "NOT EXISTS (SELECT FROM work_item WHERE session_id = '{}')",
@@ -97,19 +97,19 @@ async fn chores_of_a_lost_session_are_skipped_and_delay_no_other() {
     drained.expect("something is still to be done").unwrap();
 }
 
-/// Post-mortem: chores were done one after the other, and one that waited for a row that an operator
-/// had locked kept all others for half a minute, longer than a lease lasts.
+/// Post-mortem: cleanup tasks ran one after another, and one that waited for a row that an operator had
+/// locked delayed all others for half a minute, longer than a lease.
 #[tokio::test]
-async fn a_work_whose_row_is_locked_keeps_no_other_from_being_given_back() {
+async fn an_attempt_whose_row_is_locked_does_not_delay_the_others() {
     let m = Many::new(20).await;
     let other = session(&m.bmdb, LONG).await;
-    let works = m.works(10).await;
+    let claimed = m.claim(10).await;
     let others = other.claim(&claim(10)).await.unwrap();
     let mut operator = m.s.db.connect().await.unwrap();
-    let fence = works[4].fence();
+    let fence = claimed[4].fence();
     let lock = format!("BEGIN; SELECT FROM work_item WHERE fence = {fence} FOR UPDATE");
     operator.batch_execute(&lock).await.unwrap();
-    drop(works);
+    drop(claimed);
     drop(others);
     let all_others = format!(
         "array_agg(fence) = ARRAY[{fence}::bigint] FROM work_item WHERE session_id IS NOT NULL"

@@ -1,4 +1,4 @@
-//! A server that is killed while works end: after its restart each has come to one end.
+//! A server that is killed while attempts end: after its restart, each has exactly one end.
 
 use super::ends::{End, claimed_fences};
 use crate::dedicated_server;
@@ -9,7 +9,7 @@ use bmdb_testkit::{Profile, Server, TestDb};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many works end around the crash.
+/// How many attempts end around the crash.
 const WORKS: u32 = 40;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_work_that_ends_while_its_server_is_killed_comes_to_one_end() {
+async fn each_attempt_that_ends_while_its_server_is_killed_has_one_end() {
     let server = dedicated_server::server(Profile::Durable).await;
     let s = scenario(&server).await;
     s.import(WORKS as usize).await;

@@ -1,4 +1,4 @@
-//! The lease when heartbeats fail: it survives what can be survived, and is given up in time.
+//! The lease when heartbeats fail: it survives short faults, and is lost in time otherwise.
 
 use super::component_behind;
 use crate::scenario::{RETRY, Scenario, work_on};
@@ -15,10 +15,10 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 const START: Process = Process::SHEPHERD_AGENT_START;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Far more than a lease lasts here, and far less than a connection does that is not given up.
+/// Much longer than a lease here, and much shorter than the life of a silent connection.
 const SOON: Duration = Duration::from_secs(8);
 
-/// A session behind a proxy, which holds work; another machine is due for agent start.
+/// A session behind a proxy with claimed work; another machine is due for agent start.
 struct Faulty {
     s: Scenario,
     proxy: Proxy,
@@ -83,7 +83,7 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
     s.db.run_sql(&format!("SELECT pg_terminate_backend(pid, 1000) {beating}"))
         .await
         .unwrap();
-    // Longer than the whole lease would have lasted without the heartbeats after the death.
+    // Longer than the lease would last without heartbeats after the connection's death.
     let outlived =
         format!("(SELECT ({deadline}) > timestamptz '{before}' + interval '1200 milliseconds')");
     until(&s.db, &outlived).await;
@@ -92,7 +92,7 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
 }
 
 #[tokio::test]
-async fn a_session_is_suspect_and_then_lost_whatever_befalls_its_heartbeats() {
+async fn a_session_is_suspect_and_then_lost_under_every_heartbeat_fault() {
     type Fault = fn(&Proxy);
     let faults: [(&str, Fault); 6] = [
         ("silence", |proxy| proxy.black_hole()),
@@ -121,9 +121,9 @@ async fn a_session_is_suspect_and_then_lost_whatever_befalls_its_heartbeats() {
 }
 
 #[tokio::test]
-async fn a_suspect_session_takes_on_nothing_new_and_ends_what_it_holds() {
+async fn a_suspect_session_claims_nothing_and_can_end_its_work() {
     let p = Faulty::new(6).await;
-    // Only the heartbeat suffers: its row is locked, and operations that lock it less go on.
+    // Only the heartbeat is blocked: its row is locked, and operations with weaker locks go on.
     let mut operator = p.s.db.connect().await.unwrap();
     let lock = format!(
         "BEGIN; SELECT FROM sessions WHERE session_id = '{}' FOR NO KEY UPDATE",
@@ -157,14 +157,14 @@ async fn a_suspect_session_takes_on_nothing_new_and_ends_what_it_holds() {
     operator.batch_execute("ROLLBACK").await.unwrap();
     let settled = tokio::time::timeout(SOON, p.session.wait_while_suspect()).await;
     assert_eq!(settled.unwrap(), SessionState::Live);
-    // The poller has only waited.
+    // The poller waited and did not fail.
     let polled = tokio::time::timeout(SOON, poller.next(9)).await;
     let machines: Vec<_> = polled.unwrap().unwrap().iter().map(Work::machine).collect();
     assert!(machines.contains(&free), "{machines:?}");
 }
 
 #[tokio::test]
-async fn a_silence_that_ends_before_the_lease_leaves_the_session_as_it_was() {
+async fn a_silence_shorter_than_the_lease_does_not_change_the_session() {
     let p = Faulty::new(6).await;
     p.proxy.black_hole();
     p.is(SessionState::Suspect).await;

@@ -1,6 +1,6 @@
-//! A database that falls silent in the middle of an operation: nothing outlives its session for long.
+//! A database that falls silent during an operation: no operation outlives its session for long.
 //!
-//! Over a unix socket, for there the operating system never gives up a connection.
+//! Over a unix socket, where the operating system never gives up a connection.
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
@@ -15,10 +15,10 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 const START: Process = Process::SHEPHERD_AGENT_START;
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
-/// Far more than a lease of a second lasts, and far less than for ever.
+/// Much longer than a lease of a second.
 const LONG: Duration = Duration::from_secs(8);
 
-/// What the server may take over a statement, where that counts.
+/// The statement timeout of tests that depend on it.
 const SHORT: Duration = Duration::from_millis(500);
 
 /// A scenario, and beside it a component with a short lease behind a proxy that can be silenced.
@@ -64,10 +64,10 @@ impl Silenced {
         work_on(&self.session, &ACCESS, self.machine).await.unwrap()
     }
 
-    /// The machine comes back by the janitor.
+    /// Waits until the janitor has freed the machine.
     async fn is_freed(&self) {
         in_time(self.session.lost()).await;
-        // The silence hides from the server that its client has gone; in time it would notice.
+        // The server does not see during the silence that its client has gone; it would notice later.
         let gone = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'silenced'";
         self.s.db.run_sql(gone).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_poller_ends_with_its_session() {
     p.proxy.black_hole();
     let ended = in_time(poller.next(1)).await;
     assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
-    // Its poll in the background is over soon as well.
+    // Its background poll ends soon as well.
     drop(poller);
     let drained = in_time(p.bmdb.drain(LONG)).await;
     assert!(drained.unwrap(), "something went on");
@@ -186,7 +186,7 @@ async fn heartbeats_of_agents_end_with_their_session() {
     assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
 }
 
-/// An end that is sent to a silent database; how it ended.
+/// The result of an end that is sent to a silent database.
 async fn check_end<F: Future<Output = Result<(), EndError>>>(end: impl Fn(Work) -> F) {
     let p = Silenced::new().await;
     let work = p.work().await;
@@ -266,7 +266,7 @@ async fn an_end_that_finds_no_connection_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn closing_comes_back_when_the_lease_would_have_run_out() {
+async fn closing_returns_when_the_lease_would_have_run_out() {
     let p = Silenced::new().await;
     p.proxy.black_hole();
     let closed = in_time(p.session.close()).await;
@@ -274,9 +274,9 @@ async fn closing_comes_back_when_the_lease_would_have_run_out() {
     assert_eq!(closed.kind(), Some(ErrorKind::ConnectionLost), "{closed}");
 }
 
-/// A lease of a day is no reason to wait for a day.
+/// An operation with a lease of a day does not wait for a day.
 #[tokio::test]
-async fn a_statement_of_a_long_lease_is_given_up_when_the_server_would_have_given_it_up() {
+async fn a_statement_under_a_long_lease_is_given_up_after_the_statement_timeout() {
     let p = Silenced::with(Duration::from_secs(86_400), SHORT).await;
     p.session.claim(&Claim::of(&RECOVERY)).await.unwrap();
     p.proxy.black_hole();
@@ -291,14 +291,14 @@ async fn check_given_up<T>(operation: impl AsyncFn(&Silenced) -> Result<T, TxErr
     p.proxy.black_hole();
     let lost = in_time(operation(&p)).await.map(drop).unwrap_err();
     assert_eq!(lost.kind(), Some(ErrorKind::ConnectionLost), "{lost}");
-    // The pool is as large as it was.
+    // The pool has kept its size.
     p.proxy.heal().unwrap();
     operation(&p).await.map(drop).unwrap();
 }
 
 #[tokio::test]
-async fn what_needs_no_session_is_given_up_when_the_server_would_have_given_it_up() {
-    // The one in force, which any component may state.
+async fn an_operation_without_a_session_is_given_up_after_the_statement_timeout() {
+    // The definition in force, which any component may repeat.
     let definition = &ProcessDef::new(ACCESS).lane(Lane::SHEPHERD);
     let retention = Retention {
         attempts_per_machine: 1,

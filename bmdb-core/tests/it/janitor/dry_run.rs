@@ -1,4 +1,4 @@
-//! What is announced is what the next turn does, and announcing it does nothing.
+//! Dry run: it predicts the next turn and changes nothing.
 
 use super::component;
 use crate::scenario::Scenario;
@@ -8,7 +8,7 @@ use bmdb_model::maintenance::Task;
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 
-/// Every row of what a janitor writes or locks, with who wrote and who locked it last.
+/// Every row that a janitor may write or lock, with its last writer and locker.
 const EVERYTHING: &str = "
     SELECT t.xmin, t.xmax, t::text FROM sessions t WHERE session_component_name = 'fixture'
     UNION ALL SELECT t.xmin, t.xmax, t::text FROM machines t
@@ -17,7 +17,7 @@ const EVERYTHING: &str = "
     UNION ALL SELECT t.xmin, t.xmax, t::text FROM upkeep t ORDER BY 3";
 
 #[tokio::test]
-async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing() {
+async fn a_turn_does_what_the_dry_run_predicted_and_the_dry_run_changes_nothing() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     let start = ProcessDef::new(bmdb_model::Process::SHEPHERD_AGENT_START);
@@ -46,7 +46,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
         s.db.expire(session).await.unwrap();
     }
 
-    // Whoever has it all locked is not waited for.
+    // The dry run does not wait for locks.
     let mut rival = s.db.connect().await.unwrap();
     let lock = "BEGIN; SELECT 1 FROM upkeep FOR UPDATE; SELECT 1 FROM sessions FOR UPDATE;
                 SELECT 1 FROM work_item FOR UPDATE; SELECT 1 FROM work_attempt FOR UPDATE";
@@ -62,12 +62,12 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
 
     let turn = bmdb.janitor_turn().await.unwrap();
     let mut announced: Vec<_> = preview.sessions.iter().map(|session| session.id).collect();
-    let mut gone = turn.losses.sessions;
+    let mut gone = turn.reclaimed.sessions;
     announced.sort_unstable();
     gone.sort_unstable();
     assert_eq!(announced, gone);
 
-    let announced = preview.works.iter().map(|work| {
+    let announced = preview.expired.iter().map(|work| {
         let item = &work.item;
         (
             item.machine,
@@ -78,7 +78,7 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
         )
     });
     let announced: Vec<_> = announced.collect();
-    let attempts = turn.losses.attempts.into_iter();
+    let attempts = turn.reclaimed.attempts.into_iter();
     let mut freed: Vec<_> = attempts
         .map(|a| (a.machine, a.process, a.fence, a.session, a.delay_seconds))
         .collect();
@@ -89,34 +89,34 @@ async fn the_next_turn_does_what_was_announced_and_announcing_it_changes_nothing
     delays.dedup();
     assert_eq!(delays, [3, 6, 10]);
 
-    let announced = preview.upkeep.iter();
+    let announced = preview.batches.iter();
     let announced = announced.map(|chunk| (chunk.row.task, chunk.size));
     let announced: Vec<_> = announced.collect();
-    assert!(preview.upkeep.iter().all(|chunk| chunk.is_due));
-    let done = turn.upkeep.iter().map(|chunk| match chunk {
+    assert!(preview.batches.iter().all(|chunk| chunk.is_due));
+    let done = turn.batches.iter().map(|chunk| match chunk {
         MaintenanceBatch::Planned { machines, .. } => {
             (Task::Plan, u64::try_from(*machines).unwrap())
         }
         MaintenanceBatch::Trimmed { rows } => (Task::TrimHistory, *rows),
-        MaintenanceBatch::TallyTrimmed { rows } => (Task::TrimAttemptCounts, *rows),
+        MaintenanceBatch::AttemptCountsTrimmed { rows } => (Task::TrimAttemptCounts, *rows),
         other => panic!("{other:?}"),
     });
     assert_eq!(announced, done.collect::<Vec<_>>());
 
     let after = bmdb.janitor_dry_run().await.unwrap();
     assert_eq!(
-        (after.sessions, after.works, after.surplus),
+        (after.sessions, after.expired, after.surplus),
         (vec![], vec![], Some(0))
     );
-    assert!(!after.upkeep.iter().any(|chunk| chunk.is_due));
+    assert!(!after.batches.iter().any(|chunk| chunk.is_due));
 }
 
 #[tokio::test]
-async fn a_component_announces_only_the_upkeep_that_it_does() {
+async fn a_dry_run_contains_only_this_components_tasks() {
     let s = Scenario::new().await;
     let config = Config::new(s.db.url()).retention(None).replan_period(None);
-    let config = config.tally_interval(None).janitor_interval(None);
+    let config = config.attempt_counts_interval(None).janitor_interval(None);
     let bmdb = Bmdb::connect(config).await.unwrap();
     let preview = bmdb.janitor_dry_run().await.unwrap();
-    assert_eq!((preview.upkeep, preview.surplus), (vec![], None));
+    assert_eq!((preview.batches, preview.surplus), (vec![], None));
 }

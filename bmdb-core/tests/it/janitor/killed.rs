@@ -1,5 +1,5 @@
-//! How soon the machine of a worker that is killed can be claimed again: a process of its own, which is
-//! this test binary, and the database's clock.
+//! How soon the machine of a killed worker can be claimed again, with the worker in a separate process (this
+//! test binary), and by the database's clock.
 
 use crate::scenario::{Scenario, work_on};
 use bmdb_core::{Bmdb, Config, SessionOptions, WorkError};
@@ -13,23 +13,23 @@ use tokio::process::{Child, Command};
 
 const WORK: Process = Process::from_static("AcmeWork");
 
-/// Set in the worker, to the machine and the database.
+/// Set in the worker process, to the machine and the database.
 const WORKER: &str = "BMDB_KILLED_WORKER";
 
-/// What the worker says when it holds the machine.
+/// The worker prints this when it holds the machine.
 const HOLDS: &str = "it holds the machine";
 
-/// The test that is the worker where it is told so.
-const PLAYER: &str = "janitor::killed::a_killed_workers_machine_comes_back_within_interval_and_a_second_and_the_loss_delay";
+/// The test that acts as the worker in its process.
+const PLAYER: &str = "janitor::killed::a_killed_workers_machine_is_free_after_the_interval_the_loss_delay_and_a_second";
 
-/// The least there is of both.
+/// The shortest possible lease and loss delay.
 const INTERVAL: Duration = Duration::from_secs(1);
 const LOSS_DELAY: Duration = Duration::from_secs(1);
 
-/// How long the janitor may take over finding out.
+/// How long the janitor may take to find the loss.
 const JANITOR: Duration = Duration::from_secs(1);
 
-/// How often a busy machine may be late before it is the janitor that is.
+/// How many late measurements are blamed on a loaded machine before the test fails.
 const TRIES: usize = 4;
 
 /// The times between the kill and the next claim, in milliseconds of the database's clock.
@@ -37,16 +37,16 @@ const TRIES: usize = 4;
 struct Measured {
     /// From the kill to the lease's end.
     lease: i64,
-    /// From there to when the loss was recorded.
+    /// From there to the record of the loss.
     found: i64,
-    /// From there to when the machine could be claimed.
+    /// From there until the machine could be claimed.
     delay: i64,
     /// From the kill to the next claim.
     whole: i64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_workers_machine_comes_back_within_interval_and_a_second_and_the_loss_delay() {
+async fn a_killed_workers_machine_is_free_after_the_interval_the_loss_delay_and_a_second() {
     if let Ok(part) = env::var(WORKER) {
         return hold(&part).await;
     }
@@ -62,7 +62,7 @@ async fn a_killed_workers_machine_comes_back_within_interval_and_a_second_and_th
     for number in 0..TRIES {
         let machine = s.provided(&number.to_string()).await;
         let measured = measure(&s, machine).await;
-        // These do not depend on how busy the machine is.
+        // These do not depend on the load of the machine.
         assert!(measured.lease <= millis(INTERVAL), "{measured:?}");
         assert_eq!(measured.delay, millis(LOSS_DELAY), "{measured:?}");
         if measured.found <= longest_found && measured.whole <= longest {

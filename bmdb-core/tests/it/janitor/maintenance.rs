@@ -1,4 +1,4 @@
-//! Slow upkeep: in chunks, once for the database, whatever goes wrong with a part of it.
+//! Maintenance: in batches, once for the database, even if a part of it fails.
 
 use super::component;
 use crate::scenario::Scenario;
@@ -10,29 +10,29 @@ use std::time::Duration;
 const PLANNED: &str = "count(*) FROM work_item WHERE eligible";
 const HISTORY: &str = "count(*) FROM work_attempt";
 
-/// What the turn did, as machines planned and rows trimmed.
+/// The machines planned and rows trimmed by a turn.
 async fn turn(bmdb: &Bmdb) -> (Option<usize>, Option<u64>) {
     let (mut planned, mut trimmed) = (None, None);
-    for chunk in bmdb.janitor_turn().await.unwrap().upkeep {
+    for chunk in bmdb.janitor_turn().await.unwrap().batches {
         match chunk {
             MaintenanceBatch::Planned { machines, broken } => {
                 assert_eq!(broken, []);
                 planned = Some(machines);
             }
             MaintenanceBatch::Trimmed { rows } => trimmed = Some(rows),
-            MaintenanceBatch::TallyTrimmed { .. } => {}
+            MaintenanceBatch::AttemptCountsTrimmed { .. } => {}
             other => panic!("{other:?}"),
         }
     }
     (planned, trimmed)
 }
 
-/// For how long each task pauses now, in whole seconds.
+/// The current pause of each task, in whole seconds.
 const PAUSES: &str = "SELECT task, round(extract(epoch FROM due_at - clock_timestamp()))
                       FROM upkeep ORDER BY task";
 
 #[tokio::test]
-async fn a_pass_goes_through_the_fleet_in_chunks_and_takes_a_period() {
+async fn a_pass_replans_the_fleet_in_batches_and_takes_a_period() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     s.unplanned(1200).await;
@@ -42,7 +42,7 @@ async fn a_pass_goes_through_the_fleet_in_chunks_and_takes_a_period() {
         assert_eq!(turn(&bmdb).await, (None, None), "it pauses");
         s.advance(1200).await;
     }
-    // It is known now that a pass has three chunks.
+    // Now the pass is known to have three batches.
     s.db.run_sql("UPDATE work_item SET eligible = false")
         .await
         .unwrap();
@@ -61,7 +61,7 @@ async fn a_pass_over_an_unknown_fleet_pauses_as_for_a_million_machines() {
     s.unplanned(501).await;
     assert_eq!(turn(&bmdb).await.0, Some(500));
     assert_eq!(s.rows(PAUSES).await[0], "Plan|2");
-    // However short the period, it is a second.
+    // Even with a short period, the pause is a second.
     let hasty = Config::new(s.db.url()).replan_period(Some(Duration::from_millis(1)));
     let hasty = Bmdb::connect(hasty.janitor_interval(None)).await.unwrap();
     s.advance(2).await;
@@ -70,7 +70,7 @@ async fn a_pass_over_an_unknown_fleet_pauses_as_for_a_million_machines() {
 }
 
 #[tokio::test]
-async fn history_is_trimmed_in_chunks_of_rows() {
+async fn history_is_trimmed_in_batches_of_rows() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     s.history(3000).await;
@@ -84,7 +84,7 @@ async fn history_is_trimmed_in_chunks_of_rows() {
 }
 
 #[tokio::test]
-async fn what_a_component_is_not_to_do_it_leaves_to_others() {
+async fn disabled_tasks_are_left_to_other_components() {
     let s = Scenario::new().await;
     s.unplanned(1).await;
     s.history(1).await;
@@ -112,7 +112,7 @@ async fn many_janitors_do_no_more_than_one() {
         .rows("SELECT due_at FROM upkeep WHERE task = 'Plan'")
         .await;
     assert_eq!(s.rows(chunks).await, ["1"]);
-    // Until the pause is over nobody does more. The second chunk is to wait for that.
+    // No janitor does more until the pause is over, not even the second batch.
     until(&s.db, "count(*) = 1000 FROM work_item WHERE eligible").await;
     let waited = format!(
         "SELECT clock_timestamp() > timestamptz '{}', chunks FROM upkeep WHERE task = 'Plan'",
@@ -122,7 +122,7 @@ async fn many_janitors_do_no_more_than_one() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_another_janitor_has_is_not_waited_for() {
+async fn a_janitor_does_not_wait_for_anothers_batch() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     let mut rival = s.db.connect().await.unwrap();
@@ -134,7 +134,7 @@ async fn a_chunk_that_another_janitor_has_is_not_waited_for() {
     drop(rival);
 }
 
-/// Workflows of others, each broken in a way of its own, beside those that are whole.
+/// Foreign workflows, each broken in its own way, beside intact ones.
 const BROKEN: [(&str, &str, &str); 3] = [
     (
         "Gone",
@@ -178,7 +178,7 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
         let mut planned = Vec::new();
         for _ in 0..2 {
             let turn = bmdb.janitor_turn().await.unwrap();
-            let MaintenanceBatch::Planned { machines, broken } = &turn.upkeep[0] else {
+            let MaintenanceBatch::Planned { machines, broken } = &turn.batches[0] else {
                 panic!("{turn:?}");
             };
             planned.push(*machines);
@@ -203,9 +203,9 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_fails_as_a_whole_is_put_off_and_lost_work_is_freed_all_the_same() {
+async fn a_failed_batch_is_postponed_and_expired_work_is_still_freed() {
     let s = Scenario::new().await;
-    // Retention cannot even look at the history.
+    // Trimming cannot read the history.
     s.db.run_sql("ALTER TABLE work_attempt RENAME last_fence TO lost_fence")
         .await
         .unwrap();

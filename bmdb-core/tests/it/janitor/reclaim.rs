@@ -1,18 +1,18 @@
-//! Sessions that hold more than one transaction is to free.
+//! Sessions that hold more attempts than one transaction frees.
 
 use super::component;
 use crate::scenario::Scenario;
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_session_with_many_works_is_freed_in_batches_and_goes_with_the_last() {
+async fn a_session_with_many_attempts_is_freed_in_batches_and_removed_with_the_last() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     s.unplanned(1100).await;
     bmdb.replan().await.unwrap();
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.hold_everything(lost).await;
-    // Lost work is freed by whole transactions: each has an id of its own.
+    // Each batch is a transaction with an id of its own.
     s.db.expire(lost).await.unwrap();
     let losses = bmdb.reclaim_expired().await.unwrap();
     assert_eq!((losses.sessions, losses.attempts.len()), (vec![lost], 1100));
@@ -25,7 +25,7 @@ async fn a_session_with_many_works_is_freed_in_batches_and_goes_with_the_last() 
 }
 
 #[tokio::test]
-async fn exactly_a_batch_of_works_does_not_leave_the_session_behind() {
+async fn a_session_with_exactly_one_batch_is_removed_too() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, None).await;
     s.unplanned(500).await;

@@ -1,4 +1,4 @@
-//! When a janitor takes its turns, and when it does not.
+//! When a janitor takes its turns.
 
 use super::component;
 use crate::scenario::Scenario;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const OFTEN: Option<Duration> = Some(Duration::from_millis(10));
 
 #[tokio::test]
-async fn a_janitor_pauses_while_its_own_sessions_do_not_beat() {
+async fn a_janitor_pauses_while_its_own_heartbeats_fail() {
     let s = Scenario::new().await;
     let bmdb = component(&s.db, OFTEN).await;
     let options = SessionOptions::default().interval(Duration::from_secs(9));
@@ -25,7 +25,7 @@ async fn a_janitor_pauses_while_its_own_sessions_do_not_beat() {
     while session.state() != SessionState::Suspect {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // A turn that had begun before ends.
+    // Lets a turn end that had begun before.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.db.expire(lost).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_janitor_pauses_while_its_own_sessions_do_not_beat() {
 }
 
 #[tokio::test]
-async fn a_janitor_without_sessions_comes_back_after_the_database_was_gone() {
+async fn a_janitor_without_sessions_resumes_after_an_outage() {
     let s = Scenario::new().await;
     let proxy = Proxy::unix(s.db.url()).await.unwrap();
     let config = Config::new(proxy.url()).component("janitor");

@@ -1,4 +1,4 @@
-//! The sentences that say why a process is not begun.
+//! Explanations of why a process does not start.
 
 use super::{ACCESS, START, ann};
 use crate::scenario::{RETRY, Scenario};
@@ -23,7 +23,7 @@ async fn the_explanation_names_what_shuts_each_gate_and_what_opens_it() {
     let missing = why(&Process::SHEPHERD_RECOVERY).await;
     assert_eq!(
         missing.verdict,
-        "ShepherdRecovery is not begun: it is not eligible."
+        "ShepherdRecovery does not start: it is not eligible."
     );
     assert_eq!(
         missing.eligible.sentences,
@@ -32,20 +32,20 @@ async fn the_explanation_names_what_shuts_each_gate_and_what_opens_it() {
         ]
     );
     let unknown = why(&Process::from_static("Typo")).await;
-    assert!(unknown.eligible.sentences[0].starts_with("Nobody has defined Typo"));
+    assert!(unknown.eligible.sentences[0].starts_with("Typo is not defined"));
 
     let work = s.claim_one().await;
     let mate = why(&ACCESS).await;
     assert!(!mate.free.is_open && mate.free.since.is_some());
     assert_eq!(
         mate.verdict,
-        "ShepherdAccess is not begun: somebody is at work."
+        "ShepherdAccess does not start: the machine is claimed."
     );
     let at_work = "test has been at work on ShepherdAgentStart, which shares the lane shepherd with it, since ";
     assert!(mate.free.sentences[0].starts_with(at_work), "{mate:#?}");
     assert_eq!(
         why(&START).await.verdict,
-        "ShepherdAgentStart is being done on the machine now."
+        "ShepherdAgentStart is running on the machine now."
     );
 
     work.fail(&RETRY, "no answer").await.unwrap();
@@ -53,11 +53,11 @@ async fn the_explanation_names_what_shuts_each_gate_and_what_opens_it() {
     let both = why(&START).await;
     assert_eq!(
         both.verdict,
-        "ShepherdAgentStart is not begun: it is not eligible, it is not ready."
+        "ShepherdAgentStart does not start: it is not eligible, it is not ready."
     );
     assert!(both.eligible.sentences[0].contains("on hold since") && both.eligible.since.is_some());
     assert!(
-        both.ready.sentences[0].contains("after 1 failure in a row, last because of \"no answer\""),
+        both.ready.sentences[0].contains("after 1 failure in a row; last cause: \"no answer\""),
         "{both:#?}"
     );
     assert!(both.ready.opens_at.is_some() && both.ready.since.is_some());

@@ -1,4 +1,4 @@
-//! The janitor against sessions that are being saved, and transactions that are under way.
+//! The janitor against sessions that are being renewed, and transactions under way.
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// A session whose heartbeat was sent in time and is not committed yet, though its deadline has
-/// passed meanwhile.
+/// A session whose heartbeat was sent in time and is not committed yet, although its deadline has passed
+/// since.
 async fn session_with_a_heartbeat_in_flight(db: &TestDb) -> (SessionId, AsyncPgConnection) {
     let beating = db.session(Duration::from_secs(60)).await.unwrap();
     db.run_sql(
@@ -52,7 +52,7 @@ async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Reclaimed> {
 }
 
 #[tokio::test]
-async fn a_heartbeat_in_flight_is_not_waited_for_and_not_overrun() {
+async fn the_janitor_neither_waits_for_nor_overruns_a_heartbeat_in_flight() {
     let s = Scenario::new().await;
     let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
     assert_eq!(
@@ -68,7 +68,7 @@ async fn a_heartbeat_in_flight_is_not_waited_for_and_not_overrun() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_that_commits_between_the_janitors_look_and_its_lock_saves_the_session() {
+async fn a_heartbeat_that_commits_between_the_janitors_read_and_lock_saves_the_session() {
     let s = Scenario::new().await;
     let gate = Gate::closed(&s.db, Before::LockingSessions).await;
     let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
@@ -79,9 +79,9 @@ async fn a_heartbeat_that_commits_between_the_janitors_look_and_its_lock_saves_t
     assert!(exists(&s.db, beating).await);
 }
 
-/// The control: the shorter janitor that everybody writes first deletes the live session.
+/// The control: a simpler janitor that deletes by a list would delete the live session.
 #[tokio::test]
-async fn a_janitor_that_deletes_by_a_list_would_delete_a_session_that_was_saved() {
+async fn a_janitor_that_deletes_by_a_list_would_delete_a_renewed_session() {
     let s = Scenario::new().await;
     let gate = Gate::closed(&s.db, Before::LockingSessions).await;
     let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
@@ -124,7 +124,7 @@ async fn an_open_transaction_commits_before_its_expired_session_is_removed() {
 }
 
 #[tokio::test]
-async fn a_finish_that_was_under_way_when_the_lease_ran_out_is_not_recorded_as_lost() {
+async fn a_finish_under_way_when_the_lease_ran_out_is_not_recorded_as_lost() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_finish_that_was_under_way_when_the_lease_ran_out_is_not_recorded_as_l
 }
 
 #[tokio::test]
-async fn a_claim_that_commits_after_the_janitors_first_look_is_freed_with_a_trace() {
+async fn a_claim_that_commits_after_the_janitors_first_read_is_freed_with_a_record() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let claimer = s.db.session(Duration::from_secs(60)).await.unwrap();
@@ -171,11 +171,11 @@ async fn a_claim_that_commits_after_the_janitors_first_look_is_freed_with_a_trac
     assert_eq!(s.db.rows(attempt).await.unwrap(), [expected]);
 }
 
-/// Post-mortem: an end that had found its session alive a moment before the deadline, and then waited for
-/// a janitor that freed the session's first works and kept it for the next batch, was told that the work
-/// was lost: a row that was locked and not written is not judged again after the wait.
+/// Post-mortem: an end found its session alive just before the deadline and then waited for a janitor that
+/// freed the session's first attempts and kept the session for the next batch. The end failed as lost work: a
+/// row that was locked but not written is not checked again after the wait.
 #[tokio::test]
-async fn an_end_that_waits_for_a_session_that_is_freed_in_batches_is_told_that_it_has_expired() {
+async fn an_end_that_waits_while_its_session_is_freed_in_batches_fails_as_expired() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let work = work_on(&s.session, &ACCESS, machine).await.unwrap();
@@ -203,7 +203,7 @@ async fn an_end_that_waits_for_a_session_that_is_freed_in_batches_is_told_that_i
 }
 
 #[tokio::test]
-async fn two_janitors_at_once_record_a_loss_once() {
+async fn two_concurrent_janitors_record_a_loss_once() {
     let s = Scenario::new().await;
     for id in ["1", "2", "3"] {
         s.provided(id).await;

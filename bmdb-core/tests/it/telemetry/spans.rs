@@ -1,4 +1,4 @@
-//! The spans: which there are, and that they carry ids and nothing else.
+//! Spans: which there are, and that they carry only ids.
 
 use crate::scenario::{RETRY, Scenario};
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ impl Said {
     }
 }
 
-/// What this thread says from here on, each span when it is over.
+/// Records this thread's log from now on, with each span at its end.
 fn listen(level: LevelFilter) -> (Said, tracing::subscriber::DefaultGuard) {
     let said = Said::default();
     let writer = said.clone();
@@ -41,7 +41,7 @@ fn listen(level: LevelFilter) -> (Said, tracing::subscriber::DefaultGuard) {
 }
 
 #[tokio::test]
-async fn a_work_has_a_span_with_everything_that_names_it_and_its_end_is_inside() {
+async fn an_attempt_has_a_span_with_its_ids_and_its_end_inside() {
     let s = Scenario::new().await;
     s.provided("1").await;
     s.claim_one().await.fail(&RETRY, "first").await.unwrap();
@@ -78,7 +78,7 @@ async fn a_work_has_a_span_with_everything_that_names_it_and_its_end_is_inside()
 }
 
 #[tokio::test]
-async fn at_level_info_only_works_have_spans() {
+async fn at_level_info_only_attempts_have_spans() {
     let (said, _guard) = listen(LevelFilter::INFO);
     let s = Scenario::new().await;
     s.provided("1").await;
@@ -90,7 +90,7 @@ async fn at_level_info_only_works_have_spans() {
 }
 
 #[tokio::test]
-async fn spans_and_logs_say_nothing_of_what_is_written() {
+async fn spans_and_logs_contain_no_tag_values() {
     let (said, _guard) = listen(LevelFilter::TRACE);
     let s = Scenario::new().await;
     s.provided("S3cret-id").await;

@@ -39,7 +39,7 @@ impl Authority {
         self.signed(params_of(names))
     }
 
-    /// The same, as it was valid in the past.
+    /// The same, but expired.
     pub(crate) fn expired(&self, names: &[&str]) -> Identity {
         let mut params = params_of(names);
         params.not_before = date_time_ymd(2001, 1, 1);
@@ -67,7 +67,7 @@ impl Authority {
         }
     }
 
-    /// A list of what is trusted no more.
+    /// A list of revoked certificates.
     pub(crate) fn revoking(&self, identities: &[&Identity]) -> String {
         let revoked = identities.iter().map(|identity| RevokedCertParams {
             serial_number: identity.serial.clone(),

@@ -1,11 +1,11 @@
-//! Who the client is: certificates, passwords, and passwords that are bound to the encryption.
+//! Client authentication: certificates, passwords, and passwords with channel binding.
 
 use super::{Authority, Folder, Tls};
 use bmdb_core::ConnectError;
 use bmdb_testkit::Tcp;
 
 #[tokio::test]
-async fn a_server_that_asks_for_certificates_gets_the_right_one_or_says_why_not() {
+async fn a_server_that_requires_certificates_accepts_the_right_one_and_explains_refusals() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::new();
     let root = folder.file("root.crt", &ours.certificate);
@@ -76,7 +76,7 @@ async fn a_server_that_asks_for_certificates_gets_the_right_one_or_says_why_not(
 }
 
 #[tokio::test]
-async fn a_password_is_bound_to_the_encryption_where_that_is_required() {
+async fn channel_binding_is_used_where_it_is_required() {
     let ours = Authority::new("ours");
     let server = ours.server(&["localhost"]);
     let tcp = Tcp::new()

@@ -1,4 +1,4 @@
-//! All that a component does, over verified connections.
+//! Everything that a component does, over verified connections.
 
 use super::{Authority, Folder, Tls};
 use crate::scenario::RETRY;
@@ -9,7 +9,7 @@ use bmdb_testkit::Tcp;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_life_is_encrypted_on_every_connection() {
+async fn every_connection_of_a_component_is_encrypted() {
     let ours = Authority::new("ours");
     let folder = Folder::new();
     let root = folder.file("root.crt", &ours.certificate);
@@ -38,7 +38,7 @@ async fn a_whole_life_is_encrypted_on_every_connection() {
     let mut works = session.claim(&claim).await.unwrap();
     works.remove(0).fail(&RETRY, "no answer").await.unwrap();
     tls.db.advance(Duration::from_secs(60)).await.unwrap();
-    // Dropped work is given back by the chores, on a connection of theirs.
+    // The cleanup cancels dropped work on a connection of its own.
     drop(session.claim(&claim).await.unwrap());
     // A poller makes the component listen.
     let mut poller = session.poller(&claim);
@@ -54,7 +54,7 @@ async fn a_whole_life_is_encrypted_on_every_connection() {
                    WHERE application_name = 'life' AND query LIKE 'LISTEN%')";
     wait::until(&tls.db, listens).await;
     let encrypted = tls.encrypted("life").await;
-    // The heartbeat's, one of the pool's, the chores' and the listener's.
+    // One each of the heartbeat, the pool, the cleanup and the listener.
     assert!(encrypted.len() >= 4, "{encrypted:?}");
     assert!(
         encrypted.iter().all(|encrypted| *encrypted),

@@ -1,4 +1,4 @@
-//! Files of certificates, keys and passwords that cannot be used, and those that change.
+//! Files of certificates, keys and passwords: unusable ones, and changes.
 
 use super::{Authority, Folder, Tls};
 use bmdb_core::{Bmdb, Config, ConnectError, SessionOptions};
@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
+fn the_error_of_an_unusable_file_names_it_and_a_remedy() {
     let ours = Authority::new("ours");
     let folder = Folder::new();
     let root = folder.file("root.crt", &ours.certificate);
@@ -58,7 +58,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
             nowhere,
             "No such file",
         ),
-        (client(&certificate, "/tmp"), "sslkey", "/tmp", "no file"),
+        (client(&certificate, "/tmp"), "sslkey", "/tmp", "not a file"),
         (
             client(&certificate, &root),
             "sslkey",
@@ -124,7 +124,7 @@ async fn files_are_read_again_for_each_connection() {
     folder.file("root.crt", &next.certificate);
     tls.db.run_sql(end_all).await.unwrap();
     let refused = loop {
-        // A connection of the pool may not know yet that it was ended.
+        // A pooled connection may not have noticed yet that it was ended.
         match start().await {
             Err(error) if error.to_string().contains("certificate") => break error,
             Err(_) => {}

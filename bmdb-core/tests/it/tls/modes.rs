@@ -4,7 +4,7 @@ use super::{Authority, Folder, Tls};
 use bmdb_core::{Bmdb, Config, ConnectError};
 use bmdb_testkit::Tcp;
 
-/// What comes of connecting.
+/// The result of connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comes {
     Encrypted,
@@ -51,7 +51,7 @@ async fn with_each_mode(tls: &Tls, root: &str, expected: [Comes; 6]) -> Vec<Stri
 }
 
 #[tokio::test]
-async fn each_mode_trusts_whom_it_should() {
+async fn each_mode_trusts_the_right_servers() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::new();
     let right = folder.file("right.crt", &ours.certificate);
@@ -70,7 +70,7 @@ async fn each_mode_trusts_whom_it_should() {
         let reason = format!("signed by no authority in {wrong}; is sslrootcert that of this");
         assert!(error.contains(&reason), "{error}");
     }
-    // Without anybody to trust, encryption is all that can be required.
+    // Without an authority, only encryption can be required.
     assert_eq!(comes(&tls, "sslmode=require").await.0, Encrypted);
     assert_eq!(comes(&tls, "").await.0, Encrypted);
     // The address is one of its names, too.
@@ -85,7 +85,7 @@ async fn each_mode_trusts_whom_it_should() {
 }
 
 #[tokio::test]
-async fn a_wrong_name_is_for_verify_full_only() {
+async fn only_verify_full_refuses_a_wrong_hostname() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::new();
     let right = folder.file("right.crt", &ours.certificate);
@@ -104,13 +104,13 @@ async fn a_wrong_name_is_for_verify_full_only() {
     ] {
         assert!(errors[0].contains(part), "{}", errors[0]);
     }
-    // A name that is not looked at forgives nothing else.
+    // Not verifying the hostname excuses no other error.
     let none = [Plain, Plain, Encrypted, NotTrusted, NotTrusted, NotTrusted];
     with_each_mode(&tls, &wrong, none).await;
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_trusted_by_nobody() {
+async fn every_verifying_mode_refuses_an_expired_certificate() {
     let ours = Authority::new("ours");
     let folder = Folder::new();
     let root = folder.file("root.crt", &ours.certificate);
@@ -126,7 +126,7 @@ async fn an_expired_certificate_is_trusted_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_where_it_must_have_it() {
+async fn a_server_without_tls_is_refused_where_tls_is_required() {
     let Some(tls) = Tls::boot(Tcp::new()).await else {
         return;
     };
@@ -150,7 +150,7 @@ async fn a_server_without_tls_is_refused_where_it_must_have_it() {
 }
 
 #[tokio::test]
-async fn an_authority_that_is_its_own_server_is_told_to_sign_one() {
+async fn an_authoritys_own_certificate_is_refused_with_a_remedy() {
     let ours = Authority::new("ours");
     let folder = Folder::new();
     let root = folder.file("root.crt", &ours.certificate);
@@ -184,7 +184,7 @@ async fn a_revoked_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn the_weak_modes_take_what_the_servers_rules_admit() {
+async fn the_weak_modes_use_whatever_the_servers_rules_admit() {
     let server = Authority::new("ours").server(&["localhost"]);
     let only = |rule: &str| {
         let tcp = Tcp::new().tls(&server.certificate, &server.key);

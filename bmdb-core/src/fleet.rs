@@ -10,17 +10,10 @@
 //! `provider` and `provider_id` are required and unique together; `ip_address`, `location` and
 //! `machine_id` (a UUID; random without it) are optional. Anything else is an error.
 
+pub(crate) mod import;
 mod parse;
 
-use crate::db::transaction::Tx;
-use crate::error::TxError;
-use bmdb_model::internal::provided;
-use bmdb_model::provided::KnownMachine;
-use bmdb_model::{MachineId, ProvidedMachine, machine};
-use std::collections::HashSet;
-
-/// How many machines one statement inserts; a statement has at most 65,535 binds.
-const CHUNK: usize = 5000;
+use bmdb_model::{MachineId, ProvidedMachine};
 
 /// The machines of a fleet file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,25 +21,26 @@ pub struct Fleet {
     machines: Vec<ProvidedMachine>,
 }
 
-/// What became of a fleet.
+/// The result of importing a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Imported {
     /// The machines that were created, in the order of the file.
     pub created: Vec<MachineId>,
-    /// Those that were passed over, under the ids by which they are known.
+    /// The machines that existed already, under their existing ids.
     pub skipped: Vec<ProvidedMachine>,
 }
 
-/// What is wrong with a fleet file, and where.
+/// An error in a fleet file, with its position.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}, column {column}: {problem}")]
+#[non_exhaustive]
 pub struct FleetError {
     /// The line, from 1.
     pub line: usize,
     /// The column in bytes, from 1.
     pub column: usize,
-    /// What is wrong, with the field's name.
+    /// The problem, with the field's name.
     pub problem: String,
 }
 
@@ -54,15 +48,15 @@ impl Fleet {
     /// Reads a fleet file.
     ///
     /// # Errors
-    /// [`FleetError`] at the first thing that is wrong: no JSON, an unknown, missing or repeated
-    /// field, a malformed value, or a machine that was listed before.
+    /// [`FleetError`] at the first error: invalid JSON, an unknown, missing or repeated field, a malformed
+    /// value, or a machine that is listed twice.
     pub fn parse(json: &str) -> Result<Self, FleetError> {
         serde_json::from_str(json).map_err(|error| {
             let text = error.to_string();
             let place = format!(" at line {} column {}", error.line(), error.column());
             FleetError {
                 line: error.line(),
-                // It is 0 where nothing of the line was read.
+                // It is 0 if nothing of the line was read.
                 column: error.column().max(1),
                 problem: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
             }
@@ -75,74 +69,11 @@ impl Fleet {
         &self.machines
     }
 
-    /// The same, without all but the first `count` machines.
+    /// The same with only the first `count` machines.
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.machines.truncate(count);
         self
-    }
-}
-
-impl Tx<'_> {
-    /// Creates all machines of a fleet with their tag `provided`, or none; returns what was created.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::ProviderIdTaken`] or [`bmdb_model::Error::MachineExists`] for the first
-    /// machine that is known already; the database's.
-    pub async fn import_fleet(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
-        let mut imported = Imported::default();
-        for machines in fleet.machines.chunks(CHUNK) {
-            provided::refuse_known(self, machines).await?;
-            imported.created.extend(self.import(machines).await?);
-        }
-        Ok(imported)
-    }
-
-    /// Creates the machines of a fleet that are not known yet, with their tag `provided`. Known is a
-    /// machine whose provider and provider's id are in the database; it stays as it is, also where the
-    /// file has it otherwise.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::MachineExists`] for a machine id of the file that belongs to another
-    /// machine; the database's.
-    pub async fn import_unknown(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
-        let mut imported = Imported::default();
-        for machines in fleet.machines.chunks(CHUNK) {
-            let known = provided::known(self, machines).await?;
-            let passed_over: HashSet<MachineId> =
-                known.iter().map(|known| known.listed.machine_id).collect();
-            for known in known {
-                imported.skipped.push(under_its_id(known)?);
-            }
-            let new = machines
-                .iter()
-                .filter(|m| !passed_over.contains(&m.machine_id));
-            let new: Vec<ProvidedMachine> = new.cloned().collect();
-            imported.created.extend(self.import(&new).await?);
-        }
-        Ok(imported)
-    }
-
-    async fn import(&mut self, machines: &[ProvidedMachine]) -> Result<Vec<MachineId>, TxError> {
-        let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
-        machine::create(self, &ids).await?;
-        provided::insert_all(self, machines).await?;
-        self.made(ids.iter().copied());
-        Ok(ids)
-    }
-}
-
-/// The machine as it is known, if it is the one that the file means.
-fn under_its_id(known: KnownMachine) -> Result<ProvidedMachine, bmdb_model::Error> {
-    let listed = known.listed;
-    match known.provided {
-        Some(machine) if machine == listed.machine_id || !known.id_is_taken => {
-            Ok(ProvidedMachine {
-                machine_id: machine,
-                ..listed
-            })
-        }
-        _ => Err(bmdb_model::Error::MachineExists(listed.machine_id)),
     }
 }
 
@@ -170,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line_and_field() {
+    fn an_error_names_its_line_and_field() {
         let machine = |fields: &str| format!("{{\"machines\": [\n{{{fields}}}\n]}}");
         for (json, line, problem) in [
             ("", 1, "EOF while parsing a value"),

@@ -1,4 +1,4 @@
-//! Reading a fleet file, with errors that name the field and carry the line.
+//! Fleet file parser, whose errors name the field and carry the line.
 
 use super::Fleet;
 use bmdb_model::{MachineId, Provided, ProvidedMachine, Provider};

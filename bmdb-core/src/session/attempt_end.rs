@@ -1,6 +1,6 @@
 //! Attempt ends: what a caller asks for, what the database did, and the statement in between.
 
-use crate::telemetry::attempt_counts::Tally;
+use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::{Process, SessionId};
@@ -53,7 +53,7 @@ impl EndOutcome {
     /// The outcome of an attempt whose end is committed. Counts the end, here and nowhere else, so an
     /// end cannot be reported to its caller without being counted.
     pub(crate) fn ended(
-        counts: &Tally,
+        counts: &AttemptCounts,
         process: &Process,
         outcome: Outcome,
         until: Option<DateTime<Utc>>,
@@ -63,7 +63,7 @@ impl EndOutcome {
     }
 
     fn of(
-        counts: &Tally,
+        counts: &AttemptCounts,
         process: &Process,
         outcome: Outcome,
         ended: Ended<Option<DateTime<Utc>>>,
@@ -80,7 +80,7 @@ impl EndOutcome {
 /// failures, or none. The outcomes have the order of the ends.
 pub(crate) async fn end_all(
     conn: &mut AsyncPgConnection,
-    counts: &Tally,
+    counts: &AttemptCounts,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],
 ) -> Result<Vec<EndOutcome>, bmdb_model::Error> {

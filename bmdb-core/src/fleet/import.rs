@@ -1,0 +1,67 @@
+//! Importing a fleet into the database, in batches.
+
+use super::{Fleet, Imported};
+use bmdb_model::internal;
+use bmdb_model::provided::KnownMachine;
+use bmdb_model::{Error, MachineId, ProvidedMachine, machine};
+use diesel_async::AsyncPgConnection;
+use std::collections::HashSet;
+
+/// How many machines one statement inserts; a statement has at most 65,535 binds.
+const BATCH: usize = 5000;
+
+/// Creates all machines of a fleet, or fails for the first one that exists.
+pub(crate) async fn all(conn: &mut AsyncPgConnection, fleet: &Fleet) -> Result<Imported, Error> {
+    let mut imported = Imported::default();
+    for machines in fleet.machines().chunks(BATCH) {
+        internal::provided::refuse_known(conn, machines).await?;
+        imported.created.extend(create(conn, machines).await?);
+    }
+    Ok(imported)
+}
+
+/// Creates the machines of a fleet that do not exist yet.
+pub(crate) async fn unknown(
+    conn: &mut AsyncPgConnection,
+    fleet: &Fleet,
+) -> Result<Imported, Error> {
+    let mut imported = Imported::default();
+    for machines in fleet.machines().chunks(BATCH) {
+        let known = internal::provided::known(conn, machines).await?;
+        let existing: HashSet<MachineId> =
+            known.iter().map(|known| known.listed.machine_id).collect();
+        for known in known {
+            imported.skipped.push(under_its_id(known)?);
+        }
+        let new = machines
+            .iter()
+            .filter(|m| !existing.contains(&m.machine_id));
+        let new: Vec<ProvidedMachine> = new.cloned().collect();
+        imported.created.extend(create(conn, &new).await?);
+    }
+    Ok(imported)
+}
+
+async fn create(
+    conn: &mut AsyncPgConnection,
+    machines: &[ProvidedMachine],
+) -> Result<Vec<MachineId>, Error> {
+    let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
+    machine::create(conn, &ids).await?;
+    internal::provided::insert_all(conn, machines).await?;
+    Ok(ids)
+}
+
+/// The existing machine under its own id, or an error if the file means another one.
+fn under_its_id(known: KnownMachine) -> Result<ProvidedMachine, Error> {
+    let listed = known.listed;
+    match known.provided {
+        Some(machine) if machine == listed.machine_id || !known.id_is_taken => {
+            Ok(ProvidedMachine {
+                machine_id: machine,
+                ..listed
+            })
+        }
+        _ => Err(Error::MachineExists(listed.machine_id)),
+    }
+}

@@ -1,0 +1,86 @@
+//! Errors of operator actions.
+
+use super::values::InvalidTag;
+use crate::error::TxError;
+use bmdb_model::{Fence, MachineId, Process, SessionId};
+
+/// Why an operator action failed. Nothing was changed, unless the transaction's error says that its outcome
+/// is unknown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields explain themselves")]
+pub enum OperatorError {
+    /// There is no such session: it was closed, or has expired and was removed.
+    #[error("there is no session {0}: it was closed, or has expired")]
+    NoSuchSession(SessionId),
+    /// The session's lease has ended already; the janitor frees what it holds.
+    #[error("session {0} has expired already: the janitor frees what it holds")]
+    SessionEnded(SessionId),
+    /// No session has claimed the process on the machine: the attempt has ended, or never began.
+    #[error("{process} is not claimed on machine {machine}")]
+    NotHeld {
+        machine: MachineId,
+        process: Process,
+    },
+    /// Another claim than the expected one is there: look again before you go on.
+    #[error(
+        "{process} on machine {machine} is claimed under fence {held} now, and not under {asked}: it \
+         has been claimed again"
+    )]
+    OtherFence {
+        machine: MachineId,
+        process: Process,
+        asked: Fence,
+        held: Fence,
+    },
+    /// An attempt is under way, and its end decides on the backoff.
+    #[error(
+        "session {session} is at work on {process} of machine {machine} (fence {fence}), and its \
+         end decides on the backoff: wait, or release the work first"
+    )]
+    AtWork {
+        machine: MachineId,
+        process: Process,
+        session: SessionId,
+        fence: Fence,
+    },
+    /// There is no backoff: the process has not failed on the machine, or has finished since.
+    #[error("{process} has no backoff on machine {machine}")]
+    NoBackoff {
+        machine: MachineId,
+        process: Process,
+    },
+    /// The backoff has passed already: the next claim takes the machine.
+    #[error("the backoff of {process} on machine {machine} has passed already")]
+    BackoffPassed {
+        machine: MachineId,
+        process: Process,
+    },
+    /// The tag cannot be set like that.
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
+    /// The transaction failed.
+    #[error(transparent)]
+    Transaction(TxError),
+}
+
+impl From<TxError> for OperatorError {
+    fn from(error: TxError) -> Self {
+        match error {
+            TxError::Aborted(reason) => match reason.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(reason) => Self::Transaction(TxError::Aborted(reason)),
+            },
+            other => Self::Transaction(other),
+        }
+    }
+}
+
+impl From<OperatorError> for TxError {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::Transaction(error) => error,
+            own => Self::abort(own),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `Operator`: who acts by hand, and everything that can be done.
+
+use super::audit::{Author, record, transact};
+use super::error::OperatorError;
+use super::sessions::EndedSession;
+use super::values::Tag;
+use super::{backoffs, machines, sessions, tags};
+use crate::bmdb::Bmdb;
+#[cfg(feature = "fleet")]
+use crate::fleet::{Fleet, Imported};
+use crate::session::Session;
+use bmdb_model::backoff::LockedBackoff;
+use bmdb_model::internal::work::Attempt;
+use bmdb_model::operator::Verb;
+use bmdb_model::tag::TagName;
+use bmdb_model::{Fence, MachineId, Process, Provided, SessionId};
+
+/// Who acts, and why.
+///
+/// Each action commits with its audit record, or neither does; that also holds if its future is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    author: Author,
+}
+
+impl Operator {
+    /// An operator, by the name that others know.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let author = Author {
+            name: name.into(),
+            reason: None,
+        };
+        Self { author }
+    }
+
+    /// The same with a reason. An empty one is refused when it is to be recorded.
+    #[must_use]
+    pub fn reason(self, reason: impl Into<String>) -> Self {
+        let author = Author {
+            reason: Some(reason.into()),
+            ..self.author
+        };
+        Self { author }
+    }
+
+    /// Creates a machine, under this id or a random one, with its provider if that is known.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: a unique violation if the id is taken,
+    /// [`bmdb_model::Error::ProviderIdTaken`].
+    pub async fn create_machine(
+        &self,
+        session: &Session,
+        id: Option<MachineId>,
+        provided: Option<&Provided>,
+    ) -> Result<MachineId, OperatorError> {
+        machines::create(&self.author, session, id, provided).await
+    }
+
+    /// Creates all machines of a fleet, or none, with one audit record; returns the created ones.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::ProviderIdTaken`] or
+    /// [`bmdb_model::Error::MachineExists`] for the first machine that already exists.
+    #[cfg(feature = "fleet")]
+    pub async fn import(
+        &self,
+        session: &Session,
+        fleet: &Fleet,
+    ) -> Result<Imported, OperatorError> {
+        machines::import(&self.author, session, fleet).await
+    }
+
+    /// Creates the machines of a fleet that do not exist yet, with one audit record, and leaves the others
+    /// as they are.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::MachineExists`] if a machine id belongs to
+    /// another machine.
+    #[cfg(feature = "fleet")]
+    pub async fn import_unknown(
+        &self,
+        session: &Session,
+        fleet: &Fleet,
+    ) -> Result<Imported, OperatorError> {
+        machines::import_unknown(&self.author, session, fleet).await
+    }
+
+    /// Puts a machine on hold, or changes the reason of its hold to the operator's: nothing new starts on
+    /// it until it is released; work in hand goes on. A machine that is on hold for the same reason is left
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`], and
+    /// [`bmdb_model::Error::Empty`] without a reason.
+    pub async fn hold(&self, session: &Session, machine: MachineId) -> Result<(), OperatorError> {
+        machines::hold(&self.author, session, machine).await
+    }
+
+    /// Releases a machine from its hold; returns whether it was on hold.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`].
+    pub async fn release_hold(
+        &self,
+        session: &Session,
+        machine: MachineId,
+    ) -> Result<bool, OperatorError> {
+        machines::release_hold(&self.author, session, machine).await
+    }
+
+    /// Deletes a machine with its tags and idle work items. Its history stays, with the audit record.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::MachineHasWork`],
+    /// [`bmdb_model::Error::NoSuchMachine`].
+    pub async fn delete_machine(
+        &self,
+        session: &Session,
+        machine: MachineId,
+    ) -> Result<(), OperatorError> {
+        machines::delete(&self.author, session, machine).await
+    }
+
+    /// Sets a tag. The audit record contains the length of raw contents, not the contents.
+    ///
+    /// # Errors
+    /// [`OperatorError::Tag`] if the machine has no tag `provided` and is to get one without a provider;
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`],
+    /// [`bmdb_model::Error::ProviderIdTaken`].
+    pub async fn set_tag(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        tag: &Tag,
+    ) -> Result<(), OperatorError> {
+        tags::set(&self.author, session, machine, tag).await
+    }
+
+    /// Removes a tag from a machine, and the agent's heartbeat with its start; returns whether the machine
+    /// had the tag.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`].
+    pub async fn unset_tag(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        tag: TagName,
+    ) -> Result<bool, OperatorError> {
+        tags::unset(&self.author, session, machine, tag).await
+    }
+
+    /// Deletes a backoff with its counts of failures and losses, as a finish does: the process may be tried
+    /// at once, and its next failure restarts the sequence. Returns the deleted backoff.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoBackoff`], [`OperatorError::AtWork`], [`OperatorError::Transaction`].
+    pub async fn clear_backoff(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<LockedBackoff, OperatorError> {
+        backoffs::clear(&self.author, session, machine, process).await
+    }
+
+    /// Ends a backoff that is in force: the process may be tried at once, and its next failure continues
+    /// the sequence. Returns the backoff as it was.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoBackoff`], [`OperatorError::BackoffPassed`], [`OperatorError::AtWork`],
+    /// [`OperatorError::Transaction`].
+    pub async fn retry_now(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<LockedBackoff, OperatorError> {
+        backoffs::retry_now(&self.author, session, machine, process).await
+    }
+
+    /// Ends another component's session: its lease ends now, and its work is freed as after any loss. Each
+    /// machine rests for a delay in which commands on their way to it have no effect any more.
+    ///
+    /// After the commit, none of the session's claims, ends and transactions begins any more. Those under
+    /// way go on, and must end before anything is freed. The session's program notices at its next
+    /// heartbeat, at most a third of its interval later.
+    ///
+    /// Cancellation: if the session was ended, janitors free the rest of its work.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoSuchSession`], [`OperatorError::SessionEnded`], [`OperatorError::Transaction`].
+    pub async fn end_session(
+        &self,
+        session: &Session,
+        id: SessionId,
+    ) -> Result<EndedSession, OperatorError> {
+        sessions::end(&self.author, session, id).await
+    }
+
+    /// Takes work from its holder, if the claim still has this fence: the attempt ends as canceled, and the
+    /// machine can be claimed at once.
+    ///
+    /// The holder's session lives on. The holder notices when it ends the work, which fails as lost, and may
+    /// act on the machine until then: put the machine on hold first, or end the session, unless you know
+    /// that the holder does not act.
+    ///
+    /// # Errors
+    /// [`OperatorError::NotHeld`], also if the holder's end was faster; [`OperatorError::OtherFence`];
+    /// [`OperatorError::Transaction`].
+    pub async fn release_work(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+        if_fence: Fence,
+    ) -> Result<Attempt, OperatorError> {
+        sessions::release_work(&self.author, session, machine, process, if_fence).await
+    }
+
+    /// Replans every machine, like [`Bmdb::replan_with`]. The audit record is committed first, in a
+    /// transaction of its own, because the fleet is replanned in many.
+    ///
+    /// Cancellation: the audit record and the machines that were planned stay.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`].
+    pub async fn replan(
+        &self,
+        session: &Session,
+        bmdb: &Bmdb,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<u64, OperatorError> {
+        transact(session, async |tx| {
+            record(tx, &self.author.action(Verb::Replan)).await
+        })
+        .await?;
+        Ok(bmdb.replan_with(progress).await?)
+    }
+}
