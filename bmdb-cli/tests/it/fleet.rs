@@ -47,7 +47,7 @@ async fn a_list_is_read_page_by_page_and_all_pages_are_all_machines() {
     );
     assert_eq!(people.stdout.lines().count(), 4);
     let wrong = bmdb(&db).args(["machine", "list", "--after", "nowhere"]);
-    wrong.fails_with(2, "--after: is no place in this list");
+    wrong.fails_with(2, "--after: not a position in this list");
     let other = bmdb(&db).args(["machine", "list", "--provider=Lumen", "--after", next]);
     other.fails_with(2, "a list with other filters");
     bmdb(&db)

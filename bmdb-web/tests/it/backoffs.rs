@@ -91,7 +91,7 @@ async fn what_is_no_value_of_a_parameter_is_refused_with_the_reason() {
     let s = Scenario::new().await;
     for (query, reason) in [
         ("which=both", "is neither active nor expired"),
-        ("after=x", "is no place in this list"),
+        ("after=x", "is not a position in this list"),
         ("process=a%20b", "parameter"),
     ] {
         let answer = s.get(&format!("/backoffs?{query}")).await;

@@ -105,8 +105,8 @@ async fn every_held_item_is_on_exactly_one_page() {
 async fn what_is_no_value_of_a_parameter_is_refused_with_the_reason() {
     let s = Scenario::new().await;
     for (query, reason) in [
-        ("after=x", "is no place in this list"),
-        ("after=1.2.3", "is no place in this list"),
+        ("after=x", "is not a position in this list"),
+        ("after=1.2.3", "is not a position in this list"),
         ("process=%3Cscript%3E", "parameter"),
         (
             "componen=x",

@@ -21,7 +21,7 @@ fn fields_that_are_unknown_missing_twice_or_wrong_are_refused_with_what_would_be
         (
             TagName::Provided,
             "provider=7up",
-            "provider=7up: \"7up\" is no valid provider name",
+            "provider=7up: invalid provider name \"7up\"",
         ),
         (
             TagName::Provided,
