@@ -150,7 +150,7 @@ mod tests {
             ("67e", "at least 4 digits"),
             ("rack-7", "neither an id"),
             ("Equinix/", "is missing"),
-            ("Equi nix/a", "no valid provider name"),
+            ("Equi nix/a", "invalid provider name"),
         ] {
             let refused = arg(bad).unwrap_err();
             assert!(refused.contains(why), "{bad}: {refused}");

@@ -46,7 +46,6 @@ pub struct TagColumn {
 /// A machine's row in a tag table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 pub enum Tag {
     /// The values, in the order of the table's columns.
     Set(Vec<Value>),
@@ -60,7 +59,6 @@ pub enum Tag {
 /// A value as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 #[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Value {
     Null,

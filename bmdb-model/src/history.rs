@@ -88,24 +88,12 @@ pub async fn of(
 /// How much history is kept. Default: the latest 1000 rows of each machine, for 90 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 pub struct Retention {
     /// How many of a machine's latest attempts are kept. A streak of equal failures that is folded into
     /// one row counts as one.
     pub attempts_per_machine: u32,
     /// For how many seconds after their end attempts are kept.
     pub seconds: u32,
-}
-
-impl Retention {
-    /// Keeps this many attempts of each machine, for this many seconds.
-    #[must_use]
-    pub const fn new(attempts_per_machine: u32, seconds: u32) -> Self {
-        Self {
-            attempts_per_machine,
-            seconds,
-        }
-    }
 }
 
 impl Default for Retention {

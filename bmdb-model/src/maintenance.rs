@@ -10,7 +10,6 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
     /// A maintenance task.
-    #[non_exhaustive]
     Task {
         /// Replanning every machine.
         Plan,

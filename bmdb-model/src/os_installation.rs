@@ -15,7 +15,6 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
     /// How an installation ended.
-    #[non_exhaustive]
     InstallationResult {
         /// The system is installed.
         Success,

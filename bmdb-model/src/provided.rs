@@ -11,7 +11,6 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
     /// The machine's state according to its provider.
-    #[non_exhaustive]
     ProviderStatus {
         /// The provider no longer knows it.
         Missing,

@@ -13,7 +13,6 @@ use std::str::FromStr;
 /// The name of a tag; the tag's table is `machine_` and this name. A hold is not one of these tags: see
 /// [`crate::hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum TagName {
     /// The machine's provider.
     Provided,

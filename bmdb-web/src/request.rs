@@ -148,6 +148,9 @@ mod tests {
         let asked = asked(&[("after", "12x")]);
         let parameters = asked.parameters(&["after"]).unwrap();
         let problem = parameters.get::<MachineId>("after").unwrap_err();
-        assert!(problem.reason().contains("invalid machine id"), "{problem:?}");
+        assert!(
+            problem.reason().contains("invalid machine id"),
+            "{problem:?}"
+        );
     }
 }

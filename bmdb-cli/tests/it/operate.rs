@@ -350,7 +350,7 @@ async fn why_names_the_gate_that_is_shut_and_ends_well_whatever_it_is() {
         .fails_with(3, "no machine");
     bmdb(&s.db)
         .args(["why", &id, "no process"])
-        .fails_with(2, "no valid process name");
+        .fails_with(2, "invalid process name");
 }
 
 /// The same with `[seconds]` in the place of what differs from run to run.

@@ -133,10 +133,7 @@ impl Bmdb {
         run: impl Fn(AsyncPgConnection, Limits) -> F,
     ) -> Result<Vec<String>, MigrationError> {
         let deadline = Instant::now().checked_add(options.give_up_after);
-        let limits = Limits {
-            turn: TURN.min(options.give_up_after),
-            lock: options.lock_timeout,
-        };
+        let limits = Limits::new(TURN.min(options.give_up_after), options.lock_timeout);
         let shortest = options.lock_timeout.max(Duration::from_millis(10));
         let mut pauses = Delays::new(shortest, shortest.saturating_mul(4));
         let mut applied = Vec::new();

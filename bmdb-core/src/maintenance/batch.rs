@@ -217,20 +217,9 @@ enum Next {
 fn paced(taken: TaskProgress, next: Next, period: Duration) -> (TaskProgress, Duration) {
     let chunks = taken.chunks.saturating_add(1);
     let (progress, of_a_pass) = match next {
-        Next::Over => (
-            TaskProgress {
-                after_machine: None,
-                chunks: 0,
-                last_chunks: Some(chunks),
-            },
-            chunks,
-        ),
-        Next::After(after_machine) => (
-            TaskProgress {
-                after_machine,
-                chunks,
-                last_chunks: taken.last_chunks,
-            },
+        Next::Over => (taken.after_pass(), chunks),
+        Next::After(machine) => (
+            taken.after_batch(machine),
             taken.last_chunks.unwrap_or(UNKNOWN.into()).max(chunks),
         ),
     };

@@ -77,7 +77,6 @@ pub struct Eligible {
 /// What a workflow's view says of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 pub enum View {
     /// The process has no workflow: it is claimed through explicit retrievals only.
     None,
@@ -108,7 +107,6 @@ pub struct TagState {
 /// the tag, or did not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 pub enum Effect {
     /// Without this tag the view would list the machine.
     KeepsOut,

@@ -44,7 +44,6 @@ pub struct PastAttempt {
 /// An entry of a machine's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
 pub enum Entry {
     /// Claimed work.
     Ongoing(ClaimedWork),

@@ -5,12 +5,10 @@ use bmdb_model::internal::{session, work};
 use bmdb_model::{Error, Provided, Provider, hold, provided};
 
 fn with(field: fn(&mut Provided) -> &mut String, text: &str) -> Provided {
-    let mut tag = Provided {
-        reservation_id: Some(String::new()),
-        ip_address: Some(String::new()),
-        location: Some(String::new()),
-        ..Provided::new(Provider::EQUINIX, "a")
-    };
+    let mut tag = Provided::new(Provider::EQUINIX, "a")
+        .reservation_id("")
+        .ip_address("")
+        .location("");
     *field(&mut tag) = text.to_owned();
     tag
 }

@@ -37,8 +37,8 @@ impl Scenario {
 }
 
 fn request(generation: i64) -> Option<InstallationRequest> {
-    let raw = format!("request {generation}").into_bytes();
-    Some(InstallationRequest { generation, raw })
+    let raw = format!("request {generation}");
+    Some(InstallationRequest::new(generation, raw))
 }
 
 const START: [&str; 1] = ["ShepherdAgentStart"];

@@ -43,6 +43,8 @@ mod roles;
 mod scenario;
 mod schema;
 mod schema_snapshots;
+#[cfg(feature = "serde")]
+mod serde;
 mod snapshots;
 mod statements;
 mod tags;

@@ -95,11 +95,9 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
         .unwrap();
     assert_eq!(other, Some(TaskProgress::default()));
 
-    let progress = TaskProgress {
-        after_machine: Some(bmdb_model::MachineId::random()),
-        chunks: 1,
-        last_chunks: Some(7),
-    };
+    let machine = bmdb_model::MachineId::random();
+    let mut progress = TaskProgress::default().after_batch(Some(machine));
+    progress.last_chunks = Some(7);
     internal::maintenance::advance(&mut rival, Task::Plan, progress, 5000, Some("no reason"))
         .await
         .unwrap();

@@ -10,13 +10,11 @@ const STATUS: &str =
     "SELECT provider_status, provider_ip_address, provider_location FROM machine_provided";
 
 fn complete() -> Provided {
-    Provided {
-        reservation_id: Some("r-1".to_owned()),
-        ip_address: Some("10.0.0.1".to_owned()),
-        location: Some("rack 7".to_owned()),
-        status: Some(ProviderStatus::Running),
-        ..Provided::new(Provider::EQUINIX, "a")
-    }
+    Provided::new(Provider::EQUINIX, "a")
+        .reservation_id("r-1")
+        .ip_address("10.0.0.1")
+        .location("rack 7")
+        .status(ProviderStatus::Running)
 }
 
 impl Scenario {
@@ -65,13 +63,7 @@ async fn a_providers_machines_are_listed_by_its_ids() {
     for id in ["b", "a"] {
         let (machine_id, provided) = (s.bare().await, Provided::new(Provider::EQUINIX, id));
         s.set(machine_id, &provided).await.unwrap();
-        of_equinix.insert(
-            0,
-            ProvidedMachine {
-                machine_id,
-                provided,
-            },
-        );
+        of_equinix.insert(0, ProvidedMachine::new(machine_id, provided));
     }
     let lumen = s.bare().await;
     s.set(lumen, &Provided::new(Provider::LUMEN, "a"))
@@ -135,11 +127,7 @@ async fn a_providers_id_belongs_to_one_machine() {
 }
 
 fn of_equinix(machine_id: MachineId, id: &str) -> ProvidedMachine {
-    let provided = Provided::new(Provider::EQUINIX, id);
-    ProvidedMachine {
-        machine_id,
-        provided,
-    }
+    ProvidedMachine::new(machine_id, Provided::new(Provider::EQUINIX, id))
 }
 
 #[tokio::test]

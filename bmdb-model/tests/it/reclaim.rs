@@ -32,16 +32,22 @@ impl Scenario {
     }
 }
 
-fn lost_item(attempt: &Attempt, losses: i64) -> LostItem {
-    LostItem {
-        machine: attempt.machine,
-        process: attempt.process.clone(),
-        session: attempt.session,
-        fence: attempt.fence,
-        losses,
-        loss_initial_seconds: 15,
-        loss_maximum_seconds: 3600,
-    }
+/// Checks that an attempt is the only expired one, with these losses and the default delays.
+fn check_only(items: &[LostItem], attempt: &Attempt, losses: i64) {
+    let [item] = items else {
+        panic!("{items:?}");
+    };
+    assert_eq!(
+        (item.machine, &item.process, item.session, item.fence),
+        (
+            attempt.machine,
+            &attempt.process,
+            attempt.session,
+            attempt.fence
+        )
+    );
+    let delays = (item.loss_initial_seconds, item.loss_maximum_seconds);
+    assert_eq!((item.losses, delays), (losses, (15, 3600)));
 }
 
 #[tokio::test]
@@ -50,15 +56,15 @@ async fn lost_work_is_freed_counted_delayed_and_recorded() {
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;
     let (items, attempts) = s.lose(15).await;
-    assert_eq!(items, [lost_item(&attempt, 0)]);
-    let lost = LostAttempt {
-        machine: attempt.machine,
-        process: START,
-        fence: attempt.fence,
-        session: attempt.session,
-        delay_seconds: Some(15),
+    check_only(&items, &attempt, 0);
+    let [lost] = attempts.as_slice() else {
+        panic!("{attempts:?}");
     };
-    assert_eq!(attempts, [lost]);
+    assert_eq!(
+        (lost.machine, &lost.process, lost.fence, lost.session),
+        (attempt.machine, &START, attempt.fence, attempt.session)
+    );
+    assert_eq!(lost.delay_seconds, Some(15));
     assert_eq!(s.rows(ITEM).await, ["||1|0|||15"]);
     assert_eq!(
         s.rows(ATTEMPTS).await,
@@ -75,7 +81,7 @@ async fn losses_in_a_row_are_counted_until_any_other_end() {
     s.provided("a").await;
     for losses in 0..3 {
         let attempt = s.claim_one(&START).await;
-        assert_eq!(s.lose(15).await.0, [lost_item(&attempt, losses)]);
+        check_only(&s.lose(15).await.0, &attempt, losses);
         s.advance(16).await;
     }
     for end in ["fail", "cancel", "finish"] {
@@ -87,7 +93,7 @@ async fn losses_in_a_row_are_counted_until_any_other_end() {
         }
         s.advance(16).await;
         let attempt = s.claim_one(&START).await;
-        assert_eq!(s.lose(15).await.0, [lost_item(&attempt, 0)], "after {end}");
+        check_only(&s.lose(15).await.0, &attempt, 0);
         s.advance(16).await;
     }
 }

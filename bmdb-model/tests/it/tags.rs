@@ -187,13 +187,7 @@ async fn an_installation_request_is_replaced_and_read_as_it_was_set() {
         let pending = os_installation::pending_request(&mut s.conn, machine)
             .await
             .unwrap();
-        assert_eq!(
-            pending,
-            Some(InstallationRequest {
-                generation,
-                raw: raw.to_vec()
-            })
-        );
+        assert_eq!(pending, Some(InstallationRequest::new(generation, raw)));
     }
     assert_eq!(s.rows(REQUEST).await, [r"8|\x64656269616e"]);
 }

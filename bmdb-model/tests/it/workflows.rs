@@ -84,10 +84,8 @@ async fn a_process_at_work_keeps_its_lane() {
 async fn a_process_that_loses_its_workflow_is_due_nowhere_after_the_next_planning() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    let without = ProcessDef {
-        workflow: None,
-        ..process::of(&mut s.conn, &START).await.unwrap()
-    };
+    let mut without = process::of(&mut s.conn, &START).await.unwrap();
+    without.workflow = None;
     s.define(&without).await.unwrap();
     s.write(machine, async |_| Ok(())).await.unwrap();
     let items = "SELECT process, eligible, plan_at FROM work_item";

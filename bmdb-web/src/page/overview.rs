@@ -100,7 +100,7 @@ pub(crate) async fn show(app: App, asked: Asked) -> Result<Page, Problem> {
 }
 
 fn cards(links: &Links, facts: &Facts) -> Markup {
-    let SessionSummary { live, dead } = facts.sessions;
+    let SessionSummary { live, dead, .. } = facts.sessions;
     let more = if facts.held.is_all { "" } else { "+" };
     let stuck = counted(facts.stuck.rows.len(), facts.stuck.next.is_some());
     let poisoned = counted(facts.poisoned.rows.len(), facts.poisoned.next.is_some());

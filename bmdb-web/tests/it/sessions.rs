@@ -96,7 +96,11 @@ async fn what_is_no_id_is_refused_with_the_reason() {
     for id in ["x", "%3Cscript%3E", "00000000-0000-0000-0000-00000000000g"] {
         let answer = s.get(&format!("/sessions/{id}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{id}");
-        assert!(answer.text.contains("invalid session id"), "{}", answer.text);
+        assert!(
+            answer.text.contains("invalid session id"),
+            "{}",
+            answer.text
+        );
     }
     let answer = s.get("/sessions?after=x").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);

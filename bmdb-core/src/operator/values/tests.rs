@@ -73,16 +73,12 @@ fn values_are_read_as_what_they_are() {
     let Ok(Tag::Provided(change)) = parse(TagName::Provided, "location= status=Running") else {
         panic!()
     };
-    let before = Provided {
-        location: Some("fra2".to_owned()),
-        ip_address: Some("10.0.0.7".to_owned()),
-        ..Provided::new(Provider::EQUINIX, "a")
-    };
-    let after = Provided {
-        location: None,
-        status: Some(ProviderStatus::Running),
-        ..before.clone()
-    };
+    let before = Provided::new(Provider::EQUINIX, "a")
+        .location("fra2")
+        .ip_address("10.0.0.7");
+    let after = Provided::new(Provider::EQUINIX, "a")
+        .ip_address("10.0.0.7")
+        .status(ProviderStatus::Running);
     assert_eq!(change.clone().of(Some(before)), Ok(after));
     let refused = change.of(None).unwrap_err().to_string();
     assert!(refused.contains("needs provider=…"), "{refused}");
