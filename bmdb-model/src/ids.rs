@@ -90,7 +90,7 @@ uuid_id! {
     SessionId, "session id"
 }
 
-/// A text that is no UUID where an id was expected.
+/// The text is not a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid {what} {text:?}: {reason}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"

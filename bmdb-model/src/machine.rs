@@ -115,12 +115,12 @@ pub async fn delete(conn: &mut AsyncPgConnection, id: MachineId) -> Result<(), E
     diesel::delete(work_item::table.filter(idle))
         .execute(conn)
         .await?;
-    let held: i64 = work_item::table
+    let claimed: i64 = work_item::table
         .filter(work_item::machine_id.eq(id))
         .count()
         .get_result(conn)
         .await?;
-    if held > 0 {
+    if claimed > 0 {
         return Err(Error::MachineHasWork(id));
     }
     macro_rules! delete_tags {

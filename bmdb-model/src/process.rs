@@ -127,17 +127,17 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
     }
     if in_force.lane != definition.lane {
         LockItems {}.execute(conn).await?;
-        let held = work_item::process
+        let is_claimed = work_item::process
             .eq(process)
             .and(work_item::session_id.is_not_null());
-        let held: i64 = work_item::table
-            .filter(held)
+        let claimed: i64 = work_item::table
+            .filter(is_claimed)
             .count()
             .get_result(conn)
             .await?;
-        if held > 0 {
+        if claimed > 0 {
             return Err(invalid(format!(
-                "its lane cannot change while it is at work on {held} machines: wait, or stop its \
+                "its lane cannot change while it is at work on {claimed} machines: wait, or stop its \
                  components"
             )));
         }

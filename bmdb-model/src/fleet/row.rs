@@ -95,10 +95,10 @@ pub async fn details(
     ids: &[MachineId],
 ) -> Result<Vec<FleetMachine>, Error> {
     let now = connection::now(conn).await?;
-    let (provided_id, held_id) = (machine_provided::machine_id, machine_hold::machine_id);
+    let (provided_id, on_hold_id) = (machine_provided::machine_id, machine_hold::machine_id);
     let rows: Vec<(MachineId, Option<Provided>, Option<Hold>)> = machines::table
         .left_join(machine_provided::table.on(provided_id.eq(machines::machine_id)))
-        .left_join(machine_hold::table.on(held_id.eq(machines::machine_id)))
+        .left_join(machine_hold::table.on(on_hold_id.eq(machines::machine_id)))
         .filter(machines::machine_id.eq_any(ids))
         .select((
             machines::machine_id,
@@ -131,10 +131,10 @@ pub async fn details(
 
 impl ItemRow {
     fn item(self, now: DateTime<Utc>) -> FleetItem {
-        let held = self.session_id.is_some();
+        let is_claimed = self.session_id.is_some();
         let (plan_at, until) = (self.plan_at, self.backoff_until);
         FleetItem {
-            state: ItemState::of(self.eligible, held, plan_at, until, now),
+            state: ItemState::of(self.eligible, is_claimed, plan_at, until, now),
             process: self.process,
             ready_at: self.ready_at,
             session: self.session_id,

@@ -51,12 +51,12 @@ impl ItemState {
     #[must_use]
     pub fn of(
         eligible: bool,
-        held: bool,
+        is_claimed: bool,
         plan_at: Option<DateTime<Utc>>,
         backoff_until: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Self {
-        if held {
+        if is_claimed {
             Self::Claimed
         } else if backoff_until.is_some_and(|until| until > now) {
             Self::BackingOff

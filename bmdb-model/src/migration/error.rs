@@ -30,7 +30,7 @@ pub enum MigrationError {
     },
     /// Two migrations have the same version. The database identifies a migration by its version only,
     /// so the second one would be skipped silently: give yours another version.
-    #[error("the migrations {name} and {taken_by} have the same version: rename the one of yours")]
+    #[error("the migrations {name} and {taken_by} have the same version: rename yours")]
     VersionTaken {
         /// The migration whose version is taken.
         name: String,
@@ -51,7 +51,7 @@ pub enum MigrationError {
     /// Another connection has locked what the migration must lock. The migration was rolled back as a
     /// whole, so that the fleet does not queue behind it; earlier ones stay applied.
     #[error(
-        "{migration} was rolled back, for it did not get a lock in time: {}; try again when they are \
+        "{migration} was rolled back because it did not get a lock in time: {}; try again when they are \
          done, or end them with SELECT pg_terminate_backend(pid)",
         named(holders)
     )]
@@ -78,8 +78,8 @@ pub enum MigrationError {
     },
     /// Another migrator has applied or reverted migrations meanwhile.
     #[error(
-        "{wanted} cannot be reverted: the newest is {newest:?} by now; look at what there is, and begin \
-         again"
+        "{wanted} cannot be reverted: the newest migration is now {newest:?}; check \
+         `bmdb migrate status` and try again"
     )]
     NotTheNewest {
         /// What was to be reverted.
@@ -89,8 +89,7 @@ pub enum MigrationError {
     },
     /// The user may not create or change tables.
     #[error(
-        "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner, and \
-         components find the database migrated"
+        "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner"
     )]
     MayNotMigrate {
         /// The connected user.

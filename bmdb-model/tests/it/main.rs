@@ -1,4 +1,4 @@
-//! What the schema and the statements promise, checked against a real server; one database per test.
+//! What the schema and the statements guarantee, checked against a real server; one database per test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! The tag that says which provider a machine comes from, and as what.
+//! The tag `provided`.
 
 use crate::scenario::Scenario;
 use bmdb_model::{
@@ -76,7 +76,7 @@ async fn a_providers_machines_are_listed_by_its_ids() {
 }
 
 #[tokio::test]
-async fn what_a_provider_does_not_report_is_kept() {
+async fn values_that_a_provider_does_not_report_are_kept() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &complete()).await.unwrap();
@@ -94,7 +94,7 @@ async fn what_a_provider_does_not_report_is_kept() {
 }
 
 #[tokio::test]
-async fn a_report_about_a_machine_that_is_not_known_changes_nothing() {
+async fn a_report_about_an_unknown_machine_changes_nothing() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &Provided::new(Provider::LUMEN, "a"))
@@ -131,7 +131,7 @@ fn of_equinix(machine_id: MachineId, id: &str) -> ProvidedMachine {
 }
 
 #[tokio::test]
-async fn of_many_tags_all_are_set_or_none() {
+async fn many_tags_are_set_all_or_none() {
     let mut s = Scenario::new().await;
     s.provided("taken").await;
     let (first, second) = (s.bare().await, s.bare().await);
@@ -153,7 +153,7 @@ async fn of_many_tags_all_are_set_or_none() {
 }
 
 #[tokio::test]
-async fn of_many_new_machines_the_first_that_is_known_is_named() {
+async fn the_first_known_machine_of_a_list_is_named() {
     let mut s = Scenario::new().await;
     let known = s.provided("taken").await;
     let new = |id| of_equinix(MachineId::random(), id);
@@ -175,7 +175,7 @@ async fn of_many_new_machines_the_first_that_is_known_is_named() {
 }
 
 #[tokio::test]
-async fn a_machine_is_found_by_what_its_provider_calls_it() {
+async fn a_machine_is_found_by_its_providers_id() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &Provided::new(Provider::EQUINIX, "a/b"))
@@ -196,7 +196,7 @@ async fn a_machine_is_found_by_what_its_provider_calls_it() {
 }
 
 #[tokio::test]
-async fn machines_are_found_by_the_beginning_of_their_ids_in_order_and_not_more_than_asked_for() {
+async fn machines_are_found_by_id_prefix_in_order_up_to_the_limit() {
     let mut s = Scenario::new().await;
     let ids = [
         "67e55044-10b1-426f-9247-bb680e5fe0c8",

@@ -1,4 +1,4 @@
-//! Work of sessions that have expired: freed, recorded, counted and delayed.
+//! Reclaiming the work of expired sessions: it is freed, recorded, counted and delayed.
 
 use crate::scenario::{ACCESS, MINUTE, START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -13,7 +13,7 @@ const ATTEMPTS: &str = "SELECT outcome, cause, interval_seconds, started_at < en
     ended_at <= clock_timestamp() FROM work_attempt WHERE outcome = 'Expired' ORDER BY fence";
 
 impl Scenario {
-    /// Loses the session, and frees its work with this delay as the janitor does.
+    /// Expires the session, and reclaims its work with this delay as the janitor does.
     async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
         self.db.expire(self.session).await.unwrap();
         let conn = &mut self.conn;
@@ -51,7 +51,7 @@ fn check_only(items: &[LostItem], attempt: &Attempt, losses: i64) {
 }
 
 #[tokio::test]
-async fn lost_work_is_freed_counted_delayed_and_recorded() {
+async fn reclaimed_work_is_freed_counted_delayed_and_recorded() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -76,7 +76,7 @@ async fn lost_work_is_freed_counted_delayed_and_recorded() {
 }
 
 #[tokio::test]
-async fn losses_in_a_row_are_counted_until_any_other_end() {
+async fn expired_attempts_in_a_row_are_counted_until_any_other_end() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     for losses in 0..3 {
@@ -99,7 +99,7 @@ async fn losses_in_a_row_are_counted_until_any_other_end() {
 }
 
 #[tokio::test]
-async fn a_loss_does_not_touch_the_sequence_of_failures() {
+async fn an_expired_attempt_does_not_change_the_sequence_of_failures() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -120,7 +120,7 @@ async fn a_loss_does_not_touch_the_sequence_of_failures() {
 }
 
 #[tokio::test]
-async fn a_loss_after_an_older_releases_finish_does_not_revive_its_interval() {
+async fn an_expired_attempt_after_an_older_finish_does_not_restore_the_interval() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let older = "UPDATE work_item SET last_interval_seconds = 40, backoff_until = NULL";
@@ -151,7 +151,7 @@ async fn a_longer_backoff_in_force_is_not_shortened() {
 }
 
 #[tokio::test]
-async fn the_loss_delay_is_the_processes_own() {
+async fn the_delay_after_an_expired_attempt_is_that_of_the_process() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.define(&ProcessDef::new(ACCESS).loss_delay(2, 8))
@@ -175,7 +175,7 @@ async fn a_session_whose_deadline_lies_ahead_is_never_touched() {
 }
 
 #[tokio::test]
-async fn no_more_expired_sessions_are_locked_than_asked_for_and_none_that_others_have() {
+async fn expired_sessions_are_locked_up_to_the_limit_without_those_locked_by_others() {
     let mut s = Scenario::new().await;
     let mut expired = Vec::new();
     for _ in 0..3 {

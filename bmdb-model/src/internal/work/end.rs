@@ -285,7 +285,7 @@ pub async fn attempt_state(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
 ) -> Result<AttemptState, Error> {
-    let held: Option<i32> = StillClaimed {
+    let claimed: Option<i32> = StillClaimed {
         machine: attempt.machine,
         process: &attempt.process,
         fence: attempt.fence,
@@ -294,7 +294,7 @@ pub async fn attempt_state(
     .get_result(conn)
     .await
     .optional()?;
-    if held.is_some() {
+    if claimed.is_some() {
         return Ok(AttemptState::Claimed);
     }
     let ended: Option<Outcome> = work_attempt::table
