@@ -1,4 +1,4 @@
-//! Has the crate built anew for a new migration too: an edited one is noticed without this.
+//! Rebuilds the crate when a migration is added. Cargo already notices edited ones.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");

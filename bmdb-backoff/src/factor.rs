@@ -125,7 +125,7 @@ const fn nearest_micros(number: f64) -> u64 {
     return rounded as u64;
 }
 
-/// Why a floating-point number is no [`Factor`].
+/// Why a floating-point number is not a [`Factor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FactorError {

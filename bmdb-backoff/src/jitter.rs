@@ -1,8 +1,8 @@
-//! `Jitter` and `Step`: how the delay that is waited spreads around the interval that is kept.
+//! `Jitter` and `Step`: how the delay spreads around the persisted interval.
 
 use crate::{Backoff, Seconds};
 
-/// The spread of the delays, so that what failed together is not retried together.
+/// The spread of the delays, so that simultaneous failures are not retried at the same time.
 ///
 /// Jitter chooses a whole number of seconds, uniformly in the range of the variant, and never
 /// more than the policy's maximum. It never feeds back into the sequence of intervals.
@@ -29,15 +29,15 @@ pub enum Jitter {
     Full,
     /// From half of the interval, rounded up, to the interval.
     Equal,
-    /// From so many percent below the interval to as many above.
+    /// From this percentage below the interval to the same percentage above it.
     ///
-    /// What would exceed the maximum is cut there: an interval that has reached the maximum
+    /// A delay never exceeds the maximum: an interval that has reached the maximum
     /// spreads downwards only, and half of its delays are the maximum itself. Percentages above
     /// 100 count as 100.
     Percent(u8),
 }
 
-/// What follows from one failure: the interval to persist and the delay to wait.
+/// The result of one failure: the interval to persist and the delay to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The interval without jitter, the `last` of the next failure.
@@ -48,7 +48,7 @@ pub struct Step {
 }
 
 impl Backoff {
-    /// The [`next`](Self::next) interval and the delay that the jitter makes of it.
+    /// Returns the [`next`](Self::next) interval and its delay with jitter.
     ///
     /// `random` should be uniformly distributed; the same number gives the same delay, which
     /// makes retries reproducible with [`mix`](crate::mix). The interval does not depend on it.

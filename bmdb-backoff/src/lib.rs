@@ -2,7 +2,7 @@
 //!
 //! A [`Backoff`] answers one question: *this failed, and the last time we waited so many seconds;
 //! how long do we wait now?* The only state is that last interval, which the caller persists
-//! beside the failed work. There is no clock, no random generator and no I/O in here, and a
+//! beside the failed work. This crate has no clock, no random generator and no I/O, and a
 //! policy is a `Copy` value that can be a `const`:
 //!
 //! ```
@@ -23,9 +23,9 @@
 //!
 //! - [`Backoff::next`] is the recurrence: exact integer arithmetic, rounded up, so that any factor
 //!   above 1 really grows, even from one second.
-//! - [`Backoff::step`] adds [`Jitter`] to what is waited, never to what is persisted; [`mix`] makes
+//! - [`Backoff::step`] adds [`Jitter`] to the delay, never to the persisted interval; [`mix`] makes
 //!   reproducible random numbers for it.
-//! - [`Backoff::schedule`], [`Backoff::total`] and [`Backoff::position`] tell where a policy leads.
+//! - [`Backoff::schedule`], [`Backoff::total`] and [`Backoff::position`] show where a policy leads.
 //! - Policies are written as text, `initial=5m,max=4h,factor=1.2,jitter=full`, and
 //!   [parsed](Backoff#impl-FromStr-for-Backoff) with errors that point at the offending byte.
 //!

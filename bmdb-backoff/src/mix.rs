@@ -1,4 +1,4 @@
-//! `mix`: reproducible randomness for jitter, a function of who waits and which attempt it is.
+//! `mix`: reproducible randomness for jitter, from the machine that waits and the number of its attempt.
 
 /// A well-mixed number that depends only on its arguments: the `n`-th output, from 0, of a
 /// SplitMix64 generator seeded with `seed`.

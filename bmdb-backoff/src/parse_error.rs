@@ -1,6 +1,6 @@
-//! `ParseError`: where a text stops being a policy, and what belongs there.
+//! `ParseError`: where a text is invalid, and what was expected there.
 
-/// A text that is no policy, duration, factor or jitter: what was expected, and where.
+/// The text is not a policy, duration, factor or jitter: what was expected, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
     offset: usize,
@@ -12,7 +12,7 @@ impl ParseError {
         Self { offset, expected }
     }
 
-    /// The byte of the text at which something else was expected; its length, if more was.
+    /// The byte offset at which something else was expected; the length of the text if it ended too early.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset

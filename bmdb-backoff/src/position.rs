@@ -25,7 +25,7 @@ pub enum Position {
 }
 
 impl Backoff {
-    /// Where an interval lies in the schedule, which tells how many failures led to it.
+    /// Returns where an interval lies in the schedule: after how many failures.
     ///
     /// ```
     /// use bmdb_backoff::{Backoff, Position, Seconds};

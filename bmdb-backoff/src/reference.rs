@@ -1,4 +1,4 @@
-//! The import of backoff descriptors as the original BMDB has them.
+//! The import of the original BMDB's backoff descriptors.
 
 use crate::{Backoff, Factor, FactorError, Seconds};
 

@@ -1,7 +1,7 @@
 //! `Runs`: the growing part of a schedule in closed form, as a few arithmetic progressions.
 //!
 //! A factor near 1 takes millions of failures to reach a distant maximum, but grows by the same
-//! number of seconds for thousands of them. Taken together they cost one division, so that totals
+//! number of seconds for thousands of them. Those failures cost one division in all, so that totals
 //! and positions of any policy stay below a millisecond.
 
 use crate::{Backoff, Factor, Seconds};

@@ -115,7 +115,7 @@ impl Backoff {
         }
     }
 
-    /// The time that so many successive failures spend waiting, without jitter: the sum of the
+    /// The time that successive failures spend waiting, without jitter: the sum of the
     /// first `failures` intervals, saturating at [`u64::MAX`] seconds.
     ///
     /// ```

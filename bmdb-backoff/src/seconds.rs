@@ -33,7 +33,7 @@ impl Seconds {
         None => Self::MIN,
     };
 
-    /// An interval of so many seconds, or `None` outside of [`MIN`](Self::MIN) to
+    /// An interval of this many seconds, or `None` outside of [`MIN`](Self::MIN) to
     /// [`MAX`](Self::MAX).
     #[must_use]
     pub const fn new(seconds: u32) -> Option<Self> {
@@ -51,7 +51,7 @@ impl Seconds {
 
     /// The interval that a database column holds, moved into range.
     ///
-    /// A row that somebody wrote by hand must not stop the retries of a machine, so zero and
+    /// A row that was edited by hand must not stop the retries of a machine, so zero and
     /// negative values count as one second and large ones as [`MAX`](Self::MAX).
     ///
     /// ```
@@ -117,7 +117,7 @@ impl Seconds {
     }
 }
 
-/// A number of seconds that is no interval: not in 1 ..= 2 147 483 647.
+/// The number of seconds is not an interval: it is not in 1 ..= 2 147 483 647.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfRange;

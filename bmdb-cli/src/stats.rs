@@ -162,13 +162,11 @@ mod tests {
             backing_off: 0,
             poisoned: 0,
         };
+        let mut fleet = FleetCounts::default();
+        fleet.machines = 1;
         let answer = Answer {
             at: Time("2026-11-22T05:34:25Z".parse().unwrap()),
-            fleet: FleetCounts {
-                machines: 1,
-                ..FleetCounts::default()
-            }
-            .into(),
+            fleet: fleet.into(),
             processes: vec![work],
         };
         let mut page = Page::new(Some(60), false);

@@ -1,4 +1,4 @@
-//! The agent's tags: `machine_agent_started` and `machine_agent_heartbeat`.
+//! Agent tags: `machine_agent_started` and `machine_agent_heartbeat`.
 
 use crate::schema::{machine_agent_heartbeat, machine_agent_started};
 use crate::statement::statement;
@@ -8,17 +8,19 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bytea, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// An agent that was started on a machine, and the key it identifies itself by.
+/// The agent that was started on a machine, and the key that it authenticates with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct AgentStarted {
-    /// When; `None` stands for the database's time of the write.
+    /// When it was started; `None` is the database's time of the write.
     pub at: Option<DateTime<Utc>>,
     /// The agent's public key.
     pub public_key: Vec<u8>,
 }
 
 impl AgentStarted {
-    /// Started now, by the database's clock.
+    /// An agent that was started now, by the database's clock.
     #[must_use]
     pub fn now(public_key: impl AsRef<[u8]>) -> Self {
         Self {
@@ -27,7 +29,7 @@ impl AgentStarted {
         }
     }
 
-    /// Started at a known time.
+    /// An agent that was started at a known time.
     #[must_use]
     pub fn at(at: DateTime<Utc>, public_key: impl AsRef<[u8]>) -> Self {
         Self {
@@ -52,7 +54,7 @@ statement! {
     (machine: MachineId => SqlUuid) -> ()
 }
 
-/// Sets the tag and forgets heartbeats from before the start; the caller has touched the machine.
+/// Sets the tag, and deletes heartbeats from before the start. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -72,7 +74,7 @@ pub async fn set_started(
     Ok(())
 }
 
-/// Deletes both agent tags, as before a reinstallation; the caller has touched the machine.
+/// Deletes both agent tags, as before a reinstallation. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -92,10 +94,11 @@ statement! {
     (at: Option<DateTime<Utc>> => Nullable<Timestamptz>, machine: MachineId => SqlUuid) -> ()
 }
 
-/// Moves a heartbeat forward, if there is one to move; the machine need not be touched.
+/// Moves a heartbeat forward, if the machine has one; returns whether it did. The machine need not be
+/// touched.
 ///
-/// A later heartbeat can only move the recovery's deadline later, so nothing has to be planned: this
-/// is the hot path. `at: None` is the database's time of the write.
+/// A later heartbeat can only make recovery due later, so nothing has to be planned: this is the hot
+/// path. `at: None` is the database's time of the write.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -114,8 +117,8 @@ statement! {
     (machine: MachineId => SqlUuid, at: Option<DateTime<Utc>> => Nullable<Timestamptz>) -> ()
 }
 
-/// Sets the heartbeat, also backwards; the caller has touched the machine, because a first heartbeat
-/// and one set back both make the machine due for recovery earlier.
+/// Sets the heartbeat, also to an earlier time. The caller has touched the machine, because a first
+/// heartbeat and an earlier one make the machine due for recovery earlier.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -128,10 +131,10 @@ pub async fn set_heartbeat(
     Ok(())
 }
 
-/// A machine whose agent was heard from, and when; `None` stands for the database's time of the write.
+/// A machine and when its agent sent a heartbeat; `None` is the database's time of the write.
 pub type AgentHeartbeat = (MachineId, Option<DateTime<Utc>>);
 
-/// Whether the machine's agent is the one with this key.
+/// Returns whether the key is that of the machine's agent.
 ///
 /// # Errors
 /// [`Error::Database`].

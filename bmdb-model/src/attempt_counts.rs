@@ -1,6 +1,7 @@
-//! The tally: how many attempts started and ended in each minute, for people. Nothing decides by it.
+//! Attempt counts: how many attempts started and ended in each minute. They are for people; no decision
+//! depends on them.
 //!
-//! The history cannot be asked for that: it is kept by machine, and folds.
+//! The history cannot answer this: it is stored by machine, and folds equal failures.
 
 use crate::history::Event;
 use crate::statement::statement;
@@ -10,26 +11,42 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// What happened in a minute.
+/// What happened to a process in one minute.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Minute {
-    /// When it began, by the database's clock. What happened in its first seconds may be told of the
-    /// one before, and what happened before in it: components tell every few seconds.
+    /// When the minute began, by the database's clock. Components flush their counts every few seconds,
+    /// so what happens near the boundary of two minutes may be counted in either.
     pub minute: DateTime<Utc>,
-    /// The process.
     pub process: Process,
-    /// What happened.
     pub event: Event,
-    /// How many times.
+    /// How many times it happened.
     pub count: i64,
-    /// See [`Count::waits`].
+    /// For how many of the attempts that started it is known since when they were due.
     pub waits: i64,
-    /// See [`Count::waited_ms`].
+    /// The sum of those waiting times, in milliseconds.
     pub waited_ms: i64,
 }
 
+impl Minute {
+    /// A count without waiting times.
+    #[must_use]
+    pub const fn new(minute: DateTime<Utc>, process: Process, event: Event, count: i64) -> Self {
+        Self {
+            minute,
+            process,
+            event,
+            count,
+            waits: 0,
+            waited_ms: 0,
+        }
+    }
+}
+
 statement! {
-    // Not clock_timestamp(), which is no bound for an index.
+    // `now()` and not `clock_timestamp()`, which cannot bound an index scan.
     Last = "SELECT minute, process, event, sum(count)::bigint, sum(waits)::bigint, sum(waited_ms)::bigint \
              FROM attempt_tally \
              WHERE minute > date_trunc('minute', now()) - $1 * interval '1 minute' \
@@ -37,8 +54,8 @@ statement! {
     (minutes: i64 => BigInt) -> (Timestamptz, Text, Text, BigInt, BigInt, BigInt)
 }
 
-/// What happened in the last so many minutes, the one that is now among them, the oldest first.
-/// Minutes, processes and events of which there was nothing are left out.
+/// Returns the counts of the last `minutes` minutes including the current one, the oldest first.
+/// Minutes, processes and events without a count are left out.
 ///
 /// # Errors
 /// [`Error::Database`].

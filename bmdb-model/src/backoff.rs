@@ -1,4 +1,4 @@
-//! Backoffs: which process rests on which machine, until when, and why.
+//! Backoffs: which process backs off on which machine, until when, and why.
 
 mod list;
 
@@ -10,44 +10,47 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// A row of the view `work_backoff`, which has one exactly while a backoff is recorded: from a
-/// failure or a loss until the next finish, also after its time has passed.
+/// A row of the view `work_backoff`. The view has one while a backoff is recorded: from a failure or an
+/// expired attempt until the next finish, even after its time has passed.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = work_backoff, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct BackoffRow {
-    /// The machine.
     pub machine_id: MachineId,
-    /// The process.
     pub process: Process,
-    /// When it ends, or ended.
+    /// When the backoff ends, or ended.
     pub until: DateTime<Utc>,
     /// Why the last attempt failed.
     pub cause: Option<String>,
-    /// The interval the next one grows from, in seconds; none after a loss without a failure before
-    /// it, and none where a component of the previous version wrote the backoff.
+    /// The interval from which the next one is computed, in seconds. `None` after an expired attempt
+    /// without a failure before it, and where a component of the previous version wrote the backoff.
     pub last_interval_seconds: Option<i64>,
 }
 
-/// What a backoff that is to be changed was.
+/// A backoff before an operator changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct LockedBackoff {
-    /// Who is at work on it now, and decides with its end.
+    /// The session that works on the item. Its attempt's end decides about the backoff.
     pub session: Option<SessionId>,
-    /// Under this fence.
+    /// The fence of the item's last claim.
     pub fence: Fence,
-    /// When the backoff ends, or ended; `None` where there is none.
+    /// When the backoff ends, or ended; `None` without a backoff.
     pub until: Option<DateTime<Utc>>,
     /// How many times in a row the process has failed.
     pub failures: i64,
-    /// How many times in a row it was lost.
+    /// How many times in a row its attempt has expired.
     pub losses: i64,
-    /// Why it failed last.
+    /// Why the last attempt failed.
     pub cause: Option<String>,
-    /// The interval the next one grows from, in seconds.
+    /// The interval from which the next one is computed, in seconds.
     pub last_interval_seconds: Option<i64>,
 }
 
-/// The backoff of a process on a machine, in force or passed.
+/// Returns the backoff of a process on a machine, whether it is in force or has passed.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,6 +1,6 @@
-//! What a connection is, and what time it is in the database.
+//! Connections, their transactions' options, and the database's clock.
 
-/// What every function of this crate runs on, for those who do not depend on `diesel-async`.
+/// The connection that every function of this crate takes.
 pub use diesel_async::AsyncPgConnection;
 
 use crate::Error;
@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
 
-/// How strictly a transaction is kept apart from concurrent ones.
+/// How strictly a transaction is isolated from concurrent ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
-    /// As if transactions ran one after the other; some are retried for that.
+    /// As if transactions ran one after the other; some have to be retried for that.
     #[default]
     Serializable,
-    /// All statements see what was committed before the first of them. For reads that belong together:
-    /// unlike SERIALIZABLE ones they stand in nobody's way.
+    /// All statements see what was committed before the first of them. For several reads that must
+    /// agree: unlike SERIALIZABLE ones they never block or abort another transaction.
     RepeatableRead,
     /// Each statement sees what was committed before it began.
     ReadCommitted,
@@ -24,11 +24,10 @@ pub enum Isolation {
 
 /// Whether a transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Access {
-    /// It may.
     #[default]
     ReadWrite,
-    /// It may not.
     ReadOnly,
 }
 
@@ -37,7 +36,7 @@ statement! {
     () -> Timestamptz
 }
 
-/// The database's time: within a transaction that of its beginning.
+/// Returns the database's time: within a transaction, the time at which it began.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -50,7 +49,7 @@ statement! {
     () -> Timestamptz
 }
 
-/// What time it is, by the database's clock, which all stored times are from.
+/// Returns the current time of the database's clock, from which all stored times are taken.
 ///
 /// # Errors
 /// [`Error::Database`].

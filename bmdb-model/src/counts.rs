@@ -1,10 +1,10 @@
 //! The counts behind the metrics.
 //!
-//! All of them read whole tables, so sample them and do not poll them; they lock nothing. What is
-//! counted as pending is counted through the workflows' views and the condition that live retrievals
-//! have, so it is what could be claimed. The clock is the statement's beginning, or the
-//! transaction's as in lists: one that goes on ticking keeps the planner from joining, and then each
-//! machine is looked up by itself, a million times.
+//! All of them read whole tables and lock nothing: sample them, do not poll them. Pending machines are
+//! counted through the workflows' views, under the same condition as in live retrievals, so the count
+//! is what could be claimed. The clock is the time at which the statement or the transaction began,
+//! because `clock_timestamp()` keeps the planner from joining: it would look up each of a million
+//! machines separately.
 
 use crate::fleet::ItemState;
 use crate::retrieval::push_claimable;
@@ -16,21 +16,23 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// The fleet in numbers.
+/// Counts of the whole fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct FleetCounts {
-    /// Machines.
     pub machines: i64,
     /// Machines with the tag `provided`.
     pub provided: i64,
     /// Machines with the tag `agent_started`.
     pub agent_started: i64,
-    /// Machines whose agent sends heartbeats, installed ones too: the last one is not so long ago that
-    /// the view `agent_silence` calls it silent.
+    /// Machines whose agent sends heartbeats, installed ones included: the last heartbeat is recent
+    /// enough for the view `agent_silence`.
     pub heartbeating: i64,
-    /// Machines whose request for an installation is not settled by a report of its generation.
+    /// Machines whose installation request has no report of its generation yet.
     pub installation_pending: i64,
-    /// Machines whose latest request is settled with success.
+    /// Machines whose latest request was reported as a success.
     pub installed: i64,
     /// Machines on hold.
     pub on_hold: i64,
@@ -40,40 +42,61 @@ pub struct FleetCounts {
     pub dead_sessions: i64,
 }
 
-/// A process in numbers.
+/// Counts of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ProcessCounts {
-    /// The process.
     pub process: Process,
     /// Eligible machines.
     pub eligible: i64,
-    /// Machines that could be claimed now, but for their lanes; not known from the work items of a
-    /// time-driven process, whose deadlines heartbeats move without planning: among what seems due
-    /// there are machines that the next claim only re-arms.
+    /// Machines that could be claimed now, if their lanes are free. `None` for a process that replans
+    /// on claim: heartbeats move its deadlines without planning, so some machines that seem due are
+    /// only replanned by the next claim.
     pub due: Option<i64>,
     /// Claimed machines.
     pub claimed: i64,
-    /// Machines claimed for more than an hour.
+    /// Machines that have been claimed for more than an hour.
     pub stuck: i64,
-    /// Backoffs in force; one whose time has passed is not counted.
+    /// Backoffs in force. A backoff whose time has passed is not counted.
     pub backing_off: i64,
-    /// Machines that will be due by themselves; see [`ItemState::Waiting`].
+    /// Machines that become due at a known time; see [`ItemState::Waiting`].
     pub waiting: i64,
-    /// All other machines there are, whether they have a work item or not; see
-    /// [`ItemState::NotEligible`].
+    /// All other machines, with or without a work item; see [`ItemState::NotEligible`].
     pub not_eligible: i64,
-    /// Machines in the view `work_poisoned`: on which it is lost, or fails, again and again.
+    /// Machines in the view `work_poisoned`: the process repeatedly fails or expires on them.
     pub poisoned: i64,
 }
 
-/// What waits for a process, in numbers.
+impl ProcessCounts {
+    /// The counts of a process without work items; `due` is unknown.
+    #[must_use]
+    pub const fn new(process: Process) -> Self {
+        Self {
+            process,
+            eligible: 0,
+            due: None,
+            claimed: 0,
+            stuck: 0,
+            backing_off: 0,
+            waiting: 0,
+            not_eligible: 0,
+            poisoned: 0,
+        }
+    }
+}
+
+/// The machines that wait for a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct PendingCounts {
-    /// The process.
     pub process: Process,
     /// Machines that could be claimed now.
     pub machines: i64,
-    /// For how long the one that waits longest has been due, in seconds; none when none waits.
+    /// For how many seconds the machine that has waited longest has been due; `None` when none waits.
     pub oldest_due_seconds: Option<i64>,
 }
 
@@ -91,7 +114,7 @@ statement! {
     () -> (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt)
 }
 
-/// Counts the fleet; reads the tables of tags and of sessions.
+/// Counts the fleet. Reads the tables of tags and of sessions.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -99,8 +122,8 @@ pub async fn fleet(conn: &mut AsyncPgConnection) -> Result<FleetCounts, Error> {
     Ok(Fleet {}.get_result(conn).await?)
 }
 
-/// Counts the work items of every process that has any; reads all of them. A state has as many machines
-/// as [`crate::fleet::page`] lists in the same transaction.
+/// Counts the work items of every process that has any. Reads all of them. Each count equals the number
+/// of machines that [`crate::fleet::page`] lists in the same transaction.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -108,8 +131,8 @@ pub async fn processes(conn: &mut AsyncPgConnection) -> Result<Vec<ProcessCounts
     Ok(Processes.load(conn).await?)
 }
 
-/// Counts the machines that a process could work on now; reads all that its workflow's view does. None
-/// without a workflow.
+/// Counts the machines that a process could work on now. Reads everything that its workflow's view
+/// reads. `None` for a process without a workflow.
 ///
 /// # Errors
 /// [`Error::Database`], also when there is no such view.
@@ -129,7 +152,7 @@ pub async fn pending(
     }))
 }
 
-/// What a state is, only [`ItemState`] says.
+/// The conditions of the states are defined by [`ItemState`] alone.
 #[derive(QueryId)]
 struct Processes;
 
@@ -174,7 +197,7 @@ impl QueryFragment<Pg> for Processes {
     }
 }
 
-/// Cached by its text: the workflow is part of it.
+/// Diesel caches it by its text, because the text contains the workflow.
 struct Pending<'a> {
     workflow: &'a str,
     process: &'a Process,
@@ -191,8 +214,8 @@ impl diesel::query_builder::Query for Pending<'_> {
 
 impl QueryFragment<Pg> for Pending<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // What is ready at once has waited since it was planned. A century is long enough, and infinity
-        // cannot be subtracted from.
+        // An item that is ready at once has waited since it was planned. A hundred years is the limit,
+        // because infinity cannot be subtracted.
         out.push_sql(
             "SELECT count(*), extract(epoch FROM statement_timestamp() - min(greatest( \
              coalesce(w.ready_at, q.plan_at, statement_timestamp()), q.backoff_until, \

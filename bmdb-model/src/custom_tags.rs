@@ -1,8 +1,8 @@
-//! Tag tables found in the database itself: bmdb's own and those of whoever builds on it.
+//! Tag tables that are found in the database: bmdb's own, and those of downstream users.
 //!
-//! What is read through them is text, made by the server: this crate knows neither the tables nor the
-//! types of their columns. Their names become part of statements, so these are no texts that are fixed, but
-//! put together from names that the server has quoted.
+//! Their values are read as text that the server makes, because this crate knows neither the tables nor
+//! the types of their columns. The tables' names become part of the statements, so these statements
+//! have no fixed text: they are built from names that the server has quoted.
 
 use crate::statement::statement;
 use crate::{Error, ErrorKind, MachineId, internal::connection};
@@ -12,19 +12,20 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Uu
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt::Write as _;
 
-/// Of longer values only so many characters are read, or bytes.
+/// At most this many characters or bytes of a value are read.
 const SHOWN: usize = 2_000;
 
 /// A table that holds one kind of tag.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct TagTable {
-    /// Its name.
     pub name: String,
-    /// Its columns but for `machine_id`, in their order.
+    /// The columns other than `machine_id`, in the table's order.
     pub columns: Vec<TagColumn>,
-    /// Whether the database user may read it.
+    /// Whether the database user may read the table.
     pub readable: bool,
-    /// How many rows the server believes it has; `None` before it was analyzed.
+    /// The server's estimate of the number of rows; `None` before the table was analyzed.
     pub rows: Option<f64>,
     /// Schema and name, quoted.
     quoted: String,
@@ -32,51 +33,54 @@ pub struct TagTable {
 
 /// A column of a tag table.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct TagColumn {
-    /// Its name.
     pub name: String,
-    /// Its type, as SQL writes it.
+    /// The type as SQL writes it.
     pub sql_type: String,
-    /// Its name, quoted.
+    /// The name, quoted.
     quoted: String,
 }
 
 /// A machine's row in a tag table.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Tag {
     /// The values, in the order of the table's columns.
     Set(Vec<Value>),
     /// The machine does not have the tag.
     Unset,
-    /// The table cannot be read: the user may not, it is gone, or a value of it cannot be shown.
+    /// The table cannot be read: the user may not read it, it no longer exists, or one of its values
+    /// cannot be shown.
     Unreadable(String),
 }
 
 /// A value as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Value {
-    /// NULL.
     Null,
-    /// A point in time.
     Time(DateTime<Utc>),
     /// Bytes, the first of them as hexadecimal digits.
     Bytes {
         /// Two digits for each byte.
         hex: String,
-        /// How many bytes there are.
+        /// The number of bytes of the whole value.
         length: u64,
     },
     /// Anything else, as the server writes it; JSON is indented.
     Text {
-        /// The first of it.
+        /// The first characters.
         text: String,
-        /// How many characters there are.
+        /// The number of characters of the whole value.
         length: u64,
     },
 }
 
 impl Value {
-    /// Whether there is more than what was read.
+    /// Whether the value is longer than what was read.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         let shown = u64::try_from(SHOWN).unwrap_or(u64::MAX);
@@ -88,7 +92,7 @@ impl Value {
 }
 
 impl TagTable {
-    /// Its name within a statement.
+    /// The table's name within a statement.
     pub(crate) fn quoted(&self) -> &str {
         &self.quoted
     }
@@ -109,7 +113,7 @@ type TableRow = (
     Vec<String>,
 );
 
-/// The tag tables there are, by name. They change with migrations only: keep the answer for a while.
+/// Lists the tag tables by name. They change with migrations only: cache the answer for a while.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -146,11 +150,11 @@ struct ValuesRow {
     lengths: Vec<Option<i64>>,
 }
 
-/// What a machine has in each of `tables`, in their order, in an open transaction: one statement, and
-/// where that fails one for each table.
+/// Reads what a machine has in each of `tables`, in their order. Runs in an open transaction: one
+/// statement, and if that fails one for each table.
 ///
 /// # Errors
-/// [`Error::Database`] where the connection is lost or a table stays locked; what is wrong with a single
+/// [`Error::Database`] if the connection is lost or a table stays locked. What is wrong with a single
 /// table is in its [`Tag`].
 pub async fn tags(
     conn: &mut AsyncPgConnection,
@@ -181,7 +185,8 @@ pub async fn tags(
     Ok(tags)
 }
 
-/// The values of some of the tables, or why one of them cannot be read; the transaction goes on.
+/// Reads the values of some of the tables, or why one of them cannot be read. The transaction stays
+/// usable.
 async fn values(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -199,8 +204,8 @@ async fn values(
     within_savepoint(conn, async |conn| Ok(query.load(conn).await?)).await
 }
 
-/// What `read` answers, or why it cannot; in that case the transaction goes on as if it had not been
-/// tried. Errors that have nothing to do with what is read are errors.
+/// Returns what `read` returns, or why it failed; the transaction then goes on as if `read` had not
+/// run. Errors that do not depend on what is read are returned as errors.
 async fn within_savepoint<T>(
     conn: &mut AsyncPgConnection,
     read: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
@@ -242,7 +247,7 @@ fn select(nth: usize, table: &TagTable) -> String {
 }
 
 impl TagColumn {
-    /// Its value as text, and how long that is in whole.
+    /// The expressions for the value as text and for its full length.
     fn expressions(&self) -> (String, String) {
         let column = &self.quoted;
         match self.sql_type.as_str() {
@@ -251,7 +256,7 @@ impl TagColumn {
                 format!("octet_length({column})"),
             ),
             "timestamp with time zone" => (
-                // Infinity and years before our era are no points in time that a program could show.
+                // Infinity and years before 1 AD are no points in time that a program could show.
                 format!(
                     "CASE WHEN isfinite({column}) AND {column} > '0001-01-02' \
                      THEN to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
@@ -312,8 +317,8 @@ struct PresentRow {
     machine_id: MachineId,
 }
 
-/// Which of `machines` have a tag: (machine, the tag's place in `tables`), in no order. Tables that
-/// cannot be read are left out. In an open transaction.
+/// Returns which of `machines` have which tags: (machine, index into `tables`), in no order. Tables
+/// that cannot be read are left out. Runs in an open transaction.
 ///
 /// # Errors
 /// As [`tags`].
@@ -371,7 +376,7 @@ struct CountRow {
     machines: i64,
 }
 
-/// How many machines have a tag; reads the whole table or its index.
+/// Counts the machines that have a tag. Reads the whole table or its index.
 ///
 /// # Errors
 /// [`Error::Database`], also where the table may not be read or is gone by now.

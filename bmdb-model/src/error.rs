@@ -1,53 +1,53 @@
-//! What can go wrong in a statement, and what it means for the caller.
+//! Errors of statements, and what they mean for the caller.
 //!
-//! This is the one file that reads the engine's error messages: diesel-async does not hand out
-//! SQLSTATEs, only a kind for a few of them and the (possibly translated) text.
+//! Only this file reads the engine's error messages: diesel-async does not expose SQLSTATEs, only a
+//! kind for a few of them and the text, which may be translated.
 
 use crate::MachineId;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-/// Why a model function failed.
+/// Why a function of this crate failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Error {
-    /// The database refused the statement, or the connection broke.
+    /// The database refused the statement, or the connection broke. The message contains Diesel's, so
+    /// `source()` is empty.
     #[error("database: {0}")]
     Database(DieselError),
     /// PostgreSQL cannot store this text.
     #[error("{field} contains a NUL byte (at byte {offset}), which PostgreSQL cannot store")]
     NulByte {
-        /// The field that holds it.
+        /// The field that contains the byte.
         field: &'static str,
-        /// Its offset in bytes.
+        /// The byte's offset in the text.
         offset: usize,
     },
-    /// A text that must not be empty is.
+    /// A required text is empty.
     #[error("{field} must not be empty")]
     Empty {
-        /// The field that is empty.
+        /// The empty field.
         field: &'static str,
     },
     /// No machine has this id.
     #[error("there is no machine {0}")]
     NoSuchMachine(MachineId),
-    /// The provider's id belongs to another machine already.
+    /// Another machine has this provider id.
     #[error("provider id {provider_id:?} of {provider} belongs to another machine already")]
     ProviderIdTaken {
-        /// The provider.
         provider: crate::Provider,
-        /// Its id for the machine.
+        /// The provider's id for the machine.
         provider_id: String,
     },
     /// The machine exists already.
     #[error("machine {0} exists already")]
     MachineExists(MachineId),
-    /// A machine with work in progress cannot be deleted.
+    /// A machine with claimed work cannot be deleted.
     #[error("machine {0} has work in progress: wait for it to end, or release it first")]
     MachineHasWork(MachineId),
     /// A process definition that cannot work.
     #[error("process {process}: {problem}")]
     InvalidDefinition {
-        /// The process.
         process: crate::Process,
         /// What is wrong, and what would be right.
         problem: String,
@@ -61,8 +61,8 @@ impl From<DieselError> for Error {
 }
 
 impl Error {
-    /// The loss of a connection that several callers shared, for each of them: the error itself can
-    /// be had only once.
+    /// The loss of a connection, for several callers that shared it: the error itself can be returned
+    /// only once.
     #[must_use]
     pub fn connection_lost(message: String) -> Self {
         let kind = DatabaseErrorKind::UnableToSendCommand;
@@ -70,31 +70,31 @@ impl Error {
     }
 }
 
-/// What a database error means for the caller's next step.
+/// What an error means for the caller's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The transaction lost against a concurrent one (SQLSTATE 40001): run it again.
+    /// The transaction conflicted with a concurrent one (SQLSTATE 40001): run it again.
     Serialization,
     /// The transaction was the victim of a deadlock (40P01): run it again.
     Deadlock,
-    /// Another claim holds the lane (23505 on `work_item_lane`): somebody else was faster.
+    /// A concurrent claim got the lane first (23505 on `work_item_lane`).
     LaneTaken,
-    /// The connection is gone; whether the statement took effect is not known.
+    /// The connection is lost; it is unknown whether the statement took effect.
     ConnectionLost,
-    /// The transaction was aborted by an earlier failed statement (25P02).
+    /// An earlier failed statement has aborted the transaction (25P02).
     Aborted,
-    /// The database user lacks a privilege (42501): what is asked for is not a component's to do, or
-    /// the user is no member of `bmdb_component` ([`crate::grants`]).
+    /// The database user lacks a privilege (42501): components may not do this, or the user is not a
+    /// member of `bmdb_component` ([`crate::grants`]).
     Denied,
-    /// Somebody has held a lock that the statement needs for longer than `lock_timeout` (55P03). It
-    /// changed nothing. To run it again at once would be to wait as long again: do so later, or find
-    /// out who holds the lock (`pg_blocking_pids`).
+    /// Another transaction has held a lock that the statement needs for longer than `lock_timeout`
+    /// (55P03). The statement changed nothing. Running it again at once would wait as long again: do so
+    /// later, or find out who holds the lock (`pg_blocking_pids`).
     LockTimeout,
-    /// The statement took longer than `statement_timeout` (57014). It changed nothing, and would again
-    /// take as long.
+    /// The statement took longer than `statement_timeout` (57014). It changed nothing, and would take
+    /// as long again.
     StatementTimeout,
-    /// The database gave a reason that its message does not tell in English: perhaps worth a retry.
+    /// The database's message is not in English, so its reason is unknown: a retry may help.
     Unclassified,
     /// Anything else: a retry would fail again.
     Other,
@@ -161,8 +161,8 @@ impl From<&DieselError> for ErrorKind {
     }
 }
 
-/// Whether a statement failed for want of a lock, by its message: Diesel's migrations hand out nothing
-/// else. A deadlock's victim waited for one as well.
+/// Whether a statement failed because it did not get a lock, judged by its message: Diesel's migrations
+/// expose nothing else. The victim of a deadlock waited for a lock as well.
 pub(crate) fn lost_for_a_lock(message: &str) -> bool {
     [
         "canceling statement due to lock timeout",
@@ -180,7 +180,7 @@ pub(crate) fn storable(field: &'static str, text: &str) -> Result<(), Error> {
     }
 }
 
-/// As [`storable`], for text that must say something.
+/// Like [`storable`]; also refuses empty text.
 pub(crate) fn storable_non_empty(field: &'static str, text: &str) -> Result<(), Error> {
     if text.is_empty() {
         return Err(Error::Empty { field });

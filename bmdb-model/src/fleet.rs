@@ -1,8 +1,8 @@
-//! The fleet as a list: machines that fit filters, a page at a time.
+//! The fleet as a list: machines that match filters, a page at a time.
 //!
-//! A page reads a bounded number of rows whatever the size of the fleet. It goes down the index that
-//! fits the filters best, in that index's order, and looks at [`CANDIDATES`] entries at most; where too
-//! few of them fit, it says where to go on. Which index that is, `source.rs` says.
+//! A page reads a bounded number of rows, whatever the size of the fleet. It scans the index that fits
+//! the filters best, in that index's order, and reads at most [`CANDIDATES`] entries. If too few of
+//! them match, the page says where to continue. `source.rs` chooses the index.
 
 mod cursor;
 mod entries;
@@ -23,30 +23,32 @@ use crate::{Error, MachineId};
 use diesel_async::AsyncPgConnection;
 use source::Source;
 
-/// The machines of a page.
+/// A page of [`page`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct FleetPage {
-    /// In the order of the index that was gone down.
+    /// In the order of the index.
     pub machines: Vec<MachineId>,
-    /// Where to go on; `None` after the last page.
+    /// Where the next page begins; `None` after the last page.
     pub next: Option<Cursor>,
-    /// How many candidates were looked at where fewer than a page's machines fit.
+    /// How many candidates were read, if fewer machines matched than a page holds.
     pub looked_at: Option<usize>,
-    /// More than [`CANDIDATES`] machines have been due since the very same moment, of which only so many
-    /// are listed: filter by a prefix to see the others.
+    /// More than [`CANDIDATES`] machines became due at the same microsecond, and only that many are
+    /// listed. Filter by a prefix to see the others.
     pub left_out: bool,
 }
 
-/// A cursor that does not belong to the filters it came with.
+/// The cursor belongs to a list with other filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this page belongs to a list with other filters; start from the first page")]
 pub struct OtherList;
 
-/// Why there is no page.
+/// Why [`page`] failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// The cursor is none of this list's.
+    /// The cursor belongs to another list.
     #[error(transparent)]
     OtherList(#[from] OtherList),
     /// A statement failed.
@@ -54,7 +56,7 @@ pub enum PageError {
     Database(#[from] Error),
 }
 
-/// Up to `limit` machines that fit, after `after`.
+/// Lists up to `limit` matching machines after `after`.
 ///
 /// # Errors
 /// [`PageError`].
@@ -76,7 +78,7 @@ pub async fn page(
     let (mut after, mut budget) = (after.cloned(), CANDIDATES);
     for (nth, source) in sources.iter().enumerate().skip(first) {
         let wanted = limit - page.machines.len();
-        // One more, to know whether there is a next page.
+        // One more than wanted shows whether there is a next page.
         let found = query::found(conn, filter, source, after.as_ref(), budget, wanted + 1).await?;
         if found.len() > wanted {
             let (machines, last) = query::shown(found, wanted, source);

@@ -1,9 +1,9 @@
-//! Why nothing happens: the three gates of a process on a machine, and what shuts them.
+//! The three gates of a process on a machine, and what closes them: why nothing happens.
 //!
-//! A claim takes an item whose three gates are open: it is eligible, it is ready, and nobody holds it or
-//! another process of its lane. Here each gate says whether it is open, since when, by what it is shut,
-//! and what will open it and when. All of it is read, nothing is written or locked; read it in a snapshot
-//! of its own, such as a transaction of `bmdb_core::Reader`.
+//! A claim takes an item whose three gates are open: it is eligible, it is ready, and neither it nor
+//! another process of its lane is claimed. Here each gate says whether it is open, since when, what
+//! closes it, and what will open it and when. These functions only read, and lock nothing. Read in a
+//! snapshot of its own, such as a transaction of `bmdb_core::Reader`.
 
 mod custom_tags;
 mod gate;
@@ -19,9 +19,8 @@ use crate::{Error, MachineId, Process, hold, machine};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
-/// The gates of every process that is defined or has an item on the machine, by name.
-///
-/// What a tag has to do with it is not asked ([`Effect::NoneAlone`]): [`one`] does.
+/// Returns the gates of every process that is defined or has an item on the machine, by name. The
+/// effects of the tags are not determined ([`Effect::NoneAlone`]): [`one`] does that.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
@@ -29,10 +28,10 @@ pub async fn of(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<Vec<
     read(conn, machine, None).await
 }
 
-/// The gates of one process on a machine, whether anybody has defined it or not.
+/// Returns the gates of one process on a machine, whether or not it is defined.
 ///
-/// Where the view does not list the machine, it is asked once more for each tag that it looks at, as if
-/// the machine had that tag, or had it not.
+/// If the view does not list the machine, the view is queried again for each tag that it reads: as if
+/// the machine had that tag, or did not have it.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
@@ -42,7 +41,7 @@ pub async fn one(
     process: &Process,
 ) -> Result<Gates, Error> {
     let mut gates = read(conn, machine, Some(process)).await?;
-    // There is a row for each process that is asked for.
+    // The statement returns a row for each process that it is asked for.
     let mut gates = gates.pop().ok_or(Error::NoSuchMachine(machine))?;
     if let (Some(workflow), View::DoesNotList) = (&gates.workflow, &gates.eligible.view) {
         view::find_effects(conn, machine, &workflow.view, &mut gates.eligible.tags).await?;

@@ -2,19 +2,19 @@
 //!
 //! | role | may | for |
 //! |---|---|---|
-//! | [`OWNER`] | everything in the schema: it owns what is in there | migrations, definitions of processes |
-//! | [`COMPONENT`] | read all, write rows; no definition, no version, no table; of what people did it adds rows and changes none | control loops, operators |
-//! | [`VIEWER`] | read all | consoles, people at a psql prompt |
+//! | [`OWNER`] | everything in the schema: it owns the schema's contents | migrations, definitions of processes |
+//! | [`COMPONENT`] | read everything and write rows, except definitions, schema versions and tables; add audit records, but not change them | control loops, operators |
+//! | [`VIEWER`] | read everything | consoles, people at a psql prompt |
 //!
-//! They are roles to be a member of; nobody logs in as one. The server's administrator makes the
-//! logins: `CREATE ROLE agent_starter LOGIN PASSWORD '…' IN ROLE bmdb_component`. All databases of a
-//! server share the roles, and each needs its own [`apply`].
+//! These are group roles without a login. The server's administrator creates the logins: `CREATE ROLE
+//! agent_starter LOGIN PASSWORD '…' IN ROLE bmdb_component`. All databases of a server share the roles,
+//! and each database needs its own [`apply`].
 //!
-//! Of what is made later, a component may read and write the tables, and a viewer read tables and
-//! views, if [`OWNER`] made it: the default privileges say so. Migrations of a member of it see to
-//! that, those of a user of bmdb ([`crate::migration::run_all_of`]) too. Whoever makes a table by
-//! hand does it after `SET ROLE bmdb_owner`. A table that components are not to write is a
-//! `REVOKE` in the migration that makes it, and no later [`apply`] grants that again.
+//! Default privileges cover tables and views that [`OWNER`] creates later: components may read and
+//! write the tables, viewers may read tables and views. Migrations run as that role when a member of it
+//! runs them, those of downstream users ([`crate::migration::run_all_of`]) included. Run `SET ROLE
+//! bmdb_owner` before you create a table by hand. For a table that components must not write, put a
+//! `REVOKE` into the migration that creates it; no later [`apply`] grants that privilege again.
 
 mod error;
 mod existing_grants;
@@ -32,7 +32,7 @@ use diesel::result::Error as DieselError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use existing_grants::Place;
 
-/// The statements that [`apply`] would run on this database, in their order. Reads only.
+/// Returns the statements that [`apply`] would run on this database, in order. Reads only.
 ///
 /// # Errors
 /// [`GrantError::NoSchema`], [`GrantError::Database`].
@@ -48,14 +48,14 @@ pub async fn statements(conn: &mut AsyncPgConnection) -> Result<Vec<String>, Gra
     Ok(roles.chain(grants).collect())
 }
 
-/// Sets up the roles and their privileges in this database; returns the statements that ran. As often
-/// as one likes: a second time changes nothing. What belongs to the user who has migrated so far, his
-/// own tables too, belongs to [`OWNER`] afterwards, and that user needs to be a member of a role from
-/// then on. Nobody else (`PUBLIC`) may connect to the database or see the schema any more.
+/// Sets up the roles and their privileges in this database; returns the statements that ran. Running it
+/// again changes nothing. [`OWNER`] becomes the owner of everything that belongs to the user who has
+/// migrated so far, including that user's own tables; that user must be a member of a role from then
+/// on. Others (`PUBLIC`) may no longer connect to the database or use the schema.
 ///
-/// Needs a connection that is in no transaction. A migration that runs is waited for.
+/// Needs a connection without an open transaction. Waits for a running migration.
 ///
-/// Cancellation: roles may have been made, and nothing else.
+/// Cancellation: roles may have been created, and nothing else.
 ///
 /// # Errors
 /// [`GrantError`].
@@ -78,8 +78,8 @@ pub async fn apply(conn: &mut AsyncPgConnection) -> Result<Vec<String>, GrantErr
     }
 }
 
-/// Roles are the server's, so other databases' set-ups may make them at the same time; each is made
-/// outside of a transaction, that losing such a race loses nothing else.
+/// Roles belong to the server, so the set-up of another database may create them at the same time. Each
+/// is created outside of a transaction, so that losing such a race undoes nothing else.
 async fn create_roles(
     conn: &mut AsyncPgConnection,
     place: &Place,
@@ -101,9 +101,9 @@ async fn create_roles(
 }
 
 async fn grant(conn: &mut AsyncPgConnection, place: &Place) -> Result<Vec<String>, GrantError> {
-    // Taking a table over waits for its transactions, and everybody else waits behind that.
+    // Changing a table's owner waits for the table's transactions, and later queries queue behind it.
     conn.batch_execute("SET LOCAL lock_timeout = '5s'").await?;
-    // Of two that grant on the same table at a time one fails; and a migration makes tables.
+    // Of two concurrent grants on a table one fails; and a migration creates tables.
     let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
     conn.batch_execute(&lock).await?;
     let statements = text::grants(place, &existing_grants::objects(conn, &place.schema).await?);
@@ -117,7 +117,7 @@ async fn grant(conn: &mut AsyncPgConnection, place: &Place) -> Result<Vec<String
     }
 }
 
-/// Takes from components what default privileges give them of guarded tables and of views, once
+/// Revokes from components what default privileges grant on guarded tables and on views, after
 /// [`OWNER`] has migrated.
 pub(crate) async fn restrict(conn: &mut AsyncPgConnection) -> Result<(), GrantError> {
     let place = existing_grants::place(conn).await?;

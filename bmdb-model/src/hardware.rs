@@ -1,11 +1,11 @@
-//! The tag `machine_hardware_report`: what the agent found in the machine.
+//! The tag `machine_hardware_report`: the hardware that the agent found.
 
 use crate::schema::machine_hardware_report;
 use crate::{Error, MachineId};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Sets the report, in the encoding the agent chose; the caller has touched the machine.
+/// Sets the report, in the encoding that the agent chose. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -27,8 +27,8 @@ pub async fn set(
     Ok(())
 }
 
-/// Up to `limit` reports of machines after `after`, in machine order: pass the last machine of one
-/// page to get the next.
+/// Lists up to `limit` reports of machines after `after`, in machine order. Pass the last machine of
+/// one page to get the next page.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! History: what was started on a machine, and how it ended.
+//! History: the attempts on a machine, and how they ended.
 
 mod last_failures;
 mod of_session;
@@ -23,7 +23,7 @@ text_enum! {
         Finished,
         /// With a backoff.
         Failed,
-        /// Without a verdict.
+        /// Without a result.
         Canceled,
         /// Its session expired.
         Expired,
@@ -31,9 +31,9 @@ text_enum! {
 }
 
 text_enum! {
-    /// What happened.
+    /// What happened to an attempt.
     Event {
-        /// A claim.
+        /// The claim.
         Started,
         /// See [`Outcome::Finished`].
         Finished,
@@ -48,26 +48,25 @@ text_enum! {
 
 /// A row of the view `work_history`.
 ///
-/// A streak of equal failures folded into one row of `work_attempt` shows its first start and its
-/// last end.
+/// A streak of equal failures is folded into one row of `work_attempt`; the view shows its first start
+/// and its last end.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = work_history, check_for_backend(Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct HistoryEvent {
-    /// The machine.
     pub machine_id: MachineId,
-    /// The process.
     pub process: Process,
-    /// What happened.
     pub event: Event,
-    /// When.
     pub timestamp: DateTime<Utc>,
     /// Why it failed.
     pub failed_cause: Option<String>,
-    /// Whose doing it was.
+    /// The session of the attempt.
     pub session_id: SessionId,
 }
 
-/// A machine's history, oldest first.
+/// Returns a machine's history, the oldest event first.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -86,13 +85,14 @@ pub async fn of(
         .await?)
 }
 
-/// How much history is kept. Default: the last 1000 rows of each machine, for 90 days.
+/// How much history is kept. Default: the latest 1000 rows of each machine, for 90 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Retention {
-    /// How many attempts of a machine, the latest ones. A streak of equal failures that is folded into
+    /// How many of a machine's latest attempts are kept. A streak of equal failures that is folded into
     /// one row counts as one.
     pub attempts_per_machine: u32,
-    /// For how many seconds after their end.
+    /// For how many seconds after their end attempts are kept.
     pub seconds: u32,
 }
 

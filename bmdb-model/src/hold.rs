@@ -7,17 +7,19 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// An operator's hand on a machine.
+/// Why and since when a machine is on hold.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = machine_hold, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Hold {
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// Since when.
     pub since: DateTime<Utc>,
 }
 
-/// Puts a machine on hold, or changes the reason of a hold; the caller has touched the machine.
+/// Puts a machine on hold, or changes the reason of its hold. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
@@ -40,7 +42,7 @@ pub async fn set(
     Ok(())
 }
 
-/// Releases a machine; whether it was on hold. The caller has touched the machine.
+/// Releases a machine; returns whether it was on hold. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -51,7 +53,7 @@ pub async fn unset(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<b
         == 1)
 }
 
-/// The machine's hold.
+/// Returns the machine's hold.
 ///
 /// # Errors
 /// [`Error::Database`].

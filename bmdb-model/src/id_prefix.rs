@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// A UUID has so many hex digits.
+/// A UUID has this many hex digits.
 const DIGITS: usize = 32;
 
-/// The first hex digits of a machine's id, with or without its hyphens: `67e5` or `67e55044-10`.
+/// The first hex digits of a machine's id, with or without hyphens: `67e5` or `67e55044-10`.
 ///
 /// ```
 /// use bmdb_model::IdPrefix;
@@ -24,27 +24,27 @@ pub struct IdPrefix {
     digits: String,
 }
 
-/// A text that no id begins with.
+/// The text cannot be the beginning of an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not the beginning of an id: 1 to 32 hex digits, with or without hyphens")]
+#[error("invalid id prefix {text:?}: expected 1 to 32 hex digits, with or without hyphens")]
 pub struct InvalidPrefix {
     text: String,
 }
 
 impl IdPrefix {
-    /// The smallest id that begins so.
+    /// The smallest id with this prefix.
     #[must_use]
     pub fn first_id(&self) -> MachineId {
         self.filled_with('0')
     }
 
-    /// The largest id that begins so.
+    /// The largest id with this prefix.
     #[must_use]
     pub fn last_id(&self) -> MachineId {
         self.filled_with('f')
     }
 
-    /// How many digits there are.
+    /// The number of digits.
     #[must_use]
     pub fn digits(&self) -> usize {
         self.digits.len()
@@ -56,7 +56,7 @@ impl IdPrefix {
             self.digits,
             digit.to_string().repeat(DIGITS - self.digits.len())
         );
-        // Hex digits of the right number always are a number.
+        // 32 hex digits always are a number.
         Uuid::from_u128(u128::from_str_radix(&filled, 16).unwrap_or_default()).into()
     }
 }

@@ -1,4 +1,4 @@
-//! Identifiers: which machine, which session, which claim.
+//! Identifiers of machines, sessions and claims.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -33,6 +33,12 @@ macro_rules! uuid_id {
         impl From<Uuid> for $name {
             fn from(id: Uuid) -> Self {
                 Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
             }
         }
 
@@ -80,26 +86,28 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// A component's lease. Never reused.
+    /// A component's lease. Session ids are never reused.
     SessionId, "session id"
 }
 
-/// A text that is no UUID where an id was expected.
+/// The text is not a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no {what}: {reason}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"
+    "invalid {what} {text:?}: {reason}; expected a UUID such as 67e55044-10b1-426f-9247-bb680e5fe0c8"
 )]
+/// The text is not a UUID.
 pub struct InvalidId {
     what: &'static str,
     text: String,
     reason: uuid::Error,
 }
 
-/// The number a claim gets, ever growing.
+/// The number of a claim; it increases with every claim.
 ///
-/// It guards every later write of that work and may be handed to external systems, which should
-/// refuse a command that carries a smaller fence than one they have seen for the machine.
+/// It guards every later write of that work. Pass it to external systems too: they should refuse a
+/// command whose fence is smaller than one that they have seen for the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[diesel(sql_type = BigInt)]
 pub struct Fence(i64);
 
@@ -114,6 +122,32 @@ impl Fence {
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0
+    }
+}
+
+impl From<i64> for Fence {
+    fn from(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<Fence> for i64 {
+    fn from(fence: Fence) -> Self {
+        fence.0
+    }
+}
+
+/// The text is not the number of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid fence {0:?}: expected a whole number")]
+pub struct InvalidFence(String);
+
+impl FromStr for Fence {
+    type Err = InvalidFence;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFence> {
+        let number = text.parse().map(Self);
+        number.map_err(|_| InvalidFence(text.chars().take(64).collect()))
     }
 }
 
@@ -146,8 +180,24 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.starts_with("\"67e55044-10b1\" is no machine id"),
+            error.starts_with("invalid machine id \"67e55044-10b1\": "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn ids_convert_to_uuids_and_back() {
+        let (machine, session) = (MachineId::random(), SessionId::random());
+        assert_eq!(MachineId::from(Uuid::from(machine)), machine);
+        assert_eq!(SessionId::from(Uuid::from(session)), session);
+    }
+
+    #[test]
+    fn a_fence_is_parsed_from_its_number_and_other_texts_are_refused() {
+        let fence = Fence::from(42);
+        assert_eq!(fence.to_string().parse(), Ok(fence));
+        assert_eq!(i64::from(fence), 42);
+        let error = "4 2".parse::<Fence>().unwrap_err().to_string();
+        assert_eq!(error, "invalid fence \"4 2\": expected a whole number");
     }
 }

@@ -1,6 +1,6 @@
 //! The Bare Metal Database's PostgreSQL schema, rows and statements.
 //!
-//! A concept is a module: its table in [`schema`], its row struct, and the functions that read and
+//! Each concept has a module: its table in [`schema`], its row struct, and the functions that read and
 //! write it. For the tag `machine_provided` that is [`provided`]: the table
 //! [`schema::machine_provided`], the row [`ProvidedMachine`] with the tag's contents [`Provided`],
 //! and functions that take a connection:
@@ -12,12 +12,12 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let db = TestDb::new().await?;
-//! let mut conn = db.connect().await?; // an AsyncPgConnection, in a transaction for real use
+//! let mut conn = db.connect().await?; // an AsyncPgConnection; use a transaction in production
 //! let id = MachineId::random();
 //! machine::create(&mut conn, &[id]).await?;
-//! machine::touch(&mut conn, &[id]).await?; // before tags are written
+//! machine::touch(&mut conn, &[id]).await?; // before writing tags
 //! provided::set(&mut conn, id, &Provided::new(Provider::EQUINIX, "8d2b1f0c")).await?;
-//! plan::replan(&mut conn, &[id]).await?; // after they are
+//! plan::replan(&mut conn, &[id]).await?; // after writing tags
 //!
 //! let of_equinix = provided::by_provider(&mut conn, &Provider::EQUINIX).await?;
 //! assert_eq!(of_equinix[0].machine_id, id);
@@ -25,8 +25,25 @@
 //! # }
 //! ```
 //!
-//! Functions that must run inside a transaction of a session say so; sessions, transactions and
-//! retries themselves are `bmdb-core`'s.
+//! Sessions, transactions and retries are in `bmdb-core`.
+//!
+//! # Stability
+//! - **Stable:** the types, tags, lists and reads of this crate's public modules, [`migration`] and
+//!   [`grants`]. Rows and enums that may grow are `#[non_exhaustive]`: build the ones that you write
+//!   with their constructors.
+//! - **Unstable:** [`internal`] has the statements that only `bmdb-core` runs. They may change in any
+//!   release.
+//!
+//! # Names
+//! Structs that mirror a table or view ([`ProvidedMachine`], [`backoff::BackoffRow`],
+//! [`history::HistoryEvent`]) have its column names, such as `machine_id`. Everywhere else the fields and
+//! arguments that identify a machine or a session are called `machine` and `session`.
+//!
+//! # Features
+//! - `serde`: `Serialize` for ids, names, rows and summaries, `Deserialize` for ids and names.
+//!
+//! The crates [`diesel`], [`diesel_async`] and [`diesel_migrations`] are re-exported, because their types
+//! are part of this crate's API: with the re-exports you use the same versions.
 
 pub mod agent;
 pub mod attempt_counts;
@@ -62,13 +79,18 @@ mod id_prefix;
 mod ids;
 mod names;
 mod page;
+#[cfg(feature = "serde")]
+mod serde_text;
 mod statement;
 mod text_enum;
 
 pub use agent::{AgentHeartbeat, AgentStarted};
+pub use diesel;
+pub use diesel_async;
+pub use diesel_migrations;
 pub use error::{Error, ErrorKind};
 pub use id_prefix::{IdPrefix, InvalidPrefix};
-pub use ids::{Fence, InvalidId, MachineId, SessionId};
+pub use ids::{Fence, InvalidFence, InvalidId, MachineId, SessionId};
 pub use names::{InvalidName, Lane, Process, Provider};
 pub use page::{InvalidKey, Page};
 pub use process::ProcessDef;

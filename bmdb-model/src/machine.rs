@@ -1,4 +1,4 @@
-//! Machines: creating, touching, locking and deleting them.
+//! Machines: creating, finding, touching and deleting them.
 
 use crate::schema::{
     machine_agent_heartbeat, machine_agent_started, machine_hardware_report, machine_hold,
@@ -12,20 +12,21 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of `machines`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = machines, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Machine {
-    /// The machine.
     #[diesel(column_name = machine_id)]
     pub id: MachineId,
-    /// When it was made known.
     #[diesel(column_name = machine_created_at)]
     pub created_at: DateTime<Utc>,
-    /// How many times its tags were written.
+    /// How many times the machine's tags were written.
     #[diesel(column_name = machine_version)]
     pub version: i64,
 }
 
-/// Creates machines under the given ids.
+/// Creates machines with the given ids.
 ///
 /// # Errors
 /// [`Error::Database`], with a unique violation when an id is taken.
@@ -38,7 +39,7 @@ pub async fn create(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(
     Ok(())
 }
 
-/// The machine, if it exists.
+/// Returns the machine, if it exists.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -51,9 +52,9 @@ pub async fn find(conn: &mut AsyncPgConnection, id: MachineId) -> Result<Option<
         .optional()?)
 }
 
-/// Locks the machines in id order and bumps their versions, before a write of their tags.
+/// Locks the machines in id order and increments their versions, before their tags are written.
 ///
-/// Two writers of different tags would otherwise plan from each other's past.
+/// Without this, concurrent writers of different tags would plan from outdated tags.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::Database`].
@@ -61,7 +62,7 @@ pub async fn touch(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<()
     internal::machine::touch_pipelined(conn, ids).await
 }
 
-/// Up to `limit` machines after `after`, in id order.
+/// Lists up to `limit` machines after `after`, in id order.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -81,7 +82,7 @@ pub async fn page(
     Ok(page.load(conn).await?)
 }
 
-/// The first `limit` machines whose id begins so, in id order.
+/// Lists the first `limit` machines whose id has this prefix, in id order.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -99,26 +100,27 @@ pub async fn with_prefix(
         .await?)
 }
 
-/// Deletes a machine with its tags and idle work items. Its history stays.
+/// Deletes a machine with its tags and its unclaimed work items. Its history stays.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`]; [`Error::MachineHasWork`]; [`Error::Database`], also when a table of
 /// a downstream user still refers to the machine.
 pub async fn delete(conn: &mut AsyncPgConnection, id: MachineId) -> Result<(), Error> {
     touch(conn, &[id]).await?;
-    // Only idle items go; a held one, or one claimed meanwhile, keeps the machine by its foreign key.
+    // Only unclaimed items are deleted. A claimed one, even if it was claimed meanwhile, keeps the
+    // machine by its foreign key.
     let idle = work_item::machine_id
         .eq(id)
         .and(work_item::session_id.is_null());
     diesel::delete(work_item::table.filter(idle))
         .execute(conn)
         .await?;
-    let held: i64 = work_item::table
+    let claimed: i64 = work_item::table
         .filter(work_item::machine_id.eq(id))
         .count()
         .get_result(conn)
         .await?;
-    if held > 0 {
+    if claimed > 0 {
         return Err(Error::MachineHasWork(id));
     }
     macro_rules! delete_tags {

@@ -1,4 +1,5 @@
-//! Upkeep: what janitors do slowly, in chunks, once for the database and not once for each of them.
+//! Maintenance: what janitors do in the background, in small batches, once per database and not once
+//! per janitor.
 
 use crate::schema::upkeep;
 use crate::text_enum::text_enum;
@@ -8,45 +9,70 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
-    /// What is done slowly and over and over.
+    /// A maintenance task.
     Task {
-        /// Planning every machine anew.
+        /// Replanning every machine.
         Plan,
-        /// Deleting the history that is not to be kept.
+        /// Deleting history beyond its retention.
         TrimHistory,
-        /// Adding up the tally of attempts, and deleting the part of it that is not to be kept.
+        /// Merging and deleting attempt counts.
         TrimAttemptCounts = "TrimTally",
     }
 }
 
 /// How far a task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
 pub struct TaskProgress {
-    /// The last machine of the last chunk; `None` where the next chunk begins a pass.
+    /// The last machine of the last batch; `None` if the next batch begins a pass.
     pub after_machine: Option<MachineId>,
-    /// How many chunks this pass has taken so far.
+    /// How many batches this pass has taken so far.
     pub chunks: i64,
-    /// How many the last whole pass took.
+    /// How many batches the last complete pass took.
     pub last_chunks: Option<i64>,
 }
 
-/// A row of `upkeep`.
+impl TaskProgress {
+    /// The progress after another batch of this pass, which ended with `machine`.
+    #[must_use]
+    pub fn after_batch(self, machine: Option<MachineId>) -> Self {
+        Self {
+            after_machine: machine,
+            chunks: self.chunks.saturating_add(1),
+            last_chunks: self.last_chunks,
+        }
+    }
+
+    /// The progress after the last batch of this pass.
+    #[must_use]
+    pub fn after_pass(self) -> Self {
+        Self {
+            after_machine: None,
+            chunks: 0,
+            last_chunks: Some(self.chunks.saturating_add(1)),
+        }
+    }
+}
+
+/// A row of `upkeep`: a task and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = upkeep, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct MaintenanceTask {
-    /// The task.
     pub task: Task,
-    /// When its next chunk may be taken.
+    /// When its next batch may begin.
     pub due_at: DateTime<Utc>,
-    /// How far it has come.
     #[diesel(embed)]
     pub progress: TaskProgress,
-    /// What went wrong with the last chunk.
+    /// Why the last batch failed.
     pub failure: Option<String>,
 }
 
-/// The rows of these tasks, the one that is due first first.
+/// Lists these tasks, the one that is due first at the top.
 ///
 /// # Errors
 /// [`Error::Database`].

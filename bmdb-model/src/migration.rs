@@ -1,4 +1,4 @@
-//! The embedded migrations, the versions a database has, and which versions get along.
+//! The embedded migrations, the versions that a database has, and which versions are compatible.
 
 mod change;
 mod error;
@@ -22,15 +22,17 @@ use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
-/// All migrations of this release, oldest first.
+/// All migrations of this release, the oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// One migration and whether the database has it.
+/// A migration, and whether the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct MigrationStatus {
-    /// The version, which sorts as text.
+    /// The version; versions sort as text.
     pub version: String,
-    /// The folder's name; for a version this release does not know, the version.
+    /// The folder's name; the version, if this release does not know it.
     pub name: String,
     /// Whether the database has it.
     pub applied: bool,
@@ -38,7 +40,7 @@ pub struct MigrationStatus {
     pub known: bool,
 }
 
-/// Versions and folder names of this release's migrations, oldest first.
+/// The versions and folder names of this release's migrations, the oldest first.
 #[must_use]
 pub fn known() -> Vec<(String, String)> {
     let migrations: Vec<Box<dyn Migration<Pg>>> =
@@ -51,7 +53,7 @@ pub fn known() -> Vec<(String, String)> {
     known
 }
 
-/// The newest version this release knows.
+/// The newest version that this release knows.
 #[must_use]
 pub fn newest_known() -> String {
     known()
@@ -59,7 +61,7 @@ pub fn newest_known() -> String {
         .map_or_else(String::new, |(version, _)| version)
 }
 
-/// Every known or applied migration, oldest first.
+/// Lists every known or applied migration, the oldest first.
 ///
 /// # Errors
 /// [`MigrationError::Database`].
@@ -88,7 +90,7 @@ pub async fn status(conn: &mut AsyncPgConnection) -> Result<Vec<MigrationStatus>
     Ok(all)
 }
 
-/// Checks that this release may work with the database as it is.
+/// Checks that this release is compatible with the database.
 ///
 /// # Errors
 /// [`MigrationError::ComponentTooOld`], [`MigrationError::DatabaseTooOld`],
@@ -108,7 +110,7 @@ pub async fn check(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
     }
 }
 
-/// Checks only that the database has not moved past this release; an empty database passes.
+/// Checks only that the database does not require a newer release; an empty database passes.
 ///
 /// # Errors
 /// [`MigrationError::ComponentTooOld`], [`MigrationError::Database`].
@@ -151,7 +153,8 @@ async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrationE
         .await?)
 }
 
-/// Whether these migrations are applied already, so that nothing has to be done, nor to be allowed.
+/// Whether these migrations are applied already, so that nothing has to be done and no privilege is
+/// needed.
 async fn has_all(
     conn: &mut AsyncPgConnection,
     mut versions: impl Iterator<Item = String>,

@@ -1,4 +1,4 @@
-//! Names of open sets: processes, providers and lanes. Users add their own without a migration.
+//! Names of open sets: processes, providers and lanes. Downstream users add names without a migration.
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -32,10 +32,10 @@ macro_rules! name {
                 Ok(Self(Cow::Owned(text)))
             }
 
-            /// A name fixed in the program's text.
+            /// A name that is fixed in the program's text.
             ///
             /// # Panics
-            /// When the name breaks the rule; in a `const`, that is a compile-time error.
+            /// When the name is invalid; in a `const`, that is a compile-time error.
             #[must_use]
             pub const fn from_static(text: &'static str) -> Self {
                 assert!(problem(text.as_bytes()).is_none(), concat!("not a valid ", $what));
@@ -54,6 +54,28 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.into_owned()
             }
         }
 
@@ -92,7 +114,7 @@ macro_rules! name {
 name! {
     /// A named kind of work on a machine.
     Process, "process name", {
-        /// The original's catch-all access to a machine: worked through explicit retrievals only.
+        /// The original's general access to a machine, claimed through explicit retrievals only.
         SHEPHERD_ACCESS = "ShepherdAccess";
         /// Starting the agent on a newly provided machine.
         SHEPHERD_AGENT_START = "ShepherdAgentStart";
@@ -102,7 +124,7 @@ name! {
 }
 
 name! {
-    /// Where a machine comes from; the queue a claim reads from.
+    /// Where a machine comes from; each provider has a queue from which claims read.
     Provider, "provider name", {
         /// Equinix Metal.
         EQUINIX = "Equinix";
@@ -122,7 +144,7 @@ name! {
 }
 
 impl From<&Process> for Lane {
-    /// The lane of a process that nobody has defined: its own.
+    /// The lane of a process without a definition: its own.
     fn from(process: &Process) -> Self {
         Self(process.0.clone())
     }
@@ -131,9 +153,10 @@ impl From<&Process> for Lane {
 /// A text that breaks the rule for names, `[A-Za-z][A-Za-z0-9_-]{0,62}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no valid {what}: {problem} \
-     (a letter, then up to 62 letters, digits, underscores or hyphens)"
+    "invalid {what} {text:?}: {problem} \
+          (expected a letter, then up to 62 letters, digits, underscores or hyphens)"
 )]
+/// The text does not match `[A-Za-z][A-Za-z0-9_-]{0,62}`.
 pub struct InvalidName {
     what: &'static str,
     text: String,
@@ -191,7 +214,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_rule_are_accepted_and_others_are_refused_with_the_place() {
+    fn names_convert_from_text_and_back() {
+        let process = Process::try_from("AcmeWipe").unwrap();
+        assert_eq!(
+            Process::try_from("AcmeWipe".to_owned()),
+            Ok(process.clone())
+        );
+        assert_eq!(process.as_ref(), "AcmeWipe");
+        assert_eq!(String::from(process), "AcmeWipe");
+        assert!(Lane::try_from("a b").is_err());
+    }
+
+    #[test]
+    fn valid_names_are_accepted_and_others_are_refused_with_the_offending_byte() {
         for good in ["A", "ShepherdAgentStart", "a-b_9", &"x".repeat(63)] {
             assert_eq!(Process::new(good).unwrap().as_str(), good);
         }

@@ -1,7 +1,7 @@
-//! What people have done by hand: who, what and why, kept for good.
+//! Audit records: who did what by hand, and why. They are kept for good.
 //!
-//! The table has no foreign keys, for it outlives machines and sessions. Components add rows and cannot
-//! change or delete any ([`crate::grants`]).
+//! The table has no foreign keys, because it outlives machines and sessions. Components add rows and
+//! cannot change or delete any ([`crate::grants`]).
 
 use crate::page::{InvalidKey, Page, Parts, join};
 use crate::statement::statement;
@@ -14,15 +14,16 @@ use std::fmt;
 use std::str::FromStr;
 
 text_enum! {
-    /// What can be done by hand.
+    /// What an operator can do.
+    #[non_exhaustive]
     Verb {
-        /// A machine was made known.
+        /// A machine was created.
         CreateMachine,
-        /// A list of machines was.
+        /// A list of machines was imported.
         ImportMachines,
         /// A machine was deleted.
         DeleteMachine,
-        /// A machine was put on hold, or its hold got another reason.
+        /// A machine was put on hold, or the reason of its hold was changed.
         HoldMachine,
         /// A machine was released from its hold.
         ReleaseMachine,
@@ -32,39 +33,40 @@ text_enum! {
         UnsetTag,
         /// A session was ended.
         EndSession,
-        /// Work was taken from its holder.
+        /// Work was taken from the session that had claimed it.
         ReleaseWork,
-        /// A backoff was cleared, and its sequence begins anew.
+        /// A backoff was cleared; its sequence starts again.
         ClearBackoff,
-        /// A backoff was cut short, and its sequence goes on.
+        /// A backoff was ended early; its sequence continues.
         RetryNow,
-        /// The fleet was planned anew.
+        /// The fleet was replanned.
         Replan,
     }
 }
 
 /// A row of `operator_action`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Action {
-    /// Its number, ever growing.
+    /// The record's number; it increases with every record.
     pub id: i64,
-    /// On which machine.
+    /// The machine that the action was about.
     pub machine: Option<MachineId>,
-    /// To which process there.
+    /// The process on that machine.
     pub process: Option<Process>,
-    /// To which session.
+    /// The session.
     pub session: Option<SessionId>,
-    /// To which claim.
+    /// The claim.
     pub fence: Option<Fence>,
     /// What was done: the name of a [`Verb`], or of one that a later release knows.
     pub verb: String,
     /// Who did it.
     pub operator: String,
-    /// Why.
     pub reason: Option<String>,
-    /// What else there is to say, by name.
+    /// Further details by name.
     pub details: Vec<(String, String)>,
-    /// When.
     pub acted_at: DateTime<Utc>,
 }
 
@@ -101,14 +103,15 @@ impl FromStr for ActionKey {
     }
 }
 
-/// Which acts are listed.
+/// Which actions are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Scope<'a> {
-    /// All.
     All,
-    /// Those on a machine; with a process, those to it and those to the machine as a whole.
+    /// Actions on a machine. With a process, only those on that process and those on the machine as a
+    /// whole.
     Machine(MachineId, Option<&'a Process>),
-    /// Those to a session.
+    /// Actions on a session.
     Session(SessionId),
 }
 
@@ -200,7 +203,7 @@ statement! {
     ) -> Columns
 }
 
-/// Up to `limit` acts, the last first.
+/// Lists up to `limit` actions, the latest first.
 ///
 /// # Errors
 /// [`Error::Database`].

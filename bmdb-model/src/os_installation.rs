@@ -1,7 +1,7 @@
-//! The tags of an operating system's installation: a request and a report, each of a generation.
+//! Tags of an operating system's installation: a request and a report, each with a generation.
 //!
-//! A request is settled by any report of its own generation; a machine is installed when that
-//! report says `Success`. The view `os_installation_settled` is the one home of that rule.
+//! Any report of the request's generation settles the request. The machine is installed when that
+//! report says `Success`. Only the view `os_installation_settled` defines this rule.
 
 use crate::schema::{
     machine_os_installation_report as report, machine_os_installation_request as request,
@@ -18,23 +18,36 @@ text_enum! {
     InstallationResult {
         /// The system is installed.
         Success,
-        /// It is not; the raw report says why.
+        /// The installation failed; the raw report says why.
         Error,
     }
 }
 
-/// What is to be installed on a machine; a new generation replaces the one before it.
+/// What to install on a machine. A new generation replaces the previous one.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = request, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct InstallationRequest {
-    /// Grows with every new request.
+    /// Increases with every new request.
     pub generation: i64,
-    /// The request, in the encoding the agent understands.
+    /// The request, in the encoding that the agent understands.
     #[diesel(column_name = os_installation_request_raw)]
     pub raw: Vec<u8>,
 }
 
-/// Sets the request; the caller has touched the machine.
+impl InstallationRequest {
+    /// The request of a generation.
+    #[must_use]
+    pub fn new(generation: i64, raw: impl Into<Vec<u8>>) -> Self {
+        Self {
+            generation,
+            raw: raw.into(),
+        }
+    }
+}
+
+/// Sets the request. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -58,7 +71,7 @@ pub async fn set_request(
     Ok(())
 }
 
-/// Sets the report; the caller has touched the machine.
+/// Sets the report. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -84,7 +97,7 @@ pub async fn set_report(
     Ok(())
 }
 
-/// The machine's request, unless it is settled.
+/// Returns the machine's request, unless it is settled.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! The state of a fleet in a few numbers, each at a cost that does not grow with it.
+//! The state of a fleet in a few numbers, each at a cost that does not grow with the fleet.
 
 use crate::statement::statement;
 use crate::work::STUCK_AFTER;
@@ -8,20 +8,21 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// How many held items, and how many sessions, are looked at.
+/// How many claimed items and how many sessions are read at most.
 const MOST: i64 = 10_000;
 
-/// The machine that a process has kept waiting for longest.
+/// The machine that has been due for a process the longest.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct OldestDue {
-    /// The process.
     pub process: Process,
-    /// Whether it may only seem due: heartbeats move the deadlines of a time-driven process without
-    /// being planned, and the next claim finds that out.
+    /// Whether it may only seem due: heartbeats move the deadlines of a process that replans on claim
+    /// without planning, and the next claim finds out.
     pub is_possibly_due: bool,
-    /// The machine.
     pub machine: MachineId,
-    /// Where it comes from, as planned.
+    /// The machine's provider, as planned.
     pub provider: Option<Provider>,
     /// Since when it is due.
     pub since: DateTime<Utc>,
@@ -32,7 +33,7 @@ statement! {
     () -> (Text, Bool, SqlUuid, Nullable<Text>, Timestamptz)
 }
 
-/// What has been due for longest, of each process with a workflow that has anything due. Costs a step
+/// Returns the longest due machine of each process that has a workflow and due machines. Costs a step
 /// down an index for each process and provider.
 ///
 /// # Errors
@@ -41,28 +42,33 @@ pub async fn oldest_due(conn: &mut AsyncPgConnection) -> Result<Vec<OldestDue>, 
     Ok(OldestDues {}.load(conn).await?)
 }
 
-/// How it is with what is held.
+/// Numbers about claimed work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct ClaimedSummary {
-    /// How many items are held: so many at least, where not all were looked at.
+    /// How many items are claimed; a lower bound if not all were read.
     pub claimed: i64,
-    /// How many of them for longer than [`STUCK_AFTER`].
+    /// How many of them have been claimed for longer than [`STUCK_AFTER`].
     pub stuck: i64,
-    /// Whether all were looked at: where more than 10,000 are held, the numbers are about as many of
-    /// them, drawn by their machines' ids.
+    /// Whether all claimed items were read. Of more than 10,000, the numbers describe a sample of that
+    /// size, drawn by machine id.
     pub is_all: bool,
-    /// How long what is held had been due when it was claimed; `None` where that is known of nothing.
+    /// How long claimed items had been due when they were claimed; `None` if that is known for none of
+    /// them.
     pub latency: Option<Latency>,
 }
 
-/// From when machines were due to when they were claimed, in milliseconds.
+/// The time from when machines were due to when they were claimed, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Latency {
-    /// Of how many machines it is known.
+    /// For how many machines it is known.
     pub of: i64,
     /// The median.
     pub p50_ms: i64,
-    /// 95 of 100 had waited no longer.
+    /// The 95th percentile.
     pub p95_ms: i64,
     /// The longest.
     pub max_ms: i64,
@@ -76,7 +82,7 @@ statement! {
     -> (BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
 }
 
-/// How it is with what is held. Looks at no more than 10,000 items.
+/// Summarises claimed work. Reads at most 10,000 items.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -105,10 +111,12 @@ pub async fn claimed(conn: &mut AsyncPgConnection) -> Result<ClaimedSummary, Err
 
 /// How many sessions there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SessionSummary {
-    /// Those whose deadline is ahead.
+    /// Sessions whose deadline is ahead.
     pub live: i64,
-    /// Those whose deadline has passed, and that no janitor has removed yet.
+    /// Sessions whose deadline has passed and that no janitor has removed yet.
     pub dead: i64,
 }
 
@@ -118,7 +126,7 @@ statement! {
     (most: i64 => BigInt) -> (BigInt, BigInt)
 }
 
-/// Counts sessions, 10,000 at most.
+/// Counts sessions, at most 10,000.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,22 +1,24 @@
-//! Pages of lists, and the keys that say where the next page begins.
+//! Pages of lists, and the keys at which the next pages begin.
 
 use chrono::{DateTime, Utc};
 use std::fmt;
 use std::str::FromStr;
 
-/// A page of a list, as read by the key of its last row: what a page costs does not depend on how far
-/// down the list it is.
+/// A page of a list, read by the key of the previous page's last row. The cost of a page does not
+/// depend on its position in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Page<T, K> {
-    /// The rows. They may be fewer than asked for although there are more: `next` tells.
+    /// The rows. There may be fewer than requested although there are more: see `next`.
     pub rows: Vec<T>,
-    /// What to go on after; `None` where the list ends.
+    /// The key after which the next page begins; `None` at the end of the list.
     pub next: Option<K>,
 }
 
 impl<T, K> Page<T, K> {
-    /// A page of rows that were asked for with one more than `limit`, which is what tells whether there
-    /// is a next one.
+    /// A page of rows that were read with a limit of one more than `limit`. The extra row shows whether
+    /// there is a next page.
     pub(crate) fn of(mut rows: Vec<T>, limit: i64, key: impl FnOnce(&T) -> K) -> Self {
         let limit = usize::try_from(limit).unwrap_or(0);
         let is_more = rows.len() > limit;
@@ -26,9 +28,11 @@ impl<T, K> Page<T, K> {
     }
 }
 
-/// A text that is no key of this list.
+/// The text is not a key of this list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place in this list: take one from the page before, or begin without")]
+#[error(
+    "{0:?} is not a position in this list: use the one that the previous page names, or start from the first page"
+)]
 pub struct InvalidKey(String);
 
 impl InvalidKey {
@@ -37,14 +41,14 @@ impl InvalidKey {
     }
 }
 
-/// The year 1, before which nothing was planned and nothing happened.
+/// The year 1, before any time that was planned or recorded.
 pub(crate) const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(-62_135_596_800, 0) {
     Some(time) => time,
     None => DateTime::UNIX_EPOCH,
 };
 
-/// The parts of a key, as it stands in a URL or on a command line: digits, letters, hyphens and
-/// underscores, with a dot between them.
+/// The parts of a key's text, as in a URL or on a command line: digits, letters, hyphens and
+/// underscores, separated by dots.
 pub(crate) struct Parts<'a> {
     whole: &'a str,
     parts: std::str::Split<'a, char>,
@@ -65,7 +69,7 @@ impl<'a> Parts<'a> {
         part.ok_or_else(|| self.invalid())
     }
 
-    /// A time that PostgreSQL has too: its last one is later than Chrono's, its first one is not earlier.
+    /// A time within PostgreSQL's range, which ends later than Chrono's but begins no earlier.
     pub(crate) fn time(&mut self) -> Result<DateTime<Utc>, InvalidKey> {
         let micros = self.parse()?;
         let time = DateTime::from_timestamp_micros(micros).filter(|time| *time >= EARLIEST);
@@ -80,7 +84,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Writes parts with dots between them.
+/// Writes the parts, separated by dots.
 pub(crate) fn join(f: &mut fmt::Formatter<'_>, parts: &[&dyn fmt::Display]) -> fmt::Result {
     for (at, part) in parts.iter().enumerate() {
         let dot = if at == 0 { "" } else { "." };
@@ -125,7 +129,7 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     #[test]
-    fn a_key_of_the_wrong_shape_is_refused_with_its_text() {
+    fn a_malformed_key_is_refused_with_its_text() {
         for bad in ["", "x", "1", "1.2.3", "99999999999999999999.2"] {
             let mut parts = Parts::of(bad);
             let read = (|| {
@@ -134,10 +138,8 @@ mod tests {
                 parts.end()
             })();
             let error = read.unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("{bad:?} is no place")),
-                "{error}"
-            );
+            let expected = format!("{bad:?} is not a position");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 
@@ -146,7 +148,7 @@ mod tests {
         let read = |micros: i64| Parts::of(&micros.to_string()).time().ok();
         let first = EARLIEST.timestamp_micros();
         assert_eq!(read(first), Some(EARLIEST));
-        // What stands before everything in the keys of histories.
+        // The time in the first key of a history.
         let last = DateTime::<Utc>::MAX_UTC.timestamp_micros();
         assert_eq!(read(last), DateTime::from_timestamp_micros(last));
         for bad in [first - 1, -3_000_000_000_000_000_000, i64::MIN, i64::MAX] {

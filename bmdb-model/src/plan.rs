@@ -5,11 +5,11 @@ use crate::internal::plan::replan_notifying;
 use crate::{Error, MachineId};
 use diesel_async::AsyncPgConnection;
 
-/// Re-plans machines whose rows the caller's transaction has locked ([`crate::machine::touch`]).
+/// Replans machines whose rows the caller's transaction has locked ([`crate::machine::touch`]).
 ///
-/// Call it in a later statement than the writes it plans by: under READ COMMITTED a statement sees
-/// what was committed before it began, so the plan is made from the tags as they are after every
-/// writer that held the machine before. Only what differs is written.
+/// Call it in a later statement than the writes that it plans by. Under READ COMMITTED a statement sees
+/// what was committed before it began, so the plan then includes the tags of every transaction that had
+/// the machine locked before. Only what differs is written.
 ///
 /// # Errors
 /// [`Error::Database`], also when a workflow's view is missing or lists a machine twice.

@@ -1,4 +1,4 @@
-//! Process definitions: what every component must know alike about a process.
+//! Process definitions: what all components must agree on about a process.
 
 use crate::schema::{process_def, work_item};
 use crate::statement::statement;
@@ -9,28 +9,31 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of `process_def`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = process_def, treat_none_as_null = true, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ProcessDef {
-    /// The process.
     pub process: Process,
     /// Processes of one lane exclude each other on a machine.
     pub lane: Lane,
     /// The view `(machine_id, provider, ready_at)` of the machines that need the process.
     pub workflow: Option<String>,
-    /// Whether that view's `ready_at` moves by writes that are not planned, such as heartbeats.
+    /// Whether claims replan first, because the view's `ready_at` moves by writes that are not planned,
+    /// such as heartbeats. The column is `time_driven`.
     #[diesel(column_name = time_driven)]
     pub replan_on_claim: bool,
-    /// The delay after a first loss (a session that expired while it held the work), in seconds.
+    /// The delay after the first expired attempt in a row, in seconds.
     #[diesel(column_name = loss_initial_seconds)]
     pub loss_initial_seconds: i64,
-    /// The longest delay after consecutive losses, in seconds.
+    /// The longest delay after consecutive expired attempts, in seconds.
     #[diesel(column_name = loss_maximum_seconds)]
     pub loss_maximum_seconds: i64,
 }
 
 impl ProcessDef {
-    /// What holds for a process without a row: its own lane, no workflow, the default loss delay
-    /// of 15 s growing to 1 h.
+    /// The definition of a process without a row: its own lane, no workflow, and a delay after expired
+    /// attempts that grows from 15 s to 1 h.
     #[must_use]
     pub fn new(process: Process) -> Self {
         Self {
@@ -43,13 +46,13 @@ impl ProcessDef {
         }
     }
 
-    /// The same in another lane.
+    /// Sets the lane.
     #[must_use]
     pub fn lane(self, lane: Lane) -> Self {
         Self { lane, ..self }
     }
 
-    /// The same with a workflow view whose `ready_at` changes only by writes that are planned.
+    /// Sets the workflow's view, whose `ready_at` changes only by writes that are planned.
     #[must_use]
     pub fn workflow(self, view: impl Into<String>) -> Self {
         Self {
@@ -58,7 +61,7 @@ impl ProcessDef {
         }
     }
 
-    /// The same with other delays after losses, in whole seconds.
+    /// Sets the delays after expired attempts, in whole seconds.
     #[must_use]
     pub fn loss_delay(self, initial_seconds: u32, maximum_seconds: u32) -> Self {
         Self {
@@ -68,7 +71,7 @@ impl ProcessDef {
         }
     }
 
-    /// What is wrong with the loss delay, if anything is.
+    /// What is wrong with the delays, if anything.
     fn problem(&self) -> Option<String> {
         let longest = i64::from(i32::MAX);
         if !(1..=longest).contains(&self.loss_initial_seconds)
@@ -84,24 +87,25 @@ impl ProcessDef {
 }
 
 statement! {
-    /// Keeps everybody from writing work items until the end of the transaction, readers excepted.
+    /// Blocks all writers of work items until the end of the transaction, but not readers.
     LockItems = "LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE";
     () -> ()
 }
 
-/// Adds or replaces a definition, in a transaction of the caller's. Machines are planned by it from
-/// their next tag write on, or by a re-planning of the fleet.
+/// Adds or replaces a definition, in the caller's transaction. Machines are planned by it from their
+/// next tag write on, or when the fleet is replanned.
 ///
-/// The definition that is in force already is accepted from components too, which may not write others
+/// Components may pass the definition that is in force already, although they may not write others
 /// ([`crate::grants`]).
 ///
-/// Changing the lane of a process that has work items stops all claims and ends for a moment: were
-/// they to go on, one of them could hold a machine in the old lane beside a holder in the new one.
+/// Changing the lane of a process that has work items blocks all claims and ends for a moment.
+/// Otherwise a concurrent claim could get a machine in the old lane while another one has it in the new
+/// lane.
 ///
 /// # Errors
-/// [`Error::InvalidDefinition`] when the loss delay is out of range; when the workflow is no view with
-/// the columns `machine_id uuid`, `provider text`, `ready_at timestamptz`; when the lane is to change
-/// while the process is at work somewhere; [`Error::Database`].
+/// [`Error::InvalidDefinition`] if the delays are out of range, if the workflow is not a view with the
+/// columns `machine_id uuid`, `provider text`, `ready_at timestamptz`, or if the lane would change
+/// while the process works on machines; [`Error::Database`].
 pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Result<(), Error> {
     let process = &definition.process;
     let invalid = |problem| Error::InvalidDefinition {
@@ -123,17 +127,17 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
     }
     if in_force.lane != definition.lane {
         LockItems {}.execute(conn).await?;
-        let held = work_item::process
+        let is_claimed = work_item::process
             .eq(process)
             .and(work_item::session_id.is_not_null());
-        let held: i64 = work_item::table
-            .filter(held)
+        let claimed: i64 = work_item::table
+            .filter(is_claimed)
             .count()
             .get_result(conn)
             .await?;
-        if held > 0 {
+        if claimed > 0 {
             return Err(invalid(format!(
-                "its lane cannot change while it is at work on {held} machines: wait, or stop its \
+                "its lane cannot change while it is at work on {claimed} machines: wait, or stop its \
                  components"
             )));
         }
@@ -152,7 +156,7 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
     Ok(())
 }
 
-/// The definition in force: the row, or what holds without one.
+/// Returns the definition in force: the row, or the default without one.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -166,7 +170,7 @@ pub async fn of(conn: &mut AsyncPgConnection, process: &Process) -> Result<Proce
     Ok(row.unwrap_or_else(|| ProcessDef::new(process.clone())))
 }
 
-/// All rows, by name.
+/// Lists all definitions by name.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -179,7 +183,8 @@ pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<ProcessDef>, Error>
 }
 
 statement! {
-    /// What is no index's first column is read as a whole, and only for a process of which nothing else tells.
+    /// The last condition reads the whole table, because no index begins with the process. It is
+    /// reached only for a process that nothing else knows.
     IsKnown<'a> = "SELECT EXISTS (SELECT FROM process_def d WHERE d.process = $1) \
              OR EXISTS (SELECT FROM work_item i \
                         WHERE i.process = $1 AND i.eligible AND i.session_id IS NULL) \
@@ -188,9 +193,8 @@ statement! {
     (process: &'a Process => Text) -> Bool
 }
 
-/// Whether there is such a process: it is defined, or a machine has a work item of it, or it ran within the
-/// last day. Costs a look at an index, but for a process of which nothing is known: then the work items are
-/// read.
+/// Returns whether the process exists: it is defined, a machine has a work item of it, or it ran within
+/// the last day. Costs a look at an index, except for an unknown process: then the work items are read.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -203,8 +207,8 @@ statement! {
     () -> Text
 }
 
-/// The processes that are defined, have machines to work on, rest or work on some, or ran within the last
-/// day, by name. Reads no machine for each of them but one.
+/// Lists the processes that are defined, have machines to work on, back off or work on some, or ran
+/// within the last day, by name. Reads only one machine for each of them.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! The tag `machine_provided`: which provider a machine comes from, and as what.
+//! The tag `machine_provided`: a machine's provider, and what the provider says of it.
 
 use crate::error::{optional_storable, storable_non_empty};
 use crate::schema::machine_provided;
@@ -10,15 +10,15 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
-    /// What a provider says of a machine's state.
+    /// The machine's state according to its provider.
     ProviderStatus {
-        /// The provider does not know it any more.
+        /// The provider no longer knows it.
         Missing,
-        /// It is being made.
+        /// It is being provisioned.
         Provisioning,
-        /// It could not be made and never will be.
+        /// It could not be provisioned and never will be.
         ProvisioningFailedPermanent,
-        /// It is powered and booted.
+        /// It is powered on and booted.
         Running,
         /// It is powered off.
         Stopped,
@@ -29,28 +29,30 @@ text_enum! {
 
 /// The contents of the tag.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = machine_provided, treat_none_as_null = true, check_for_backend(Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Provided {
-    /// The provider.
     pub provider: Provider,
-    /// The provider's id for the machine, unique with the provider.
+    /// The provider's id for the machine, unique within the provider.
     pub provider_id: String,
-    /// The provider's reservation it was made from.
+    /// The provider's reservation for the machine.
     #[diesel(column_name = provider_reservation_id)]
     pub reservation_id: Option<String>,
-    /// Where it is reached.
+    /// The address at which it is reached.
     #[diesel(column_name = provider_ip_address)]
     pub ip_address: Option<String>,
-    /// Where it stands, in the provider's words.
+    /// Its location, in the provider's words.
     #[diesel(column_name = provider_location)]
     pub location: Option<String>,
-    /// Its state, as last heard from the provider.
+    /// Its last known state.
     #[diesel(column_name = provider_status)]
     pub status: Option<ProviderStatus>,
 }
 
 impl Provided {
-    /// A machine of `provider`, known there as `provider_id`; everything else is unknown.
+    /// A machine of `provider`, with the provider's id. All other fields are unknown.
     #[must_use]
     pub fn new(provider: Provider, provider_id: impl Into<String>) -> Self {
         Self {
@@ -63,6 +65,34 @@ impl Provided {
         }
     }
 
+    /// Sets the reservation.
+    #[must_use]
+    pub fn reservation_id(mut self, id: impl Into<String>) -> Self {
+        self.reservation_id = Some(id.into());
+        self
+    }
+
+    /// Sets the address.
+    #[must_use]
+    pub fn ip_address(mut self, address: impl Into<String>) -> Self {
+        self.ip_address = Some(address.into());
+        self
+    }
+
+    /// Sets the location.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// Sets the state.
+    #[must_use]
+    pub fn status(mut self, status: ProviderStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         storable_non_empty("provider_id", &self.provider_id)?;
         optional_storable("reservation_id", self.reservation_id.as_deref())?;
@@ -73,16 +103,29 @@ impl Provided {
 
 /// A row of `machine_provided`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = machine_provided, check_for_backend(Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ProvidedMachine {
-    /// The machine.
     pub machine_id: MachineId,
     /// The tag's contents.
     #[diesel(embed)]
     pub provided: Provided,
 }
 
-/// Sets the tag; the caller has touched the machine.
+impl ProvidedMachine {
+    /// A machine with this tag.
+    #[must_use]
+    pub const fn new(machine_id: MachineId, provided: Provided) -> Self {
+        Self {
+            machine_id,
+            provided,
+        }
+    }
+}
+
+/// Sets the tag. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::NulByte`], [`Error::Empty`], [`Error::ProviderIdTaken`], [`Error::Database`].
@@ -102,18 +145,20 @@ pub async fn set(
     taken(result, provided)
 }
 
-/// A machine of a list that is known already.
+/// A machine of a list that exists already.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct KnownMachine {
-    /// As it is in the list.
+    /// The machine as it is in the list.
     pub listed: ProvidedMachine,
-    /// Whether there is a machine with its id.
+    /// Whether a machine has its id.
     pub id_is_taken: bool,
-    /// Which machine has its provider's id.
+    /// The machine that has its provider id.
     pub provided: Option<MachineId>,
 }
 
-/// The machine that the provider knows by this id.
+/// Returns the machine with this provider id.
 ///
 /// # Errors
 /// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
@@ -147,8 +192,8 @@ fn taken(result: QueryResult<usize>, provided: &Provided) -> Result<(), Error> {
     }
 }
 
-/// Updates what a provider reports of a machine; `None` keeps what is known. Whether the machine
-/// has the tag. None of this is planned by, so the machine need not be touched.
+/// Updates what a provider reports about a machine; `None` keeps the current value. Returns whether the
+/// machine has the tag. No plan depends on these fields, so the machine need not be touched.
 ///
 /// # Errors
 /// [`Error::NulByte`], [`Error::Database`].
@@ -191,7 +236,7 @@ pub async fn update_status(
     Ok(updated == 1)
 }
 
-/// The tag of one machine.
+/// Returns the tag of one machine.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -207,7 +252,7 @@ pub async fn of(
         .optional()?)
 }
 
-/// The tags of many machines, in no particular order; those without one are left out.
+/// Returns the tags of many machines, in no particular order. Machines without the tag are left out.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -222,7 +267,7 @@ pub async fn of_all(
         .await?)
 }
 
-/// A provider's machines, by the provider's id.
+/// Lists a provider's machines, by the provider's id.
 ///
 /// # Errors
 /// [`Error::Database`].

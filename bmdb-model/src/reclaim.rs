@@ -1,22 +1,21 @@
-//! What the janitor reclaims: the work of sessions that have expired.
+//! Reclaimed work: the work of sessions that have expired.
 
 use crate::{Fence, MachineId, Process, SessionId};
 use diesel::prelude::*;
 
-/// Work held by an expired session, and what its delay is computed from.
+/// Work of an expired session, and what its delay is computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct LostItem {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// The session.
     pub session: SessionId,
-    /// Its claim's fence.
     pub fence: Fence,
-    /// How many times in a row it was lost before.
+    /// How many times in a row the attempt has expired before.
     pub losses: i64,
-    /// The process's delay after a first loss, in seconds.
+    /// The process's delay after the first expired attempt, in seconds.
     pub loss_initial_seconds: i64,
     /// The process's longest delay, in seconds.
     pub loss_maximum_seconds: i64,
@@ -24,15 +23,15 @@ pub struct LostItem {
 
 /// An attempt that was recorded as expired.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct LostAttempt {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// The lost claim's fence.
     pub fence: Fence,
-    /// The session that lost it.
+    /// The expired session.
     pub session: SessionId,
-    /// How long the machine rests, in seconds.
+    /// For how many seconds the machine backs off.
     pub delay_seconds: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! Listing machines that need a process, live and without claiming them.
+//! Retrievals: machines that need a process, read live and without claiming them.
 
 use crate::provided::ProvidedMachine;
 use crate::{Error, Process, Provider};
@@ -8,8 +8,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Machines on which the agent should be started, as far as `process` may work on them now: not on
-/// hold, nobody holds a process of its lane there, and it has no backoff in force there.
+/// Lists machines on which the agent should be started and on which `process` may work now: they are
+/// not on hold, their lane for the process is free, and the process is not backing off there.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -22,7 +22,7 @@ pub async fn for_agent_start(
     for_workflow(conn, "workflow_agent_start", process, provider, limit).await
 }
 
-/// Machines whose agent has fallen silent and is due for recovery, under the same conditions as
+/// Lists machines whose agent is silent and due for recovery, under the same conditions as
 /// [`for_agent_start`].
 ///
 /// # Errors
@@ -36,7 +36,8 @@ pub async fn for_agent_recovery(
     for_workflow(conn, "workflow_agent_recovery", process, provider, limit).await
 }
 
-/// The same for any workflow's view of provided machines.
+/// Lists machines of any workflow's view of provided machines, under the same conditions as
+/// [`for_agent_start`].
 ///
 /// # Errors
 /// [`Error::Database`], also when there is no such view.
@@ -57,8 +58,8 @@ pub async fn for_workflow(
     .await?)
 }
 
-/// The condition under which `process`, which is bound first in the statement, may work on the machines
-/// of a workflow's view `w`, at the time that `clock` tells.
+/// The condition under which `process`, the statement's first bind, may work on the machines of a
+/// workflow's view `w` at the time `clock`.
 pub(crate) fn push_claimable<'b>(
     out: &mut AstPass<'_, 'b, Pg>,
     process: &'b Process,

@@ -1,4 +1,4 @@
-//! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
+//! Sessions: the leases of components, and lists of them.
 
 mod list;
 
@@ -11,21 +11,22 @@ use diesel::prelude::*;
 
 /// A row of `sessions`.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[diesel(table_name = sessions, check_for_backend(diesel::pg::Pg))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct SessionRow {
-    /// The session.
     #[diesel(column_name = session_id)]
     pub id: SessionId,
-    /// Which program it is, a label.
+    /// The name of the component, a label.
     #[diesel(column_name = session_component_name)]
     pub component_name: String,
     /// Where and how it runs, a label.
     #[diesel(column_name = session_runtime_info)]
     pub runtime_info: String,
-    /// When it was started.
     #[diesel(column_name = session_created_at)]
     pub created_at: DateTime<Utc>,
-    /// How far each heartbeat moves the deadline, in seconds.
+    /// For how many seconds from now each heartbeat extends the deadline.
     #[diesel(column_name = session_interval_seconds)]
     pub interval_seconds: i64,
     /// When the lease ends if no further heartbeat comes.

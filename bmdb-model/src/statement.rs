@@ -1,8 +1,7 @@
-//! Statements kept as SQL text, typed, and prepared once per connection.
+//! Statements as SQL text: typed, and prepared once per connection.
 //!
-//! Diesel's query language has no CTE, no `UPDATE … FROM` and no `FOR UPDATE OF`, and whatever goes
-//! through `sql_query` is never cached, which doubles its latency. A type with a static query id
-//! gets the cache back.
+//! Diesel's query language has no CTE, no `UPDATE … FROM` and no `FOR UPDATE OF`, and Diesel never
+//! caches a `sql_query`, which doubles its latency. A type with a static query id is cached.
 
 /// Defines a statement: its binds in the order of `$1`, `$2`, …, and the SQL types of its rows.
 macro_rules! statement {
@@ -51,8 +50,8 @@ pub(crate) use statement;
 
 /// Cuts a statement's text at the first occurrence of each placeholder.
 ///
-/// Pushing a bind writes the next placeholder, so later occurrences of the same number are plain
-/// text; the numbers' first occurrences must therefore be in ascending order.
+/// Pushing a bind writes the next placeholder, so later occurrences of the same number are plain text.
+/// Therefore the first occurrences of the numbers must be in ascending order.
 pub(crate) struct Numbered {
     text: &'static str,
     next: u32,
@@ -63,7 +62,7 @@ impl Numbered {
         Self { text, next: 1 }
     }
 
-    /// The text up to the next placeholder, and what comes after it.
+    /// Returns the text up to the next placeholder, and what comes after it.
     pub(crate) fn up_to_next_bind(self) -> (&'static str, Self) {
         let placeholder = format!("${}", self.next);
         let end_of = |at: usize| at + placeholder.len();

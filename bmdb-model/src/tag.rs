@@ -1,4 +1,4 @@
-//! The tags that come with bmdb, by name: for whoever deals with a tag that is named at run time.
+//! bmdb's own tags by name, for programs that learn a tag's name at run time.
 
 use crate::schema::{
     machine_agent_heartbeat, machine_agent_started, machine_hardware_report,
@@ -10,24 +10,25 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
 
-/// A tag's name: its table is `machine_` and this. A hold is no tag of this kind: see [`crate::hold`].
+/// The name of a tag; the tag's table is `machine_` and this name. A hold is not one of these tags: see
+/// [`crate::hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TagName {
-    /// Which provider the machine comes from.
+    /// The machine's provider.
     Provided,
-    /// The agent was started.
+    /// The agent that was started.
     AgentStarted,
-    /// The agent was heard from.
+    /// The agent's last heartbeat.
     AgentHeartbeat,
-    /// What the agent found in the machine.
+    /// The hardware that the agent found.
     HardwareReport,
-    /// An operating system is to be installed.
+    /// The operating system to install.
     OsInstallationRequest,
-    /// How an installation ended.
+    /// How the installation ended.
     OsInstallationReport,
 }
 
-/// A text that names no tag.
+/// The text is not the name of a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no tag {text:?}; the tags are {}", names())]
 pub struct UnknownTag {
@@ -39,7 +40,7 @@ fn names() -> String {
 }
 
 impl TagName {
-    /// All of them.
+    /// All tags.
     pub const ALL: [Self; 6] = [
         Self::Provided,
         Self::AgentStarted,
@@ -80,8 +81,8 @@ impl FromStr for TagName {
     }
 }
 
-/// Takes a tag from a machine; whether it had it. The heartbeat of an agent goes with its start. The
-/// caller has touched the machine.
+/// Removes a tag from a machine; returns whether it had the tag. An agent's heartbeat is removed with
+/// its start. The caller has touched the machine.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,7 +1,7 @@
-//! Closed sets of names, stored as text under a `CHECK`: no enum types whose ids change under
-//! open connections.
+//! Closed sets of names, stored as text under a `CHECK`. There are no enum types, whose ids may change
+//! under open connections.
 
-/// Defines an enum whose variants are stored by their names.
+/// Defines an enum whose variants are stored as text.
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(= $text:literal)?,)* }) => {
         $(#[$doc])*
@@ -10,10 +10,10 @@ macro_rules! text_enum {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
-            /// All there are.
+                        /// All values.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The name the database has.
+                        /// The text that the database stores.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $crate::text_enum::text!($variant $(= $text)?),)* }
@@ -56,7 +56,7 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
-/// The stored text of a variant: the one that is given, or else the variant's name.
+/// The stored text of a variant: the given one, or else the variant's name.
 macro_rules! text {
     ($variant:ident = $text:literal) => {
         $text
@@ -67,9 +67,9 @@ macro_rules! text {
 }
 pub(crate) use text;
 
-/// A text that is none of the names there are.
+/// The text is not one of the possible values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is none of {}", names.join(", "))]
+#[error("unknown value {text:?}: expected one of {}", names.join(", "))]
 pub struct UnknownName {
     text: String,
     names: Vec<&'static str>,
@@ -89,13 +89,14 @@ mod tests {
     use crate::ProviderStatus;
 
     #[test]
-    fn a_value_is_read_by_its_name_and_what_is_none_is_told_the_names() {
+    fn an_unknown_value_is_refused_with_the_list_of_known_ones() {
         for status in ProviderStatus::ALL {
             assert_eq!(status.as_str().parse(), Ok(*status));
         }
         let refused = "running".parse::<ProviderStatus>().unwrap_err().to_string();
         assert!(
-            refused.starts_with("\"running\" is none of Missing, Provisioning, "),
+            refused
+                .starts_with("unknown value \"running\": expected one of Missing, Provisioning, "),
             "{refused}"
         );
     }

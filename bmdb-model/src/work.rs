@@ -1,4 +1,4 @@
-//! Work now: what is claimed, and what fails or is lost again and again.
+//! Work now: what is claimed, and what fails or expires repeatedly.
 
 mod claimed;
 mod poisoned;

@@ -168,17 +168,10 @@ fn with_idle_processes(
     for definition in defined {
         let process = &definition.process;
         if !counted.iter().any(|counts| counts.process == *process) {
-            counted.push(ProcessCounts {
-                process: process.clone(),
-                eligible: 0,
-                due: (!definition.replan_on_claim).then_some(0),
-                claimed: 0,
-                stuck: 0,
-                backing_off: 0,
-                waiting: 0,
-                not_eligible: machines,
-                poisoned: 0,
-            });
+            let mut counts = ProcessCounts::new(process.clone());
+            counts.due = (!definition.replan_on_claim).then_some(0);
+            counts.not_eligible = machines;
+            counted.push(counts);
         }
     }
     counted.sort_by(|one, other| one.process.as_str().cmp(other.process.as_str()));

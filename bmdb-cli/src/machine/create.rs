@@ -87,13 +87,12 @@ impl Create {
 
     fn tag(&self) -> Option<Provided> {
         let (provider, id) = self.provider.clone().zip(self.provider_id.clone())?;
-        Some(Provided {
-            reservation_id: self.reservation_id.clone(),
-            ip_address: self.ip.map(|address| address.to_string()),
-            location: self.location.clone(),
-            status: self.status,
-            ..Provided::new(provider, id)
-        })
+        let mut tag = Provided::new(provider, id);
+        tag.reservation_id = self.reservation_id.clone();
+        tag.ip_address = self.ip.map(|address| address.to_string());
+        tag.location = self.location.clone();
+        tag.status = self.status;
+        Some(tag)
     }
 }
 

@@ -39,7 +39,7 @@ async fn the_pages_of_a_list_contain_all_machines() {
     assert!(people.stdout.contains("Next page: --after "), "{people:?}");
     assert_eq!(people.stdout.lines().count(), 4);
     let wrong = bmdb(&db).args(["machine", "list", "--after", "nowhere"]);
-    wrong.fails_with(2, "--after: is no place in this list");
+    wrong.fails_with(2, "--after: not a position in this list");
     let other = bmdb(&db).args(["machine", "list", "--provider=Lumen", "--after", next]);
     other.fails_with(2, "a list with other filters");
     bmdb(&db)

@@ -117,7 +117,7 @@ async fn one_machine_is_created_with_the_data_of_its_provider() {
         .fails_with(2, "byte 4 is not allowed");
     equinix()
         .args(["--status=up"])
-        .fails_with(2, "is none of Missing, Provisioning");
+        .fails_with(2, "expected one of Missing, Provisioning");
     let created = create().args(["--json"]).run();
     documented("bmdb machine create", &created);
     insta::assert_json_snapshot!(created.redacted());

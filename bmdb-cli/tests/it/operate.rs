@@ -354,5 +354,5 @@ async fn why_names_the_shut_gate_and_exits_with_0() {
         .fails_with(3, "no machine");
     bmdb(&s.db)
         .args(["why", &id, "no process"])
-        .fails_with(2, "no valid process name");
+        .fails_with(2, "invalid process name");
 }

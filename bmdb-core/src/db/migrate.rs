@@ -101,10 +101,10 @@ async fn retry_while_blocked<F: Future<Output = Result<Vec<String>, MigrationErr
     run: impl Fn(AsyncPgConnection, Limits) -> F,
 ) -> Result<Vec<String>, MigrationError> {
     let until = Instant::now().checked_add(options.give_up_after);
-    let limits = Limits {
-        turn: MIGRATOR_TIMEOUT.min(options.give_up_after),
-        lock: options.lock_timeout,
-    };
+    let limits = Limits::new(
+        MIGRATOR_TIMEOUT.min(options.give_up_after),
+        options.lock_timeout,
+    );
     let shortest = options.lock_timeout.max(Duration::from_millis(10));
     let mut pauses = Delays::new(shortest, shortest.saturating_mul(4));
     let mut applied = Vec::new();

@@ -57,10 +57,7 @@ fn under_its_id(known: KnownMachine) -> Result<ProvidedMachine, Error> {
     let listed = known.listed;
     match known.provided {
         Some(machine) if machine == listed.machine_id || !known.id_is_taken => {
-            Ok(ProvidedMachine {
-                machine_id: machine,
-                ..listed
-            })
+            Ok(ProvidedMachine::new(machine, listed.provided))
         }
         _ => Err(Error::MachineExists(listed.machine_id)),
     }

@@ -129,16 +129,11 @@ impl<'de> DeserializeSeed<'de> for &mut Listed {
                 let missing = |name| A::Error::custom(format!("{name}: missing"));
                 let provider: Provider = provider.ok_or_else(|| missing("provider"))?;
                 let provider_id = provider_id.ok_or_else(|| missing("provider_id"))?;
-                let provided = Provided {
-                    ip_address: ip_address.map(|address| address.to_string()),
-                    location,
-                    ..Provided::new(provider, provider_id)
-                };
+                let mut provided = Provided::new(provider, provider_id);
+                provided.ip_address = ip_address.map(|address| address.to_string());
+                provided.location = location;
                 let machine_id = machine_id.unwrap_or_else(MachineId::random);
-                let machine = ProvidedMachine {
-                    machine_id,
-                    provided,
-                };
+                let machine = ProvidedMachine::new(machine_id, provided);
                 self.0.add(&machine).map_err(A::Error::custom)?;
                 Ok(machine)
             }

@@ -227,20 +227,9 @@ enum Next {
 fn paced(taken: TaskProgress, next: Next, period: Duration) -> (TaskProgress, Duration) {
     let done = taken.chunks.saturating_add(1);
     let (progress, in_pass) = match next {
-        Next::Over => (
-            TaskProgress {
-                after_machine: None,
-                chunks: 0,
-                last_chunks: Some(done),
-            },
-            done,
-        ),
+        Next::Over => (taken.after_pass(), done),
         Next::After(after_machine) => (
-            TaskProgress {
-                after_machine,
-                chunks: done,
-                last_chunks: taken.last_chunks,
-            },
+            taken.after_batch(after_machine),
             taken.last_chunks.unwrap_or(UNKNOWN.into()).max(done),
         ),
     };

@@ -10,35 +10,38 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
 
-/// A backoff whose machine nobody works on.
+/// A backoff of an unclaimed item.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ListedBackoff {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// Where the machine comes from, as planned.
+    /// The machine's provider, as planned.
     pub provider: Option<Provider>,
-    /// When it ends, or ended.
+    /// When the backoff ends, or ended.
     pub until: DateTime<Utc>,
-    /// Why the last attempt failed; none after a loss without a failure before it.
+    /// Why the last attempt failed; `None` after an expired attempt without a failure before it.
     pub cause: Option<String>,
     /// How many times in a row the process has failed there.
     pub failures: i64,
-    /// How many times in a row it was lost there.
+    /// How many times in a row its attempt has expired there.
     pub losses: i64,
-    /// The interval the next one grows from, in seconds; none after a loss without a failure before it.
+    /// The interval from which the next one is computed, in seconds; `None` after an expired attempt
+    /// without a failure before it.
     pub last_interval_seconds: Option<i64>,
-    /// Whether the machine still needs the process: where it does not, nobody will try again.
+    /// Whether the machine still needs the process. If not, no component tries again.
     pub is_eligible: bool,
 }
 
 /// Which backoffs are listed, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
-    /// Those in force, the one that ends first first.
+    /// Backoffs in force, the earliest end first.
     Active,
-    /// Those whose time has passed without anybody having claimed the work, the one that ended last first.
+    /// Backoffs whose time has passed and whose items have not been claimed since, the latest end
+    /// first.
     Expired,
 }
 
@@ -86,8 +89,8 @@ type Columns = (
     Bool,
 );
 
-/// A list of one process's backoffs, or of all: whose there are is then found by one step down the index
-/// for each process.
+/// A list of one process's backoffs, or of all processes'. For all of them, one step down the index for
+/// each process finds the processes that have any.
 macro_rules! of_process {
     ($file:literal) => {
         concat!(
@@ -125,8 +128,8 @@ pages! {
     ExpiredOfAll = of_all!("../sql/backoffs_expired.sql");
 }
 
-/// Up to `limit` backoffs, of one process or of all. Those of items that somebody holds are left out:
-/// that is work ([`crate::work::claimed`]).
+/// Lists up to `limit` backoffs, of one process or of all. Backoffs of claimed items are left out:
+/// [`crate::work::claimed`] lists those.
 ///
 /// # Errors
 /// [`Error::Database`].

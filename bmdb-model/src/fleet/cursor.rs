@@ -1,4 +1,4 @@
-//! Where a list goes on: the key of the last entry of an index that was looked at.
+//! Cursors: the key of the last index entry that a page read.
 
 use crate::page::EARLIEST;
 use crate::{MachineId, Provider};
@@ -6,30 +6,31 @@ use chrono::{DateTime, Utc};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a list goes on. Its text is good for an address; it is for the filters it came from.
+/// Where a list continues. Its text can be part of a URL. A cursor is valid only for the filters that
+/// it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub(super) Key);
 
-/// The key of an entry, by the index.
+/// The key of an entry, by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Of `machines`.
+    /// In `machines`.
     Machine(MachineId),
-    /// Of a tag's table.
+    /// In a tag's table.
     Tagged(MachineId),
-    /// Of held work: machine and lane.
+    /// In the index of claimed lanes: machine and lane.
     Claimed(MachineId, String),
-    /// Of backoffs: end and machine.
+    /// In the index of backoffs: end and machine.
     BackingOff(DateTime<Utc>, MachineId),
-    /// Of a queue, in the order in which a page shows it.
+    /// In a queue, in the order in which a page shows it.
     Queued(Option<Provider>, DateTime<Utc>, MachineId),
-    /// Of what providers provide.
+    /// In the index of provider ids.
     Provided(Provider, String),
 }
 
-/// A text that is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no place in this list; start from the first page")]
+#[error("not a position in this list; start from the first page")]
 pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
@@ -90,14 +91,14 @@ fn storable(text: &str) -> Option<String> {
     (!text.contains('\0')).then(|| text.to_owned())
 }
 
-/// A time that PostgreSQL has too.
+/// A time within PostgreSQL's range.
 fn time(micros: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
     (EARLIEST..=LATEST).contains(&time).then_some(time)
 }
 
-/// The year 200 000: as late as an entry can be. What never comes has this time in a key, and what has
-/// been due for ever has [`EARLIEST`], for infinity is no time that can be read.
+/// The year 200,000, the latest time of an entry. Keys use it for entries that never become due, and
+/// [`EARLIEST`] for entries that have always been due, because clients cannot read infinity.
 pub(super) const LATEST: DateTime<Utc> = match DateTime::from_timestamp(6_249_223_382_400, 0) {
     Some(time) => time,
     None => DateTime::<Utc>::MAX_UTC,

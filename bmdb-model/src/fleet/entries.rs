@@ -1,4 +1,4 @@
-//! How the entries of a source are read.
+//! The SQL that reads a source's entries.
 
 use super::cursor::{Cursor, Key, LATEST};
 use super::filter::Filter;
@@ -9,8 +9,8 @@ use crate::MachineId;
 use crate::page::EARLIEST;
 
 impl Source {
-    /// Its next entries after `after`, `budget` of them at most, as columns `machine_id`, `key_text`
-    /// and `key_time`.
+    /// The source's next entries after `after`, at most `budget` of them, as columns `machine_id`,
+    /// `key_text` and `key_time`.
     pub(super) fn entries(
         &self,
         sql: &mut Sql,
@@ -55,8 +55,8 @@ impl Source {
                     let id = sql.bind(Bind::Machine(*id));
                     later = format!("(backoff_until, machine_id) > ({until}, {id})");
                 }
-                // The column as it is, for every backoff ends: by anything made of it the entries would
-                // have to be put in order, all of them for a page of a few.
+                // Ordered by the column itself, since every backoff ends: an expression over it would
+                // have to be sorted, for all entries of the index.
                 format!(
                     "SELECT machine_id, NULL::text AS key_text, backoff_until AS key_time \
                      FROM work_item WHERE process = {process} AND session_id IS NULL \
@@ -72,7 +72,7 @@ impl Source {
                     let id = sql.bind(Bind::Machine(*id));
                     later = format!("(ready_at, machine_id) > ({at}, {id})");
                 }
-                // The last moment of a full window may go on behind it.
+                // A full window may contain only some of the entries of its last moment.
                 format!(
                     "SELECT machine_id, NULL::text AS key_text, ready_at AS key_time \
                      FROM (SELECT *, count(*) OVER () AS entries, min(ready_at) OVER () AS first, \
@@ -91,7 +91,8 @@ impl Source {
                 if let Some((prefix, collation)) = prefix {
                     let from = sql.bind(Bind::Text(prefix.clone()));
                     range = match collation {
-                        // No text that can be stored is greater than this one and begins alike.
+                        // No text that PostgreSQL can store begins with the prefix and is greater than
+                        // this one.
                         Collation::Bytes => {
                             let to = sql.bind(Bind::Text(format!("{prefix}\u{10FFFF}")));
                             format!("provider_id >= {from} AND provider_id <= {to}")
@@ -123,9 +124,9 @@ impl Source {
         }
     }
 
-    /// The entries of a queue from the cursor's moment on. An index by time alone does not tell the
-    /// entries of one moment apart, so they are all read, as far as the window reaches. Infinity is of the
-    /// moment that stands for it in keys.
+    /// The entries of a queue from the cursor's moment on. An index by time alone does not order the
+    /// entries of one moment, so the whole window is read. Infinity is mapped to the moment that
+    /// represents it in keys.
     pub(super) fn window(&self, sql: &mut Sql, after: Option<&Cursor>) -> String {
         let Self::Queue {
             process,
@@ -152,7 +153,7 @@ impl Source {
             ItemState::Due => "<=",
             _ => ">",
         };
-        // In the order of the column, which is the index's, and not of the moments made of it.
+        // Ordered by the column, as the index is, and not by the mapped times.
         format!(
             "SELECT i.machine_id, greatest({earliest}, least(i.ready_at, {latest})) AS ready_at \
              FROM work_item i \

@@ -1,11 +1,11 @@
-//! What a list of the fleet is narrowed to.
+//! Filters of the fleet's list.
 
 use super::state::ItemState;
 use crate::custom_tags::TagTable;
 use crate::error::storable_non_empty;
 use crate::{Error, IdPrefix, MachineId, Process, Provider};
 
-/// Which machines are listed: those for which all of it holds.
+/// Which machines are listed: those that match all fields that are set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter<'a> {
     /// They come from this provider.
@@ -14,23 +14,23 @@ pub struct Filter<'a> {
     pub tag: Option<&'a TagTable>,
     /// This process is in this state on them.
     pub state: Option<(Process, ItemState)>,
-    /// Their id, or the one their provider knows them by, begins so.
+    /// Their id, or the id that their provider gave them, begins with this.
     pub prefix: Option<Prefix>,
 }
 
-/// The beginning of a machine's id, or of its provider's id for it.
+/// The beginning of a machine's id, or of the id that its provider gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
-    /// The first and the last machine id that begin so, if any do.
+    /// The first and the last machine id with this prefix, if it can be one of a machine id.
     pub(super) ids: Option<(MachineId, MachineId)>,
-    /// The provider, where the text names one.
+    /// The provider, if the text names one.
     pub(super) provider: Option<Provider>,
     /// The beginning of the provider's id.
     pub(super) provider_id: String,
 }
 
 impl Prefix {
-    /// A prefix as people write it: `67e55044`, `8d2b1f` or `Equinix/8d2b1f`.
+    /// Parses a prefix as people write it: `67e55044`, `8d2b1f` or `Equinix/8d2b1f`.
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::NulByte`].
@@ -59,7 +59,7 @@ impl Prefix {
 fn ids(text: &str) -> Option<(MachineId, MachineId)> {
     let prefix: IdPrefix = text.parse().ok()?;
     let (first, last) = (prefix.first_id(), prefix.last_id());
-    // Hyphens stand where ids have them, or nowhere: a provider's id may look nearly so.
+    // Hyphens must be where ids have them, or be absent: a provider's id may look similar.
     let as_written = first.to_string().starts_with(&text.to_ascii_lowercase());
     (as_written || !text.contains('-')).then_some((first, last))
 }

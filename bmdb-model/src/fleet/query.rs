@@ -1,7 +1,7 @@
-//! The statements of a list, put together from what its filters need.
+//! The statements of a list, built from its filters.
 //!
-//! A tag's table may be anybody's, and a statement with conditions that may be absent has no plan that
-//! is good for all of them; so these are no statements of fixed text.
+//! A filter's tag table may be a downstream user's, and a statement with optional conditions has no
+//! plan that is good for all of them. So these statements have no fixed text.
 
 use super::cursor::{Cursor, Key, LATEST};
 use super::filter::Filter;
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     key_time: Option<DateTime<Utc>>,
 }
 
-/// Up to `limit` of the source's next entries that fit, among the first `budget` of them.
+/// Reads up to `limit` of the source's next matching entries, among the first `budget` entries.
 pub(super) async fn found(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
@@ -46,7 +46,7 @@ pub(super) async fn found(
     sql.load(conn, text).await
 }
 
-/// The filters over a candidate `c`. Each is a scalar subquery, for those the server does not turn into
+/// The filters over a candidate `c`. Each is a scalar subquery: the server does not turn those into
 /// joins, which would read a whole table before the first candidate.
 fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
     let mut fits = vec!["true".to_owned()];
@@ -68,7 +68,8 @@ fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
     if let (Some((process, state)), false) = (&filter.state, source.implies_state()) {
         let process = sql.bind(Bind::Text(process.to_string()));
         let without_row = *state == ItemState::NotEligible;
-        // What is held is listed by machine and lane: a machine's process is held in one of them.
+        // Claimed work is listed by machine and lane; a machine's process is claimed in one of its
+        // lanes.
         let lane = match source {
             Source::Claimed => "AND i.lane = c.key_text",
             _ => "",
@@ -82,7 +83,7 @@ fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
     fits.join(" AND ")
 }
 
-/// The first `wanted` of what was found, and the cursor after them.
+/// The first `wanted` entries of `found`, and the cursor after them.
 pub(super) fn shown(found: Vec<Entry>, wanted: usize, source: &Source) -> (Vec<MachineId>, Cursor) {
     let shown = &found[..wanted.min(found.len())];
     let last = shown.last().map(|last| cursor(source, last));
@@ -105,11 +106,11 @@ fn cursor(source: &Source, entry: &Entry) -> Cursor {
     })
 }
 
-/// What was looked at of a source in which too little fits.
+/// What was read of a source in which too few entries match.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) entries: usize,
-    /// Where there may be more; `None` when that was all.
+    /// Where there may be more; `None` if everything was read.
     pub(super) go_on: Option<Cursor>,
     pub(super) left_out: bool,
 }
@@ -198,7 +199,7 @@ async fn seen_of_queue(
     let go_on = Key::Queued(provider.cloned(), next, MachineId::from(Uuid::nil()));
     Ok(Seen {
         entries,
-        // Nothing is later than what never comes.
+        // No entry is later than those that never become due.
         go_on: (full && next <= LATEST).then_some(Cursor(go_on)),
         left_out: full && one_moment,
     })

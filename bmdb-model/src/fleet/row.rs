@@ -13,33 +13,37 @@ use std::collections::HashMap;
 
 /// A machine of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct FleetMachine {
-    /// The machine.
     pub id: MachineId,
-    /// Where it comes from, if it has that tag.
+    /// The tag `provided`, if the machine has it.
     pub provided: Option<Provided>,
-    /// The hold on it.
     pub hold: Option<Hold>,
-    /// What its processes are about to do, by name.
+    /// Its work items, by process.
     pub items: Vec<FleetItem>,
 }
 
 /// A process on a machine of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct FleetItem {
-    /// The process.
     pub process: Process,
     /// The state that its gates make.
     pub state: ItemState,
-    /// Until when it waits or backs off, or since when it is due; `None` where that is for ever.
+    /// Until when it waits or backs off, or since when it is due; `None` if it always was, or never
+    /// will be.
     pub ready_at: Option<DateTime<Utc>>,
-    /// Who holds it.
+    /// The session that has claimed it.
     pub session: Option<SessionId>,
-    /// Since when.
+    /// When it was claimed.
     pub started_at: Option<DateTime<Utc>>,
-    /// How often it has failed in a row.
+    /// How many times in a row it has failed.
     pub failures: i64,
-    /// How often its session was lost in a row.
+    /// How many times in a row its attempt has expired.
     pub losses: i64,
 }
 
@@ -58,8 +62,8 @@ struct ItemRow {
 }
 
 statement! {
-    /// Infinity is no time that a client could read. A gate that never opens is shut until the year 9999,
-    /// so that it is not taken for an open one; a gate without a time is open.
+    /// Clients cannot read infinity. A gate that never opens is closed until the year 9999, so that it
+    /// is not mistaken for an open one; a gate without a time is open.
     Items<'a> = "SELECT machine_id, process, eligible, \
              CASE WHEN plan_at > '-infinity' THEN least(plan_at, '9999-12-31 00:00:00Z') END, \
              backoff_until, \
@@ -81,8 +85,8 @@ statement! {
     )
 }
 
-/// The machines' rows, in the order of `ids`, in an open transaction; three statements. Machines that
-/// are not there are left out.
+/// Reads the machines' rows, in the order of `ids`, in an open transaction; three statements. Machines
+/// that do not exist are left out.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -91,10 +95,10 @@ pub async fn details(
     ids: &[MachineId],
 ) -> Result<Vec<FleetMachine>, Error> {
     let now = connection::now(conn).await?;
-    let (provided_id, held_id) = (machine_provided::machine_id, machine_hold::machine_id);
+    let (provided_id, on_hold_id) = (machine_provided::machine_id, machine_hold::machine_id);
     let rows: Vec<(MachineId, Option<Provided>, Option<Hold>)> = machines::table
         .left_join(machine_provided::table.on(provided_id.eq(machines::machine_id)))
-        .left_join(machine_hold::table.on(held_id.eq(machines::machine_id)))
+        .left_join(machine_hold::table.on(on_hold_id.eq(machines::machine_id)))
         .filter(machines::machine_id.eq_any(ids))
         .select((
             machines::machine_id,
@@ -127,10 +131,10 @@ pub async fn details(
 
 impl ItemRow {
     fn item(self, now: DateTime<Utc>) -> FleetItem {
-        let held = self.session_id.is_some();
+        let is_claimed = self.session_id.is_some();
         let (plan_at, until) = (self.plan_at, self.backoff_until);
         FleetItem {
-            state: ItemState::of(self.eligible, held, plan_at, until, now),
+            state: ItemState::of(self.eligible, is_claimed, plan_at, until, now),
             process: self.process,
             ready_at: self.ready_at,
             session: self.session_id,

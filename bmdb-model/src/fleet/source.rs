@@ -1,4 +1,4 @@
-//! Which index a list goes down, and how its entries are read.
+//! Which index a list scans.
 
 use super::cursor::{Cursor, Key};
 use super::filter::{Filter, Prefix};
@@ -10,49 +10,49 @@ use diesel::sql_types::{Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-/// How many entries of an index a page looks at.
+/// How many entries of an index one page reads at most.
 pub const CANDIDATES: usize = 2_000;
 
-/// An index that is gone down in its own order.
+/// An index that is scanned in its own order.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// All machines, or those with ids in a range.
     Machines(Option<(MachineId, MachineId)>),
-    /// The machines of a tag.
+    /// The machines with a tag.
     Tagged,
-    /// What is held, of whatever process.
+    /// Claimed work of all processes.
     Claimed,
     /// The backoffs of a process.
     BackingOff(Process),
-    /// What a process may claim of one provider, now or later.
+    /// The machines of one provider that a process may claim, now or later.
     Queue {
         process: Process,
         provider: Option<Provider>,
         state: ItemState,
     },
-    /// What a provider provides.
+    /// A provider's machines.
     Provided {
         provider: Provider,
-        /// The beginning of its ids, and whether a range of the index holds just those.
+        /// The beginning of the provider's ids, and how the index sorts them.
         prefix: Option<(String, Collation)>,
         /// Machines that an earlier source has listed.
         except: Option<(MachineId, MachineId)>,
     },
 }
 
-/// How the index over the providers' ids is sorted.
+/// How the index of provider ids is sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Collation {
-    /// By bytes: what begins alike stands together.
+    /// By bytes: ids with the same prefix are adjacent.
     Bytes,
-    /// By a language's rules, under which it need not.
+    /// By a language's rules: ids with the same prefix may be apart.
     Language,
 }
 
-/// The sources of a list, one after the other: several where ids of machines and of providers may
-/// begin alike, or where an index begins with the provider and no filter names one. The provider that
-/// `after` is in is among them in its place although the last of its entries may be gone by now: the
-/// list goes on with the providers behind it.
+/// The sources of a list, in order. There are several where a prefix may be one of machine ids and of
+/// provider ids, or where an index begins with the provider and no filter names one. The provider that
+/// `after` is in keeps its place even if its last entry is gone by now: the list continues with the
+/// providers behind it.
 pub(super) async fn of(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
@@ -128,7 +128,7 @@ async fn of_prefix(
 }
 
 statement! {
-    /// One step down the index for each provider there is, and one provider that may be gone.
+    /// One step down the index for each provider, and one provider that may be gone.
     Providers<'a> = "WITH RECURSIVE p AS ( \
              (SELECT provider FROM machine_provided ORDER BY provider LIMIT 1) \
              UNION ALL \
@@ -141,7 +141,7 @@ statement! {
     (provider: Option<&'a Provider> => Nullable<Text>) -> Text
 }
 
-/// The providers that machines come from, in the order of the index.
+/// Lists the providers that machines come from.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -171,7 +171,7 @@ statement! {
 }
 
 statement! {
-    /// Before PostgreSQL 15 a database had no locale provider but libc.
+    /// Before PostgreSQL 15 libc was a database's only locale provider.
     SortedByBytes = "SELECT CASE c.oid \
              WHEN '\"C\"'::regcollation THEN true \
              WHEN '\"POSIX\"'::regcollation THEN true \
@@ -185,7 +185,7 @@ statement! {
 }
 
 impl Source {
-    /// Whether the cursor is a place in this index.
+    /// Whether the cursor is a position in this index.
     pub(super) fn owns(&self, cursor: &Cursor) -> bool {
         match (self, &cursor.0) {
             (Self::Machines(_), Key::Machine(_))
@@ -198,20 +198,20 @@ impl Source {
         }
     }
 
-    /// Before its first entry.
+    /// The position before the first entry.
     pub(super) fn start(&self) -> Cursor {
-        let nobody = MachineId::from(Uuid::nil());
+        let nil = MachineId::from(Uuid::nil());
         Cursor(match self {
-            Self::Machines(_) => Key::Machine(nobody),
-            Self::Tagged => Key::Tagged(nobody),
-            Self::Claimed => Key::Claimed(nobody, String::new()),
-            Self::BackingOff(_) => Key::BackingOff(EARLIEST, nobody),
-            Self::Queue { provider, .. } => Key::Queued(provider.clone(), EARLIEST, nobody),
+            Self::Machines(_) => Key::Machine(nil),
+            Self::Tagged => Key::Tagged(nil),
+            Self::Claimed => Key::Claimed(nil, String::new()),
+            Self::BackingOff(_) => Key::BackingOff(EARLIEST, nil),
+            Self::Queue { provider, .. } => Key::Queued(provider.clone(), EARLIEST, nil),
             Self::Provided { provider, .. } => Key::Provided(provider.clone(), String::new()),
         })
     }
 
-    /// Whether all of its entries are in the state that the filter asks for.
+    /// Whether all entries are in the state that the filter asks for.
     pub(super) fn implies_state(&self) -> bool {
         matches!(
             self,
@@ -223,7 +223,7 @@ impl Source {
         )
     }
 
-    /// Its order, over the entries' columns.
+    /// The index's order, over the entries' columns.
     pub(super) const fn order(&self) -> [&'static str; 2] {
         match self {
             Self::Machines(_) | Self::Tagged => ["machine_id", "machine_id"],

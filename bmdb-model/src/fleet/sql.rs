@@ -1,4 +1,4 @@
-//! A statement that is put together at run time, and the values that it binds.
+//! A statement that is built at run time, and the values that it binds.
 
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
@@ -14,14 +14,14 @@ pub(super) enum Bind {
     Time(DateTime<Utc>),
 }
 
-/// The values of a statement that is being written.
+/// The values of a statement that is being built.
 #[derive(Debug, Default)]
 pub(super) struct Sql {
     binds: Vec<Bind>,
 }
 
 impl Sql {
-    /// The placeholder of one more value.
+    /// Adds a value and returns its placeholder.
     pub(super) fn bind(&mut self, value: Bind) -> String {
         let sql_type = match value {
             Bind::Machine(_) => "uuid",

@@ -1,32 +1,32 @@
-//! The state of a work item: which of its gates are shut, in one word.
+//! The state of a work item: which of its gates are closed, in one word.
 
 use chrono::{DateTime, Utc};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a process is about to do on a machine.
+/// The state of a process on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ItemState {
-    /// It may be claimed, but for its lane. Of a time-driven process: it seems so, until a claim has
-    /// looked at the heartbeats.
+    /// It may be claimed if its lane is free. For a process that replans on claim, the next claim finds
+    /// out by the heartbeats whether it really is due.
     Due,
-    /// It will be due by itself, at a time that its workflow says.
+    /// It becomes due at a time that its workflow sets.
     Waiting,
-    /// It failed or was lost, and waits for that.
+    /// It waits out a backoff after a failure or an expired attempt.
     BackingOff,
     /// A session has claimed it.
     Claimed,
-    /// The machine's tags do not call for it, or it is on hold.
+    /// The machine's tags do not require it, or the machine is on hold.
     NotEligible,
 }
 
-/// A text that is no state.
+/// The text is not a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no state; expected due, waiting, backing-off, claimed or not-eligible")]
+#[error("invalid state {0:?}: expected due, waiting, backing-off, claimed or not-eligible")]
 pub struct InvalidState(String);
 
 impl ItemState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [
         Self::Due,
         Self::Waiting,
@@ -35,7 +35,7 @@ impl ItemState {
         Self::NotEligible,
     ];
 
-    /// Its name, as [`FromStr`] reads it.
+    /// The name that [`FromStr`] parses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,12 +51,12 @@ impl ItemState {
     #[must_use]
     pub fn of(
         eligible: bool,
-        held: bool,
+        is_claimed: bool,
         plan_at: Option<DateTime<Utc>>,
         backoff_until: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Self {
-        if held {
+        if is_claimed {
             Self::Claimed
         } else if backoff_until.is_some_and(|until| until > now) {
             Self::BackingOff
@@ -69,7 +69,7 @@ impl ItemState {
         }
     }
 
-    /// The same of a row `i` of `work_item`. A machine without a row is not eligible.
+    /// The same condition for a row `i` of `work_item`. A machine without a row is not eligible.
     pub(crate) const fn condition(self) -> &'static str {
         match self {
             Self::Claimed => "i.session_id IS NOT NULL",

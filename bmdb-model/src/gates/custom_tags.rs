@@ -1,4 +1,4 @@
-//! Which tags a workflow's view looks at, by what the catalog says it depends on.
+//! Which tags a workflow's view reads, by its dependencies in the catalog.
 
 use super::gate::{Effect, TagState};
 use crate::statement::statement;
@@ -10,21 +10,21 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// A table or view that a view is made of, or the view itself.
+/// A table or view that a view reads, or the view itself.
 #[derive(Debug, Queryable)]
 pub(super) struct Relation {
     pub(super) name: String,
-    /// With its schema, quoted where that is needed.
+    /// With its schema, quoted where needed.
     pub(super) qualified: String,
-    /// A view's.
+    /// The definition of a view.
     pub(super) definition: Option<String>,
-    /// Whether it is found by its name alone.
+    /// Whether the name without a schema finds it.
     pub(super) is_visible: bool,
     /// Whether it is a table with a column `machine_id`: a tag.
     is_tag: bool,
-    /// The table's first column that is a time.
+    /// The table's first column of type timestamptz.
     time: Option<String>,
-    /// A row of the table for `this` machine, with nothing but nulls beside its id.
+    /// A row of the table for `this` machine, with nulls in all other columns.
     pub(super) nulls: String,
 }
 
@@ -33,7 +33,7 @@ statement! {
     (view: &'a str => Text) -> (Text, Text, Nullable<Text>, Bool, Bool, Nullable<Text>, Text)
 }
 
-/// What the view is made of, each before what is made of it, and the view last.
+/// The relations that the view reads, each before those that read it, and the view last.
 pub(super) async fn relations(
     conn: &mut AsyncPgConnection,
     view: &str,
@@ -41,7 +41,7 @@ pub(super) async fn relations(
     Ok(Relations { view }.load(conn).await?)
 }
 
-/// The tags that the view looks at, by name, and whether the machine has them.
+/// The tags that the view reads, by name, and whether the machine has them.
 pub(super) async fn tags(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -91,7 +91,7 @@ impl QueryFragment<Pg> for Rows<'_> {
             if at > 0 {
                 out.push_sql(" UNION ALL ");
             }
-            // A tag of a user's own may have several rows for a machine.
+            // A downstream user's tag may have several rows for a machine.
             out.push_sql("SELECT r.is_set IS NOT NULL, r.time FROM this LEFT JOIN LATERAL (SELECT true AS is_set, ");
             match &table.time {
                 Some(column) => {

@@ -1,4 +1,4 @@
-//! The three gates of a process on a machine, as they are returned.
+//! What a gate says.
 
 use crate::history::PastAttempt;
 use crate::hold::Hold;
@@ -6,20 +6,21 @@ use crate::{Fence, Lane, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
-/// A process on a machine, whether it has a work item, a workflow or a definition or not.
+/// The gates of a process on a machine, with or without a work item, a workflow or a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Gates {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// When this was read, by the database's clock: what all other times are to be compared with.
+    /// When this was read, by the database's clock: compare all other times with it.
     pub at: DateTime<Utc>,
-    /// Whether the process has a definition. One without is its own lane and has no workflow.
+    /// Whether the process has a definition. Without one it is its own lane and has no workflow.
     pub is_defined: bool,
-    /// What says which machines need the process, if anything does.
+    /// The view that says which machines need the process, if there is one.
     pub workflow: Option<Workflow>,
-    /// Whether it has a work item: where it has none, the machine has never needed it.
+    /// Whether there is a work item. Without one, the machine has never needed the process.
     pub has_item: bool,
     /// Processes of one lane exclude each other on a machine.
     pub lane: Lane,
@@ -27,91 +28,100 @@ pub struct Gates {
     pub eligible: Eligible,
     /// The second gate.
     pub ready: Ready,
-    /// The third gate: it is shut while there is a holder.
+    /// The third gate: it is closed while a session has claimed the lane.
     pub claim: Option<CurrentClaim>,
-    /// Whether the item says something else than the tags do: then the fleet has to be planned anew.
+    /// Whether the item contradicts the tags: then the fleet has to be replanned.
     pub is_stale: bool,
-    /// How the process's last attempt on the machine ended, as far as history is kept; none if that is not
-    /// among the last thousand there.
+    /// How the process's last attempt on the machine ended. `None` if the history has no such attempt
+    /// among the machine's last thousand.
     pub last: Option<PastAttempt>,
 }
 
 impl Gates {
-    /// Whether a claim that comes now takes the machine.
+    /// Whether a claim made now would take the machine.
     #[must_use]
     pub const fn are_open(&self) -> bool {
         self.eligible.is_open && self.ready.is_open && self.claim.is_none()
     }
 }
 
-/// What says which machines need a process.
+/// The view that says which machines need a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Workflow {
-    /// The view.
+    /// The view's name.
     pub view: String,
-    /// Whether its times move by writes that are not planned, such as heartbeats.
+    /// Whether its times move by writes that are not planned, such as heartbeats, so that claims
+    /// replan.
     pub replan_on_claim: bool,
 }
 
 /// The first gate: whether the tags say that the machine needs the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Eligible {
-    /// Whether the item says so, which is what claims look at.
+    /// Whether the item says so. Claims read only the item.
     pub is_open: bool,
-    /// The hold that shuts it for every process of the machine.
+    /// The hold that closes this gate for every process of the machine.
     pub hold: Option<Hold>,
     /// What the workflow's view says now.
     pub view: View,
-    /// The tags that the view looks at, by name; none where there is no view.
+    /// The tags that the view reads, by name; empty without a view.
     pub tags: Vec<TagState>,
-    /// Whose queue the item is in.
+    /// The provider in whose queue the item is.
     pub provider: Option<Provider>,
 }
 
 /// What a workflow's view says of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum View {
-    /// The process has no workflow: it is worked on through explicit retrievals only.
+    /// The process has no workflow: it is claimed through explicit retrievals only.
     None,
     /// The machine needs the process, from this time on.
     Lists(When),
     /// The machine does not need it.
     DoesNotList,
-    /// Nothing can be planned by the view, for this reason.
+    /// The view cannot be planned by, for this reason.
     Unusable(String),
 }
 
-/// A tag that a workflow looks at, and whether the machine has it.
+/// A tag that a workflow reads, and whether the machine has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct TagState {
     /// The tag's table.
     pub table: String,
     /// Whether the machine has a row there.
     pub is_set: bool,
-    /// The row's first column that is a time, and what it says.
+    /// The row's first column of type timestamptz, and its value.
     pub time: Option<(String, DateTime<Utc>)>,
-    /// What it has to do with the machine not being listed.
+    /// Whether the tag decides that the machine is not listed.
     pub effect: Effect,
 }
 
-/// What a tag has to do with a machine not being listed by a view: found out by asking the view as if
-/// the machine had the tag, or had it not.
+/// Whether a tag decides that a view does not list a machine. The view is queried as if the machine had
+/// the tag, or did not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Effect {
-    /// Without this tag the machine would be listed.
+    /// Without this tag the view would list the machine.
     KeepsOut,
-    /// With this tag it would be listed.
+    /// With this tag the view would list the machine.
     IsMissing,
-    /// This tag alone would change nothing, or that was not asked.
+    /// This tag alone changes nothing, or that was not determined.
     NoneAlone,
 }
 
-/// A time that may be no time.
+/// When something happens: now, at a given time, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum When {
-    /// At once.
     Now,
-    /// Then.
     At(DateTime<Utc>),
     /// Never, unless something changes.
     Never,
@@ -126,7 +136,7 @@ impl When {
         }
     }
 
-    /// The later one.
+    /// The later of the two.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         match (self, other) {
@@ -145,53 +155,56 @@ impl When {
     }
 }
 
-/// The second gate: the deadline that the workflow sets, and the backoff.
+/// The second gate: the time that the workflow sets, and the backoff.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Ready {
     /// Whether both have passed.
     pub is_open: bool,
-    /// From when on the workflow has the machine worked on; `None` while it does not.
+    /// When the workflow makes the machine due; `None` while it does not.
     pub due: Option<When>,
-    /// The backoff on record, in force or passed.
+    /// The recorded backoff, in force or passed.
     pub backoff: Option<Backoff>,
     /// When the gate opens, or opened.
     pub opens: When,
 }
 
-/// A backoff that is on record, from a failure or a loss until the next finish.
+/// A recorded backoff. It is kept from a failure or an expired attempt until the next finish.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Backoff {
     /// When it ends, or ended.
     pub until: DateTime<Utc>,
-    /// Whether that is ahead.
     pub is_in_force: bool,
-    /// Why the last attempt failed; none after a loss without a failure before it.
+    /// Why the last attempt failed; `None` after an expired attempt without a failure before it.
     pub cause: Option<String>,
-    /// How many times in a row it has failed.
+    /// How many times in a row the process has failed.
     pub failures: i64,
-    /// How many times in a row it was lost.
+    /// How many times in a row its attempt has expired.
     pub losses: i64,
-    /// The interval the next one grows from, in seconds.
+    /// The interval from which the next one is computed, in seconds.
     pub last_interval_seconds: Option<i64>,
 }
 
-/// Who shuts the third gate.
+/// The claim that closes the third gate.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct CurrentClaim {
-    /// What it does: this process, or another one of its lane.
+    /// The claimed process: this one, or another one of its lane.
     pub process: Process,
-    /// Its session.
     pub session: SessionId,
-    /// Which program that is.
     pub component: String,
-    /// Where and how that runs.
     pub runtime_info: String,
-    /// The claim's fence.
     pub fence: Fence,
-    /// Since when.
+    /// When it was claimed.
     pub started_at: DateTime<Utc>,
-    /// When the session's lease ends if no further heartbeat comes; the janitor frees what it held then.
+    /// When the session's lease ends if no further heartbeat comes. The janitor reclaims its work then.
     pub deadline: DateTime<Utc>,
-    /// Whether that is ahead.
+    /// Whether that deadline is ahead.
     pub is_live: bool,
 }

@@ -1,11 +1,11 @@
-//! Whether a plan is stale: what an item says, beside what the workflow's view says.
+//! Whether a plan is stale: compares an item with the workflow's view.
 
 use super::gate::{View, When};
 use super::view::Said;
 use crate::Provider;
 use chrono::{DateTime, Utc};
 
-/// What an item says, for comparing it with what the view says.
+/// What an item says, for comparison with the view.
 pub(super) struct Planned<'a> {
     pub(super) is_eligible: bool,
     pub(super) planned: Option<When>,
@@ -15,7 +15,7 @@ pub(super) struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    /// Whether planning the machine now would change the item.
+    /// Whether replanning the machine now would change the item.
     pub(super) fn differs_from(&self, said: &Said, on_hold: bool, now: DateTime<Utc>) -> bool {
         let listed = match said.view {
             View::Unusable(_) => return false,
@@ -32,9 +32,10 @@ impl Planned<'_> {
             return true;
         }
         match (listed, planned) {
-            // Ready at once keeps an item's place in the queue.
+            // A machine that is ready at once keeps its place in the queue.
             (When::Now, planned) => !planned.has_come(now),
-            // Heartbeats move the deadline and are not planned: too early is as it should be.
+            // Heartbeats move the deadline and are not planned, so an item that is too early is
+            // correct.
             (When::At(listed), When::At(planned)) if self.replan_on_claim => planned > listed,
             (listed, planned) => listed != planned,
         }

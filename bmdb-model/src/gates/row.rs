@@ -1,4 +1,4 @@
-//! The statement behind the gates, and how its rows become [`Gates`].
+//! The statement behind the gates, and the conversion of its rows.
 
 use super::gate::{Backoff, CurrentClaim, Eligible, Gates, Ready, TagState, View, When, Workflow};
 use super::planned::Planned;
@@ -105,7 +105,7 @@ pub(super) fn gates(
     let (has_item, is_eligible, provider, plan_at, never, failures, losses, cause, interval, until) =
         item;
     let planned = is_eligible.then(|| When::of(plan_at, never));
-    // Whoever claims for a time-driven process plans before it does, so the view has the last word.
+    // A claim that replans first follows the view.
     let due = match &said.view {
         View::Lists(when) if replan_on_claim && is_eligible => Some(*when),
         _ => planned,
@@ -125,7 +125,7 @@ pub(super) fn gates(
         planned,
         provider: provider.as_ref(),
         replan_on_claim,
-        // What is held keeps the lane that it was claimed in.
+        // Claimed work keeps the lane in which it was claimed.
         moves_lane: has_item && lane != defined_lane && claim.is_none(),
     };
     Gates {

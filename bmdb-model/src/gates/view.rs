@@ -1,4 +1,4 @@
-//! Asking a workflow's view about one machine: as it is, and as if it had another tag.
+//! Querying a workflow's view about one machine: as it is, and as if it had other tags.
 
 use super::custom_tags::{self, Relation};
 use super::gate::{Effect, TagState, View, When};
@@ -11,7 +11,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// What a view said of a machine.
+/// What a view says of a machine.
 pub(super) struct Said {
     pub(super) view: View,
     pub(super) provider: Option<Provider>,
@@ -26,7 +26,7 @@ impl Default for Said {
     }
 }
 
-/// What the view says of the machine. A view that fails is nobody's failure but its own.
+/// Queries the view. An error of the view is part of the answer.
 pub(super) async fn ask(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -64,7 +64,7 @@ pub(super) async fn ask(
     })
 }
 
-/// Finds out what each tag has to do with the view not listing the machine.
+/// Determines for each tag whether it decides that the view does not list the machine.
 pub(super) async fn find_effects(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -72,7 +72,8 @@ pub(super) async fn find_effects(
     tags: &mut [TagState],
 ) -> Result<(), Error> {
     let relations = custom_tags::relations(conn, view).await?;
-    // The definitions name what is not on the search path with its schema, and that cannot be replaced.
+    // View definitions name relations outside the search path with their schema. Those cannot be
+    // replaced.
     if relations.iter().any(|relation| !relation.is_visible) {
         return Ok(());
     }
@@ -98,7 +99,8 @@ pub(super) async fn find_effects(
 
 type Listed = (Option<Provider>, Option<DateTime<Utc>>, bool);
 
-/// Runs it behind a savepoint: an error of the view's is the answer, and not the transaction's end.
+/// Runs the query behind a savepoint: an error of the view is returned as the answer and does not abort
+/// the transaction.
 async fn ask_safely(
     conn: &mut AsyncPgConnection,
     question: Question<'_>,
@@ -120,14 +122,14 @@ async fn ask_safely(
     }
 }
 
-/// The view for one machine. Where a tag is changed, the view's definition is asked instead, and those of
-/// the views that it is made of, with that tag's table hidden by one in which the machine has no row, or
-/// has one of nothing but nulls.
+/// The query of the view for one machine. Where a tag is changed, it queries the definitions of the
+/// view and of the views that it reads, with that tag's table hidden by one in which the machine has no
+/// row, or a row of nulls.
 struct Question<'a> {
     machine: MachineId,
     view: &'a str,
     relations: &'a [Relation],
-    /// The tag's table, and whether the machine has it.
+    /// The tag's table, and whether the machine has the tag.
     changed: Option<(&'a Relation, bool)>,
 }
 
@@ -140,7 +142,7 @@ impl diesel::query_builder::Query for Question<'_> {
     type SqlType = (Nullable<Text>, Nullable<Timestamptz>, Bool);
 }
 
-/// The query's name for the machine that is asked about.
+/// The query's name for the machine.
 const THIS: &str = "(SELECT t.machine_id FROM \"bmdb: this machine\" t)";
 
 impl QueryFragment<Pg> for Question<'_> {
@@ -168,7 +170,7 @@ impl QueryFragment<Pg> for Question<'_> {
                     .as_ref()
                     .map(|definition| (relation, definition))
             });
-            // What a view is made of comes before it.
+            // The views that a view reads come before it.
             for (relation, definition) in views {
                 out.push_sql(", ");
                 out.push_identifier(&relation.name)?;

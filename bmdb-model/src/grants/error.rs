@@ -3,42 +3,42 @@
 use crate::Error;
 use diesel::result::Error as DieselError;
 
-/// Why roles and privileges could not be set up. Nothing but roles was made then.
+/// Why roles and privileges could not be set up. At most roles were created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantError {
-    /// A role is missing, and the user may not make it.
+    /// A role is missing, and the user may not create it.
     #[error(
-        "the role {role} is missing and {user:?} may not make roles: run this as a superuser, or as \
+        "the role {role} is missing and {user:?} may not create roles: run this as a superuser, or as \
          the database's owner with CREATEROLE"
     )]
     MayNotCreateRoles {
-        /// Who is connected.
+        /// The connected user.
         user: String,
-        /// The first role that is missing.
+        /// The first missing role.
         role: &'static str,
     },
-    /// The user may not grant or revoke something.
+    /// The user may not grant or revoke a privilege.
     #[error(
-        "{user:?} cannot see to it that {what}: run this as a superuser, or as the owner of the \
+        "{user:?} may not ensure that {what}: run this as a superuser, or as the owner of the \
          database, its schema and its tables who is a member of bmdb_owner"
     )]
     NotInForce {
-        /// Who is connected.
+        /// The connected user.
         user: String,
-        /// What would have to hold.
+        /// What should hold, and does not.
         what: &'static str,
     },
     /// A statement failed.
     #[error("{statement}: {reason}")]
     Refused {
-        /// Its text.
+        /// The statement's text.
         statement: String,
         /// The database's answer.
         reason: Error,
     },
     /// The schema of the connection's `search_path` does not exist.
-    #[error("there is no schema to set up: does the URL's search_path name one that exists?")]
+    #[error("there is no schema to set up: name an existing schema in the URL's search_path")]
     NoSchema,
     /// The database refused a query.
     #[error(transparent)]

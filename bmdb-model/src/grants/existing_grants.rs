@@ -1,4 +1,4 @@
-//! What a database has: roles, its schema, and what is in it.
+//! What a database already has: roles, the schema, and its contents.
 
 use super::error::GrantError;
 use super::roles::{APPENDED, COMPONENT, GUARDED, OWNER, VIEWER};
@@ -8,30 +8,31 @@ use diesel::OptionalExtension;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Where bmdb is installed, and who asks.
+/// Where bmdb is installed, and the connected user.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) user: String,
     pub(super) creates_roles: bool,
     /// Whether the user can act as the owner.
     pub(super) is_owner: bool,
-    /// These are quoted where they have to be.
+    /// Quoted where needed, like the schema.
     pub(super) database: String,
     pub(super) schema: String,
 }
 
-/// Something in the schema that privileges are about.
+/// An object of the schema that can have privileges.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) kind: Kind,
-    /// With the schema, quoted where that is needed.
+    /// With the schema, quoted where needed.
     pub(super) name: String,
-    /// Whether it belongs to the owner already; else it belongs to who has migrated so far.
+    /// Whether it belongs to the owner already. Otherwise it belongs to the user who has migrated so
+    /// far.
     pub(super) is_owners: bool,
     pub(super) writes: Writes,
 }
 
-/// What components may do to its rows.
+/// How components may write its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writes {
     All,
@@ -44,7 +45,7 @@ pub(super) enum Kind {
     Table,
     View,
     Sequence,
-    /// A column's, which follows its table's owner.
+    /// The sequence of a column. Its owner follows that of the table.
     ColumnsSequence,
     Routine,
 }
@@ -89,8 +90,8 @@ pub(super) async fn missing_roles(
 }
 
 statement! {
-    /// What belongs to the owner, or to whom `machines` belongs; what extensions have brought is
-    /// theirs. Tables come first, for the sequences of their columns follow them.
+    /// Objects of the owner, or of the owner of `machines`. Objects of extensions are left out. Tables
+    /// come first, because the sequences of their columns follow them.
     FindObjects<'a> = "\
         WITH mine AS ( \
             SELECT o.oid, o.rolname = $1 AS is_owners FROM pg_roles o \
@@ -121,7 +122,7 @@ statement! {
     ) -> (Text, Text, Bool, Bool, Bool)
 }
 
-/// `schema` is quoted where it has to be.
+/// Lists the objects of the schema; `schema` is quoted where needed.
 pub(super) async fn objects(
     conn: &mut AsyncPgConnection,
     schema: &str,
@@ -147,7 +148,7 @@ pub(super) async fn objects(
                 },
                 name,
                 is_owners,
-                // Writing to a simple view writes to the table below it, whoever may write to that.
+                // Writing to a simple view writes to its table, whatever the privileges on that table.
                 writes: if is_guarded || kind == "view" {
                     Writes::Nothing
                 } else if is_appended {
@@ -172,8 +173,8 @@ statement! {
         -> (Bool, Bool, Bool, Bool)
 }
 
-/// What does not hold although it was asked for: the server only warns of a privilege that was not
-/// the user's to give or to take.
+/// What does not hold although it was requested: the server only warns when the user may not grant or
+/// revoke a privilege.
 pub(super) async fn not_in_force(
     conn: &mut AsyncPgConnection,
     schema: &str,
@@ -186,27 +187,27 @@ pub(super) async fn not_in_force(
     let (makes, connects, owner_makes, viewer_sees): (bool, bool, bool, bool) =
         find.get_result(conn).await?;
     Ok(if makes {
-        Some("only bmdb_owner makes tables and functions in the schema")
+        Some("only bmdb_owner creates tables and functions in the schema")
     } else if connects {
         Some("only members of bmdb's roles connect to the database")
     } else if !owner_makes {
-        Some("bmdb_owner makes tables in the schema")
+        Some("bmdb_owner creates tables in the schema")
     } else if !viewer_sees {
-        Some("bmdb_viewer connects to the database and sees the schema")
+        Some("bmdb_viewer connects to the database and uses the schema")
     } else {
         None
     })
 }
 
 statement! {
-    /// No row where the roles were never set up.
+    /// Returns no row if the roles were never set up.
     FindActing<'a> = "SELECT pg_has_role(o.oid, 'MEMBER') \
          FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a JOIN pg_roles o ON o.oid = a.grantee \
          WHERE n.nspname = current_schema() AND a.privilege_type = 'CREATE' AND o.rolname = $1";
     (owner: &'a str => Text) -> Bool
 }
 
-/// Whether this user may act as the owner; `None` where no roles were set up.
+/// Whether this user may act as the owner; `None` if the roles were not set up.
 pub(crate) async fn acts_as_owner(conn: &mut AsyncPgConnection) -> Result<Option<bool>, Error> {
     let acting = FindActing { owner: OWNER }.get_result(conn).await;
     Ok(acting.optional()?)
@@ -218,7 +219,7 @@ statement! {
     () -> (Text, Bool)
 }
 
-/// The user, and whether tables can be made as it.
+/// The user, and whether the user may create tables.
 pub(crate) async fn maker(conn: &mut AsyncPgConnection) -> Result<(String, bool), Error> {
     Ok(FindMaker {}.get_result(conn).await?)
 }

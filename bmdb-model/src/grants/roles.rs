@@ -1,4 +1,4 @@
-//! The roles of an installation, and the tables that components may not write freely.
+//! Role names, and the tables that components may not write freely.
 
 /// The role that owns the schema's contents.
 pub const OWNER: &str = "bmdb_owner";
@@ -7,15 +7,15 @@ pub const COMPONENT: &str = "bmdb_component";
 /// The role of readers.
 pub const VIEWER: &str = "bmdb_viewer";
 
-/// What everybody must know alike, and what says who may connect: written by migrations and by those
-/// who define processes, never by components.
+/// Tables that all components rely on or that decide who may connect. Migrations and those who define
+/// processes write them, components never do.
 ///
-/// The planner of every component, and of whoever migrates, runs the view that a definition names.
+/// Every component and every migrator runs the view that a definition names.
 pub(super) const GUARDED: [&str; 3] = [
     "process_def",
     "schema_compatibility",
     "__diesel_schema_migrations",
 ];
 
-/// What components add to and never change: the traces of what people did.
+/// Tables to which components add rows that they cannot change: the audit records.
 pub(super) const APPENDED: [&str; 1] = ["operator_action"];

@@ -16,7 +16,7 @@ pub(super) fn grants(place: &Place, objects: &[Object]) -> Vec<String> {
     } = place;
     let mut all = Vec::new();
     if !place.is_owner {
-        // To hand tables over to a role one has to be a member of it.
+        // Only a member of a role can make that role the owner of a table.
         let user = user.replace('"', "\"\"");
         all.push(format!("GRANT {OWNER} TO \"{user}\""));
     }
@@ -61,7 +61,7 @@ fn grant(object: &Object) -> Vec<String> {
                 format!("GRANT SELECT ON TABLE {name} TO {VIEWER}"),
             ]
         }
-        // Not UPDATE, which would let it set fences back.
+        // Not UPDATE, which could set fences back.
         Kind::Sequence | Kind::ColumnsSequence => vec![
             format!("REVOKE ALL ON SEQUENCE {name} FROM PUBLIC"),
             format!("GRANT USAGE ON SEQUENCE {name} TO {COMPONENT}"),
@@ -73,8 +73,8 @@ fn grant(object: &Object) -> Vec<String> {
     }
 }
 
-/// What default privileges, which do not tell one table from another nor a view from a table, have given
-/// components too much.
+/// Revokes what default privileges have granted components beyond their role. Default privileges
+/// distinguish neither tables from each other nor tables from views.
 pub(super) fn restrictions(objects: &[Object]) -> impl Iterator<Item = String> {
     objects.iter().filter_map(|Object { name, writes, .. }| {
         let refused = match writes {
@@ -93,7 +93,7 @@ fn of_later(schema: &str) -> [String; 5] {
         format!("{in_schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {COMPONENT}"),
         format!("{in_schema} GRANT SELECT ON TABLES TO {VIEWER}"),
         format!("{in_schema} GRANT USAGE ON SEQUENCES TO {COMPONENT}"),
-        // What a schema's defaults take away, the server's own give again.
+        // The server's own defaults would grant again what a schema's defaults revoke.
         format!("{of_owner} REVOKE EXECUTE ON ROUTINES FROM PUBLIC"),
         format!("{in_schema} GRANT EXECUTE ON ROUTINES TO {COMPONENT}"),
     ]

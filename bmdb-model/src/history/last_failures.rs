@@ -1,4 +1,4 @@
-//! How some processes failed on a machine of late, whatever else happened there since.
+//! The last failures of processes on a machine, whatever else happened there since.
 
 use super::page::{PastAttempt, PastColumns};
 use crate::statement::statement;
@@ -12,11 +12,10 @@ statement! {
     -> PastColumns
 }
 
-/// The last failures on a machine, up to `limit` of each of these processes, the oldest first. A streak of
-/// equal failures is one.
+/// Returns the last failures on a machine, up to `limit` for each of these processes, the oldest first.
+/// A streak of equal failures counts as one.
 ///
-/// They are looked for among the machine's last thousand attempts, as many as are kept of a machine by
-/// default.
+/// Only the machine's last thousand attempts are searched, as many as are kept of a machine by default.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! What a session did, on whatever machine.
+//! The attempts of a session.
 
 use super::page::{PastAttempt, PastColumns};
 use crate::page::{InvalidKey, Page, Parts};
@@ -38,11 +38,11 @@ statement! {
     -> PastColumns
 }
 
-/// Up to `limit` attempts of a session that have ended, the one that was claimed last first; also of one
-/// that is gone, for as long as history is kept.
+/// Lists up to `limit` ended attempts of a session, the latest claim first. Works for removed sessions
+/// too, for as long as history is kept.
 ///
-/// A streak of failures belongs to the session that failed last, and stands where its first failure was
-/// claimed.
+/// A streak of failures belongs to the session that failed last, and is ordered by the claim of its
+/// first failure.
 ///
 /// # Errors
 /// [`Error::Database`].

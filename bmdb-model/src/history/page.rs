@@ -1,4 +1,4 @@
-//! A machine's history as people read it: newest first, streaks folded, with what was done by hand.
+//! A machine's history as people read it: the newest first, streaks folded, with operator actions.
 
 use super::Outcome;
 use crate::operator::{self, Action, ActionKey, Scope};
@@ -13,57 +13,59 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
 
-/// A row of `work_attempt`: an attempt that has ended, or a streak of equal failures.
+/// A row of `work_attempt`: an ended attempt, or a streak of equal failures.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct PastAttempt {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// The session; of a streak, the one that failed last.
+    /// The session; in a streak, the one that failed last.
     pub session: SessionId,
-    /// The claim's fence; of a streak, the first one's.
+    /// The claim's fence; in a streak, that of the first attempt.
     pub fence: Fence,
-    /// The same, or of a streak the last one's.
+    /// The same fence; in a streak, that of the last attempt.
     pub last_fence: Fence,
-    /// When it was claimed; of a streak, the first one.
+    /// When the attempt was claimed; in a streak, the first one.
     pub started_at: DateTime<Utc>,
-    /// When it ended; of a streak, the last one.
+    /// When the attempt ended; in a streak, the last one.
     pub ended_at: DateTime<Utc>,
-    /// How it ended.
     pub outcome: Outcome,
     /// Why it failed.
     pub cause: Option<String>,
     /// How many failures with the same cause and interval followed the first one of the streak.
     pub repeats: i64,
-    /// For how long the machine rests after it, in seconds: a failure's interval, or a loss's delay.
+    /// For how many seconds the machine backs off afterwards: a failure's interval, or the delay after
+    /// an expired attempt.
     pub interval_seconds: Option<i64>,
 }
 
-/// What happened on a machine.
+/// An entry of a machine's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Entry {
-    /// Work that is being done.
+    /// Claimed work.
     Ongoing(ClaimedWork),
     /// An attempt that has ended.
     Past(PastAttempt),
-    /// Something that was done by hand.
+    /// An operator's action.
     Action(Action),
 }
 
 /// Where a page of [`page`] begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryKey {
-    /// Attempts are looked at below this fence.
+    /// Attempts below this fence are read.
     window: i64,
     /// The last attempt that was listed.
     ended_at: DateTime<Utc>,
     last_fence: i64,
-    /// The last act that was.
+    /// The last action that was listed.
     action: ActionKey,
 }
 
-/// Before which everything is.
+/// A time after every entry.
 const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 impl HistoryKey {
@@ -77,7 +79,7 @@ impl HistoryKey {
         },
     };
 
-    /// The same in the next window.
+    /// The same key in the next window.
     const fn below(self, window: i64) -> Self {
         Self {
             window,
@@ -126,7 +128,7 @@ impl FromStr for HistoryKey {
     }
 }
 
-/// A [`PastAttempt`] in SQL.
+/// The columns of a [`PastAttempt`].
 pub(super) type PastColumns = (
     SqlUuid,
     Text,
@@ -149,12 +151,12 @@ statement! {
     ) -> (Nullable<BigInt>, Nullable<PastColumns>)
 }
 
-/// Up to `limit` entries of a machine's history, of one process or of all, the last first. The first page
-/// begins with what is being done, which the limit does not count.
+/// Lists up to `limit` entries of a machine's history, of one process or of all, the newest first. The
+/// first page begins with claimed work, which does not count towards the limit.
 ///
-/// A streak stands where its last failure belongs. No index has that order, so attempts are sorted among
-/// up to 5,000 rows at a time, five times what is kept of a machine by default; where there are more, a
-/// page may be short, or empty, and its `next` says where to go on.
+/// A streak is ordered by its last failure. No index has that order, so attempts are sorted in windows
+/// of up to 5,000 rows, five times what is kept of a machine by default. Where there are more, a page
+/// may be short or empty, and its `next` says where to continue.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -195,7 +197,7 @@ pub async fn page(
                 actions.next().map(Entry::Action)
             }
             (Some(_), _) => attempts.next().map(Entry::Past),
-            // What else was done may be older than the attempts of the next window.
+            // Other actions may be older than the attempts of the next window.
             (None, _) if next_window.is_some() => None,
             (None, _) => actions.next().map(Entry::Action),
         };

@@ -1,4 +1,4 @@
-//! Heartbeats of many agents, written in one statement.
+//! Heartbeats of many agents in one statement.
 
 use crate::agent::AgentHeartbeat;
 use crate::statement::statement;
@@ -8,7 +8,8 @@ use diesel::sql_types::{Array, Bool, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::BTreeMap;
 
-/// The last heartbeat of each machine, in id order; the time of the write is later than any other.
+/// The latest heartbeat of each machine, in id order. `None`, the time of the write, is later than any
+/// other.
 fn latest(heartbeats: &[AgentHeartbeat]) -> (Vec<MachineId>, Vec<Option<DateTime<Utc>>>) {
     let mut latest = BTreeMap::new();
     for &(machine, at) in heartbeats {
@@ -31,11 +32,12 @@ statement! {
     ) -> (Bool, Nullable<SqlUuid>)
 }
 
-/// Moves the heartbeats of many machines forward in one statement; returns, in id order, the machines
-/// that had none to move, or a later one. As [`advance_heartbeat`], nothing is touched or planned.
+/// Moves the heartbeats of many machines forward in one statement. Returns, in id order, the machines
+/// that had no heartbeat, or a later one. Like [`advance_heartbeat`](crate::agent::advance_heartbeat),
+/// it touches and plans nothing.
 ///
-/// With a session, its fence check is part of the statement, which may then run on its own; the answer
-/// is `None` when the session has expired. Without one, the caller's transaction has checked it.
+/// With a session, the statement contains the fence check and may run on its own; it returns `None`
+/// when the session has expired. Without one, the caller's transaction has made that check.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -71,7 +73,8 @@ statement! {
     ) -> ()
 }
 
-/// As [`set_heartbeat`] for many machines, all of which the caller has touched.
+/// Like [`set_heartbeat`](crate::agent::set_heartbeat) for many machines. The caller has touched all of
+/// them.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! Writing and trimming the counts of attempts by the minute.
+//! Adding and trimming attempt counts.
 
 use crate::history::Event;
 use crate::statement::statement;
@@ -7,21 +7,20 @@ use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-/// For how many seconds the tally is kept: a day, and the hour that is being looked at.
+/// For how many seconds attempt counts are kept: a day, and the current hour.
 pub const KEPT_SECONDS: u32 = 25 * 3600;
 
-/// What one component has counted of a process and an event.
+/// What one component has counted for a process and an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Count {
-    /// The process.
     pub process: Process,
-    /// What happened.
     pub event: Event,
-    /// How many times.
+    /// How many times it happened.
     pub count: i64,
-    /// Of how many of those that started it is known since when they were due.
+    /// For how many of the attempts that started it is known since when they were due.
     pub waits: i64,
-    /// For how many milliseconds these had been due, altogether.
+    /// The sum of those waiting times, in milliseconds.
     pub waited_ms: i64,
 }
 
@@ -34,9 +33,9 @@ statement! {
     ) -> ()
 }
 
-/// Adds what a component has counted since it last did to the minute that is now, in one statement.
-/// The writer is an id of the component that runs: no two of them write the same row. Each pair of
-/// process and event comes once.
+/// Adds a component's counts since its last call to the current minute, in one statement. `writer`
+/// identifies the running component, so that no two components write the same row. Each pair of process
+/// and event occurs once.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -62,8 +61,8 @@ statement! {
     (kept_seconds: i64 => BigInt, rows: i64 => BigInt) -> BigInt
 }
 
-/// Adds up the rows of single components of minutes that are over, and deletes what is older than
-/// [`KEPT_SECONDS`], up to so many rows of each; returns how many rows are gone by that.
+/// Merges the rows of single components for minutes that are over, and deletes rows older than
+/// [`KEPT_SECONDS`], up to `rows` of each. Returns how many rows are gone.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -87,7 +86,7 @@ statement! {
     (kept_seconds: i64 => BigInt, rows: i64 => BigInt) -> BigInt
 }
 
-/// How many rows would be gone by [`trim`] now. Reads only.
+/// Returns how many rows [`trim`] would remove now. Reads only.
 ///
 /// # Errors
 /// [`Error::Database`].

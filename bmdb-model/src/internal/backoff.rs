@@ -14,7 +14,8 @@ statement! {
     -> (Nullable<SqlUuid>, BigInt, Nullable<Timestamptz>, BigInt, BigInt, Nullable<Text>, Nullable<BigInt>)
 }
 
-/// Locks an item for a change of its backoff, waiting for whoever has it locked; `None` without an item.
+/// Locks an item before its backoff is changed, and waits for other locks on it. `None` if there is no
+/// item.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -31,7 +32,8 @@ pub async fn lock(
 }
 
 statement! {
-    /// As a finish does it: the item of a process without a workflow carries nothing any more then.
+    /// Like a finish: the item of a process without a workflow is deleted, because it carries no
+    /// information then.
     Clear<'a> = "WITH kept AS ( \
              SELECT EXISTS (SELECT FROM process_def WHERE process = $2 AND workflow IS NOT NULL) AS kept \
              FROM (SELECT $1::uuid) m \
@@ -49,8 +51,8 @@ statement! {
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> BigInt
 }
 
-/// Deletes the backoff of an item that nobody holds, with its counts of failures and losses: the next
-/// failure begins the sequence anew. Whether there was such an item.
+/// Deletes the backoff of an unclaimed item, and its counts of failures and losses: the next failure
+/// starts the sequence again. Returns whether there was such an item.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -71,8 +73,8 @@ statement! {
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> diesel::sql_types::Integer
 }
 
-/// Ends the backoff of an item that nobody holds now; the next failure goes on with the sequence. Whether
-/// there was one in force.
+/// Ends the backoff of an unclaimed item now; the next failure continues the sequence. Returns whether
+/// a backoff was in force.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! A connection's setting up, and the transactions on it.
+//! Connection set-up, and the transactions on a connection.
 
 mod path;
 mod transaction;
@@ -14,45 +14,40 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-/// Which server process serves a connection. Process ids are reused, start times are not.
+/// The server process of a connection. Process ids are reused, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Backend {
-    /// The server process.
     pub pid: i32,
-    /// When it was started.
     pub started_at: DateTime<Utc>,
 }
 
-/// What a fresh connection tells of itself.
+/// What a new connection reports about its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ConnectionInfo {
-    /// Its server process.
     pub backend: Backend,
-    /// The language of the server's messages; a deadlock is only recognised in English ones.
+    /// Whether the server's messages are in English. Deadlocks are recognised in English ones only.
     pub messages_are_english: bool,
-    /// What kind of server it is.
     pub engine: Engine,
-    /// Whether it repeats what another server writes, until it is promoted.
+    /// Whether the server is a standby, which replays another server's writes until it is promoted.
     pub is_standby: bool,
-    /// Whether its transactions may only read unless they say otherwise, as those of standbys.
+    /// Whether transactions are read-only by default, as those of standbys are.
     pub is_read_only: bool,
 }
 
 /// A kind of server that speaks PostgreSQL's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Engine {
-    /// PostgreSQL.
     PostgreSql,
-    /// CockroachDB.
     CockroachDb,
-    /// YugabyteDB.
     YugabyteDb,
-    /// None of those.
     Other,
 }
 
 impl Engine {
-    /// The engine that calls itself so in `version()`.
+    /// The engine that names itself in `version()`.
     fn of(version: &str) -> Self {
         if version.contains("CockroachDB") {
             Self::CockroachDb
@@ -65,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Whether it has `LISTEN` and `NOTIFY`. Others refuse them, or take them and do nothing.
+    /// Whether the engine has `LISTEN` and `NOTIFY`. Others refuse them, or accept them without effect.
     #[must_use]
     pub const fn has_listen_notify(self) -> bool {
         matches!(self, Self::PostgreSql)
@@ -85,14 +80,14 @@ statement! {
     () -> (Integer, Timestamptz, Text, Text, Text, Bool, Bool)
 }
 
-/// Sets up a fresh connection: a server that has lost its client gives up the client's statement
-/// and locks within half a second, and names are looked up where they are safe
+/// Sets up a new connection. A server that has lost its client ends the client's statement and frees
+/// its locks within half a second, and names are looked up in safe schemas only
 /// ([`secure_search_path`]).
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Error> {
-    // Refused on platforms that cannot poll for a closed socket; there locks last a little longer.
+    // Platforms that cannot poll for a closed socket refuse this; their locks last a little longer.
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
@@ -114,21 +109,21 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     })
 }
 
-/// What [`plan_once`] sets.
+/// The settings of [`plan_once`].
 pub const PLAN_ONCE: [(&str, &str); 3] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("jit", "off"),
 ];
 
-/// Makes the server plan what runs outside of transactions once, and through the indexes.
+/// Makes the server plan the statements outside of transactions once, and through the indexes.
 ///
-/// Left to itself it plans every claim anew, which takes longer than running it, because it takes a
-/// limit that it does not know for a tenth of the queue. And a plan that is kept must not be one for
-/// the few rows that a table had when it was made. A scan that cannot be avoided must not be taken
-/// for so costly that it is worth compiling. Only statements of this crate run outside of
-/// transactions, and all of them look for a few rows whatever their parameters; [`begin`] sets all
-/// back, because a caller's queries may need a plan for each of theirs, or all rows of a table.
+/// By default it plans every claim again, which takes longer than running it, because it assumes that
+/// an unknown limit returns a tenth of the queue. A plan that is kept must not be one for the few rows
+/// that a table had when the plan was made, and a scan that cannot be avoided must not seem so
+/// expensive that it is compiled. Only statements of this crate run outside of transactions, and all of
+/// them look for a few rows whatever their parameters. [`begin`] resets these settings, because a
+/// caller's queries may need a plan for each set of parameters, or all rows of a table.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -136,7 +131,7 @@ pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     Ok(conn.batch_execute(&plan_once_sql()).await?)
 }
 
-/// What [`plan_once`] sends, to explain a statement as a pooled connection runs it.
+/// The text that [`plan_once`] sends, for explaining a statement as a pooled connection runs it.
 #[must_use]
 pub fn plan_once_sql() -> String {
     PLAN_ONCE
@@ -150,8 +145,8 @@ statement! {
     (pid: i32 => Integer, started_at: DateTime<Utc> => Timestamptz) -> Bool
 }
 
-/// Tells a server process to end; whether it is gone already. A statement whose answer was lost can
-/// no longer take effect once it is.
+/// Tells a server process to end; returns whether it is gone already. Once it is gone, a statement
+/// whose answer was lost can no longer take effect.
 ///
 /// # Errors
 /// [`Error::Database`], also when the process belongs to another database user.

@@ -6,15 +6,15 @@ use crate::{Error, MachineId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// What [`trim`] has done.
+/// The result of [`trim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trimmed {
-    /// How many rows it has deleted.
+    /// How many rows were deleted.
     pub rows: u64,
-    /// The machine to go on after: the one it was called with, if there is more to delete of the same
-    /// machines.
+    /// The machine after which to continue. It is the one of this call if the same machines have more
+    /// to delete.
     pub after: Option<MachineId>,
-    /// Whether that was the last of the history.
+    /// Whether this was the end of the history.
     pub over: bool,
 }
 
@@ -24,9 +24,9 @@ statement! {
     -> (Nullable<SqlUuid>, Bool, Bool, BigInt)
 }
 
-/// Deletes the attempts that are not to be kept of the next machines after `after`, in id order: of as
-/// many as the next `rows` rows of history belong to, and no more than `rows` of them at once. Where a
-/// machine has more, the same ones are to be looked at again.
+/// Deletes attempts beyond the retention of the next machines after `after`, in id order: of the
+/// machines to which the next `rows` rows of history belong, and at most `rows` rows. If these machines
+/// have more to delete, call it again for the same ones.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -57,8 +57,8 @@ statement! {
     -> BigInt
 }
 
-/// How many rows [`trim`] would delete now; `None` for `rows` counts in all of the history, and reads
-/// it.
+/// Counts the rows that [`trim`] would delete now. `None` for `rows` counts in the whole history, and
+/// reads it.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -70,7 +70,7 @@ pub async fn surplus(
 ) -> Result<u64, Error> {
     let count = CountSurplus {
         after,
-        // One less than the most, for the statement looks one further.
+        // One less than the maximum, because the statement reads one row more.
         rows: rows.map_or(i64::MAX - 1, i64::from),
         per_machine: retention.attempts_per_machine.into(),
         seconds: retention.seconds.into(),

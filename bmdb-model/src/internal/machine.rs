@@ -12,7 +12,7 @@ statement! {
     (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
 }
 
-/// As [`touch`](crate::machine::touch), over a connection that others use at the same time.
+/// Like [`touch`](crate::machine::touch), pipelined with other statements of the connection.
 pub(crate) async fn touch_pipelined(
     mut conn: &AsyncPgConnection,
     ids: &[MachineId],
@@ -24,7 +24,7 @@ pub(crate) async fn touch_pipelined(
     }
 }
 
-/// As [`touch`](crate::machine::touch), passing over machines that are not there; returns those that are.
+/// Like [`touch`](crate::machine::touch), but skips machines that do not exist. Returns those that do.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -40,7 +40,7 @@ statement! {
     (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
 }
 
-/// Locks the first of the machines that nobody else has locked; `None` when all are.
+/// Locks the first of the machines that is not locked by another transaction; `None` if all are.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -51,7 +51,7 @@ pub async fn lock_first_free(
     Ok(LockFirst { ids }.get_result(conn).await.optional()?)
 }
 
-/// Locks the machine, waiting for whoever has it locked; whether it exists.
+/// Locks the machine, and waits for other locks on it. Returns whether it exists.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! Taking maintenance tasks, and recording how far they have come.
+//! Locking maintenance tasks, and recording their progress.
 
 use crate::maintenance::{Task, TaskProgress};
 use crate::schema::upkeep;
@@ -13,7 +13,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub struct PendingTasks {
     /// Whether sessions have expired.
     pub expired: bool,
-    /// The tasks that are due, the one that has been due for longest first.
+    /// The tasks that are due, the longest due first.
     pub due: Vec<Task>,
 }
 
@@ -22,8 +22,8 @@ statement! {
     (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>)
 }
 
-/// Looks whether there is anything to do, of these tasks and about expired sessions. One statement that
-/// writes and locks nothing.
+/// Returns which of these tasks are due and whether sessions have expired. One statement that writes
+/// and locks nothing.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -31,8 +31,8 @@ pub async fn pending(conn: &mut AsyncPgConnection, tasks: &[Task]) -> Result<Pen
     Ok(Pending { tasks }.get_result(conn).await?)
 }
 
-/// Takes a task that is due, until the end of the transaction; `None` where it is not, or where
-/// somebody else has it. Take it first, before sessions, machines and items.
+/// Locks a task that is due until the end of the transaction. `None` if it is not due, or if another
+/// janitor has locked it. Lock the task before sessions, machines and items.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -58,8 +58,8 @@ statement! {
     ) -> ()
 }
 
-/// Notes how far a task that was taken has come, what went wrong on the way, and that it goes on after a
-/// pause of this many milliseconds.
+/// Records the progress of a locked task and why its batch failed, if it did. The next batch is due
+/// after a pause in milliseconds.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -89,7 +89,8 @@ statement! {
     (failure: &'a str => Text, pause: i64 => BigInt, task: Task => Text) -> ()
 }
 
-/// Notes that a chunk of a task has failed, and puts the next try off by this many milliseconds.
+/// Records that a batch of a task has failed, and postpones the next attempt by a pause in
+/// milliseconds.
 ///
 /// # Errors
 /// [`Error::Database`].

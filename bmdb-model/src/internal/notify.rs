@@ -1,43 +1,42 @@
-//! Notifications of machines that become due, on engines that have `LISTEN` and `NOTIFY`.
+//! Notifications about machines that become due, on engines that have `LISTEN` and `NOTIFY`.
 //!
-//! They only make polling quicker: a notification may get lost, and none is sent for what becomes due
-//! by the passing of time or is given back.
+//! They only shorten the time until the next poll: a notification may be lost, and none is sent for
+//! items that become due as time passes or that are given back.
 
 use crate::statement::statement;
 use crate::{Error, MachineId, Process};
 use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-/// Whether planning notifies of what it makes due.
+/// Whether a transaction notifies listeners of processes for which machines become due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Notify {
-    /// Whoever listens ([`listen`]) is told each process that machines became due for. Such a
-    /// transaction takes a lock at its commit that all databases of the server share.
+    /// Listeners ([`listen`]) receive each such process. The transaction takes a lock at its commit
+    /// that all databases of the server share.
     On,
-    /// Nobody is told: for engines that cannot, and for where that lock is in the way.
+    /// No notification: for engines without `NOTIFY`, and where that lock is in the way.
     #[default]
     Off,
 }
 
-/// The one channel; the payload is the process.
+/// The only channel; the payload is the process.
 macro_rules! channel {
     () => {
         "bmdb_due"
     };
 }
 
-/// Ends the planning statement. What is written of a machine that is due and that nobody holds either
-/// makes it due or moves it to another queue. The server folds what is equal within a transaction, so
-/// that each process is notified of once.
+/// The end of the planning statement. What it writes of a due, unclaimed machine either makes the
+/// machine due or moves it to another queue. The server folds equal notifications of a transaction, so
+/// that each process is notified once.
 pub(crate) const NOTIFYING: &str = concat!(
     "\nRETURNING CASE WHEN t.eligible AND t.session_id IS NULL AND t.ready_at <= now() THEN pg_notify('",
     channel!(),
     "', t.process) END"
 );
 
-/// Makes a connection receive the notifications
-/// ([`AsyncPgConnection::notifications_stream`]): their payload is the process. What was sent before is
-/// not received.
+/// Makes a connection receive the notifications ([`AsyncPgConnection::notifications_stream`]), whose
+/// payload is the process. Earlier notifications are not received.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -54,8 +53,8 @@ statement! {
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> ()
 }
 
-/// Notifies of an item, once the transaction commits, if it is due and free: for what is made due by
-/// something else than planning.
+/// Notifies of an item once the transaction commits, if the item is due and unclaimed: for items that
+/// become due by other means than planning.
 ///
 /// # Errors
 /// [`Error::Database`].

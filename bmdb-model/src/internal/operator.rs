@@ -1,4 +1,4 @@
-//! Recording what an operator does.
+//! Recording operator actions.
 
 use crate::error::{optional_storable, storable_non_empty};
 use crate::operator::Verb;
@@ -7,8 +7,9 @@ use crate::{Error, Fence, MachineId, Process, SessionId};
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// What is to be recorded: only what the act is about is set.
+/// An operator action to record. Only the fields that it is about are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct NewAction<'a> {
     /// What is done.
     pub verb: Verb,
@@ -16,20 +17,17 @@ pub struct NewAction<'a> {
     pub operator: &'a str,
     /// Why.
     pub reason: Option<&'a str>,
-    /// On which machine.
     pub machine: Option<MachineId>,
-    /// To which process there.
+    /// The process on that machine.
     pub process: Option<&'a Process>,
-    /// To which session.
     pub session: Option<SessionId>,
-    /// To which claim.
     pub fence: Option<Fence>,
-    /// What else there is to say, by name: the tag, what it was before.
+    /// Further details by name, such as the tag and its previous value.
     pub details: Vec<(&'static str, String)>,
 }
 
 impl<'a> NewAction<'a> {
-    /// An act that is about nothing yet.
+    /// An audit record without a target.
     #[must_use]
     pub const fn new(verb: Verb, operator: &'a str, reason: Option<&'a str>) -> Self {
         Self {
@@ -59,10 +57,10 @@ statement! {
     ) -> BigInt
 }
 
-/// Records an act, in the transaction that does it; its number.
+/// Records an action in the transaction that performs it; returns the record's number.
 ///
 /// # Errors
-/// [`Error::Empty`] for who, or for a reason that says nothing; [`Error::NulByte`]; [`Error::Database`].
+/// [`Error::Empty`] for the operator or an empty reason; [`Error::NulByte`]; [`Error::Database`].
 pub async fn record(conn: &mut AsyncPgConnection, action: &NewAction<'_>) -> Result<i64, Error> {
     storable_non_empty("operator", action.operator)?;
     if let Some(reason) = action.reason {

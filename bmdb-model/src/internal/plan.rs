@@ -1,7 +1,7 @@
 //! The planner: writes into work items what the workflows' views say of machines.
 //!
-//! The workflows are rows and views of the database, so a component that has never heard of one
-//! still plans it right when it writes a tag.
+//! The workflows are rows and views of the database, so even a component that does not know a workflow
+//! plans it correctly when it writes a tag.
 
 use super::connection::committing;
 use super::machine;
@@ -16,10 +16,10 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 
-/// The processes that have a workflow, as they were defined when they were read.
+/// The processes that have a workflow, with the definitions that were in force when they were read.
 ///
-/// They are good for planning the machines that were locked or made before: whoever changes a
-/// definition plans all machines afterwards, and waits for those that are locked.
+/// They are valid for machines that were locked or created before. Whoever changes a definition replans
+/// all machines afterwards, and waits for those that are locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definitions(Vec<Workflow>);
 
@@ -29,8 +29,8 @@ impl Definitions {
         self.0.iter().map(|workflow| &workflow.process)
     }
 
-    /// The same, with nobody asked but this process's view: of all others everything stays as it is
-    /// planned. For finding out whose view cannot be planned by, and doing without it.
+    /// The same definitions, but only this process's view is queried; the items of all others stay as
+    /// they are. Use it to find the view that makes planning fail, and to plan without it.
     #[must_use]
     pub fn only(&self, process: &Process) -> Self {
         let only = |workflow: &Workflow| Workflow {
@@ -41,8 +41,7 @@ impl Definitions {
     }
 }
 
-/// Reads the definitions, for planning more than once by them. Read them after the machines have been
-/// locked.
+/// Reads the definitions, for planning several times by them. Lock the machines first.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -72,8 +71,8 @@ pub(crate) async fn definitions_pipelined(
     Ok(Definitions(workflows.into_iter().map(asked).collect()))
 }
 
-/// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one
-/// round trip.
+/// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one round
+/// trip.
 ///
 /// # Errors
 /// As [`crate::machine::touch`].
@@ -94,8 +93,8 @@ pub(crate) async fn touch_pipelined(
     definitions
 }
 
-/// As [`replan`](crate::plan::replan), and notifies of what becomes due by it once the transaction commits: at most once
-/// for each process.
+/// Like [`replan`](crate::plan::replan), and notifies of processes for which machines become due once
+/// the transaction commits: at most once for each process.
 ///
 /// # Errors
 /// As [`replan`](crate::plan::replan).
@@ -108,7 +107,7 @@ pub async fn replan_notifying(
     machines_pipelined(conn, machines, &definitions, notify).await
 }
 
-/// As [`replan`](crate::plan::replan), by definitions that have been read already.
+/// Like [`replan`](crate::plan::replan), by definitions that were read before.
 ///
 /// # Errors
 /// As [`replan`](crate::plan::replan).
@@ -120,7 +119,7 @@ pub async fn replan_by(
     replan_by_notifying(conn, machines, definitions, Notify::Off).await
 }
 
-/// As [`replan_notifying`], by definitions that have been read already.
+/// Like [`replan_notifying`], by definitions that were read before.
 ///
 /// # Errors
 /// As [`replan`](crate::plan::replan).
@@ -154,17 +153,18 @@ async fn machines_pipelined(
     Ok(())
 }
 
-/// As [`replan_by`], notifies as [`replan_notifying`] does, and commits, in one round trip.
+/// Like [`replan_by_notifying`], and commits, in one round trip.
 ///
 /// # Errors
-/// As [`replan`](crate::plan::replan), and then everything is rolled back; otherwise as [`super::connection::commit`].
+/// As [`replan`](crate::plan::replan), and then everything was rolled back; otherwise as
+/// [`super::connection::commit`].
 pub async fn replan_and_commit(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
     notify: Notify,
 ) -> Result<(), Error> {
-    // Its parameters are ids and names that the database has given us: it is sure to be sent.
+    // Its parameters are ids and names from the database, so it cannot fail before it is sent.
     let plan = async |conn: &AsyncPgConnection| {
         machines_pipelined(conn, machines, definitions, notify).await
     };
@@ -176,12 +176,13 @@ struct Workflow {
     process: Process,
     lane: Lane,
     view: String,
-    /// Whether the view is asked, or its items say what they have said before.
+    /// Whether the view is queried. Otherwise its items stay as they are.
     asked: bool,
 }
 
-/// The planning statement, one branch per workflow. Cached by its text: the workflows are part of it.
-/// The definitions are passed in and not read again, lest one appear between the two statements.
+/// The planning statement, with one branch for each workflow. Diesel caches it by its text, because the
+/// text contains the workflows. The definitions are parameters and are not read again, because one
+/// might appear between the two statements.
 struct Plan<'a> {
     machines: &'a [MachineId],
     processes: Vec<&'a Process>,
@@ -236,8 +237,8 @@ impl QueryFragment<Pg> for Plan<'_> {
 }
 
 statement! {
-    /// The columns a workflow's view has, as far as the planner needs them. The server cuts a name that
-    /// is too long, and then it is another one.
+    /// Counts the columns of a workflow's view that the planner needs. The server truncates a name that
+    /// is too long, and would then find another view.
     WorkflowColumns<'a> = "SELECT count(*) = 3 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
          WHERE c.oid = to_regclass(quote_ident($1)) AND c.relname = $1 AND c.relkind IN ('v', 'm') \
            AND NOT a.attisdropped \
@@ -246,7 +247,7 @@ statement! {
     (view: &'a str => Text) -> Bool
 }
 
-/// Whether `workflow` can be planned by: the inner error says why not.
+/// Checks whether the planner can use `workflow`; the inner error says why not.
 pub(crate) async fn check_workflow(
     conn: &mut AsyncPgConnection,
     workflow: &str,
@@ -263,7 +264,7 @@ pub(crate) async fn check_workflow(
 }
 
 statement! {
-    /// Not "$1 IS NULL OR": a plan for all parameters would read the index from its start.
+    /// Not "$1 IS NULL OR …": a plan for all parameters would read the index from its start.
     LockChunk = "SELECT machine_id FROM machines \
          WHERE machine_id >= coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') \
            AND machine_id IS DISTINCT FROM $1 \
@@ -271,8 +272,8 @@ statement! {
     (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
 }
 
-/// Up to `limit` machines after `after`, in id order, locked for planning; machines that somebody
-/// else has locked are left out: their holder plans them.
+/// Locks up to `limit` machines after `after` for planning, in id order. Machines that are locked by
+/// another transaction are left out; that transaction plans them.
 ///
 /// # Errors
 /// [`Error::Database`].

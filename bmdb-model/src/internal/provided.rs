@@ -1,4 +1,4 @@
-//! The tag `machine_provided` of many machines at once, for imports.
+//! The tag `machine_provided` of many machines, for imports.
 
 use crate::provided::KnownMachine;
 use crate::schema::machine_provided;
@@ -7,11 +7,12 @@ use crate::{Error, MachineId, ProvidedMachine, Provider};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Sets the tag of many machines that have none yet, in one statement; the caller has touched them.
+/// Sets the tag of many machines that do not have it yet, in one statement. The caller has touched
+/// them.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`]; nothing is written then. Where an id is
-/// taken that is a unique violation: [`refuse_known`] tells beforehand which one.
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`]; nothing was written then. A taken id is a
+/// unique violation: [`refuse_known`] says beforehand which one.
 pub async fn insert_all(
     conn: &mut AsyncPgConnection,
     machines: &[ProvidedMachine],
@@ -27,7 +28,7 @@ pub async fn insert_all(
 }
 
 statement! {
-    /// Positions in the list, from 1, of machines of which the id or the provider's id is taken.
+    /// Positions in the list, from 1, of machines whose id or provider id is taken.
     Known<'a> = "SELECT n.position, m.machine_id IS NOT NULL, p.machine_id \
          FROM unnest($1::uuid[], $2::text[], $3::text[]) \
               WITH ORDINALITY n (machine_id, provider, provider_id, position) \
@@ -39,7 +40,7 @@ statement! {
     -> (BigInt, Bool, Nullable<SqlUuid>)
 }
 
-/// Which machines of the list are known already, by their id or by their provider's; in its order.
+/// Returns the machines of the list whose id or provider id is taken, in the list's order.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -72,7 +73,7 @@ pub async fn known(
     Ok(known.collect())
 }
 
-/// Refuses a list of new machines of which one is known already, by its id or by its provider's.
+/// Refuses a list of new machines if the id or provider id of one is taken.
 ///
 /// # Errors
 /// [`Error::MachineExists`], [`Error::ProviderIdTaken`], [`Error::Database`].

@@ -1,4 +1,4 @@
-//! Reclaimed: freeing the work of sessions that have expired.
+//! Reclaiming the work of expired sessions.
 
 use crate::reclaim::{LostAttempt, LostItem};
 use crate::statement::statement;
@@ -12,7 +12,7 @@ statement! {
     -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, BigInt, BigInt)
 }
 
-/// The items that these sessions hold, in the order in which they are locked.
+/// Lists the items of these sessions, in the order in which they are locked.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -29,9 +29,9 @@ statement! {
     -> (SqlUuid, Text, SqlUuid, BigInt, BigInt, BigInt, BigInt)
 }
 
-/// Locks up to `limit` of the items that these sessions hold; fewer are all of them. Call it in a later
-/// statement than the one that locked the sessions: a claim that committed in between is invisible to
-/// that one, and its work would be freed without a trace.
+/// Locks up to `limit` of the items of these sessions; fewer than `limit` are all of them. Call it in a
+/// later statement than the one that locked the sessions: that one does not see a claim that was
+/// committed in between, and would free its work without recording the attempt.
 ///
 /// # Errors
 /// [`Error::Database`].

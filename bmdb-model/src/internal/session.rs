@@ -1,4 +1,4 @@
-//! Sessions: a component's lease, its heartbeat, and the check that fences every transaction.
+//! Sessions: starting and ending them, heartbeats, and the fence check of every transaction.
 
 use super::connection::beginning;
 use super::plan::{self, Definitions};
@@ -15,7 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 
 diesel::define_sql_function! {
-    /// The time now, not the transaction's start: the only clock that may judge a lease.
+        /// The current time and not the transaction's start: the only clock by which a lease may be judged.
     fn clock_timestamp() -> Timestamptz;
 }
 
@@ -26,7 +26,7 @@ statement! {
     (id: SessionId => SqlUuid, component: &'a str => Text, runtime: &'a str => Text, interval: i64 => BigInt) -> ()
 }
 
-/// Starts a session whose lease lasts `interval_seconds` (1 to 86 400) from now.
+/// Starts a session whose lease lasts `interval_seconds` (1 to 86,400) from now.
 ///
 /// # Errors
 /// [`Error::Empty`] or [`Error::NulByte`] for the labels, [`Error::Database`].
@@ -49,11 +49,12 @@ pub async fn start(
     Ok(id)
 }
 
-/// The fence check, the first statement of every transaction of a session: whether it lives.
+/// Fence check: the first statement of every transaction of a session. Returns whether the session is
+/// alive.
 ///
-/// The row stays locked to the end of the transaction with a lock that lets heartbeats pass and
-/// makes the janitor's `DELETE` wait. So either the transaction commits before the session is
-/// removed, or its fence check finds nothing; a deadline that passes meanwhile does no harm.
+/// It locks the session's row until the end of the transaction. The lock permits heartbeats, and blocks
+/// the janitor's `DELETE`. So either the transaction commits before the session is removed, or its
+/// fence check finds no session. A deadline that passes meanwhile does no harm.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -73,8 +74,8 @@ async fn fence_check_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> R
     Ok(alive.is_some())
 }
 
-/// Whether a session lives, without locking it: for read-only transactions, which cannot lock and
-/// need not, because they write nothing.
+/// Returns whether a session is alive, without locking it: for read-only transactions, which cannot
+/// lock, and need not because they write nothing.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -91,8 +92,8 @@ async fn is_alive_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Resu
         .await?)
 }
 
-/// Begins a transaction with its fence check, in one round trip; whether the session lives. The caller
-/// rolls back unless it does.
+/// Begins a transaction with its fence check, in one round trip. Returns whether the session is alive;
+/// if not, the caller rolls back.
 ///
 /// # Errors
 /// [`Error::Database`]; the transaction may be open then.
@@ -109,8 +110,8 @@ pub async fn begin_fenced(
     beginning(conn, isolation, access, check).await
 }
 
-/// As [`begin_fenced`], and touches machines, which somebody may have to be waited for, still in one
-/// round trip; the processes to plan them by, or `None` when the session does not live.
+/// Like [`begin_fenced`], and touches machines, waiting for locks on them, still in one round trip.
+/// Returns the processes to plan them by, or `None` if the session is not alive.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`]; [`Error::Database`]; the transaction may be open then.
@@ -120,7 +121,7 @@ pub async fn begin_fenced_touching(
     id: SessionId,
     machines: &[MachineId],
 ) -> Result<Option<Definitions>, Error> {
-    // Should the transaction not begin, a touch by itself does no harm.
+    // If the transaction does not begin, a touch on its own does no harm.
     let first = async |conn: &AsyncPgConnection| {
         let check = fence_check_pipelined(conn, id);
         let (alive, touched) = join(check, plan::touch_pipelined(conn, machines)).await;
@@ -135,7 +136,7 @@ statement! {
     (ids: &'a [SessionId] => Array<SqlUuid>) -> SqlUuid
 }
 
-/// One heartbeat for all of a program's sessions; returns those that still live.
+/// Sends one heartbeat for all of a program's sessions; returns those that are alive.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -146,7 +147,7 @@ pub async fn heartbeat(
     Ok(Heartbeat { ids }.load(conn).await?)
 }
 
-/// Locks a session against its heartbeats, its transactions and the janitor; whether it was there.
+/// Locks a session against its heartbeats, its transactions and the janitor. Returns whether it exists.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -161,7 +162,7 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, E
     Ok(found.is_some())
 }
 
-/// The sessions that have expired, the one that expired first first, and the database's time.
+/// Lists the expired sessions, the one that expired first at the top, with the database's time.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -178,10 +179,10 @@ pub async fn expired(
     Ok((now, expired))
 }
 
-/// Locks up to `limit` expired sessions that nobody else has locked, and returns them.
+/// Locks up to `limit` expired sessions that no other transaction has locked, and returns them.
 ///
-/// The deadline is tested on the locked row. `DELETE … WHERE session_id IN (SELECT expired)` looks
-/// the same and deleted a session that a heartbeat had just saved.
+/// The deadline is checked on the locked row. `DELETE … WHERE session_id IN (SELECT expired)` looks the
+/// same, but deleted a session that a heartbeat had just renewed.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -199,8 +200,9 @@ pub async fn lock_expired(
         .await?)
 }
 
-/// Keeps locked sessions for a later transaction, in such a way that whoever waits for them judges their
-/// deadlines again: a row that was only locked is taken for what it was before the wait.
+/// Keeps locked sessions for a later transaction. Their rows are updated without a change, so that a
+/// transaction that waits for them checks their deadlines again: after a mere lock it would use the row
+/// as it was before the wait.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -213,7 +215,7 @@ pub async fn keep(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<usi
     )
 }
 
-/// Deletes sessions whose work has been freed; one that still holds work makes this fail.
+/// Deletes sessions whose work has been freed; fails if one still has claimed work.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -225,8 +227,8 @@ pub async fn delete(conn: &mut AsyncPgConnection, ids: &[SessionId]) -> Result<u
     )
 }
 
-/// Ends a session's lease now; whether it lived. As with any deadline that has passed, none of its
-/// claims, ends and transactions begins any more, and the janitor frees what it holds.
+/// Ends a session's lease now; returns whether it was alive. As after any deadline, none of its claims,
+/// ends and transactions can begin any more, and the janitor reclaims its work.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -241,7 +243,7 @@ pub async fn end(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Er
     Ok(ended == 1)
 }
 
-/// All sessions, oldest first.
+/// Lists all sessions, the oldest first.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! Claiming work items, and ending what was claimed.
+//! Claiming work items, and ending attempts.
 
 mod attempt;
 mod claim;

@@ -1,4 +1,4 @@
-//! Applying and reverting migrations: one migrator at a time, and none for whom the fleet has to wait.
+//! Applying and reverting migrations: one migrator at a time, without blocking the fleet for long.
 
 use super::lock::MIGRATION_LOCK;
 use super::lock_holder::of_advisory;
@@ -12,20 +12,29 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, Simple
 use diesel_migrations::MigrationHarness;
 use std::time::{Duration, Instant};
 
-/// After this time in which a migrator does nothing the server rolls its migration back. It may have
-/// been stopped, or its machine may have vanished, while it had tables locked.
+/// When a migrator has been idle for this long, the server rolls its migration back. The migrator may
+/// have been stopped, or its machine may have vanished, while it had tables locked.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// How long a migrator waits for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// For another migrator to be done, one that hangs included. Default: a minute.
+    /// For another migrator to finish, even one that hangs. Default: one minute.
     pub turn: Duration,
-    /// For a lock on a table. While it is waited for, everybody who comes later waits too, so this is
-    /// how long a migration makes the fleet wait in vain. Default: two seconds, which is less than a
-    /// session's lease has to spare, and more than the second after which the server ends a vacuum
-    /// that is in the way.
+    /// For a lock on a table. While a migration waits for it, later queries on the table wait too, so
+    /// this is how long a migration that gets no lock may block the fleet. Default: two seconds, which
+    /// is less than the margin of a session's lease, and more than the second after which the server
+    /// ends a vacuum that is in the way.
     pub lock: Duration,
+}
+
+impl Limits {
+    /// Other limits than the default ones.
+    #[must_use]
+    pub const fn new(turn: Duration, lock: Duration) -> Self {
+        Self { turn, lock }
+    }
 }
 
 impl Default for Limits {
@@ -37,16 +46,16 @@ impl Default for Limits {
     }
 }
 
-/// Applies all pending migrations and returns their versions; concurrent callers take turns.
+/// Applies all pending migrations and returns their versions. Concurrent callers take turns.
 ///
-/// It waits for others as long as [`Limits`] has it by default. `Bmdb::migrate` tries again where a
-/// table was locked.
+/// It waits for others as [`Limits`] says by default. `Bmdb::migrate` tries again when a table was
+/// locked.
 ///
-/// Where nothing is pending it only reads, as any member of bmdb's roles may. Where the roles have been
-/// set up ([`crate::grants`]), migrations run as `bmdb_owner`, and to that role belongs what they make.
+/// If nothing is pending it only reads, as any member of bmdb's roles may. If the roles have been set
+/// up ([`crate::grants`]), migrations run as `bmdb_owner`, which then owns what they create.
 ///
-/// Cancellation: dropping the future does not stop a migration that has begun; it completes or
-/// rolls back in the background.
+/// Cancellation: dropping the future does not stop a migration that has begun; it completes or rolls
+/// back in the background.
 ///
 /// # Errors
 /// [`MigrationError::MayNotMigrate`], [`MigrationError::Busy`], [`MigrationError::Locked`], [`MigrationError::Failed`],
@@ -55,7 +64,7 @@ pub async fn run_pending(conn: AsyncPgConnection) -> Result<Vec<String>, Migrati
     run_pending_within(conn, Limits::default()).await
 }
 
-/// As [`run_pending`], waiting for others no longer than that.
+/// Like [`run_pending`], with other limits for waiting.
 ///
 /// # Errors
 /// As [`run_pending`].
@@ -92,13 +101,13 @@ async fn apply_up_to(
     .await
 }
 
-/// Reverts the newest `count` applied migrations of bmdb and returns their versions, newest first.
+/// Reverts the newest `count` applied migrations of bmdb and returns their versions, the newest first.
 ///
 /// This drops tables with their contents. Migrations of another source that were applied later may
-/// build on them, and go first: [`revert_last_of`](super::revert_last_of).
+/// depend on them; revert those first, with [`revert_last_of`](super::revert_last_of).
 ///
 /// # Errors
-/// [`MigrationError::BuiltUpon`], and then nothing was reverted; otherwise as [`run_pending`].
+/// [`MigrationError::BuiltUpon`] if nothing was reverted for that reason; otherwise as [`run_pending`].
 pub async fn revert_last(
     conn: AsyncPgConnection,
     count: usize,
@@ -106,8 +115,8 @@ pub async fn revert_last(
     revert_newest(conn, count, None).await
 }
 
-/// As [`revert_last`], if these are still the newest, the newest first: what somebody has agreed to lose
-/// is what is dropped, however long that took.
+/// Like [`revert_last`], if `versions` still are the newest ones, the newest first: only what an
+/// operator has agreed to lose is dropped, however long that took.
 ///
 /// # Errors
 /// [`MigrationError::NotTheNewest`], and then nothing was reverted; otherwise as [`revert_last`].
@@ -159,11 +168,11 @@ async fn revert_newest(
 pub(super) type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 pub(super) type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a change did not come to its end.
+/// Why a change did not complete.
 pub(super) enum Stopped {
     /// A statement failed.
     By(BoxedError),
-    /// There is an error for it.
+    /// The change was refused.
     From(MigrationError),
 }
 
@@ -173,7 +182,7 @@ impl From<BoxedError> for Stopped {
     }
 }
 
-/// Applies a source's pending migrations, those up to a version if one is given.
+/// Applies a source's pending migrations, up to a version if one is given.
 pub(super) fn apply(
     harness: &mut Harness,
     source: impl MigrationSource<Pg>,
@@ -204,7 +213,7 @@ pub(super) fn revert(
     Ok(done)
 }
 
-/// What was done before, and this.
+/// Adds this migration to those that were done before.
 fn and_then(
     mut done: Vec<String>,
     migration: &dyn Migration<Pg>,
@@ -223,13 +232,13 @@ fn and_then(
                 holders: Vec::new(),
             }))
         }
-        // Diesel names a migration that is SQL, and none that is code.
+        // Diesel's error names a migration in SQL, but not one in code.
         Err(error) if error.to_string().contains(&migration) => Err(error.into()),
         Err(error) => Err(BoxedError::from(format!("{migration}: {error}")).into()),
     }
 }
 
-/// The migrations of a source that are applied.
+/// The applied migrations of a source.
 pub(super) fn newest_first(
     source: &impl MigrationSource<Pg>,
     applied: &[MigrationVersion<'static>],
@@ -240,11 +249,11 @@ pub(super) fn newest_first(
     Ok(migrations)
 }
 
-/// Runs the synchronous migration code under the lock, off the caller's runtime.
+/// Runs the synchronous migration code under the lock, outside of the caller's runtime.
 ///
-/// Diesel's harness blocks in place, which panics on a current-thread runtime; a runtime of its own
-/// on a blocking thread works under every flavour. Concurrent migrators without the lock race for
-/// the same catalog rows, and all but one fail.
+/// Diesel's harness blocks in place, which panics on a current-thread runtime. A separate runtime on a
+/// blocking thread works in both kinds. Without the lock, concurrent migrators race for the same
+/// catalog rows, and all but one fail.
 pub(super) async fn with_harness<T: Send + 'static>(
     mut conn: AsyncPgConnection,
     limits: Limits,
@@ -294,7 +303,7 @@ async fn take_turn(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), 
         if !lost_for_a_lock(&error.to_string()) {
             return Err(error.into());
         }
-        // Where nobody has it any more, it went a moment ago.
+        // If the lock is free now, its holder has just released it: try again.
         if let Some(holder) = of_advisory(conn, MIGRATION_LOCK).await? {
             let waited = started.elapsed();
             return Err(MigrationError::Busy { holder, waited });
@@ -303,9 +312,11 @@ async fn take_turn(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), 
 }
 
 async fn set_up(conn: &mut AsyncPgConnection) -> QueryResult<()> {
-    // Of failures to get a lock the message tells, where it is English. Not everybody may set this.
+    // Failures to get a lock are recognised by their message, which must be English. Not every user may
+    // set this.
     let _refused = conn.batch_execute("SET lc_messages = 'C'").await;
-    // What a killed migrator has begun ends soon, and with it its turn. Not every platform can tell.
+    // The server then notices soon that a migrator was killed, and releases its lock. Not every
+    // platform supports this.
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
@@ -318,7 +329,7 @@ async fn set_up(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     .await
 }
 
-/// In whole milliseconds, and at least one, because zero would be no limit.
+/// In whole milliseconds, and at least one, because zero means no limit.
 async fn set_lock_timeout(conn: &mut AsyncPgConnection, limit: Duration) -> QueryResult<()> {
     let millis = limit.as_millis().clamp(1, 2_147_483_647);
     conn.batch_execute(&format!("SET lock_timeout = {millis}"))

@@ -1,22 +1,22 @@
-//! Why migrating, or judging a database's version, failed.
+//! Why a migration, or the check of a database's version, failed.
 
 use super::LockHolder;
 use diesel::result::Error as DieselError;
 use std::time::Duration;
 
-/// Why migrating, or judging a database's version, failed.
+/// Why a migration, or the check of a database's version, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrationError {
-    /// The database has moved past what this release can work with.
+    /// The database requires a newer release.
     #[error(
         "the database requires components that know migration {required} or newer; \
          this one knows only up to {known}: upgrade this component"
     )]
     ComponentTooOld {
-        /// The oldest migration a component must know.
+        /// The oldest migration that a component must know.
         required: String,
-        /// The newest migration this release knows.
+        /// The newest migration that this release knows.
         known: String,
     },
     /// The database lacks migrations that this release needs.
@@ -25,33 +25,33 @@ pub enum MigrationError {
          run `bmdb migrate up` (`Bmdb::migrate`)", pending.len(), pending.iter().next().map_or("none", String::as_str)
     )]
     DatabaseTooOld {
-        /// The missing versions, oldest first.
+        /// The missing versions, the oldest first.
         pending: Vec<String>,
     },
-    /// Two migrations have the same version, and the database knows a migration by nothing else, so
-    /// the second would be passed over without a word: give yours another one.
-    #[error("the migrations {name} and {taken_by} have the same version: rename the one of yours")]
+    /// Two migrations have the same version. The database identifies a migration by its version only,
+    /// so the second one would be skipped silently: give yours another version.
+    #[error("the migrations {name} and {taken_by} have the same version: rename yours")]
     VersionTaken {
-        /// The migration that cannot be told apart.
+        /// The migration whose version is taken.
         name: String,
-        /// The migration that has its version.
+        /// The migration that has this version.
         taken_by: String,
     },
-    /// Another migrator is at work, and has been for as long as this one may wait for its turn.
+    /// Another migrator is running, and has been for longer than this one may wait.
     #[error(
         "another migrator has been at work for {} s: {}; wait for it, or, if it hangs, end it with \
          SELECT pg_terminate_backend(pid)", waited.as_secs_f64(), named(std::slice::from_ref(holder))
     )]
     Busy {
-        /// Who it is.
+        /// The other migrator.
         holder: LockHolder,
-        /// How long it was waited for.
+        /// How long this one has waited.
         waited: Duration,
     },
-    /// Somebody holds what the migration has to lock. It was rolled back whole, so that the fleet
-    /// does not queue up behind it; the ones before it stay applied.
+    /// Another connection has locked what the migration must lock. The migration was rolled back as a
+    /// whole, so that the fleet does not queue behind it; earlier ones stay applied.
     #[error(
-        "{migration} was rolled back, for it did not get a lock in time: {}; try again when they are \
+        "{migration} was rolled back because it did not get a lock in time: {}; try again when they are \
          done, or end them with SELECT pg_terminate_backend(pid)",
         named(holders)
     )]
@@ -60,11 +60,12 @@ pub enum MigrationError {
         migration: String,
         /// The versions that were applied, or reverted, before it.
         done: Vec<String>,
-        /// Who was in the way, where that was looked for meanwhile ([`in_the_way_of`](super::in_the_way_of)).
+        /// The connections in the way, if the caller looked for them
+        /// ([`in_the_way_of`](super::in_the_way_of)).
         holders: Vec<LockHolder>,
     },
-    /// What was applied later may build on this migration, and this release does not know it: it is
-    /// a newer release's, or that of another source.
+    /// A later migration may depend on this one, and this release does not know it: it belongs to a
+    /// newer release or to another source.
     #[error(
         "{version} cannot be reverted: {newer} was applied on top of it, which this release does not \
          know: revert that first, with the release or the program that has it"
@@ -72,13 +73,13 @@ pub enum MigrationError {
     BuiltUpon {
         /// The migration that was to be reverted.
         version: String,
-        /// The oldest one on top of it.
+        /// The oldest migration that was applied later.
         newer: String,
     },
-    /// Somebody else has migrated or reverted meanwhile.
+    /// Another migrator has applied or reverted migrations meanwhile.
     #[error(
-        "{wanted} cannot be reverted: the newest is {newest:?} by now; look at what there is, and begin \
-         again"
+        "{wanted} cannot be reverted: the newest migration is now {newest:?}; check \
+         `bmdb migrate status` and try again"
     )]
     NotTheNewest {
         /// What was to be reverted.
@@ -86,16 +87,15 @@ pub enum MigrationError {
         /// What is the newest now.
         newest: String,
     },
-    /// The user may not make or change tables.
+    /// The user may not create or change tables.
     #[error(
-        "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner, and \
-         components find the database migrated"
+        "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner"
     )]
     MayNotMigrate {
-        /// Who is connected.
+        /// The connected user.
         user: String,
     },
-    /// A migration failed; it was rolled back, the ones before it stay applied.
+    /// A migration failed. It was rolled back; earlier ones stay applied.
     #[error("a migration failed: {0}")]
     Failed(Box<dyn std::error::Error + Send + Sync>),
     /// The database refused a query.
@@ -104,7 +104,7 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
-    /// Whether others were in the way, so that the same may succeed later.
+    /// Whether others were in the way, so that the same call may succeed later.
     #[must_use]
     pub const fn is_others_doing(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Locked { .. })

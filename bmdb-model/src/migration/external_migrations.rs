@@ -1,4 +1,4 @@
-//! Migrations of a user of bmdb, who has tables of their own beside it.
+//! Migrations of downstream users, who have tables beside bmdb's.
 
 use super::change::{Limits, apply, newest_first, revert, with_harness};
 use super::{MigrationError, has_all, known};
@@ -48,7 +48,7 @@ pub async fn run_all_of(
     run_all_of_within(conn, source, Limits::default()).await
 }
 
-/// As [`run_all_of`], waiting for others no longer than that.
+/// Like [`run_all_of`], with other limits for waiting.
 ///
 /// # Errors
 /// As [`run_all_of`].
@@ -64,12 +64,12 @@ pub async fn run_all_of_within(
     with_harness(conn, limits, move |harness| apply(harness, source, None)).await
 }
 
-/// Reverts the newest `count` applied migrations of another source and returns their versions, newest
-/// first: the counterpart of [`run_all_of`]. bmdb's own that were applied later stay, for they never
-/// build on yours.
+/// Reverts the newest `count` applied migrations of another source and returns their versions, the
+/// newest first: the counterpart of [`run_all_of`]. Later migrations of bmdb stay, because they never
+/// depend on yours.
 ///
 /// This drops tables with their contents. A migration whose view is a process's workflow must delete
-/// the process's definition first, or nobody can write a tag any more.
+/// the process's definition first; otherwise no tag can be written any more.
 ///
 /// # Errors
 /// As [`run_all_of`].
@@ -86,7 +86,7 @@ pub async fn revert_last_of(
     .await
 }
 
-/// The source's versions, none of which is another migration's.
+/// The source's versions, if none of them belongs to another migration.
 fn refuse_same_versions(source: &impl MigrationSource<Pg>) -> Result<Vec<String>, MigrationError> {
     let mut versions = Vec::new();
     let mut names: BTreeMap<String, String> = known().into_iter().collect();

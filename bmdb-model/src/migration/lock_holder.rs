@@ -1,4 +1,4 @@
-//! Who is in a migrator's way.
+//! Connections that block a migrator.
 
 use crate::Error;
 use crate::statement::statement;
@@ -7,17 +7,19 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 
-/// A connection that holds what somebody waits for.
+/// A connection that has a lock for which another one waits.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct LockHolder {
     /// Its server process, which `pg_terminate_backend` ends; 0 is a prepared transaction.
     pub pid: i32,
-    /// What its program calls itself.
+    /// The application name of its program.
     pub application: String,
-    /// Where its program runs, if not on the server's host.
+    /// The address of its program, unless that runs on the server's host.
     pub address: Option<String>,
-    /// For how many seconds it has been in its transaction. Of other users' connections only members
-    /// of `pg_read_all_stats` are told.
+    /// For how many seconds it has been in its transaction. For connections of other users, only
+    /// members of `pg_read_all_stats` see this.
     pub transaction_seconds: Option<i64>,
 }
 
@@ -42,8 +44,8 @@ statement! {
     (pid: i32 => Integer) -> (Integer, Text, Nullable<Text>, Nullable<BigInt>)
 }
 
-/// Who keeps the connection with this server process waiting at this moment; nobody, where it does
-/// not wait for a lock. Ask on another connection.
+/// Lists the connections that block the connection with this server process at this moment; empty if it
+/// does not wait for a lock. Use another connection for this query.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -55,7 +57,7 @@ pub async fn in_the_way_of(
 }
 
 statement! {
-    // A key of 32 bits is an advisory lock's object, with nothing in the upper half.
+    // The 32-bit key of an advisory lock is its `objid`; the upper half is zero.
     HolderOf = "SELECT l.pid, coalesce(a.application_name, ''), host(a.client_addr), \
                 extract(epoch FROM clock_timestamp() - a.xact_start)::bigint \
                 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
@@ -65,7 +67,7 @@ statement! {
     (key: i64 => BigInt) -> (Integer, Text, Nullable<Text>, Nullable<BigInt>)
 }
 
-/// Who holds the advisory lock with this key, of 32 bits.
+/// Returns the connection that has the advisory lock with this 32-bit key.
 pub(super) async fn of_advisory(
     conn: &mut AsyncPgConnection,
     key: i64,

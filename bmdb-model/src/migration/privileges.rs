@@ -1,21 +1,21 @@
-//! Who may migrate, and as whom.
+//! Who may migrate, and as which role.
 
 use super::MigrationError;
 use crate::grants::{self, OWNER};
 use crate::{Error, internal::connection};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
-/// As whom a migration runs.
+/// The role that a migration runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acting {
-    /// As the owner, to whom belongs what it makes.
+    /// The owner, which then owns what the migration creates.
     Owner,
-    /// As the user: the roles were never set up.
+    /// The connected user, because the roles were never set up.
     User,
 }
 
-/// Becomes the owner for the rest of the connection, where the roles were set up; otherwise what a
-/// member of it makes would be the member's, and nobody else's.
+/// Becomes the owner for the rest of the connection if the roles were set up. Otherwise a member of the
+/// owner would own what it creates.
 pub(super) async fn act(conn: &mut AsyncPgConnection) -> Result<Acting, MigrationError> {
     if grants::acts_as_owner(conn).await.map_err(database)? == Some(true) {
         conn.batch_execute(&format!("SET ROLE {OWNER}")).await?;
@@ -27,12 +27,12 @@ pub(super) async fn act(conn: &mut AsyncPgConnection) -> Result<Acting, Migratio
     }
 }
 
-/// Names in migrations are looked up where it is safe.
+/// Makes names in migrations be looked up in safe schemas.
 pub(super) async fn look_up_safely(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
     connection::secure_search_path(conn).await.map_err(database)
 }
 
-/// Takes from components what they are not to write of what was made.
+/// Revokes from components what they must not write of what was created.
 pub(super) async fn restrict(conn: &mut AsyncPgConnection) -> Result<(), MigrationError> {
     let restricted = grants::restrict(conn).await;
     restricted.map_err(|error| MigrationError::Failed(error.into()))

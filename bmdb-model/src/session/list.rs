@@ -1,4 +1,4 @@
-//! Lists of sessions, with what they hold.
+//! Lists of sessions, with the number of items that they have claimed.
 
 use super::SessionRow;
 use crate::page::{InvalidKey, Page, Parts, join};
@@ -11,24 +11,26 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
 
-/// A session, and how it is with it now.
+/// A session of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ListedSession {
-    /// Its row.
     pub row: SessionRow,
-    /// Whether its deadline is still ahead, by the database's clock. The janitor removes what is not
-    /// live any more.
+    /// Whether its deadline is ahead, by the database's clock. The janitor removes other sessions.
     pub is_live: bool,
-    /// How many work items it holds.
+    /// How many work items it has claimed.
     pub claimed: ClaimedCount,
 }
 
-/// How many work items a session holds.
+/// How many work items a session has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum ClaimedCount {
-    /// So many.
     Exactly(i64),
-    /// So many at least: more than 10,000 are held in the whole database, and not all were counted.
+    /// A lower bound: the database has more than 10,000 claimed items, and not all were counted.
     AtLeast(i64),
 }
 
@@ -86,9 +88,9 @@ statement! {
     ) -> Columns
 }
 
-/// Up to `limit` sessions, the newest first.
+/// Lists up to `limit` sessions, the newest first.
 ///
-/// Costs the buffers of a page, and of what is held in the database, up to 10,000 items.
+/// Reads the rows of the page, and up to 10,000 claimed items.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -118,7 +120,7 @@ statement! {
     (id: SessionId => SqlUuid) -> Columns
 }
 
-/// The session, if it is there still: what has expired or was closed is removed.
+/// Returns the session, if it still exists: expired and closed sessions are removed.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,5 +1,5 @@
--- What the tally has too much of: rows of minutes that nobody asks for any more, and rows of single
--- components of minutes that are over. No more of each than that many, the oldest first.
+-- Attempt counts that can be merged or deleted: rows of minutes that are no longer kept, and rows of single
+-- components of minutes that are over. At most the given number of each, the oldest first.
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() - $1 * interval '1 second' AS kept_from,
            date_trunc('minute', clock_timestamp()) - interval '1 minute' AS single_from

@@ -1,4 +1,4 @@
--- The processes that have backoffs on machines that nobody works on.
+-- The processes that have backoffs on unclaimed items.
 WITH RECURSIVE process AS (
     (SELECT i.process FROM work_item i
      WHERE $1::text IS NULL AND i.backoff_until IS NOT NULL AND i.session_id IS NULL

@@ -1,5 +1,5 @@
--- Claims, of machines that the caller has locked and planned, those that are due. Rivals through
--- the plain queue lock no machine, so the gates are columns of the locked row here too.
+-- Claims those that are due among machines that the caller has locked and planned. Concurrent claims from
+-- the queue lock no machine, so here too the gates are columns of the locked row.
 WITH due AS MATERIALIZED (
     SELECT i.machine_id, i.process FROM work_item i
     WHERE i.machine_id = ANY ($1) AND i.process = $2 AND ($3::text IS NULL OR i.provider = $3)
@@ -14,6 +14,6 @@ UPDATE work_item i
 SET session_id = $5, started_at = clock_timestamp(), fence = nextval('work_fence')
 FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
 WHERE i.machine_id = d.machine_id AND i.process = d.process
--- Not i.started_at: that was noted before a wait for a lane mate to end, if there was one.
+-- Not i.started_at, which was set before a possible wait for another attempt of the lane to end.
 RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
     CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval

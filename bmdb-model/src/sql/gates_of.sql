@@ -1,6 +1,6 @@
--- What the gates of a machine's processes are made of: of one process, or of all that are defined or have
--- an item there. Infinity is no time that a client could read. The last attempt of each process is looked
--- for among a thousand, once for all: those that never were at work there would each read all there are.
+-- The gates of a machine's processes: of one process, or of all that are defined or have an item there.
+-- Clients cannot read infinity. The last attempt of each process is searched among the machine's last
+-- thousand attempts, once for all processes: one that never ran there would otherwise read all of them.
 WITH asked AS MATERIALIZED (SELECT $1::uuid AS machine_id, $2::text AS process),
 looked AS MATERIALIZED (
     SELECT a.* FROM work_attempt a WHERE a.machine_id = $1::uuid

@@ -1,6 +1,6 @@
--- A machine's attempts by when they ended, the last first. A streak's row has the fence of its first
--- failure and ends with its last, so the order is made here, among no more than 5,000 rows; where there
--- are more, the fence below which to go on comes with every row.
+-- A machine's attempts by when they ended, the latest first. A streak's row has the fence of its first
+-- failure and the end of its last, so the rows are sorted here, at most 5,000 of them; where there are
+-- more, every row carries the fence below which to continue.
 WITH looked AS MATERIALIZED (
     SELECT a.* FROM work_attempt a
     WHERE a.machine_id = $1 AND a.fence < $2::bigint

@@ -1,5 +1,5 @@
--- The processes there are signs of: by one step down an index for each of a queue and of the backoffs; what is
--- held is no more than components work on at once, and the tally is a day's.
+-- All processes that left any sign: one step down an index for each queue and for the backoffs; the claimed
+-- items, which are no more than components work on at once; and a day of attempt counts.
 WITH RECURSIVE queued AS (
     (SELECT i.process FROM work_item i
      WHERE i.eligible AND i.session_id IS NULL

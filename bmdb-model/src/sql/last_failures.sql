@@ -1,6 +1,6 @@
--- The last failures of some processes on a machine, among its last thousand attempts: as many as are kept
--- of a machine by default. Read once for all of them, for no index has the process, and one that never
--- failed would have all there are read for itself. A process's streaks do not overlap, so fences have the
+-- The last failures of processes on a machine, among its last thousand attempts, as many as are kept of a
+-- machine by default. They are read once for all processes: no index begins with the process, so one that
+-- never failed would read all of them. A process's streaks do not overlap, so the order of fences is the
 -- order of ends.
 WITH looked AS MATERIALIZED (
     SELECT a.* FROM work_attempt a WHERE a.machine_id = $1

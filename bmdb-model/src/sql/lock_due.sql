@@ -1,6 +1,6 @@
--- Locks the machines of seemingly due items, longest due first, so that a later statement can plan
--- them. The limit counts what is locked and not what is found: rivals share a queue between them.
--- Machines whose lane is held are passed over, or they would fill every batch.
+-- Locks the machines of items that seem due, the longest due first, so that a later statement can plan
+-- them. The limit counts locked rows, not found ones, so concurrent claims share a queue. Machines whose
+-- lane is claimed are skipped; they would fill every batch.
 SELECT m.machine_id
 FROM work_item i
 JOIN machines m ON m.machine_id = i.machine_id

@@ -1,5 +1,5 @@
--- Locks the first of the candidates that nobody else has locked. NO KEY, or it would block every
--- insert of a tag.
+-- Locks the first candidate that no other transaction has locked. NO KEY, because a stronger lock would
+-- block every insert of a tag.
 SELECT m.machine_id
 FROM machines m
 JOIN unnest($1::uuid[]) WITH ORDINALITY c (machine_id, position) ON c.machine_id = m.machine_id

@@ -1,5 +1,5 @@
--- What has been due for longest of each process with a workflow: one step down the index of what is due
--- for each provider, as claims look.
+-- What has been due for longest of each process with a workflow: one step down the index of due items for
+-- each provider, like a claim.
 SELECT d.process, d.time_driven, f.machine_id, f.provider, f.ready_at
 FROM process_def d
 CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
--- The tag tables: those beside machines whose primary key is one column machine_id that refers to it.
--- Names come quoted, for they are put into statements as they are.
+-- The tag tables: tables whose primary key is the single column machine_id, which refers to machines.
+-- The names are quoted, because they become part of statements.
 SELECT t.relname::text,
        format('%I.%I', n.nspname, t.relname),
        has_table_privilege(t.oid, 'SELECT'),

@@ -1,4 +1,4 @@
--- What a component adds late to a minute that has been added up is found by the next turn.
+-- Counts that a component adds late to a merged minute are merged by the next run.
 , deleted AS (
     DELETE FROM attempt_tally t USING surplus s
     WHERE t.minute = s.minute AND t.process = s.process AND t.event = s.event AND t.writer = s.writer

@@ -1,5 +1,5 @@
--- What a view is made of, each before what is made of it: tables with a column machine_id are tags. The
--- table of machines itself is none.
+-- The relations that a view reads, each before those that read it. Tables with a column machine_id are
+-- tags, except the table of machines.
 WITH RECURSIVE made_of AS (
     SELECT to_regclass(quote_ident($1))::oid AS oid, 0 AS depth
     UNION

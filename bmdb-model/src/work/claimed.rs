@@ -20,6 +20,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(3600);
 
 /// A claimed work item, and the session that claimed it.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[allow(
     missing_docs,
     reason = "the fields without a comment explain themselves"
@@ -178,6 +179,7 @@ statement! {
 
 /// A page of [`longest_claimed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LongestClaimed {
     /// The rows, and where the next page begins.

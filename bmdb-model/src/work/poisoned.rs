@@ -1,4 +1,4 @@
-//! Poisoned work: where a process fails or is lost so often in a row that somebody should look.
+//! Poisoned work: items whose process fails or expires so often in a row that a person should look.
 
 use crate::page::{Page, machine_and_name};
 use crate::statement::statement;
@@ -8,22 +8,23 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// A row of the view `work_poisoned`, which is where the limits are, with what is known of the item.
+/// A row of the view `work_poisoned`, which defines the limits, and the state of its item.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct PoisonedWork {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
     /// How many times in a row it has failed there.
     pub failures: i64,
-    /// How many times in a row its sessions were lost there.
+    /// How many times in a row its attempt has expired there.
     pub losses: i64,
     /// Why it failed last.
     pub cause: Option<String>,
-    /// Until when it rests, or rested.
+    /// Until when it backs off, or backed off.
     pub backoff_until: Option<DateTime<Utc>>,
-    /// Who is at work on it now.
+    /// The session that has claimed it now.
     pub session: Option<SessionId>,
 }
 
@@ -42,7 +43,7 @@ statement! {
     -> (SqlUuid, Text, BigInt, BigInt, Nullable<Text>, Nullable<Timestamptz>, Nullable<SqlUuid>)
 }
 
-/// Up to `limit` poisoned items in the order of their machines.
+/// Lists up to `limit` poisoned items in the order of their machines.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! The tally: by minutes of the database's clock, one component beside the other, and it stays small.
+//! Attempt counts: by minutes of the database's clock, for each component, in a table that stays small.
 
 use crate::scenario::{ACCESS, MINUTE, START, Scenario};
 use crate::snapshots::buffers;
@@ -64,7 +64,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn what_components_tell_is_added_to_rows_of_their_own_in_the_minute_of_the_database() {
+async fn each_component_adds_counts_to_its_own_row_of_the_current_minute() {
     let mut s = Scenario::new().await;
     let failed = count(&START, Event::Failed, 2);
     s.add(1, &[failed.clone(), count(&ACCESS, Event::Failed, 5)])
@@ -82,19 +82,19 @@ async fn what_components_tell_is_added_to_rows_of_their_own_in_the_minute_of_the
         "00000000-0000-0000-0000-000000000002|ShepherdAgentStart|2|2|2000|t",
     ];
     assert_eq!(s.rows(rows).await, own);
-    let told: i64 = s.hour().await.iter().map(|(.., count, _)| count).sum();
-    assert_eq!(told, 11);
+    let counted: i64 = s.hour().await.iter().map(|(.., count, _)| count).sum();
+    assert_eq!(counted, 11);
 }
 
 #[tokio::test]
-async fn minutes_that_are_over_are_added_up_and_what_comes_late_is_added_by_the_next_turn() {
+async fn past_minutes_are_merged_and_late_counts_are_merged_by_the_next_trim() {
     let mut s = Scenario::new().await;
     let started = [count(&START, Event::Started, 3)];
     s.add(1, &started).await;
     s.add(2, &started).await;
     assert_eq!(s.trim(10).await, 0, "the minute is not over");
     s.db.advance(MINUTE * 3).await.unwrap();
-    // Told by a third one whose statement has taken that long.
+    // Added by a third component whose statement took that long.
     s.db.run_sql(
         "INSERT INTO attempt_tally
          SELECT minute, process, event, md5('3')::uuid, 10, 1, 7 FROM attempt_tally LIMIT 1",
@@ -115,7 +115,7 @@ async fn minutes_that_are_over_are_added_up_and_what_comes_late_is_added_by_the_
 }
 
 #[tokio::test]
-async fn what_is_older_than_a_day_goes_in_bounded_batches() {
+async fn counts_older_than_a_day_are_deleted_in_bounded_batches() {
     let mut s = Scenario::new().await;
     s.fill(1600).await;
     let mut turns = 0;
@@ -135,7 +135,7 @@ async fn what_is_older_than_a_day_goes_in_bounded_batches() {
 }
 
 #[tokio::test]
-async fn neither_the_last_hour_nor_a_turn_reads_all_of_it() {
+async fn reading_the_last_hour_and_trimming_do_not_read_the_whole_table() {
     let mut s = Scenario::new().await;
     s.fill(1500).await;
     while s.trim(5000).await > 0 {}
@@ -145,18 +145,18 @@ async fn neither_the_last_hour_nor_a_turn_reads_all_of_it() {
     for (text, execute, most) in [
         (
             "SELECT minute, process, event, sum(count)",
-            "EXECUTE tally (60)",
+            "EXECUTE counts (60)",
             100,
         ),
         (
-            "-- What the tally has too much of",
-            "EXECUTE tally (90000, 5000)",
+            "-- Attempt counts that can be merged",
+            "EXECUTE counts (90000, 5000)",
             40,
         ),
     ] {
         let statement = s.text(text).await;
         let sql = format!(
-            "{} PREPARE tally AS {statement}; BEGIN; {execute}; {execute};
+            "{} PREPARE counts AS {statement}; BEGIN; {execute}; {execute};
              EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) {execute}; ROLLBACK",
             plan_once_sql()
         );
@@ -166,7 +166,7 @@ async fn neither_the_last_hour_nor_a_turn_reads_all_of_it() {
 }
 
 #[tokio::test]
-async fn turns_of_two_janitors_do_not_wait_for_each_other_nor_for_a_component_that_tells() {
+async fn concurrent_trims_do_not_wait_for_each_other_or_for_a_component_that_adds_counts() {
     use diesel_async::SimpleAsyncConnection;
     let mut s = Scenario::new().await;
     s.add(1, &[count(&START, Event::Started, 1)]).await;
@@ -184,12 +184,12 @@ async fn turns_of_two_janitors_do_not_wait_for_each_other_nor_for_a_component_th
     );
     rival.batch_execute("COMMIT").await.unwrap();
     assert_eq!(s.trim(10).await, 1);
-    let told: i64 = s.hour().await.iter().map(|(.., count, _)| count).sum();
-    assert_eq!(told, 7);
+    let counted: i64 = s.hour().await.iter().map(|(.., count, _)| count).sum();
+    assert_eq!(counted, 7);
 }
 
 #[tokio::test]
-async fn nothing_is_counted_that_cannot_be() {
+async fn invalid_counts_are_refused() {
     let mut s = Scenario::new().await;
     let negative = count(&START, Event::Started, -1);
     let writer = Uuid::from_u128(1);

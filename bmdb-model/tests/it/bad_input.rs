@@ -1,16 +1,14 @@
-//! Text that cannot be stored is refused before it reaches the database, by the field's name.
+//! Text that cannot be stored is refused, with the field's name, before it reaches the database.
 
 use crate::scenario::{START, Scenario, failed};
 use bmdb_model::internal::{session, work};
 use bmdb_model::{Error, Provided, Provider, hold, provided};
 
 fn with(field: fn(&mut Provided) -> &mut String, text: &str) -> Provided {
-    let mut tag = Provided {
-        reservation_id: Some(String::new()),
-        ip_address: Some(String::new()),
-        location: Some(String::new()),
-        ..Provided::new(Provider::EQUINIX, "a")
-    };
+    let mut tag = Provided::new(Provider::EQUINIX, "a")
+        .reservation_id("")
+        .ip_address("")
+        .location("");
     *field(&mut tag) = text.to_owned();
     tag
 }
@@ -89,7 +87,7 @@ async fn nul_bytes_are_refused_with_the_fields_name_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn text_that_must_say_something_is_not_empty() {
+async fn required_text_must_not_be_empty() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let conn = &mut s.conn;

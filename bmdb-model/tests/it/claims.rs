@@ -1,4 +1,4 @@
-//! What a claim takes, and in which order.
+//! Which items a claim gets, and in which order.
 
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario, attempt};
 use bmdb_model::internal::work::{self, Claimed, Gate};
@@ -75,9 +75,10 @@ async fn every_claim_gets_a_greater_fence() {
     }
 }
 
-// It is no time that a client could read, and what is claimed and not read is held by nobody who knows.
+// Regression: clients cannot read infinity, so such an item was claimed, and its claim could not be
+// read.
 #[tokio::test]
-async fn what_has_been_due_for_ever_is_claimed_like_anything_else() {
+async fn an_item_that_has_always_been_due_is_claimed_like_any_other() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     for provider in [Some(&Provider::EQUINIX), None] {
@@ -126,7 +127,7 @@ async fn a_claim_leaves_out_machines_whose_lane_is_taken() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_expired_or_never_was_claims_nothing() {
+async fn an_expired_or_unknown_session_claims_nothing() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     s.db.expire(s.session).await.unwrap();
@@ -142,7 +143,7 @@ async fn a_session_that_has_expired_or_never_was_claims_nothing() {
 }
 
 #[tokio::test]
-async fn an_expired_session_is_told_so_even_when_nothing_is_due() {
+async fn an_expired_session_is_reported_even_when_nothing_is_due() {
     let mut s = Scenario::new().await;
     s.db.expire(s.session).await.unwrap();
     let claimed = work::claim(&mut s.conn, &START, None, s.session, 1)
@@ -191,7 +192,7 @@ async fn a_machine_that_backs_off_is_not_claimed_even_when_its_gates_looked_open
 }
 
 #[tokio::test]
-async fn the_gates_say_what_stands_between_a_process_and_a_machine() {
+async fn the_gates_name_what_keeps_a_process_from_a_machine() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     assert_eq!(s.gate(&START, machine).await, Gate::Open);
@@ -214,7 +215,7 @@ async fn the_gates_say_what_stands_between_a_process_and_a_machine() {
 }
 
 #[tokio::test]
-async fn gates_are_told_in_the_order_asked_for() {
+async fn gates_are_returned_in_the_given_order() {
     let mut s = Scenario::new().await;
     let mut asked = vec![MachineId::random()];
     for id in ["a", "b", "c"] {

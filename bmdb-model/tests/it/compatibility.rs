@@ -1,4 +1,4 @@
-//! Which releases may work with which databases.
+//! Which releases are compatible with which databases.
 
 use bmdb_model::migration::{
     MigrationError, check, check_not_too_old, known, newest_known, run_pending, status,
@@ -32,7 +32,7 @@ async fn a_database_without_migrations_is_too_old_and_the_error_names_the_first_
 }
 
 #[tokio::test]
-async fn a_database_of_the_previous_release_lacks_just_the_newest_migration() {
+async fn a_database_of_the_previous_release_lacks_only_the_newest_migration() {
     let (previous, _) = known().into_iter().rev().nth(1).unwrap();
     let db = TestDb::at_version(&previous).await.unwrap();
     let error = check(&mut db.connect().await.unwrap()).await.unwrap_err();

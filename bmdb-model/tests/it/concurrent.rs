@@ -1,5 +1,5 @@
-//! Every migration runs while components of every earlier version that is still compatible write, and
-//! they go on writing afterwards.
+//! Every migration runs while components of every compatible earlier version write, and they continue
+//! to write afterwards.
 
 use crate::schema_snapshots::writer::{Journal, Progress, Writer};
 use crate::schema_snapshots::{self, versions};

@@ -1,4 +1,4 @@
-//! What the database refuses to store, whoever writes it.
+//! What the database refuses to store, even from other programs.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_testkit::TestDb;
@@ -15,7 +15,7 @@ async fn refused(db: &TestDb, constraint: &str, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_lane_of_a_machine_has_one_holder() {
+async fn a_lane_of_a_machine_is_claimed_at_most_once() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.claim_machine(machine, &START).await;
@@ -36,7 +36,7 @@ async fn a_lane_of_a_machine_has_one_holder() {
 }
 
 #[tokio::test]
-async fn an_item_is_held_by_a_session_since_a_time_or_by_none() {
+async fn a_claimed_item_has_a_session_and_a_start_time() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let check = "work_item_check";
@@ -73,7 +73,7 @@ async fn an_eligible_item_has_a_place_in_the_queue() {
 }
 
 #[tokio::test]
-async fn names_that_break_the_rule_are_refused_by_the_database_too() {
+async fn the_database_refuses_invalid_names_too() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     for name in ["", "1st", "two words", "ä", &"x".repeat(64)] {

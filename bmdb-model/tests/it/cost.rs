@@ -1,4 +1,4 @@
-//! What a claim costs, counted in buffers: the same whatever the size of the fleet.
+//! The cost of a claim in buffers: the same whatever the size of the fleet.
 //!
 //! `BMDB_TEST_MILLION=1` adds a fleet of a million machines.
 
@@ -30,11 +30,11 @@ struct Cost {
 impl Scenario {
     /// What a claim costs here, as it runs on a pooled connection; rolled back. It runs before, or
     /// looking into the catalog and at the indexes' first pages would be counted.
-    async fn cost(&mut self, floor: Option<DateTime<Utc>>) -> Cost {
+    async fn cost(&mut self, cursor: Option<DateTime<Utc>>) -> Cost {
         let claim = self.claim_text(Some(&Provider::NONE)).await;
-        let floor = floor.map_or("NULL".to_owned(), |floor| format!("'{floor}'"));
+        let cursor = cursor.map_or("NULL".to_owned(), |cursor| format!("'{cursor}'"));
         let execute = format!(
-            "EXECUTE claim ('{START}', 'Equinix', {floor}, '{}', 1);",
+            "EXECUTE claim ('{START}', 'Equinix', {cursor}, '{}', 1);",
             self.session
         );
         let set = plan_once_sql();
@@ -62,13 +62,13 @@ impl Scenario {
     /// Claims in batches and fails with a backoff of nothing, which puts the machines at the end of
     /// the queue. The ends are written set-wise, with what `fail` writes into the item.
     async fn churn(&mut self, cycles: usize) -> DateTime<Utc> {
-        let (mut done, mut floor) = (0, None);
+        let (mut done, mut cursor) = (0, None);
         while done < cycles {
             let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
-            let batch = work::claim_from(conn, &START, equinix, floor, self.session, 500).await;
+            let batch = work::claim_from(conn, &START, equinix, cursor, self.session, 500).await;
             let batch = batch.unwrap().expect("the session lives");
             assert!(!batch.claimed.is_empty());
-            (done, floor) = (done + batch.claimed.len(), batch.latest);
+            (done, cursor) = (done + batch.claimed.len(), batch.latest);
             let machines: Vec<String> = batch
                 .claimed
                 .iter()
@@ -82,7 +82,7 @@ impl Scenario {
             );
             self.db.run_sql(&fail).await.unwrap();
         }
-        floor.unwrap()
+        cursor.unwrap()
     }
 }
 
@@ -145,21 +145,21 @@ async fn a_claim_costs_the_same_in_any_fleet_when_a_twentieth_is_backing_off() {
 }
 
 #[tokio::test]
-async fn a_claim_costs_the_same_in_any_fleet_when_a_tenth_is_held() {
+async fn a_claim_costs_the_same_in_any_fleet_when_a_tenth_is_claimed() {
     check(Situation::ManyHeld, true).await;
 }
 
 #[tokio::test]
-async fn a_claim_above_the_floor_does_not_pay_for_what_a_long_reader_keeps_from_vacuum() {
+async fn a_claim_from_the_queue_cursor_does_not_read_rows_that_a_long_reader_keeps_from_vacuum() {
     let mut s = Fleet::of(20_000).scenario(Situation::AllEligible).await;
     let mut reader = s.db.connect().await.unwrap();
     let read = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM work_item";
     diesel_async::SimpleAsyncConnection::batch_execute(&mut reader, read)
         .await
         .unwrap();
-    let floor = s.churn(20_000).await;
+    let cursor = s.churn(20_000).await;
     s.db.run_sql("VACUUM work_item").await.unwrap();
-    let (above, all) = (s.cost(Some(floor)).await, s.cost(None).await);
+    let (above, all) = (s.cost(Some(cursor)).await, s.cost(None).await);
     assert!(above.claimed && all.claimed, "{above:?} {all:?}");
     assert!(above.candidate <= 10 && above.queue <= 10, "{above:?}");
     let stepped_over = all.candidate.min(all.queue);

@@ -17,20 +17,15 @@ fn expected(
     claimed: i64,
     backing_off: i64,
 ) -> ProcessCounts {
-    ProcessCounts {
-        process,
-        eligible,
-        due: Some(due),
-        claimed,
-        stuck: 0,
-        backing_off,
-        waiting: 0,
-        not_eligible: 0,
-        poisoned: 0,
-    }
+    let mut counts = ProcessCounts::new(process);
+    counts.eligible = eligible;
+    counts.due = Some(due);
+    counts.claimed = claimed;
+    counts.backing_off = backing_off;
+    counts
 }
 
-/// What waits for a process: how many machines, and for how many seconds the longest.
+/// The machines that wait for a process, and for how many seconds the longest has waited.
 async fn pending(s: &mut Scenario, process: &Process) -> (i64, Option<i64>) {
     let definition = process::of(&mut s.conn, process).await.unwrap();
     let pending = counts::pending(&mut s.conn, &definition).await.unwrap();
@@ -65,17 +60,17 @@ async fn a_backoff_counts_while_it_is_in_force_and_no_longer() {
 }
 
 #[tokio::test]
-async fn work_that_comes_out_of_a_backoff_is_held_and_not_backing_off() {
+async fn a_claimed_item_with_a_recorded_backoff_counts_as_claimed() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
     s.fail(&attempt, 10, "no answer").await;
-    s.claim_machine_in_spite_of_backoff(machine).await;
+    s.claim_machine_despite_its_backoff(machine).await;
     assert_eq!(agent_starts(&mut s).await, expected(START, 1, 0, 1, 0));
 }
 
 impl Scenario {
-    async fn claim_machine_in_spite_of_backoff(&self, machine: bmdb_model::MachineId) {
+    async fn claim_machine_despite_its_backoff(&self, machine: bmdb_model::MachineId) {
         let claim = format!(
             "UPDATE work_item SET session_id = '{}', started_at = now() WHERE machine_id = '{machine}'",
             self.session
@@ -84,23 +79,22 @@ impl Scenario {
     }
 }
 
-// Later heartbeats are not planned, so ten minutes on every healthy machine looked due for recovery.
+// Regression: later heartbeats are not planned, so every healthy machine looked due for recovery after
+// ten minutes.
 #[tokio::test]
-async fn what_is_due_for_a_time_driven_process_is_not_told_from_its_items() {
+async fn due_machines_of_a_process_that_replans_on_claim_are_not_counted_from_its_items() {
     let mut s = Scenario::new().await;
     let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
     let started = machine.agent_started(40 * MINUTE).planned();
     started.create().await.unwrap();
     let counted = counts::processes(&mut s.conn).await.unwrap();
-    let unknown = ProcessCounts {
-        due: None,
-        ..expected(RECOVERY, 1, 0, 0, 0)
-    };
+    let mut unknown = expected(RECOVERY, 1, 0, 0, 0);
+    unknown.due = None;
     assert_eq!(counted, [unknown]);
 }
 
 #[tokio::test]
-async fn what_is_counted_as_pending_is_what_claims_return() {
+async fn the_pending_count_equals_what_claims_return() {
     let mut s = Scenario::new().await;
     for id in ["free", "held", "failed", "lane", "canceled"] {
         s.provided(id).await;
@@ -144,7 +138,7 @@ async fn silent_agents_are_pending_though_their_heartbeats_were_not_planned() {
     assert_eq!(s.claim(&RECOVERY).await.len(), 2);
     let fleet = counts::fleet(&mut s.conn).await.unwrap();
     assert_eq!(fleet.heartbeating, 1);
-    // Nobody recovers an installed machine; its agent may be alive all the same.
+    // An installed machine is never recovered; its agent may still be alive.
     s.db.run_sql(
         "INSERT INTO machine_os_installation_request (machine_id, generation, os_installation_request_raw)
          SELECT machine_id, 1, '' FROM machines;
@@ -185,7 +179,7 @@ async fn a_process_without_a_workflow_has_nothing_pending_and_one_without_a_view
 }
 
 #[tokio::test]
-async fn what_never_comes_to_an_end_and_what_always_goes_wrong_is_counted() {
+async fn stuck_and_poisoned_items_are_counted() {
     let mut s = Scenario::new().await;
     for id in ["stuck", "lost", "failing", "well"] {
         s.provided(id).await;
@@ -242,14 +236,12 @@ async fn the_fleet_is_counted_by_tags_and_sessions_by_their_deadlines() {
     let expired = s.another_session().await;
     s.db.expire(expired).await.unwrap();
     let fleet = counts::fleet(&mut s.conn).await.unwrap();
-    let expected = FleetCounts {
-        machines: 3,
-        provided: 2,
-        agent_started: 1,
-        on_hold: 1,
-        live_sessions: 1,
-        dead_sessions: 1,
-        ..FleetCounts::default()
-    };
+    let mut expected = FleetCounts::default();
+    expected.machines = 3;
+    expected.provided = 2;
+    expected.agent_started = 1;
+    expected.on_hold = 1;
+    expected.live_sessions = 1;
+    expected.dead_sessions = 1;
     assert_eq!(fleet, expected);
 }

@@ -1,4 +1,4 @@
-//! Tag tables of whoever builds on bmdb, found and read without knowing them.
+//! Tag tables of downstream users, found and read without knowing them.
 
 use crate::scenario::{MINUTE, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -33,7 +33,7 @@ fn quoted(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_tables_of_bmdb_are_tags_and_those_of_others_with_the_same_shape() {
+async fn tables_of_bmdb_and_downstream_tables_of_the_same_shape_are_tags() {
     let mut s = Scenario::new().await;
     let more = "CREATE TABLE rack (machine_id uuid PRIMARY KEY REFERENCES machines, place text);
         CREATE TABLE not_by_machine (id int PRIMARY KEY, machine_id uuid REFERENCES machines);
@@ -147,7 +147,7 @@ async fn values_of_every_kind_are_decoded_and_long_ones_are_cut_with_their_true_
 }
 
 #[tokio::test]
-async fn a_table_that_may_not_be_read_or_is_gone_leaves_the_others_readable() {
+async fn an_unreadable_or_missing_table_leaves_the_others_readable() {
     let s = Scenario::new().await;
     let planned =
         s.db.machine()

@@ -1,4 +1,4 @@
-//! Deleting a machine: tags and idle items go with it, work in progress keeps it, history stays.
+//! Deleting a machine: tags and unclaimed items are deleted, claimed work prevents it, history stays.
 
 use crate::scenario::{MINUTE, START, Scenario};
 use bmdb_model::connection::{Access, Isolation};

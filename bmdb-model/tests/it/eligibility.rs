@@ -1,4 +1,4 @@
-//! Which machines need an agent started or recovered, as installations are asked for and reported.
+//! Which machines need an agent started or recovered, depending on installation requests and reports.
 
 use crate::scenario::Scenario;
 use bmdb_model::os_installation::InstallationResult::{Error, Success};
@@ -37,8 +37,8 @@ impl Scenario {
 }
 
 fn request(generation: i64) -> Option<InstallationRequest> {
-    let raw = format!("request {generation}").into_bytes();
-    Some(InstallationRequest { generation, raw })
+    let raw = format!("request {generation}");
+    Some(InstallationRequest::new(generation, raw))
 }
 
 const START: [&str; 1] = ["ShepherdAgentStart"];
@@ -46,7 +46,7 @@ const RECOVERY: [&str; 1] = ["ShepherdRecovery"];
 const NOTHING: [&str; 0] = [];
 
 #[tokio::test]
-async fn a_machine_that_nobody_provides_needs_nothing() {
+async fn a_machine_without_a_provider_needs_nothing() {
     let s = Scenario::new().await;
     s.db.machine().planned().create().await.unwrap();
     assert_eq!(s.rows("SELECT * FROM work_item").await, NOTHING);

@@ -1,4 +1,4 @@
-//! An end is keyed on machine, process, session and fence: with any of them wrong, nothing changes.
+//! An end is keyed on machine, process, session and fence: if one of them is wrong, nothing changes.
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::internal::work::{self, Attempt, Ended};
@@ -79,7 +79,7 @@ async fn an_end_of_a_session_that_has_expired_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_has_ended_does_not_end_again() {
+async fn an_ended_attempt_cannot_end_again() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;

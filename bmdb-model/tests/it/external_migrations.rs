@@ -1,4 +1,4 @@
-//! Migrations of a user of bmdb, beside bmdb's.
+//! Migrations of a downstream user, beside bmdb's.
 
 use bmdb_model::migration::{
     self, MigrationError, newest_known, revert_last, revert_last_of, run_all_of,
@@ -41,20 +41,20 @@ const RACKS: (&str, &str) = (
 );
 
 #[tokio::test]
-async fn further_migrations_run_after_bmdbs_once() {
+async fn external_migrations_run_once_after_bmdbs() {
     let db = TestDb::new().await.unwrap();
     let folder = Folder::with(&[RACKS]);
     for expected in [vec!["20270101000000"], vec![]] {
         let conn = db.connect().await.unwrap();
         assert_eq!(run_all_of(conn, folder.source()).await.unwrap(), expected);
     }
-    // bmdb does not mind them.
+    // They do not affect bmdb.
     let mut conn = db.connect().await.unwrap();
     migration::check(&mut conn).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_version_that_bmdb_has_is_refused_and_not_passed_over() {
+async fn a_version_that_bmdb_uses_is_refused_and_not_skipped() {
     let db = TestDb::new().await.unwrap();
     let folder = Folder::with(&[RACKS, ("2026-11-22-000200_units", "CREATE TABLE units ()")]);
     let conn = db.connect().await.unwrap();
@@ -73,7 +73,7 @@ async fn a_version_that_bmdb_has_is_refused_and_not_passed_over() {
 }
 
 #[tokio::test]
-async fn two_further_migrations_of_one_version_are_refused() {
+async fn two_external_migrations_with_one_version_are_refused() {
     let db = TestDb::new().await.unwrap();
     let folder = Folder::with(&[RACKS, ("2027-01-01-000000_units", "CREATE TABLE units ()")]);
     let conn = db.connect().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_failed_migration_is_named_and_those_before_it_stay() {
 }
 
 #[tokio::test]
-async fn further_migrations_are_reverted_alone_and_bmdbs_not_beneath_them() {
+async fn external_migrations_are_reverted_alone_and_block_reverting_bmdbs_beneath_them() {
     let db = TestDb::new().await.unwrap();
     let units = ("2027-01-02-000000_units", "CREATE TABLE units ()");
     let folder = Folder::with(&[RACKS, units]);

@@ -1,9 +1,9 @@
-//! Large fleets, each made once per server and then cloned.
+//! Large fleets, each created once per server and then cloned.
 
 use crate::scenario::Scenario;
 use bmdb_testkit::Template;
 
-/// What is up with the machines of a fleet.
+/// The state of a fleet's machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Situation {
     /// Nothing needs anything.

@@ -1,4 +1,4 @@
-//! A bounded run of what the fuzz targets check for as long as one likes.
+//! A bounded run of the checks that the fuzz targets run without a limit.
 
 #[path = "../../fuzz/checks/cause.rs"]
 mod cause;
@@ -13,7 +13,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cause_about_as_long_as_can_be_is_recorded_whole_or_cut(
+    fn a_cause_near_the_length_limit_is_recorded_whole_or_cut(
         start in "[a-zé€😀]{0,8}", filler in "[aé€😀]", end in "[a-zé€😀\0]{0,12}",
     ) {
         let fillers = MAXIMUM_CAUSE_BYTES.saturating_sub(start.len() + 8) / filler.len();

@@ -1,4 +1,4 @@
-//! Why nothing happens to a machine: each gate with what shuts it.
+//! Why nothing happens to a machine: each gate and what closes it.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::gates::{self, Effect, Gates, View, When};
@@ -78,7 +78,7 @@ async fn a_tag_that_keeps_the_machine_out_and_one_that_is_missing_are_named() {
     let (column, _) = started.unwrap().time.as_ref().unwrap();
     assert_eq!(column, "agent_started_at");
 
-    // Through a view that the workflow is made of; either of its two tags would do.
+    // Through a view that the workflow reads; either of its two tags would do.
     s.write(machine, async |conn| {
         os_installation::set_request(conn, machine, 1, b"").await?;
         os_installation::set_report(conn, machine, 1, InstallationResult::Success, b"").await
@@ -99,7 +99,7 @@ async fn a_tag_that_keeps_the_machine_out_and_one_that_is_missing_are_named() {
 }
 
 #[tokio::test]
-async fn a_hold_shuts_the_first_gate_of_every_process() {
+async fn a_hold_closes_the_first_gate_of_every_process() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.write(machine, async |conn| {
@@ -119,7 +119,7 @@ async fn a_hold_shuts_the_first_gate_of_every_process() {
 }
 
 #[tokio::test]
-async fn a_backoff_shuts_the_second_gate_until_it_ends() {
+async fn a_backoff_closes_the_second_gate_until_it_ends() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -144,7 +144,7 @@ async fn a_backoff_shuts_the_second_gate_until_it_ends() {
 }
 
 #[tokio::test]
-async fn of_a_time_driven_process_the_view_says_when_the_second_gate_opens() {
+async fn the_view_decides_when_the_second_gate_opens_for_a_process_that_replans_on_claim() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.with_agent(machine).await;
@@ -154,7 +154,7 @@ async fn of_a_time_driven_process_the_view_says_when_the_second_gate_opens() {
     .await
     .unwrap();
     s.advance(660).await;
-    // Nothing is planned by it, so the item says that it is due.
+    // The view cannot be planned by, so the item stays due.
     agent::advance_heartbeat(&mut s.conn, machine, None)
         .await
         .unwrap();
@@ -171,7 +171,7 @@ async fn of_a_time_driven_process_the_view_says_when_the_second_gate_opens() {
 }
 
 #[tokio::test]
-async fn the_holder_of_a_lane_shuts_the_third_gate_of_all_its_processes() {
+async fn a_claim_closes_the_third_gate_of_every_process_of_its_lane() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -197,10 +197,10 @@ async fn the_holder_of_a_lane_shuts_the_third_gate_of_all_its_processes() {
 }
 
 #[tokio::test]
-async fn an_item_that_says_something_else_than_the_tags_is_stale() {
+async fn an_item_that_contradicts_the_tags_is_stale() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    // Behind the planner's back.
+    // Without the planner.
     for (sql, is_stale) in [
         ("DELETE FROM machine_provided", true),
         (
@@ -229,7 +229,7 @@ async fn an_item_that_says_something_else_than_the_tags_is_stale() {
 }
 
 #[tokio::test]
-async fn a_view_that_fails_or_never_has_a_machine_ready_is_told_and_ends_nothing() {
+async fn a_failing_view_or_one_without_a_ready_time_is_reported_and_aborts_nothing() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let (broken, never) = (

@@ -1,4 +1,4 @@
-//! The head of a queue, as a poll in vain tells of it.
+//! The head of a queue, as an empty poll reports it.
 
 use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::internal::work::{self, QueueHead};
@@ -6,7 +6,7 @@ use bmdb_model::{Process, Provider};
 use std::time::Duration;
 
 impl Scenario {
-    /// The head of the queue, told alike by a claim of nothing and by the look that only reads.
+    /// The head of the queue, on which an empty claim and the read-only statement agree.
     async fn head(&mut self, process: &Process, provider: Option<&Provider>) -> QueueHead {
         let (conn, session) = (&mut self.conn, self.session);
         let claim = work::claim_from(conn, process, provider, None, session, 0).await;
@@ -38,7 +38,7 @@ fn is_in(head: QueueHead, seconds: u64) -> bool {
 }
 
 #[tokio::test]
-async fn a_poll_in_vain_tells_when_the_next_machine_of_its_queue_is_due() {
+async fn an_empty_poll_reports_when_the_next_machine_of_its_queue_is_due() {
     let mut s = Scenario::new().await;
     assert_eq!(s.heads(&START).await, [QueueHead::Empty; 3]);
     let first = s.provided("a").await;
@@ -63,7 +63,7 @@ async fn a_poll_in_vain_tells_when_the_next_machine_of_its_queue_is_due() {
 }
 
 #[tokio::test]
-async fn the_earliest_of_all_providers_is_found_also_among_machines_of_none() {
+async fn the_earliest_due_machine_is_found_even_without_a_provider() {
     let mut s = Scenario::new().await;
     for (n, provider) in ["'A'", "'B'", "'C'", "NULL"].iter().enumerate() {
         let machine = s.db.machine().create().await.unwrap();
@@ -89,7 +89,7 @@ async fn the_earliest_of_all_providers_is_found_also_among_machines_of_none() {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_never_due_is_looked_for_again_after_a_day() {
+async fn the_head_of_a_queue_that_is_never_due_is_checked_again_after_a_day() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let day = Duration::from_secs(86_400);
@@ -109,13 +109,13 @@ async fn a_machine_that_is_never_due_is_looked_for_again_after_a_day() {
 }
 
 #[tokio::test]
-async fn what_is_below_the_floor_or_held_is_not_the_head() {
+async fn items_before_the_cursor_and_claimed_items_are_not_the_head() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
-    let floor = Some("2200-01-01T00:00:00Z".parse().unwrap());
+    let cursor = Some("2200-01-01T00:00:00Z".parse().unwrap());
     for provider in [Some(&Provider::EQUINIX), None] {
         let (conn, session) = (&mut s.conn, s.session);
-        let above = work::claim_from(conn, &START, provider, floor, session, 9).await;
+        let above = work::claim_from(conn, &START, provider, cursor, session, 9).await;
         assert_eq!(above.unwrap().unwrap(), work::ClaimBatch::default());
     }
     s.claim_one(&START).await;

@@ -1,4 +1,4 @@
-//! The record of attempts: one row each, or one for a streak of equal failures.
+//! The history of attempts: one row for each, or one for a streak of equal failures.
 
 use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::history::{self, Event, Outcome, Retention};
@@ -76,7 +76,7 @@ async fn a_folded_row_spans_from_the_first_start_to_the_last_end() {
 }
 
 #[tokio::test]
-async fn another_cause_interval_or_outcome_starts_a_new_row() {
+async fn a_different_cause_interval_or_outcome_starts_a_new_row() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     s.failure(4, "no answer").await;
@@ -99,7 +99,7 @@ async fn another_cause_interval_or_outcome_starts_a_new_row() {
 }
 
 #[tokio::test]
-async fn a_process_does_not_fold_into_another_ones_row() {
+async fn failures_of_different_processes_are_not_folded_together() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.failure(5, "no answer").await;
@@ -131,7 +131,7 @@ async fn without_folding_every_attempt_has_its_row() {
 }
 
 #[tokio::test]
-async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
+async fn the_state_of_every_attempt_of_a_folded_streak_is_known() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let mut attempts = Vec::new();
@@ -155,7 +155,7 @@ async fn the_fate_of_every_attempt_of_a_folded_streak_is_known() {
 }
 
 #[tokio::test]
-async fn the_fate_is_unknown_without_a_trace_and_not_taken_from_another_process() {
+async fn the_state_of_an_attempt_without_a_record_is_unknown() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.failure(5, "no answer").await;
@@ -169,7 +169,7 @@ async fn the_fate_is_unknown_without_a_trace_and_not_taken_from_another_process(
 }
 
 #[tokio::test]
-async fn a_history_tells_every_start_and_its_end() {
+async fn a_history_has_every_start_and_its_end() {
     let mut s = Scenario::new().await;
     let (machine, other) = (
         s.provided("a").await,
@@ -192,7 +192,7 @@ async fn a_history_tells_every_start_and_its_end() {
             start(Event::Canceled, None),
             start(Event::Started, None),
             start(Event::Finished, None),
-            // What is held has started and has no end yet.
+            // Claimed work has started and has not ended.
             (ACCESS.to_string(), Event::Started, None),
         ]
     );
@@ -222,7 +222,7 @@ fn retention(attempts_per_machine: u32, seconds: u32) -> Retention {
 }
 
 #[tokio::test]
-async fn what_is_too_old_or_too_much_is_trimmed_by_its_end() {
+async fn attempts_that_are_too_old_or_too_many_are_trimmed_by_their_end() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     // The first row belongs to a streak that is still growing: its fence is old, its end is not.
@@ -278,7 +278,7 @@ async fn history_is_trimmed_machine_by_machine() {
     }
 }
 
-// The rows of a machine were deleted all at once, however many they were.
+// Regression: all rows of a machine were deleted at once, however many there were.
 #[tokio::test]
 async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
     let mut s = Scenario::new().await;
@@ -302,7 +302,7 @@ async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
         after = trimmed.after;
     }
     let first = Some(machines[0]);
-    // As long as a machine has more, nothing comes after it.
+    // While a machine has more rows, no other machine follows.
     assert_eq!(batches[..2], [(10, None), (10, None)]);
     assert_eq!(batches[2..], [(4, Some(machines[1]))]);
     assert_ne!(first, batches[2].1);
@@ -311,7 +311,7 @@ async fn a_machine_with_a_long_history_is_trimmed_in_bounded_batches() {
 }
 
 #[tokio::test]
-async fn the_last_failures_of_some_processes_are_found_behind_what_others_did_since() {
+async fn the_last_failures_of_processes_are_found_behind_later_attempts_of_others() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let seed = format!(

@@ -1,4 +1,4 @@
-//! Names of workflows that are made to break out of a statement, and those that are none.
+//! Names of workflows that try to break out of a statement, and names that are not views.
 
 use crate::scenario::Scenario;
 use bmdb_model::{Error, Process, ProcessDef, process, retrieval};
@@ -30,7 +30,7 @@ fn quoted(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn whatever_a_workflows_view_is_called_it_is_planned_by_and_nothing_else_happens() {
+async fn a_workflow_with_any_view_name_is_planned_and_nothing_else_happens() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r'
@@ -61,7 +61,7 @@ async fn whatever_a_workflows_view_is_called_it_is_planned_by_and_nothing_else_h
 }
 
 #[tokio::test]
-async fn what_is_no_view_of_that_very_name_is_refused_with_its_name() {
+async fn a_name_that_is_not_exactly_a_views_is_refused_and_named() {
     let db = TestDb::new().await.unwrap();
     let mut conn = db.connect().await.unwrap();
     let long = "x".repeat(63);

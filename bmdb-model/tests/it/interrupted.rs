@@ -1,4 +1,4 @@
-//! Migrators that die in the middle, with their server or alone, and migrators that meet.
+//! Migrators that are killed, with or without their server, and concurrent migrators.
 
 use crate::migrations::contents;
 use crate::schema_snapshots::versions;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls};
 
-/// Set in a process that is to migrate to where it is to do so.
+/// The URL of the database that a child process has to migrate.
 const MIGRATES: &str = "BMDB_MODEL_TEST_MIGRATES";
 
-/// Stops whoever sends the n-th of the statements that change the schema, n being in `trap.at`.
+/// Stops the connection that sends the n-th statement that changes the schema; n is in `trap.at`.
 const TRAP: &str = "
     CREATE SCHEMA trap;
     CREATE SEQUENCE trap.passed;
@@ -35,7 +35,7 @@ const TRAP: &str = "
     END $$;
     CREATE EVENT TRIGGER spring ON ddl_command_start EXECUTE FUNCTION trap.by_statement()";
 
-/// Stops whoever commits the record of a migration, too.
+/// Also stops the connection that commits the record of a migration.
 const AT_COMMIT: &str = "
     CREATE CONSTRAINT TRIGGER \"trap.commit\" AFTER INSERT ON __diesel_schema_migrations
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION trap.by_commit()";
@@ -58,9 +58,9 @@ impl Trapped {
         this
     }
 
-    /// The n-th statement is to stop its sender; with 0 none is.
+    /// Makes the n-th statement stop its connection; 0 disables the trap.
     async fn set(&self, statement: usize) {
-        // It does not stop whoever sets it.
+        // The trap does not stop the connection that sets it.
         let set = format!(
             "SET session_replication_role = replica;
              UPDATE trap.at SET statement = {statement};
@@ -146,7 +146,7 @@ async fn a_migrator_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migrator_that_is_cut_off_at_any_statement_leaves_nothing_and_the_next_one_completes() {
+async fn a_migrator_cut_off_at_any_statement_leaves_nothing_and_the_next_one_completes() {
     let trapped = Trapped::on(TestDb::empty().await.unwrap()).await;
     let mut cut = 0;
     for version in versions() {
@@ -189,7 +189,7 @@ async fn a_migrator_that_is_cut_off_at_any_statement_leaves_nothing_and_the_next
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migrator_that_is_killed_in_the_middle_of_any_version_is_made_up_for_by_the_next() {
+async fn the_next_migrator_completes_what_a_killed_one_began() {
     let trapped = Trapped::on(TestDb::empty().await.unwrap()).await;
     for version in versions() {
         let before = trapped.contents().await;
@@ -208,7 +208,7 @@ async fn a_migrator_that_is_killed_in_the_middle_of_any_version_is_made_up_for_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_in_the_middle_of_any_version_comes_back_without_it() {
+async fn a_server_killed_within_a_migration_comes_back_without_that_migration() {
     let places = Places {
         database_url: None,
         ..Places::from_env()
@@ -252,7 +252,7 @@ async fn a_server_that_is_killed_in_the_middle_of_any_version_comes_back_without
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_migrating_processes_all_succeed_and_each_migration_is_applied_once() {
+async fn several_migrating_processes_all_succeed_and_apply_each_migration_once() {
     let db = TestDb::empty().await.unwrap();
     let mut running = Vec::new();
     for _ in 0..3 {

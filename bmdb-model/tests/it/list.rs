@@ -1,4 +1,4 @@
-//! The fleet as a list: what fits each filter, page by page, and what a page costs.
+//! The fleet as a list: the machines of each filter, page by page.
 
 mod cost;
 mod endless;
@@ -116,7 +116,7 @@ const MIXED: &str = "
     FROM generate_series(1, 40, 2) n;";
 
 #[tokio::test]
-async fn every_state_lists_just_the_machines_that_are_in_it() {
+async fn every_state_lists_exactly_the_machines_in_it() {
     let mut s = Scenario::new().await;
     s.db.run_sql(MIXED).await.unwrap();
     each_state_lists_its_own(&mut s).await;
@@ -148,14 +148,14 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
     ] {
         let machines = listed(&mut s.conn, &state(which)).await;
         let found: BTreeSet<_> = machines.iter().copied().collect();
-        assert!(!found.is_empty(), "{which} is nobody's state");
+        assert!(!found.is_empty(), "no machine is in the state {which}");
         assert_eq!(found, expected(s, condition).await, "{which}");
         let details = fleet::details(&mut s.conn, &machines).await.unwrap();
         assert_eq!(details.len(), machines.len());
         for machine in details {
             let item = machine.items.iter().find(|item| item.process == START);
-            let told = item.map_or(ItemState::NotEligible, |item| item.state);
-            assert_eq!(told, which, "{machine:?}");
+            let state = item.map_or(ItemState::NotEligible, |item| item.state);
+            assert_eq!(state, which, "{machine:?}");
         }
         seen.extend(found);
     }
@@ -296,10 +296,10 @@ async fn a_prefix_finds_machines_by_their_id_and_by_that_of_their_provider() {
     }
 }
 
-// Under a language's rules what begins alike need not stand together: "ab1" < "a-b2" < "ab3".
+// Under a language's rules, ids with the same prefix may be apart: "ab1" < "a-b2" < "ab3".
 #[tokio::test]
-#[allow(clippy::print_stdout, reason = "what is not tested is told")]
-async fn a_prefix_is_found_however_the_database_sorts() {
+#[allow(clippy::print_stdout, reason = "skipped cases are printed")]
+async fn a_prefix_is_found_under_every_collation() {
     for collation in ["\"C\"", "\"en-x-icu\"", "\"cs-x-icu\""] {
         let mut s = Scenario::new().await;
         let there = format!("SELECT to_regcollation('{collation}') IS NOT NULL");
@@ -355,7 +355,7 @@ async fn a_cursor_of_other_filters_is_refused() {
 }
 
 #[tokio::test]
-async fn what_became_due_at_the_same_moment_is_told_apart_as_far_as_a_page_may_look() {
+async fn machines_due_at_the_same_moment_are_listed_up_to_the_limit_of_a_page() {
     let mut s = Scenario::new().await;
     let many = "INSERT INTO machines (machine_id) SELECT md5(n::text)::uuid FROM generate_series(1, 4500) n;
         INSERT INTO work_item (machine_id, process, lane, eligible, plan_at)

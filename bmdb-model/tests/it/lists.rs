@@ -1,4 +1,4 @@
-//! Lists for people: what is on a page, that pages follow each other without a gap, and what they cost.
+//! Lists for people: the rows of a page, consecutive pages without a gap, and the cost of a page.
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario};
@@ -9,7 +9,7 @@ use bmdb_model::work::{self, ClaimedFilter, STUCK_AFTER};
 use bmdb_model::{Error, MachineId, Page, Process, SessionId};
 use std::str::FromStr;
 
-/// Reads a list to its end by pages of two, through the texts of their keys.
+/// Reads a whole list in pages of two, through the texts of their keys.
 async fn whole<T, K>(mut page: impl AsyncFnMut(Option<&K>) -> Result<Page<T, K>, Error>) -> Vec<T>
 where
     K: FromStr<Err: std::fmt::Debug> + ToString,
@@ -42,7 +42,7 @@ impl Scenario {
     }
 
     /// The buffers of a statement that this connection has prepared, run with these parameters as a
-    /// reader's transaction would.
+    /// reader's transaction would run it.
     pub(crate) async fn cost_of(&mut self, part: &str, parameters: &str) -> u64 {
         let text = self.text(part).await;
         let execute = format!("EXECUTE list ({parameters});");
@@ -56,7 +56,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_newest_first_with_what_they_hold() {
+async fn sessions_are_listed_newest_first_with_their_claimed_items() {
     let mut s = Scenario::new().await;
     let machines = s.machines(3).await;
     for machine in &machines {
@@ -93,7 +93,7 @@ async fn sessions_are_listed_newest_first_with_what_they_hold() {
 }
 
 #[tokio::test]
-async fn work_now_is_listed_by_machine_and_filtered_by_process_session_and_time() {
+async fn claimed_work_is_listed_by_machine_and_filtered_by_process_session_and_time() {
     let mut s = Scenario::new().await;
     let machines = s.machines(5).await;
     for machine in &machines[..4] {
@@ -144,7 +144,7 @@ async fn work_now_is_listed_by_machine_and_filtered_by_process_session_and_time(
 }
 
 #[tokio::test]
-async fn backoffs_are_listed_by_their_end_of_one_process_or_of_all_and_without_what_is_held() {
+async fn backoffs_of_unclaimed_items_are_listed_by_their_end() {
     let mut s = Scenario::new().await;
     let machines = s.machines(6).await;
     for (at, machine) in machines.iter().enumerate() {
@@ -217,7 +217,7 @@ async fn backoffs_are_listed_by_their_end_of_one_process_or_of_all_and_without_w
 }
 
 #[tokio::test]
-async fn what_was_lost_three_times_or_failed_ten_times_in_a_row_is_poisoned() {
+async fn items_that_expired_three_times_or_failed_ten_times_in_a_row_are_poisoned() {
     let mut s = Scenario::new().await;
     let machines = s.machines(4).await;
     for (machine, counts) in
@@ -243,7 +243,8 @@ async fn what_was_lost_three_times_or_failed_ten_times_in_a_row_is_poisoned() {
     );
 }
 
-/// A fleet of which a tenth is held, a tenth rests, a tenth rested, and a hundredth is poisoned.
+/// A fleet with a tenth of its items claimed, a tenth backing off, a tenth with a past backoff, and a
+/// hundredth poisoned.
 async fn busy(machines: u32) -> Scenario {
     let s = Fleet::of(machines).scenario(Situation::AllEligible).await;
     let sessions = "INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
@@ -288,12 +289,12 @@ async fn a_page_of_a_large_fleet_costs_some_buffers_for_each_of_its_rows() {
     ] {
         costs.push(s.cost_of(part, parameters).await);
     }
-    // A row is in a random page of the table, or found by its key.
+    // Each row is in a random page of the table, or found by its key.
     assert!(costs.iter().all(|cost| *cost <= 5 * 21 + 20), "{costs:?}");
 }
 
 #[tokio::test]
-async fn lists_of_what_is_held_look_at_ten_thousand_items_and_no_more() {
+async fn lists_of_claimed_work_read_at_most_ten_thousand_items() {
     let mut s = Fleet::of(30_000).scenario(Situation::AllEligible).await;
     let hold = format!(
         "UPDATE work_item SET started_at = now(), session_id = '{}'",
@@ -343,7 +344,7 @@ async fn lists_of_what_is_held_look_at_ten_thousand_items_and_no_more() {
             "NULL, '', NULL, NULL, NULL, 3600, 21",
         )
         .await;
-    // Each item that is looked at is a row in a random place: as many buffers, and those of the index.
+    // Each item that is read is in a random page: as many buffers, and those of the index.
     assert!(cost <= 10_000 + 200, "{cost}");
     session::page(&mut s.conn, None, 20).await.unwrap();
     let cost = s

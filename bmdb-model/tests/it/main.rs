@@ -1,4 +1,4 @@
-//! What the schema and the statements promise, checked against a real server; one database per test.
+//! What the schema and the statements guarantee, checked against a real server; one database per test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -43,6 +43,8 @@ mod roles;
 mod scenario;
 mod schema;
 mod schema_snapshots;
+#[cfg(feature = "serde")]
+mod serde;
 mod snapshots;
 mod statements;
 mod tags;

@@ -1,4 +1,5 @@
-//! Upkeep: a look that costs next to nothing, and chunks that cost the same in every fleet.
+//! Maintenance: reading the pending tasks costs next to nothing, and batches cost the same in every
+//! fleet.
 
 use crate::scenario::{START, Scenario};
 use crate::schema::check_all_hot;
@@ -20,7 +21,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
+async fn pending_tasks_are_those_that_are_due_and_whether_sessions_have_expired() {
     let mut s = Scenario::new().await;
     let look = s.look().await;
     assert!(!look.expired);
@@ -36,7 +37,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
     };
     assert_eq!(s.look().await, nothing);
     s.advance(3600).await;
-    // What has been due for longest comes first.
+    // The longest due task comes first.
     assert_eq!(s.look().await.due, [Task::TrimHistory, Task::Plan]);
     let one = internal::maintenance::pending(&mut s.conn, &[Task::Plan])
         .await
@@ -47,7 +48,7 @@ async fn a_look_tells_what_is_due_and_whether_sessions_have_expired() {
 }
 
 #[tokio::test]
-async fn a_look_reads_a_few_buffers_and_takes_no_transaction_id() {
+async fn reading_the_pending_tasks_costs_a_few_buffers_and_no_transaction_id() {
     let mut s = Scenario::new().await;
     for task in BOTH {
         internal::maintenance::advance(&mut s.conn, task, TaskProgress::default(), 60_000, None)
@@ -73,7 +74,7 @@ async fn a_look_reads_a_few_buffers_and_takes_no_transaction_id() {
 }
 
 #[tokio::test]
-async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
+async fn a_task_is_locked_by_one_janitor_and_only_when_it_is_due() {
     let mut s = Scenario::new().await;
     let (isolation, access) = (Isolation::ReadCommitted, Access::ReadWrite);
     let mut rival = s.db.connect().await.unwrap();
@@ -95,11 +96,9 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
         .unwrap();
     assert_eq!(other, Some(TaskProgress::default()));
 
-    let progress = TaskProgress {
-        after_machine: Some(bmdb_model::MachineId::random()),
-        chunks: 1,
-        last_chunks: Some(7),
-    };
+    let machine = bmdb_model::MachineId::random();
+    let mut progress = TaskProgress::default().after_batch(Some(machine));
+    progress.last_chunks = Some(7);
     internal::maintenance::advance(&mut rival, Task::Plan, progress, 5000, Some("no reason"))
         .await
         .unwrap();
@@ -119,7 +118,7 @@ async fn a_task_is_taken_by_one_and_only_when_it_is_due() {
     assert_eq!(rows[0].failure.as_deref(), Some("no reason"));
 }
 
-/// Nodes of the plan for all parameters that go through all of a table or an index.
+/// Nodes of the generic plan that read a whole table or index.
 async fn whole_reads(s: &mut Scenario, part: &str) -> Vec<String> {
     let text = s.text(part).await;
     let binds = (1..).take_while(|bind| text.contains(&format!("${bind}")));
@@ -150,9 +149,9 @@ async fn whole_reads(s: &mut Scenario, part: &str) -> Vec<String> {
     found
 }
 
-// A condition "no cursor yet, or behind it" made every chunk read the index from its start.
+// Regression: a condition "no cursor yet, or behind it" made every batch read the index from its start.
 #[tokio::test]
-async fn chunks_go_on_where_the_last_one_ended_and_read_no_whole_table() {
+async fn batches_continue_where_the_last_one_ended_and_read_no_whole_table() {
     let mut s = Scenario::new().await;
     s.db.run_sql(
         "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, 20000);

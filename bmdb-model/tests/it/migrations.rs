@@ -1,4 +1,4 @@
-//! Migrating: there and back, twice, and by several at once.
+//! Migrating: up and down, twice, and by several migrators at once.
 
 use crate::schema_snapshots::versions;
 use bmdb_model::migration::{
@@ -37,7 +37,7 @@ async fn down(db: &TestDb, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_somebody_has_agreed_to_lose_is_what_is_reverted_or_nothing() {
+async fn only_the_confirmed_migrations_are_reverted() {
     let db = TestDb::new().await.unwrap();
     let newest = newest_known();
     let revert = async || {
@@ -101,7 +101,7 @@ async fn up_twice_changes_nothing_the_second_time() {
 }
 
 #[tokio::test]
-async fn of_concurrent_migrators_all_succeed_and_each_migration_is_applied_once() {
+async fn concurrent_migrators_all_succeed_and_apply_each_migration_once() {
     let db = TestDb::empty().await.unwrap();
     let (a, b, c) = tokio::join!(up(&db), up(&db), up(&db));
     let mut applied = [a, b, c].concat();
@@ -112,7 +112,7 @@ async fn of_concurrent_migrators_all_succeed_and_each_migration_is_applied_once(
 }
 
 #[tokio::test]
-async fn migrating_up_to_a_version_stops_there_and_the_status_tells() {
+async fn migrating_up_to_a_version_stops_there_and_the_status_shows_it() {
     let db = TestDb::empty().await.unwrap();
     let conn = db.connect().await.unwrap();
     let third = versions()[2].clone();
@@ -120,7 +120,7 @@ async fn migrating_up_to_a_version_stops_there_and_the_status_tells() {
 
     let mut conn = db.connect().await.unwrap();
     let status = migration::status(&mut conn).await.unwrap();
-    let told: Vec<_> = status
+    let listed: Vec<_> = status
         .iter()
         .map(|m| (m.version.clone(), m.applied, m.known))
         .collect();
@@ -128,7 +128,7 @@ async fn migrating_up_to_a_version_stops_there_and_the_status_tells() {
         let applied = version <= third;
         (version, applied, true)
     });
-    assert_eq!(told, expected.collect::<Vec<_>>());
+    assert_eq!(listed, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Notifications: for what planning makes due, once for each transaction and process, and for nothing
-//! else.
+//! Notifications: for items that planning makes due, once for each transaction and process, and for
+//! nothing else.
 
 use crate::scenario::{MINUTE, RECOVERY, START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -12,7 +12,7 @@ use diesel_async::AsyncPgConnection;
 use futures_util::StreamExt;
 use std::pin::pin;
 
-/// What a listener is told, up to a mark.
+/// The notifications that a listener receives, up to a mark.
 struct Listener(AsyncPgConnection);
 
 impl Scenario {
@@ -102,7 +102,7 @@ async fn a_transaction_that_makes_many_machines_due_notifies_once_for_each_proce
 }
 
 #[tokio::test]
-async fn what_does_not_become_due_is_not_notified_of() {
+async fn machines_that_do_not_become_due_are_not_notified() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let mut listener = s.listener().await;
@@ -131,7 +131,7 @@ async fn what_does_not_become_due_is_not_notified_of() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_moves_later_is_not_notified_of_and_one_that_moves_into_the_past_is() {
+async fn only_a_deadline_that_moves_into_the_past_is_notified() {
     let mut s = Scenario::new().await;
     let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
     let silent = machine
@@ -153,7 +153,7 @@ async fn a_deadline_that_moves_later_is_not_notified_of_and_one_that_moves_into_
 }
 
 #[tokio::test]
-async fn a_machine_that_is_due_and_changes_its_provider_is_notified_of() {
+async fn a_due_machine_that_changes_its_provider_is_notified() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let mut listener = s.listener().await;
@@ -165,7 +165,7 @@ async fn a_machine_that_is_due_and_changes_its_provider_is_notified_of() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_rolled_back_notifies_nobody() {
+async fn a_rolled_back_transaction_sends_no_notification() {
     let mut s = Scenario::new().await;
     let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
     let machine = machine.create().await.unwrap();
@@ -182,7 +182,7 @@ async fn a_transaction_that_is_rolled_back_notifies_nobody() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_to_be_notified_the_server_is_not_sent_the_word() {
+async fn without_notifications_the_statement_does_not_contain_pg_notify() {
     let mut s = Scenario::new().await;
     let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
     let machine = machine.create().await.unwrap();

@@ -1,4 +1,4 @@
-//! Components of the previous release, which know no period, go on writing beside this one.
+//! Components of the previous release, which do not know the backoff period, write beside this one.
 
 use crate::scenario::{START, Scenario};
 use crate::schema_snapshots::versions;
@@ -53,7 +53,7 @@ async fn a_backoff_from_before_the_migration_restarts_the_sequence() {
 }
 
 #[tokio::test]
-async fn a_backoff_written_beside_the_new_release_has_no_period_either() {
+async fn an_older_release_writes_backoffs_without_a_period() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     s.write_as_before(&[CLAIM, FAIL]).await;
@@ -63,7 +63,7 @@ async fn a_backoff_written_beside_the_new_release_has_no_period_either() {
 }
 
 #[tokio::test]
-async fn an_older_finish_does_not_let_the_interval_before_it_come_back() {
+async fn an_older_finish_does_not_restore_the_interval_before_it() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -90,7 +90,7 @@ async fn an_older_finish_does_not_let_the_interval_before_it_come_back() {
 }
 
 #[tokio::test]
-async fn a_cancel_after_an_older_finish_does_not_bring_it_back_either() {
+async fn a_cancel_after_an_older_finish_does_not_restore_the_interval() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;

@@ -1,4 +1,4 @@
-//! What people did: recorded once, listed newest first, and merged into a machine's history.
+//! Operator actions: recorded once, listed newest first, and merged into a machine's history.
 
 use crate::scenario::{ACCESS, START, Scenario};
 use bmdb_model::history::{self, Entry};
@@ -14,31 +14,31 @@ impl Scenario {
     }
 
     /// What a machine's history says from the newest to the oldest, read by pages of three.
-    async fn told(
+    async fn story(
         &mut self,
         machine: MachineId,
         process: Option<&bmdb_model::Process>,
     ) -> Vec<String> {
-        let (mut told, mut after) = (Vec::new(), None::<history::HistoryKey>);
+        let (mut story, mut after) = (Vec::new(), None::<history::HistoryKey>);
         loop {
             let page = history::page(&mut self.conn, machine, process, after.as_ref(), 3)
                 .await
                 .unwrap();
-            told.extend(page.rows.iter().map(|entry| match entry {
+            story.extend(page.rows.iter().map(|entry| match entry {
                 Entry::Ongoing(work) => format!("{} goes on", work.process),
                 Entry::Past(past) => format!("{} {} {}", past.process, past.outcome, past.repeats),
                 Entry::Action(action) => format!("{} {}", action.operator, action.verb),
             }));
             match page.next {
                 Some(next) => after = Some(next.to_string().parse().unwrap()),
-                None => return told,
+                None => return story,
             }
         }
     }
 }
 
 #[tokio::test]
-async fn what_was_done_is_read_as_it_was_recorded() {
+async fn actions_are_read_as_they_were_recorded() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_machine(machine, &START).await;
@@ -93,7 +93,7 @@ async fn what_was_done_is_read_as_it_was_recorded() {
 }
 
 #[tokio::test]
-async fn an_act_of_nobody_and_a_reason_that_says_nothing_are_refused() {
+async fn an_action_without_an_operator_or_with_an_empty_reason_is_refused() {
     let mut s = Scenario::new().await;
     for (who, why) in [("", None), ("ann", Some("")), ("ann\0", None)] {
         let action = NewAction::new(Verb::CreateMachine, who, why);
@@ -111,7 +111,7 @@ async fn an_act_of_nobody_and_a_reason_that_says_nothing_are_refused() {
 }
 
 #[tokio::test]
-async fn acts_are_listed_the_last_first_by_pages_that_follow_each_other() {
+async fn actions_are_listed_newest_first_in_consecutive_pages() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let mut ids = Vec::new();
@@ -141,7 +141,7 @@ async fn acts_are_listed_the_last_first_by_pages_that_follow_each_other() {
 }
 
 #[tokio::test]
-async fn a_history_is_told_newest_first_with_streaks_where_they_end_and_what_was_done_by_hand() {
+async fn a_history_is_listed_newest_first_with_streaks_and_operator_actions() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let on = |verb, process| NewAction {
@@ -176,7 +176,7 @@ async fn a_history_is_told_newest_first_with_streaks_where_they_end_and_what_was
         access,
         "ann HoldMachine".into(),
     ];
-    assert_eq!(s.told(machine, None).await, all);
+    assert_eq!(s.story(machine, None).await, all);
     let of_start = [
         start("goes on"),
         start("Finished 0"),
@@ -184,14 +184,13 @@ async fn a_history_is_told_newest_first_with_streaks_where_they_end_and_what_was
         start("Failed 2"),
         "ann HoldMachine".into(),
     ];
-    assert_eq!(s.told(machine, Some(&START)).await, of_start);
+    assert_eq!(s.story(machine, Some(&START)).await, of_start);
     let other = s.provided("b").await;
-    assert_eq!(s.told(other, None).await, [""; 0]);
+    assert_eq!(s.story(other, None).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_history_of_many_thousands_is_read_whole_in_windows_and_each_page_costs_no_more_than_one()
-{
+async fn a_long_history_is_read_in_windows_and_each_page_reads_one_window() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempts = format!(

@@ -1,10 +1,10 @@
-//! The overview's reads: what they say, and that they cost the same in every fleet.
+//! The overview's reads: their results, and that they cost the same in every fleet.
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{RECOVERY, START, Scenario};
 use crate::snapshots::buffers;
 use bmdb_model::internal::connection::plan_once_sql;
-use bmdb_model::overview::{self, Latency, SessionSummary};
+use bmdb_model::overview::{self, Latency};
 use bmdb_model::work::{self, ClaimedFilter, LongestClaimed, LongestClaimedKey};
 use bmdb_model::{Error, MachineId, history};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_providers() {
+async fn the_longest_due_machine_of_each_process_is_found_across_providers() {
     let mut s = Scenario::new().await;
     let old = s.provided("old").await;
     s.advance(100).await;
@@ -54,7 +54,7 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
         .collect();
     assert_eq!(found, [(&START, false), (&RECOVERY, true)]);
     assert_eq!(oldest[0].machine, old);
-    // What is held, or rests, does not wait.
+    // Claimed items and those that back off do not wait.
     s.claim_machine(old, &START).await;
     let oldest = overview::oldest_due(&mut s.conn).await.unwrap();
     assert_eq!(oldest[0].provider.as_ref().unwrap().as_str(), "Lumen");
@@ -65,7 +65,7 @@ async fn what_has_been_due_for_longest_is_found_for_each_process_over_all_provid
 }
 
 #[tokio::test]
-async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
+async fn claimed_work_is_summarised_and_listed_longest_first() {
     let mut s = Scenario::new().await;
     let none = overview::claimed(&mut s.conn).await.unwrap();
     assert_eq!((none.claimed, none.stuck, none.latency), (0, 0, None));
@@ -81,6 +81,7 @@ async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
         p50_ms,
         p95_ms,
         max_ms,
+        ..
     } = held.latency.unwrap();
     assert_eq!(of, 2);
     assert!((10_000..20_000).contains(&p50_ms), "{p50_ms}");
@@ -88,11 +89,11 @@ async fn what_is_held_is_summed_up_and_listed_the_longest_first() {
     assert!((3_611_000..3_700_000).contains(&max_ms), "{max_ms}");
 
     assert_eq!(s.longest(&ClaimedFilter::default()).await, [first, second]);
-    let of_nobody = ClaimedFilter {
+    let of_another = ClaimedFilter {
         component: Some("nobody".to_owned()),
         ..ClaimedFilter::default()
     };
-    assert_eq!(s.longest(&of_nobody).await, []);
+    assert_eq!(s.longest(&of_another).await, []);
     let of_this = ClaimedFilter {
         process: Some(START),
         component: Some("fixture".to_owned()),
@@ -125,11 +126,11 @@ async fn sessions_are_counted_by_whether_they_live() {
     let dead = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.db.expire(dead).await.unwrap();
     let counted = overview::sessions(&mut s.conn).await.unwrap();
-    assert_eq!(counted, SessionSummary { live: 1, dead: 1 });
+    assert_eq!((counted.live, counted.dead), (1, 1));
 }
 
 #[tokio::test]
-async fn what_a_session_did_is_found_a_page_at_a_time_also_when_it_is_gone() {
+async fn a_sessions_attempts_are_listed_in_pages_even_after_it_is_removed() {
     let mut s = Scenario::new().await;
     let machines = s.machines(5).await;
     let mut fences = Vec::new();
@@ -205,7 +206,7 @@ async fn the_reads_of_the_overview_are_bounded_in_a_fleet_of_any_size() {
         .buffers_of("FROM work_poisoned p JOIN", "(NULL, '', 101)")
         .await;
     assert!(poisoned <= 1_000, "{poisoned}");
-    // A visit of the index and of a page for each of the 10,000 items that are looked at.
+    // An index entry and a page for each of the 10,000 items that are read.
     let held = s
         .buffers_of("Summary of claimed work", "(10001, 3600)")
         .await;

@@ -1,5 +1,5 @@
-//! Statements that are sent in company of a `BEGIN` or a `COMMIT` run in that transaction and in
-//! order, whether they have been prepared before or not.
+//! Statements that are pipelined with a `BEGIN` or a `COMMIT` run in that transaction and in order,
+//! whether or not they were prepared before.
 
 use crate::scenario::{START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -39,7 +39,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_next_time() {
+async fn the_touch_the_write_and_the_plan_commit_at_once_with_and_without_preparing() {
     let s = Scenario::new().await;
     // Nothing is prepared on it.
     let mut conn = s.db.connect().await.unwrap();
@@ -60,14 +60,14 @@ async fn the_touch_the_write_and_the_plan_commit_together_and_so_they_do_the_nex
 }
 
 #[tokio::test]
-async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
+async fn definitions_are_read_after_the_machines_lock_was_obtained() {
     let mut s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
-    // No component adds a process.
+    // Components never add a process.
     s.conn = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;
     for name in ["First", "Second"] {
-        // A rival has the machine, and adds a process meanwhile.
+        // Another transaction has locked the machine and adds a process meanwhile.
         connection::begin(&mut s.conn, READ_COMMITTED, Access::ReadWrite)
             .await
             .unwrap();
@@ -100,7 +100,7 @@ async fn what_a_machine_is_planned_by_is_read_when_its_lock_has_been_got() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_expired_touches_nothing() {
+async fn an_expired_session_touches_nothing() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let before = s.version(machine).await;
@@ -118,7 +118,7 @@ async fn a_session_that_has_expired_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_not_there_is_an_error_and_the_transaction_is_open() {
+async fn an_unknown_machine_is_an_error_and_the_transaction_stays_open() {
     let s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
     let unknown = MachineId::random();
@@ -129,7 +129,7 @@ async fn a_machine_that_is_not_there_is_an_error_and_the_transaction_is_open() {
 }
 
 #[tokio::test]
-async fn a_plan_that_fails_takes_its_commit_along() {
+async fn a_failed_plan_is_not_committed() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let mut conn = s.db.connect().await.unwrap();
@@ -146,7 +146,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
     );
     assert_eq!(s.agents().await, [""; 0]);
 
-    // The transaction is over, and the connection as good as ever.
+    // The transaction is over, and the connection can be used again.
     let definitions = start_agent(&s, &mut conn, machine).await.unwrap();
     plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::On)
         .await
@@ -155,7 +155,7 @@ async fn a_plan_that_fails_takes_its_commit_along() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_aborted_is_not_taken_for_committed() {
+async fn an_aborted_transaction_does_not_count_as_committed() {
     let s = Scenario::new().await;
     let machine = s.provided("1").await;
     let mut conn = s.db.connect().await.unwrap();
@@ -188,7 +188,7 @@ async fn a_transaction_within_a_transaction_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_is_in_no_transaction_and_says_so() {
+async fn a_lost_connection_is_reported_and_in_no_transaction() {
     let s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;

@@ -45,7 +45,7 @@ async fn a_hold_makes_ineligible_and_its_release_eligible_again() {
 }
 
 #[tokio::test]
-async fn a_hold_does_not_take_work_away_from_who_holds_it() {
+async fn a_hold_does_not_end_claimed_work() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -132,7 +132,7 @@ async fn a_first_heartbeat_makes_recovery_due_earlier_and_one_set_back_earlier_s
 }
 
 #[tokio::test]
-async fn what_a_claim_wrote_survives_planning() {
+async fn replanning_keeps_what_a_claim_wrote() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -169,7 +169,7 @@ async fn every_write_of_a_tag_counts_in_the_machines_version() {
 }
 
 #[tokio::test]
-async fn the_fleet_is_planned_in_chunks_that_leave_out_what_others_have_locked() {
+async fn the_fleet_is_replanned_in_batches_that_skip_locked_machines() {
     let mut s = Scenario::new().await;
     let mut machines = Vec::new();
     for id in ["a", "b", "c", "d"] {

@@ -1,11 +1,11 @@
-//! The generic plans of what runs often: through the indexes, whatever the statistics say.
+//! The generic plans of frequent statements use the indexes, whatever the statistics.
 
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, START, Scenario};
 use bmdb_model::internal::{self, session, work};
 use bmdb_model::{Provider, connection, plan};
 
-/// What tells each statement from the others that a connection has prepared.
+/// A part of each statement that no other prepared statement contains.
 const HOT: [(&str, &str); 7] = [
     ("the claim", "i.provider = $2"),
     ("the claim for any provider", "$2::text IS NULL"),
@@ -20,7 +20,7 @@ const HOT: [(&str, &str); 7] = [
 ];
 
 impl Scenario {
-    /// Prepares all that is hot by doing it once; the texts.
+    /// Prepares all frequent statements by running them once, and returns their texts.
     async fn hot(&mut self) -> Vec<(&'static str, String)> {
         let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
         session::heartbeat(conn, &[self.session]).await.unwrap();
@@ -86,12 +86,12 @@ impl Scenario {
         for (name, text) in hot {
             let plan = self.generic_plan(text).await;
             assert!(whole_reads(&plan).is_empty(), "{name}, {when}: {plan:#?}");
-            // It runs in transactions, which plan it anew.
+            // It runs in transactions, which plan it each time.
             if *name != "planning" {
                 assert!(aimless_scans(&plan).is_empty(), "{name}, {when}: {plan:#?}");
             }
             if ["failing", "releasing"].contains(name) {
-                // For each of a batch, all that is held would be read.
+                // All claimed items would be read for each item of a batch.
                 let held = plan.iter().find(|line| line.contains("work_item_lane"));
                 assert_eq!(held, None, "{name}, {when}: {plan:#?}");
             }
@@ -133,12 +133,12 @@ async fn check(machines: u32) {
 }
 
 #[tokio::test]
-async fn generic_plans_of_a_small_fleet_use_the_indexes_whatever_is_known_of_it() {
+async fn generic_plans_of_a_small_fleet_use_the_indexes_whatever_the_statistics() {
     check(1_000).await;
 }
 
 #[tokio::test]
-async fn generic_plans_of_a_large_fleet_use_the_indexes_whatever_is_known_of_it() {
+async fn generic_plans_of_a_large_fleet_use_the_indexes_whatever_the_statistics() {
     check(100_000).await;
 }
 

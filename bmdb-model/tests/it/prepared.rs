@@ -1,4 +1,4 @@
-//! What a connection has prepared, asked on that connection.
+//! The statements that a connection has prepared, queried on that connection.
 
 use crate::scenario::Scenario;
 use diesel::QueryableByName;

@@ -1,4 +1,4 @@
-//! The tag that says which provider a machine comes from, and as what.
+//! The tag `provided`.
 
 use crate::scenario::Scenario;
 use bmdb_model::{
@@ -10,13 +10,11 @@ const STATUS: &str =
     "SELECT provider_status, provider_ip_address, provider_location FROM machine_provided";
 
 fn complete() -> Provided {
-    Provided {
-        reservation_id: Some("r-1".to_owned()),
-        ip_address: Some("10.0.0.1".to_owned()),
-        location: Some("rack 7".to_owned()),
-        status: Some(ProviderStatus::Running),
-        ..Provided::new(Provider::EQUINIX, "a")
-    }
+    Provided::new(Provider::EQUINIX, "a")
+        .reservation_id("r-1")
+        .ip_address("10.0.0.1")
+        .location("rack 7")
+        .status(ProviderStatus::Running)
 }
 
 impl Scenario {
@@ -65,13 +63,7 @@ async fn a_providers_machines_are_listed_by_its_ids() {
     for id in ["b", "a"] {
         let (machine_id, provided) = (s.bare().await, Provided::new(Provider::EQUINIX, id));
         s.set(machine_id, &provided).await.unwrap();
-        of_equinix.insert(
-            0,
-            ProvidedMachine {
-                machine_id,
-                provided,
-            },
-        );
+        of_equinix.insert(0, ProvidedMachine::new(machine_id, provided));
     }
     let lumen = s.bare().await;
     s.set(lumen, &Provided::new(Provider::LUMEN, "a"))
@@ -84,7 +76,7 @@ async fn a_providers_machines_are_listed_by_its_ids() {
 }
 
 #[tokio::test]
-async fn what_a_provider_does_not_report_is_kept() {
+async fn values_that_a_provider_does_not_report_are_kept() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &complete()).await.unwrap();
@@ -102,7 +94,7 @@ async fn what_a_provider_does_not_report_is_kept() {
 }
 
 #[tokio::test]
-async fn a_report_about_a_machine_that_is_not_known_changes_nothing() {
+async fn a_report_about_an_unknown_machine_changes_nothing() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &Provided::new(Provider::LUMEN, "a"))
@@ -135,15 +127,11 @@ async fn a_providers_id_belongs_to_one_machine() {
 }
 
 fn of_equinix(machine_id: MachineId, id: &str) -> ProvidedMachine {
-    let provided = Provided::new(Provider::EQUINIX, id);
-    ProvidedMachine {
-        machine_id,
-        provided,
-    }
+    ProvidedMachine::new(machine_id, Provided::new(Provider::EQUINIX, id))
 }
 
 #[tokio::test]
-async fn of_many_tags_all_are_set_or_none() {
+async fn many_tags_are_set_all_or_none() {
     let mut s = Scenario::new().await;
     s.provided("taken").await;
     let (first, second) = (s.bare().await, s.bare().await);
@@ -165,7 +153,7 @@ async fn of_many_tags_all_are_set_or_none() {
 }
 
 #[tokio::test]
-async fn of_many_new_machines_the_first_that_is_known_is_named() {
+async fn the_first_known_machine_of_a_list_is_named() {
     let mut s = Scenario::new().await;
     let known = s.provided("taken").await;
     let new = |id| of_equinix(MachineId::random(), id);
@@ -187,7 +175,7 @@ async fn of_many_new_machines_the_first_that_is_known_is_named() {
 }
 
 #[tokio::test]
-async fn a_machine_is_found_by_what_its_provider_calls_it() {
+async fn a_machine_is_found_by_its_providers_id() {
     let mut s = Scenario::new().await;
     let machine = s.bare().await;
     s.set(machine, &Provided::new(Provider::EQUINIX, "a/b"))
@@ -208,7 +196,7 @@ async fn a_machine_is_found_by_what_its_provider_calls_it() {
 }
 
 #[tokio::test]
-async fn machines_are_found_by_the_beginning_of_their_ids_in_order_and_not_more_than_asked_for() {
+async fn machines_are_found_by_id_prefix_in_order_up_to_the_limit() {
     let mut s = Scenario::new().await;
     let ids = [
         "67e55044-10b1-426f-9247-bb680e5fe0c8",

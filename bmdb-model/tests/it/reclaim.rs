@@ -1,4 +1,4 @@
-//! Work of sessions that have expired: freed, recorded, counted and delayed.
+//! Reclaiming the work of expired sessions: it is freed, recorded, counted and delayed.
 
 use crate::scenario::{ACCESS, MINUTE, START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -13,7 +13,7 @@ const ATTEMPTS: &str = "SELECT outcome, cause, interval_seconds, started_at < en
     ended_at <= clock_timestamp() FROM work_attempt WHERE outcome = 'Expired' ORDER BY fence";
 
 impl Scenario {
-    /// Loses the session, and frees its work with this delay as the janitor does.
+    /// Expires the session, and reclaims its work with this delay as the janitor does.
     async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
         self.db.expire(self.session).await.unwrap();
         let conn = &mut self.conn;
@@ -32,33 +32,39 @@ impl Scenario {
     }
 }
 
-fn lost_item(attempt: &Attempt, losses: i64) -> LostItem {
-    LostItem {
-        machine: attempt.machine,
-        process: attempt.process.clone(),
-        session: attempt.session,
-        fence: attempt.fence,
-        losses,
-        loss_initial_seconds: 15,
-        loss_maximum_seconds: 3600,
-    }
+/// Checks that an attempt is the only expired one, with these losses and the default delays.
+fn check_only(items: &[LostItem], attempt: &Attempt, losses: i64) {
+    let [item] = items else {
+        panic!("{items:?}");
+    };
+    assert_eq!(
+        (item.machine, &item.process, item.session, item.fence),
+        (
+            attempt.machine,
+            &attempt.process,
+            attempt.session,
+            attempt.fence
+        )
+    );
+    let delays = (item.loss_initial_seconds, item.loss_maximum_seconds);
+    assert_eq!((item.losses, delays), (losses, (15, 3600)));
 }
 
 #[tokio::test]
-async fn lost_work_is_freed_counted_delayed_and_recorded() {
+async fn reclaimed_work_is_freed_counted_delayed_and_recorded() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;
     let (items, attempts) = s.lose(15).await;
-    assert_eq!(items, [lost_item(&attempt, 0)]);
-    let lost = LostAttempt {
-        machine: attempt.machine,
-        process: START,
-        fence: attempt.fence,
-        session: attempt.session,
-        delay_seconds: Some(15),
+    check_only(&items, &attempt, 0);
+    let [lost] = attempts.as_slice() else {
+        panic!("{attempts:?}");
     };
-    assert_eq!(attempts, [lost]);
+    assert_eq!(
+        (lost.machine, &lost.process, lost.fence, lost.session),
+        (attempt.machine, &START, attempt.fence, attempt.session)
+    );
+    assert_eq!(lost.delay_seconds, Some(15));
     assert_eq!(s.rows(ITEM).await, ["||1|0|||15"]);
     assert_eq!(
         s.rows(ATTEMPTS).await,
@@ -70,12 +76,12 @@ async fn lost_work_is_freed_counted_delayed_and_recorded() {
 }
 
 #[tokio::test]
-async fn losses_in_a_row_are_counted_until_any_other_end() {
+async fn expired_attempts_in_a_row_are_counted_until_any_other_end() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     for losses in 0..3 {
         let attempt = s.claim_one(&START).await;
-        assert_eq!(s.lose(15).await.0, [lost_item(&attempt, losses)]);
+        check_only(&s.lose(15).await.0, &attempt, losses);
         s.advance(16).await;
     }
     for end in ["fail", "cancel", "finish"] {
@@ -87,13 +93,13 @@ async fn losses_in_a_row_are_counted_until_any_other_end() {
         }
         s.advance(16).await;
         let attempt = s.claim_one(&START).await;
-        assert_eq!(s.lose(15).await.0, [lost_item(&attempt, 0)], "after {end}");
+        check_only(&s.lose(15).await.0, &attempt, 0);
         s.advance(16).await;
     }
 }
 
 #[tokio::test]
-async fn a_loss_does_not_touch_the_sequence_of_failures() {
+async fn an_expired_attempt_does_not_change_the_sequence_of_failures() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let attempt = s.claim_one(&START).await;
@@ -114,7 +120,7 @@ async fn a_loss_does_not_touch_the_sequence_of_failures() {
 }
 
 #[tokio::test]
-async fn a_loss_after_an_older_releases_finish_does_not_revive_its_interval() {
+async fn an_expired_attempt_after_an_older_finish_does_not_restore_the_interval() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let older = "UPDATE work_item SET last_interval_seconds = 40, backoff_until = NULL";
@@ -145,7 +151,7 @@ async fn a_longer_backoff_in_force_is_not_shortened() {
 }
 
 #[tokio::test]
-async fn the_loss_delay_is_the_processes_own() {
+async fn the_delay_after_an_expired_attempt_is_that_of_the_process() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.define(&ProcessDef::new(ACCESS).loss_delay(2, 8))
@@ -169,7 +175,7 @@ async fn a_session_whose_deadline_lies_ahead_is_never_touched() {
 }
 
 #[tokio::test]
-async fn no_more_expired_sessions_are_locked_than_asked_for_and_none_that_others_have() {
+async fn expired_sessions_are_locked_up_to_the_limit_without_those_locked_by_others() {
     let mut s = Scenario::new().await;
     let mut expired = Vec::new();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! When a machine whose agent has fallen silent is due for recovery.
+//! When a machine whose agent is silent becomes due for recovery.
 
 use crate::scenario::{MINUTE, RECOVERY, START, Scenario};
 use bmdb_model::{Process, Provider, retrieval};
@@ -88,7 +88,7 @@ async fn silent_agents_are_due_unless_their_machine_is_installed() {
 }
 
 #[tokio::test]
-async fn silence_begins_to_count_at_the_last_heartbeat() {
+async fn silence_is_measured_from_the_last_heartbeat() {
     let mut s = Scenario::new().await;
     let machine =
         s.db.machine()

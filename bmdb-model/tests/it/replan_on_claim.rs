@@ -1,4 +1,4 @@
-//! Re-arming: lock in one statement, plan in the next, claim in the one after that.
+//! Replanning on claim: lock in one statement, plan in the next, claim in the one after that.
 
 use crate::scenario::{MINUTE, RECOVERY, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -57,7 +57,7 @@ async fn a_heartbeat_between_the_lock_and_the_plan_is_seen() {
 }
 
 #[tokio::test]
-async fn rivals_lock_different_machines_and_leave_alone_what_a_writer_has_locked() {
+async fn concurrent_claims_lock_different_machines_and_skip_those_locked_by_a_writer() {
     let s = Scenario::new().await;
     let mut machines = Vec::new();
     for id in ["a", "b", "c", "d", "e"] {

@@ -1,4 +1,4 @@
-//! Listing machines live, with the lane and the backoff of the process that asks.
+//! Retrievals: machines are listed live, with the lane and the backoff of the given process.
 
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario};
 use bmdb_model::{Process, Provider, hold, retrieval};
@@ -38,7 +38,7 @@ async fn a_machine_whose_agent_runs_or_that_is_on_hold_is_not_listed() {
 }
 
 #[tokio::test]
-async fn the_backoff_that_counts_is_that_of_the_process_that_asks() {
+async fn only_the_given_processes_backoff_counts() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_machine(machine, &ACCESS).await;
@@ -50,7 +50,7 @@ async fn the_backoff_that_counts_is_that_of_the_process_that_asks() {
 }
 
 #[tokio::test]
-async fn the_lane_that_counts_is_that_of_the_process_that_asks() {
+async fn only_the_given_processes_lane_counts() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let inventory = Process::from_static("Inventory");
@@ -67,7 +67,7 @@ async fn the_lane_that_counts_is_that_of_the_process_that_asks() {
 }
 
 #[tokio::test]
-async fn what_is_listed_is_the_whole_tag_of_the_provider_asked_for() {
+async fn a_retrieval_returns_whole_tags_of_the_given_provider() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let lumen =
@@ -97,7 +97,7 @@ async fn what_is_listed_is_the_whole_tag_of_the_provider_asked_for() {
 }
 
 #[tokio::test]
-async fn no_more_are_listed_than_asked_for() {
+async fn at_most_the_limit_is_listed() {
     let mut s = Scenario::new().await;
     for id in ["a", "b", "c"] {
         s.provided(id).await;
@@ -111,7 +111,7 @@ async fn no_more_are_listed_than_asked_for() {
 }
 
 #[tokio::test]
-async fn any_workflow_can_be_listed_and_one_that_is_not_there_is_an_error() {
+async fn any_workflow_can_be_listed_and_an_unknown_one_is_an_error() {
     let mut s = Scenario::new().await;
     s.provided("a").await;
     let conn = &mut s.conn;

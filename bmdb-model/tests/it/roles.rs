@@ -1,4 +1,4 @@
-//! What each role may do: read from the catalog, so that tables of later migrations are covered.
+//! The privileges of each role, read from the catalog, so that tables of later migrations are covered.
 
 use bmdb_model::ErrorKind;
 use bmdb_model::grants::{self, GrantError};
@@ -38,7 +38,7 @@ async fn is_denied(conn: &mut AsyncPgConnection, sql: &str) -> bool {
     }
 }
 
-/// Migrated, and no roles were set up in it, whoever the tests run as.
+/// A migrated database without roles, whatever user the tests run as.
 async fn ungranted() -> TestDb {
     let db = TestDb::empty().await.unwrap();
     run_pending(db.connect().await.unwrap()).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_viewer_reads_every_table_and_view_and_writes_nothing() {
     }
 }
 
-/// Statements that nobody but the owner may run.
+/// Statements that only the owner may run.
 const OWNERS: &[&str] = &[
     "CREATE TABLE mine ()",
     "CREATE TEMPORARY TABLE mine ()",
@@ -190,7 +190,7 @@ async fn no_role_reads_the_servers_secrets_and_files() {
 }
 
 #[tokio::test]
-async fn who_is_no_member_of_a_role_may_not_even_connect() {
+async fn a_login_without_a_role_may_not_connect() {
     let db = TestDb::new().await.unwrap();
     db.url_as(Role::Viewer).await.unwrap();
     let public = "SELECT has_database_privilege('public', current_database(), p)
@@ -201,7 +201,7 @@ async fn who_is_no_member_of_a_role_may_not_even_connect() {
 }
 
 #[tokio::test]
-async fn setting_the_roles_up_again_changes_nothing_and_asks_for_little() {
+async fn setting_up_the_roles_again_changes_nothing_and_needs_few_privileges() {
     let db = ungranted().await;
     let mut conn = db.connect().await.unwrap();
     let planned = grants::statements(&mut conn).await.unwrap();
@@ -244,7 +244,8 @@ async fn databases_of_a_server_may_be_set_up_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn what_a_member_of_the_owner_migrates_belongs_to_the_owner_and_components_may_work() {
+async fn tables_that_a_member_of_the_owner_migrates_belong_to_the_owner_and_components_may_write_them()
+ {
     let db = TestDb::empty().await.unwrap();
     let owner = || async { as_role(&db, Role::Owner).await };
     for _ in 0..2 {
@@ -270,7 +271,7 @@ async fn what_a_member_of_the_owner_migrates_belongs_to_the_owner_and_components
 }
 
 #[tokio::test]
-async fn components_may_not_change_traces_from_the_moment_that_these_are_kept() {
+async fn components_may_never_change_audit_records() {
     let db = TestDb::empty().await.unwrap();
     let owner = as_role(&db, Role::Owner).await;
     run_up_to(owner, "20261123000100").await.unwrap();
@@ -291,7 +292,7 @@ async fn components_may_not_change_traces_from_the_moment_that_these_are_kept() 
 }
 
 #[tokio::test]
-async fn tables_views_and_functions_of_a_user_are_covered_whenever_they_are_made() {
+async fn a_users_tables_views_and_functions_are_covered_whenever_they_are_created() {
     let db = ungranted().await;
     let before = "CREATE TABLE racks (rack_id bigserial PRIMARY KEY, name text);
                   CREATE VIEW rack_names AS SELECT name FROM racks;
@@ -347,7 +348,7 @@ async fn a_component_finds_a_migrated_database_migrated_and_may_not_migrate_anot
     assert_eq!(
         refused.to_string(),
         "\"bmdb_test_component\" may not change the schema: migrate as a login that is a member of \
-         bmdb_owner, and components find the database migrated"
+         bmdb_owner"
     );
     assert!(matches!(refused, MigrationError::MayNotMigrate { .. }));
     let status = migration::status(&mut component().await).await.unwrap();
@@ -355,7 +356,7 @@ async fn a_component_finds_a_migrated_database_migrated_and_may_not_migrate_anot
 }
 
 #[tokio::test]
-async fn who_may_not_make_roles_or_give_rights_is_told_so_and_nothing_is_changed() {
+async fn a_user_who_may_not_create_roles_or_grant_is_refused_and_nothing_changes() {
     let db = TestDb::new().await.unwrap();
     // The roles are there by now; the login has nothing to give.
     let mut conn = as_role(&db, Role::Component).await;
@@ -370,10 +371,10 @@ async fn who_may_not_make_roles_or_give_rights_is_told_so_and_nothing_is_changed
 }
 
 #[tokio::test]
-async fn who_may_make_roles_and_owns_the_database_need_not_be_a_superuser() {
+async fn the_databases_owner_with_createrole_need_not_be_a_superuser() {
     let db = TestDb::empty().await.unwrap();
     let mut conn = db.connect().await.unwrap();
-    // From 16 on whoever made the roles may give them; here the kit's user has.
+    // From version 16 on the creator of a role may grant it; here that is the kit's user.
     let admin = format!("{}_admin", db.name());
     let make = format!(
         "CREATE ROLE {admin} LOGIN CREATEROLE;

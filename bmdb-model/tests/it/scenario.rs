@@ -1,4 +1,4 @@
-//! The vocabulary of these tests: a database, a connection to it and a session that lives.
+//! A scenario: a database, a connection to it and a session.
 
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
@@ -79,7 +79,7 @@ impl Scenario {
         written
     }
 
-    /// Everything that is due, whoever provides it.
+    /// All machines that are due, of any provider.
     pub(crate) async fn claim(&mut self, process: &Process) -> Vec<Attempt> {
         let session = self.session;
         let claimed = work::claim(&mut self.conn, process, None, session, 100).await;

@@ -34,7 +34,7 @@ workflow_agent_recovery: machine_id provider ready_at
 workflow_agent_start: machine_id provider ready_at";
 
 #[tokio::test]
-async fn tables_views_and_columns_have_the_names_that_others_rely_on() {
+async fn tables_views_and_columns_keep_their_published_names() {
     let db = TestDb::new().await.unwrap();
     let names = "SELECT table_name || ': ' || string_agg(column_name, ' ' ORDER BY column_name COLLATE \"C\")
                  FROM information_schema.columns

@@ -1,8 +1,7 @@
-//! What a release writes, kept for every version of the schema, so that later migrations can be tried
-//! beside it.
+//! The statements of each schema version, recorded so that later migrations can be tested against them.
 //!
-//! The newest version's file follows the statements like any snapshot. It stays as it is from the
-//! moment there is a newer migration: then it says what the previous release goes on sending.
+//! The newest version's file follows the statements like any snapshot. It is frozen as soon as there is
+//! a newer migration: from then on it says what the previous release sends.
 
 pub(crate) mod record;
 pub(crate) mod writer;
@@ -24,10 +23,10 @@ pub(crate) struct Parameter {
     pub(crate) sql_type: String,
 }
 
-/// Statements by what they are for.
+/// Statements by purpose.
 pub(crate) type Statements = BTreeMap<String, Statement>;
 
-/// Begins the line with a statement's name and parameters.
+/// The beginning of the line with a statement's name and parameters.
 const HEADING: &str = "--> ";
 
 pub(crate) fn versions() -> Vec<String> {
@@ -47,7 +46,7 @@ pub(crate) fn print(statements: &[(&str, Statement)]) -> String {
     statements.iter().map(print).collect()
 }
 
-/// What the release that had this version as its newest one sends.
+/// The statements of the release whose newest version this was.
 pub(crate) fn of(version: &str) -> Statements {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/statements")
@@ -56,7 +55,7 @@ pub(crate) fn of(version: &str) -> Statements {
         panic!(
             "{}: {error}: what the release of that version sends was not kept. Check out the last \
              commit before the migration that follows it, run `INSTA_UPDATE=always cargo test -p \
-             bmdb-model --test it frozen`, and add the file",
+                          bmdb-model --test it schema_snapshots`, and add the file",
             path.display()
         )
     });

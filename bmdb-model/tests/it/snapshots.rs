@@ -1,6 +1,6 @@
-//! The statements that the system's speed rests on: their texts, plans and costs.
+//! The statements that bmdb's speed depends on: their texts, plans and costs.
 //!
-//! `INSTA_UPDATE=always cargo test -p bmdb-model --test it` writes what is there now.
+//! `INSTA_UPDATE=always cargo test -p bmdb-model --test it` records the current ones.
 
 use crate::scenario::{START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
@@ -9,17 +9,17 @@ use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::{self, work};
 use bmdb_model::{MachineId, Provider, plan, retrieval};
 
-/// The server whose plans are recorded. Other versions word them differently.
+/// The server version whose plans are recorded. Other versions word them differently.
 const RECORDED_BY: &str = "15";
 
-/// How often a statement runs before its plan is looked at: the first times look into the catalog.
+/// How often a statement runs before its plan is examined: the first runs read the catalog.
 const BEFORE: usize = 3;
 
-/// What makes `EXPLAIN` run the statement and count its buffers.
+/// Makes `EXPLAIN` run the statement and count its buffers.
 const COUNTED: &str = "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF";
 
 impl Scenario {
-    /// The text that this connection has prepared, by a part of it.
+    /// The only statement that this connection has prepared and that contains `part`.
     pub(crate) async fn text(&mut self, part: &str) -> String {
         let mut found = self.prepared().await;
         found.retain(|statement| statement.contains(part));
@@ -39,8 +39,8 @@ impl Scenario {
         .await
     }
 
-    /// What `EXPLAIN` with these options says of the claim of one machine, of Equinix where the text
-    /// asks for a provider, planned as on a connection that was set up.
+    /// The output of `EXPLAIN` with these options for the claim of one machine, of Equinix if the text
+    /// has a provider, planned as on a connection that was set up.
     async fn explain(&self, claim: &str, options: &str) -> Vec<String> {
         let provider = if claim.contains("i.provider = $2") {
             "'Equinix'"
@@ -94,7 +94,7 @@ async fn the_texts_of_the_claims() {
 }
 
 #[tokio::test]
-async fn the_texts_that_are_put_together_from_workflows() {
+async fn the_texts_that_are_built_from_workflows() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     plan::replan(&mut s.conn, &[machine]).await.unwrap();
@@ -144,8 +144,8 @@ async fn a_claim_of_one_machine_of_a_thousand_reads_at_most_40_buffers() {
     assert!(buffers(&plan) <= 40, "{plan:#?}");
 }
 
-// The look for a candidate had no order, so with statistics that called everything due the planner
-// expected to find one at once by reading the table: a poll of a fleet at rest read all of it.
+// Regression: the query for a candidate had no order. With statistics that called everything due, the
+// planner expected to find one at once by reading the table, so an idle poll read all of it.
 #[tokio::test]
 async fn an_idle_poll_reads_at_most_5_buffers_also_when_the_statistics_call_everything_due() {
     let mut s = Scenario::new().await;
@@ -158,7 +158,8 @@ async fn an_idle_poll_reads_at_most_5_buffers_also_when_the_statistics_call_ever
     assert!(buffers(&plan) <= 5, "{plan:#?}");
 }
 
-// It read all of the queue's index, and would have read the table to learn when to look again.
+// Regression: it read the queue's whole index, and would have read the table to learn when to poll
+// again.
 #[tokio::test]
 async fn an_idle_poll_without_a_provider_reads_a_few_buffers_for_each_provider() {
     let mut s = Scenario::new().await;
@@ -172,7 +173,7 @@ async fn an_idle_poll_without_a_provider_reads_a_few_buffers_for_each_provider()
     assert!(buffers(&plan) <= 5 * (2 + 2), "{plan:#?}");
 }
 
-/// The buffers of the whole statement: the topmost node is told first and includes all others.
+/// The buffers of the whole statement: the topmost node comes first and includes all others.
 pub(crate) fn buffers(plan: &[String]) -> u64 {
     let whole = plan.iter().find(|line| line.contains("Buffers: shared"));
     let counts = whole.unwrap().split_whitespace();
@@ -200,7 +201,7 @@ async fn an_idle_poll_takes_no_transaction_id_and_a_claim_takes_one() {
 }
 
 impl Scenario {
-    /// Polls in a transaction of its own, which is rolled back.
+    /// Polls in a separate transaction and rolls it back.
     async fn poll_writes_nothing(&mut self, provider: Option<&Provider>) -> bool {
         let conn = &mut self.conn;
         begin(conn, Isolation::ReadCommitted, Access::ReadWrite)

@@ -1,4 +1,4 @@
-//! Every statement runs, and every one that runs often is prepared once per connection.
+//! Every statement runs, and every frequent one is prepared once per connection.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario};
 use bmdb_model::backoff::{self, Which};
@@ -19,7 +19,7 @@ use bmdb_model::{
 use uuid::Uuid;
 
 impl Scenario {
-    /// Everything that a component does over and over, once.
+    /// Everything that a component does repeatedly, once.
     async fn round(&mut self, machine: MachineId) {
         let (session, equinix) = (self.session, Some(&Provider::EQUINIX));
         internal::connection::plan_once(&mut self.conn)
@@ -80,7 +80,7 @@ impl Scenario {
         self.cancel(&attempt).await;
 
         self.write_tags(machine).await;
-        self.rearm(machine).await;
+        self.replan_on_claim(machine).await;
         self.lose_a_session(machine).await;
         let keep_all = Retention {
             seconds: u32::MAX,
@@ -196,7 +196,7 @@ impl Scenario {
             .unwrap();
     }
 
-    async fn rearm(&mut self, machine: MachineId) {
+    async fn replan_on_claim(&mut self, machine: MachineId) {
         let (conn, session) = (&mut self.conn, self.session);
         for provider in [Some(&Provider::EQUINIX), None] {
             internal::work::possibly_due(conn, &RECOVERY, provider, session)
@@ -268,7 +268,7 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn what_runs_often_is_prepared_once_and_found_again() {
+async fn frequent_statements_are_prepared_once_and_reused() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.round(machine).await;

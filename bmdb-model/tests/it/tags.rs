@@ -55,7 +55,7 @@ async fn agent_started_replaces_time_and_key() {
 }
 
 #[tokio::test]
-async fn an_agent_is_known_by_its_machine_and_its_key() {
+async fn an_agent_is_authenticated_by_its_machine_and_its_key() {
     let mut s = Scenario::new().await;
     let (machine, other) = (s.provided("a").await, s.provided("b").await);
     s.set_started(machine, AgentStarted::now(b"key")).await;
@@ -101,7 +101,7 @@ async fn a_heartbeat_moves_forward_only_unless_it_is_set() {
 }
 
 #[tokio::test]
-async fn a_new_agent_forgets_the_heartbeats_of_the_one_before_it() {
+async fn a_new_agent_deletes_the_heartbeats_of_the_previous_one() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     for (beat, left) in [("2026-01-01T11:59:59Z", "0"), ("2026-01-01T12:00:01Z", "1")] {
@@ -187,13 +187,7 @@ async fn an_installation_request_is_replaced_and_read_as_it_was_set() {
         let pending = os_installation::pending_request(&mut s.conn, machine)
             .await
             .unwrap();
-        assert_eq!(
-            pending,
-            Some(InstallationRequest {
-                generation,
-                raw: raw.to_vec()
-            })
-        );
+        assert_eq!(pending, Some(InstallationRequest::new(generation, raw)));
     }
     assert_eq!(s.rows(REQUEST).await, [r"8|\x64656269616e"]);
 }

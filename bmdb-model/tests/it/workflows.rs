@@ -1,4 +1,4 @@
-//! Downstream users add tags, workflows and processes of their own, without touching ours.
+//! Downstream users add tags, workflows and processes without changing ours.
 
 use crate::scenario::{START, Scenario};
 use bmdb_model::internal::work::{self, Gate};
@@ -7,7 +7,7 @@ use bmdb_testkit::TestDb;
 
 const WIPE: Process = Process::from_static("AcmeWipe");
 
-/// What a downstream user's own migration makes.
+/// The tables and views of a downstream user's migration.
 const ACME: &str = "
     CREATE TABLE acme_dirty (machine_id uuid PRIMARY KEY REFERENCES machines, since timestamptz NOT NULL);
     CREATE VIEW acme_workflow_wipe AS
@@ -46,10 +46,10 @@ async fn a_downstream_workflow_is_planned_from_the_next_tag_write_on() {
     assert_eq!(s.rows(items).await, ["AcmeWipe|AcmeWipe|Equinix|f", ours]);
 }
 
-// A process was moved to another lane while an item of it was still in the old one, and the lane
-// index let it be worked on beside a holder in the new lane.
+// Regression: a process was moved to another lane while one of its items was still in the old one, and
+// the lane index let it be claimed beside a claim in the new lane.
 #[tokio::test]
-async fn a_process_that_changes_its_lane_takes_its_idle_items_along() {
+async fn a_process_that_changes_its_lane_moves_its_unclaimed_items() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     let attempt = s.claim_machine(machine, &WIPE).await;
@@ -79,15 +79,13 @@ async fn a_process_at_work_keeps_its_lane() {
     assert_eq!(process::all(&mut s.conn).await.unwrap().len(), 3);
 }
 
-// The planner passed over processes without a workflow, so what had been due stayed due for ever.
+// Regression: the planner skipped processes without a workflow, so their due items stayed due for ever.
 #[tokio::test]
-async fn a_process_that_loses_its_workflow_is_due_nowhere_after_the_next_planning() {
+async fn a_process_that_loses_its_workflow_is_due_nowhere_after_replanning() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    let without = ProcessDef {
-        workflow: None,
-        ..process::of(&mut s.conn, &START).await.unwrap()
-    };
+    let mut without = process::of(&mut s.conn, &START).await.unwrap();
+    without.workflow = None;
     s.define(&without).await.unwrap();
     s.write(machine, async |_| Ok(())).await.unwrap();
     let items = "SELECT process, eligible, plan_at FROM work_item";
@@ -145,7 +143,7 @@ async fn a_definition_can_be_read_replaced_and_listed() {
 }
 
 #[tokio::test]
-async fn a_definition_that_could_not_be_planned_by_is_refused_and_nothing_is_written() {
+async fn an_unusable_definition_is_refused_and_nothing_is_written() {
     let db = TestDb::new().await.unwrap();
     let mut conn = db.connect().await.unwrap();
     db.run_sql(

@@ -93,7 +93,7 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
 }
 
 fn cards(links: &Links, facts: &Facts) -> Markup {
-    let SessionSummary { live, dead } = facts.sessions;
+    let SessionSummary { live, dead, .. } = facts.sessions;
     let expired = match dead {
         0 => "none has expired".to_owned(),
         dead => format!("{dead} expired and not removed yet"),

@@ -126,20 +126,20 @@ async fn hostile_parameters_are_refused_with_the_reason() {
         ("state=due", "needs a process"),
         (
             "process=ShepherdAgentStart&state=asleep",
-            "is no state; expected due",
+            "expected due, waiting",
         ),
         ("process=%3Cscript%3E&state=due", "process name"),
         ("prefix=a%00b", "control character"),
         ("prefix=a%0Ab", "control character"),
         (&format!("prefix={long}"), "longer than 500 bytes"),
-        ("after=xyz", "no place in this list"),
+        ("after=xyz", "not a position in this list"),
         (
             "after=m.00000000-0000-0000-0000-00000000000g",
-            "no place in this list",
+            "not a position in this list",
         ),
         (
             "after=b.9223372036854775807.00000000-0000-0000-0000-000000000000",
-            "no place in this list",
+            "not a position in this list",
         ),
         (
             "after=h.00000000-0000-0000-0000-000000000000.x",

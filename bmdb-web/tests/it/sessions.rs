@@ -102,7 +102,11 @@ async fn invalid_ids_are_refused_with_the_reason() {
     for id in ["x", "%3Cscript%3E", "00000000-0000-0000-0000-00000000000g"] {
         let answer = s.get(&format!("/sessions/{id}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{id}");
-        assert!(answer.text.contains("is no session id"), "{}", answer.text);
+        assert!(
+            answer.text.contains("invalid session id"),
+            "{}",
+            answer.text
+        );
     }
     let answer = s.get("/sessions?after=x").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);

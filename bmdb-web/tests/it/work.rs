@@ -91,8 +91,8 @@ async fn every_claimed_machine_is_on_exactly_one_page() {
 async fn invalid_parameters_are_refused_with_the_reason() {
     let s = Scenario::new().await;
     for (query, reason) in [
-        ("after=x", "is no place in this list"),
-        ("after=1.2.3", "is no place in this list"),
+        ("after=x", "is not a position in this list"),
+        ("after=1.2.3", "is not a position in this list"),
         ("process=%3Cscript%3E", "parameter"),
         (
             "componen=x",

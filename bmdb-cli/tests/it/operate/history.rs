@@ -48,7 +48,7 @@ async fn a_history_is_shown_newest_first_and_continues_on_the_next_page() {
     assert_eq!(second["items"][0]["outcome"], "Finished");
     bmdb(&s.db)
         .args(["history", &id, "--after", "x"])
-        .fails_with(2, "is no place in this list");
+        .fails_with(2, "is not a position in this list");
     bmdb(&s.db)
         .args(["history", "ffff"])
         .fails_with(3, "no machine's id begins with");

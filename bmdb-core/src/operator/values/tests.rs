@@ -21,7 +21,7 @@ fn fields_that_are_unknown_missing_twice_or_wrong_are_refused_with_what_would_be
         (
             TagName::Provided,
             "provider=7up",
-            "provider=7up: \"7up\" is no valid provider name",
+            "provider=7up: invalid provider name \"7up\"",
         ),
         (
             TagName::Provided,
@@ -73,16 +73,12 @@ fn values_are_read_as_what_they_are() {
     let Ok(Tag::Provided(change)) = parse(TagName::Provided, "location= status=Running") else {
         panic!()
     };
-    let before = Provided {
-        location: Some("fra2".to_owned()),
-        ip_address: Some("10.0.0.7".to_owned()),
-        ..Provided::new(Provider::EQUINIX, "a")
-    };
-    let after = Provided {
-        location: None,
-        status: Some(ProviderStatus::Running),
-        ..before.clone()
-    };
+    let before = Provided::new(Provider::EQUINIX, "a")
+        .location("fra2")
+        .ip_address("10.0.0.7");
+    let after = Provided::new(Provider::EQUINIX, "a")
+        .ip_address("10.0.0.7")
+        .status(ProviderStatus::Running);
     assert_eq!(change.clone().of(Some(before)), Ok(after));
     let refused = change.of(None).unwrap_err().to_string();
     assert!(refused.contains("needs provider=…"), "{refused}");

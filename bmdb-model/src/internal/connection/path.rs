@@ -1,18 +1,17 @@
-//! Where a connection looks up the names in its statements.
+//! The schemas in which a connection looks up the names in its statements.
 
 use crate::Error;
 use crate::statement::statement;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Sets a safe `search_path` and gives it; needs a row `p` of `pg_settings`, that of `search_path`.
+/// Sets a safe `search_path` and returns it. Needs a row `p` of `pg_settings`: that of `search_path`.
 ///
-/// The statements name tables and functions without their schema, so whoever decides on the path
-/// decides on what they mean. A default that a role or a database was given counts for nothing: the
-/// schema is `public`, unless the connection's own parameters name others, as an installation in a
-/// schema of its own needs it. What comes with the server is found first, because `pg_catalog` is
-/// not named, and what is temporary last. Until this has run the path is whoever's, so that nothing
-/// here is looked up by it.
+/// The statements name tables and functions without their schema, so the path decides what they refer
+/// to. Defaults of a role or a database are ignored: the schema is `public`, unless the connection's
+/// own parameters name others, as an installation in another schema needs it. The server's own objects
+/// are found first, because `pg_catalog` is not named, and temporary objects last. Until this has run
+/// the path is not trusted, so this statement qualifies every name.
 macro_rules! safe_path {
     () => {
         "pg_catalog.set_config('search_path', CASE \
@@ -32,7 +31,7 @@ statement! {
     () -> Text
 }
 
-/// Makes a connection look up names where nobody but the installation's owner can put anything;
+/// Makes a connection look up names only in schemas that the installation's owner controls;
 /// [`set_up`](super::set_up) does so too.
 ///
 /// # Errors

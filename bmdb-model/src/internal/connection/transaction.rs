@@ -1,18 +1,18 @@
-//! Beginning and ending transactions, alone or in company.
+//! Beginning and ending transactions, with separate or pipelined statements.
 //!
-//! # Statements in company
-//! What is sent without waiting for the answer to what was sent before costs no round trip of its own.
-//! The server works on it in the order in which it comes, and two things see to that order. A `BEGIN`
-//! is a simple message, which is sent when its future is first polled. Everything else goes through
-//! the connection's cache of prepared statements, behind one fair lock that is held while a statement
-//! is being prepared; so statements whose futures are polled in turn, by `futures_util`'s `join`, are
-//! sent in turn, whichever of them have yet to be prepared. That is why `COMMIT` is a prepared
-//! statement here. The tests look at what committed together, on connections that have prepared
-//! nothing yet.
+//! # Pipelined statements
+//! A statement that is sent without waiting for the answer to the previous one costs no round trip of
+//! its own. The server processes statements in the order in which they arrive, and two facts fix that
+//! order. A `BEGIN` is a simple message, which is sent when its future is first polled. All other
+//! statements go through the connection's cache of prepared statements, behind one fair lock that is
+//! held while a statement is prepared. So statements whose futures are polled in turn, by
+//! `futures_util`'s `join`, are sent in turn, no matter which of them have to be prepared first. That
+//! is why `COMMIT` is a prepared statement here. The tests check what was committed together, on
+//! connections that have prepared nothing yet.
 //!
-//! A statement that is sent after one that fails still runs. After a `BEGIN` that failed it would run
-//! by itself, so only statements that do no harm then may be in its company. After any other, the
-//! server refuses it, and turns a `COMMIT` into a rollback.
+//! A statement that is sent after a failed one still runs. After a `BEGIN` that failed it would run on
+//! its own, so only statements that are harmless then may be pipelined with it. After any other failure
+//! the server refuses the statement, and turns a `COMMIT` into a rollback.
 
 use super::PLAN_ONCE;
 use crate::Error;
@@ -30,7 +30,8 @@ use std::num::NonZeroU32;
 
 type Manager = AnsiTransactionManager;
 
-/// The message that begins a transaction. What [`super::plan_once`] has set is set back in it.
+/// The message that begins a transaction. It resets the settings of [`super::plan_once`] within the
+/// transaction.
 fn begin_sql(isolation: Isolation, access: Access) -> String {
     let level = match isolation {
         Isolation::Serializable => "SERIALIZABLE",
@@ -45,7 +46,8 @@ fn begin_sql(isolation: Isolation, access: Access) -> String {
     format!("BEGIN ISOLATION LEVEL {level}{access}{}", set_back.concat())
 }
 
-/// Begins a transaction, known to the connection, so that a pool sees when it is left open.
+/// Begins a transaction and records that in the connection, so that a pool notices when it is left
+/// open.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -58,8 +60,8 @@ pub async fn begin(
     Ok(AnsiTransactionManager::begin_transaction_sql(conn, &sql).await?)
 }
 
-/// Sets a savepoint in an open transaction: the next [`commit`] only lets it go, and the next
-/// [`roll_back`] takes back only what came after it.
+/// Sets a savepoint in an open transaction: the next [`commit`] only releases it, and the next
+/// [`roll_back`] undoes only what came after it.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -67,7 +69,7 @@ pub async fn save(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     Ok(<Manager as TransactionManager<AsyncPgConnection>>::begin_transaction(conn).await?)
 }
 
-/// Commits. When the connection breaks here, the outcome is not known.
+/// Commits. If the connection breaks here, the outcome is unknown.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -96,11 +98,11 @@ statement! {
     () -> Integer
 }
 
-/// Commits, in one round trip, and fails if an earlier statement has aborted the transaction: PostgreSQL
-/// answers such a one's `COMMIT` with a rollback that looks like success.
+/// Commits in one round trip, and fails if an earlier statement has aborted the transaction: PostgreSQL
+/// answers the `COMMIT` of an aborted transaction with a rollback that looks like success.
 ///
 /// # Errors
-/// [`Error::Database`] with [`crate::ErrorKind::Aborted`], and everything is rolled back; otherwise as
+/// [`Error::Database`] with [`crate::ErrorKind::Aborted`] when everything was rolled back; otherwise as
 /// [`commit`].
 pub async fn check_not_aborted_and_commit(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     let check = async |mut conn: &AsyncPgConnection| {
@@ -116,11 +118,11 @@ statement! {
 }
 
 /// Runs the last statement of a transaction and commits, in one round trip. The transaction is over
-/// then, even if the statement failed. It must be sure to be sent: were it refused on this side of the
-/// connection, the commit would go without it.
+/// then, even if the statement failed. The statement must not fail before it is sent: the commit would
+/// go without it.
 ///
 /// # Errors
-/// The statement's, and then everything is rolled back; otherwise as [`commit`].
+/// The statement's, and then everything was rolled back; otherwise as [`commit`].
 pub(crate) async fn committing(
     conn: &mut AsyncPgConnection,
     last: impl AsyncFnOnce(&AsyncPgConnection) -> Result<(), Error>,
@@ -133,11 +135,11 @@ pub(crate) async fn committing(
     Ok(over?)
 }
 
-/// Begins a transaction and runs its first statements, in one round trip. Whatever they come to, the
-/// transaction is open, unless it could not be begun; then they have run by themselves.
+/// Begins a transaction and runs its first statements, in one round trip. Whatever they return, the
+/// transaction is open, unless it could not be begun; then they have run on their own.
 ///
-/// The connection counts as being in a transaction from before the `BEGIN` is sent, so that a pool
-/// does not take it back when the future is dropped midway.
+/// The connection counts as being in a transaction before the `BEGIN` is sent, so that a pool does not
+/// take it back when the future is dropped midway.
 pub(crate) async fn beginning<T>(
     conn: &mut AsyncPgConnection,
     isolation: Isolation,
@@ -164,8 +166,8 @@ fn depth(conn: &mut AsyncPgConnection) -> QueryResult<Option<NonZeroU32>> {
     Manager::transaction_manager_status_mut(conn).transaction_depth()
 }
 
-/// Tells the connection that a transaction has begun or ended, which its own functions can only do
-/// when they send the statement by itself.
+/// Records in the connection that a transaction has begun or ended. Its own functions do that only when
+/// they send the statement alone.
 fn change_depth(conn: &mut AsyncPgConnection, change: TransactionDepthChange) -> QueryResult<()> {
     match Manager::transaction_manager_status_mut(conn) {
         TransactionManagerStatus::Valid(status) => status.change_transaction_depth(change),

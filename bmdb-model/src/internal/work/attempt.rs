@@ -1,4 +1,4 @@
-//! Attempts: what an end is keyed on.
+//! Attempts: the key of every end.
 
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
@@ -7,14 +7,13 @@ use diesel::OptionalExtension;
 use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Which attempt is to be ended: every end is keyed on all of these and changes exactly one row.
+/// Identifies an attempt to end. Every end is keyed on all of these fields and changes exactly one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Attempt {
-    /// The machine.
     pub machine: MachineId,
-    /// The process.
     pub process: Process,
-    /// The session that holds it.
+    /// The session that made the claim.
     pub session: SessionId,
     /// The claim's fence.
     pub fence: Fence,
@@ -27,7 +26,7 @@ statement! {
     (session: SessionId => SqlUuid) -> (SqlUuid, Text, BigInt, Timestamptz)
 }
 
-/// The attempts a session holds, in the lock order of items.
+/// Lists the current attempts of a session, in the lock order of items.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -54,7 +53,7 @@ statement! {
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (SqlUuid, BigInt, Timestamptz)
 }
 
-/// The attempt that is being made on a machine, if one is.
+/// Returns the current attempt on an item, if there is one.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -9,25 +9,24 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid a
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::sync::LazyLock;
 
-/// What a claim got.
+/// A claimed work item.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct Claimed {
-    /// The machine.
     pub machine: MachineId,
-    /// The claim's fence.
     pub fence: Fence,
     /// When the claim was made, by the database's clock.
     pub started_at: DateTime<Utc>,
     /// How many times in a row the process has failed on the machine.
     pub failures: i64,
-    /// The interval of the backoff it is coming out of, in seconds.
+    /// The interval of the last backoff, in seconds.
     pub previous_interval: Option<i64>,
-    /// Since when it was due, where the claim went by that: from the queue of a process that is not
-    /// time-driven. `None` also where its workflow says that it has been due for ever.
+    /// Since when it was due. Known only for a claim from the queue of a process that does not replan
+    /// on claim; `None` also if its workflow says that it has always been due.
     pub ready_at: Option<DateTime<Utc>>,
 }
 
-/// What the claims return that do not go by the queue's order alone.
+/// What other claims return, which do not follow the queue's order alone.
 pub(super) type ClaimedRow = (MachineId, Fence, DateTime<Utc>, i64, Option<i64>);
 
 impl From<ClaimedRow> for Claimed {
@@ -43,14 +42,14 @@ impl From<ClaimedRow> for Claimed {
     }
 }
 
-/// What one claim got of the queue.
+/// The result of one claim from the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimBatch {
     /// The work items.
     pub claimed: Vec<Claimed>,
-    /// When the last of them in the queue was ready: the floor for the next claim.
+    /// When the last of them in the queue was ready: the queue cursor of the next claim.
     pub latest: Option<DateTime<Utc>>,
-    /// What was first in the queue, from the floor on, before anything was claimed.
+    /// What was first in the queue, from the cursor on, before the claim.
     pub head: QueueHead,
 }
 
@@ -75,12 +74,12 @@ statement! {
     -> (Bool, Nullable<BigInt>, ClaimColumns)
 }
 
-/// The text of a claim of one provider's machines, as [`claim_from`] prepares it: what it costs can
-/// be measured and explained without this crate. Its parameters are the process, the provider, the
-/// floor, the session and the limit.
+/// The text of a claim of one provider's machines, as [`claim_from`] prepares it, for measuring and
+/// explaining it without this crate. Its parameters are the process, the provider, the queue cursor,
+/// the session and the limit.
 pub const CLAIM: &str = at_the_head!("../../sql/claim.sql");
 
-/// The claim query for all providers.
+/// The claim of all providers' machines.
 static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {
     at_the_head_of_any!("../../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
 });
@@ -98,18 +97,19 @@ type ClaimRow = (
     ),
 );
 
-/// Claims up to `limit` due items of a process for a session; `None` when the session has expired.
+/// Claims up to `limit` due items of a process for a session; `None` if the session has expired.
 ///
 /// One statement, meant to run in its own transaction at READ COMMITTED. That level is safe here
-/// because every condition of a claim is a column of the row that is locked, and a locked row is
-/// tested again in its newest version; what was looked up in other tables would be stale.
+/// because every condition of a claim is a column of the locked row, and the newest version of a locked
+/// row is checked again; values from other tables would be stale.
 ///
-/// An empty answer does not prove that nothing is due: items that others have locked are skipped.
-/// Without a provider the whole queue of the process is sorted, so the cost grows with what is due.
+/// An empty result does not prove that nothing is due: items that other transactions have locked are
+/// skipped. Without a provider the whole queue of the process is sorted, so the cost grows with the
+/// number of due items.
 ///
 /// # Errors
-/// [`Error::Database`]; a unique violation on `work_item_lane` ([`crate::ErrorKind::LaneTaken`])
-/// means that a rival was faster on one of the machines: ask again.
+/// [`Error::Database`]; a unique violation on `work_item_lane` ([`crate::ErrorKind::LaneTaken`]) means
+/// that a concurrent claim got one of the machines first: claim again.
 pub async fn claim(
     conn: &mut AsyncPgConnection,
     process: &Process,
@@ -121,11 +121,11 @@ pub async fn claim(
     Ok(batch.map(|batch| batch.claimed))
 }
 
-/// As [`claim`], passing over whatever is ready before `floor`, without looking at it.
+/// Like [`claim`], but skips items that were ready before the queue cursor, without reading them.
 ///
-/// A hint for the one who has just claimed up to there: what long-running readers keep from being
-/// vacuumed gathers at the queue's head, and every claim would step over all of it. PendingTasks without a
-/// floor now and then, for items appear below it as well: canceled, committed late, moved back.
+/// Use the cursor of the previous claim. Long-running readers keep dead rows from being vacuumed; those
+/// gather at the queue's head, and every claim would step over all of them. Claim without a cursor from
+/// time to time, because items also appear before it: canceled, committed late, or moved back.
 ///
 /// # Errors
 /// As [`claim`].
@@ -176,8 +176,8 @@ pub async fn claim_from(
             },
         )
         .collect();
-    // Work of a session that expired within the statement is still returned: the caller must know
-    // of it to end it.
+    // Work of a session that expired during the statement is still returned: the caller must know it to
+    // end it.
     let is_alive = rows.iter().any(|(is_alive, ..)| *is_alive) || !claimed.is_empty();
     let latest = rows.iter().filter_map(|(.., columns)| columns.3).max();
     let head = rows.iter().find_map(|(_, due_in, _)| *due_in);
@@ -194,11 +194,11 @@ statement! {
     -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
 
-/// Claims one machine that the caller has locked and whose gates it has seen open; `None` when a
-/// rival was faster.
+/// Claims one machine that the caller has locked and whose gates were open; `None` if a concurrent
+/// claim was faster.
 ///
 /// # Errors
-/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] when a rival in the lane was faster.
+/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] if a concurrent claim got the lane first.
 pub async fn claim_machine(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -214,21 +214,21 @@ pub async fn claim_machine(
     Ok(claimed.map(Claimed::from))
 }
 
-/// What stands between a process and a machine.
+/// The gate that keeps a process from a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// Nothing.
+    /// No gate is closed.
     Open,
-    /// Somebody holds a process of the same lane.
+    /// A process of the same lane is claimed.
     LaneTaken,
     /// The process is backing off there.
     BackedOff {
-        /// To when.
+        /// When the backoff ends.
         until: DateTime<Utc>,
     },
     /// The machine is on hold.
     OnHold,
-    /// There is no such machine.
+    /// The machine does not exist.
     Unknown,
 }
 
@@ -238,7 +238,7 @@ statement! {
     -> (SqlUuid, Bool, Bool, Bool, Nullable<Timestamptz>)
 }
 
-/// The gates of `machines` for a process, in the order given.
+/// Returns the gates of `machines` for a process, in the given order.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,4 +1,4 @@
-//! Ending attempts, and finding out how one ended.
+//! Ending attempts, and finding out how an attempt ended.
 
 use super::attempt::Attempt;
 use super::failure_text::recorded_cause;
@@ -13,19 +13,19 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// What came of a statement that ends an attempt.
+/// The result of a statement that ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended<T> {
     /// The attempt is ended.
     Done(T),
     /// The session has expired; nothing was written.
     SessionExpired,
-    /// The session lives but does not hold this attempt (any more); nothing was written.
+    /// The session is alive but does not have this attempt any more; nothing was written.
     Lost,
 }
 
 impl<T> Ended<T> {
-    /// The same with another value.
+    /// The same result with another value.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Ended<U> {
         match self {
             Self::Done(value) => Ended::Done(map(value)),
@@ -35,22 +35,23 @@ impl<T> Ended<T> {
     }
 }
 
-/// A failure, as it is written.
+/// A failure to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt<'a> {
-    /// How long the machine rests, in seconds.
+    /// For how many seconds the machine backs off.
     pub delay_seconds: u32,
-    /// The un-jittered interval the next one is computed from, in seconds.
+    /// The interval without jitter from which the next one is computed, in seconds.
     pub interval_seconds: u32,
-    /// Why, for people; longer than [`MAXIMUM_CAUSE_BYTES`](super::MAXIMUM_CAUSE_BYTES) is cut with a mark.
+    /// Why it failed, for people. Longer than [`MAXIMUM_CAUSE_BYTES`](super::MAXIMUM_CAUSE_BYTES) it is
+    /// cut with a mark.
     pub cause: &'a str,
-    /// Whether a failure just like the one before is folded into that one's history row.
+    /// Whether a failure that equals the one before is folded into that one's history row.
     pub fold: bool,
 }
 
-/// The text of failures, as [`fail_all`] prepares it: what they cost can be measured and explained
-/// without this crate. Its parameters are arrays of machines, processes, fences, times of start,
-/// delays and intervals in seconds, causes and whether to fold, and the session.
+/// The text of failures, as [`fail_all`] prepares it, for measuring and explaining it without this
+/// crate. Its parameters are arrays of machines, processes, fences, start times, delays and intervals
+/// in seconds, causes and whether to fold, and the session.
 pub const FAIL: &str = include_str!("../../sql/fail.sql");
 
 statement! {
@@ -64,8 +65,8 @@ statement! {
     ) -> (Bool, Nullable<BigInt>, Nullable<Timestamptz>)
 }
 
-/// Ends attempts of one session as failed, in one statement; says of each, in the given order, when
-/// its machine's backoff ends. They end independently: what is lost does not keep the others.
+/// Ends attempts of one session as failed, in one statement. Returns for each, in the given order, when
+/// its machine's backoff ends. They end independently: a lost attempt does not affect the others.
 ///
 /// # Errors
 /// [`Error::NulByte`] for a cause, [`Error::Database`]; nothing was written then.
@@ -130,7 +131,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// What became of each, in their order. A fence is never given out twice, so it names its attempt.
+    /// The result for each attempt, in order. A fence is never used twice, so it identifies its
+    /// attempt.
     fn outcomes<T: Copy>(&self, is_alive: bool, ended: &HashMap<Fence, T>) -> Vec<Ended<T>> {
         let outcome = |fence: &Fence| match ended.get(fence) {
             Some(value) => Ended::Done(*value),
@@ -141,7 +143,7 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// The verdict on a batch of one.
+/// The result of a batch of one.
 fn only<T>(ended: Vec<Ended<T>>) -> Ended<T> {
     ended.into_iter().next().unwrap_or(Ended::Lost)
 }
@@ -155,17 +157,17 @@ statement! {
     ) -> (Bool, Nullable<BigInt>)
 }
 
-/// A verdict that is no failure.
+/// An end that is not a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Release {
-    /// Finished: backoff and failures are cleared.
+    /// The attempt succeeded: backoff and failures are cleared.
     Finished,
-    /// None: a backoff and its interval survive.
+    /// The attempt has no result: a backoff and its interval are kept.
     Canceled,
 }
 
-/// Ends attempts of one session without a failure, in one statement; says of each, in the given
-/// order, what became of it. They end independently: what is lost does not keep the others.
+/// Ends attempts of one session without a failure, in one statement. Returns the result for each, in
+/// the given order. They end independently: a lost attempt does not affect the others.
 ///
 /// # Errors
 /// [`Error::Database`]; nothing was written then.
@@ -177,7 +179,7 @@ pub async fn release_all(
     release(conn, session, releases, Fenced::No).await
 }
 
-/// Ends an attempt as finished, clearing its backoff and failures, in one statement.
+/// Ends an attempt as finished, which clears its backoff and failures, in one statement.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -186,7 +188,8 @@ pub async fn finish(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
     Ok(only(release_all(conn, attempt.session, &finished).await?))
 }
 
-/// As [`finish`], within a transaction of the session whose [`fence_check`](crate::internal::session::fence_check) passed.
+/// Like [`finish`], within a transaction of the session whose
+/// [`fence_check`](crate::internal::session::fence_check) passed.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -199,7 +202,7 @@ pub async fn finish_fenced(
     Ok(only(ended))
 }
 
-/// Ends an attempt without a verdict, in one statement; a backoff and its interval survive.
+/// Ends an attempt as canceled, in one statement; a backoff and its interval are kept.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -208,9 +211,9 @@ pub async fn cancel(conn: &mut AsyncPgConnection, attempt: &Attempt) -> Result<E
     Ok(only(release_all(conn, attempt.session, &canceled).await?))
 }
 
-/// Ends somebody else's attempt without a verdict, in a transaction of one's own: also where the holder's
-/// deadline has passed and the janitor has not come yet. Its session is locked before the item, and an end
-/// that is under way is waited for; [`Ended::Lost`] when that was faster.
+/// Cancels another session's attempt, in the caller's transaction, even if that session's deadline has
+/// passed and the janitor has not reclaimed it yet. The session is locked before the item, and waits
+/// for an end that is under way; [`Ended::Lost`] if that was faster.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -223,7 +226,7 @@ pub async fn cancel_for(
     Ok(only(ended))
 }
 
-/// Whether the transaction has found the session alive and holds its row, or needs not.
+/// Whether the transaction has found the session alive and has its row locked, or need not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fenced {
     Yes,
@@ -262,19 +265,19 @@ statement! {
     -> diesel::sql_types::Integer
 }
 
-/// What became of an attempt whose end's answer was lost.
+/// The state of an attempt whose end's answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptState {
-    /// It is still held: the end did not happen.
+    /// It is still claimed: the end did not happen.
     Claimed,
     /// It ended, as the history says.
     Ended(Outcome, Option<DateTime<Utc>>),
-    /// There is no trace of it (history may have been trimmed).
+    /// There is no record of it; history may have been trimmed.
     Unknown,
 }
 
-/// Finds out what became of an attempt, waiting for an end that is still in flight. Run it in a
-/// READ COMMITTED transaction or in autocommit: the second look must see what the wait was for.
+/// Finds out the state of an attempt, and waits for an end that is in flight. Run it in a READ
+/// COMMITTED transaction or in autocommit: the second read must see what the wait was for.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -282,7 +285,7 @@ pub async fn attempt_state(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
 ) -> Result<AttemptState, Error> {
-    let held: Option<i32> = StillClaimed {
+    let claimed: Option<i32> = StillClaimed {
         machine: attempt.machine,
         process: &attempt.process,
         fence: attempt.fence,
@@ -291,7 +294,7 @@ pub async fn attempt_state(
     .get_result(conn)
     .await
     .optional()?;
-    if held.is_some() {
+    if claimed.is_some() {
         return Ok(AttemptState::Claimed);
     }
     let ended: Option<Outcome> = work_attempt::table

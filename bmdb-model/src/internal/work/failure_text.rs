@@ -1,19 +1,19 @@
-//! Causes of failures, as they are recorded.
+//! The texts of failures, as they are recorded.
 
 use crate::Error;
 use crate::error::storable;
 use std::borrow::Cow;
 
-/// The longest cause kept, in bytes; a longer one is cut and marked.
+/// The longest cause that is kept, in bytes. Longer ones are cut and marked.
 pub const MAXIMUM_CAUSE_BYTES: usize = 8192;
 
 const CUT_MARK: &str = " … [cut]";
 
-/// A cause as a failure records it: one longer than [`MAXIMUM_CAUSE_BYTES`] is cut at a character,
-/// and marked.
+/// The cause as a failure records it: longer than [`MAXIMUM_CAUSE_BYTES`] it is cut at a character
+/// boundary and marked.
 ///
 /// # Errors
-/// [`Error::NulByte`], also behind the cut: what cannot be kept is told, whatever would be left of it.
+/// [`Error::NulByte`], even if the byte would be cut off.
 pub fn recorded_cause(cause: &str) -> Result<Cow<'_, str>, Error> {
     storable("cause", cause)?;
     if cause.len() <= MAXIMUM_CAUSE_BYTES {

@@ -1,17 +1,16 @@
-//! The head of a queue: whether its first entry is due, and otherwise when.
+//! The head of a queue: whether its first entry is due, and if not, when it will be.
 
 use std::time::Duration;
 
-/// What is first in a queue.
+/// The first entry of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueueHead {
-    /// Nothing: no idle machine needs the process.
+    /// There is none: no unclaimed machine needs the process.
     #[default]
     Empty,
-    /// Something that is due. If it was not claimed, somebody has it or its lane.
+    /// It is due. If it was not claimed, another transaction has it or its lane.
     Due,
-    /// Something that will be due after this time, by the database's clock; a day stands for all that
-    /// is later.
+    /// It becomes due after this time, by the database's clock. A day stands for any longer time.
     DueIn(Duration),
 }
 
@@ -26,7 +25,7 @@ impl QueueHead {
 }
 
 /// A statement that begins with a look at the head of one provider's queue: its binds `$1` to `$3` are
-/// process, provider and floor.
+/// the process, the provider and the queue cursor.
 macro_rules! at_the_head {
     ($file:literal) => {
         concat!(
@@ -38,8 +37,8 @@ macro_rules! at_the_head {
 }
 pub(super) use at_the_head;
 
-/// The same for the queues of all providers. A text of its own, because a condition that serves both
-/// cases would keep the generic plan from using the index for one provider.
+/// The same for the queues of all providers. It has its own text, because a condition for both cases
+/// would keep the generic plan from using the index for one provider.
 macro_rules! at_the_head_of_any {
     ($file:literal) => {
         concat!(

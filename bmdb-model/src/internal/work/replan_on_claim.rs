@@ -1,8 +1,8 @@
-//! Claiming for time-driven processes, whose items may say that they are due before they are.
+//! Claims of processes that replan on claim, whose items may seem due before they are.
 //!
-//! Heartbeats move the deadline in the workflow's view and are not planned, so an item is at worst
-//! too early, never too late. Who claims looks at what seems due, plans it, which moves the deadline
-//! of what is not, and claims the rest.
+//! Heartbeats move the deadline in the workflow's view and are not planned, so an item can be too early
+//! but never too late. A claim locks the items that seem due, replans them, which moves the deadlines
+//! of those that are not, and claims the rest.
 
 use super::claim::{Claimed, ClaimedRow};
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 const LOCK_DUE: &str = include_str!("../../sql/lock_due.sql");
 
-/// As for claims, a text of its own where the provider does not matter.
+/// Like the claim, a separate text for all providers.
 static LOCK_DUE_OF_ANY: LazyLock<String> =
     LazyLock::new(|| LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL"));
 
@@ -54,7 +54,7 @@ statement! {
     ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
 
-/// What is at the head of a process's queue; `None` when the session has expired. It reads only.
+/// Reads the head of a process's queue; `None` if the session has expired.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -64,7 +64,7 @@ pub async fn possibly_due(
     provider: Option<&Provider>,
     session: SessionId,
 ) -> Result<Option<QueueHead>, Error> {
-    // What was re-armed is at the far end of the queue: there is nothing to be passed over.
+    // Replanned items are at the far end of the queue, so there is nothing to skip.
     let cursor = None;
     let (is_alive, due_in): (bool, Option<i64>) = match provider {
         Some(provider) => {
@@ -91,10 +91,10 @@ pub async fn possibly_due(
     Ok(is_alive.then_some(QueueHead::from_millis(due_in)))
 }
 
-/// Locks up to `limit` machines whose items seem due and whose lanes are free, longest due first,
-/// for planning and [`claim_planned`] in later statements of the same READ COMMITTED transaction,
-/// and reads what to plan them by, in one round trip. Machines that somebody else has locked are left
-/// out.
+/// Locks up to `limit` machines whose items seem due and whose lanes are free, the longest due first,
+/// and reads the definitions to plan them by, in one round trip. Plan them, and call [`claim_planned`],
+/// in later statements of the same READ COMMITTED transaction. Machines that other transactions have
+/// locked are left out.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -138,11 +138,11 @@ async fn lock_due_pipelined(
     })
 }
 
-/// Claims up to `limit` of the machines that are due, for a session that the caller's transaction
-/// has checked; the machines are locked and planned by earlier statements of it.
+/// Claims up to `limit` of the machines that are due, for a session that the caller's transaction has
+/// checked. Earlier statements of the transaction have locked and planned the machines.
 ///
 /// # Errors
-/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] when a rival in the lane was faster.
+/// [`Error::Database`]; [`crate::ErrorKind::LaneTaken`] if a concurrent claim got the lane first.
 pub async fn claim_planned(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],

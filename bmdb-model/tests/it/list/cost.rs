@@ -1,20 +1,20 @@
-//! What a page of the list costs.
+//! The cost of a page of the fleet's list.
 
 use super::*;
 
-/// How many buffers of this database were asked for, once those who asked have told it.
+/// How many buffers of this database were read, once the server processes have reported them.
 async fn buffers(s: &Scenario) -> i64 {
-    let told =
+    let sql =
         "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()";
     let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'measured'";
     while s.rows(gone).await != ["0"] {}
-    s.rows(told).await[0].parse().unwrap()
+    s.rows(sql).await[0].parse().unwrap()
 }
 
 impl Scenario {
-    /// What a page costs in buffers, in the mean. Whoever asks tells what it asked for when it ends.
+    /// The mean cost of a page in buffers. A server process reports its buffers when it ends.
     async fn cost_of_page(&self, filter: &Filter<'_>) -> i64 {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for times in [1, 11] {
             let before = buffers(self).await;
             let mut conn = self.db.connect().await.unwrap();
@@ -37,9 +37,9 @@ impl Scenario {
                 internal::connection::roll_back(&mut conn).await.unwrap();
             }
             drop(conn);
-            told.push(buffers(self).await - before);
+            reported.push(buffers(self).await - before);
         }
-        (told[1] - told[0]) / 10
+        (reported[1] - reported[0]) / 10
     }
 }
 
@@ -119,7 +119,7 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
             page,
         ),
     ] {
-        // Autovacuum asks for buffers of the same database, and now and then while it is counted.
+        // Autovacuum sometimes reads buffers of the same database during the count.
         let mut costs = Vec::new();
         while !costs.iter().any(|cost| (1..=most).contains(cost)) {
             assert!(costs.len() < 5, "{costs:?} buffers: {filter:?}");
@@ -128,10 +128,10 @@ async fn a_page_touches_a_bounded_number_of_buffers_in_a_fleet_of_a_hundred_thou
     }
 }
 
-// All two thousand candidates were read to be put in order: some 850 buffers where all of the table is
-// known to be visible, and 3,000 where it was written to since it was vacuumed.
+// Regression: all two thousand candidates were read to be sorted: some 850 buffers where the whole
+// table was marked all-visible, and 3,000 where it was written to since the last vacuum.
 #[tokio::test]
-async fn a_page_of_backoffs_reads_what_it_shows_though_nothing_was_vacuumed() {
+async fn a_page_of_backoffs_reads_only_what_it_shows_even_without_vacuum() {
     let s = Fleet::of(100_000).scenario(Situation::ManyBackingOff).await;
     let spread = "
         ALTER TABLE work_item SET (autovacuum_enabled = false);

@@ -1,4 +1,4 @@
-//! Lists of what has no end, and of what is gone while somebody reads them.
+//! Lists of items without an end time, and of items that disappear while a list is read.
 
 use super::*;
 
@@ -15,7 +15,7 @@ const INFINITE: &str = "
     WHERE backoff_until IS NOT NULL;";
 
 #[tokio::test]
-async fn what_is_planned_for_never_is_listed_as_waiting() {
+async fn items_planned_for_never_are_listed_as_waiting() {
     let mut s = Scenario::new().await;
     s.db.run_sql(MIXED).await.unwrap();
     s.db.run_sql(INFINITE).await.unwrap();
@@ -26,8 +26,8 @@ async fn what_is_planned_for_never_is_listed_as_waiting() {
     assert!(never.len() > 3, "{never:?}");
     for machine in fleet::details(&mut s.conn, &never).await.unwrap() {
         let item = machine.items.iter().find(|item| item.process == START);
-        let told = item.map(|item| (item.state, item.ready_at));
-        assert_eq!(told, Some((ItemState::Waiting, None)), "{machine:?}");
+        let state = item.map(|item| (item.state, item.ready_at));
+        assert_eq!(state, Some((ItemState::Waiting, None)), "{machine:?}");
     }
     let all: BTreeSet<_> = listed(&mut s.conn, &Filter::default())
         .await
@@ -99,7 +99,7 @@ async fn rest_after(
 }
 
 #[tokio::test]
-async fn a_list_goes_on_behind_a_provider_of_which_nothing_is_left() {
+async fn a_list_continues_behind_a_provider_whose_machines_are_gone() {
     let mut s = Scenario::new().await;
     s.db.run_sql(MIXED).await.unwrap();
     for (which, condition) in [

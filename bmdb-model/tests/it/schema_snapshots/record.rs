@@ -1,4 +1,4 @@
-//! Recording what this release sends.
+//! Records the statements that this release sends.
 
 use super::{Parameter, Statement, print};
 use crate::scenario::{ACCESS, START, Scenario, attempt, failed};
@@ -10,7 +10,7 @@ use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 
 #[tokio::test]
-async fn what_this_release_sends_is_kept() {
+async fn the_statements_of_this_release_are_recorded() {
     let sent = Recorder::all().await;
     let version = bmdb_model::migration::newest_known();
     let mut settings = insta::Settings::clone_current();
@@ -20,7 +20,7 @@ async fn what_this_release_sends_is_kept() {
     settings.bind(|| insta::assert_snapshot!(version, print(&sent)));
 }
 
-/// What the part of the planning statement for one workflow begins with.
+/// The beginning of the planning statement's part for one workflow.
 const BRANCH: &str = " UNION ALL SELECT v.machine_id";
 
 const SET_PROVIDED: &str = "\
@@ -43,7 +43,7 @@ struct Recorder {
     s: Scenario,
     known: Vec<String>,
     sent: Vec<(&'static str, Statement)>,
-    /// Those whose parameters were given other names than there are parameters.
+    /// Statements whose number of parameters differs from the number of names given.
     misnamed: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Recorder {
         this.sent
     }
 
-    /// What has been prepared since is this statement.
+    /// Records the statement that was prepared since the last call, under this name.
     async fn is(&mut self, name: &'static str, parameters: &str) {
         let mut new = self.prepared().await;
         assert_eq!(
@@ -101,7 +101,7 @@ impl Recorder {
         prepared
     }
 
-    /// What has been prepared since is recorded already, or is not recorded.
+    /// Ignores what was prepared since the last call.
     async fn skip(&mut self) {
         let new = self.prepared().await;
         self.known.extend(new.into_iter().map(|new| new.statement));
@@ -128,7 +128,7 @@ impl Recorder {
         let conn = &mut self.s.conn;
         machine::touch(conn, &[machine]).await.unwrap();
         self.is("touch", "machines").await;
-        // Diesel does not prepare what ends in ON CONFLICT, so this one is put down by hand.
+        // Diesel does not prepare statements with ON CONFLICT, so this one is written here.
         let tag = Statement {
             parameters: ["machine uuid", "provider text", "provider_id text"]
                 .map(|text| text.split_once(' ').unwrap())
@@ -156,7 +156,7 @@ impl Recorder {
         machine
     }
 
-    /// The planning statement is put together from the definitions there are.
+    /// The planning statement is built from the current definitions.
     async fn planning(&mut self, machine: MachineId) {
         let definitions = plan::definitions(&mut self.s.conn).await.unwrap();
         self.is("definitions", "").await;

@@ -1,4 +1,4 @@
-//! A component that sends what a release sends, and nothing else.
+//! A component that sends only the recorded statements of a release.
 
 use super::Statements;
 use bmdb_model::history::Outcome;
@@ -13,17 +13,17 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 /// The interval of every failure, in seconds.
 const INTERVAL: &str = "1";
 
-/// How often a transaction may lose against others in a row.
+/// How many conflicts in a row a transaction may have.
 const TRIES: usize = 20;
 
-/// What a writer did, as it was told.
+/// What a writer did, according to the answers.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     pub(crate) claimed: Vec<(MachineId, Fence)>,
     pub(crate) ended: Vec<(MachineId, Fence, Outcome)>,
 }
 
-/// How often each statement has been answered, by all writers; and when to stop.
+/// How often each statement was answered, over all writers, and when to stop.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     answered: Mutex<BTreeMap<String, u64>>,
@@ -35,20 +35,20 @@ impl Progress {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until every one of these statements has been answered anew.
+    /// Waits until every one of these statements has been answered again.
     pub(crate) async fn all_anew(&self, names: &BTreeSet<String>) {
         let before = self.answered.lock().unwrap().clone();
-        let anew = |name: &String| {
+        let is_answered = |name: &String| {
             let answered = self.answered.lock().unwrap();
             answered.get(name) > before.get(name)
         };
         for _ in 0..6000 {
-            if names.iter().all(anew) {
+            if names.iter().all(is_answered) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let missing: Vec<_> = names.iter().filter(|name| !anew(name)).collect();
+        let missing: Vec<_> = names.iter().filter(|name| !is_answered(name)).collect();
         panic!("the writers have stopped sending {missing:?}");
     }
 }
@@ -93,7 +93,7 @@ impl Writer {
         this
     }
 
-    /// Works until it is told to stop, and ends what it holds.
+    /// Claims and ends work until it has to stop, and ends its claims.
     pub(crate) async fn run(mut self) -> Journal {
         for round in 0.. {
             if self.progress.stop.load(Ordering::Relaxed) {
@@ -110,7 +110,7 @@ impl Writer {
             if round % 5 == 0 {
                 self.lose_a_session().await;
             }
-            // Two of them must leave room for a migration, on one core too.
+            // Two writers must leave time for a migration, even on one core.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.journal
@@ -132,7 +132,7 @@ impl Writer {
         assert_eq!(sent.unwrap().len(), 1, "the session lives");
     }
 
-    /// An agent's first heartbeat, which there is nothing yet to move.
+    /// An agent's first heartbeat, which has to be inserted.
     async fn beat(&self, machine: &str) {
         let machines = array([machine]);
         let values = [
@@ -144,7 +144,7 @@ impl Writer {
         assert_eq!(unmoved[0].get("machine_id"), Some(machine));
     }
 
-    /// Makes a machine known with its tags, and plans it, in one transaction.
+    /// Creates a machine with its tags, and plans it, in one transaction.
     async fn provide(&self) -> String {
         let machine = MachineId::random().to_string();
         let created = format!("INSERT INTO machines (machine_id) VALUES ('{machine}')");
@@ -166,7 +166,7 @@ impl Writer {
         machine
     }
 
-    /// Plans by what is defined at this moment.
+    /// Plans by the current definitions.
     async fn plan(&self, machines: &str) -> Result<(), tokio_postgres::Error> {
         let defined = self.send("definitions", &[]).await?;
         let column = |at: usize| array(defined.iter().map(|row| row.get(at).unwrap()));
@@ -249,7 +249,7 @@ impl Writer {
         }
     }
 
-    /// A session that holds work and has expired is found and freed as the janitor does it.
+    /// Expires a session with claimed work and reclaims its work as the janitor does.
     async fn lose_a_session(&mut self) {
         let lost = SessionId::random().to_string();
         self.start_session(&lost).await;
@@ -289,7 +289,7 @@ impl Writer {
         self.retried("trim_history", &keep_all).await;
     }
 
-    /// Runs until it does not lose against others.
+    /// Runs until there is no conflict.
     async fn in_transaction(&self, run: impl AsyncFn() -> Result<(), tokio_postgres::Error>) {
         for _ in 0..TRIES {
             self.client.batch_execute("BEGIN").await.unwrap();

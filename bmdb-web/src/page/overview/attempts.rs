@@ -108,14 +108,8 @@ mod tests {
     use std::time::Duration;
 
     fn minute(at: i64, process: &str, event: Event, count: i64) -> Minute {
-        Minute {
-            minute: DateTime::from_timestamp(1_700_000_040 + 60 * at, 0).unwrap(),
-            process: process.parse().unwrap(),
-            event,
-            count,
-            waits: 0,
-            waited_ms: 0,
-        }
+        let minute = DateTime::from_timestamp(1_700_000_040 + 60 * at, 0).unwrap();
+        Minute::new(minute, process.parse().unwrap(), event, count)
     }
 
     fn now() -> Moment {
