@@ -3,7 +3,7 @@
 //! ```json
 //! {
 //!   "machines": [
-//!     {"provider": "Equinix", "provider_id": "8d2b1f0c", "ip_address": "10.0.0.7", "location": "fra2"}
+//!     {"provider": "fra1", "provider_id": "rack-a-07", "ip_address": "10.0.0.7", "location": "rack-a"}
 //!   ]
 //! }
 //! ```

@@ -18,7 +18,7 @@
 //! let session = bmdb.start_session(SessionOptions::default()).await?;
 //! # session.transact(async |tx| {
 //! #     let machine = tx.create_machine().await?;
-//! #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
+//! #     tx.set_provided(machine, &Provided::new(Provider::from_static("fra1"), "rack-a-07")).await
 //! # }).await?;
 //!
 //! let claimed = session.claim(&Claim::of(&Process::SHEPHERD_AGENT_START)).await?;

@@ -16,11 +16,12 @@
 //! let id = MachineId::random();
 //! machine::create(&mut conn, &[id]).await?;
 //! machine::touch(&mut conn, &[id]).await?; // before writing tags
-//! provided::set(&mut conn, id, &Provided::new(Provider::EQUINIX, "8d2b1f0c")).await?;
+//! let site = Provider::from_static("fra1");
+//! provided::set(&mut conn, id, &Provided::new(site.clone(), "rack-a-07")).await?;
 //! plan::replan(&mut conn, &[id]).await?; // after writing tags
 //!
-//! let of_equinix = provided::by_provider(&mut conn, &Provider::EQUINIX).await?;
-//! assert_eq!(of_equinix[0].machine_id, id);
+//! let in_site = provided::by_provider(&mut conn, &site).await?;
+//! assert_eq!(in_site[0].machine_id, id);
 //! # Ok(())
 //! # }
 //! ```

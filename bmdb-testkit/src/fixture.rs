@@ -20,7 +20,7 @@ impl TestDb {
     /// # async fn main() -> Result<(), bmdb_testkit::TestkitError> {
     /// # let db = bmdb_testkit::TestDb::new().await?;
     /// # use {bmdb_model::Provider, std::time::Duration};
-    /// let machine = db.machine().provided(&Provider::EQUINIX, "id-1").planned().create().await?;
+    /// let machine = db.machine().provided(&Provider::from_static("fra1"), "rack-a-07").planned().create().await?;
     /// let silent = Duration::from_secs(11 * 60);
     /// db.machine().provided(&Provider::LUMEN, "id-2").agent_started(silent).create().await?;
     /// # Ok(())

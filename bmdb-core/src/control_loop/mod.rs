@@ -16,7 +16,7 @@
 //!
 //!     async fn process(&self, _: &Work, machine: &Machine) -> Result<Commit, Failure> {
 //!         let provided = machine.provided.as_ref().ok_or("no provider has it any more")?;
-//!         if provided.provider != Provider::EQUINIX {
+//!         if provided.provider != Provider::from_static("fra1") {
 //!             return Err(Failure::hold("an agent cannot be started there"));
 //!         }
 //!         let key = b"the agent's key"; // … ssh to provided.ip_address …

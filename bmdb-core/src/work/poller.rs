@@ -40,6 +40,8 @@ const MOST_EMPTY_POLLS: u32 = 5;
 /// # use bmdb_model::{Process, Provided, Provider};
 /// use tokio::task::JoinSet;
 ///
+/// const SITE: Provider = Provider::from_static("fra1");
+///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let db = bmdb_testkit::TestDb::new().await?;
@@ -47,9 +49,9 @@ const MOST_EMPTY_POLLS: u32 = 5;
 /// # let session = bmdb.start_session(SessionOptions::default()).await?;
 /// # session.transact(async |tx| {
 /// #     let machine = tx.create_machine().await?;
-/// #     tx.set_provided(machine, &Provided::new(Provider::EQUINIX, "1")).await
+/// #     tx.set_provided(machine, &Provided::new(SITE, "rack-a-07")).await
 /// # }).await?;
-/// let due = Claim::of(&Process::SHEPHERD_AGENT_START).provider(&Provider::EQUINIX);
+/// let due = Claim::of(&Process::SHEPHERD_AGENT_START).provider(&SITE);
 /// let mut poller = session.poller(&due);
 /// let mut running = JoinSet::new();
 /// loop {

@@ -30,7 +30,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Parses a prefix as people write it: `67e55044`, `8d2b1f` or `Equinix/8d2b1f`.
+    /// Parses a prefix as people write it: `67e55044`, `8d2b1f` or `fra1/rack-a`.
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::NulByte`].

@@ -5,10 +5,11 @@
 //! answer is kept for the next caller for a moment, then given back.
 
 use crate::error::TxError;
+use crate::lock::lock;
 use crate::work::claim::{Answer, Claim, Scan};
 use crate::work::inner::SessionInner;
 use bmdb_model::internal::work::QueueHead;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -71,9 +72,7 @@ impl Drop for Poll {
 }
 
 fn replace(kept: &Mutex<Option<Answered>>, answer: Option<Answered>) -> Option<Answered> {
-    // No code that holds the lock can panic.
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    std::mem::replace(&mut kept, answer)
+    std::mem::replace(&mut *lock(kept), answer)
 }
 
 async fn poll(session: Arc<SessionInner>, queues: Vec<Claim>, limit: u32, scan: Scan) -> Answered {
