@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(arg("fra1/rack-a/7"), Ok(provided));
         for (bad, why) in [
             ("67e", "at least 4 digits"),
-            ("rack-7", "neither an id"),
+            ("rack-7", "expected an id"),
             ("fra1/", "is missing"),
             ("fra 1/a", "invalid provider name"),
         ] {

@@ -64,7 +64,7 @@ async fn a_janitor_service_reclaims_expired_work_and_ends_in_order_at_sigterm() 
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut lines = lines.map(|line| line.unwrap());
-    assert!(lines.any(|line| line.contains("freed lost work")));
+    assert!(lines.any(|line| line.contains("work reclaimed")));
     signal(&child, Signal::SIGTERM);
     assert!(lines.any(|line| line.contains("ending")));
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -221,11 +221,11 @@ async fn claimed_work_is_listed_and_released_only_with_its_fence() {
             &fence,
         ])
     };
-    release(fence + 1).fails_with(4, &format!("is held under fence {fence} now"));
+    release(fence + 1).fails_with(4, &format!("is claimed under fence {fence} now"));
     let released = release(fence).run();
     documented("bmdb work release", &released);
     insta::assert_json_snapshot!("work_release", released.redacted());
-    release(fence).fails_with(3, "nobody holds ShepherdAgentStart");
+    release(fence).fails_with(3, "ShepherdAgentStart is not claimed");
     assert_eq!(s.audit_records().await, ["ReleaseWork|tester|hangs"]);
     assert_eq!(
         s.db.rows("SELECT outcome FROM work_attempt").await.unwrap(),
@@ -346,7 +346,7 @@ async fn why_names_the_shut_gate_and_exits_with_0() {
         .as_str()
         .unwrap();
     assert!(
-        sentence.contains("after 4 failures in a row, last because of \"no answer\""),
+        sentence.contains("after 4 failures in a row; last cause: \"no answer\""),
         "{sentence}"
     );
     bmdb(&s.db)

@@ -112,7 +112,7 @@ async fn reclaim_and_log(maintenance: &Maintenance, attempt_counts: &AttemptCoun
     match reclaim::reclaim(&maintenance.database, attempt_counts).await {
         Ok(reclaimed) => {
             for lost in &reclaimed.attempts {
-                tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "freed lost work");
+                tracing::info!(machine = %lost.machine, process = %lost.process, session = %lost.session, "work reclaimed");
             }
         }
         Err(error) => tracing::warn!(%error, "the work of expired sessions could not be freed"),

@@ -191,7 +191,7 @@ async fn a_process_without_a_workflow_is_refused() {
     s.once(" ").fails_with(2, "the command is empty");
     s.once("true")
         .args(["--rate", "0/s"])
-        .fails_with(2, "no rate");
+        .fails_with(2, "invalid rate");
     s.once("true")
         .args(["--interval", "250ms"])
         .fails_with(2, "whole seconds");
