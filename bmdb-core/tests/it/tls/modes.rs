@@ -142,7 +142,7 @@ async fn a_server_without_tls_is_refused_where_tls_is_required() {
     ];
     for error in with_each_mode(&tls, &root, plain).await {
         assert!(
-            error.contains("or add sslmode=disable if you mean it"),
+            error.contains("or add sslmode=disable to connect without encryption"),
             "{error}"
         );
     }
