@@ -267,7 +267,7 @@ async fn plan_what_can_be(
 ) -> Result<Vec<(Process, String)>, TxError> {
     let definitions = plan::definitions(conn).await?;
     let plan = async |conn: &mut AsyncPgConnection, by: &plan::Definitions| {
-        plan::replan_by_notifying(conn, machines, by, notify).await
+        plan::replan_by(conn, machines, by, notify).await
     };
     if tried(conn, async |conn| plan(conn, &definitions).await)
         .await?

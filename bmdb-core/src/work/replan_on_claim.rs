@@ -11,6 +11,7 @@ use crate::error::TxError;
 use crate::session::SessionInner;
 use crate::work::Work;
 use crate::work::claim::{Answer, Claim, Reach};
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::plan;
 use bmdb_model::internal::work::{self, Claimed, QueueHead};
 use bmdb_model::{Process, Provider, SessionId};
@@ -182,7 +183,7 @@ async fn rearm_and_claim(
         });
     }
     // Nobody is notified: this moves deadlines later, and what is due stays where it is.
-    plan::replan_by(tx, &machines, &definitions).await?;
+    plan::replan_by(tx, &machines, &definitions, Notify::Off).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
     let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);
