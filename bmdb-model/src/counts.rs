@@ -8,7 +8,7 @@
 
 use crate::fleet::ItemState;
 use crate::retrieval::push_claimable;
-use crate::statement::statement;
+use crate::statement::{cached_by_text, statement};
 use crate::{Error, Process, ProcessDef};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -203,14 +203,7 @@ struct Pending<'a> {
     process: &'a Process,
 }
 
-impl QueryId for Pending<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::Query for Pending<'_> {
-    type SqlType = (BigInt, Nullable<BigInt>);
-}
+cached_by_text!(Pending -> (BigInt, Nullable<BigInt>));
 
 impl QueryFragment<Pg> for Pending<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

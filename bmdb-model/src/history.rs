@@ -6,6 +6,7 @@ mod page;
 
 pub use last_failures::last_failures;
 pub use of_session::{SessionPastKey, of_session};
+pub(crate) use page::PastColumns;
 pub use page::{Entry, HistoryKey, PastAttempt, page};
 
 use crate::schema::work_history;

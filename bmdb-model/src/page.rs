@@ -93,19 +93,18 @@ pub(crate) fn join(f: &mut fmt::Formatter<'_>, parts: &[&dyn fmt::Display]) -> f
     Ok(())
 }
 
-/// A key of a list that is ordered by machine and a name.
-macro_rules! machine_and_name {
-    ($(#[$doc:meta])* $key:ident, $name:ident: $type:ty) => {
+/// A key whose text is its parts: times are microseconds, all other parts are their own text.
+macro_rules! key {
+    ($(#[$doc:meta])* $key:ident { $($field:ident: $kind:ident $(($type:ty))?),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $key {
-            pub(crate) machine: crate::MachineId,
-            pub(crate) $name: $type,
+            $(pub(crate) $field: crate::page::key!(@type $kind $($type)?),)*
         }
 
         impl std::fmt::Display for $key {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                crate::page::join(f, &[&self.machine, &self.$name])
+                crate::page::join(f, &[$(&crate::page::key!(@text $kind self.$field)),*])
             }
         }
 
@@ -114,14 +113,20 @@ macro_rules! machine_and_name {
 
             fn from_str(text: &str) -> Result<Self, crate::page::InvalidKey> {
                 let mut parts = crate::page::Parts::of(text);
-                let (machine, $name) = (parts.parse()?, parts.parse()?);
+                $(let $field = crate::page::key!(@parse $kind parts);)*
                 parts.end()?;
-                Ok(Self { machine, $name })
+                Ok(Self { $($field),* })
             }
         }
     };
+    (@type time) => { chrono::DateTime<chrono::Utc> };
+    (@type part $type:ty) => { $type };
+    (@text time $value:expr) => { $value.timestamp_micros() };
+    (@text part $value:expr) => { $value };
+    (@parse time $parts:ident) => { $parts.time()? };
+    (@parse part $parts:ident) => { $parts.parse()? };
 }
-pub(crate) use machine_and_name;
+pub(crate) use key;
 
 #[cfg(test)]
 mod tests {

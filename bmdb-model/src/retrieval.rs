@@ -1,10 +1,11 @@
 //! Retrievals: machines that need a process, read live and without claiming them.
 
 use crate::provided::ProvidedMachine;
+use crate::statement::cached_by_text;
 use crate::{Error, Process, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -90,14 +91,7 @@ struct Retrieval<'a> {
     limit: i64,
 }
 
-impl QueryId for Retrieval<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::Query for Retrieval<'_> {
-    type SqlType = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<ProvidedMachine, Pg>>;
-}
+cached_by_text!(Retrieval -> diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<ProvidedMachine, Pg>>);
 
 impl QueryFragment<Pg> for Retrieval<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -48,6 +48,21 @@ macro_rules! statement {
 }
 pub(crate) use statement;
 
+/// Declares the rows of a statement that Diesel caches by its text, because the text depends on its values.
+macro_rules! cached_by_text {
+    ($name:ident -> $row:ty) => {
+        impl diesel::query_builder::QueryId for $name<'_> {
+            type QueryId = ();
+            const HAS_STATIC_QUERY_ID: bool = false;
+        }
+
+        impl diesel::query_builder::Query for $name<'_> {
+            type SqlType = $row;
+        }
+    };
+}
+pub(crate) use cached_by_text;
+
 /// Cuts a statement's text at the first occurrence of each placeholder.
 ///
 /// Pushing a bind writes the next placeholder, so later occurrences of the same number are plain text.

@@ -264,7 +264,7 @@ async fn plan_usable_workflows(
 ) -> Result<Vec<(Process, String)>, TxError> {
     let definitions = internal::plan::definitions(conn).await?;
     let plan = async |conn: &mut AsyncPgConnection, by: &internal::plan::Definitions| {
-        internal::plan::replan_by_notifying(conn, machines, by, notify).await
+        internal::plan::replan_by(conn, machines, by, notify).await
     };
     if savepoint(conn, async |conn| plan(conn, &definitions).await)
         .await?

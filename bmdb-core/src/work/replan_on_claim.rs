@@ -12,6 +12,7 @@ use crate::work::claim::{Answer, Claim, Scan};
 use crate::work::inner::SessionInner;
 use crate::work::pending_claim;
 use bmdb_model::internal;
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::work::{self, Claimed, QueueHead};
 use bmdb_model::{Process, Provider, SessionId};
 use std::sync::Arc;
@@ -160,8 +161,8 @@ async fn replan_and_claim(
             head: Some(QueueHead::Due),
         });
     }
-    // Notifies nobody: this moves deadlines later, and machines that are due stay due.
-    internal::plan::replan_by(tx, &machines, &definitions).await?;
+    // Without notifications: this moves deadlines later, and machines that are due stay due.
+    internal::plan::replan_by(tx, &machines, &definitions, Notify::Off).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
     let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);

@@ -1,14 +1,12 @@
 //! Lists of backoffs, by when they end.
 
-use crate::page::{InvalidKey, Page, Parts, join};
+use crate::page::{Page, key};
 use crate::statement::statement;
 use crate::{Error, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use std::fmt;
-use std::str::FromStr;
 
 /// A backoff of an unclaimed item.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
@@ -45,36 +43,9 @@ pub enum Which {
     Expired,
 }
 
-/// Where a page of [`page`] begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackoffKey {
-    until: DateTime<Utc>,
-    machine: MachineId,
-    process: Process,
-}
-
-impl fmt::Display for BackoffKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(
-            f,
-            &[&self.until.timestamp_micros(), &self.machine, &self.process],
-        )
-    }
-}
-
-impl FromStr for BackoffKey {
-    type Err = InvalidKey;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let mut parts = Parts::of(text);
-        let (until, machine, process) = (parts.time()?, parts.parse()?, parts.parse()?);
-        parts.end()?;
-        Ok(Self {
-            until,
-            machine,
-            process,
-        })
-    }
+key! {
+    /// Where a page of [`page`] begins.
+    BackoffKey { until: time, machine: part(MachineId), process: part(Process) }
 }
 
 type Columns = (

@@ -1,12 +1,12 @@
 //! Which tags a workflow's view reads, by its dependencies in the catalog.
 
 use super::gate::{Effect, TagState};
-use crate::statement::statement;
+use crate::statement::{cached_by_text, statement};
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -73,14 +73,7 @@ struct Rows<'a> {
     tables: &'a [Relation],
 }
 
-impl QueryId for Rows<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::Query for Rows<'_> {
-    type SqlType = (Bool, Nullable<Timestamptz>);
-}
+cached_by_text!(Rows -> (Bool, Nullable<Timestamptz>));
 
 impl QueryFragment<Pg> for Rows<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

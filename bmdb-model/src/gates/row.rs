@@ -3,10 +3,10 @@
 use super::gate::{Backoff, CurrentClaim, Eligible, Gates, Ready, TagState, View, When, Workflow};
 use super::planned::Planned;
 use super::view::Said;
-use crate::history::{Outcome, PastAttempt};
+use crate::history::{PastAttempt, PastColumns};
 use crate::hold::Hold;
 use crate::statement::statement;
-use crate::{Error, Fence, Lane, MachineId, Process, Provider, SessionId};
+use crate::{Error, Lane, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -34,18 +34,6 @@ type ClaimColumns = (
     Timestamptz,
     Bool,
 );
-type LastColumns = (
-    SqlUuid,
-    BigInt,
-    BigInt,
-    Timestamptz,
-    Timestamptz,
-    Text,
-    Nullable<Text>,
-    BigInt,
-    Nullable<BigInt>,
-);
-
 type DefinitionRow = (Process, Lane, Lane, bool, Option<String>, bool);
 type ItemRow = (
     bool,
@@ -59,22 +47,10 @@ type ItemRow = (
     Option<i64>,
     Option<DateTime<Utc>>,
 );
-type LastRow = (
-    SessionId,
-    Fence,
-    Fence,
-    DateTime<Utc>,
-    DateTime<Utc>,
-    Outcome,
-    Option<String>,
-    i64,
-    Option<i64>,
-);
-
 statement! {
     Items<'a> = include_str!("../sql/gates_of.sql");
     (machine: MachineId => SqlUuid, process: Option<&'a Process> => Nullable<Text>)
-    -> (Timestamptz, Definition, Item, Nullable<ClaimColumns>, Nullable<LastColumns>)
+    -> (Timestamptz, Definition, Item, Nullable<ClaimColumns>, Nullable<PastColumns>)
 }
 
 pub(super) type Row = (
@@ -82,7 +58,7 @@ pub(super) type Row = (
     DefinitionRow,
     ItemRow,
     Option<CurrentClaim>,
-    Option<LastRow>,
+    Option<PastAttempt>,
 );
 
 /// Reads the rows of one process, or of every process that is defined or has an item on the machine.
@@ -148,30 +124,12 @@ pub(super) fn gates(
             opens,
         },
         claim,
-        last: last.map(|last| past(machine, process.clone(), last)),
+        last,
         workflow: workflow.map(|view| Workflow {
             view,
             replan_on_claim,
         }),
         process,
         lane,
-    }
-}
-
-fn past(machine: MachineId, process: Process, last: LastRow) -> PastAttempt {
-    let (session, fence, last_fence, started_at, ended_at, outcome, cause, repeats, interval) =
-        last;
-    PastAttempt {
-        machine,
-        process,
-        session,
-        fence,
-        last_fence,
-        started_at,
-        ended_at,
-        outcome,
-        cause,
-        repeats,
-        interval_seconds: interval,
     }
 }

@@ -3,11 +3,12 @@
 use super::custom_tags::{self, Relation};
 use super::gate::{Effect, TagState, View, When};
 use crate::internal::{connection, plan};
+use crate::statement::cached_by_text;
 use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -133,14 +134,7 @@ struct Question<'a> {
     changed: Option<(&'a Relation, bool)>,
 }
 
-impl QueryId for Question<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::Query for Question<'_> {
-    type SqlType = (Nullable<Text>, Nullable<Timestamptz>, Bool);
-}
+cached_by_text!(Question -> (Nullable<Text>, Nullable<Timestamptz>, Bool));
 
 /// The query's name for the machine.
 const THIS: &str = "(SELECT t.machine_id FROM \"bmdb: this machine\" t)";

@@ -1,35 +1,15 @@
 //! The attempts of a session.
 
 use super::page::{PastAttempt, PastColumns};
-use crate::page::{InvalidKey, Page, Parts};
+use crate::page::{Page, key};
 use crate::statement::statement;
 use crate::{Error, SessionId};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use std::fmt;
-use std::str::FromStr;
 
-/// Where a page of [`of_session`] begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionPastKey {
-    fence: i64,
-}
-
-impl fmt::Display for SessionPastKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fence.fmt(f)
-    }
-}
-
-impl FromStr for SessionPastKey {
-    type Err = InvalidKey;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let mut parts = Parts::of(text);
-        let fence = parts.parse()?;
-        parts.end()?;
-        Ok(Self { fence })
-    }
+key! {
+    /// Where a page of [`of_session`] begins.
+    SessionPastKey { fence: part(i64) }
 }
 
 statement! {

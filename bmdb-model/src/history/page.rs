@@ -129,7 +129,7 @@ impl FromStr for HistoryKey {
 }
 
 /// The columns of a [`PastAttempt`].
-pub(super) type PastColumns = (
+pub(crate) type PastColumns = (
     SqlUuid,
     Text,
     SqlUuid,

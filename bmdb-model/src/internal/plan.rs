@@ -7,11 +7,11 @@ use super::connection::committing;
 use super::machine;
 use super::notify::{NOTIFYING, Notify};
 use crate::schema::process_def;
-use crate::statement::statement;
+use crate::statement::{cached_by_text, statement};
 use crate::{Error, Lane, MachineId, Process};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
@@ -107,23 +107,11 @@ pub async fn replan_notifying(
     machines_pipelined(conn, machines, &definitions, notify).await
 }
 
-/// Like [`replan`](crate::plan::replan), by definitions that were read before.
-///
-/// # Errors
-/// As [`replan`](crate::plan::replan).
-pub async fn replan_by(
-    conn: &mut AsyncPgConnection,
-    machines: &[MachineId],
-    definitions: &Definitions,
-) -> Result<(), Error> {
-    replan_by_notifying(conn, machines, definitions, Notify::Off).await
-}
-
 /// Like [`replan_notifying`], by definitions that were read before.
 ///
 /// # Errors
 /// As [`replan`](crate::plan::replan).
-pub async fn replan_by_notifying(
+pub async fn replan_by(
     conn: &mut AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
@@ -153,7 +141,7 @@ async fn machines_pipelined(
     Ok(())
 }
 
-/// Like [`replan_by_notifying`], and commits, in one round trip.
+/// Like [`replan_by`], and commits, in one round trip.
 ///
 /// # Errors
 /// As [`replan`](crate::plan::replan), and then everything was rolled back; otherwise as
@@ -191,14 +179,7 @@ struct Plan<'a> {
     notify: Notify,
 }
 
-impl QueryId for Plan<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::Query for Plan<'_> {
-    type SqlType = ();
-}
+cached_by_text!(Plan -> ());
 
 impl QueryFragment<Pg> for Plan<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -1,15 +1,13 @@
 //! Lists of sessions, with the number of items that they have claimed.
 
 use super::SessionRow;
-use crate::page::{InvalidKey, Page, Parts, join};
+use crate::page::{Page, key};
 use crate::statement::statement;
 use crate::{Error, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use std::fmt;
-use std::str::FromStr;
 
 /// A session of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,28 +32,9 @@ pub enum ClaimedCount {
     AtLeast(i64),
 }
 
-/// Where a page of [`page`] begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionKey {
-    created_at: DateTime<Utc>,
-    id: SessionId,
-}
-
-impl fmt::Display for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, &[&self.created_at.timestamp_micros(), &self.id])
-    }
-}
-
-impl FromStr for SessionKey {
-    type Err = InvalidKey;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let mut parts = Parts::of(text);
-        let (created_at, id) = (parts.time()?, parts.parse()?);
-        parts.end()?;
-        Ok(Self { created_at, id })
-    }
+key! {
+    /// Where a page of [`page`] begins.
+    SessionKey { created_at: time, id: part(SessionId) }
 }
 
 type Columns = (

@@ -15,8 +15,8 @@ SELECT clock_timestamp(),
        i.backoff_until,
        h.process, h.session_id, s.session_component_name, s.session_runtime_info, h.fence, h.started_at,
        s.session_deadline, s.session_deadline > clock_timestamp(),
-       a.session_id, a.fence, a.last_fence, a.started_at, a.ended_at, a.outcome, a.cause, a.repeats,
-       a.interval_seconds
+       a.machine_id, a.process, a.session_id, a.fence, a.last_fence, a.started_at, a.ended_at, a.outcome,
+       a.cause, a.repeats, a.interval_seconds
 FROM asked
 CROSS JOIN LATERAL (
     SELECT d.process FROM process_def d WHERE asked.process IS NULL

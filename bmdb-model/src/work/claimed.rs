@@ -4,15 +4,13 @@
 //! [`longest_claimed`] shows what has been claimed for longest.
 
 use crate::error::optional_storable;
-use crate::page::{InvalidKey, Page, Parts, join, machine_and_name};
+use crate::page::{Page, key};
 use crate::statement::statement;
 use crate::{Error, Fence, Lane, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Work that has been claimed for longer than this counts as stuck.
@@ -75,33 +73,14 @@ impl ClaimedFilter {
     }
 }
 
-machine_and_name! {
+key! {
     /// Where a page of [`claimed`] begins.
-    ClaimedKey, lane: Lane
+    ClaimedKey { machine: part(MachineId), lane: part(Lane) }
 }
 
-/// Where a page of [`longest_claimed`] begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LongestClaimedKey {
-    started_at: DateTime<Utc>,
-    fence: i64,
-}
-
-impl fmt::Display for LongestClaimedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, &[&self.started_at.timestamp_micros(), &self.fence])
-    }
-}
-
-impl FromStr for LongestClaimedKey {
-    type Err = InvalidKey;
-
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let mut parts = Parts::of(text);
-        let (started_at, fence) = (parts.time()?, parts.parse()?);
-        parts.end()?;
-        Ok(Self { started_at, fence })
-    }
+key! {
+    /// Where a page of [`longest_claimed`] begins.
+    LongestClaimedKey { started_at: time, fence: part(i64) }
 }
 
 type Columns = (

@@ -1,6 +1,6 @@
 //! Poisoned work: items whose process fails or expires so often in a row that a person should look.
 
-use crate::page::{Page, machine_and_name};
+use crate::page::{Page, key};
 use crate::statement::statement;
 use crate::{Error, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
@@ -28,9 +28,9 @@ pub struct PoisonedWork {
     pub session: Option<SessionId>,
 }
 
-machine_and_name! {
+key! {
     /// Where a page of [`poisoned`] begins.
-    PoisonedKey, process: Process
+    PoisonedKey { machine: part(MachineId), process: part(Process) }
 }
 
 statement! {

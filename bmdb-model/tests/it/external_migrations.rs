@@ -66,7 +66,7 @@ async fn a_version_that_bmdb_uses_is_refused_and_not_skipped() {
     assert_eq!(
         error.to_string(),
         "the migrations 2026-11-22-000200_units and 2026-11-22-000200_os_installation have the \
-         same version: rename the one of yours"
+         same version: rename yours"
     );
     let racks = db.rows("SELECT to_regclass('racks')").await.unwrap();
     assert_eq!(racks, [""], "nothing was run");

@@ -308,7 +308,7 @@ async fn the_gates_of_a_machine_of_a_large_fleet_cost_a_few_buffers() {
     gates::of(&mut s.conn, machine).await.unwrap();
     let cost = s
         .cost_of(
-            "What the gates of a machine's processes",
+            "The gates of a machine's processes",
             &format!("'{machine}', NULL"),
         )
         .await;

@@ -137,29 +137,21 @@ pub async fn claim_from(
     session: SessionId,
     limit: i64,
 ) -> Result<Option<ClaimBatch>, Error> {
+    macro_rules! load {
+        ($statement:ident, $provider:expr) => {{
+            let claim = $statement {
+                process,
+                provider: $provider,
+                cursor,
+                session,
+                limit,
+            };
+            claim.load(conn).await?
+        }};
+    }
     let rows: Vec<ClaimRow> = match provider {
-        Some(provider) => {
-            ClaimOfProvider {
-                process,
-                provider,
-                cursor,
-                session,
-                limit,
-            }
-            .load(conn)
-            .await?
-        }
-        None => {
-            ClaimOfAny {
-                process,
-                provider,
-                cursor,
-                session,
-                limit,
-            }
-            .load(conn)
-            .await?
-        }
+        Some(provider) => load!(ClaimOfProvider, provider),
+        None => load!(ClaimOfAny, None),
     };
     let claimed: Vec<Claimed> = rows
         .iter()

@@ -66,27 +66,20 @@ pub async fn possibly_due(
 ) -> Result<Option<QueueHead>, Error> {
     // Replanned items are at the far end of the queue, so there is nothing to skip.
     let cursor = None;
+    macro_rules! read {
+        ($statement:ident, $provider:expr) => {{
+            let head = $statement {
+                process,
+                provider: $provider,
+                cursor,
+                session,
+            };
+            head.get_result(conn).await?
+        }};
+    }
     let (is_alive, due_in): (bool, Option<i64>) = match provider {
-        Some(provider) => {
-            PossiblyDueOfProvider {
-                process,
-                provider,
-                cursor,
-                session,
-            }
-            .get_result(conn)
-            .await?
-        }
-        None => {
-            PossiblyDueOfAny {
-                process,
-                provider,
-                cursor,
-                session,
-            }
-            .get_result(conn)
-            .await?
-        }
+        Some(provider) => read!(PossiblyDueOfProvider, provider),
+        None => read!(PossiblyDueOfAny, None),
     };
     Ok(is_alive.then_some(QueueHead::from_millis(due_in)))
 }
@@ -116,25 +109,19 @@ async fn lock_due_pipelined(
     provider: Option<&Provider>,
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
+    macro_rules! lock {
+        ($statement:ident, $provider:expr) => {{
+            let lock = $statement {
+                process,
+                provider: $provider,
+                limit,
+            };
+            lock.load(&mut conn).await?
+        }};
+    }
     Ok(match provider {
-        Some(provider) => {
-            LockDueOfProvider {
-                process,
-                provider,
-                limit,
-            }
-            .load(&mut conn)
-            .await?
-        }
-        None => {
-            LockDueOfAny {
-                process,
-                provider,
-                limit,
-            }
-            .load(&mut conn)
-            .await?
-        }
+        Some(provider) => lock!(LockDueOfProvider, provider),
+        None => lock!(LockDueOfAny, None),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::{Parameter, Statement, print};
 use crate::scenario::{ACCESS, START, Scenario, attempt, failed};
 use bmdb_model::history::Retention;
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::{self, history, plan, reclaim, session, work};
 use bmdb_model::{MachineId, Provider, agent, machine};
 use diesel::QueryableByName;
@@ -160,7 +161,7 @@ impl Recorder {
     async fn planning(&mut self, machine: MachineId) {
         let definitions = plan::definitions(&mut self.s.conn).await.unwrap();
         self.is("definitions", "").await;
-        plan::replan_by(&mut self.s.conn, &[machine], &definitions)
+        plan::replan_by(&mut self.s.conn, &[machine], &definitions, Notify::Off)
             .await
             .unwrap();
         self.is("plan", "machines processes lanes first second")
