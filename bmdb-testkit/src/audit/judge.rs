@@ -1,7 +1,9 @@
 //! Judge: replays the attempts and collects violations. No I/O.
 
+use super::findings::Audit;
 use super::read::{Attempt, End};
-use super::{AttemptRef, Audit, Rules, StillClaimed, Violation};
+use super::rules::{Rules, StillClaimed};
+use super::violation::{AttemptRef, Violation};
 use bmdb_backoff::Seconds;
 use bmdb_model::Fence;
 use bmdb_model::history::Outcome;

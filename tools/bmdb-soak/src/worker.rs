@@ -8,9 +8,13 @@ mod claiming;
 mod context;
 mod ending;
 mod lease_loss;
+mod options;
 mod side;
 mod tags;
 mod traffic;
+mod way;
+
+pub(crate) use options::Options;
 
 use crate::failure::Done;
 use crate::fixture::COMPONENT;
@@ -19,7 +23,6 @@ use bmdb_core::{Bmdb, Config, HistoryDetail};
 use context::Context;
 use side::Side;
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,31 +30,6 @@ use tokio::task::JoinSet;
 
 /// How long running work may go on after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Works until SIGTERM.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    #[arg(long)]
-    database_url: String,
-    /// The journal's file, which must not exist.
-    #[arg(long)]
-    journal: PathBuf,
-    /// Which of the run's workers this is.
-    #[arg(long)]
-    number: u32,
-    #[arg(long)]
-    seed: u64,
-    /// How many sessions work at a time.
-    #[arg(long, default_value_t = 1)]
-    sessions: u32,
-    /// How many tasks share a session.
-    #[arg(long, default_value_t = 5)]
-    tasks: usize,
-    /// A URL for a connection that no fault hits. With it, the worker also makes its own sessions lose
-    /// their leases, writes tags and sends heartbeats of agents, and takes no time between claims.
-    #[arg(long)]
-    side_url: Option<String>,
-}
 
 pub(crate) async fn run(options: &Options) -> Done {
     let mut terminate = signal(SignalKind::terminate())?;

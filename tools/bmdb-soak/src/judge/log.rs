@@ -1,6 +1,6 @@
 //! Log: what the database says, read by the judge's own SQL.
 
-use super::Breach;
+use super::invariant::Breach;
 use super::laws::{COUNTS, LAWS};
 use crate::connect::connect;
 use crate::failure::{Done, Failure};

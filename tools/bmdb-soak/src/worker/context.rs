@@ -1,6 +1,6 @@
 //! What the tasks of a worker share: the journal, the seed, and whether to stop.
 
-use super::Options;
+use super::options::Options;
 use super::side::Side;
 use crate::failure::{self, Done};
 use crate::journal::{Claim, Entry, Journal, Step};

@@ -1,8 +1,8 @@
 //! Sessions that lose their lease while they have work: some leave, and zombies come back.
 
 use super::context::{Context, Next};
-use super::ending::{Way, ask, note};
 use super::side::Side;
+use super::way::{Way, ask, note};
 use crate::failure::Done;
 use crate::journal::Entry;
 use crate::rng::Rng;
