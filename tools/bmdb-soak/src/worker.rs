@@ -9,19 +9,18 @@ mod context;
 mod ending;
 mod lease_loss;
 mod options;
-mod side;
 mod tags;
 mod traffic;
 mod way;
 
 pub(crate) use options::Options;
 
+use crate::connect::connect;
 use crate::failure::Done;
 use crate::fixture::COMPONENT;
 use crate::journal::THE_END;
 use bmdb_core::{Bmdb, Config, HistoryDetail};
 use context::Context;
-use side::Side;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +35,11 @@ pub(crate) async fn run(options: &Options) -> Done {
     // A thread, because the runtime would wait at its end for a task that reads.
     std::thread::spawn(end_with_parent);
     let side = match &options.side_url {
-        Some(url) => Some(Side::connect(url).await?),
+        Some(url) => Some(connect(url).await?),
         None => None,
     };
     let context = Arc::new(Context::new(options, side)?);
-    let Some(bmdb) = connect(options, &context, &mut terminate).await? else {
+    let Some(bmdb) = connect_component(options, &context, &mut terminate).await? else {
         return context.saw(THE_END);
     };
     let mut loops = JoinSet::new();
@@ -64,7 +63,7 @@ pub(crate) async fn run(options: &Options) -> Done {
 }
 
 /// Tries until the server answers; `None` after SIGTERM.
-async fn connect(
+async fn connect_component(
     options: &Options,
     context: &Context,
     terminate: &mut Signal,
