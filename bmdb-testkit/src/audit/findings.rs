@@ -6,14 +6,12 @@ use std::fmt;
 /// What the audit found.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields explain themselves")]
 pub struct Audit {
     /// Attempts that have ended: the sum of the next four.
     pub attempts: usize,
-    /// Finished attempts.
     pub finished: usize,
-    /// Failed attempts.
     pub failed: usize,
-    /// Canceled attempts.
     pub canceled: usize,
     /// Attempts that expired with their session.
     pub expired: usize,
@@ -22,7 +20,6 @@ pub struct Audit {
     /// The intervals, in seconds, of the longest run of failures of one machine and process.
     /// A finish ends a run; canceled and expired attempts do not.
     pub worst_intervals: Vec<u32>,
-    /// Everything that is wrong.
     pub violations: Vec<Violation>,
 }
 
