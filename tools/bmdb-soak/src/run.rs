@@ -15,9 +15,8 @@ use crate::report::Report;
 use crate::schedule::{Injection, Rhythm, latest, schedule};
 use crate::stop::Stop;
 use crate::workers;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -83,7 +82,11 @@ pub(crate) async fn run(
         }
     }
     complaints.extend(workers.complaints.iter().cloned());
-    let facts = Facts::of(&read_journals(folder.path())?);
+    let journals = (0..workers.started()).map(|number| workers::journal(folder.path(), number));
+    // A worker that was killed at once has none.
+    let journals = journals.filter(|path| path.is_file());
+    let entries: io::Result<Vec<_>> = journals.map(|path| journal::read(&path)).collect();
+    let facts = Facts::of(&entries?);
     Ok(Report {
         verdict: judge::judge(db.admin_url(), &facts).await?,
         facts,
@@ -99,19 +102,6 @@ pub(crate) async fn run(
         interrupted: stop.is_requested(),
         journals: folder.kept().to_owned(),
     })
-}
-
-/// All entries of all workers, process by process.
-fn read_journals(folder: &Path) -> Done<Vec<Vec<Entry>>> {
-    let mut paths = Vec::new();
-    for file in fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|kind| kind == "journal") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.iter().map(|path| Ok(journal::read(path)?)).collect()
 }
 
 impl Run<'_> {
