@@ -51,16 +51,18 @@ mod schedule;
 mod seconds;
 #[cfg(feature = "serde")]
 mod serde;
+mod step;
 mod text;
 
 pub use backoff::{Backoff, MaximumBelowInitial};
 pub use factor::{Factor, FactorError};
-pub use jitter::{Jitter, Step};
+pub use jitter::Jitter;
 pub use mix::mix;
 pub use parse_error::ParseError;
 pub use position::Position;
 pub use schedule::Schedule;
 pub use seconds::{OutOfRange, Seconds};
+pub use step::Step;
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

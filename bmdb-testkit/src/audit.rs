@@ -6,123 +6,18 @@
 //! folded row has lost the times of single attempts, and with policies without jitter, because only the
 //! un-jittered interval is recorded.
 
+mod findings;
 mod judge;
 mod read;
+mod rules;
 mod violation;
 
+pub use findings::Audit;
+pub use rules::{End, Rules, StillClaimed};
 pub use violation::{AttemptRef, Violation};
 
 use crate::TestkitError;
 use bmdb_backoff::{Backoff, Jitter};
-use bmdb_model::history::Outcome;
-use bmdb_model::{Fence, MachineId, Process};
-use std::collections::HashMap;
-use std::fmt;
-
-/// What the audit compares the log with.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// The policy of failures.
-    pub backoff: Backoff,
-    /// Processes whose failures have another policy.
-    pub backoff_of: HashMap<Process, Backoff>,
-    /// The claims that workers got, if they kept a list: each must have an end.
-    pub claimed: Option<Vec<(MachineId, Fence)>>,
-    /// The ends that were acknowledged to workers, if they kept a list: each must be recorded so, and
-    /// only one per attempt.
-    pub acknowledged: Vec<End>,
-    /// The ends that were refused to workers, if they kept a list: none may be recorded. Leave out
-    /// refused cancels: work that its worker drops is canceled once more.
-    pub refused: Vec<End>,
-    /// Whether machines may still be claimed.
-    pub still_claimed: StillClaimed,
-}
-
-/// An end that a worker asked for: the claim and the outcome.
-pub type End = (MachineId, Fence, Outcome);
-
-/// Whether machines may still be claimed when the audit runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StillClaimed {
-    /// Every attempt must have ended. The default.
-    #[default]
-    Violation,
-    /// Workers are still running: a claimed machine is an attempt that has not ended yet.
-    Allowed,
-}
-
-impl Rules {
-    /// One policy, no lists of claims and ends, and no machine may still be claimed.
-    #[must_use]
-    pub fn new(backoff: Backoff) -> Self {
-        Self {
-            backoff,
-            backoff_of: HashMap::new(),
-            claimed: None,
-            acknowledged: Vec::new(),
-            refused: Vec::new(),
-            still_claimed: StillClaimed::default(),
-        }
-    }
-
-    fn policy(&self, process: &Process) -> Backoff {
-        self.backoff_of
-            .get(process)
-            .copied()
-            .unwrap_or(self.backoff)
-    }
-}
-
-/// What the audit found.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Audit {
-    /// Attempts that have ended: the sum of the next four.
-    pub attempts: usize,
-    /// Finished attempts.
-    pub finished: usize,
-    /// Failed attempts.
-    pub failed: usize,
-    /// Canceled attempts.
-    pub canceled: usize,
-    /// Attempts that expired with their session.
-    pub expired: usize,
-    /// Attempts that have not ended yet.
-    pub still_claimed: usize,
-    /// The intervals, in seconds, of the longest run of failures of one machine and process.
-    /// A finish ends a run; canceled and expired attempts do not.
-    pub worst_intervals: Vec<u32>,
-    /// Everything that is wrong.
-    pub violations: Vec<Violation>,
-}
-
-impl Audit {
-    /// Whether there is no violation.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.violations.is_empty()
-    }
-}
-
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} attempts: {} finished, {} failed, {} canceled, {} expired; {} still claimed; {} violations",
-            self.attempts,
-            self.finished,
-            self.failed,
-            self.canceled,
-            self.expired,
-            self.still_claimed,
-            self.violations.len()
-        )?;
-        for violation in &self.violations {
-            write!(f, "\n  {violation}")?;
-        }
-        Ok(())
-    }
-}
 
 /// Why the log cannot be audited.
 #[derive(Debug, thiserror::Error)]

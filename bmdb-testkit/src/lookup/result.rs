@@ -7,10 +7,10 @@ use std::path::PathBuf;
 /// A finished search for a PostgreSQL. Its `Display` lists the places that were tried.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields explain themselves")]
 pub struct Lookup {
     /// The places that were tried, in order. If a server was found, the last one is its place.
     pub tried: Vec<TriedPlace>,
-    /// What was found.
     pub result: LookupResult,
 }
 
@@ -27,22 +27,15 @@ pub struct TriedPlace {
 /// Which server a search found.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the fields explain themselves")]
 pub enum LookupResult {
     /// A server that already runs.
-    Running {
-        /// Its URL.
-        url: String,
-    },
+    Running { url: String },
     /// The programs to boot a server from.
     Installed(Installation),
     /// `BMDB_PG_BIN` is set but unusable. The search does not continue, because the tests would use
     /// another server than the one asked for.
-    WrongPgBin {
-        /// The variable's value.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    WrongPgBin { path: PathBuf, reason: String },
     /// No server.
     NotFound,
 }

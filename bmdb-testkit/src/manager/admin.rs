@@ -2,6 +2,7 @@
 
 use super::pool::{Pool, Pooled};
 use crate::TestkitError;
+use crate::lock::lock;
 use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -64,12 +65,12 @@ impl Admin {
 
     /// Whether [`Admin::remember`] was called for this template.
     pub(crate) fn knows(&self, template: &str) -> bool {
-        self.connection.knows(template)
+        lock(&self.connection.templates).contains(template)
     }
 
     /// Remembers that this template is complete.
     pub(crate) fn remember(&self, template: &str) {
-        self.connection.remember(template);
+        lock(&self.connection.templates).insert(template.to_owned());
     }
 }
 

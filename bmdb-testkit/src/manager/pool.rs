@@ -15,17 +15,8 @@ pub(super) struct Pooled {
     pub(super) client: Client,
     /// The server's major version.
     pub(super) major: u32,
-    templates: Mutex<HashSet<String>>,
-}
-
-impl Pooled {
-    pub(super) fn knows(&self, template: &str) -> bool {
-        lock(&self.templates).contains(template)
-    }
-
-    pub(super) fn remember(&self, template: &str) {
-        lock(&self.templates).insert(template.to_owned());
-    }
+    /// Templates that are known to be complete.
+    pub(super) templates: Mutex<HashSet<String>>,
 }
 
 /// The connections of a run. They are never closed, because they show that the run is alive.

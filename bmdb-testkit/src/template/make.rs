@@ -1,6 +1,6 @@
 //! Makes templates, and clones them.
 
-use super::{Level, Template, step};
+use super::{Template, step};
 use crate::TestkitError;
 use crate::blocking::{on_own_thread, runtime};
 use crate::connect::rows;
@@ -147,7 +147,7 @@ async fn fill(
     name: &str,
     template: &Template,
 ) -> Result<(), TestkitError> {
-    if let Level::UpTo(version) = &template.level {
+    if let Some(version) = &template.version {
         step::migrate(url, version).await?;
     }
     for step in &template.steps {

@@ -3,6 +3,7 @@
 
 mod report;
 mod snapshot;
+mod takeover;
 
 use crate::failure::{Done, Failure};
 use crate::fixture::BACKOFF;
@@ -23,6 +24,7 @@ use snapshot::{Observer, SlowMachine};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
+use takeover::Takeover;
 use tokio::process::Command;
 
 /// Watch workers share a fleet: claim, fail, back off, die, take over, finish.
@@ -211,15 +213,6 @@ fn check_complaints(workers: &Workers) -> Done {
         Some(complaint) => Err(Failure::step(complaint)),
         None => Ok(()),
     }
-}
-
-/// What was seen while the workers ran.
-struct Takeover {
-    /// Whether everything that can be done was done in time.
-    complete: bool,
-    /// The machine whose worker was killed.
-    killed: Option<SlowMachine>,
-    taken_over: bool,
 }
 
 /// Shows the progress, kills the worker of a slow machine, and returns when only machines that will

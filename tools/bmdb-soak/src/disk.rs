@@ -2,11 +2,9 @@
 //! goes with this process however it ends.
 
 use crate::failure::{Done, Failure};
-use std::convert::Infallible;
 use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,11 +74,6 @@ pub(crate) fn find(bytes: u64) -> Done<Found> {
         .args(env::args_os().skip(1))
         .env(VARIABLE, &folder);
     Ok(Found::Elsewhere(Box::new(again)))
-}
-
-/// Replaces this process by that command; returns only if it cannot.
-pub(crate) fn become_command(mut command: Command) -> Done<Infallible> {
-    Err(command.exec().into())
 }
 
 /// Root needs only a mount namespace. Another user becomes root of a user namespace, in order to mount,

@@ -2,7 +2,6 @@
 
 use crate::fault::Kind;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A fault that is over.
@@ -24,23 +23,6 @@ pub(crate) struct Effect {
     pub(crate) longest_recovery: Duration,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Events(Mutex<Vec<Event>>);
-
-impl Events {
-    pub(crate) fn add(&self, event: Event) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(event);
-    }
-
-    pub(crate) fn all(&self) -> Vec<Event> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
 /// The time in microseconds since the epoch. The servers run on this machine, so it is also the
 /// database's.
 #[allow(
@@ -48,8 +30,7 @@ impl Events {
     reason = "the database may be down; this only measures durations"
 )]
 pub(crate) fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+    chrono::Utc::now().timestamp_micros()
 }
 
 /// The effects by kind; `ends` are the sorted times at which attempts ended.

@@ -1,15 +1,14 @@
 //! Journal: the append-only file in which a worker notes what it asked for and what it was answered.
 //!
-//! Each line is one `write(2)`, so a killed worker leaves every line that it has written. The time at
-//! the beginning of a line is for people; nothing depends on it.
+//! Each line is one `write(2)`, so a killed worker leaves every line that it has written. It is a time
+//! for people, on which nothing depends, and an entry as JSON.
 
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
-use std::fmt;
+use serde::{Deserialize, Serialize, Serializer};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::str::FromStr;
 
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -17,22 +16,26 @@ pub(crate) struct Journal {
 }
 
 /// A line of a journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Entry {
     /// A claim was answered.
     Claimed(Claim),
     /// A step of an end of a claim.
     End(Fence, Outcome, Step),
-    /// An operation failed; `doing` is one word.
-    Failed { doing: String, error: String },
+    /// An operation failed.
+    Failed {
+        doing: String,
+        #[serde(serialize_with = "one_line")]
+        error: String,
+    },
     /// Something happened that no fault excuses.
-    Wrong(String),
+    Wrong(#[serde(serialize_with = "one_line")] String),
     /// Something happened that is only counted.
     Saw(String),
 }
 
 /// A claim as its worker got it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Claim {
     pub(crate) fence: Fence,
     pub(crate) machine: MachineId,
@@ -46,7 +49,7 @@ pub(crate) struct Claim {
 pub(crate) type Backoff = (u32, i64);
 
 /// How far an end has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Step {
     /// It is about to be asked for. A worker notes this before every end.
     Asked(Tags),
@@ -59,7 +62,7 @@ pub(crate) enum Step {
 }
 
 /// Whether an end writes tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Tags {
     /// Committed with the end, or not at all.
     Written,
@@ -78,8 +81,13 @@ impl Journal {
 
     /// Appends a line in one write. After an error the worker should end, because its journal is
     /// incomplete.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "for people who read a journal; nothing depends on it"
+    )]
     pub(crate) fn note(&self, entry: &Entry) -> io::Result<()> {
-        let line = format!("{} {entry}\n", time_of_day());
+        let time = chrono::Utc::now().format("%H:%M:%S%.3f");
+        let line = format!("{time} {}\n", serde_json::to_string(entry)?);
         (&self.file).write_all(line.as_bytes())
     }
 }
@@ -91,118 +99,17 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<Entry>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let entry = |line: &str| {
         let entry = line.split_once(' ').map_or("", |(_time, entry)| entry);
-        entry.parse().map_err(|Unreadable| {
-            let place = format!("{}: {line:?}", path.display());
+        serde_json::from_str(entry).map_err(|error| {
+            let place = format!("{}: {line:?}: {error}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, place)
         })
     };
     whole.lines().map(entry).collect()
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "for people who read a journal; nothing depends on it"
-)]
-fn time_of_day() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let since = since.unwrap_or_default();
-    let day = since.as_secs() % 86_400;
-    let (hour, minute, second) = (day / 3600, day / 60 % 60, day % 60);
-    let millis = since.subsec_millis();
-    format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Claimed(Claim {
-                fence,
-                machine,
-                process,
-                session,
-                started,
-            }) => write!(f, "claimed {fence} {machine} {process} {session} {started}"),
-            Self::End(fence, outcome, step) => {
-                let (step, rest) = match step {
-                    Step::Asked(Tags::None) => ("asked", String::new()),
-                    Step::Asked(Tags::Written) => ("asked", " tags".to_owned()),
-                    Step::Acknowledged(None) => ("acknowledged", String::new()),
-                    Step::Acknowledged(Some((interval, until))) => {
-                        ("acknowledged", format!(" {interval} {until}"))
-                    }
-                    Step::Refused => ("refused", String::new()),
-                    Step::Unknown => ("unknown", String::new()),
-                };
-                write!(f, "{step} {fence} {outcome}{rest}")
-            }
-            Self::Failed { doing, error } => write!(f, "failed {doing} {}", one_line(error)),
-            Self::Wrong(what) => write!(f, "wrong {}", one_line(what)),
-            Self::Saw(what) => write!(f, "saw {what}"),
-        }
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
-}
-
-/// A line that is not an entry.
-#[derive(Debug)]
-pub(crate) struct Unreadable;
-
-impl FromStr for Entry {
-    type Err = Unreadable;
-
-    fn from_str(line: &str) -> Result<Self, Unreadable> {
-        let (kind, rest) = line.split_once(' ').ok_or(Unreadable)?;
-        let words: Vec<&str> = rest.split(' ').collect();
-        Ok(match (kind, &words[..]) {
-            ("claimed", [fence, machine, process, session, started]) => Self::Claimed(Claim {
-                fence: Fence::new(word(fence)?),
-                machine: word(machine)?,
-                process: word(process)?,
-                session: word(session)?,
-                started: word(started)?,
-            }),
-            ("failed", [doing, error @ ..]) => Self::Failed {
-                doing: (*doing).to_owned(),
-                error: error.join(" "),
-            },
-            ("wrong", _) => Self::Wrong(rest.to_owned()),
-            ("saw", _) => Self::Saw(rest.to_owned()),
-            (_, [fence, outcome, rest @ ..]) => {
-                let step = match (kind, rest) {
-                    ("asked", []) => Step::Asked(Tags::None),
-                    ("asked", ["tags"]) => Step::Asked(Tags::Written),
-                    ("acknowledged", []) => Step::Acknowledged(None),
-                    ("acknowledged", [interval, until]) => {
-                        Step::Acknowledged(Some((word(interval)?, word(until)?)))
-                    }
-                    ("refused", []) => Step::Refused,
-                    ("unknown", []) => Step::Unknown,
-                    _ => return Err(Unreadable),
-                };
-                let outcome = outcome_of(outcome).ok_or(Unreadable)?;
-                Self::End(Fence::new(word(fence)?), outcome, step)
-            }
-            _ => return Err(Unreadable),
-        })
-    }
-}
-
-fn word<T: FromStr>(word: &str) -> Result<T, Unreadable> {
-    word.parse().map_err(|_| Unreadable)
-}
-
-/// The outcome of this name, as journals and the database write it.
-pub(crate) fn outcome_of(name: &str) -> Option<Outcome> {
-    let outcomes = [
-        Outcome::Finished,
-        Outcome::Failed,
-        Outcome::Canceled,
-        Outcome::Expired,
-    ];
-    outcomes.into_iter().find(|o| o.as_str() == name)
+/// Writes a text of several lines as one.
+fn one_line<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text.replace(['\n', '\r'], " "))
 }
 
 #[cfg(test)]
@@ -241,7 +148,7 @@ mod tests {
             journal.note(entry).unwrap();
         }
         (&journal.file)
-            .write_all(b"00:00:00.000 claimed 8")
+            .write_all(br#"00:00:00.000 {"Claimed": 8"#)
             .unwrap();
         assert_eq!(read(&path).unwrap(), entries);
         assert!(Journal::create(&path).is_err());
@@ -256,6 +163,7 @@ mod tests {
             doing: "ending".to_owned(),
             error: "one\ntwo".to_owned(),
         };
-        assert_eq!(entry.to_string(), "failed ending one two");
+        let line = serde_json::to_string(&entry).unwrap();
+        assert_eq!(line, r#"{"Failed":{"doing":"ending","error":"one two"}}"#);
     }
 }

@@ -6,6 +6,7 @@
 
 mod errors;
 mod facts;
+mod invariant;
 mod laws;
 mod log;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub(crate) use errors::unexplained;
 pub(crate) use facts::Facts;
+pub(crate) use invariant::{Breach, Invariant};
 
 use crate::failure::Done;
 use crate::fixture::BACKOFF;
@@ -21,56 +23,6 @@ use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId};
 use bmdb_testkit::audit::{self, Audit, Rules, Violation};
 use log::{Attempt, Log};
-use std::fmt;
-
-/// What must always hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Invariant {
-    Lane,
-    Backoff,
-    Acknowledged,
-    Interval,
-    OneEnd,
-    DeadHolder,
-    Plan,
-}
-
-impl Invariant {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Lane,
-        Self::Backoff,
-        Self::Acknowledged,
-        Self::Interval,
-        Self::OneEnd,
-        Self::DeadHolder,
-        Self::Plan,
-    ];
-
-    pub(crate) fn rule(self) -> &'static str {
-        match self {
-            Self::Lane => "I1 at most one session works in a lane of a machine",
-            Self::Backoff => "I2 no attempt starts inside a backoff",
-            Self::Acknowledged => "I3 acknowledged ends are recorded, and no end is half recorded",
-            Self::Interval => "I4 intervals are those of the algorithm",
-            Self::OneEnd => "I5 every attempt has exactly one end",
-            Self::DeadHolder => "I6 no machine stays claimed by a dead session",
-            Self::Plan => "I7 machines are due exactly when their workflow says so",
-        }
-    }
-}
-
-/// A violation of an invariant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Breach {
-    pub(crate) invariant: Invariant,
-    pub(crate) what: String,
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant.rule(), self.what)
-    }
-}
 
 /// What the judge found.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub(crate) async fn wait_for_recovery(environment: &Environment) -> Done<Vec<Str
         .collect();
     let acknowledged = |journal: &PathBuf| {
         let text = fs::read_to_string(journal).unwrap_or_default();
-        text.matches(" acknowledged ").count()
+        text.matches(r#"{"Acknowledged":"#).count()
     };
     let before: Vec<usize> = journals.iter().map(acknowledged).collect();
     let began = Instant::now();

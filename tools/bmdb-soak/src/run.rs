@@ -2,7 +2,7 @@
 //! and has everything judged.
 
 use crate::environment::Environment;
-use crate::events::{Event, Events, now};
+use crate::events::{Event, now};
 use crate::failure::Done;
 use crate::fault::{Kind, Track};
 use crate::folder::Folder;
@@ -15,9 +15,8 @@ use crate::report::Report;
 use crate::schedule::{Injection, Rhythm, latest, schedule};
 use crate::stop::Stop;
 use crate::workers;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -50,7 +49,6 @@ struct Run<'r> {
     plan: &'r Plan,
     environment: &'r Environment,
     stop: &'r Stop,
-    events: Events,
     progress: Progress,
 }
 
@@ -65,10 +63,9 @@ pub(crate) async fn run(
         plan,
         environment,
         stop,
-        events: Events::default(),
         progress: Progress::new(Duration::from_secs(10)),
     };
-    let (span, memory) = run.inject_all().await?;
+    let (span, events, memory) = run.inject_all().await?;
     let mut complaints = wait_for_recovery(environment).await?;
     run.progress
         .say("draining the workers, then judging the database and the journals");
@@ -85,7 +82,11 @@ pub(crate) async fn run(
         }
     }
     complaints.extend(workers.complaints.iter().cloned());
-    let facts = Facts::of(&read_journals(folder.path())?);
+    let journals = (0..workers.started()).map(|number| workers::journal(folder.path(), number));
+    // A worker that was killed at once has none.
+    let journals = journals.filter(|path| path.is_file());
+    let entries: io::Result<Vec<_>> = journals.map(|path| journal::read(&path)).collect();
+    let facts = Facts::of(&entries?);
     Ok(Report {
         verdict: judge::judge(db.admin_url(), &facts).await?,
         facts,
@@ -94,7 +95,7 @@ pub(crate) async fn run(
         expected: plan.expected,
         impossible: plan.impossible.clone(),
         span,
-        events: run.events.all(),
+        events,
         workers: workers.started(),
         memory,
         complaints,
@@ -103,22 +104,9 @@ pub(crate) async fn run(
     })
 }
 
-/// All entries of all workers, process by process.
-fn read_journals(folder: &Path) -> Done<Vec<Vec<Entry>>> {
-    let mut paths = Vec::new();
-    for file in fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|kind| kind == "journal") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.iter().map(|path| Ok(journal::read(path)?)).collect()
-}
-
 impl Run<'_> {
-    /// Injects all faults and undoes what is left of them; returns when they began and were over.
-    async fn inject_all(&self) -> Done<((i64, i64), Memory)> {
+    /// Injects all faults and undoes what is left of them; returns them, and when they began and were over.
+    async fn inject_all(&self) -> Done<((i64, i64), Vec<Event>, Memory)> {
         let Plan { seed, kinds, .. } = self.plan;
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         eprintln!("seed {seed}; faults: {}", names.join(", "));
@@ -133,25 +121,24 @@ impl Run<'_> {
             self.watch(began),
         );
         let over = now();
-        first.and(second)?;
-        let memory = watched?;
+        let (events, memory) = ([first?, second?].concat(), watched?);
         self.environment.heal().await?;
         self.progress
             .say("the faults are over: waiting until every worker works again");
-        Ok(((beginning, over), memory))
+        Ok(((beginning, over), events, memory))
     }
 
     /// Injects the faults of one track, one after the other.
-    async fn play(&self, schedule: &[Injection], began: Instant) -> Done {
+    async fn play(&self, schedule: &[Injection], began: Instant) -> Done<Vec<Event>> {
         // A fault that takes longer than planned delays those after it: workers recover in between.
-        let mut late = Duration::ZERO;
+        let (mut events, mut late) = (Vec::new(), Duration::ZERO);
         for injection in schedule {
             let Injection {
                 at, kind, length, ..
             } = *injection;
             self.stop.sleep_until(began + at + late).await;
             if self.stop.is_requested() || at + late > latest(self.plan.time) {
-                return Ok(());
+                break;
             }
             // Those of the stress come several times a second.
             let is_frequent = kind == Kind::Terminate;
@@ -165,10 +152,10 @@ impl Run<'_> {
                 self.progress.say(&format!("{kind} is over{unfelt}"));
             }
             let over = now();
-            self.events.add(Event { kind, over, felt });
+            events.push(Event { kind, over, felt });
             late += (began + at + late + length).elapsed();
         }
-        Ok(())
+        Ok(events)
     }
 
     /// Shows the progress, measures the first worker's memory and replaces workers that end by

@@ -13,6 +13,7 @@ use crate::server::{self, Network};
 use crate::servers::Servers;
 use crate::stop::Stop;
 use bmdb_testkit::{Lookup, Proxy, TestDb};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -72,7 +73,8 @@ pub(crate) fn prepare(args: &Args) -> Done<Preparation> {
     if kinds.contains(&Kind::DiskFull) {
         match disk::find(volume_bytes(args))? {
             Found::Here(found) => disk = Some(found),
-            Found::Elsewhere(command) => match disk::become_command(*command)? {},
+            // This returns only if the process cannot be replaced.
+            Found::Elsewhere(mut command) => return Err(command.exec().into()),
             Found::Impossible(reason) => impossible.push((Kind::DiskFull, reason)),
         }
     }

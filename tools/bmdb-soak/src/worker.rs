@@ -8,18 +8,20 @@ mod claiming;
 mod context;
 mod ending;
 mod lease_loss;
-mod side;
+mod options;
 mod tags;
 mod traffic;
+mod way;
 
+pub(crate) use options::Options;
+
+use crate::connect::connect;
 use crate::failure::Done;
 use crate::fixture::COMPONENT;
 use crate::journal::THE_END;
 use bmdb_core::{Bmdb, Config, HistoryDetail};
 use context::Context;
-use side::Side;
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,41 +30,16 @@ use tokio::task::JoinSet;
 /// How long running work may go on after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Works until SIGTERM.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    #[arg(long)]
-    database_url: String,
-    /// The journal's file, which must not exist.
-    #[arg(long)]
-    journal: PathBuf,
-    /// Which of the run's workers this is.
-    #[arg(long)]
-    number: u32,
-    #[arg(long)]
-    seed: u64,
-    /// How many sessions work at a time.
-    #[arg(long, default_value_t = 1)]
-    sessions: u32,
-    /// How many tasks share a session.
-    #[arg(long, default_value_t = 5)]
-    tasks: usize,
-    /// A URL for a connection that no fault hits. With it, the worker also makes its own sessions lose
-    /// their leases, writes tags and sends heartbeats of agents, and takes no time between claims.
-    #[arg(long)]
-    side_url: Option<String>,
-}
-
 pub(crate) async fn run(options: &Options) -> Done {
     let mut terminate = signal(SignalKind::terminate())?;
     // A thread, because the runtime would wait at its end for a task that reads.
     std::thread::spawn(end_with_parent);
     let side = match &options.side_url {
-        Some(url) => Some(Side::connect(url).await?),
+        Some(url) => Some(connect(url).await?),
         None => None,
     };
     let context = Arc::new(Context::new(options, side)?);
-    let Some(bmdb) = connect(options, &context, &mut terminate).await? else {
+    let Some(bmdb) = connect_component(options, &context, &mut terminate).await? else {
         return context.saw(THE_END);
     };
     let mut loops = JoinSet::new();
@@ -86,7 +63,7 @@ pub(crate) async fn run(options: &Options) -> Done {
 }
 
 /// Tries until the server answers; `None` after SIGTERM.
-async fn connect(
+async fn connect_component(
     options: &Options,
     context: &Context,
     terminate: &mut Signal,

@@ -1,7 +1,7 @@
 //! Report of the demonstration: the audit of the log, as text or as JSON.
 
-use super::Takeover;
 use super::snapshot::Snapshot;
+use super::takeover::Takeover;
 use bmdb_testkit::audit::Audit;
 use serde_json::json;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Laws: SQL queries that return nothing from a lawful database, else a sentence per violation.
 
-use super::Invariant;
+use super::invariant::Invariant;
 
 pub(super) const LAWS: [(Invariant, &str); 4] = [
     // The last finish in the lane wrote the tag: a recovery removes it, the others set it. Agents from

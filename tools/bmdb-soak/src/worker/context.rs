@@ -1,7 +1,6 @@
 //! What the tasks of a worker share: the journal, the seed, and whether to stop.
 
-use super::Options;
-use super::side::Side;
+use super::options::Options;
 use crate::failure::{self, Done};
 use crate::journal::{Claim, Entry, Journal, Step};
 use crate::rng::Rng;
@@ -11,6 +10,7 @@ use bmdb_model::history::Outcome;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use tokio_postgres::Client;
 
 pub(super) struct Context {
     journal: Journal,
@@ -19,7 +19,7 @@ pub(super) struct Context {
     claims: AtomicU32,
     stopping: AtomicBool,
     /// A connection that no fault hits: only in the stress.
-    pub(super) side: Option<Side>,
+    pub(super) side: Option<Client>,
 }
 
 /// What a task does after an operation.
@@ -45,7 +45,7 @@ impl Next {
 }
 
 impl Context {
-    pub(super) fn new(options: &Options, side: Option<Side>) -> Done<Self> {
+    pub(super) fn new(options: &Options, side: Option<Client>) -> Done<Self> {
         Ok(Self {
             journal: Journal::create(&options.journal)?,
             seed: options.seed,

@@ -1,22 +1,30 @@
 //! Sessions that lose their lease while they have work: some leave, and zombies come back.
 
 use super::context::{Context, Next};
-use super::ending::{Way, ask, note};
-use super::side::Side;
+use super::way::{Way, ask, note};
 use crate::failure::Done;
 use crate::journal::Entry;
 use crate::rng::Rng;
 use bmdb_core::{Session, TxOptions, Work};
 use std::time::Duration;
+use tokio_postgres::Client;
+
+/// Ends a session's lease, as if it had not sent heartbeats: other sessions can get its machines.
+async fn expire(side: &Client, session: &Session) -> Done {
+    let expire = "UPDATE sessions SET session_deadline = clock_timestamp() - interval '1 second'
+                  WHERE session_id::text = $1";
+    side.execute(expire, &[&session.id().to_string()]).await?;
+    Ok(())
+}
 
 /// The session does nothing more.
 pub(super) async fn walk_away(
     context: &Context,
-    side: &Side,
+    side: &Client,
     session: &Session,
     claimed: Vec<Work>,
 ) -> Done<Next> {
-    side.expire(session.id()).await?;
+    expire(side, session).await?;
     drop(claimed);
     context.saw("walked away")?;
     Ok(Next::EndSession)
@@ -25,12 +33,12 @@ pub(super) async fn walk_away(
 /// A zombie: tries to end its work when other sessions may have the machines. No end may succeed.
 pub(super) async fn return_after_loss(
     context: &Context,
-    side: &Side,
+    side: &Client,
     rng: &mut Rng,
     session: &Session,
     claimed: Vec<Work>,
 ) -> Done<Next> {
-    side.expire(session.id()).await?;
+    expire(side, session).await?;
     context.saw("zombies")?;
     tokio::time::sleep(Duration::from_millis(100) * rng.below(20)).await;
     let ways = [

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Agents that send a heartbeat now, and the time. Each agent is silent for a third of the time, long
 /// enough for its machine to become due for recovery.
 const AGENTS: &str = "
-    SELECT machine_id, clock_timestamp() FROM machine_agent_started
+    SELECT machine_id::text, clock_timestamp()::text FROM machine_agent_started
     WHERE (abs(hashtext(machine_id::text))
            + (extract(epoch FROM clock_timestamp()) * 1000)::bigint / 1500) % 3 <> 0";
 
@@ -24,12 +24,15 @@ const AGENTS: &str = "
 pub(super) async fn write_tags(bmdb: Bmdb, context: Arc<Context>) -> Done {
     let mut rng = context.rng();
     let machines = match &context.side {
-        Some(side) => side.rows("SELECT machine_id FROM machines").await?,
+        Some(side) => {
+            side.query("SELECT machine_id::text FROM machines", &[])
+                .await?
+        }
         None => return Ok(()),
     };
     let machines: Vec<MachineId> = machines
         .iter()
-        .map(|row| row[0].parse())
+        .map(|row| row.get::<_, &str>(0).parse())
         .collect::<Result<_, _>>()?;
     while !context.is_stopping() {
         let Some(session) = context.start_session(&bmdb, &mut rng).await? else {
@@ -123,22 +126,25 @@ async fn send_some(context: &Context, session: &Session) -> Done<Next> {
     let Some(side) = &context.side else {
         return Ok(Next::EndSession);
     };
-    let agents = side.rows(AGENTS).await?;
+    let agents = side.query(AGENTS, &[]).await?;
     if agents.is_empty() {
         return Ok(Next::GoOn);
     }
     let mut heartbeats: Vec<(MachineId, _)> = Vec::new();
     for agent in &agents {
-        heartbeats.push((agent[0].parse()?, None));
+        heartbeats.push((agent.get::<_, &str>(0).parse()?, None));
     }
     if let Err(error) = session.heartbeat_agents(&heartbeats).await {
         return context.failed_in_session("heartbeats", &error);
     }
     let rows: Vec<String> = agents
         .iter()
-        .map(|agent| format!("('{}', '{}', clock_timestamp())", agent[0], agent[1]))
+        .map(|agent| {
+            let (machine, sent_at): (&str, &str) = (agent.get(0), agent.get(1));
+            format!("('{machine}', '{sent_at}', clock_timestamp())")
+        })
         .collect();
     let log = format!("INSERT INTO heartbeat_log VALUES {}", rows.join(", "));
-    side.run(&log).await?;
+    side.batch_execute(&log).await?;
     Ok(Next::GoOn)
 }
