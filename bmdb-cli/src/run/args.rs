@@ -60,9 +60,9 @@ pub(crate) struct Run {
     /// How long a command may run before it counts as failed; default: no limit.
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) timeout: Option<Duration>,
-    /// The time between SIGTERM and SIGKILL for a command and its process group. Keep it well below the loss
-    /// delay of the process (15 s by default): when the lease is lost, another session may act on the
-    /// machine after the loss delay, so at most 10 s are granted then.
+    /// The time between SIGTERM and SIGKILL for a command and its process group. Keep it well below the
+    /// reclaim delay of the process (15 s by default): when the lease is lost, another session may act on
+    /// the machine after that delay, so at most 10 s are granted then.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(super) grace: Duration,
     /// How long running commands may continue after this program got a signal.

@@ -240,7 +240,7 @@ async fn watch(
                     kill(workers, &slow).await?;
                     progress.say(&format!(
                         "killed worker {} (SIGKILL), which had claimed machine {} under fence {}: its \
-                         lease runs out within 2 s, then the machine rests for the loss delay of 15 s",
+                         lease runs out within 2 s, then the machine rests for the reclaim delay of 15 s",
                         slow.worker_pid, slow.machine, slow.fence
                     ));
                     seen.killed = Some(slow);
