@@ -1,4 +1,4 @@
-//! The seed's scenario: a failing process backs off exponentially, and starts anew after a finish.
+//! The seed's scenario: a failing process backs off exponentially, and a finish resets its backoff.
 
 use crate::scenario::{RETRY, Scenario, work_access};
 use bmdb_core::{Work, WorkError};

@@ -390,7 +390,7 @@ async fn a_cleared_backoff_restarts_and_an_ended_one_continues() {
     assert_eq!(
         s.rows(intervals).await,
         ["1", "2", "4", "1"],
-        "the sequence began anew"
+        "the sequence began again"
     );
     assert_eq!(
         s.audit_records().await,

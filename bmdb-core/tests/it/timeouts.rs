@@ -149,21 +149,21 @@ async fn a_lock_timeout_is_a_distinct_failure_and_nothing_is_lost() {
     assert_eq!(error.kind(), Some(ErrorKind::LockTimeout), "{error}");
     // A poller goes on polling.
     let mut poller = session.poller(&claim);
-    let patient = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
     assert!(
-        patient.is_err(),
+        waiting.is_err(),
         "{:?}",
-        patient.map(|polled| polled.map(drop))
+        waiting.map(|polled| polled.map(drop))
     );
 
     run(&mut other, "ROLLBACK").await.unwrap();
-    let works = poller.next(1).await.unwrap();
-    assert_eq!(works[0].machine(), machine);
+    let claimed = poller.next(1).await.unwrap();
+    assert_eq!(claimed[0].machine(), machine);
     let machines = scenario.rows("SELECT machine_id FROM machines").await;
     assert_eq!(
         machines,
         [machine.to_string()],
-        "what failed has left nothing"
+        "failed transactions leave nothing"
     );
 }
 

@@ -61,7 +61,7 @@ impl Faulty {
     async fn is_lost_in_time(&self, fault: &str) {
         let lost = async { tokio::join!(self.session.lost(), self.work.lost()) };
         let lost = tokio::time::timeout(SOON, lost).await;
-        assert!(lost.is_ok(), "{fault}: nobody is told");
+        assert!(lost.is_ok(), "{fault}: the loss is not reported");
         assert_eq!(self.session.state(), SessionState::Lost, "{fault}");
     }
 }

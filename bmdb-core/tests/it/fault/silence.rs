@@ -239,11 +239,11 @@ async fn ends_pipelined_end_with_their_session() {
     let work = p.work().await;
     let start = Claim::of(&START).limit(9);
     p.s.provided("2").await;
-    let mut works = p.session.claim(&start).await.unwrap();
-    works.push(work);
-    assert_eq!(works.len(), 2);
+    let mut claimed = p.session.claim(&start).await.unwrap();
+    claimed.push(work);
+    assert_eq!(claimed.len(), 2);
     p.proxy.black_hole();
-    let failures = works.into_iter().map(|work| (work, &RETRY, "silence"));
+    let failures = claimed.into_iter().map(|work| (work, &RETRY, "silence"));
     for ended in in_time(p.session.fail_all(failures)).await {
         let (reason, work) = ended.unwrap_err().into_parts();
         assert!(matches!(reason, TxError::CommitUnknown(_)), "{reason}");
