@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// How a test lets a backoff pass.
+/// How a test waits for the end of a backoff.
 enum Passing<'a> {
     Moved(&'a TestDb),
     Real,

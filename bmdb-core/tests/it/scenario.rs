@@ -1,4 +1,4 @@
-//! The vocabulary of these tests: a database, a connected component and a session in it.
+//! Scenario: a database, a connected component and a session in it.
 
 use crate::wait;
 use bmdb_backoff::{Backoff, Factor, Seconds};
@@ -37,7 +37,7 @@ impl Scenario {
         owner(&self.db).await
     }
 
-    /// Makes a view as its migration would: to the owner, and for everybody to read.
+    /// Makes a view as its migration would: it belongs to the owner, and every role may read it.
     pub(crate) async fn create_view(&self, sql: &str) {
         self.owner().await;
         let as_owner = format!("SET ROLE bmdb_owner; {sql}");
@@ -164,7 +164,7 @@ pub(crate) async fn work_access(session: &Session) -> Result<Work, WorkError> {
         .await
 }
 
-/// Work on just this machine, without any condition of its own.
+/// Work on this machine, without further conditions.
 pub(crate) async fn work_on(
     session: &Session,
     process: &Process,

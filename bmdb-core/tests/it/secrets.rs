@@ -177,7 +177,7 @@ async fn no_output_contains_a_password_or_a_key() {
     let text = said.text();
     assert!(
         text.contains("TRACE") && text.contains("127.0.0.1"),
-        "nobody listened"
+        "the log was not recorded"
     );
     for form in FORMS {
         let at = text.find(form);

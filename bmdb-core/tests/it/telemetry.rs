@@ -39,7 +39,7 @@ impl Recorded {
     }
 }
 
-/// Runs a test with a recorder of its own, on one thread, so that its tasks are recorded there too.
+/// Runs a test with its own recorder, on one thread, so that its tasks are recorded there too.
 fn recorded(test: impl AsyncFnOnce(&Recorded)) {
     let recorder = DebuggingRecorder::new();
     let recorded = Recorded(recorder.snapshotter());
@@ -239,7 +239,7 @@ fn components_of_one_program_are_distinguished() {
 }
 
 #[test]
-fn gauges_show_the_pool_the_heartbeat_and_lost_work_in_hand() {
+fn gauges_show_the_pool_the_heartbeat_and_work_of_lost_sessions() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.provided("1").await;

@@ -60,7 +60,8 @@ async fn each_attempt_that_ends_while_its_server_is_killed_has_one_end() {
         let mut outcome = end.outcome();
         if let Err(error) = ending.await.unwrap() {
             let (reason, work) = error.into_parts();
-            let work = work.unwrap_or_else(|| panic!("{end:?} of {fence} is gone: {reason}"));
+            let work = work
+                .unwrap_or_else(|| panic!("{end:?} of {fence} did not return the work: {reason}"));
             match work.cancel().await {
                 Ok(()) => outcome = "Canceled",
                 Err(error) => assert!(matches!(error.reason(), TxError::WorkLost), "{error}"),

@@ -38,7 +38,7 @@ async fn every_connection_of_a_component_is_encrypted() {
     let mut claimed = session.claim(&claim).await.unwrap();
     claimed.remove(0).fail(&RETRY, "no answer").await.unwrap();
     tls.db.advance(Duration::from_secs(60)).await.unwrap();
-    // The cleanup cancels dropped work on a connection of its own.
+    // The cleanup cancels dropped work on its own connection.
     drop(session.claim(&claim).await.unwrap());
     // A poller makes the component listen.
     let mut poller = session.poller(&claim);
