@@ -41,7 +41,7 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         .config()
         .component(match &args.component {
             Some(name) => name.clone(),
-            // Loops can be told apart in lists and metrics without --component.
+            // Without --component, lists and metrics still distinguish loops of different processes.
             None => format!("bmdb-run-{}", args.process),
         })
         .pool_size(5)

@@ -153,7 +153,7 @@ impl Bmdb {
     /// Applies the pending migrations and returns their versions. Concurrent callers take turns. If any was
     /// applied, the fleet is replanned.
     ///
-    /// Components of the previous release may go on working at the same time. If another session holds a
+    /// Components of the previous release may continue to work at the same time. If another session holds a
     /// lock that a migration needs, the migration is rolled back after two seconds and retried for five
     /// minutes; [`Bmdb::migrate_with`] takes other limits. A trace event names the sessions that block it.
     /// If none is pending, any component may call it; otherwise a member of `bmdb_owner`
@@ -189,7 +189,7 @@ impl Bmdb {
         Ok(applied)
     }
 
-    /// Applies the pending migrations of a program with tables of its own beside bmdb's, like
+    /// Applies the pending migrations of a program that has its own tables beside bmdb's, like
     /// [`run_all_of`](bmdb_model::migration::run_all_of), and waits like [`Bmdb::migrate`]. Run
     /// [`Bmdb::migrate`] first.
     ///
@@ -260,12 +260,12 @@ impl Bmdb {
     /// 1. The component refuses new work: claims, pollers, [`Session::work`] and [`Bmdb::start_session`]
     ///    fail with [`TxError::Draining`] from now on, for good; [`Bmdb::draining`] resolves.
     /// 2. Attempts, and other operations that are under way, get up to `limit` to end by themselves.
-    /// 3. All sessions are closed: work that is still held is given back without an outcome, and
-    ///    [`Work::lost`](crate::Work::lost) of its holder resolves.
+    /// 3. All sessions are closed: work that is still claimed is canceled, and its
+    ///    [`Work::lost`](crate::Work::lost) resolves.
     /// 4. The background cleanup is finished, the attempt counts are written, and idle connections are
     ///    closed.
     ///
-    /// Returns, whatever the database does, [`Config::connect_timeout`] after the limit at the latest; the
+    /// Returns at the latest [`Config::connect_timeout`] after the limit, even if the database hangs; the
     /// result is whether everything ended by itself.
     ///
     /// It may be called more than once, also concurrently: each call waits until everything is done, and

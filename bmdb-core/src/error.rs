@@ -142,7 +142,7 @@ pub enum TxError {
     Database(#[from] bmdb_model::Error),
     /// The session's last heartbeat failed or is overdue, so it must not claim: wait with
     /// [`Session::wait_while_suspect`](crate::Session::wait_while_suspect), which resolves at the next
-    /// successful heartbeat. Work in hand may go on and end.
+    /// successful heartbeat. Claimed work may continue and end.
     #[error(
         "the session is suspect because its last heartbeat was not answered: wait until it is live \
          or lost"
@@ -233,7 +233,7 @@ pub enum WorkError {
     /// The session's last heartbeat failed or is overdue: wait, see [`TxError::Suspect`].
     #[error("{}", TxError::Suspect)]
     Suspect,
-    /// The connection broke during the commit. A machine that was claimed is given back in the background:
+    /// The connection broke during the commit. A machine that was claimed is released in the background:
     /// ask again.
     #[error("the connection broke during the commit, so its outcome is unknown: {0}")]
     CommitUnknown(bmdb_model::Error),

@@ -10,7 +10,7 @@ use bmdb_model::internal::notify::Notify;
 use bmdb_model::migration;
 use std::sync::Arc;
 
-/// Reads on connections of its own, without background tasks: no session, no heartbeat, no janitor. It works
+/// Reads on its own connections, without background tasks: no session, no heartbeat, no janitor. It works
 /// on a standby, with `target_session_attrs=any` or `prefer-standby` in the URL.
 ///
 /// Each read is counted as a transaction of [`Config::component`] ([`crate::telemetry`]). Of [`Config`],

@@ -209,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_with_a_slip_of_the_pen_is_a_policy_or_an_error_within_it(
+    fn a_policy_with_a_typing_error_is_a_policy_or_an_error_within_it(
         policy in policy(), at: prop::sample::Index, removed in 0..3_usize, inserted in "[a-z0-9=,.% é]{0,2}",
     ) {
         let mut text: Vec<char> = policy.to_string().chars().collect();

@@ -37,7 +37,8 @@ enum Batch {
     TrimHistory {
         rows: u64,
     },
-    TrimTally {
+    #[serde(rename = "trim_tally")]
+    TrimAttemptCounts {
         rows: u64,
     },
 }
@@ -76,7 +77,7 @@ fn batch(batch: MaintenanceBatch) -> Option<Batch> {
             })
         }
         MaintenanceBatch::Trimmed { rows } => Some(Batch::TrimHistory { rows }),
-        MaintenanceBatch::AttemptCountsTrimmed { rows } => Some(Batch::TrimTally { rows }),
+        MaintenanceBatch::AttemptCountsTrimmed { rows } => Some(Batch::TrimAttemptCounts { rows }),
         _ => None,
     }
 }
@@ -100,7 +101,7 @@ impl Report for Answer {
                 Batch::TrimHistory { rows } => {
                     page.line(format_args!("history rows deleted: {rows}"));
                 }
-                Batch::TrimTally { rows } => {
+                Batch::TrimAttemptCounts { rows } => {
                     page.line(format_args!("attempt counts merged or deleted: {rows}"));
                 }
             }

@@ -29,7 +29,7 @@ const GRACE_WHEN_LOST: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// One claimed machine, and what is needed to process it.
+/// One claimed machine, and everything that processing it needs.
 pub(super) struct Attempt<L> {
     pub(super) control: Arc<L>,
     pub(super) options: Arc<LoopOptions>,
@@ -100,7 +100,7 @@ impl<L: ControlLoop> Attempt<L> {
         };
         match reason {
             StopReason::LeaseLost => None,
-            // Whatever the future returns during the grace period.
+            // Also if the future returns a result during the grace period.
             StopReason::Timeout(limit) => {
                 Some(Err(Failure::new(format!("timed out after {limit:?}"))))
             }

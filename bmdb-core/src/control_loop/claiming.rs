@@ -13,8 +13,8 @@ use crate::work::claim::Claim;
 use crate::work::poller::Poller;
 use std::time::Duration;
 
-/// How many machines of canceled attempts are kept at once. A loop with more of them claims none until
-/// some are given back.
+/// How many machines of canceled attempts are kept at once. A loop with this many claims no more until
+/// some are released.
 const MOST_PAUSED: usize = 1000;
 
 /// Delays after machines that were claimed and could not be read.
@@ -109,7 +109,7 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn free_slots(&self) -> u32 {
-        // With `once`, all are kept to the end: a machine that is given back would be claimed again.
+        // With `once`, all are kept to the end: a released machine would be claimed again.
         if !self.options.once && self.paused.len() >= MOST_PAUSED {
             return 0;
         }
@@ -122,7 +122,7 @@ impl<L: ControlLoop> Run<L> {
         for (work, machine) in claimed.into_iter().zip(machines) {
             // A machine that was worked on is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
-                self.give_back_later(work);
+                self.cancel_later(work);
                 continue;
             }
             self.summary.claimed += 1;

@@ -1,4 +1,4 @@
-//! Commit: what a control loop writes in the transaction that finishes its work.
+//! Commit: the writes of a control loop in the transaction that finishes its work.
 
 use crate::db::tx::Tx;
 use crate::error::TxError;
@@ -32,7 +32,7 @@ impl Commit {
     }
 
     /// Writes what this closure writes. It **may run more than once**, each time in a new transaction,
-    /// with a clone of what it has captured; only one of them is committed.
+    /// with a clone of its captured values; only one of them is committed.
     ///
     /// ```
     /// # use bmdb_core::control_loop::{Commit, Machine};

@@ -40,7 +40,7 @@ pub enum Event<'a> {
     Draining {
         /// How many attempts run.
         running: usize,
-        /// How long they may go on.
+        /// How long they may continue.
         limit: Duration,
     },
 }
@@ -61,7 +61,7 @@ pub enum Outcome {
         until: DateTime<Utc>,
         put_on_hold: bool,
     },
-    /// It was given back as neither finished nor failed.
+    /// The machine was released; the attempt neither finished nor failed.
     Canceled,
     /// The lease was lost, or the work was ended by others: the loop recorded nothing.
     Lost,

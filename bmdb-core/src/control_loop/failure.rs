@@ -33,7 +33,7 @@ impl Failure {
     }
 
     /// The machine needs an operator: it is put on hold, with this cause as reason, in the transaction
-    /// that records the failure. No process starts on it until somebody releases it.
+    /// that records the failure. No process starts on it until an operator releases it.
     pub fn hold(cause: impl Into<String>) -> Self {
         Self::with(cause.into(), Effect::Hold)
     }

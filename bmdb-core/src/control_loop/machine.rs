@@ -1,4 +1,4 @@
-//! Machine: what a control loop knows of a machine that it has claimed.
+//! Machine: the data of a machine that a control loop has claimed.
 
 use crate::db::pool::Checkout;
 use crate::error::TxError;

@@ -23,7 +23,7 @@ pub struct LoopOptions {
     /// After the lease is lost, others cannot claim the machine for the margin of the lease and the delay
     /// after a loss, at least 15 s by default: stay well below that.
     pub grace: Duration,
-    /// How long attempts may go on after a shutdown is requested. Default: 30 s.
+    /// How long attempts may continue after a shutdown is requested. Default: 30 s.
     pub drain_limit: Duration,
     /// How long a machine stays claimed after a canceled attempt. Default: 10 s.
     pub cancel_pause: Duration,

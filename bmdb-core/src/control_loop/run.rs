@@ -27,11 +27,11 @@ pub(super) struct Run<L> {
     pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     /// Stops all attempts.
     pub(super) cancel_now: CancellationToken,
-    /// The attempts, under whichever session.
+    /// The attempts of all sessions of the loop.
     pub(super) running: JoinSet<(Outcome, Option<Work>)>,
-    /// Machines of canceled attempts, until they are given back.
+    /// Machines of canceled attempts, until they are released.
     pub(super) paused: JoinSet<()>,
-    /// Gives these back now.
+    /// Releases these machines now.
     pub(super) end_pauses: CancellationToken,
     /// The machines that were claimed, with [`LoopOptions::once`].
     pub(super) seen: HashSet<MachineId>,
@@ -60,7 +60,7 @@ impl<L: ControlLoop> Run<L> {
         }
     }
 
-    /// Waits for something while attempts go on; `None` at a shutdown.
+    /// Waits for something while attempts continue; `None` at a shutdown.
     pub(super) async fn wait_for<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
         let mut wait = pin!(wait);
         let draining = self.shutdown.draining().clone();
@@ -74,7 +74,7 @@ impl<L: ControlLoop> Run<L> {
         }
     }
 
-    /// Waits before the loop goes on after an error that may pass; `None` at a shutdown.
+    /// Waits before the loop continues after an error that may pass; `None` at a shutdown.
     pub(super) async fn wait_after(
         &mut self,
         error: &(dyn Error + Send + Sync + 'static),
@@ -102,10 +102,10 @@ impl<L: ControlLoop> Run<L> {
             Ok((outcome, work)) => {
                 self.summary.count(&outcome);
                 if let Some(work) = work {
-                    self.give_back_later(work);
+                    self.cancel_later(work);
                 }
             }
-            // Only `on_event` can panic there. The work was given back by its drop.
+            // Only `on_event` can panic there. Dropping the work has canceled it.
             Err(error) => {
                 tracing::error!(%error, "a control loop's event handler panicked");
                 self.summary.canceled += 1;
@@ -116,7 +116,7 @@ impl<L: ControlLoop> Run<L> {
     /// Keeps a machine from being claimed again at once, by this loop and by others: it stays claimed.
     /// The database has no pause without a failure, and a loop that skips a machine at the head of the
     /// queue would have to claim it to get to those behind.
-    pub(super) fn give_back_later(&mut self, work: Work) {
+    pub(super) fn cancel_later(&mut self, work: Work) {
         let end_pauses = self.end_pauses.clone();
         // With `once`, no machine is claimed a second time.
         let pause = (!self.options.once).then_some(self.options.cancel_pause);
@@ -133,7 +133,7 @@ impl<L: ControlLoop> Run<L> {
                 () = work.lost() => return,
             }
             if let Err(error) = work.cancel().await {
-                tracing::debug!(%error, "a machine is given back in the background");
+                tracing::debug!(%error, "a machine is released in the background");
             }
         });
     }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
-/// Runs a control loop: claims what is due, works on several machines at once, records how each ended,
+/// Runs a control loop: claims due machines, works on several machines at once, records how each ended,
 /// and starts a new session when one is lost.
 #[derive(Debug)]
 pub struct Runner<L> {
@@ -52,12 +52,12 @@ impl<L: ControlLoop> Runner<L> {
     /// under it are stopped and the loop starts another session. Draining the component
     /// ([`Bmdb::drain`]) is a shutdown as well.
     ///
-    /// At a shutdown, the loop claims nothing more. Attempts may go on for [`LoopOptions::drain_limit`];
-    /// then they are asked to stop, dropped after [`LoopOptions::grace`], and their machines given back.
+    /// At a shutdown, the loop claims nothing more. Attempts may continue for [`LoopOptions::drain_limit`];
+    /// then they are asked to stop, dropped after [`LoopOptions::grace`], and their machines released.
     /// The method returns at the latest
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) after that, whatever the database does.
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) after that, even if the database hangs.
     ///
-    /// Cancellation: attempts are dropped, and their machines given back in the background.
+    /// Cancellation: attempts are dropped, and their machines released in the background.
     ///
     /// # Errors
     /// [`LoopError`] when waiting would not help, such as for a process without a workflow.

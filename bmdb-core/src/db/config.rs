@@ -153,7 +153,7 @@ impl Config {
         self.target()?.check()
     }
 
-    /// A connection of the caller's own, like the one of migrations: encrypted as the URL says, and without
+    /// A connection for the caller, like the one of migrations: encrypted as the URL says, and without
     /// limits on statements and locks.
     ///
     /// # Errors

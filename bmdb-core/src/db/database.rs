@@ -30,7 +30,7 @@ pub(crate) struct Database {
     connections: Pool<Connector>,
     statement_timeout: Duration,
     retry_for: Duration,
-    /// Whether bmdb's own transactions notify pollers of what they make due.
+    /// Whether bmdb's own transactions notify pollers of machines that become due.
     pub(crate) notify: Notify,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an operation may go on after its lease is lost. A healthy database can still say in this
+/// How long an operation may continue after its lease is lost. A healthy database can still say in this
 /// time that the session was closed or had expired.
 const GRACE_AFTER_LOSS: Duration = Duration::from_millis(500);
 
@@ -96,7 +96,7 @@ impl Deadline {
     }
 
     /// Like [`Deadline::answer`], but without a limit for each answer: for a caller's closure, and for
-    /// the pool, which has limits of its own.
+    /// the pool, which has its own limits.
     pub(crate) async fn wait_for<T>(
         &self,
         future: impl Future<Output = Result<T, TxError>>,

@@ -121,7 +121,7 @@ async fn retry_while_blocked<F: Future<Output = Result<Vec<String>, MigrationErr
             done.clone_from(&applied);
         }
         let pause = match error {
-            // Another migration is running, and waiting in line for it blocks nobody.
+            // Another migration is running; waiting for it blocks no other session.
             MigrationError::Busy { .. } => Duration::ZERO,
             _ => shortest.saturating_add(pauses.next()),
         };

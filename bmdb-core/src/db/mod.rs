@@ -1,4 +1,4 @@
-//! Connections to the database: where it is, how they are encrypted, how long to wait, and what is retried.
+//! Connections to the database: address, encryption, timeouts, and retries.
 //!
 //! The lowest room: it imports `error`, `fleet` and `lock` and no other room.
 

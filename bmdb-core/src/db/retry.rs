@@ -1,4 +1,4 @@
-//! Retries: what is tried again, after which delay, and for how long. This is the only retry policy.
+//! Retries: which errors are retried, after which delay, and for how long. This is the only retry policy.
 
 use crate::db::deadline::Deadline;
 use crate::db::in_flight::InFlightGuard;

@@ -19,7 +19,7 @@ pub struct TxOptions {
     /// The isolation level. Default: SERIALIZABLE.
     pub isolation: Isolation,
     /// Whether the transaction may write. Default: yes. A read-only transaction cannot lock its session's
-    /// row, so it may go on for a moment after the session was removed.
+    /// row, so it may continue for a moment after the session was removed.
     pub access: Access,
     /// For how long it is retried after losing against concurrent transactions. Default:
     /// [`Config::retry_for`](crate::Config::retry_for).

@@ -282,7 +282,7 @@ impl<'c> Tx<'c> {
     }
 
     /// Plans machines that this transaction locked or created, by definitions that are read as late as
-    /// possible: nobody who changes definitions waits for a machine that does not exist yet.
+    /// possible: a change of definitions does not wait for machines that do not exist yet.
     pub(crate) fn plan_created(&mut self, machines: impl IntoIterator<Item = MachineId>) {
         self.touched.extend(machines);
         self.definitions = None;

@@ -1,4 +1,4 @@
-//! Dry run: what a turn of the janitor would do now.
+//! Dry run: the changes that a turn of the janitor would make now.
 
 use crate::error::TxError;
 use crate::maintenance::batch::{MACHINES, Maintenance, ROWS};
@@ -13,7 +13,7 @@ use bmdb_model::{SessionId, machine};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 
-/// What a turn of the janitor would do now.
+/// The changes that a turn of the janitor would make now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DryRun {
@@ -22,21 +22,21 @@ pub struct DryRun {
     /// The expired sessions, by the time of expiry. A session whose transaction is under way is spared until
     /// the transaction has ended.
     pub sessions: Vec<SessionRow>,
-    /// The work that they hold, by machine and process.
+    /// Their work, by machine and process.
     pub expired: Vec<ExpiredWork>,
     /// The next batch of each maintenance task of this component, by the time when it is due.
     pub batches: Vec<NextBatch>,
-    /// How many rows of the whole history are not to be kept; `None` if this component trims none.
+    /// How many rows of the history are beyond the retention; `None` if this component trims none.
     pub surplus: Option<u64>,
 }
 
-/// Work that is held by an expired session.
+/// Work of an expired session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpiredWork {
     /// The work item and its session.
     pub item: LostItem,
-    /// How long the machine would rest.
+    /// How long the machine would back off.
     pub delay: Seconds,
 }
 

@@ -13,7 +13,7 @@ pub enum OperatorError {
     /// There is no such session: it was closed, or has expired and was removed.
     #[error("there is no session {0}: it was closed, or has expired")]
     NoSuchSession(SessionId),
-    /// The session's lease has ended already; the janitor frees what it holds.
+    /// The session's lease has ended already; the janitor frees its work.
     #[error("session {0} has expired already: the janitor frees what it holds")]
     SessionEnded(SessionId),
     /// No session has claimed the process on the machine: the attempt has ended, or never began.
@@ -22,7 +22,7 @@ pub enum OperatorError {
         machine: MachineId,
         process: Process,
     },
-    /// Another claim than the expected one is there: look again before you go on.
+    /// The process is claimed under another fence than the expected one: look again before you continue.
     #[error(
         "{process} on machine {machine} is claimed under fence {held} now, and not under {asked}: it \
          has been claimed again"

@@ -88,7 +88,7 @@ impl Operator {
     }
 
     /// Puts a machine on hold, or changes the reason of its hold to the operator's: nothing new starts on
-    /// it until it is released; work in hand goes on. A machine that is on hold for the same reason is left
+    /// it until it is released; claimed work continues. A machine that is on hold for the same reason is left
     /// as it is.
     ///
     /// # Errors
@@ -185,7 +185,7 @@ impl Operator {
     /// machine rests for a delay in which commands on their way to it have no effect any more.
     ///
     /// After the commit, none of the session's claims, ends and transactions begins any more. Those under
-    /// way go on, and must end before anything is freed. The session's program notices at its next
+    /// way continue, and must end before anything is freed. The session's program notices at its next
     /// heartbeat, at most a third of its interval later.
     ///
     /// Cancellation: if the session was ended, janitors free the rest of its work.
@@ -221,7 +221,7 @@ impl Operator {
     }
 
     /// Replans every machine, like [`Bmdb::replan_with`]. The audit record is committed first, in a
-    /// transaction of its own, because the fleet is replanned in many.
+    /// separate transaction, because the fleet is replanned in many.
     ///
     /// Cancellation: the audit record and the machines that were planned stay.
     ///

@@ -1,4 +1,4 @@
-//! Attempt ends: what a caller asks for, what the database did, and the statement in between.
+//! Attempt ends: the request of a caller, the statement that it becomes, and the answer of the database.
 
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::history::Outcome;

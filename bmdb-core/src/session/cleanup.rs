@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-/// How long the cleanup waits for a lock before it goes on with other tasks.
+/// How long the cleanup waits for a lock before it continues with other tasks.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a search for unknown claims may delay new claims.
@@ -44,8 +44,8 @@ pub(crate) enum CleanupTask {
     /// Work was dropped without an end.
     CancelDropped(Attempt, Arc<ClaimedFences>),
     /// The answer to a claim was lost, or its future dropped: it may have claimed machines under fences
-    /// that this program does not know. The search begins once the server process that may still claim is
-    /// gone.
+    /// that this program does not know. The search begins once the server process that may still claim
+    /// has ended.
     FindUnknownClaims(Arc<ClaimedFences>, Backend),
     /// A session was dropped without being closed.
     Close(Arc<Lease>),

@@ -44,13 +44,13 @@ pub(crate) async fn close(
 }
 
 /// Locks the session's row first, so that no claim or end of the session can be under way. Returns the
-/// work that was still held.
+/// work that was still claimed.
 async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attempt>, TxError> {
     if !internal::session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
-    let held = work::attempts_of(conn, id).await?;
-    for group in held.chunks(MOST) {
+    let claimed = work::attempts_of(conn, id).await?;
+    for group in claimed.chunks(MOST) {
         let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
         let ended = work::release_all(conn, id, &releases).await?;
         if ended.iter().any(|ended| *ended != Ended::Done(())) {
@@ -58,5 +58,5 @@ async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attem
         }
     }
     internal::session::delete(conn, &[id]).await?;
-    Ok(held)
+    Ok(claimed)
 }

@@ -63,7 +63,7 @@ impl Component {
         let notify = target.notify(&info);
         let database =
             |target: &Target, size| Database::new(target.clone(), size, config.retry_for, notify);
-        // A connection of its own: canceling dropped work must not wait for other operations.
+        // A separate connection: canceling dropped work must not wait for other operations.
         let cleanup_database = database(&target.for_cleanup(cleanup::LOCK_LIMIT), 1);
         let database = database(&target, config.pool_size);
         let meters = Arc::new(Meters::new(&config.component));

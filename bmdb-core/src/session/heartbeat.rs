@@ -1,4 +1,4 @@
-//! Heartbeat: one statement for all sessions of this program, on a connection of its own.
+//! Heartbeat: one statement for all sessions of this program, on its own connection.
 
 use crate::db::connect::Target;
 use crate::db::retry::{Delays, jittered};
@@ -135,7 +135,7 @@ fn delays(period: Duration) -> Delays {
     Delays::new((period / 4).min(FIRST_PAUSE), period.min(LONGEST_PAUSE))
 }
 
-/// At most half of what is left of the lease that runs out first, so that there is time for another attempt.
+/// At most half of the time until the first lease runs out, so that there is time for another attempt.
 fn pause_between(delays: &mut Delays, leases: &[Arc<Lease>]) -> Duration {
     let now = Instant::now();
     let left = leases

@@ -1,5 +1,5 @@
-//! Lease: how long this program may rely on a session, by its own monotonic clock and whatever the database
-//! does.
+//! Lease: how long this program may rely on a session, by its own monotonic clock and independent of the
+//! database.
 
 use crate::db::deadline::LeaseWatch;
 use crate::session::options::SessionTerms;
@@ -17,7 +17,7 @@ pub enum SessionState {
     /// The last heartbeat succeeded.
     Live,
     /// The last heartbeat failed or is overdue, and the lease has not run out yet. Nothing new is started
-    /// in this state; work in hand goes on and can end.
+    /// in this state; claimed work continues and can end.
     Suspect,
     /// The lease has run out, was found expired, or was given up. It never becomes live again.
     Lost,
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::session::options::SessionOptions;
 
-    /// Suspect ten thirds of a second after a beat, lost after four seconds.
+    /// Suspect ten thirds of a second after a heartbeat, lost after four seconds.
     fn lease() -> Lease {
         let options = SessionOptions::default().margin(Duration::from_secs(1));
         Lease::new(

@@ -112,7 +112,7 @@ impl SessionTerms {
     }
 
     /// How long after the sending of a heartbeat the session is suspect: the next heartbeat was due after
-    /// one beat, and its answer after another.
+    /// one period, and its answer after another.
     pub(crate) fn suspect_after(&self) -> Duration {
         self.beat() * 2
     }

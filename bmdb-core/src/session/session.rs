@@ -73,7 +73,7 @@ impl Session {
     ///
     /// For a time-driven process, such as `ShepherdRecovery`, heartbeats are not planned, so some machines
     /// only seem due. The claim replans those in transactions of up to 1,000 machines, ten of them at most;
-    /// the next call goes on with the rest of a long queue. If nothing seems due, the claim is one
+    /// the next call continues with the rest of a long queue. If nothing seems due, the claim is one
     /// statement that writes nothing.
     ///
     /// An empty result does not prove that nothing is due, because machines that others are just claiming
@@ -81,7 +81,7 @@ impl Session {
     /// a second does not always look for machines that became due before those it claimed last; it does so
     /// after two seconds at the latest.
     ///
-    /// Cancellation: machines that a dropped future may have claimed are given back in the background.
+    /// Cancellation: machines that a dropped future may have claimed are released in the background.
     ///
     /// # Errors
     /// [`TxError::SessionExpired`], also from a hung database as soon as the session is lost;
@@ -101,7 +101,7 @@ impl Session {
     /// the lock. For processes with a workflow, [`Session::claim`] does the same for many machines at once,
     /// usually in one statement.
     ///
-    /// Cancellation: a machine that a dropped future may have claimed is given back in the background.
+    /// Cancellation: a machine that a dropped future may have claimed is released in the background.
     ///
     /// # Errors
     /// [`WorkError::NothingToDo`] if the retrieval returns nothing. If no candidate can be claimed, the
@@ -156,7 +156,7 @@ impl Session {
         end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
     }
 
-    /// Ends attempts as failed, each with a backoff and a cause of its own, up to 500 of them in one statement.
+    /// Ends attempts as failed, each with its own backoff and cause, up to 500 of them in one statement.
     /// See [`Work::fail`] and [`Session::finish_all`].
     ///
     /// # Errors
@@ -254,11 +254,11 @@ impl Session {
         agents::heartbeat(&self.inner, heartbeats).await
     }
 
-    /// Ends the session: cancels the work it still holds, and removes it. The session is lost at once, so
+    /// Ends the session: cancels its claimed work, and removes the session. The session is lost at once, so
     /// `lost()` of its work resolves. Its transactions that are under way are given up unless they end
     /// within half a second.
     ///
-    /// Returns, whatever the database does, half a second after the lease would have run out at the latest.
+    /// Returns at the latest half a second after the lease would have run out, even if the database hangs.
     ///
     /// Cancellation: if the future is dropped, the session is closed in the background.
     ///

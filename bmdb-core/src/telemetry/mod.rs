@@ -5,7 +5,7 @@
 //! Metrics go to the recorder of the [`metrics`] facade, spans to the subscriber of [`tracing`]; without
 //! one they cost next to nothing. A component looks its metrics up once, so install the recorder
 //! **before** [`Bmdb::connect`](crate::Bmdb::connect). The label `component` is
-//! [`Config::component`](crate::Config::component): give components of one program names of their own to
+//! [`Config::component`](crate::Config::component): give each component of a program its own name to
 //! distinguish them. The label `processor` has the same value; it is the original's name.
 //!
 //! Spans carry ids only: no cause, no tag, no statement and no bind value. Act on a machine in

@@ -59,11 +59,11 @@ pub(crate) enum Scan {
     WholeQueue,
 }
 
-/// The result of a claim, and what it found out about the rest of the queue.
+/// The result of a claim, and its findings about the rest of the queue.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) machines: Vec<Work>,
-    /// The head of the queue: unknown if the claim has replanned what was there.
+    /// The head of the queue: unknown if the claim has replanned it.
     pub(crate) head: Option<QueueHead>,
     /// Which part of the queue was read.
     pub(crate) scan: Scan,

@@ -143,7 +143,7 @@ impl OpenAttempt {
         ended.instrument(span).await
     }
 
-    /// Ends the attempt in a statement of its own, repeatedly if necessary. `in_doubt` says how the
+    /// Ends the attempt in a separate statement, repeatedly if necessary. `in_doubt` says how the
     /// answer to an earlier statement was lost.
     async fn end_alone(
         self,
@@ -288,7 +288,7 @@ impl OpenAttempt {
     }
 
     /// The attempt has not ended, or that is not known. It is not returned after the lease is lost: no
-    /// later end could change anything, because a janitor frees the machine, or has.
+    /// later end could change anything, because a janitor frees the machine or has freed it.
     pub(super) fn not_ended(self, reason: TxError) -> EndError {
         let is_lost = self.session.refuse_if_lost().is_err();
         EndError {

@@ -65,8 +65,8 @@ impl EndBatcher {
         })
     }
 
-    /// Sends these ends, in as few statements as possible. The results have the order of the ends. They
-    /// are sent whether anybody waits for the outcomes or not.
+    /// Sends these ends, in as few statements as possible. The results have the order of the ends. The
+    /// ends are sent even if no caller waits for their outcomes.
     pub(crate) fn submit(
         self: &Arc<Self>,
         ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,

@@ -1,4 +1,4 @@
-//! End error: why an end failed; and what a recorded failure came to.
+//! End error: why an end failed. Also the result of a recorded failure.
 
 use crate::error::TxError;
 use crate::work::open_attempt::OpenAttempt;

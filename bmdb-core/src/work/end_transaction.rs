@@ -34,7 +34,7 @@ impl OpenAttempt {
             options,
             touch: Some(attempt.machine),
         };
-        // What the end's own statement said: an error of the closure may be about another work.
+        // The answer to the end's own statement: an error of the closure may be about another attempt.
         let ended = &Mutex::new(Ended::Done(None));
         let body = &async |tx: &mut Tx<'_>| {
             let done = end_fenced(tx, attempt, end).await?;
@@ -95,8 +95,8 @@ async fn end_fenced(
         let ended = work::finish_fenced(conn, attempt).await?;
         return Ok(ended.map(|()| None));
     }
-    // This statement checks the deadline once more, at READ COMMITTED as it is now: what has expired
-    // since the fence check is not recorded, and nothing else is committed either.
+    // This statement checks the deadline once more, at READ COMMITTED as it is now: if the session has
+    // expired since the fence check, nothing is recorded or committed.
     let ended = send(conn, attempt.session, &[(attempt, end)]).await?;
     Ok(ended.first().copied().unwrap_or(Ended::Lost))
 }

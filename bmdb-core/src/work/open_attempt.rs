@@ -1,4 +1,4 @@
-//! Open attempt: what a session has claimed and not ended yet.
+//! Open attempt: a machine that a session has claimed and not ended yet.
 
 use crate::db::in_flight::InFlightGuard;
 use crate::session::cleanup::CleanupTask;
@@ -57,7 +57,7 @@ impl OpenAttempt {
         }
     }
 
-    /// The attempt has ended: there is nothing left to give back.
+    /// The attempt has ended: there is nothing left to cancel.
     pub(crate) fn close(mut self, outcome: Outcome) {
         self.is_over = true;
         self.meter.end(outcome);

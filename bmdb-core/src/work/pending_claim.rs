@@ -1,4 +1,4 @@
-//! A claim whose answer has not arrived: if it never does, the cleanup looks for what was claimed.
+//! Pending claim: its answer has not arrived. If it never does, the cleanup looks for claimed machines.
 
 use crate::db::deadline::Deadline;
 use crate::db::pool::Checkout;

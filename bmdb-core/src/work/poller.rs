@@ -145,15 +145,15 @@ impl Poller {
     /// The first poll is made at once. While there is nothing to claim, the interval between polls
     /// doubles from [`PollOptions::min_interval`] to [`PollOptions::max_interval`], each jittered to
     /// between a tenth and the whole of it. The next poll comes earlier when the next machine of the
-    /// queue is due earlier, when a work of the same process has ended in this component, and when the
+    /// queue is due earlier, when an attempt of the same process has ended in this component, and when the
     /// database notifies of a machine that a change of its tags has made due, which takes some
-    /// milliseconds. While the database cannot be reached, polling goes on; while the session is
+    /// milliseconds. While the database cannot be reached, polling continues; while the session is
     /// [`Suspect`](crate::SessionState::Suspect), it pauses.
     ///
     /// Cancellation: nothing is lost, so it can be a branch of `tokio::select!`. The next call continues
-    /// the wait or the poll, and gets what that has claimed, or as much of it as its limit allows. The
-    /// rest is given back in the background. If no call comes within a tenth of a second, or the poller
-    /// is dropped, all of it is given back.
+    /// the wait or the poll, and gets the claimed machines, as many as its limit allows. The
+    /// others are released in the background. If no call comes within a tenth of a second, or the poller
+    /// is dropped, all of them are released.
     ///
     /// # Errors
     /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
@@ -225,8 +225,8 @@ impl Poller {
         }
     }
 
-    /// Waits for the running poll, or until it is time for one. `None` if the answer was given back,
-    /// because no call has picked it up in time.
+    /// Waits for the running poll, or until it is time for one. `None` if no call has picked
+    /// the answer up in time, so its machines were released.
     async fn poll_once(&mut self, limit: u32) -> Option<Result<Answer, TxError>> {
         if self.running.is_none() {
             self.wait().await;

@@ -24,7 +24,7 @@ const BATCH: u32 = 500;
 /// The upper limit of that number.
 const LARGEST_BATCH: u32 = 1000;
 
-/// How many batches one claim reads. The next claim goes on with the rest of a queue full of healthy
+/// How many batches one claim reads. The next claim continues with the rest of a queue full of healthy
 /// machines.
 const BATCHES: u32 = 10;
 
@@ -161,7 +161,7 @@ async fn replan_and_claim(
             head: Some(QueueHead::Due),
         });
     }
-    // Without notifications: this moves deadlines later, and machines that are due stay due.
+    // Sends no notification: this moves deadlines later, and machines that are due stay due.
     internal::plan::replan_by(tx, &machines, &definitions, Notify::Off).await?;
     let claimed =
         work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;

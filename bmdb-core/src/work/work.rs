@@ -144,7 +144,7 @@ impl Work {
     }
 
     /// Ends the work as failed and puts the machine on hold, in one transaction: no process starts on it
-    /// until somebody releases it, and then the backoff is in force. The hold's reason is the cause,
+    /// until an operator releases it, and then the backoff is in force. The hold's reason is the cause,
     /// unless an operator has put the machine on hold in the meantime.
     ///
     /// Five round trips.

@@ -12,7 +12,8 @@ const PLANS: &str = "SELECT i.plan_at = h.agent_heartbeat_at + interval '10 min'
     FROM work_item i JOIN machine_agent_heartbeat h USING (machine_id)
     WHERE process = 'ShepherdRecovery' ORDER BY machine_id";
 const VERSIONS: &str = "SELECT machine_version FROM machines ORDER BY machine_id";
-const BEATS: &str = "SELECT agent_heartbeat_at FROM machine_agent_heartbeat ORDER BY machine_id";
+const HEARTBEATS: &str =
+    "SELECT agent_heartbeat_at FROM machine_agent_heartbeat ORDER BY machine_id";
 const UPDATES: &str = "SELECT n_tup_upd || ' ' || n_tup_hot_upd FROM pg_stat_user_tables
     WHERE relname = 'machine_agent_heartbeat'";
 
@@ -41,7 +42,7 @@ async fn first_heartbeats_are_planned_and_later_ones_are_not() {
     assert_eq!(unknown, []);
     assert_eq!(s.rows(PLANS).await, ["t", "t"]);
 
-    let (versions, beats) = (s.rows(VERSIONS).await, s.rows(BEATS).await);
+    let (versions, heartbeats) = (s.rows(VERSIONS).await, s.rows(HEARTBEATS).await);
     s.session.heartbeat_agents(&now(&machines)).await.unwrap();
     s.session
         .transact(async |tx| tx.set_agent_heartbeats(&now(&machines)).await)
@@ -49,8 +50,11 @@ async fn first_heartbeats_are_planned_and_later_ones_are_not() {
         .unwrap();
     assert_eq!(s.rows(VERSIONS).await, versions, "nothing is touched");
     assert_eq!(s.rows(PLANS).await, ["f", "f"], "the plan is left early");
-    let later = s.rows(BEATS).await;
-    assert!(beats[0] < later[0] && beats[1] < later[1], "{later:?}");
+    let later = s.rows(HEARTBEATS).await;
+    assert!(
+        heartbeats[0] < later[0] && heartbeats[1] < later[1],
+        "{later:?}"
+    );
 }
 
 #[tokio::test]
@@ -88,18 +92,18 @@ async fn machines_that_do_not_exist_are_returned_or_refused() {
     let s = Scenario::new().await;
     let (known, fresh) = (s.started("a").await, s.started("b").await);
     s.session.heartbeat_agents(&now(&[known])).await.unwrap();
-    let mut gone = [MachineId::random(), MachineId::random()];
-    gone.sort_unstable();
-    let batch = now(&[gone[1], known, fresh, gone[0]]);
-    assert_eq!(s.session.heartbeat_agents(&batch).await.unwrap(), gone);
-    assert_eq!(s.rows(BEATS).await.len(), 2, "the others are written");
+    let mut missing = [MachineId::random(), MachineId::random()];
+    missing.sort_unstable();
+    let batch = now(&[missing[1], known, fresh, missing[0]]);
+    assert_eq!(s.session.heartbeat_agents(&batch).await.unwrap(), missing);
+    assert_eq!(s.rows(HEARTBEATS).await.len(), 2, "the others are written");
 
     let refused = s
         .session
         .transact(async |tx| tx.set_agent_heartbeats(&batch).await);
     let refused = refused.await.unwrap_err();
     let named =
-        matches!(&refused, TxError::Database(Error::NoSuchMachine(id)) if gone.contains(id));
+        matches!(&refused, TxError::Database(Error::NoSuchMachine(id)) if missing.contains(id));
     assert!(named, "{refused:?}");
     assert_eq!(s.session.heartbeat_agents(&[]).await.unwrap(), []);
 }
@@ -109,14 +113,14 @@ async fn an_expired_session_writes_no_heartbeat() {
     let s = Scenario::new().await;
     let machine = s.started("a").await;
     s.session.heartbeat_agents(&now(&[machine])).await.unwrap();
-    let beats = s.rows(BEATS).await;
+    let heartbeats = s.rows(HEARTBEATS).await;
     s.db.expire(s.session.id()).await.unwrap();
     let refused = s.session.heartbeat_agents(&now(&[machine])).await;
     assert!(
         matches!(refused, Err(TxError::SessionExpired)),
         "{refused:?}"
     );
-    assert_eq!(s.rows(BEATS).await, beats);
+    assert_eq!(s.rows(HEARTBEATS).await, heartbeats);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

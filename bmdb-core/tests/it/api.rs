@@ -1,4 +1,4 @@
-//! The example in the documents, word for word.
+//! The example of the documentation, unchanged.
 
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions, TxError, WorkError};

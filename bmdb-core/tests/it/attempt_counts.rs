@@ -1,4 +1,4 @@
-//! Attempt counts: every start and end is counted once, at no cost to claims and ends.
+//! Attempt counts: every start and end is counted once, without extra statements for claims and ends.
 
 use crate::batch::{Fleet, START};
 use crate::scenario::{RETRY, Scenario, counted};
@@ -21,16 +21,16 @@ async fn component(db: &TestDb, interval: Option<Duration>) -> Bmdb {
 async fn written(db: &TestDb) -> Vec<(Event, i64)> {
     let mut conn = db.connect().await.unwrap();
     let minutes = attempt_counts::last_minutes(&mut conn, 60).await.unwrap();
-    let mut told: Vec<(Event, i64)> = Vec::new();
+    let mut counts: Vec<(Event, i64)> = Vec::new();
     for minute in minutes {
         assert_eq!(minute.process, START);
-        match told.iter_mut().find(|(event, _)| *event == minute.event) {
+        match counts.iter_mut().find(|(event, _)| *event == minute.event) {
             Some((_, count)) => *count += minute.count,
-            None => told.push((minute.event, minute.count)),
+            None => counts.push((minute.event, minute.count)),
         }
     }
-    told.sort_by_key(|(event, _)| event.as_str());
-    told
+    counts.sort_by_key(|(event, _)| event.as_str());
+    counts
 }
 
 /// The same counts from the history, as an independent source.
@@ -58,9 +58,9 @@ async fn every_kind_of_end_is_counted_once_and_written_by_draining() {
     let bmdb = component(&s.db, Some(HOUR)).await;
     let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
     let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(20);
-    let mut works = session.claim(&claim).await.unwrap();
-    assert_eq!(works.len(), 20);
-    let mut next = || works.remove(0);
+    let mut claimed = session.claim(&claim).await.unwrap();
+    assert_eq!(claimed.len(), 20);
+    let mut next = || claimed.remove(0);
     next().finish(async |_| Ok(())).await.unwrap();
     next().complete().await.unwrap();
     next().fail(&RETRY, "x").await.unwrap();
@@ -74,19 +74,19 @@ async fn every_kind_of_end_is_counted_once_and_written_by_draining() {
     }
     drop((next(), next()));
     let lost = next();
-    // Draining cancels the work that is still held.
+    // Draining cancels the work that is still claimed.
     assert!(!bmdb.drain(Duration::ZERO).await.unwrap());
     assert!(lost.cancel().await.is_err());
-    drop(works);
-    let told = written(&s.db).await;
-    assert_eq!(lines(&told), recorded(&s.db).await);
+    drop(claimed);
+    let counts = written(&s.db).await;
+    assert_eq!(lines(&counts), recorded(&s.db).await);
     let expected = [
         (Event::Canceled, 12),
         (Event::Failed, 4),
         (Event::Finished, 4),
         (Event::Started, 20),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(counts, expected);
 }
 
 #[tokio::test]
@@ -163,8 +163,8 @@ async fn counting_costs_no_request_and_writing_costs_one() {
         work.cancel().await.unwrap();
     }
     let before = fleet.proxy.round_trips();
-    let works = fleet.claim(50).await;
-    for ended in fleet.session.finish_all(works).await {
+    let claimed = fleet.claim(50).await;
+    for ended in fleet.session.finish_all(claimed).await {
         ended.unwrap();
     }
     assert_eq!(fleet.proxy.round_trips() - before, 2, "a claim and an end");
@@ -186,11 +186,11 @@ async fn an_idle_component_writes_nothing() {
     let work = session.claim(&claim).await.unwrap().remove(0);
     work.cancel().await.unwrap();
     bmdb.drain(Duration::ZERO).await.unwrap();
-    // An end, and the write of its count.
+    // The second component also sends an end and writes its counts.
     let busy = proxy.requests() - before;
     assert!(
         busy > requests && requests > 0,
-        "{requests} without anything to be told, {busy} with it"
+        "{requests} without counts to write, {busy} with it"
     );
     assert_eq!(s.rows("SELECT sum(count) FROM attempt_tally").await, ["2"]);
 }

@@ -1,4 +1,4 @@
-//! The seed's scenario: a failing process backs off exponentially, and starts anew after a finish.
+//! The seed's scenario: a failing process backs off exponentially, and a finish resets its backoff.
 
 use crate::scenario::{RETRY, Scenario, work_access};
 use bmdb_core::{Work, WorkError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
-/// How a test lets a backoff pass.
+/// How a test waits for the end of a backoff.
 enum Passing<'a> {
     Moved(&'a TestDb),
     Real,

@@ -131,14 +131,14 @@ async fn attempts_of_a_batch_end_independently() {
         failed[1].as_ref().unwrap_err().reason(),
         TxError::WorkLost
     ));
-    // The refused one is still claimed, and given back to be ended otherwise.
+    // The refused work is returned, still claimed, so that it can be ended in another way.
     assert_eq!(fleet.claimed_items().await, ["1"]);
     refused.into_work().unwrap().cancel().await.unwrap();
     assert_eq!(fleet.claimed_items().await, ["0"]);
 }
 
 #[tokio::test]
-async fn a_batch_finishes_work_of_its_own_and_of_another_session() {
+async fn a_batch_finishes_work_of_its_own_session_and_of_another() {
     let fleet = Fleet::of(3).await;
     let mut claimed = fleet.claim(2).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);

@@ -1,4 +1,4 @@
-//! `Session::claim`: limits, providers, and what it refuses.
+//! `Session::claim`: limits, providers and refusals.
 
 use crate::scenario::{Scenario, work_on};
 use bmdb_core::{Claim, SessionError, SessionOptions, TxError, WorkError};

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 /// The requested installation, and the default one.
 pub(crate) fn installed() -> impl Iterator<Item = Installation> {
-    let told = Places {
+    let requested = Places {
         database_url: None,
         ..Places::from_env()
     };
-    let untold = Places {
+    let default = Places {
         pg_bin: None,
-        ..told.clone()
+        ..requested.clone()
     };
-    [told, untold]
+    [requested, default]
         .into_iter()
         .filter_map(|places| Lookup::search(&places).installation().ok())
 }

@@ -1,4 +1,4 @@
-//! Draining: graceful, announced to all users, and over in a known time.
+//! Draining: graceful, announced to all users of the component, and limited in time.
 
 use crate::scenario::{Scenario, connect, work_on};
 use crate::wait::until;
@@ -15,7 +15,7 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 const AGES: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(8);
 
-/// The component's, for its closure.
+/// The component's transaction waits for its closure.
 const A_TRANSACTION_WAITS: &str = "EXISTS (
     SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND state = 'idle in transaction')";
@@ -23,7 +23,7 @@ const A_TRANSACTION_WAITS: &str = "EXISTS (
 const NO_SESSION: &str = "NOT EXISTS (SELECT FROM sessions)";
 
 #[tokio::test]
-async fn work_in_hand_after_the_limit_is_reported_as_lost() {
+async fn work_still_claimed_at_the_limit_is_reported_as_lost() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let work = s.claim_one().await;
@@ -120,13 +120,13 @@ async fn a_drain_returns_in_time_if_the_database_does_not_answer() {
         let drained = drained.expect("it hangs");
         assert_eq!(session.state(), SessionState::Lost);
         assert!(began.elapsed() < Duration::from_secs(5));
-        // An expired lease needs no closing.
+        // An expired lease need not be closed.
         if long_lease {
             assert!(
                 matches!(drained, Err(TxError::Unavailable(_))),
                 "{drained:?}"
             );
-            // Closing goes on in the background.
+            // Closing continues in the background.
             proxy.heal().unwrap();
             until(&db, NO_SESSION).await;
             assert!(bmdb.drain(AGES).await.unwrap());
@@ -172,7 +172,7 @@ async fn a_drain_that_is_dropped_while_it_waits_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_drain_that_is_dropped_while_it_closes_goes_on_in_the_background() {
+async fn a_drain_that_is_dropped_while_it_closes_continues_in_the_background() {
     let s = Scenario::new().await;
     let mut operator = s.db.connect().await.unwrap();
     let lock = "BEGIN; SELECT FROM sessions FOR UPDATE";

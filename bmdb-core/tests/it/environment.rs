@@ -27,8 +27,8 @@ fn run(variables: &[(&str, &str)]) -> Output {
 #[allow(clippy::print_stdout, reason = "it is read by the other process")]
 async fn the_other_process() {
     let filled = Bmdb::connect(Config::from_env().janitor_interval(None)).await;
-    let told = filled.map_or_else(|error| error.to_string(), |_| "connected".to_owned());
-    println!("from the environment: {told}.");
+    let result = filled.map_or_else(|error| error.to_string(), |_| "connected".to_owned());
+    println!("from the environment: {result}.");
     let port = std::env::var("PGPORT").unwrap_or_default();
     let url = format!("postgres://u@127.0.0.1:{port}/db");
     let alone = Bmdb::connect(Config::new(url).janitor_interval(None)).await;
@@ -70,12 +70,15 @@ async fn the_environment_is_used_only_if_requested() {
         ("PGSSLMODE", "verify-full"),
     ];
     let output = run(&all);
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(told.contains("from the environment: connected."), "{told}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        printed.contains("from the environment: connected."),
+        "{printed}"
+    );
     let alone = "alone: the database server at 127.0.0.1:";
     assert!(
-        told.contains(alone) && told.contains("certificate"),
-        "{told}"
+        printed.contains(alone) && printed.contains("certificate"),
+        "{printed}"
     );
 
     // Each of the files is needed.
@@ -87,10 +90,10 @@ async fn the_environment_is_used_only_if_requested() {
         let (path, away) = (home.path(file), home.path("away"));
         std::fs::rename(&path, &away).unwrap();
         let output = run(&all);
-        let told = String::from_utf8_lossy(&output.stdout);
+        let printed = String::from_utf8_lossy(&output.stdout);
         assert!(
-            told.contains(missing) && !told.contains("connected"),
-            "{file}: {told}"
+            printed.contains(missing) && !printed.contains("connected"),
+            "{file}: {printed}"
         );
         std::fs::rename(&away, &path).unwrap();
     }

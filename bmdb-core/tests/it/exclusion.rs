@@ -1,4 +1,4 @@
-//! Exclusion: one session at a time has a process of a lane on a machine.
+//! Exclusion: on each machine, at most one process of a lane is claimed.
 
 use crate::scenario::{RETRY, Scenario, work_and_give_back, work_on};
 use bmdb_core::{Claim, WorkError};

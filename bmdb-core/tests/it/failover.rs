@@ -1,5 +1,5 @@
-//! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names both go
-//! on.
+//! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names both
+//! continue.
 
 use crate::dedicated_server;
 use crate::scenario::RETRY;
@@ -80,7 +80,7 @@ async fn make_fleet(session: &Session, machines: u32) {
 
 /// The answers of the database to the workers.
 #[derive(Debug, Default)]
-struct Told {
+struct Answers {
     claimed: Vec<(MachineId, Fence)>,
     acknowledged: Vec<End>,
     refused: Vec<End>,
@@ -89,13 +89,13 @@ struct Told {
 /// The state that the workers of a test share.
 #[derive(Debug, Default)]
 struct Log {
-    told: Mutex<Told>,
+    answers: Mutex<Answers>,
     is_over: AtomicBool,
 }
 
 impl Log {
     fn acknowledged(&self) -> usize {
-        self.told.lock().unwrap().acknowledged.len()
+        self.answers.lock().unwrap().acknowledged.len()
     }
 
     async fn wait_for(&self, ends: usize) {
@@ -108,16 +108,16 @@ impl Log {
 
     fn end(&self, work: (MachineId, Fence), outcome: Outcome, ended: Result<(), EndError>) {
         let end = (work.0, work.1, outcome);
-        let mut told = self.told.lock().unwrap();
+        let mut answers = self.answers.lock().unwrap();
         match ended {
-            Ok(()) => told.acknowledged.push(end),
+            Ok(()) => answers.acknowledged.push(end),
             Err(error) => {
                 check_legal(error.reason());
                 let (reason, work) = error.into_parts();
                 let is_gone = matches!(reason, TxError::SessionExpired | TxError::WorkLost);
                 // Dropped work is canceled in the background.
                 if work.is_none() && is_gone && outcome != Outcome::Canceled {
-                    told.refused.push(end);
+                    answers.refused.push(end);
                 }
             }
         }
@@ -135,7 +135,7 @@ fn check_legal(error: &TxError) {
     }
 }
 
-/// Claims and ends machines, each third one in another way, until the test is over.
+/// Claims machines and ends the attempts in turn by finish, fail and cancel, until the test is over.
 async fn work(bmdb: Bmdb, lease: Duration, log: Arc<Log>) {
     let options = SessionOptions::default().interval(lease);
     while !log.is_over.load(Ordering::Relaxed) {
@@ -145,7 +145,7 @@ async fn work(bmdb: Bmdb, lease: Duration, log: Arc<Log>) {
         };
         while !log.is_over.load(Ordering::Relaxed) {
             match session.claim(&Claim::of(&START).limit(2)).await {
-                Ok(works) => end_all(works, &log).await,
+                Ok(claimed) => end_all(claimed, &log).await,
                 Err(TxError::SessionExpired) => break,
                 Err(error) => check_legal(&error),
             }
@@ -154,10 +154,10 @@ async fn work(bmdb: Bmdb, lease: Duration, log: Arc<Log>) {
     }
 }
 
-async fn end_all(works: Vec<Work>, log: &Log) {
-    for work in works {
+async fn end_all(claimed: Vec<Work>, log: &Log) {
+    for work in claimed {
         let claim = (work.machine(), work.fence());
-        log.told.lock().unwrap().claimed.push(claim);
+        log.answers.lock().unwrap().claimed.push(claim);
         let (outcome, ended) = match work.fence().get() % 3 {
             0 => (
                 Outcome::Failed,
@@ -197,13 +197,13 @@ async fn acknowledged_ends_survive_a_fail_over_and_no_machine_is_claimed_twice()
         bmdb.reclaim_expired().await.unwrap();
         bmdb.drain(Duration::from_secs(5)).await.unwrap();
     }
-    let held = pair.on_standby("SELECT count(*)::text FROM work").await;
-    assert_eq!(held, "0");
+    let claimed = pair.on_standby("SELECT count(*)::text FROM work").await;
+    assert_eq!(claimed, "0");
     let mut rules = Rules::new(RETRY);
-    let told = std::mem::take(&mut *log.told.lock().unwrap());
-    rules.claimed = Some(told.claimed);
-    rules.acknowledged = told.acknowledged;
-    rules.refused = told.refused;
+    let answers = std::mem::take(&mut *log.answers.lock().unwrap());
+    rules.claimed = Some(answers.claimed);
+    rules.acknowledged = answers.acknowledged;
+    rules.refused = answers.refused;
     let audit = audit(&pair.url_of_standby(), &rules).await.unwrap();
     assert!(audit.is_clean(), "{audit}");
     assert!(audit.attempts >= 200, "{audit}");
@@ -220,19 +220,19 @@ async fn work_claimed_before_a_fail_over_is_finished_on_the_new_primary() {
     let machine = work.machine();
     pair.fail_over();
 
-    let mut held = Some(work);
+    let mut claimed = Some(work);
     let began = Instant::now();
-    while let Some(work) = held.take() {
-        assert!(began.elapsed() < LIMIT, "it is still held");
+    while let Some(work) = claimed.take() {
+        assert!(began.elapsed() < LIMIT, "it is still claimed");
         let finish = work.finish(async |tx| {
             tx.set_agent_started(machine, &AgentStarted::now(b"key"))
                 .await
         });
-        // The old connections are broken, and each may report that once.
+        // Each of the old connections is broken and may report that once.
         if let Err(error) = finish.await {
             check_legal(error.reason());
-            held = error.into_work();
-            assert!(held.is_some(), "the lease is a minute long");
+            claimed = error.into_work();
+            assert!(claimed.is_some(), "the lease is a minute long");
         }
     }
     let outcomes = "SELECT string_agg(outcome, ' ') FROM work_attempt

@@ -116,8 +116,8 @@ async fn another_component_sees_the_imported_fleet_under_the_ids_of_the_file() {
         .await
         .unwrap();
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START).provider(&Provider::NONE);
-    let works = other.claim(&claim).await.unwrap();
-    let machines: Vec<String> = works
+    let claimed = other.claim(&claim).await.unwrap();
+    let machines: Vec<String> = claimed
         .iter()
         .map(|work| work.machine().to_string())
         .collect();

@@ -78,8 +78,8 @@ async fn a_serializable_finish_that_waits_longer_than_the_lease_had_left_still_f
     let release = async {
         until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
         let mut conn = s.db.connect().await.unwrap();
-        let beat = session::heartbeat(&mut conn, &[id]).await.unwrap();
-        assert_eq!(beat, [id]);
+        let renewed = session::heartbeat(&mut conn, &[id]).await.unwrap();
+        assert_eq!(renewed, [id]);
         tokio::time::sleep(Duration::from_millis(350)).await;
         connection::commit(&mut blocker).await.unwrap();
     };

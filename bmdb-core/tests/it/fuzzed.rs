@@ -1,4 +1,4 @@
-//! A bounded run of what the fuzz targets check for as long as one likes.
+//! A bounded run of the checks that the fuzz targets run without a limit.
 
 #[cfg(feature = "fleet")]
 #[path = "../../fuzz/checks/fleet.rs"]
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fleet_with_a_slip_of_the_pen_is_a_fleet_or_an_error_within_it(
+    fn a_fleet_with_a_typing_error_is_a_fleet_or_an_error_within_it(
         at: Index, removed in 0..20_usize, inserted in r#"[\]\[{}",:a-z\n\x00é\\]{0,3}"#,
     ) {
         let fleet = r#"{"machines": [
@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn a_url_with_a_slip_of_the_pen_is_shown_as_it_is_read_or_an_error(
+    fn a_url_with_a_typing_error_is_shown_as_it_is_read_or_an_error(
         pairs: bool, at: Index, removed in 0..12_usize, inserted in r#"[a-z0-9:/@%?&=,.' \[\]\x00é\\]{0,3}"#,
     ) {
         let text = if pairs {

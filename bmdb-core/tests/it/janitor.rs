@@ -1,4 +1,4 @@
-//! The janitor: its turns, its dry run, and how soon expired work is free.
+//! Janitor: its turns, its dry run, and how soon it frees expired work.
 
 mod dry_run;
 mod killed;
@@ -39,7 +39,7 @@ impl Scenario {
         self.db.run_sql(&insert).await.unwrap();
     }
 
-    /// Makes this session hold every planned and free item.
+    /// Makes this session claim every planned and free item.
     async fn hold_everything(&self, holder: SessionId) {
         let hold = format!(
             "UPDATE work_item SET session_id = '{holder}', started_at = clock_timestamp(),
@@ -48,7 +48,7 @@ impl Scenario {
         self.db.run_sql(&hold).await.unwrap();
     }
 
-    /// Attempts on machines of their own, each with as many more from the last minute.
+    /// Attempts on different machines, each with as many more from the last minute.
     async fn history(&self, old: u32) {
         let insert = format!(
             "INSERT INTO work_attempt (machine_id, fence, last_fence, process, session_id,

@@ -1,4 +1,4 @@
-//! Definitions, replanning and trimming, while components go on working.
+//! Definitions, replanning and trimming while components continue to work.
 
 use crate::scenario::{RETRY, Scenario, owner};
 use bmdb_core::{Bmdb, Claim, Config, Retention, SessionOptions, TxError, TxOptions};

@@ -20,7 +20,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 /// The version before the one that alters work_item.
 const BEFORE_PERIODS: &str = "20261122000300";
 
-/// A session with a name of its own that has locked a table.
+/// A session named `report` that has locked a table.
 async fn report(db: &TestDb, locking: &str) -> AsyncPgConnection {
     let mut conn = db.connect().await.unwrap();
     let sql = format!("SET application_name = 'report'; BEGIN; {locking}");
@@ -41,15 +41,16 @@ fn briefly() -> MigrateOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn components_go_on_while_a_migration_waits_for_a_long_reader_and_it_completes_afterwards() {
+async fn components_continue_while_a_migration_waits_for_a_long_reader_and_it_completes_afterwards()
+{
     let db = TestDb::at_version(BEFORE_PERIODS).await.unwrap();
     let mut reader = report(&db, "SELECT count(*) FROM work_item").await;
     let bmdb = admin(&db).await;
-    let patient = briefly().give_up_after(Duration::from_secs(120));
+    let options = briefly().give_up_after(Duration::from_secs(120));
     let (migrated, polls) = (AtomicBool::new(false), AtomicBool::new(false));
 
     let migrating = async {
-        let applied = bmdb.migrate_with(patient).await;
+        let applied = bmdb.migrate_with(options).await;
         migrated.store(true, Ordering::Relaxed);
         applied.unwrap()
     };
@@ -79,7 +80,10 @@ async fn components_go_on_while_a_migration_waits_for_a_long_reader_and_it_compl
     assert!(answered > 10, "{answered}");
     // Some operations wait as long as the migration waits for its lock, and none as long as the reader, which
     // takes ten times as long.
-    assert!(longest >= LOCK_TIMEOUT / 4, "none had to wait: {longest:?}");
+    assert!(
+        longest >= LOCK_TIMEOUT / 4,
+        "no operation had to wait: {longest:?}"
+    );
     assert!(longest < 8 * LOCK_TIMEOUT, "{longest:?}");
 }
 

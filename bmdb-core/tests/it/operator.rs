@@ -140,12 +140,12 @@ async fn a_failed_action_leaves_no_audit_record_and_one_without_a_record_no_effe
         nowhere.to_string().contains("there is no machine"),
         "{nowhere}"
     );
-    let nobody = Operator::new("")
+    let unnamed = Operator::new("")
         .reason("x")
         .hold(session, machine)
         .await
         .unwrap_err();
-    assert_eq!(nobody.to_string(), "operator must not be empty");
+    assert_eq!(unnamed.to_string(), "operator must not be empty");
     let no_reason = Operator::new("ann")
         .hold(session, machine)
         .await
@@ -172,7 +172,7 @@ async fn released_work_is_canceled_and_its_holder_cannot_end_it() {
         ["ReleaseWork ann@desk because ShepherdAgentStart"]
     );
 
-    // Another session has claimed it since.
+    // Another claim of the machine follows.
     let next = s.claim_one().await;
     let refused = s.release(&work).await.unwrap_err();
     assert!(
@@ -183,11 +183,14 @@ async fn released_work_is_canceled_and_its_holder_cannot_end_it() {
     assert!(is_lost(&error), "{error}");
     next.finish(async |_| Ok(())).await.unwrap();
     assert_eq!(s.outcomes().await, ["Canceled", "Finished"]);
-    let nobody = ann()
+    let unclaimed = ann()
         .release_work(&s.session, machine, &START, Fence::new(1))
         .await
         .unwrap_err();
-    assert!(matches!(nobody, OperatorError::NotHeld { .. }), "{nobody}");
+    assert!(
+        matches!(unclaimed, OperatorError::NotHeld { .. }),
+        "{unclaimed}"
+    );
     assert_eq!(s.audit_records().await.len(), 1);
 }
 
@@ -276,13 +279,13 @@ async fn the_work_of_an_ended_session_is_freed_as_if_it_had_expired() {
     s.db.expire(dead.id()).await.unwrap();
     let late = ann().end_session(&s.session, dead.id()).await.unwrap_err();
     assert!(matches!(late, OperatorError::SessionEnded(_)), "{late}");
-    let nobody = ann()
+    let unknown = ann()
         .end_session(&s.session, SessionId::random())
         .await
         .unwrap_err();
     assert!(
-        matches!(nobody, OperatorError::NoSuchSession(_)),
-        "{nobody}"
+        matches!(unknown, OperatorError::NoSuchSession(_)),
+        "{unknown}"
     );
     assert_eq!(s.audit_records().await.len(), 1);
 }
@@ -364,13 +367,13 @@ async fn a_cleared_backoff_restarts_and_an_ended_one_continues() {
         "{passed}"
     );
     let work = s.claim_one().await;
-    let held = ann()
+    let claimed = ann()
         .clear_backoff(&s.session, machine, &START)
         .await
         .unwrap_err();
     assert!(
-        matches!(held, OperatorError::AtWork { fence, .. } if fence == work.fence()),
-        "{held}"
+        matches!(claimed, OperatorError::AtWork { fence, .. } if fence == work.fence()),
+        "{claimed}"
     );
     work.fail(&RETRY, "no answer").await.unwrap();
     let intervals = "SELECT interval_seconds FROM work_attempt ORDER BY fence";
@@ -390,7 +393,7 @@ async fn a_cleared_backoff_restarts_and_an_ended_one_continues() {
     assert_eq!(
         s.rows(intervals).await,
         ["1", "2", "4", "1"],
-        "the sequence began anew"
+        "the sequence began again"
     );
     assert_eq!(
         s.audit_records().await,

@@ -1,4 +1,4 @@
-//! Poller: what wakes it, how long it waits, and what ends it.
+//! Poller: its wake-ups, the length of its waits, and how they end.
 
 use crate::scenario::{RETRY, Scenario};
 use crate::wait::until;

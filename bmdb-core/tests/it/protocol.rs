@@ -5,8 +5,8 @@
 //! The model is about order, not about time: deadlines pass, backoffs elapse and answers get lost
 //! whenever that does harm. A step is what happens between two moments at which PostgreSQL may run
 //! another transaction's step: a statement's snapshot, a row lock, a commit. Under READ COMMITTED a
-//! statement that has waited for a row reads it again, so a guard that reads the locked row is safe. What
-//! the client's clock does is in [`lease`].
+//! statement that has waited for a row reads it again, so a guard that reads the locked row is safe.
+//! [`lease`] models the client's clock.
 //!
 //! Each guard of the design can be left out; then the model has to find the violation that the guard
 //! prevents. If you change a statement's locks, conditions or order, change the step here first, and run
@@ -22,7 +22,7 @@ use lease::{LOST_IS_FINAL, NO_REVIVAL, OneLease, VALID_IS_NOT_EXPIRED};
 use state::{Kind, Outcome, Slot, State, Sweep, Violation, Worker, WorkerId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-/// What makes the protocol safe.
+/// The guards that make the protocol safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     /// The fence check locks the session's row against its removal.
@@ -103,7 +103,7 @@ impl Model for Protocol {
                 Action::JanitorSearches(who),
             ]);
         }
-        // What follows a violation proves nothing.
+        // Later violations may be consequences of the first.
         let goes_on = state.violation.is_none();
         all.retain(|action| goes_on && self.next_state(state, *action).is_some());
         actions.extend(all);

@@ -1,4 +1,4 @@
-//! Reader: its reads see one snapshot and never write.
+//! Reader: each read sees one snapshot and never writes.
 
 use bmdb_core::{Config, Reader, TxError};
 use bmdb_model::{MachineId, counts, machine};

@@ -152,7 +152,7 @@ async fn a_sessions_older_work_does_not_end_its_newer_one() {
 // All machines of a rack that failed at the same time were retried at the same time, for ever. A
 // policy's jitter spreads the delays now; the interval that is stored and grows has no jitter.
 #[tokio::test]
-async fn jitter_spreads_the_delays_and_leaves_the_intervals() {
+async fn jitter_spreads_the_delays_and_does_not_change_the_intervals() {
     let s = Scenario::new().await;
     for id in 0..12 {
         s.provided(&id.to_string()).await;

@@ -17,7 +17,7 @@ async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) ->
 async fn a_claim_and_every_end_without_a_closure_are_one_round_trip_each() {
     let fleet = Fleet::of(30).await;
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
-    // Kept, because dropped work is canceled by a request of its own.
+    // Kept, because dropping work sends another request to cancel it.
     let mut kept = Vec::new();
     let claiming = round_trips(&fleet, async || kept.extend(fleet.claim(1).await)).await;
     let nothing = Claim::of(&START).provider(&Provider::LUMEN);
@@ -78,9 +78,9 @@ async fn a_transaction_is_two_round_trips_besides_its_closures() {
 }
 
 #[tokio::test]
-async fn planning_needs_no_round_trip_of_its_own() {
+async fn planning_needs_no_extra_round_trip() {
     let fleet = Fleet::of(1).await;
-    // Kept, because dropped work is canceled by a request of its own.
+    // Kept, because dropping work sends another request to cancel it.
     let work = fleet.claim(1).await.remove(0);
     let machine = work.machine();
     let transacting = round_trips(&fleet, async || {

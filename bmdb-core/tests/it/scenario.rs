@@ -1,4 +1,4 @@
-//! The vocabulary of these tests: a database, a connected component and a session in it.
+//! Scenario: a database, a connected component and a session in it.
 
 use crate::wait;
 use bmdb_backoff::{Backoff, Factor, Seconds};
@@ -37,7 +37,7 @@ impl Scenario {
         owner(&self.db).await
     }
 
-    /// Makes a view as its migration would: to the owner, and for everybody to read.
+    /// Makes a view as its migration would: it belongs to the owner, and every role may read it.
     pub(crate) async fn create_view(&self, sql: &str) {
         self.owner().await;
         let as_owner = format!("SET ROLE bmdb_owner; {sql}");
@@ -104,9 +104,9 @@ impl Scenario {
     /// Work on the only machine that is due for agent start.
     pub(crate) async fn claim_one(&self) -> Work {
         let claim = Claim::of(&Process::SHEPHERD_AGENT_START).limit(2);
-        let mut works = self.session.claim(&claim).await.unwrap();
-        assert_eq!(works.len(), 1, "exactly one machine is due");
-        works.remove(0)
+        let mut claimed = self.session.claim(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 1, "exactly one machine is due");
+        claimed.remove(0)
     }
 
     pub(crate) async fn advance(&self, seconds: u64) {
@@ -140,7 +140,7 @@ pub(crate) async fn counted(db: &TestDb) -> (Proxy, Bmdb, Session) {
     let began = db.rows("SELECT clock_timestamp()").await.unwrap().remove(0);
     let proxy = Proxy::unix(db.url()).await.unwrap();
     let config = Config::new(proxy.url()).component("counted").pool_size(1);
-    // What is counted is told when the component leaves, and not while somebody counts requests.
+    // The component writes its attempt counts when it drains, and not while a test counts requests.
     let config = config.attempt_counts_interval(Some(Duration::from_secs(3600)));
     let bmdb = Bmdb::connect(config.janitor_interval(None)).await.unwrap();
     let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
@@ -164,7 +164,7 @@ pub(crate) async fn work_access(session: &Session) -> Result<Work, WorkError> {
         .await
 }
 
-/// Work on just this machine, without any condition of its own.
+/// Work on this machine, without further conditions.
 pub(crate) async fn work_on(
     session: &Session,
     process: &Process,

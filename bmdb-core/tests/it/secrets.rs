@@ -122,9 +122,9 @@ async fn no_output_contains_a_password_or_a_key() {
         .await
         .unwrap();
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
-    let works = session.claim(&claim).await.unwrap();
-    assert_eq!(works.len(), 1);
-    said.add(format!("{works:?} {:?}", session.poller(&claim)));
+    let claimed = session.claim(&claim).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    said.add(format!("{claimed:?} {:?}", session.poller(&claim)));
     let shown =
         "SELECT a::text FROM pg_stat_activity a UNION ALL SELECT s::text FROM pg_stat_ssl s";
     for row in tls.db.rows(shown).await.unwrap() {
@@ -136,7 +136,7 @@ async fn no_output_contains_a_password_or_a_key() {
     if let Err(error) = session.claim(&claim).await {
         said.add_error(&error);
     }
-    for work in works {
+    for work in claimed {
         work.cancel().await.unwrap();
     }
 
@@ -177,7 +177,7 @@ async fn no_output_contains_a_password_or_a_key() {
     let text = said.text();
     assert!(
         text.contains("TRACE") && text.contains("127.0.0.1"),
-        "nobody listened"
+        "the log was not recorded"
     );
     for form in FORMS {
         let at = text.find(form);

@@ -63,8 +63,8 @@ async fn lost_of_a_session_and_of_its_work_resolves() {
     let session = s.short_session().await;
     let work = work_on(&session, &ACCESS, machine).await.unwrap();
     s.db.expire(session.id()).await.unwrap();
-    let told = async { tokio::join!(session.lost(), work.lost()) };
-    tokio::time::timeout(SECOND, told)
+    let reported = async { tokio::join!(session.lost(), work.lost()) };
+    tokio::time::timeout(SECOND, reported)
         .await
         .expect("the next heartbeat finds out");
     assert_eq!(session.state(), SessionState::Lost);

@@ -39,7 +39,7 @@ impl Recorded {
     }
 }
 
-/// Runs a test with a recorder of its own, on one thread, so that its tasks are recorded there too.
+/// Runs a test with its own recorder, on one thread, so that its tasks are recorded there too.
 fn recorded(test: impl AsyncFnOnce(&Recorded)) {
     let recorder = DebuggingRecorder::new();
     let recorded = Recorded(recorder.snapshotter());
@@ -94,9 +94,9 @@ fn each_attempt_is_counted_once_by_its_result() {
             s.provided(&id.to_string()).await;
         }
         let claim = Claim::of(&START).limit(7);
-        let mut works = s.session.claim(&claim).await.unwrap();
-        assert_eq!(works.len(), 7);
-        let mut next = || works.pop().unwrap();
+        let mut claimed = s.session.claim(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 7);
+        let mut next = || claimed.pop().unwrap();
         next().finish(async |_| Ok(())).await.unwrap();
         next().complete().await.unwrap();
         next().fail(&RETRY, "no answer").await.unwrap();
@@ -116,7 +116,7 @@ fn each_attempt_is_counted_once_by_its_result() {
         let taken = recorded.take();
         assert_eq!(taken[&of_process(telemetry::WORK_STARTED, &START)], 7.0);
         assert_eq!(taken[&of_process(telemetry::WORK_HELD, &START)], 0.0);
-        for (result, works) in [
+        for (result, count) in [
             ("finished", 2.0),
             ("failed", 1.0),
             ("canceled", 3.0),
@@ -124,12 +124,12 @@ fn each_attempt_is_counted_once_by_its_result() {
         ] {
             assert_eq!(
                 taken[&of_result(telemetry::WORK_FINISHED, result)],
-                works,
+                count,
                 "{result}"
             );
             assert_eq!(
                 taken[&of_result(telemetry::WORK_DURATION, result)],
-                works,
+                count,
                 "{result}"
             );
         }
@@ -239,7 +239,7 @@ fn components_of_one_program_are_distinguished() {
 }
 
 #[test]
-fn gauges_show_the_pool_the_heartbeat_and_lost_work_in_hand() {
+fn gauges_show_the_pool_the_heartbeat_and_work_of_lost_sessions() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.provided("1").await;

@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
-/// Records the timeouts of each connection that does something.
+/// Triggers that record the timeouts of each connection that writes.
 const NOTE: &str = "
     CREATE TABLE noted (what text, statement text, lock text, idle text, pid int);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -46,7 +46,7 @@ async fn live(db: &TestDb, options: &str) -> Bmdb {
             .await
             .unwrap(),
     );
-    // The pool claims and the cleanup cancels, each on a connection of its own.
+    // The pool claims and the cleanup cancels, each on its own connection.
     let both = "(SELECT count(DISTINCT pid) = 2 FROM noted WHERE what = 'work')";
     wait::until(db, both).await;
     wait::until(db, "EXISTS (SELECT FROM noted WHERE what = 'beat')").await;
@@ -147,23 +147,23 @@ async fn a_lock_timeout_is_a_distinct_failure_and_nothing_is_lost() {
     });
     let error = create.await.unwrap_err();
     assert_eq!(error.kind(), Some(ErrorKind::LockTimeout), "{error}");
-    // A poller goes on polling.
+    // A poller continues to poll.
     let mut poller = session.poller(&claim);
-    let patient = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(300), poller.next(1)).await;
     assert!(
-        patient.is_err(),
+        waiting.is_err(),
         "{:?}",
-        patient.map(|polled| polled.map(drop))
+        waiting.map(|polled| polled.map(drop))
     );
 
     run(&mut other, "ROLLBACK").await.unwrap();
-    let works = poller.next(1).await.unwrap();
-    assert_eq!(works[0].machine(), machine);
+    let claimed = poller.next(1).await.unwrap();
+    assert_eq!(claimed[0].machine(), machine);
     let machines = scenario.rows("SELECT machine_id FROM machines").await;
     assert_eq!(
         machines,
         [machine.to_string()],
-        "what failed has left nothing"
+        "failed transactions leave nothing"
     );
 }
 

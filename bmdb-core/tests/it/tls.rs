@@ -44,14 +44,14 @@ impl Tls {
         )
     }
 
-    /// Connects, and says whether that is encrypted.
+    /// Connects, and returns whether all connections are encrypted.
     pub(crate) async fn is_encrypted(&self, parameters: &str) -> Result<bool, ConnectError> {
         let component = format!("test {}", uuid());
         let config = Config::new(self.url(parameters)).component(&component);
         let bmdb = Bmdb::connect(config.janitor_interval(None)).await?;
         let all = self.encrypted(&component).await;
         drop(bmdb);
-        assert!(!all.is_empty(), "nobody is connected");
+        assert!(!all.is_empty(), "no connection is open");
         Ok(all.iter().all(|encrypted| *encrypted))
     }
 

@@ -144,7 +144,7 @@ async fn an_expired_session_claims_no_work() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.db.expire(s.session.id()).await.unwrap();
-    // The first time the database says so, the second time the session knows.
+    // The first time the database reports it, the second time the session knows it.
     for _ in 0..2 {
         let refused = work_on(&s.session, &ACCESS, machine).await;
         assert!(

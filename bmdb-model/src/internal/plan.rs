@@ -18,8 +18,8 @@ use futures_util::future::join;
 
 /// The processes that have a workflow, with the definitions that were in force when they were read.
 ///
-/// They are valid for machines that were locked or created before. Whoever changes a definition replans
-/// all machines afterwards, and waits for those that are locked.
+/// They are valid for machines that were locked or created before. A change of a definition is followed by
+/// a replan of all machines, which waits for those that are locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definitions(Vec<Workflow>);
 

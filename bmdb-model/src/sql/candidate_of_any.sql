@@ -1,4 +1,4 @@
--- The first entry of a process's queue, whoever provides it: one step down the index for each
+-- The first entry of a process's queue, of any provider: one step down the index for each
 -- provider, because the earliest of all would be found by reading all of them.
 WITH RECURSIVE first AS (
     (SELECT i.provider, i.ready_at FROM work_item i

@@ -99,7 +99,7 @@ async fn a_different_cause_interval_or_outcome_starts_a_new_row() {
 }
 
 #[tokio::test]
-async fn failures_of_different_processes_are_not_folded_together() {
+async fn failures_of_different_processes_are_not_folded_into_one_row() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     s.failure(5, "no answer").await;

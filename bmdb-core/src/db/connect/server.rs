@@ -319,7 +319,7 @@ impl Passfile {
             if !self.is_default {
                 return Err(wrong(problem));
             }
-            // The password may not be needed, and libpq goes on as well.
+            // The password may not be needed, and libpq continues as well.
             tracing::warn!(path = %self.path.display(), problem, "the password file is ignored");
             return Ok(None);
         }

@@ -1,8 +1,8 @@
-//! Poll: a claim in a task, which goes on when the future that waits for it is dropped.
+//! Poll: a claim in a task, which continues when the future that waits for it is dropped.
 //!
 //! In a `tokio::select!` futures are dropped all the time, and a dropped claim is costly: its effect is
-//! not known, so its connection is closed and the session's claimed fences are searched. Instead, the
-//! answer is kept for the next caller for a moment, then given back.
+//! unknown, so its connection is closed and the session's claimed fences are searched. Instead, the
+//! answer is kept for the next caller for a moment; then its machines are released.
 
 use crate::error::TxError;
 use crate::lock::lock;
@@ -44,7 +44,7 @@ impl Poll {
             if signal.send(()).is_ok() {
                 tokio::time::sleep(PICK_UP_TIMEOUT).await;
             }
-            // What was not picked up is given back by its drop.
+            // Dropping an answer that no caller has picked up releases its machines.
             drop(replace(&kept, None));
         });
         Self {
@@ -64,7 +64,7 @@ impl Poll {
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        // A poll that runs goes on, and finds that its answer has no receiver.
+        // A running poll continues, and finds that its answer has no receiver.
         if replace(&self.answer, None).is_some() || self.answered.is_terminated() {
             self.task.abort();
         }

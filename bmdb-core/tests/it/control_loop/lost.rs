@@ -1,4 +1,4 @@
-//! Loops that lose their session, or the database.
+//! Loops that lose their session or their database connection.
 
 use super::{Does, Running, options};
 use crate::scenario::Scenario;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// The session that has claimed something.
+/// The session that has claimed the machine.
 async fn claiming_session(s: &Scenario) -> SessionId {
     until(&s.db, "EXISTS (SELECT FROM work)").await;
     let id = s.rows("SELECT session_id FROM work").await.remove(0);

@@ -1,4 +1,4 @@
-//! Claims whose answer is lost: what they may have claimed is given back in the background.
+//! Claims whose answer is lost: the background cleanup releases the machines that they may have claimed.
 
 use super::COMMIT;
 use super::ends::Proxied;
@@ -33,7 +33,7 @@ async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
             let canceled = "(SELECT count(*) = 2 FROM work_attempt WHERE outcome = 'Canceled')";
             until(&p.s.db, canceled).await;
         }
-        // A claim without an awaited answer may take effect later, and is given back then.
+        // A claim may take effect after its answer was lost; the cleanup releases it then.
         let start = Claim::of(&START);
         let mut poller = p.session.poller(&start);
         let again = tokio::time::timeout(Duration::from_secs(10), poller.next(1)).await;

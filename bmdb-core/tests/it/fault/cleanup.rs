@@ -12,7 +12,7 @@ use std::time::Duration;
 const START: Process = Process::SHEPHERD_AGENT_START;
 const LONG: Duration = Duration::from_secs(60);
 
-const NOTHING_IS_HELD: &str = "NOT EXISTS (SELECT FROM work)";
+const NOTHING_IS_CLAIMED: &str = "NOT EXISTS (SELECT FROM work)";
 
 /// A component behind a proxy, and machines that are due.
 struct Many {
@@ -38,9 +38,9 @@ impl Many {
     }
 
     async fn claim(&self, machines: u32) -> Vec<Work> {
-        let works = self.session.claim(&claim(machines)).await.unwrap();
-        assert_eq!(works.len(), machines as usize);
-        works
+        let claimed = self.session.claim(&claim(machines)).await.unwrap();
+        assert_eq!(claimed.len(), machines as usize);
+        claimed
     }
 }
 
@@ -55,19 +55,22 @@ fn claim(machines: u32) -> Claim {
 }
 
 #[tokio::test]
-async fn thousands_of_works_dropped_during_a_silence_are_canceled_in_a_few_statements() {
+async fn thousands_of_attempts_dropped_during_a_silence_are_canceled_in_a_few_statements() {
     let m = Many::new(2100).await;
     let claimed = m.claim(2000).await;
     m.proxy.black_hole();
     let one = claim(1);
     for _ in 0..200 {
         let claimed = tokio::time::timeout(Duration::from_millis(1), m.session.claim(&one));
-        assert!(claimed.await.is_err(), "the hole has let it through");
+        assert!(
+            claimed.await.is_err(),
+            "the black hole has let the claim through"
+        );
     }
     drop(claimed);
     let before = m.proxy.requests();
     m.proxy.heal().unwrap();
-    until(&m.s.db, NOTHING_IS_HELD).await;
+    until(&m.s.db, NOTHING_IS_CLAIMED).await;
     let requests = m.proxy.requests() - before;
     assert!(requests < 200, "{requests}");
     let machines = m.claim(2100).await.len();
@@ -85,16 +88,16 @@ async fn cleanup_of_a_lost_session_is_skipped_and_delays_no_other() {
     lost.lost().await;
     drop(claimed);
     m.proxy.heal().unwrap();
-    let given_back = format!(
+    let released = format!(
         "NOT EXISTS (SELECT FROM work_item WHERE session_id = '{}')",
         m.session.id()
     );
-    until(&m.s.db, &given_back).await;
+    until(&m.s.db, &released).await;
     m.s.db.expire(lost.id()).await.unwrap();
     m.s.bmdb.reclaim_expired().await.unwrap();
     assert_eq!(m.s.rows("SELECT * FROM work").await, [""; 0]);
     let drained = tokio::time::timeout(LONG, m.bmdb.drain(Duration::ZERO)).await;
-    drained.expect("something is still to be done").unwrap();
+    drained.expect("cleanup tasks are still pending").unwrap();
 }
 
 /// Post-mortem: cleanup tasks ran one after another, and one that waited for a row that an operator had
@@ -116,5 +119,5 @@ async fn an_attempt_whose_row_is_locked_does_not_delay_the_others() {
     );
     until(&m.s.db, &all_others).await;
     operator.batch_execute("ROLLBACK").await.unwrap();
-    until(&m.s.db, NOTHING_IS_HELD).await;
+    until(&m.s.db, NOTHING_IS_CLAIMED).await;
 }

@@ -9,8 +9,8 @@ use bmdb_testkit::{Profile, Server, TestDb};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many attempts end around the crash.
-const WORKS: u32 = 40;
+/// The number of attempts that end around the crash.
+const ATTEMPTS: u32 = 40;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -32,14 +32,14 @@ async fn scenario(server: &Arc<Server>) -> Scenario {
 async fn each_attempt_that_ends_while_its_server_is_killed_has_one_end() {
     let server = dedicated_server::server(Profile::Durable).await;
     let s = scenario(&server).await;
-    s.import(WORKS as usize).await;
+    s.import(ATTEMPTS as usize).await;
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
-    let claim = claim.provider(&Provider::EQUINIX).limit(WORKS);
-    let works = s.session.claim(&claim).await.unwrap();
-    assert_eq!(works.len(), WORKS as usize);
+    let claim = claim.provider(&Provider::EQUINIX).limit(ATTEMPTS);
+    let claimed = s.session.claim(&claim).await.unwrap();
+    assert_eq!(claimed.len(), ATTEMPTS as usize);
 
     let mut ending = Vec::new();
-    for (work, at) in works.into_iter().zip(0..) {
+    for (work, at) in claimed.into_iter().zip(0..) {
         let (fence, end) = (work.fence(), End::ALL[at % End::ALL.len()]);
         let delay = Duration::from_micros(1000 * at as u64);
         let ended = tokio::spawn(async move {
@@ -60,7 +60,8 @@ async fn each_attempt_that_ends_while_its_server_is_killed_has_one_end() {
         let mut outcome = end.outcome();
         if let Err(error) = ending.await.unwrap() {
             let (reason, work) = error.into_parts();
-            let work = work.unwrap_or_else(|| panic!("{end:?} of {fence} is gone: {reason}"));
+            let work = work
+                .unwrap_or_else(|| panic!("{end:?} of {fence} did not return the work: {reason}"));
             match work.cancel().await {
                 Ok(()) => outcome = "Canceled",
                 Err(error) => assert!(matches!(error.reason(), TxError::WorkLost), "{error}"),

@@ -1,4 +1,4 @@
-//! Ends in doubt: what else can go wrong while it is found out what became of them.
+//! Ends in doubt: further faults while the component looks up their outcome.
 
 use super::ends::{End, Proxied, check_ended_once, claimed_fences};
 use crate::scenario::RETRY;
@@ -8,18 +8,18 @@ use bmdb_testkit::Loss;
 use futures_util::future::join_all;
 use std::time::Duration;
 
-/// What only the look through the fence contains.
-const LOOK: &str = "FOR NO KEY UPDATE";
+/// A text that only the lookup by fence contains.
+const LOOKUP: &str = "FOR NO KEY UPDATE";
 
-/// What only ends of one statement contain.
+/// A text that only ends of one statement contain.
 const RELEASE: &str = "FOR KEY SHARE";
 
 const SEVERAL: Duration = Duration::from_secs(10);
 
-/// A second loss, of the look or of the retry, just as the end has learnt of the first one.
+/// Loses the lookup or the retry right after the end has noticed the first loss.
 async fn check_second_loss(end: End) {
     for first in Loss::ALL {
-        for needle in [LOOK, end.needle()] {
+        for needle in [LOOKUP, end.needle()] {
             for second in Loss::ALL {
                 let p = Proxied::retrying_for(SEVERAL).await;
                 let work = p.work().await;
@@ -31,7 +31,7 @@ async fn check_second_loss(end: End) {
                 let (ended, ()) = tokio::join!(end.of(work), again);
                 let case = format!("{end:?}, {first:?}, then {second:?} of {needle:?}");
                 assert!(ended.is_ok(), "{case}: {ended:?}");
-                assert!(needle != LOOK || p.proxy.has_lost(), "{case}: lost once");
+                assert!(needle != LOOKUP || p.proxy.has_lost(), "{case}: lost once");
                 check_ended_once(&p.s.db, end.outcome()).await;
             }
         }
@@ -64,7 +64,7 @@ async fn a_cancel_that_is_lost_twice_takes_effect_once() {
 }
 
 #[tokio::test]
-async fn an_end_in_doubt_that_cannot_be_settled_says_so_and_gives_the_work_back() {
+async fn an_end_in_doubt_that_cannot_be_settled_reports_that_and_returns_the_work() {
     for end in End::ALL {
         for loss in Loss::ALL {
             let p = Proxied::new().await;
@@ -80,7 +80,7 @@ async fn an_end_in_doubt_that_cannot_be_settled_says_so_and_gives_the_work_back(
                 matches!(reason, TxError::CommitUnknown(_)),
                 "{end:?}, {loss:?}: {reason}"
             );
-            let work = work.expect("it may still be held");
+            let work = work.expect("it may still be claimed");
             p.proxy.heal().unwrap();
             match (work.complete().await, loss) {
                 (Ok(()), Loss::Request | Loss::Connection) => {
@@ -96,9 +96,9 @@ async fn an_end_in_doubt_that_cannot_be_settled_says_so_and_gives_the_work_back(
     }
 }
 
-/// Nobody ends the work that was given back in doubt: dropped, it is canceled.
+/// Work that an end in doubt has returned is canceled when it is dropped.
 #[tokio::test]
-async fn an_end_in_doubt_whose_work_is_dropped_leaves_nothing_held() {
+async fn an_end_in_doubt_whose_work_is_dropped_leaves_nothing_claimed() {
     for end in End::ALL {
         let p = Proxied::new().await;
         let work = p.work().await;
@@ -116,10 +116,10 @@ async fn an_end_in_doubt_whose_work_is_dropped_leaves_nothing_held() {
     }
 }
 
-/// Post-mortem: a zombie whose connection broke while it ended its work was told that the work was
-/// lost, as if its session were alive. What the janitor has recorded as expired is lost with its session.
+/// Post-mortem: a zombie whose connection broke while it ended its work got `WorkLost`, as if its
+/// session were alive. The janitor had reclaimed the work with its session.
 #[tokio::test]
-async fn an_end_in_doubt_whose_session_has_expired_says_that() {
+async fn an_end_in_doubt_whose_session_has_expired_reports_that() {
     for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
         for loss in Loss::ALL {
             let p = Proxied::new().await;
@@ -139,8 +139,8 @@ async fn an_end_in_doubt_whose_session_has_expired_says_that() {
     }
 }
 
-/// Ends of three works that share the statement that is lost.
-async fn check_company(
+/// Ends of three attempts that share the statement that is lost.
+async fn check_batch(
     outcome: &str,
     end: impl AsyncFn(&Proxied, Vec<Work>) -> Vec<Result<(), EndError>>,
 ) {
@@ -150,10 +150,10 @@ async fn check_company(
         p.s.provided("3").await;
         let claim = bmdb_core::Claim::of(&Process::SHEPHERD_AGENT_START);
         let claim = claim.provider(&bmdb_model::Provider::EQUINIX).limit(3);
-        let works = p.session.claim(&claim).await.unwrap();
-        assert_eq!(works.len(), 3);
+        let claimed = p.session.claim(&claim).await.unwrap();
+        assert_eq!(claimed.len(), 3);
         p.proxy.lose(loss, RELEASE);
-        for ended in end(&p, works).await {
+        for ended in end(&p, claimed).await {
             assert!(ended.is_ok(), "{outcome}, {loss:?}: {ended:?}");
         }
         assert!(p.proxy.has_lost());
@@ -165,16 +165,16 @@ async fn check_company(
 
 #[tokio::test]
 async fn a_batch_of_finishes_that_is_lost_takes_effect_once() {
-    check_company("Finished", async |p, works| {
-        p.session.finish_all(works).await
+    check_batch("Finished", async |p, claimed| {
+        p.session.finish_all(claimed).await
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_batch_of_failures_that_is_lost_takes_effect_once() {
-    check_company("Failed", async |p, works| {
-        let failures = works.into_iter().map(|work| (work, &RETRY, "test"));
+    check_batch("Failed", async |p, claimed| {
+        let failures = claimed.into_iter().map(|work| (work, &RETRY, "test"));
         let failed = p.session.fail_all(failures).await;
         failed.into_iter().map(|f| f.map(drop)).collect()
     })
@@ -183,17 +183,17 @@ async fn a_batch_of_failures_that_is_lost_takes_effect_once() {
 
 #[tokio::test]
 async fn a_batch_of_cancellations_that_is_lost_takes_effect_once() {
-    check_company("Canceled", async |p, works| {
-        p.session.cancel_all(works).await
+    check_batch("Canceled", async |p, claimed| {
+        p.session.cancel_all(claimed).await
     })
     .await;
 }
 
 #[tokio::test]
-async fn ends_pipelined_that_are_lost_take_effect_once() {
+async fn pipelined_ends_that_are_lost_take_effect_once() {
     for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
-        check_company(end.outcome(), async |_, works| {
-            join_all(works.into_iter().map(|work| end.of(work))).await
+        check_batch(end.outcome(), async |_, claimed| {
+            join_all(claimed.into_iter().map(|work| end.of(work))).await
         })
         .await;
     }

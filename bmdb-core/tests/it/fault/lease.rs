@@ -61,7 +61,7 @@ impl Faulty {
     async fn is_lost_in_time(&self, fault: &str) {
         let lost = async { tokio::join!(self.session.lost(), self.work.lost()) };
         let lost = tokio::time::timeout(SOON, lost).await;
-        assert!(lost.is_ok(), "{fault}: nobody is told");
+        assert!(lost.is_ok(), "{fault}: the loss is not reported");
         assert_eq!(self.session.state(), SessionState::Lost, "{fault}");
     }
 }
@@ -75,14 +75,16 @@ async fn a_session_outlives_the_death_of_its_heartbeats_connection() {
         "SELECT session_deadline FROM sessions WHERE session_id = '{}'",
         session.id()
     );
-    let beating = "FROM pg_stat_activity
+    let heartbeats = "FROM pg_stat_activity
                    WHERE datname = current_database() AND pid <> pg_backend_pid()
                      AND query LIKE '%SET session_deadline = clock_timestamp()%'";
-    until(&s.db, &format!("EXISTS (SELECT {beating})")).await;
+    until(&s.db, &format!("EXISTS (SELECT {heartbeats})")).await;
     let before = s.db.rows(&deadline).await.unwrap().remove(0);
-    s.db.run_sql(&format!("SELECT pg_terminate_backend(pid, 1000) {beating}"))
-        .await
-        .unwrap();
+    s.db.run_sql(&format!(
+        "SELECT pg_terminate_backend(pid, 1000) {heartbeats}"
+    ))
+    .await
+    .unwrap();
     // Longer than the lease would last without heartbeats after the connection's death.
     let outlived =
         format!("(SELECT ({deadline}) > timestamptz '{before}' + interval '1200 milliseconds')");
@@ -100,12 +102,12 @@ async fn a_session_is_suspect_and_then_lost_under_every_heartbeat_fault() {
         ("answers come too late", |proxy| {
             proxy.delay(Duration::from_secs(3));
         }),
-        ("nobody is there", |proxy| proxy.refuse()),
+        ("connections are refused", |proxy| proxy.refuse()),
         ("connecting hangs", |proxy| {
             proxy.cut();
             proxy.black_hole();
         }),
-        ("connecting hangs half way", |proxy| {
+        ("connecting hangs halfway", |proxy| {
             proxy.cut();
             proxy.half_open();
         }),

@@ -67,10 +67,10 @@ impl Silenced {
     /// Waits until the janitor has freed the machine.
     async fn is_freed(&self) {
         in_time(self.session.lost()).await;
-        // The server does not see during the silence that its client has gone; it would notice later.
-        let gone = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+        // During the silence, the server does not notice that its client has disconnected.
+        let disconnect = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'silenced'";
-        self.s.db.run_sql(gone).await.unwrap();
+        self.s.db.run_sql(disconnect).await.unwrap();
         self.s.db.expire(self.session.id()).await.unwrap();
         self.s.bmdb.reclaim_expired().await.unwrap();
         assert_eq!(self.s.rows("SELECT * FROM work").await, [""; 0]);
@@ -186,7 +186,7 @@ async fn heartbeats_of_agents_end_with_their_session() {
     assert!(matches!(ended, Err(TxError::SessionExpired)), "{ended:?}");
 }
 
-/// The result of an end that is sent to a silent database.
+/// Checks that an end which is sent to a silent database has an unknown outcome.
 async fn check_end<F: Future<Output = Result<(), EndError>>>(end: impl Fn(Work) -> F) {
     let p = Silenced::new().await;
     let work = p.work().await;
@@ -234,16 +234,16 @@ async fn a_finish_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn ends_pipelined_end_with_their_session() {
+async fn pipelined_ends_end_with_their_session() {
     let p = Silenced::new().await;
     let work = p.work().await;
     let start = Claim::of(&START).limit(9);
     p.s.provided("2").await;
-    let mut works = p.session.claim(&start).await.unwrap();
-    works.push(work);
-    assert_eq!(works.len(), 2);
+    let mut claimed = p.session.claim(&start).await.unwrap();
+    claimed.push(work);
+    assert_eq!(claimed.len(), 2);
     p.proxy.black_hole();
-    let failures = works.into_iter().map(|work| (work, &RETRY, "silence"));
+    let failures = claimed.into_iter().map(|work| (work, &RETRY, "silence"));
     for ended in in_time(p.session.fail_all(failures)).await {
         let (reason, work) = ended.unwrap_err().into_parts();
         assert!(matches!(reason, TxError::CommitUnknown(_)), "{reason}");

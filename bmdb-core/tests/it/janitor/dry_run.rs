@@ -55,19 +55,23 @@ async fn a_turn_does_what_the_dry_run_predicted_and_the_dry_run_changes_nothing(
     rival.batch_execute("ROLLBACK").await.unwrap();
 
     let before = s.rows(EVERYTHING).await;
-    let preview = bmdb.janitor_dry_run().await.unwrap();
+    let predicted = bmdb.janitor_dry_run().await.unwrap();
     assert_eq!(s.rows(EVERYTHING).await, before);
-    assert!(preview.sessions.iter().all(|s| s.deadline < preview.at));
-    assert_eq!(preview.surplus, Some(20));
+    assert!(predicted.sessions.iter().all(|s| s.deadline < predicted.at));
+    assert_eq!(predicted.surplus, Some(20));
 
     let turn = bmdb.janitor_turn().await.unwrap();
-    let mut announced: Vec<_> = preview.sessions.iter().map(|session| session.id).collect();
-    let mut gone = turn.reclaimed.sessions;
+    let mut announced: Vec<_> = predicted
+        .sessions
+        .iter()
+        .map(|session| session.id)
+        .collect();
+    let mut removed = turn.reclaimed.sessions;
     announced.sort_unstable();
-    gone.sort_unstable();
-    assert_eq!(announced, gone);
+    removed.sort_unstable();
+    assert_eq!(announced, removed);
 
-    let announced = preview.expired.iter().map(|work| {
+    let announced = predicted.expired.iter().map(|work| {
         let item = &work.item;
         (
             item.machine,
@@ -89,11 +93,11 @@ async fn a_turn_does_what_the_dry_run_predicted_and_the_dry_run_changes_nothing(
     delays.dedup();
     assert_eq!(delays, [3, 6, 10]);
 
-    let announced = preview.batches.iter();
-    let announced = announced.map(|chunk| (chunk.row.task, chunk.size));
+    let announced = predicted.batches.iter();
+    let announced = announced.map(|batch| (batch.row.task, batch.size));
     let announced: Vec<_> = announced.collect();
-    assert!(preview.batches.iter().all(|chunk| chunk.is_due));
-    let done = turn.batches.iter().map(|chunk| match chunk {
+    assert!(predicted.batches.iter().all(|batch| batch.is_due));
+    let done = turn.batches.iter().map(|batch| match batch {
         MaintenanceBatch::Planned { machines, .. } => {
             (Task::Plan, u64::try_from(*machines).unwrap())
         }
@@ -108,7 +112,7 @@ async fn a_turn_does_what_the_dry_run_predicted_and_the_dry_run_changes_nothing(
         (after.sessions, after.expired, after.surplus),
         (vec![], vec![], Some(0))
     );
-    assert!(!after.batches.iter().any(|chunk| chunk.is_due));
+    assert!(!after.batches.iter().any(|batch| batch.is_due));
 }
 
 #[tokio::test]
@@ -117,6 +121,6 @@ async fn a_dry_run_contains_only_this_components_tasks() {
     let config = Config::new(s.db.url()).retention(None).replan_period(None);
     let config = config.attempt_counts_interval(None).janitor_interval(None);
     let bmdb = Bmdb::connect(config).await.unwrap();
-    let preview = bmdb.janitor_dry_run().await.unwrap();
-    assert_eq!((preview.batches, preview.surplus), (vec![], None));
+    let predicted = bmdb.janitor_dry_run().await.unwrap();
+    assert_eq!((predicted.batches, predicted.surplus), (vec![], None));
 }

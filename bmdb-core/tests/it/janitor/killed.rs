@@ -16,8 +16,8 @@ const WORK: Process = Process::from_static("AcmeWork");
 /// Set in the worker process, to the machine and the database.
 const WORKER: &str = "BMDB_KILLED_WORKER";
 
-/// The worker prints this when it holds the machine.
-const HOLDS: &str = "it holds the machine";
+/// The worker prints this when it has claimed the machine.
+const CLAIMED: &str = "it has claimed the machine";
 
 /// The test that acts as the worker in its process.
 const PLAYER: &str = "janitor::killed::a_killed_workers_machine_is_free_after_the_interval_the_loss_delay_and_a_second";
@@ -29,7 +29,7 @@ const LOSS_DELAY: Duration = Duration::from_secs(1);
 /// How long the janitor may take to find the loss.
 const JANITOR: Duration = Duration::from_secs(1);
 
-/// How many late measurements are blamed on a loaded machine before the test fails.
+/// How many measurements may be late, as on a busy computer, before the test fails.
 const TRIES: usize = 4;
 
 /// The times between the kill and the next claim, in milliseconds of the database's clock.
@@ -62,7 +62,7 @@ async fn a_killed_workers_machine_is_free_after_the_interval_the_loss_delay_and_
     for number in 0..TRIES {
         let machine = s.provided(&number.to_string()).await;
         let measured = measure(&s, machine).await;
-        // These do not depend on the load of the machine.
+        // These do not depend on the load of the computer.
         assert!(measured.lease <= millis(INTERVAL), "{measured:?}");
         assert_eq!(measured.delay, millis(LOSS_DELAY), "{measured:?}");
         if measured.found <= longest_found && measured.whole <= longest {
@@ -73,7 +73,7 @@ async fn a_killed_workers_machine_is_free_after_the_interval_the_loss_delay_and_
     panic!("late every time: {late:?}");
 }
 
-/// Kills a worker while it holds the machine, and claims the machine as soon as that can be done.
+/// Kills a worker that has claimed the machine, and claims the machine as soon as that can be done.
 async fn measure(s: &Scenario, machine: MachineId) -> Measured {
     let mut worker = start(&s.db, machine).await;
     let lease = s.rows("SELECT session_id FROM work").await.remove(0);
@@ -122,7 +122,7 @@ async fn measure(s: &Scenario, machine: MachineId) -> Measured {
     }
 }
 
-/// Starts a worker and waits until it holds the machine.
+/// Starts a worker and waits until it has claimed the machine.
 async fn start(db: &TestDb, machine: MachineId) -> Child {
     let mut worker = Command::new(env::current_exe().unwrap())
         .env(WORKER, format!("{machine}\n{}", db.url()))
@@ -134,14 +134,14 @@ async fn start(db: &TestDb, machine: MachineId) -> Child {
         .unwrap();
     let mut said = BufReader::new(worker.stdout.take().unwrap()).lines();
     while let Some(line) = said.next_line().await.unwrap() {
-        if line.ends_with(HOLDS) {
+        if line.ends_with(CLAIMED) {
             return worker;
         }
     }
-    panic!("the worker ended before it held the machine");
+    panic!("the worker ended before it claimed the machine");
 }
 
-/// The worker: holds the machine until it is killed.
+/// The worker: claims the machine and waits to be killed.
 #[allow(
     clippy::print_stdout,
     reason = "the test reads when it holds the machine"
@@ -156,6 +156,6 @@ async fn hold(part: &str) {
         .unwrap();
     let machine = machine.parse().unwrap();
     let _work = work_on(&session, &WORK, machine).await.unwrap();
-    println!("{HOLDS}");
+    println!("{CLAIMED}");
     std::future::pending().await
 }

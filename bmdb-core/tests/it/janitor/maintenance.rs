@@ -215,6 +215,6 @@ async fn a_failed_batch_is_postponed_and_expired_work_is_still_freed() {
     until(&s.db, failed).await;
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.db.expire(lost).await.unwrap();
-    let gone = format!("NOT EXISTS (SELECT FROM sessions WHERE session_id = '{lost}')");
-    until(&s.db, &gone).await;
+    let removed = format!("NOT EXISTS (SELECT FROM sessions WHERE session_id = '{lost}')");
+    until(&s.db, &removed).await;
 }

@@ -1,4 +1,4 @@
-//! Sessions that hold more attempts than one transaction frees.
+//! Reclaiming sessions that have more attempts than one transaction frees.
 
 use super::component;
 use crate::scenario::Scenario;
@@ -12,7 +12,7 @@ async fn a_session_with_many_attempts_is_freed_in_batches_and_removed_with_the_l
     bmdb.replan().await.unwrap();
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.hold_everything(lost).await;
-    // Each batch is a transaction with an id of its own.
+    // Each batch is a transaction and has its own id.
     s.db.expire(lost).await.unwrap();
     let losses = bmdb.reclaim_expired().await.unwrap();
     assert_eq!((losses.sessions, losses.attempts.len()), (vec![lost], 1100));

@@ -42,11 +42,11 @@ async fn a_janitor_pauses_while_its_own_heartbeats_fail() {
     assert_eq!(found, ["t|t"]);
 
     rival.batch_execute("ROLLBACK").await.unwrap();
-    let gone = format!(
+    let removed = format!(
         "NOT EXISTS (SELECT FROM sessions WHERE session_id = '{lost}')
          AND (SELECT bool_and(due_at > clock_timestamp()) FROM upkeep)"
     );
-    until(&s.db, &gone).await;
+    until(&s.db, &removed).await;
     assert_eq!(session.state(), SessionState::Live);
 }
 
@@ -63,6 +63,6 @@ async fn a_janitor_without_sessions_resumes_after_an_outage() {
     let lost = s.db.session(Duration::from_secs(60)).await.unwrap();
     s.db.expire(lost).await.unwrap();
     proxy.heal().unwrap();
-    let gone = format!("NOT EXISTS (SELECT FROM sessions WHERE session_id = '{lost}')");
-    until(&s.db, &gone).await;
+    let removed = format!("NOT EXISTS (SELECT FROM sessions WHERE session_id = '{lost}')");
+    until(&s.db, &removed).await;
 }

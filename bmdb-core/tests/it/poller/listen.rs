@@ -1,4 +1,4 @@
-//! Pollers that notifications of the database wake.
+//! Listener: notifications of the database wake pollers.
 
 use super::*;
 use bmdb_core::TxOptions;
@@ -103,7 +103,7 @@ async fn a_listener_that_lost_its_connection_reconnects_and_wakes_all_pollers() 
     is_due(false).await;
     let waiting = wait(session.poller_with(&equinix(), endless_interval()));
     listening(&s.db, 1).await;
-    // As if it had become due while the listener was not connected.
+    // As if the machine had become due while the listener was not connected.
     is_due(true).await;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                WHERE datname = current_database() AND query = 'LISTEN bmdb_due'";
@@ -152,8 +152,8 @@ async fn without_notifications_polling_alone_is_enough() {
         });
         let machine = made.await.unwrap();
         assert_eq!(woken(waiting).await.0, [machine]);
-        let gone = session.transact(async |tx| tx.delete_machine(machine).await);
-        gone.await.unwrap();
+        let deleted = session.transact(async |tx| tx.delete_machine(machine).await);
+        deleted.await.unwrap();
     }
 }
 

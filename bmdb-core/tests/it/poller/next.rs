@@ -1,4 +1,4 @@
-//! Pollers without notifications: bounds of the wait, and its ends.
+//! Pollers without notifications: how long they wait, and what ends the wait.
 
 use super::*;
 
@@ -226,7 +226,7 @@ async fn a_claim_that_no_call_picks_up_is_given_back() {
     let machine = s.provided("a").await;
     let mut poller = s.poller_with_claim().await;
     until(&s.db, "count(*) = 0 FROM work").await;
-    // The attempt was canceled, and not forgotten.
+    // The attempt was canceled and recorded.
     let polled = tokio::time::timeout(SOON, poller.next(1)).await;
     assert_eq!(polled.unwrap().unwrap()[0].machine(), machine);
 }

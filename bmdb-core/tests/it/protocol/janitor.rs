@@ -62,7 +62,7 @@ impl Protocol {
         goes_on.then_some(state)
     }
 
-    /// The heartbeat commits: its session has the whole lease again, whatever has passed since.
+    /// The heartbeat commits: its session has the whole lease again, even if its deadline has passed.
     pub(super) fn commit_heartbeat(mut state: State, session: WorkerId) -> Option<State> {
         let was_beating = std::mem::take(&mut state.sessions[session].heartbeat_open);
         state.sessions[session].row = Row::Live;

@@ -1,4 +1,4 @@
-//! Lease model: the deadline in the database, and how long the session counts on it while heartbeats are
+//! Lease model: the deadline in the database, and how long the session relies on it while heartbeats are
 //! slow, late or lost.
 //!
 //! Time passes in steps, and both clocks run at the same speed; the margin of a lease covers the
@@ -13,14 +13,14 @@ const ANSWER_TIMEOUT: u8 = 2;
 /// When a run of the model ends.
 const END: u8 = 12;
 
-/// What makes the lease safe.
+/// The guards that make the lease safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
     /// The lease is counted from the sending of a heartbeat, not from its answer.
     CountedFromSending,
     /// A heartbeat that comes after the deadline does not move it.
     NoLateHeartbeat,
-    /// A lease that ran out stays lost, whatever is answered later.
+    /// A lease that ran out stays lost, even if a heartbeat is answered later.
     LostForGood,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Heartbeat {
     sent: u8,
-    /// What the database answered.
+    /// The answer of the database.
     alive: Option<bool>,
 }
 

@@ -1,11 +1,11 @@
-//! Requests: what the server does for a worker, one step at a time.
+//! Requests: the server's part of the protocol, one step at a time.
 
 use super::state::{
     Claim, FENCES, ItemId, Kind, Outcome, Phase, Request, Row, Slot, State, Sweep, Violation,
 };
 use super::{Guard, Protocol};
 
-/// What the server answers.
+/// An answer of the server.
 enum Answer {
     /// The request is committed; of a claim, what it got.
     Done(Option<(ItemId, usize)>),

@@ -64,7 +64,7 @@ pub(super) enum Outcome {
     Expired,
 }
 
-/// What a worker has sent. It runs in its own server process.
+/// A request of a worker. It runs in its own server process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Request {
     pub(super) of: WorkerId,
@@ -96,7 +96,7 @@ pub(super) enum Phase {
     Written(Option<ItemId>),
 }
 
-/// What a worker knows.
+/// The knowledge of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Worker {
     pub(super) work: Option<(ItemId, usize)>,
@@ -118,7 +118,7 @@ pub(super) enum Sweep {
     None,
     /// The claim may still run there.
     After(Slot),
-    /// The claim's server process is gone.
+    /// The claim's server process has ended.
     Ready,
 }
 
@@ -142,7 +142,7 @@ pub(super) enum Janitor {
     },
 }
 
-/// What must never happen. It is found at the commit that does it.
+/// A violation of the invariants, found at the commit that causes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Violation {
     ClaimedTwice,
@@ -173,7 +173,7 @@ impl State {
         }
     }
 
-    /// Keeps the first violation: what follows it proves nothing.
+    /// Keeps the first violation, because later ones may be its consequences.
     pub(super) fn violate(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
     }

@@ -69,7 +69,7 @@ impl Protocol {
         Some(state)
     }
 
-    /// Gives back the claims of the session that the worker does not know of.
+    /// Releases the claims of the session that the worker does not know of.
     pub(super) fn sweep(&self, mut state: State, of: WorkerId) -> Option<State> {
         let is_ready = match state.workers[of].sweep {
             Sweep::None => false,

@@ -288,7 +288,7 @@ async fn a_session_that_is_deleted_while_its_claim_waits_gets_nothing() {
     session::delete(&mut closer, &[closing]).await.unwrap();
     closer.batch_execute("COMMIT").await.unwrap();
 
-    // The snapshot from before the deletion says that the session lives; what counts is the lock.
+    // The snapshot from before the deletion shows a live session; the lock decides.
     assert!(claim.await.unwrap().unwrap_or_default().is_empty());
     assert!(claims(&s.db).await.is_empty());
 }

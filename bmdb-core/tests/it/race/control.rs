@@ -60,7 +60,7 @@ async fn claim_by_lookup(
     Ok(Some(claimed.collect()))
 }
 
-/// The violations that the audit finds, on which the stress relies.
+/// The violations that the audit finds; the stress test relies on the audit.
 async fn violations(db: &TestDb) -> Vec<Violation> {
     let mut rules = Rules::new(RETRY);
     rules.still_claimed = StillClaimed::Allowed;

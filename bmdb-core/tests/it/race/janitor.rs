@@ -16,23 +16,25 @@ const ACCESS: Process = Process::SHEPHERD_ACCESS;
 /// A session whose heartbeat was sent in time and is not committed yet, although its deadline has passed
 /// since.
 async fn session_with_a_heartbeat_in_flight(db: &TestDb) -> (SessionId, AsyncPgConnection) {
-    let beating = db.session(Duration::from_secs(60)).await.unwrap();
+    let renewing = db.session(Duration::from_secs(60)).await.unwrap();
     db.run_sql(
         "UPDATE sessions SET session_deadline = clock_timestamp() + interval '100 milliseconds'
          WHERE session_component_name = 'fixture'",
     )
     .await
     .unwrap();
-    let mut heart = db.connect().await.unwrap();
-    heart.batch_execute("BEGIN").await.unwrap();
-    let saved = session::heartbeat(&mut heart, &[beating]).await.unwrap();
-    assert_eq!(saved, [beating]);
+    let mut heartbeat_conn = db.connect().await.unwrap();
+    heartbeat_conn.batch_execute("BEGIN").await.unwrap();
+    let saved = session::heartbeat(&mut heartbeat_conn, &[renewing])
+        .await
+        .unwrap();
+    assert_eq!(saved, [renewing]);
     let expired = format!(
         "EXISTS (SELECT FROM sessions
-                 WHERE session_id = '{beating}' AND session_deadline < clock_timestamp())"
+                 WHERE session_id = '{renewing}' AND session_deadline < clock_timestamp())"
     );
     until(db, &expired).await;
-    (beating, heart)
+    (renewing, heartbeat_conn)
 }
 
 async fn exists(db: &TestDb, session: SessionId) -> bool {
@@ -54,29 +56,29 @@ async fn paused_turn(db: &TestDb, gate: &Gate) -> JoinHandle<Reclaimed> {
 #[tokio::test]
 async fn the_janitor_neither_waits_for_nor_overruns_a_heartbeat_in_flight() {
     let s = Scenario::new().await;
-    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    let (renewing, mut heartbeat_conn) = session_with_a_heartbeat_in_flight(&s.db).await;
     assert_eq!(
         s.bmdb.reclaim_expired().await.unwrap(),
         Reclaimed::default()
     );
-    heart.batch_execute("COMMIT").await.unwrap();
+    heartbeat_conn.batch_execute("COMMIT").await.unwrap();
     assert_eq!(
         s.bmdb.reclaim_expired().await.unwrap(),
         Reclaimed::default()
     );
-    assert!(exists(&s.db, beating).await);
+    assert!(exists(&s.db, renewing).await);
 }
 
 #[tokio::test]
 async fn a_heartbeat_that_commits_between_the_janitors_read_and_lock_saves_the_session() {
     let s = Scenario::new().await;
     let gate = Gate::closed(&s.db, Before::LockingSessions).await;
-    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    let (renewing, mut heartbeat_conn) = session_with_a_heartbeat_in_flight(&s.db).await;
     let turn = paused_turn(&s.db, &gate).await;
-    heart.batch_execute("COMMIT").await.unwrap();
+    heartbeat_conn.batch_execute("COMMIT").await.unwrap();
     gate.open().await;
     assert_eq!(turn.await.unwrap(), Reclaimed::default());
-    assert!(exists(&s.db, beating).await);
+    assert!(exists(&s.db, renewing).await);
 }
 
 /// The control: a simpler janitor that deletes by a list would delete the live session.
@@ -84,7 +86,7 @@ async fn a_heartbeat_that_commits_between_the_janitors_read_and_lock_saves_the_s
 async fn a_janitor_that_deletes_by_a_list_would_delete_a_renewed_session() {
     let s = Scenario::new().await;
     let gate = Gate::closed(&s.db, Before::LockingSessions).await;
-    let (beating, mut heart) = session_with_a_heartbeat_in_flight(&s.db).await;
+    let (renewing, mut heartbeat_conn) = session_with_a_heartbeat_in_flight(&s.db).await;
     let mut janitor = gate.connect().await;
     let turn = tokio::spawn(async move {
         janitor
@@ -95,10 +97,13 @@ async fn a_janitor_that_deletes_by_a_list_would_delete_a_renewed_session() {
             .await
     });
     gate.reached(&s.db).await;
-    heart.batch_execute("COMMIT").await.unwrap();
+    heartbeat_conn.batch_execute("COMMIT").await.unwrap();
     gate.open().await;
     turn.await.unwrap().unwrap();
-    assert!(!exists(&s.db, beating).await, "the control sees nothing");
+    assert!(
+        !exists(&s.db, renewing).await,
+        "the control deletes the live session"
+    );
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn attempt(claimed: &Claimed, process: &Process, session: SessionId) -> Attempt 
     }
 }
 
-/// What records the end of the attempt that had to wait.
+/// The actor that records the end of the attempt that had to wait.
 #[derive(Debug, Clone, Copy)]
 enum EndedBy {
     /// Its worker, which knows when it started.
@@ -84,11 +84,11 @@ async fn check_start_after_a_mate<F>(
     assert_eq!((audit.attempts, audit.violations), (2, vec![]));
 }
 
-const EVERYBODY: [EndedBy; 3] = [EndedBy::Worker, EndedBy::Janitor, EndedBy::Closing];
+const ALL: [EndedBy; 3] = [EndedBy::Worker, EndedBy::Janitor, EndedBy::Closing];
 
 #[tokio::test]
 async fn a_claim_that_waited_for_the_lane_starts_when_the_wait_is_over() {
-    for ended_by in EVERYBODY {
+    for ended_by in ALL {
         check_start_after_a_mate(START, ACCESS, ended_by, async |mut conn, session, _| {
             let claimed = work::claim(&mut conn, &START, None, session, 1).await?;
             Ok(claimed.unwrap().remove(0))
@@ -99,7 +99,7 @@ async fn a_claim_that_waited_for_the_lane_starts_when_the_wait_is_over() {
 
 #[tokio::test]
 async fn a_claim_of_one_machine_that_waited_for_the_lane_starts_when_the_wait_is_over() {
-    for ended_by in EVERYBODY {
+    for ended_by in ALL {
         check_start_after_a_mate(
             ACCESS,
             START,

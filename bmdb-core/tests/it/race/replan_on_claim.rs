@@ -69,7 +69,7 @@ async fn without_a_race_the_healthy_machine_is_replanned() {
     assert!(s.rows(LATE).await.is_empty());
 }
 
-/// With the older snapshot, the machine would be replanned for in nine minutes.
+/// By the older snapshot, the machine would become due in nine minutes.
 #[tokio::test]
 async fn after_a_heartbeat_that_is_set_back_the_machine_is_due() {
     let race = Race::begin().await;

@@ -1,4 +1,4 @@
-//! Zombies: ends of work that another session has claimed in the meantime.
+//! Zombies: sessions that end work which another session has claimed in the meantime.
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use bmdb_core::{Session, TxError, Work};

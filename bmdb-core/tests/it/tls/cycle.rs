@@ -35,16 +35,16 @@ async fn every_connection_of_a_component_is_encrypted() {
         .await
         .unwrap();
     let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
-    let mut works = session.claim(&claim).await.unwrap();
-    works.remove(0).fail(&RETRY, "no answer").await.unwrap();
+    let mut claimed = session.claim(&claim).await.unwrap();
+    claimed.remove(0).fail(&RETRY, "no answer").await.unwrap();
     tls.db.advance(Duration::from_secs(60)).await.unwrap();
-    // The cleanup cancels dropped work on a connection of its own.
+    // The cleanup cancels dropped work on its own connection.
     drop(session.claim(&claim).await.unwrap());
     // A poller makes the component listen.
     let mut poller = session.poller(&claim);
-    let mut works = poller.next(1).await.unwrap();
+    let mut claimed = poller.next(1).await.unwrap();
     let started = AgentStarted::now(b"key");
-    let work = works.remove(0);
+    let work = claimed.remove(0);
     assert_eq!(work.machine(), machine);
     work.finish(async |tx| tx.set_agent_started(machine, &started).await)
         .await

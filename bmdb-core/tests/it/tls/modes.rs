@@ -39,7 +39,7 @@ const MODES: [&str; 6] = [
     "verify-full",
 ];
 
-/// With each mode in turn; the texts of the errors.
+/// Connects with each mode in turn and returns the texts of the errors.
 async fn with_each_mode(tls: &Tls, root: &str, expected: [Comes; 6]) -> Vec<String> {
     let mut errors = Vec::new();
     for (mode, expected) in MODES.iter().zip(expected) {
@@ -184,7 +184,7 @@ async fn a_revoked_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn the_weak_modes_use_whatever_the_servers_rules_admit() {
+async fn the_weak_modes_use_any_connection_that_the_servers_rules_admit() {
     let server = Authority::new("ours").server(&["localhost"]);
     let only = |rule: &str| {
         let tcp = Tcp::new().tls(&server.certificate, &server.key);
