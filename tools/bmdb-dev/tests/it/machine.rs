@@ -167,14 +167,19 @@ pub(crate) fn skip(why: &str) {
 
 /// The program of a task: the demonstration is another tool's.
 fn program_of(arguments: &[&str]) -> Result<OsString> {
+    let own = env!("CARGO_BIN_EXE_bmdb-dev");
     if arguments.first() != Some(&"demo") {
-        return Ok(env!("CARGO_BIN_EXE_bmdb-dev").into());
+        return Ok(own.into());
     }
-    // With the features that the tests were built with, or cargo would build everything again.
-    let target = ["--workspace", "--all-features", "--bin", "bmdb-soak"];
-    let built = bmdb_shell::built("bmdb-soak", &target);
+    // Where the tests of the whole workspace run, it stands beside this one's. Building it again would
+    // build its dependencies again, without the features of tests.
+    let beside = Path::new(own).with_file_name("bmdb-soak");
+    if beside.exists() {
+        return Ok(beside.into());
+    }
+    let built = bmdb_shell::tool("bmdb-soak");
     let program = built.map_err(|failure| format!("bmdb-soak: {failure:?}"))?;
-    Ok(program.into())
+    Ok(program.get_program().to_owned())
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -196,7 +196,7 @@ mod tests {
         );
         let before = seen(&[("a", text), ("b", text)], 1);
         for (after, problem) in [
-            (seen(&[("a", text)], 1), "t.b is gone"),
+            (seen(&[("a", text)], 1), "t.b is removed"),
             (
                 seen(&[("a", text), ("b", number)], 1),
                 "t.b was text and is bigint",
