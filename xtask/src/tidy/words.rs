@@ -64,7 +64,7 @@ const IDENTIFIERS: &[&str] = &[
 /// "works" after one of these is a noun.
 const BEFORE_A_NOUN: &[&str] = &[
     "the", "these", "those", "its", "their", "all", "both", "of", "no", "many", "several", "two",
-    "claimed", "held", "several", "some", "which",
+    "claimed", "held", "some",
 ];
 
 /// Files whose words are a record: released migrations, and statements of released versions.
