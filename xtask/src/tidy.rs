@@ -31,7 +31,7 @@ pub(crate) fn run() -> Done {
     findings.extend(claims::check(&files));
     let imports = imports::of_all(&files);
     findings.extend(circles::check(&imports));
-    findings.extend(rooms::check(&imports));
+    findings.extend(rooms::check(&files, &imports));
     findings.extend(links::check(&root, &files));
     for (path, text) in &files {
         findings.extend(text::check(path, text));

@@ -57,8 +57,9 @@ impl<L: ControlLoop> Attempt<L> {
             machine,
         });
         let fence = self.work.fence();
+        let processed = self.process().await;
         let backoff = control.backoff();
-        let (outcome, work) = match self.process().await {
+        let (outcome, work) = match processed {
             None => (Outcome::Lost, None),
             Some(Ok(commit)) => finish(self.work, &commit, &backoff).await,
             Some(Err(failure)) if failure.is_cancel() => (Outcome::Canceled, Some(self.work)),

@@ -96,8 +96,11 @@ impl Tx<'_> {
     /// machine that already exists; the database's.
     #[cfg(feature = "fleet")]
     pub async fn import_fleet(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
-        let imported = import::all(self, fleet).await?;
+        let mut imported = Imported::default();
+        let result = import::all(self, fleet, &mut imported).await;
+        // Also after an error: the closure may ignore it, and commit.
         self.plan_created(imported.created.iter().copied());
+        result?;
         Ok(imported)
     }
 
@@ -110,8 +113,11 @@ impl Tx<'_> {
     /// database's.
     #[cfg(feature = "fleet")]
     pub async fn import_unknown(&mut self, fleet: &Fleet) -> Result<Imported, TxError> {
-        let imported = import::unknown(self, fleet).await?;
+        let mut imported = Imported::default();
+        let result = import::unknown(self, fleet, &mut imported).await;
+        // Also after an error: the closure may ignore it, and commit.
         self.plan_created(imported.created.iter().copied());
+        result?;
         Ok(imported)
     }
 

@@ -10,22 +10,26 @@ use std::collections::HashSet;
 /// How many machines one statement inserts; a statement has at most 65,535 binds.
 const BATCH: usize = 5000;
 
-/// Creates all machines of a fleet, or fails for the first one that exists.
-pub(crate) async fn all(conn: &mut AsyncPgConnection, fleet: &Fleet) -> Result<Imported, Error> {
-    let mut imported = Imported::default();
+/// Creates all machines of a fleet, or fails for the first one that exists. `imported` has what was created
+/// before an error.
+pub(crate) async fn all(
+    conn: &mut AsyncPgConnection,
+    fleet: &Fleet,
+    imported: &mut Imported,
+) -> Result<(), Error> {
     for machines in fleet.machines().chunks(BATCH) {
         internal::provided::refuse_known(conn, machines).await?;
         imported.created.extend(create(conn, machines).await?);
     }
-    Ok(imported)
+    Ok(())
 }
 
-/// Creates the machines of a fleet that do not exist yet.
+/// Creates the machines of a fleet that do not exist yet. `imported` has what was created before an error.
 pub(crate) async fn unknown(
     conn: &mut AsyncPgConnection,
     fleet: &Fleet,
-) -> Result<Imported, Error> {
-    let mut imported = Imported::default();
+    imported: &mut Imported,
+) -> Result<(), Error> {
     for machines in fleet.machines().chunks(BATCH) {
         let known = internal::provided::known(conn, machines).await?;
         let existing: HashSet<MachineId> =
@@ -39,7 +43,7 @@ pub(crate) async fn unknown(
         let new: Vec<ProvidedMachine> = new.cloned().collect();
         imported.created.extend(create(conn, &new).await?);
     }
-    Ok(imported)
+    Ok(())
 }
 
 async fn create(

@@ -309,7 +309,7 @@ impl LeftoverClaims {
         last
     }
 
-    /// Returns the result for each attempt. One that has ended otherwise needs no cancellation.
+    /// Cancels attempts in one statement. One that has ended otherwise needs no cancellation.
     async fn cancel(
         &self,
         shared: &Shared,

@@ -12,8 +12,6 @@ use bmdb_model::internal;
 use bmdb_model::internal::work::{self, Attempt, Ended, Release};
 use diesel_async::AsyncPgConnection;
 
-/// How many attempts one statement ends. More in one statement do not get cheaper.
-
 /// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of all
 /// work under it resolves.
 pub(crate) fn give_up(lease: &Lease, registry: &Registry) {

@@ -128,6 +128,8 @@ impl OpenAttempt {
     ) -> Result<Option<DateTime<Utc>>, EndError> {
         let span = telemetry::end(&self.span, end.outcome());
         let ended = async move {
+            // Its limits count from here on, not from the failure of a batch.
+            let mut retry = self.session.retry(None);
             let answer = match pending {
                 Some(pending) => pending.await.unwrap_or_else(|_| {
                     let in_doubt = Some("the runtime is shutting down".to_owned());
@@ -137,7 +139,7 @@ impl OpenAttempt {
             };
             match answer {
                 Ok(outcome) => self.conclude(&end, outcome),
-                Err(BatchError { in_doubt }) => self.end_alone(&end, in_doubt).await,
+                Err(BatchError { in_doubt }) => self.end_alone(&end, in_doubt, &mut retry).await,
             }
         };
         ended.instrument(span).await
@@ -149,14 +151,14 @@ impl OpenAttempt {
         self,
         end: &AttemptEnd,
         in_doubt: Option<String>,
+        retry: &mut Retry,
     ) -> Result<Option<DateTime<Utc>>, EndError> {
-        let mut retry = self.session.retry(None);
         let mut lost = in_doubt.map(bmdb_model::Error::connection_lost);
         let mut in_doubt = false;
         loop {
             if let Some(error) = lost.take() {
                 in_doubt = true;
-                match self.look_up(&mut retry).await {
+                match self.look_up(retry).await {
                     AttemptState::Ended(outcome, until) => {
                         let found = self.found(end, outcome, until);
                         return self.conclude(end, found);
@@ -166,9 +168,9 @@ impl OpenAttempt {
                     _ => return Err(self.not_ended(TxError::CommitUnknown(error))),
                 }
             }
-            match self.end_once(end, &retry).await {
+            match self.end_once(end, retry).await {
                 Ok(outcome) if in_doubt => {
-                    return self.conclude_in_doubt(end, outcome, &mut retry).await;
+                    return self.conclude_in_doubt(end, outcome, retry).await;
                 }
                 Ok(outcome) => return self.conclude(end, outcome),
                 Err(TxError::Database(error)) if error.kind() == ErrorKind::ConnectionLost => {
@@ -206,15 +208,18 @@ impl OpenAttempt {
         outcome: EndOutcome,
         retry: &mut Retry,
     ) -> Result<Option<DateTime<Utc>>, EndError> {
-        if let EndOutcome::Ended(_) = outcome {
-            return self.conclude(end, outcome);
+        match outcome {
+            EndOutcome::Ended(_) => return self.conclude(end, outcome),
+            // The session is lost even if an earlier statement has ended the attempt.
+            EndOutcome::SessionExpired => drop(self.session.expired()),
+            EndOutcome::Lost => {}
         }
         match self.look_up(retry).await {
-            AttemptState::Ended(found, until) if found == end.outcome() => {
-                let found = self.found(end, found, until);
-                self.conclude(end, found)
-            }
-            AttemptState::Ended(..) | AttemptState::Claimed => self.conclude(end, outcome),
+            AttemptState::Ended(found, until) => match self.found(end, found, until) {
+                found @ EndOutcome::Ended(_) => self.conclude(end, found),
+                _ => self.conclude(end, outcome),
+            },
+            AttemptState::Claimed => self.conclude(end, outcome),
             AttemptState::Unknown => {
                 let unknown = "it ended, and by which statement could not be found out";
                 let error = bmdb_model::Error::connection_lost(unknown.to_owned());

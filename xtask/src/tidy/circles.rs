@@ -1,4 +1,5 @@
-//! A rule about imports: the files of a crate do not import each other in a circle.
+//! Rules about imports: the files of a crate do not import each other in a circle, and a glob does not
+//! hide what they import.
 
 use super::finding::Finding;
 use super::imports::{self, Import};
@@ -25,5 +26,10 @@ pub(super) fn check(imports: &[Import]) -> Vec<Finding> {
             fix,
         ))
     });
-    found.collect()
+    let globs = imports.iter().filter(|import| import.name == imports::GLOB);
+    let globs = globs.map(|import| {
+        let fix = format!("name what is used of {}", import.to);
+        Finding::new(&import.from, import.line, "no globs within a crate", fix)
+    });
+    found.chain(globs).collect()
 }

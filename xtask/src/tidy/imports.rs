@@ -1,15 +1,19 @@
 //! Import graph: which file of a crate uses what is defined in which other file.
 //!
 //! An import is a path in a `use` or in an expression, type or macro call. A re-export (`pub use`) is
-//! followed to the file that defines the name and is not an import itself. Unit tests do not count.
+//! followed to the file that defines the name; it is an import itself unless that file is below the
+//! re-exporting module. Unit tests do not count. Neither do calls of methods, which name no file.
 
 mod module;
 mod names;
 
 use super::files::TextFile;
 use super::tokens::{self, Kind, Token};
-use module::{Modules, Place};
+use module::{Modules, Place, is_below};
 use std::collections::BTreeMap;
+
+/// The name of a glob import.
+pub(super) const GLOB: &str = "*";
 
 /// One file uses a name that another one defines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +41,16 @@ fn of_crate(root: &str, files: &[TextFile]) -> Vec<Import> {
     for (at, module) in modules.iter() {
         let text = files.iter().find(|(path, _)| *path == module.file);
         let Some((_, text)) = text else { continue };
-        for (line, path) in paths(&tokens::of(text)) {
-            if let Some(Place {
+        let mut add = |line, path: &[String], is_re_export: bool| {
+            let Some(Place {
                 file,
                 name: Some(name),
-            }) = modules.resolve(at, &path)
-                && file != module.file
-            {
+            }) = modules.resolve(at, path)
+            else {
+                return;
+            };
+            let is_own = file == module.file || (is_re_export && is_below(&file, &module.file));
+            if !is_own || (name == GLOB && file != module.file) {
                 imports.push(Import {
                     from: module.file.clone(),
                     line,
@@ -51,33 +58,40 @@ fn of_crate(root: &str, files: &[TextFile]) -> Vec<Import> {
                     name,
                 });
             }
+        };
+        for (line, path) in paths(&tokens::of(text)) {
+            add(line, &path, false);
         }
         for (line, path) in &module.imports {
-            if let Some(Place {
-                file,
-                name: Some(name),
-            }) = modules.resolve(at, path)
-                && file != module.file
-            {
-                imports.push(Import {
-                    from: module.file.clone(),
-                    line: *line,
-                    to: file,
-                    name,
-                });
-            }
+            add(*line, path, false);
+        }
+        for (line, path) in &module.re_exports {
+            add(*line, path, true);
         }
     }
     imports
 }
 
-/// Every path of two or more names outside of `use`, with its line.
+/// Every path of two or more names outside of the file's own `use` items, with its line: in expressions, types
+/// and macro calls, and in `use` items within functions.
 fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
     let mut paths = Vec::new();
-    let mut at = 0;
+    let (mut at, mut depth) = (0, 0_usize);
     while at < tokens.len() {
-        if tokens[at].is("use") {
-            at += tokens[at..].iter().take_while(|t| !t.is_punct(';')).count();
+        match tokens[at].kind {
+            Kind::Open => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // `use<'a>` captures lifetimes.
+        let is_capture = tokens.get(at + 1).is_some_and(|next| next.is_punct('<'));
+        if tokens[at].is("use") && !is_capture {
+            let length = tokens[at..].iter().take_while(|t| !t.is_punct(';')).count();
+            if depth > 0 {
+                let mut tree = &tokens[at + 1..at + length];
+                use_paths(&mut tree, &[], &mut paths);
+            }
+            at += length;
             continue;
         }
         let mut path = Vec::new();
@@ -98,6 +112,43 @@ fn paths(tokens: &[Token]) -> Vec<(usize, Vec<String>)> {
         }
     }
     paths
+}
+
+/// Adds the paths of a `use` tree, and takes its tokens up to the end of a group.
+fn use_paths(tree: &mut &[Token], before: &[String], paths: &mut Vec<(usize, Vec<String>)>) {
+    let (mut path, mut line) = (before.to_vec(), 0);
+    let mut is_leaf = false;
+    while let Some((token, rest)) = tree.split_first() {
+        *tree = rest;
+        match &token.kind {
+            Kind::Open => {
+                use_paths(tree, &path, paths);
+                is_leaf = false;
+            }
+            Kind::Close => break,
+            Kind::Punct(',') => {
+                if is_leaf {
+                    paths.push((line, std::mem::take(&mut path)));
+                }
+                path = before.to_vec();
+                is_leaf = false;
+            }
+            // The name after it is not a part of the path.
+            Kind::Ident(name) if name == "as" => *tree = tree.get(1..).unwrap_or_default(),
+            Kind::Ident(name) => {
+                path.push(name.clone());
+                (line, is_leaf) = (token.line, true);
+            }
+            Kind::Punct('*') => {
+                path.push(GLOB.to_owned());
+                (line, is_leaf) = (token.line, true);
+            }
+            _ => {}
+        }
+    }
+    if is_leaf {
+        paths.push((line, path));
+    }
 }
 
 /// The groups of files that import each other in a circle, each in alphabetical order.
@@ -195,7 +246,8 @@ mod tests {
             ("lib.rs", "mod b;"),
             (
                 "b.rs",
-                "mod c; pub struct X; use c::Y;\n#[cfg(test)] mod tests { use crate::b::c::Z; }",
+                "mod c; pub struct X; use c::Y;\n#[cfg(test)] mod tests { use crate::b::c::Z; }\n\
+                 #[cfg(all(test, unix))] mod more { use crate::b::c::Z; }",
             ),
             (
                 "b/c.rs",
@@ -203,11 +255,46 @@ mod tests {
             ),
         ];
         let imports = of_all(&files(&texts));
+        let found = found(&texts);
         assert_eq!(
-            found(&texts)[..2],
+            found[..2],
             ["b.rs uses Y of b/c.rs", "b/c.rs uses X of b.rs"]
         );
+        assert!(
+            !found.iter().any(|import| import.contains(" Z ")),
+            "{found:?}"
+        );
         assert_eq!(circles(&imports), [["a/src/b.rs", "a/src/b/c.rs"]]);
+    }
+
+    #[test]
+    fn a_re_export_of_a_name_from_elsewhere_is_an_import() {
+        let texts = [
+            ("lib.rs", "mod b; mod c;"),
+            ("b.rs", "pub(crate) use crate::c::X; fn f(_: X) {}"),
+            ("c.rs", "pub struct X;"),
+        ];
+        assert_eq!(found(&texts), ["b.rs uses X of c.rs"]);
+    }
+
+    #[test]
+    fn a_use_within_a_function_is_an_import() {
+        let texts = [
+            ("lib.rs", "mod b; mod c;"),
+            (
+                "b.rs",
+                "fn f() -> impl Sized + use<> { use crate::c::{W as V, d::{X, Y}}; use super::c::Z; }",
+            ),
+            ("c.rs", "pub struct W; pub struct Z; pub mod d;"),
+            ("c/d.rs", "pub struct X; pub struct Y;"),
+        ];
+        let expected = [
+            "b.rs uses W of c.rs",
+            "b.rs uses Z of c.rs",
+            "b.rs uses X of c/d.rs",
+            "b.rs uses Y of c/d.rs",
+        ];
+        assert_eq!(found(&texts), expected);
     }
 
     #[test]

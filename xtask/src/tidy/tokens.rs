@@ -105,7 +105,7 @@ fn attribute(trees: &mut Trees, tests: Tests, tokens: &mut Vec<Token>) -> Attrib
     let stream = group.stream();
     trees.next();
     match stream.to_string().replace(' ', "").as_str() {
-        "cfg(test)" => Attribute::Test,
+        text if text == "cfg(test)" || text.starts_with("cfg(all(test,") => Attribute::Test,
         text if text.starts_with("doc") => Attribute::Other,
         _ => {
             flatten(stream, tests, tokens);

@@ -67,7 +67,7 @@ const IDENTIFIERS: &[&str] = &[
 /// "works" after one of these is a noun.
 const BEFORE_A_NOUN: &[&str] = &[
     "the", "these", "those", "its", "their", "all", "both", "of", "no", "many", "several", "two",
-    "claimed", "held", "several", "some", "which",
+    "claimed", "held", "some",
 ];
 
 /// From this many words on, a name is a sentence, in which "works" may be the verb. As a noun it is found

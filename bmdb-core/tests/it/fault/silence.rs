@@ -9,7 +9,7 @@ use bmdb_model::history::Retention;
 use bmdb_model::{ErrorKind, Lane, MachineId, Process, ProcessDef};
 use bmdb_testkit::Proxy;
 use diesel_async::SimpleAsyncConnection;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
 const START: Process = Process::SHEPHERD_AGENT_START;
@@ -191,9 +191,18 @@ async fn check_end<F: Future<Output = Result<(), EndError>>>(end: impl Fn(Work) 
     let p = Silenced::new().await;
     let work = p.work().await;
     p.proxy.black_hole();
-    let (reason, work) = in_time(end(work)).await.unwrap_err().into_parts();
+    let lost = async {
+        p.session.lost().await;
+        Instant::now()
+    };
+    let ended = async { (in_time(end(work)).await, Instant::now()) };
+    let (lost, (ended, returned)) = tokio::join!(lost, ended);
+    let (reason, work) = ended.unwrap_err().into_parts();
     assert!(matches!(reason, TxError::CommitUnknown(_)), "{reason}");
     assert!(work.is_none(), "no later end could change anything");
+    // All tries of an end share the half second after the loss.
+    let took = returned - lost;
+    assert!(took < Duration::from_secs(1), "{took:?}");
     p.is_freed().await;
 }
 

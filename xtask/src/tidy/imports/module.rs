@@ -10,6 +10,8 @@ pub(super) struct Module {
     pub(super) file: String,
     /// What the file imports by `use`, with the line.
     pub(super) imports: Vec<(usize, Vec<String>)>,
+    /// What the file re-exports by `pub use`, with the line.
+    pub(super) re_exports: Vec<(usize, Vec<String>)>,
     /// Names that `use` brings in, whether re-exported or not.
     used: BTreeMap<String, Vec<String>>,
     re_exported: BTreeMap<String, Vec<String>>,
@@ -65,6 +67,7 @@ impl Modules {
         {
             module.used.insert(name.clone(), path.clone());
             if is_re_export {
+                module.re_exports.push((line, path.clone()));
                 module.re_exported.insert(name, path);
             } else {
                 module.imports.push((line, path));
@@ -145,15 +148,26 @@ fn joined(path: &[String], name: &str) -> Vec<String> {
 
 /// Where the file of a module may be that `file` declares.
 fn child_files(file: &str, child: &str) -> [String; 2] {
-    let folder = match file.strip_suffix(".rs") {
+    let folder = folder(file);
+    [
+        format!("{folder}/{child}.rs"),
+        format!("{folder}/{child}/mod.rs"),
+    ]
+}
+
+/// Whether a file is that of a module below the module of another file.
+pub(super) fn is_below(file: &str, above: &str) -> bool {
+    let below = file.strip_prefix(folder(above));
+    below.is_some_and(|below| below.starts_with('/'))
+}
+
+/// The folder with the modules that a file declares.
+fn folder(file: &str) -> &str {
+    match file.strip_suffix(".rs") {
         Some(stem) => match stem.rsplit_once('/') {
             Some((folder, "lib" | "main" | "mod")) => folder,
             _ => stem,
         },
         None => file,
-    };
-    [
-        format!("{folder}/{child}.rs"),
-        format!("{folder}/{child}/mod.rs"),
-    ]
+    }
 }

@@ -76,9 +76,9 @@ impl Names {
 
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
+        let condition = attribute.meta.require_list();
+        let condition = condition.map(|list| list.tokens.to_string().replace(' ', ""));
         attribute.path().is_ident("cfg")
-            && attribute
-                .parse_args::<syn::Ident>()
-                .is_ok_and(|ident| ident == "test")
+            && condition.is_ok_and(|text| text == "test" || text.starts_with("all(test,"))
     })
 }
