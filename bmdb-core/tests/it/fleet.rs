@@ -54,6 +54,27 @@ async fn a_fleet_with_one_existing_machine_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn machines_of_an_import_whose_error_the_closure_ignores_are_planned() {
+    let s = Scenario::new().await;
+    s.provided("last").await;
+    // More than one statement inserts, so the first batch is created before the last machine is refused.
+    let machines: Vec<String> = (0..5000)
+        .map(|n| n.to_string())
+        .chain(["last".to_owned()])
+        .map(|id| format!(r#"{{"provider": "Equinix", "provider_id": "{id}"}}"#))
+        .collect();
+    let json = format!("{{\"machines\": [{}]}}", machines.join(","));
+    let fleet = &Fleet::parse(&json).unwrap();
+    let imported = s.session.transact(async |tx| {
+        assert!(tx.import_fleet(fleet).await.is_err());
+        Ok(())
+    });
+    imported.await.unwrap();
+    let due = "SELECT count(*) FROM work_item WHERE process = 'ShepherdAgentStart' AND eligible";
+    assert_eq!(s.rows(due).await, ["5001"]);
+}
+
+#[tokio::test]
 async fn existing_machines_can_be_skipped_and_stay_as_they_are() {
     let s = Scenario::new().await;
     let known = s.provided("b").await;

@@ -4,9 +4,13 @@ use super::{Does, Running, once, options};
 use crate::scenario::{RETRY, Scenario, work_access, work_on};
 use crate::wait::until;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_core::control_loop::{Commit, Failure, Machine};
-use bmdb_core::{TxError, WorkError};
+use bmdb_core::control_loop::{
+    Commit, ControlLoop, Event, Failure, Machine, Outcome, Runner, Shutdown,
+};
+use bmdb_core::{TxError, Work, WorkError};
 use bmdb_model::{AgentStarted, Process};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const NOTHING_HELD: &str = "NOT EXISTS (SELECT FROM work_item WHERE session_id IS NOT NULL)";
@@ -38,6 +42,48 @@ async fn a_commit_is_written_with_the_end() {
         ["1"],
         "the test's own"
     );
+}
+
+/// A loop whose backoff depends on its attempts.
+#[derive(Clone, Default)]
+struct Adapts {
+    attempts: Arc<AtomicU32>,
+    intervals: Arc<Mutex<Vec<Seconds>>>,
+}
+
+impl ControlLoop for Adapts {
+    fn workflow(&self) -> Process {
+        Process::SHEPHERD_AGENT_START
+    }
+
+    fn backoff(&self) -> Backoff {
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        Backoff::fixed(Seconds::new(60 + attempts).unwrap())
+    }
+
+    async fn process(&self, _: &Work, _: &Machine) -> Result<Commit, Failure> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        Err(Failure::new("no answer"))
+    }
+
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Ended { outcome, .. } = event
+            && let Outcome::Failed { interval, .. } = outcome
+        {
+            self.intervals.lock().unwrap().push(*interval);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_loop_is_asked_for_its_backoff_after_the_attempt() {
+    let s = Scenario::new().await;
+    s.provided("a").await;
+    let adapts = Adapts::default();
+    let runner = Runner::new(&s.bmdb, adapts.clone()).options(options().once(true));
+    runner.run(Shutdown::new()).await.unwrap();
+    let intervals = adapts.intervals.lock().unwrap().clone();
+    assert_eq!(intervals, [Seconds::new(61).unwrap()]);
 }
 
 #[tokio::test]
