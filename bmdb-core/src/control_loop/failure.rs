@@ -1,7 +1,7 @@
 //! Failure: why a machine could not be processed, and what happens to it.
 
+use crate::error::with_sources;
 use bmdb_backoff::Backoff;
-use std::borrow::Cow;
 use std::error::Error;
 
 /// Why a machine could not be processed. `?` converts every error, with its sources, and every text.
@@ -93,22 +93,6 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(with_sources(&*error.into()))
     }
-}
-
-/// The texts of an error and its sources. Many errors end with their source's text, which is not
-/// repeated.
-fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next: Cow<'_, str> = error.to_string().into();
-        if !text.ends_with(&*next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

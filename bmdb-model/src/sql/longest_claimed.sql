@@ -13,7 +13,9 @@ WITH looked AS MATERIALIZED (
       AND (($2::text) IS NULL OR i.session_id = ANY (ARRAY(SELECT s.session_id FROM sessions s
                                                          WHERE s.session_component_name = $2)))
       AND ($3::uuid IS NULL OR i.session_id = $3)
-      AND i.started_at <= clock_timestamp() - least($4::bigint, 3155760000) * interval '1 second'
+      -- Without a minimum also items whose time of claim lies in the future, as after a fail-over.
+      AND ($4::bigint = 0
+           OR i.started_at <= clock_timestamp() - least($4, 3155760000) * interval '1 second')
       AND ($5::timestamptz IS NULL OR (i.started_at, i.fence) > ($5, $6))
     ORDER BY i.started_at, i.fence LIMIT $7
 )
