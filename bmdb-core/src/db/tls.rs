@@ -92,13 +92,13 @@ impl Tls {
         };
         if mode != Mode::Disable && mode < Mode::VerifyFull && roots == Roots::System {
             return wrong(
-                "sslrootcert=system trusts authorities that sign for anybody, so it needs \
+                "sslrootcert=system trusts public authorities, which sign for every domain, so it needs \
                  sslmode=verify-full",
             );
         }
         if mode >= Mode::VerifyCa && roots == Roots::Default(None) {
             return wrong(
-                "sslmode=verify-ca and verify-full need to know whom to trust: add \
+                "sslmode=verify-ca and verify-full need a trusted authority: add \
                  sslrootcert=FILE with the certificate of the server's authority, or \
                  sslrootcert=system",
             );

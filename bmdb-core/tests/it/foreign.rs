@@ -1,7 +1,7 @@
 //! Closures that use other attempts and sessions: an error of those is not an error of this one.
 
 use crate::scenario::{Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Access, Isolation, SessionState, TxError, TxOptions};
 use bmdb_model::Process;
 use bmdb_model::internal::{connection, machine, session};
@@ -76,7 +76,7 @@ async fn a_serializable_finish_that_waits_longer_than_the_lease_had_left_still_f
     machine::lock(&mut blocker, machine).await.unwrap();
     let finish = work.finish_with(serializable(), async |_| Ok(()));
     let release = async {
-        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
         let mut conn = s.db.connect().await.unwrap();
         let renewed = session::heartbeat(&mut conn, &[id]).await.unwrap();
         assert_eq!(renewed, [id]);

@@ -237,7 +237,7 @@ async fn exactly_one_of_a_concurrent_release_and_finish_ends_the_work() {
             work.finish(async |_| Ok(())).await
         };
         let unblock = async {
-            crate::wait::until(&s.db, crate::wait::SOMEBODY_WAITS_FOR_A_ROW).await;
+            crate::wait::until(&s.db, crate::wait::A_TRANSACTION_WAITS_FOR_A_ROW).await;
             blocker.batch_execute("COMMIT").await.unwrap();
         };
         let (released, finished, ()) = tokio::join!(release, finish, unblock);
@@ -306,7 +306,7 @@ async fn ending_a_session_waits_for_an_end_under_way() {
         .await
         .unwrap();
     let end = async {
-        crate::wait::until(&s.db, crate::wait::SOMEBODY_WAITS_FOR_A_ROW).await;
+        crate::wait::until(&s.db, crate::wait::A_TRANSACTION_WAITS_FOR_A_ROW).await;
         let ended = ann().end_session(&s.session, other.id()).await.unwrap();
         assert_eq!(ended.freed, [], "its session's row is locked by the end");
         let why = ended.failure.unwrap();
@@ -342,7 +342,7 @@ async fn a_heartbeat_after_the_end_does_not_revive_the_session() {
     let ids = [victim];
     let beat = bmdb_model::internal::session::heartbeat(&mut worker, &ids);
     let commit = async {
-        crate::wait::until(&s.db, crate::wait::SOMEBODY_WAITS_FOR_A_ROW).await;
+        crate::wait::until(&s.db, crate::wait::A_TRANSACTION_WAITS_FOR_A_ROW).await;
         blocker.batch_execute("COMMIT").await.unwrap();
     };
     let (alive, ()) = tokio::join!(beat, commit);

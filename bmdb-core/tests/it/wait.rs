@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A statement waits for an advisory lock, as at a gate.
-pub(crate) const SOMEBODY_AT_THE_GATE: &str = "EXISTS (
+pub(crate) const A_STATEMENT_WAITS_AT_THE_GATE: &str = "EXISTS (
     SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory')";
 
 /// A statement waits for a row that another transaction has locked.
-pub(crate) const SOMEBODY_WAITS_FOR_A_ROW: &str = "EXISTS (
+pub(crate) const A_TRANSACTION_WAITS_FOR_A_ROW: &str = "EXISTS (
     SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
       AND wait_event IN ('transactionid', 'tuple'))";

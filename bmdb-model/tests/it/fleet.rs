@@ -12,7 +12,7 @@ pub(crate) enum Situation {
     FewDue,
     /// The same, and one of twenty is backing off.
     ManyBackingOff,
-    /// The same as few, and one of ten is held by somebody.
+    /// Like `few`, but one machine of ten is claimed.
     ManyHeld,
     /// One of a hundred is due.
     OnePercentEligible,

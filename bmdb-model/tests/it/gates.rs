@@ -276,7 +276,7 @@ async fn a_failing_view_or_one_without_a_ready_time_is_reported_and_aborts_nothi
         .unwrap();
     let why = s.why(machine, &never).await;
     assert_eq!(why.eligible.view, View::Lists(When::Never));
-    assert!(why.is_stale, "nobody has planned it yet");
+    assert!(why.is_stale, "the machine is not planned yet");
     // All of them, in a transaction that cannot write.
     let read_only = bmdb_model::connection::Access::ReadOnly;
     let isolation = bmdb_model::connection::Isolation::RepeatableRead;

@@ -86,10 +86,10 @@ async fn sessions_are_listed_newest_first_with_their_claimed_items() {
         .unwrap()
         .unwrap();
     assert!(!found.is_live);
-    let nobody = session::find(&mut s.conn, SessionId::random())
+    let unknown = session::find(&mut s.conn, SessionId::random())
         .await
         .unwrap();
-    assert_eq!(nobody, None);
+    assert_eq!(unknown, None);
 }
 
 #[tokio::test]

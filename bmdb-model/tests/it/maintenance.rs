@@ -202,7 +202,7 @@ async fn a_failure_that_is_folded_is_a_hot_update() {
         }
         failed.extend(attempts);
     }
-    // A few of each page, so that nothing has to be pruned, which a snapshot of somebody else could
+    // A few of each page, so that nothing has to be pruned, which another transaction's snapshot could
     // prevent.
     for attempt in failed.iter().step_by(15) {
         let over = format!(

@@ -117,7 +117,7 @@ async fn machines_that_do_not_become_due_are_not_notified() {
     let attempt = s.claim_one(&START).await;
     s.hold_notifying(machine).await;
     s.release_notifying(machine).await;
-    assert_eq!(listener.heard(&s).await, [""; 0], "somebody holds the work");
+    assert_eq!(listener.heard(&s).await, [""; 0], "the work is claimed");
     s.fail(&attempt, 60, "no answer").await;
     s.hold_notifying(machine).await;
     s.release_notifying(machine).await;

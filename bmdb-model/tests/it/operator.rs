@@ -106,8 +106,8 @@ async fn an_action_without_an_operator_or_with_an_empty_reason_is_refused() {
         );
     }
     // Nor by hand.
-    let nobody = "INSERT INTO operator_action (verb, operator) VALUES ('SetTag', '')";
-    s.db.run_sql(nobody).await.unwrap_err();
+    let without_operator = "INSERT INTO operator_action (verb, operator) VALUES ('SetTag', '')";
+    s.db.run_sql(without_operator).await.unwrap_err();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ async fn as_role(db: &TestDb, role: Role) -> AsyncPgConnection {
     AsyncPgConnection::establish(&url).await.unwrap()
 }
 
-/// Whether nobody could do that to such a thing as it is, or the role lacks the privilege for it.
+/// Whether the statement fails because the role lacks a privilege, or because it can never succeed.
 async fn is_refused(conn: &mut AsyncPgConnection, sql: &str) -> bool {
     match conn.batch_execute(sql).await {
         Ok(()) => false,

@@ -106,7 +106,7 @@ impl Scenario {
         let session = self.session;
         let claimed = work::claim_machine(&mut self.conn, machine, process, session).await;
         attempt(
-            &claimed.unwrap().expect("nobody was faster"),
+            &claimed.unwrap().expect("another claim was faster"),
             process,
             session,
         )

@@ -60,8 +60,8 @@ async fn no_index_contains_the_deadline_that_every_heartbeat_moves() {
 #[tokio::test]
 async fn every_heartbeat_is_a_hot_update() {
     let mut s = Scenario::new().await;
-    // So many versions of one row share a page: nothing has to be pruned, which a snapshot of
-    // somebody else could prevent.
+    // So many versions of one row share a page: nothing has to be pruned, which another
+    // transaction's snapshot could prevent.
     for _ in 0..50 {
         let alive = session::heartbeat(&mut s.conn, &[s.session]).await;
         assert_eq!(alive.unwrap(), [s.session]);

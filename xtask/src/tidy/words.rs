@@ -19,7 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     ("cancelled", "`canceled`"),
 ];
 
-/// Where one of those words is somebody else's name.
+/// Names of libraries that contain one of those words.
 const FOREIGN: &[&str] = &[
     ".cancelled()",
     "is_cancelled()",

@@ -3,7 +3,7 @@
 
 use super::{COMMIT, component_trying_for};
 use crate::scenario::{RETRY, Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
 use bmdb_model::{AgentStarted, ErrorKind, MachineId, Process};
 use bmdb_testkit::{Loss, Proxy, TestDb};
@@ -242,7 +242,7 @@ async fn ends_that_are_killed_while_they_wait_for_a_lock_take_effect_once() {
             .await
             .unwrap();
         let ending = tokio::spawn(end.of(work));
-        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
         kill_all(&s.db).await;
         operator.batch_execute("ROLLBACK").await.unwrap();
         ending.await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Work};
 use bmdb_model::internal::session;
 use bmdb_model::internal::work::{self, Claimed};
@@ -260,7 +260,7 @@ async fn closing_a_session_while_its_claim_runs_gives_the_machine_back() {
     let claiming = tokio::spawn(claim(gate.connect().await, id));
     gate.reached(&s.db).await;
     let closing = tokio::spawn(closing.close());
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     gate.open().await;
     assert_eq!(claiming.await.unwrap().unwrap().unwrap().len(), 1);
     closing.await.unwrap().unwrap();
@@ -284,7 +284,7 @@ async fn a_session_that_is_deleted_while_its_claim_waits_gets_nothing() {
             .await
             .unwrap()
     });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     session::delete(&mut closer, &[closing]).await.unwrap();
     closer.batch_execute("COMMIT").await.unwrap();
 

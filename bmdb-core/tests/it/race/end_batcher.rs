@@ -2,7 +2,7 @@
 
 use super::order::{begun, lock_item, two_machines};
 use crate::scenario::{RETRY, Scenario};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, TxError};
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{MachineId, Process};
@@ -48,7 +48,7 @@ async fn a_batch_of_ends_that_was_faster_leaves_the_janitor_nothing() {
     let mut blocker = begun(&s.db).await;
     lock_item(&mut blocker, first).await;
     let turn = async {
-        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
         s.db.expire(s.session.id()).await.unwrap();
         assert_eq!(s.bmdb.reclaim_expired().await.unwrap().sessions, []);
         blocker.batch_execute("ROLLBACK").await.unwrap();

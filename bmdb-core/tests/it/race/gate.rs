@@ -6,7 +6,7 @@
 //! without a change of its text. Only connections through [`Gate::url`] are gated; their role is
 //! subject to row security.
 
-use crate::wait::{SOMEBODY_AT_THE_GATE, until};
+use crate::wait::{A_STATEMENT_WAITS_AT_THE_GATE, until};
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
@@ -77,7 +77,7 @@ impl Gate {
 
     /// Waits until a statement is paused at the gate.
     pub(super) async fn reached(&self, db: &TestDb) {
-        until(db, SOMEBODY_AT_THE_GATE).await;
+        until(db, A_STATEMENT_WAITS_AT_THE_GATE).await;
     }
 
     /// Pauses no statement any more.

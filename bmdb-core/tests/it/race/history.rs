@@ -1,7 +1,7 @@
 //! Failures that are folded into a history row, against the retention that deletes the row.
 
 use crate::scenario::{RETRY, Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::Retention;
 use bmdb_model::Process;
@@ -41,7 +41,7 @@ async fn check_folding_into_a_deleted_row(trimmed_before_the_wait: bool) {
         rival.batch_execute(lock).await.unwrap();
     }
     let failing = tokio::spawn(async move { second.fail(&SAME, "no answer").await });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     if !trimmed_before_the_wait {
         trim(&mut s.db.connect().await.unwrap()).await;
     }

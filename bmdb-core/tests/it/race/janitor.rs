@@ -2,7 +2,7 @@
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Config, Reclaimed, TxError};
 use bmdb_model::internal::{reclaim, session, work};
 use bmdb_model::{AgentStarted, MachineId, Process, SessionId};
@@ -190,7 +190,7 @@ async fn an_end_that_waits_while_its_session_is_freed_in_batches_fails_as_expire
     s.db.run_sql(soon).await.unwrap();
     janitor.batch_execute(lock).await.unwrap();
     let ending = tokio::spawn(async move { work.fail(&RETRY, "too late").await });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     until(&s.db, "session_deadline < clock_timestamp() FROM sessions").await;
 
     let sessions = [s.session.id()];

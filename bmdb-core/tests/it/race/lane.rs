@@ -4,7 +4,7 @@
 //! The claim had recorded its start before it waited; now it starts when the wait is over.
 
 use crate::scenario::{RETRY, Scenario};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_model::internal::work::{self, Attempt, Claimed, Ended};
 use bmdb_model::{Error, Process, SessionId};
 use bmdb_testkit::audit::{Rules, audit};
@@ -57,7 +57,7 @@ async fn check_start_after_a_mate<F>(
     let ahead = attempt(&ahead.unwrap().unwrap(), &mate, rival);
 
     let waiting = tokio::spawn(claim(s.db.connect().await.unwrap(), session, machine));
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     let ended = work::cancel(&mut conn, &ahead).await.unwrap();
     assert_eq!(ended, Ended::Done(()));
     conn.batch_execute("COMMIT").await.unwrap();

@@ -4,7 +4,7 @@
 
 use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
 use bmdb_model::internal::{reclaim, session};
@@ -151,7 +151,7 @@ where
     plan::replan(&mut planner, &machines[..1]).await.unwrap();
 
     let ending = tokio::spawn(end(s.db.connect().await.unwrap(), [second, first]));
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     plan::replan(&mut planner, &machines[1..]).await.unwrap();
     planner.batch_execute("COMMIT").await.unwrap();
     ending.await.unwrap();
@@ -275,7 +275,7 @@ async fn a_claim_and_the_finish_that_plans_its_item_succeed_although_they_deadlo
     let race = async {
         ended.notified().await;
         gate.open().await;
-        until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+        until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
         go_on.notify_one();
     };
     let (finished, ()) = tokio::join!(finish, race);

@@ -1,7 +1,7 @@
 //! The planner against ends, and against itself: two writers of one machine's tags.
 
 use crate::scenario::{RETRY, Scenario};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Isolation, Tx, TxError, TxOptions};
 use bmdb_model::internal::session::heartbeat;
 use bmdb_model::os_installation::{InstallationResult, set_report, set_request};
@@ -26,7 +26,7 @@ async fn a_fail_waits_for_a_planner_that_rewrites_its_item_and_both_take_effect(
     plan::replan(&mut planner, &[machine]).await.unwrap();
 
     let failing = tokio::spawn(async move { work.fail(&RETRY, "test").await });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     planner.batch_execute("COMMIT").await.unwrap();
     assert_eq!(failing.await.unwrap().unwrap().interval.get(), 1);
 
@@ -97,7 +97,7 @@ async fn check_two_writers(first: Isolation, second: Isolation) {
         };
         starter.transact_with(at(second), start).await
     });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     go_on.notify_one();
     providing.await.unwrap().unwrap();
     starting.await.unwrap().unwrap();
@@ -195,7 +195,7 @@ async fn two_writers_that_forget_to_touch_the_machine_leave_a_stale_plan() {
         plan::replan(&mut installer, &[id]).await.unwrap();
         installer.batch_execute("COMMIT").await.unwrap();
     });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     starter.batch_execute("COMMIT").await.unwrap();
     planning.await.unwrap();
     assert_eq!(stale_items(&s.db).await, ["ShepherdRecovery|t"]);

@@ -2,7 +2,7 @@
 
 use super::gate::{Before, Gate};
 use crate::scenario::{RETRY, Scenario, work_on};
-use crate::wait::{SOMEBODY_WAITS_FOR_A_ROW, until};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Claim, Tx, TxError, Work, WorkError};
 use bmdb_model::internal;
 use bmdb_model::internal::work::{self, Claimed};
@@ -191,7 +191,7 @@ async fn a_rival_that_claims_while_the_lock_is_awaited_is_seen() {
 
     let session = s.another_session().await;
     let waiting = tokio::spawn(async move { work_on(&session, &ACCESS, machine).await });
-    until(&s.db, SOMEBODY_WAITS_FOR_A_ROW).await;
+    until(&s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
     let rival = s.session.claim(&Claim::of(&START)).await.unwrap();
     writer.batch_execute("ROLLBACK").await.unwrap();
     let work = waiting.await.unwrap();
