@@ -139,7 +139,7 @@ impl Poller {
         }
     }
 
-    /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`] does. The
+    /// Waits until machines are due and claims up to `limit` of them, as [`Session::claim`](crate::Session::claim) does. The
     /// answer is never empty. With a limit of 0, the method returns only errors.
     ///
     /// The first poll is made at once. While there is nothing to claim, the interval between polls
@@ -157,7 +157,7 @@ impl Poller {
     ///
     /// # Errors
     /// [`TxError::SessionExpired`] as soon as the session is lost, [`TxError::Draining`] as soon as the
-    /// component drains, and other errors of [`Session::claim`] that a retry would not help.
+    /// component drains, and other errors of [`Session::claim`](crate::Session::claim) that a retry would not help.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<Work>, TxError> {
         self.claim(limit, WhenEmpty::Wait).await
     }

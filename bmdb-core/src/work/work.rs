@@ -81,7 +81,7 @@ impl Work {
     }
 
     /// Resolves when the session's lease is lost. From then on another session may claim the machine,
-    /// so stop acting on it. See [`Session::lost`].
+    /// so stop acting on it. See [`Session::lost`](crate::Session::lost).
     pub async fn lost(&self) {
         self.0.session.lease().lost().await;
     }
