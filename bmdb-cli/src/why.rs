@@ -21,7 +21,7 @@ Examples:
   bmdb why 67e5 ShepherdRecovery
   bmdb why fra1/rack-a-07 ShepherdAgentStart --json | jq .is_open
 
-Exit codes: 0 whether the gates are open or shut, 3 there is no such machine or process")]
+Exit codes: 0 whether the gates are open or closed, 3 there is no such machine or process")]
 pub(crate) struct Why {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
@@ -120,7 +120,7 @@ impl Report for Answer {
         ] {
             let state = match gate.is_open {
                 true => page.paint(Tone::Good, "open"),
-                false => page.paint(Tone::Bad, "shut"),
+                false => page.paint(Tone::Bad, "closed"),
             };
             page.line(format_args!("{name:<8}  {state}"));
             for sentence in &gate.sentences {

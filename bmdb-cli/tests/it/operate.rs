@@ -311,7 +311,7 @@ async fn backoffs_are_listed_ended_early_and_cleared() {
 }
 
 #[tokio::test]
-async fn why_names_the_shut_gate_and_exits_with_0() {
+async fn why_names_the_closed_gate_and_exits_with_0() {
     let s = Fixture::new().await;
     let id = s.machine.to_string();
     let open = bmdb(&s.db)

@@ -50,11 +50,11 @@ pub struct Explanation {
 pub struct Gate {
     /// Whether it is open.
     pub is_open: bool,
-    /// When it was opened or shut, if known.
+    /// When it was opened or closed, if known.
     pub since: Option<DateTime<Utc>>,
     /// When it opens by itself, if it does; if a session that has died holds the machine, the latest time.
     pub opens_at: Option<DateTime<Utc>>,
-    /// Why it is open, or why it is shut and when it opens. At least one sentence.
+    /// Why it is open, or why it is closed and when it opens. At least one sentence.
     pub sentences: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct Gate {
 #[must_use]
 pub fn explain(gates: &Gates) -> Explanation {
     let (eligible, ready, free) = (eligible(gates), ready(gates), free(gates));
-    let shut: Vec<&str> = [
+    let closed: Vec<&str> = [
         (&eligible, "it is not eligible"),
         (&ready, "it is not ready"),
         (&free, "the machine is claimed"),
@@ -71,15 +71,15 @@ pub fn explain(gates: &Gates) -> Explanation {
     .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
     .collect();
     let process = &gates.process;
-    let verdict = match (&gates.claim, shut.is_empty()) {
+    let verdict = match (&gates.claim, closed.is_empty()) {
         (_, true) if gates.workflow.is_none() => {
-            format!("No gate is shut: a component that asks for {process} on this machine gets it.")
+            format!("No gate is closed: a component that asks for {process} on this machine gets it.")
         }
         (_, true) => format!("All gates are open: the next claim of {process} takes the machine."),
         (Some(holder), _) if holder.process == *process => {
             format!("{process} is running on the machine now.")
         }
-        _ => format!("{process} does not start: {}.", shut.join(", ")),
+        _ => format!("{process} does not start: {}.", closed.join(", ")),
     };
     Explanation {
         advice: advice(gates),

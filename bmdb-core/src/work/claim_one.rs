@@ -18,7 +18,7 @@ use tracing::Instrument;
 /// The result of one try.
 enum Found {
     Claimed(Claimed),
-    /// No candidate can be claimed; the first one and the gate that is shut.
+    /// No candidate can be claimed; the first one and the closed gate.
     Shut(MachineId, Gate),
     Nothing,
     /// Another program was faster with this candidate: try again.
