@@ -82,7 +82,7 @@ fn offline_the_error_lists_what_was_searched_and_how_to_install() -> Result {
         let failed = failed.saying(&INSTALL)?.saying(&[
             "BMDB_TEST_DATABASE_URL: is not set",
             "BMDB_PG_BIN: is not set",
-            "PATH: holds no `postgres`",
+            "PATH: does not contain `postgres`",
             "pg_config --bindir: there is no `pg_config` in PATH",
             "/usr/lib/postgresql/*/bin: does not exist",
             "/usr/pgsql-*/bin: does not exist",
