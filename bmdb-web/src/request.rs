@@ -135,6 +135,6 @@ mod tests {
         let request = request(&[("after", "12x")]);
         let parameters = request.parameters(&["after"]).unwrap();
         let error = parameters.get::<MachineId>("after").unwrap_err();
-        assert!(error.reason().contains("is no machine id"), "{error:?}");
+        assert!(error.reason().contains("invalid machine id"), "{error:?}");
     }
 }

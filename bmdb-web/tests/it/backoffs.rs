@@ -78,7 +78,7 @@ async fn invalid_parameters_are_refused_with_the_reason() {
     let s = Scenario::new().await;
     for (query, reason) in [
         ("which=both", "is unknown; expected active or expired"),
-        ("after=x", "is no place in this list"),
+        ("after=x", "is not a position in this list"),
         ("process=a%20b", "parameter"),
     ] {
         let answer = s.get(&format!("/backoffs?{query}")).await;
