@@ -73,7 +73,9 @@ pub fn explain(gates: &Gates) -> Explanation {
     let process = &gates.process;
     let verdict = match (&gates.claim, closed.is_empty()) {
         (_, true) if gates.workflow.is_none() => {
-            format!("No gate is closed: a component that asks for {process} on this machine gets it.")
+            format!(
+                "No gate is closed: a component that asks for {process} on this machine gets it."
+            )
         }
         (_, true) => format!("All gates are open: the next claim of {process} takes the machine."),
         (Some(holder), _) if holder.process == *process => {
