@@ -141,10 +141,6 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
                  components"
             )));
         }
-        diesel::update(work_item::table.filter(work_item::process.eq(process)))
-            .set(work_item::lane.eq(&definition.lane))
-            .execute(conn)
-            .await?;
     }
     diesel::insert_into(process_def::table)
         .values(definition)
@@ -153,6 +149,13 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
         .set(definition)
         .execute(conn)
         .await?;
+    if in_force.lane != definition.lane {
+        // After the definition, by which a trigger sets the lane.
+        diesel::update(work_item::table.filter(work_item::process.eq(process)))
+            .set(work_item::lane.eq(&definition.lane))
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 

@@ -31,6 +31,11 @@ diesel::table! {
         time_driven -> Bool,
         loss_initial_seconds -> Int8,
         loss_maximum_seconds -> Int8,
+        rest_initial_seconds -> Int8,
+        rest_maximum_seconds -> Int8,
+        flapping_within_seconds -> Int8,
+        off_workflow -> Nullable<Text>,
+        off_time_driven -> Bool,
     }
 }
 
@@ -51,6 +56,12 @@ diesel::table! {
         losses -> Int8,
         cause -> Nullable<Text>,
         last_interval_seconds -> Nullable<Int8>,
+        slots -> Nullable<Array<Int8>>,
+        unproductive -> Int8,
+        flapping -> Int8,
+        finished_at -> Nullable<Timestamptz>,
+        hold_reason -> Nullable<Text>,
+        hold_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -202,6 +213,117 @@ diesel::table! {
         process -> Text,
         failures -> Int8,
         losses -> Int8,
+    }
+}
+
+diesel::table! {
+    agent_listener (session_id, provider) {
+        session_id -> Uuid,
+        provider -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    agent_listening (provider) {
+        provider -> Text,
+        since -> Timestamptz,
+        heard_at -> Nullable<Timestamptz>,
+        observed_at -> Timestamptz,
+        assumed -> Bool,
+    }
+}
+
+diesel::table! {
+    definitions_version (singleton) {
+        singleton -> Bool,
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    plan_failure (process) {
+        process -> Text,
+        workflow -> Text,
+        machine_id -> Uuid,
+        error -> Text,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    process_breaker (process, per) {
+        process -> Text,
+        per -> Text,
+        max_due -> Nullable<Int4>,
+        max_due_percent -> Nullable<Numeric>,
+        max_failures -> Nullable<Int4>,
+        failures_window_seconds -> Nullable<Int4>,
+        resume_after_seconds -> Nullable<Int4>,
+    }
+}
+
+diesel::table! {
+    process_breaker_state (process, per, partition) {
+        process -> Text,
+        per -> Text,
+        partition -> Text,
+        due -> Nullable<Int8>,
+        population -> Nullable<Int8>,
+        evaluated_at -> Nullable<Timestamptz>,
+        evaluate_after -> Timestamptz,
+        disarmed -> Bool,
+    }
+}
+
+diesel::table! {
+    process_control (process) {
+        process -> Text,
+    }
+}
+
+diesel::table! {
+    process_failures (process, per, partition) {
+        process -> Text,
+        per -> Text,
+        partition -> Text,
+        failed_at -> Array<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    process_limit (process, per) {
+        process -> Text,
+        per -> Text,
+        max_running -> Nullable<Int4>,
+        max_starts -> Nullable<Int4>,
+        window_seconds -> Nullable<Int4>,
+    }
+}
+
+diesel::table! {
+    process_pause (process, provider) {
+        process -> Text,
+        provider -> Text,
+        since -> Timestamptz,
+        until -> Timestamptz,
+        source -> Text,
+        paused_by -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    process_slot (slot_id) {
+        slot_id -> Int8,
+        process -> Text,
+        per -> Text,
+        partition -> Text,
+        kind -> Text,
+        number -> Int4,
+        machine_id -> Nullable<Uuid>,
+        taken_at -> Nullable<Timestamptz>,
+        free_at -> Timestamptz,
     }
 }
 

@@ -66,13 +66,18 @@ enum Step {
 }
 
 impl Template {
-    /// A template with all of bmdb's migrations.
+    /// A template with all of bmdb's migrations, in which somebody is assumed to listen to all agents: a
+    /// machine whose last heartbeat is old is silent at once. A test of what happens while nobody listens
+    /// deletes that row of `agent_listening`.
     #[must_use]
     pub fn new() -> Self {
-        Self {
+        let migrated = Self {
             version: Some(migration::newest_known()),
             ..Self::empty()
-        }
+        };
+        migrated.sql(
+            "INSERT INTO agent_listening (provider, since, assumed) VALUES ('', '-infinity', true)",
+        )
     }
 
     /// An empty template.

@@ -16,7 +16,7 @@ use bmdb_model::migration::{self, MigrationError};
 use bmdb_model::{Process, ProcessDef, process};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +42,9 @@ pub(crate) struct Component {
     draining: watch::Sender<bool>,
     /// Only processes with a workflow, so that it cannot grow with every name that is asked for.
     replan_on_claim: Mutex<HashMap<Process, bool>>,
+    /// Processes for which a claim found limits, breakers or pauses. A claim that finds none any more
+    /// removes its process.
+    controlled: Mutex<HashSet<Process>>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -83,6 +86,7 @@ impl Component {
             schema_checked: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             replan_on_claim: Mutex::default(),
+            controlled: Mutex::default(),
             tasks: Vec::new(),
         };
         let registry = component.registry.clone();
@@ -161,6 +165,20 @@ impl Component {
     /// Makes the next use of a process look its definition up again.
     pub(crate) fn forget_process(&self, process: &Process) {
         lock(&self.replan_on_claim).remove(process);
+    }
+
+    /// Whether limits, breakers or pauses may stop a process, as far as its last claim knows. Only how
+    /// to claim depends on it, and not what may be claimed.
+    pub(crate) fn is_controlled(&self, process: &Process) -> bool {
+        lock(&self.controlled).contains(process)
+    }
+
+    pub(crate) fn note_controlled(&self, process: &Process) {
+        lock(&self.controlled).insert(process.clone());
+    }
+
+    pub(crate) fn note_uncontrolled(&self, process: &Process) {
+        lock(&self.controlled).remove(process);
     }
 
     /// Whether a process is time-driven. Each process with a workflow is looked up once.

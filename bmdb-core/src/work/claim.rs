@@ -6,7 +6,7 @@ use crate::telemetry;
 use crate::work::Work;
 use crate::work::inner::SessionInner;
 use crate::work::pending_claim::PendingClaim;
-use bmdb_model::internal::work::{self, ClaimBatch, Claimed, QueueHead};
+use bmdb_model::internal::work::{self, ClaimBatch, Claimed, Providers, QueueHead};
 use bmdb_model::{Process, Provider};
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,17 +96,35 @@ impl SessionInner {
         let mut retry = self.retry(None);
         self.refuse_new_work()?;
         let is_time_driven = self.component.is_time_driven(&claim.process, &retry);
-        let answer = if is_time_driven.await? {
-            self.claim_replanning(claim, &mut retry).await?
+        let is_time_driven = is_time_driven.await?;
+        let answer = if self.component.is_controlled(&claim.process) {
+            self.claim_open_queues(claim, is_time_driven, &mut retry)
+                .await?
+        } else if is_time_driven {
+            self.claim_replanning(claim, claim.provider.as_ref().into(), &mut retry)
+                .await?
         } else {
-            let try_claim = async |retry: &Retry| {
-                self.refuse_new_work()?;
-                self.try_claim(claim, scan, retry).await
-            };
-            let answer = retry.run(try_claim).await?;
-            answer.ok_or_else(|| self.expired())?
+            let providers = claim.provider.as_ref().into();
+            self.claim_planned(claim, providers, scan, &mut retry)
+                .await?
         };
         self.unless_lost(answer)
+    }
+
+    /// Claims for a process whose items are planned already.
+    pub(super) async fn claim_planned(
+        self: &Arc<Self>,
+        claim: &Claim,
+        providers: Providers<'_>,
+        scan: Scan,
+        retry: &mut Retry,
+    ) -> Result<Answer, TxError> {
+        let try_claim = async |retry: &Retry| {
+            self.refuse_new_work()?;
+            self.try_claim(claim, providers, scan, retry).await
+        };
+        let answer = retry.run(try_claim).await?;
+        answer.ok_or_else(|| self.expired())
     }
 
     /// Refuses machines that were claimed just as the lease was lost.
@@ -119,25 +137,28 @@ impl SessionInner {
     async fn try_claim(
         self: &Arc<Self>,
         claim: &Claim,
+        providers: Providers<'_>,
         scan: Scan,
         retry: &Retry,
     ) -> Result<Option<Answer>, TxError> {
-        let Claim {
-            process,
-            provider,
-            limit,
-        } = claim;
+        let Claim { process, limit, .. } = claim;
         // Before the checkout: a claim that waits here must not occupy a connection.
         let _claiming = self.claimed_fences.claiming.read().await;
         let mut conn = self.component.database.checkout_for(retry).await?;
         let pending = PendingClaim::new(self, &conn);
         let id = self.lease().session;
-        let provider = provider.as_ref();
-        let cursor = match scan {
-            Scan::FromCursor => self.cursors.get(process, provider, Instant::now()),
-            Scan::WholeQueue => None,
+        let provider = match providers {
+            Providers::One(provider) => Some(provider),
+            Providers::Any | Providers::None => None,
         };
-        let batch = work::claim_from(&mut conn, process, provider, cursor, id, (*limit).into());
+        let cursor = match scan {
+            // Machines without a provider share their cursor's place with the queue of all.
+            Scan::FromCursor if providers != Providers::None => {
+                self.cursors.get(process, provider, Instant::now())
+            }
+            Scan::FromCursor | Scan::WholeQueue => None,
+        };
+        let batch = work::claim_from(&mut conn, process, providers, cursor, id, (*limit).into());
         let batch = retry.deadline().answer(batch).await;
         let result = batch.map_err(TxError::from).map(|batch| {
             batch.map(|batch| {
@@ -145,8 +166,14 @@ impl SessionInner {
                     claimed,
                     latest,
                     head,
+                    is_controlled,
                 } = batch;
-                self.cursors.advance(process, provider, latest);
+                if is_controlled {
+                    self.component.note_controlled(process);
+                }
+                if providers != Providers::None {
+                    self.cursors.advance(process, provider, latest);
+                }
                 Answer {
                     machines: claimed.into_iter().map(|c| self.hold(process, c)).collect(),
                     has_replanned: false,

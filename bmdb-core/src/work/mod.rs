@@ -4,6 +4,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod claim_one;
+mod claim_open_queues;
 pub(crate) mod end;
 pub(crate) mod end_batcher;
 pub(crate) mod end_error;

@@ -13,7 +13,7 @@ use crate::work::inner::SessionInner;
 use crate::work::pending_claim;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::work::{self, Claimed, QueueHead};
+use bmdb_model::internal::work::{self, Claimed, Providers, QueueHead};
 use bmdb_model::{Process, Provider, SessionId};
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ impl SessionInner {
     pub(crate) async fn claim_replanning(
         self: &Arc<Self>,
         claim: &Claim,
+        providers: Providers<'_>,
         retry: &mut Retry,
     ) -> Result<Answer, TxError> {
         let mut machines = Vec::new();
@@ -55,7 +56,7 @@ impl SessionInner {
             }
             let try_batch = async |retry: &Retry| {
                 self.refuse_new_work()?;
-                self.try_batch(claim, missing, retry).await
+                self.try_batch(claim, providers, missing, retry).await
             };
             let batch = retry.run(try_batch).await;
             match batch.and_then(|batch| batch.ok_or_else(|| self.expired())) {
@@ -92,7 +93,7 @@ impl SessionInner {
             Ok(work::possibly_due(conn, process, provider, session).await?)
         });
         match head.await {
-            Ok(head) => head.ok_or_else(|| self.expired()),
+            Ok(head) => head.map(|(head, _)| head).ok_or_else(|| self.expired()),
             Err(error) => Err(retry.deadline().explain(error)),
         }
     }
@@ -102,10 +103,16 @@ impl SessionInner {
     async fn try_batch(
         self: &Arc<Self>,
         claim: &Claim,
+        providers: Providers<'_>,
         missing: u32,
         retry: &Retry,
     ) -> Result<Option<Batch<Work>>, TxError> {
-        let (process, provider) = (&claim.process, claim.provider.as_ref());
+        let process = &claim.process;
+        // Machines without a provider are planned and claimed with all others: the trigger sorts them out.
+        let provider = match providers {
+            Providers::One(provider) => Some(provider),
+            Providers::Any | Providers::None => None,
+        };
         let session = self.lease().session;
         // Before the checkout: a claim that waits here must not occupy a connection.
         let _claiming = self.claimed_fences.claiming.read().await;
@@ -114,8 +121,13 @@ impl SessionInner {
         let head = work::possibly_due(&mut conn, process, provider, session);
         let head = retry.deadline().answer(head).await;
         let idle = match head.map_err(TxError::from) {
-            Ok(Some(QueueHead::Due)) => None,
-            Ok(Some(head)) => Some(Ok(Some(Batch {
+            Ok(Some((QueueHead::Due, is_controlled))) => {
+                if is_controlled {
+                    self.component.note_controlled(process);
+                }
+                None
+            }
+            Ok(Some((head, _))) => Some(Ok(Some(Batch {
                 claimed: Vec::new(),
                 more: false,
                 head: Some(head),

@@ -15,6 +15,10 @@ pub(crate) const RETRY: Backoff = Backoff::exponential(
     Factor::from_int(2),
 );
 
+/// Removes all limits, breakers and pauses.
+pub(crate) const WITHOUT_LIMITS: &str = "DELETE FROM process_pause; DELETE FROM process_breaker;
+    DELETE FROM process_limit; DELETE FROM process_control";
+
 pub(crate) struct Scenario {
     pub(crate) db: TestDb,
     pub(crate) bmdb: Bmdb,
@@ -26,7 +30,14 @@ impl Scenario {
         Self::on(TestDb::new().await.unwrap()).await
     }
 
+    /// Without the shipped limits of recovery, which are not what most tests are about.
     pub(crate) async fn on(db: TestDb) -> Self {
+        db.run_sql(WITHOUT_LIMITS).await.unwrap();
+        Self::with_limits(db).await
+    }
+
+    /// With the limits, breakers and pauses that the database has.
+    pub(crate) async fn with_limits(db: TestDb) -> Self {
         let bmdb = connect(&db).await;
         let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
         Self { db, bmdb, session }

@@ -1,6 +1,8 @@
 -- Claims due items of a process: all three gates are columns of the locked row, which SKIP LOCKED
--- re-reads in its newest version. The look at the queue's head keeps an idle poll read-only: without
--- it the fence check's row lock would take a transaction id and write WAL on every poll.
+-- re-reads in its newest version. Limits, breakers and pauses are enforced by a trigger, which leaves rows
+-- out of the update; an answer without a machine says whether there may be any for the process.
+-- The look at the queue's head keeps an idle poll read-only: without it the fence check's row lock would
+-- take a transaction id and write WAL on every poll.
 -- $3 is where to begin in the queue. It keeps a claim from stepping over the dead entries at the
 -- queue's head, and makes a range of which the planner expects little, whatever it knows: so the
 -- generic plan uses the indexes, and the items are not joined by reading the whole table.
@@ -19,6 +21,8 @@
       -- the primary key on purpose: other forms make the planner read a whole partial index.
       AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
            WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
+      -- Also while the plan does not know of the hold yet. Scalar for the same reason.
+      AND (SELECT true FROM machine_hold h WHERE h.machine_id = i.machine_id) IS NOT TRUE
     ORDER BY i.ready_at
     LIMIT $5
     FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -35,7 +39,9 @@
 -- Minus infinity is due like any other time, and none that a client could read.
 SELECT s.lives, s.due_in,
        c.machine_id, c.fence, c.started_at, CASE WHEN isfinite(c.ready_at) THEN c.ready_at END AS ready_at,
-       c.failures, c.previous_interval
+       c.failures, c.previous_interval,
+       CASE WHEN c.machine_id IS NULL
+            THEN EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) ELSE false END AS is_controlled
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
                      WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
              (SELECT due_in FROM head) AS due_in) s

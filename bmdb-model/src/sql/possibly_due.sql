@@ -2,4 +2,5 @@
 -- because an idle poll must not lock or write.
 SELECT EXISTS (SELECT 1 FROM sessions
                WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
-       (SELECT due_in FROM head) AS due_in
+       (SELECT due_in FROM head) AS due_in,
+       EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) AS is_controlled

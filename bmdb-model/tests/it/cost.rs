@@ -65,7 +65,8 @@ impl Scenario {
         let (mut done, mut cursor) = (0, None);
         while done < cycles {
             let (conn, equinix) = (&mut self.conn, Some(&Provider::EQUINIX));
-            let batch = work::claim_from(conn, &START, equinix, cursor, self.session, 500).await;
+            let batch =
+                work::claim_from(conn, &START, equinix.into(), cursor, self.session, 500).await;
             let batch = batch.unwrap().expect("the session lives");
             assert!(!batch.claimed.is_empty());
             (done, cursor) = (done + batch.claimed.len(), batch.latest);

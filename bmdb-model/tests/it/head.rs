@@ -9,10 +9,10 @@ impl Scenario {
     /// The head of the queue, on which an empty claim and the read-only statement agree.
     async fn head(&mut self, process: &Process, provider: Option<&Provider>) -> QueueHead {
         let (conn, session) = (&mut self.conn, self.session);
-        let claim = work::claim_from(conn, process, provider, None, session, 0).await;
+        let claim = work::claim_from(conn, process, provider.into(), None, session, 0).await;
         let of_claim = claim.unwrap().expect("the session lives").head;
         let seen = work::possibly_due(conn, process, provider, session).await;
-        let of_look = seen.unwrap().expect("the session lives");
+        let (of_look, _) = seen.unwrap().expect("the session lives");
         match (of_claim, of_look) {
             (QueueHead::DueIn(first), QueueHead::DueIn(second)) => assert!(second <= first),
             _ => assert_eq!(of_claim, of_look),
@@ -115,7 +115,7 @@ async fn items_before_the_cursor_and_claimed_items_are_not_the_head() {
     let cursor = Some("2200-01-01T00:00:00Z".parse().unwrap());
     for provider in [Some(&Provider::EQUINIX), None] {
         let (conn, session) = (&mut s.conn, s.session);
-        let above = work::claim_from(conn, &START, provider, cursor, session, 9).await;
+        let above = work::claim_from(conn, &START, provider.into(), cursor, session, 9).await;
         assert_eq!(above.unwrap().unwrap(), work::ClaimBatch::default());
     }
     s.claim_one(&START).await;

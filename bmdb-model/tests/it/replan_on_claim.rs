@@ -53,7 +53,7 @@ async fn a_heartbeat_between_the_lock_and_the_plan_is_seen() {
                  WHERE process = 'ShepherdRecovery' ORDER BY session_id NULLS FIRST";
     assert_eq!(s.rows(later).await, ["t", "f"]);
     let due = possibly_due(&mut s.conn, &RECOVERY, None, session).await;
-    assert!(matches!(due.unwrap(), Some(QueueHead::DueIn(_))));
+    assert!(matches!(due.unwrap(), Some((QueueHead::DueIn(_), false))));
 }
 
 #[tokio::test]

@@ -41,7 +41,14 @@ impl Scenario {
         }
     }
 
+    /// Without the shipped limits of recovery, which are not what most tests are about.
     pub(crate) async fn on(db: TestDb) -> Self {
+        let without_limits = "DO $$ BEGIN
+            IF to_regclass('process_control') IS NOT NULL THEN
+                DELETE FROM process_breaker; DELETE FROM process_limit; DELETE FROM process_control;
+            END IF;
+        END $$";
+        db.run_sql(without_limits).await.unwrap();
         let conn = AsyncPgConnection::establish(db.url()).await.unwrap();
         let session = db.session(60 * MINUTE).await.unwrap();
         Self { db, conn, session }

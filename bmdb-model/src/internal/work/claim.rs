@@ -51,6 +51,26 @@ pub struct ClaimBatch {
     pub latest: Option<DateTime<Utc>>,
     /// What was first in the queue, from the cursor on, before the claim.
     pub head: QueueHead,
+    /// Whether nothing was claimed, and limits, breakers or pauses may be the reason: claim by
+    /// [`open_queues`](super::open_queues).
+    pub is_controlled: bool,
+}
+
+/// Whose machines are claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Providers<'a> {
+    /// Of all, in the order of one queue.
+    Any,
+    /// Of one.
+    One(&'a Provider),
+    /// Machines without a provider.
+    None,
+}
+
+impl<'a> From<Option<&'a Provider>> for Providers<'a> {
+    fn from(provider: Option<&'a Provider>) -> Self {
+        provider.map_or(Self::Any, Self::One)
+    }
 }
 
 type ClaimColumns = (
@@ -65,13 +85,19 @@ type ClaimColumns = (
 statement! {
     ClaimOfProvider<'a> = CLAIM;
     (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
-    -> (Bool, Nullable<BigInt>, ClaimColumns)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool)
+}
+
+statement! {
+    ClaimOfNone<'a> = &CLAIM_OF_NONE;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool)
 }
 
 statement! {
     ClaimOfAny<'a> = &CLAIM_OF_ANY;
     (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
-    -> (Bool, Nullable<BigInt>, ClaimColumns)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool)
 }
 
 /// The text of a claim of one provider's machines, as [`claim_from`] prepares it, for measuring and
@@ -82,6 +108,12 @@ pub const CLAIM: &str = at_the_head!("../../sql/claim.sql");
 /// The claim of all providers' machines.
 static CLAIM_OF_ANY: LazyLock<String> = LazyLock::new(|| {
     at_the_head_of_any!("../../sql/claim.sql").replace("i.provider = $2", "$2::text IS NULL")
+});
+
+/// The claim of machines without a provider.
+static CLAIM_OF_NONE: LazyLock<String> = LazyLock::new(|| {
+    at_the_head!("../../sql/claim.sql")
+        .replace("i.provider = $2", "$2::text IS NULL AND i.provider IS NULL")
 });
 
 type ClaimRow = (
@@ -95,6 +127,7 @@ type ClaimRow = (
         Option<i64>,
         Option<i64>,
     ),
+    bool,
 );
 
 /// Claims up to `limit` due items of a process for a session; `None` if the session has expired.
@@ -117,7 +150,7 @@ pub async fn claim(
     session: SessionId,
     limit: i64,
 ) -> Result<Option<Vec<Claimed>>, Error> {
-    let batch = claim_from(conn, process, provider, None, session, limit).await?;
+    let batch = claim_from(conn, process, provider.into(), None, session, limit).await?;
     Ok(batch.map(|batch| batch.claimed))
 }
 
@@ -132,7 +165,7 @@ pub async fn claim(
 pub async fn claim_from(
     conn: &mut AsyncPgConnection,
     process: &Process,
-    provider: Option<&Provider>,
+    providers: Providers<'_>,
     cursor: Option<DateTime<Utc>>,
     session: SessionId,
     limit: i64,
@@ -149,14 +182,15 @@ pub async fn claim_from(
             claim.load(conn).await?
         }};
     }
-    let rows: Vec<ClaimRow> = match provider {
-        Some(provider) => load!(ClaimOfProvider, provider),
-        None => load!(ClaimOfAny, None),
+    let rows: Vec<ClaimRow> = match providers {
+        Providers::One(provider) => load!(ClaimOfProvider, provider),
+        Providers::Any => load!(ClaimOfAny, None),
+        Providers::None => load!(ClaimOfNone, None),
     };
     let claimed: Vec<Claimed> = rows
         .iter()
         .filter_map(
-            |(_, _, (machine, fence, started_at, ready_at, failures, previous_interval))| {
+            |(_, _, (machine, fence, started_at, ready_at, failures, previous_interval), _)| {
                 Some(Claimed {
                     machine: (*machine)?,
                     fence: (*fence)?,
@@ -171,12 +205,14 @@ pub async fn claim_from(
     // Work of a session that expired during the statement is still returned: the caller must know it to
     // end it.
     let is_alive = rows.iter().any(|(is_alive, ..)| *is_alive) || !claimed.is_empty();
-    let latest = rows.iter().filter_map(|(.., columns)| columns.3).max();
-    let head = rows.iter().find_map(|(_, due_in, _)| *due_in);
+    let latest = rows.iter().filter_map(|(_, _, columns, _)| columns.3).max();
+    let head = rows.iter().find_map(|(_, due_in, ..)| *due_in);
+    let is_controlled = rows.iter().any(|(.., is_controlled)| *is_controlled);
     Ok(is_alive.then_some(ClaimBatch {
         claimed,
         latest,
         head: QueueHead::from_millis(head),
+        is_controlled,
     }))
 }
 

@@ -24,13 +24,13 @@ static LOCK_DUE_OF_ANY: LazyLock<String> =
 statement! {
     PossiblyDueOfProvider<'a> = at_the_head!("../../sql/possibly_due.sql");
     (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
-    -> (Bool, Nullable<BigInt>)
+    -> (Bool, Nullable<BigInt>, Bool)
 }
 
 statement! {
     PossiblyDueOfAny<'a> = at_the_head_of_any!("../../sql/possibly_due.sql");
     (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid)
-    -> (Bool, Nullable<BigInt>)
+    -> (Bool, Nullable<BigInt>, Bool)
 }
 
 statement! {
@@ -54,7 +54,8 @@ statement! {
     ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
 }
 
-/// Reads the head of a process's queue; `None` if the session has expired.
+/// Reads the head of a process's queue, and whether limits, breakers or pauses may stop the process; `None`
+/// if the session has expired.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -63,7 +64,7 @@ pub async fn possibly_due(
     process: &Process,
     provider: Option<&Provider>,
     session: SessionId,
-) -> Result<Option<QueueHead>, Error> {
+) -> Result<Option<(QueueHead, bool)>, Error> {
     // Replanned items are at the far end of the queue, so there is nothing to skip.
     let cursor = None;
     macro_rules! read {
@@ -77,11 +78,11 @@ pub async fn possibly_due(
             head.get_result(conn).await?
         }};
     }
-    let (is_alive, due_in): (bool, Option<i64>) = match provider {
+    let (is_alive, due_in, is_controlled): (bool, Option<i64>, bool) = match provider {
         Some(provider) => read!(PossiblyDueOfProvider, provider),
         None => read!(PossiblyDueOfAny, None),
     };
-    Ok(is_alive.then_some(QueueHead::from_millis(due_in)))
+    Ok(is_alive.then_some((QueueHead::from_millis(due_in), is_controlled)))
 }
 
 /// Locks up to `limit` machines whose items seem due and whose lanes are free, the longest due first,

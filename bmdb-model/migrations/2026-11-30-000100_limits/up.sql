@@ -1,0 +1,486 @@
+-- How many machines a process may work on, and whether it may start at all. A claim has to pass this
+-- besides the gates of its item. It is enforced by triggers, so every way to claim obeys: this release's
+-- statements, those of components of the previous version, and SQL by hand.
+
+-- The processes of which something below is said. A claim of any other process reads no more than this.
+CREATE TABLE process_control (
+    process text PRIMARY KEY CHECK (process ~ '^[A-Za-z][A-Za-z0-9_-]{0,62}$')
+);
+
+-- How much of a process runs at once, and how much starts within a window: in all, or in each partition
+-- of the fleet. A partition is named by the provider of its machines; another kind of partition is one
+-- more word here, and one more branch in partition_of.
+CREATE TABLE process_limit (
+    process text NOT NULL REFERENCES process_control,
+    per text NOT NULL CHECK (per IN ('process', 'provider')),
+    max_running integer NULL CHECK (max_running BETWEEN 1 AND 10000),
+    max_starts integer NULL CHECK (max_starts BETWEEN 1 AND 10000),
+    window_seconds integer NULL CHECK (window_seconds BETWEEN 1 AND 2678400),
+    PRIMARY KEY (process, per),
+    CHECK ((max_starts IS NULL) = (window_seconds IS NULL)),
+    CHECK (max_running IS NOT NULL OR max_starts IS NOT NULL)
+);
+
+-- One row for each claim that a limit allows at a time. The condition, free_at, is in the row that a claim
+-- locks, so two claims cannot take one slot. A slot of kind Running is taken until the attempt ends; one of
+-- kind Start until the window has passed. Its number never changes and free_at has no index, so updates
+-- are HOT.
+CREATE TABLE process_slot (
+    slot_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    process text NOT NULL,
+    per text NOT NULL,
+    -- '' is the process as a whole, or the machines without a provider.
+    partition text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('Running', 'Start')),
+    -- Above the limit's maximum only after that was lowered: such a slot is not taken again.
+    number integer NOT NULL CHECK (number > 0),
+    -- By which machine it was taken last, and when.
+    machine_id uuid NULL,
+    taken_at timestamptz NULL,
+    free_at timestamptz NOT NULL DEFAULT '-infinity',
+    UNIQUE (process, per, partition, kind, number),
+    FOREIGN KEY (process, per) REFERENCES process_limit ON DELETE CASCADE
+) WITH (
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
+
+-- When so much goes wrong at once that no program should go on by itself.
+CREATE TABLE process_breaker (
+    process text NOT NULL REFERENCES process_control,
+    per text NOT NULL CHECK (per IN ('process', 'provider')),
+    -- Trips when more machines than this need the process at once. With a share too, the larger of both
+    -- counts: a share of a small fleet is less than one machine.
+    max_due integer NULL CHECK (max_due BETWEEN 1 AND 100000000),
+    max_due_percent numeric(6, 3) NULL CHECK (max_due_percent > 0 AND max_due_percent <= 100),
+    -- Trips when so many attempts failed within the window.
+    max_failures integer NULL CHECK (max_failures BETWEEN 1 AND 1000),
+    failures_window_seconds integer NULL CHECK (failures_window_seconds BETWEEN 1 AND 2678400),
+    -- NULL: until a person resumes.
+    resume_after_seconds integer NULL CHECK (resume_after_seconds BETWEEN 1 AND 31622400),
+    PRIMARY KEY (process, per),
+    CHECK ((max_failures IS NULL) = (failures_window_seconds IS NULL)),
+    CHECK (max_due IS NOT NULL OR max_due_percent IS NOT NULL OR max_failures IS NOT NULL)
+);
+
+-- What a breaker has seen of a partition.
+CREATE TABLE process_breaker_state (
+    process text NOT NULL,
+    per text NOT NULL,
+    partition text NOT NULL,
+    due bigint NULL,
+    population bigint NULL,
+    evaluated_at timestamptz NULL,
+    -- Until then a claim trusts the last count.
+    evaluate_after timestamptz NOT NULL DEFAULT '-infinity',
+    -- Since a person resumed. It is armed again as soon as no more machines than allowed need the process.
+    disarmed boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (process, per, partition),
+    FOREIGN KEY (process, per) REFERENCES process_breaker ON DELETE CASCADE
+) WITH (fillfactor = 50);
+
+-- When attempts failed, the last max_failures of them. Not a column of the table before: a claim may wait,
+-- with that row locked, for an end that counts a failure.
+CREATE TABLE process_failures (
+    process text NOT NULL,
+    per text NOT NULL,
+    partition text NOT NULL,
+    failed_at timestamptz[] NOT NULL,
+    PRIMARY KEY (process, per, partition),
+    FOREIGN KEY (process, per) REFERENCES process_breaker ON DELETE CASCADE
+) WITH (fillfactor = 50);
+
+-- While a row is in force, nothing of the process starts: on no machine, or on none of one provider.
+CREATE TABLE process_pause (
+    process text NOT NULL REFERENCES process_control,
+    -- '' is all of them.
+    provider text NOT NULL DEFAULT '',
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    until timestamptz NOT NULL DEFAULT 'infinity',
+    source text NOT NULL DEFAULT 'Operator' CHECK (source IN ('Operator', 'Breaker', 'Attempt')),
+    paused_by text NOT NULL CHECK (paused_by <> ''),
+    reason text NOT NULL CHECK (reason <> ''),
+    PRIMARY KEY (process, provider)
+);
+
+-- The slots of kind Running that the item's claim has taken; NULL where no limit applies.
+ALTER TABLE work_item ADD COLUMN slots bigint[] NULL;
+
+CREATE FUNCTION partition_of(per text, provider text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE per WHEN 'process' THEN '' WHEN 'provider' THEN coalesce(provider, '') END
+$$;
+
+-- A free slot of a partition, locked until the end of the transaction; NULL if there is none. A claim that
+-- meets a slot which another claim has locked takes the next one, so claims wait for each other only while
+-- more runs than a lowered limit allows.
+CREATE FUNCTION lock_free_slot(asked process_limit, asked_partition text, asked_kind text, maximum integer)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found_slot bigint;
+BEGIN
+    FOR attempt IN 1..2 LOOP
+        SELECT s.slot_id INTO found_slot FROM process_slot s
+        WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
+          AND s.kind = asked_kind AND s.number <= maximum AND s.free_at <= clock_timestamp()
+        LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+        EXIT WHEN found_slot IS NOT NULL;
+        -- Its first claim makes the slots of a partition.
+        IF EXISTS (SELECT FROM process_slot s
+                   WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
+                     AND s.kind = asked_kind AND s.number = maximum) THEN
+            RETURN NULL;
+        END IF;
+        INSERT INTO process_slot (process, per, partition, kind, number)
+        SELECT asked.process, asked.per, asked_partition, asked_kind, n
+        FROM generate_series(1, maximum) n
+        ON CONFLICT DO NOTHING;
+    END LOOP;
+    -- After a limit was lowered, a free slot is not enough: the surplus counts too.
+    IF found_slot IS NOT NULL AND EXISTS (
+        SELECT FROM process_slot s
+        WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
+          AND s.kind = asked_kind AND s.number > maximum AND s.free_at > clock_timestamp()
+    ) THEN
+        PERFORM FROM process_limit l WHERE l.process = asked.process AND l.per = asked.per FOR NO KEY UPDATE;
+        IF (SELECT count(*) FROM process_slot s
+            WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
+              AND s.kind = asked_kind AND s.free_at > clock_timestamp()) >= maximum THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    RETURN found_slot;
+END $$;
+
+-- Stops a process, or one provider of it, because of its breaker.
+CREATE FUNCTION trip_breaker(b process_breaker, asked_partition text, why text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO process_pause (process, provider, until, source, paused_by, reason)
+    VALUES (b.process, asked_partition,
+            coalesce(clock_timestamp() + b.resume_after_seconds * interval '1 second', 'infinity'),
+            'Breaker', 'breaker', why)
+    ON CONFLICT (process, provider) DO UPDATE
+    SET since = excluded.since, until = excluded.until, source = excluded.source,
+        paused_by = excluded.paused_by, reason = excluded.reason
+    -- A pause that is in force stays as it is.
+    WHERE process_pause.until <= clock_timestamp();
+    IF FOUND THEN
+        INSERT INTO operator_action (process, verb, operator, reason, details)
+        VALUES (b.process, 'TripBreaker', 'breaker', why,
+                CASE WHEN asked_partition = '' THEN '{}'::jsonb
+                     ELSE jsonb_build_object('provider', asked_partition) END);
+    END IF;
+END $$;
+
+-- Whether so few machines need the process that the next one may start. Counts again when the last count is
+-- older than twenty times what it took, so that counting costs a twentieth of one processor at most. One
+-- claim counts, and the others go by the last count meanwhile.
+CREATE FUNCTION breaker_allows(b process_breaker, asked_partition text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    s process_breaker_state;
+    workflow_view text;
+    listed_only boolean;
+    began timestamptz := clock_timestamp();
+    -- NULL is the process as a whole.
+    of_provider text := CASE WHEN b.per = 'provider' THEN asked_partition END;
+    due bigint;
+    population bigint;
+    threshold bigint;
+BEGIN
+    IF b.max_due IS NULL AND b.max_due_percent IS NULL THEN
+        RETURN true;
+    END IF;
+    SELECT * INTO s FROM process_breaker_state st
+    WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
+    -- Not if the clock was set back.
+    IF s.evaluate_after > began AND s.evaluated_at <= began THEN
+        RETURN true;
+    END IF;
+    IF s.process IS NULL THEN
+        INSERT INTO process_breaker_state (process, per, partition)
+        VALUES (b.process, b.per, asked_partition) ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM FROM process_breaker_state st
+    WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN coalesce(s.evaluate_after > began - interval '1 second', false);
+    END IF;
+    SELECT * INTO s FROM process_breaker_state st
+    WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
+    IF s.evaluate_after > began AND s.evaluated_at <= began THEN
+        RETURN true;
+    END IF;
+
+    SELECT d.workflow, d.time_driven INTO workflow_view, listed_only
+    FROM process_def d WHERE d.process = b.process;
+    IF workflow_view IS NULL THEN
+        RETURN true;
+    END IF;
+    EXECUTE format(
+        'SELECT count(*) FILTER (WHERE v.ready_at IS NULL OR v.ready_at <= clock_timestamp()), count(*)
+         FROM %I v
+         WHERE ($1 IS NULL OR coalesce(v.provider, '''') = $1)
+           AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id)', workflow_view)
+    INTO due, population USING of_provider;
+    -- What was claimed or started within a window of its limits and is not due any more.
+    EXECUTE format(
+        'SELECT $3 + count(*) FROM (
+             SELECT i.machine_id FROM work_item i
+             WHERE i.session_id IS NOT NULL AND i.process = $2
+               AND ($1 IS NULL OR coalesce(i.provider, '''') = $1)
+             UNION
+             SELECT s.machine_id FROM process_slot s
+             WHERE s.process = $2 AND s.kind = ''Start'' AND s.free_at > clock_timestamp()
+               AND s.machine_id IS NOT NULL
+               AND ($1 IS NULL OR s.per = ''provider'' AND s.partition = $1
+                    OR s.per <> ''provider'' AND EXISTS (
+                        SELECT FROM machine_provided p WHERE p.machine_id = s.machine_id AND p.provider = $1))
+         ) o
+         WHERE NOT EXISTS (
+             SELECT FROM %I v WHERE v.machine_id = o.machine_id
+               AND (v.ready_at IS NULL OR v.ready_at <= clock_timestamp())
+               AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id))', workflow_view)
+    INTO due USING of_provider, b.process, due;
+    -- A workflow that is driven by time lists every machine that it looks after; any other one only those
+    -- that need the process, out of all that have a provider.
+    IF NOT listed_only THEN
+        SELECT count(*) INTO population FROM machine_provided p
+        WHERE of_provider IS NULL OR p.provider = of_provider;
+    END IF;
+    population := greatest(population, due);
+    threshold := greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0));
+    UPDATE process_breaker_state st
+    SET due = breaker_allows.due, population = breaker_allows.population, evaluated_at = began,
+        evaluate_after = clock_timestamp() + least(20 * (clock_timestamp() - began), interval '1 minute'),
+        disarmed = st.disarmed AND breaker_allows.due > threshold
+    WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
+    IF due <= threshold OR s.disarmed THEN
+        RETURN true;
+    END IF;
+    PERFORM trip_breaker(b, asked_partition, format(
+        '%s of %s machines need it at once, more than %s', due, population, threshold));
+    RETURN false;
+END $$;
+
+-- A claim takes a slot of each limit, or is left out of its statement.
+CREATE FUNCTION start_within_limits() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    of_provider text;
+    l process_limit;
+    b process_breaker;
+    slot bigint;
+    running bigint[] := '{}';
+    starting bigint[] := '{}';
+BEGIN
+    PERFORM FROM process_control c WHERE c.process = NEW.process;
+    IF NOT FOUND THEN
+        RETURN NEW;
+    END IF;
+    -- A claim of a machine that may have no item yet inserts one, and updates the item that it meets: then
+    -- it is the update that takes the slots.
+    IF TG_OP = 'INSERT' THEN
+        PERFORM FROM work_item i WHERE i.machine_id = NEW.machine_id AND i.process = NEW.process;
+        IF FOUND THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    of_provider := coalesce(NEW.provider, (
+        SELECT p.provider FROM machine_provided p WHERE p.machine_id = NEW.machine_id), '');
+    PERFORM FROM process_pause p
+    WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process LOOP
+        IF NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    FOR l IN SELECT * FROM process_limit pl WHERE pl.process = NEW.process ORDER BY pl.per LOOP
+        IF l.max_running IS NOT NULL THEN
+            slot := lock_free_slot(l, partition_of(l.per, of_provider), 'Running', l.max_running);
+            IF slot IS NULL THEN
+                RETURN NULL;
+            END IF;
+            running := running || slot;
+        END IF;
+        IF l.max_starts IS NOT NULL THEN
+            slot := lock_free_slot(l, partition_of(l.per, of_provider), 'Start', l.max_starts);
+            IF slot IS NULL THEN
+                RETURN NULL;
+            END IF;
+            starting := starting || slot;
+        END IF;
+    END LOOP;
+    IF running <> '{}' OR starting <> '{}' THEN
+        UPDATE process_slot s
+        SET machine_id = NEW.machine_id, taken_at = clock_timestamp(),
+            -- An attempt is recorded as started a moment later, once it has got its lane. The second more
+            -- is for that moment.
+            free_at = CASE WHEN s.kind = 'Running' THEN 'infinity'
+                           ELSE clock_timestamp() + (pl.window_seconds + 1) * interval '1 second' END
+        FROM process_limit pl
+        WHERE s.slot_id = ANY (running || starting) AND pl.process = s.process AND pl.per = s.per;
+        NEW.slots := nullif(running, '{}');
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- The end of an attempt, by whatever statement, frees its slots; a failure is counted by the breakers.
+CREATE FUNCTION free_slots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE process_slot s SET free_at = '-infinity' WHERE s.slot_id = ANY (OLD.slots);
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    NEW.slots := NULL;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION count_failure() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    b process_breaker;
+    asked_partition text;
+    failed timestamptz[];
+BEGIN
+    FOR b IN SELECT * FROM process_breaker br
+             WHERE br.process = NEW.process AND br.max_failures IS NOT NULL LOOP
+        asked_partition := partition_of(b.per, coalesce(NEW.provider, (
+            SELECT p.provider FROM machine_provided p WHERE p.machine_id = NEW.machine_id)));
+        INSERT INTO process_failures AS st (process, per, partition, failed_at)
+        VALUES (b.process, b.per, asked_partition, ARRAY[clock_timestamp()])
+        ON CONFLICT (process, per, partition) DO UPDATE
+        SET failed_at = ARRAY(
+            SELECT f FROM unnest(st.failed_at || clock_timestamp()) f
+            WHERE f > clock_timestamp() - b.failures_window_seconds * interval '1 second'
+            ORDER BY f DESC LIMIT b.max_failures)
+        RETURNING st.failed_at INTO failed;
+        IF cardinality(failed) >= b.max_failures THEN
+            PERFORM trip_breaker(b, asked_partition, format(
+                '%s attempts failed within %s, the last one because: %s', b.max_failures,
+                b.failures_window_seconds * interval '1 second', coalesce(left(NEW.cause, 200), 'no reason given')));
+        END IF;
+    END LOOP;
+    RETURN NEW;
+END $$;
+
+-- The conditions are columns of the row, so a write that is neither claim nor end costs nothing more.
+CREATE TRIGGER work_item_start BEFORE UPDATE ON work_item FOR EACH ROW
+    WHEN (OLD.session_id IS NULL AND NEW.session_id IS NOT NULL)
+    EXECUTE FUNCTION start_within_limits();
+CREATE TRIGGER work_item_start_new BEFORE INSERT ON work_item FOR EACH ROW
+    WHEN (NEW.session_id IS NOT NULL)
+    EXECUTE FUNCTION start_within_limits();
+CREATE TRIGGER work_item_end BEFORE UPDATE ON work_item FOR EACH ROW
+    WHEN (OLD.slots IS NOT NULL AND NEW.session_id IS NULL)
+    EXECUTE FUNCTION free_slots();
+CREATE TRIGGER work_item_end_gone BEFORE DELETE ON work_item FOR EACH ROW
+    WHEN (OLD.slots IS NOT NULL)
+    EXECUTE FUNCTION free_slots();
+CREATE TRIGGER work_item_failed BEFORE UPDATE ON work_item FOR EACH ROW
+    WHEN (OLD.session_id IS NOT NULL AND NEW.session_id IS NULL AND NEW.failures > OLD.failures)
+    EXECUTE FUNCTION count_failure();
+
+-- Makes the slots agree with the limits of a process and with what is claimed. Whoever changes a limit calls
+-- it in the same transaction, after LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE: no claim and no end
+-- is under way then.
+CREATE FUNCTION fit_slots(asked_process text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    l process_limit;
+BEGIN
+    -- Running slots are given out again to what is claimed, in the order of the claims.
+    DELETE FROM process_slot s WHERE s.process = asked_process AND s.kind = 'Running';
+    UPDATE work_item i SET slots = NULL
+    WHERE i.session_id IS NOT NULL AND i.process = asked_process AND i.slots IS NOT NULL;
+    FOR l IN SELECT * FROM process_limit pl WHERE pl.process = asked_process LOOP
+        IF l.max_running IS NOT NULL THEN
+            WITH claimed AS (
+                SELECT i.machine_id, i.started_at,
+                       partition_of(l.per, coalesce(i.provider, p.provider)) AS partition
+                FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
+                WHERE i.session_id IS NOT NULL AND i.process = asked_process
+            ), taken AS (
+                INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
+                SELECT asked_process, l.per, c.partition, 'Running',
+                       row_number() OVER (PARTITION BY c.partition ORDER BY c.started_at, c.machine_id),
+                       c.machine_id, c.started_at, 'infinity'
+                FROM claimed c
+                RETURNING slot_id, machine_id
+            )
+            UPDATE work_item i SET slots = coalesce(i.slots, '{}') || t.slot_id
+            FROM taken t WHERE i.machine_id = t.machine_id AND i.process = asked_process;
+            INSERT INTO process_slot (process, per, partition, kind, number)
+            SELECT asked_process, l.per, k.partition, 'Running', n
+            FROM (SELECT DISTINCT s.partition FROM process_slot s
+                  WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Running') k
+            CROSS JOIN generate_series(1, l.max_running) n
+            ON CONFLICT DO NOTHING;
+        END IF;
+        IF l.max_starts IS NOT NULL THEN
+            -- A start stays in the window, whatever its length now; what is claimed started too.
+            UPDATE process_slot s
+            SET free_at = s.taken_at + (l.window_seconds + 1) * interval '1 second'
+            WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start' AND s.taken_at IS NOT NULL;
+            INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
+            SELECT asked_process, l.per, c.partition, 'Start',
+                   c.numbered + coalesce((SELECT max(s.number) FROM process_slot s
+                       WHERE s.process = asked_process AND s.per = l.per AND s.partition = c.partition
+                         AND s.kind = 'Start'), 0),
+                   c.machine_id, c.started_at, c.started_at + (l.window_seconds + 1) * interval '1 second'
+            FROM (SELECT i.machine_id, i.started_at, k.partition,
+                         row_number() OVER (PARTITION BY k.partition ORDER BY i.started_at) AS numbered
+                  FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
+                  CROSS JOIN LATERAL (
+                      SELECT partition_of(l.per, coalesce(i.provider, p.provider)) AS partition) k
+                  WHERE i.session_id IS NOT NULL AND i.process = asked_process
+                    AND NOT EXISTS (SELECT FROM process_slot s
+                                    WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start'
+                                      AND s.machine_id = i.machine_id AND s.taken_at >= i.started_at - interval '1 minute')
+                 ) c;
+            INSERT INTO process_slot (process, per, partition, kind, number)
+            SELECT asked_process, l.per, k.partition, 'Start', n
+            FROM (SELECT DISTINCT s.partition FROM process_slot s
+                  WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start') k
+            CROSS JOIN generate_series(1, l.max_starts) n
+            ON CONFLICT DO NOTHING;
+            -- What was above a maximum that was lowered, and has passed.
+            DELETE FROM process_slot s
+            WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start'
+              AND s.number > l.max_starts AND s.free_at <= clock_timestamp();
+        ELSE
+            DELETE FROM process_slot s
+            WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start';
+        END IF;
+    END LOOP;
+END $$;
+
+-- Everything that keeps a process from starting on the machines of a provider now, or would: a row for each
+-- pause in force, with room 0, and for each limit, with the number of claims that it still allows. The only
+-- home of this for everything that people read; a claim is decided by the rows themselves.
+CREATE FUNCTION process_gates(asked_process text, asked_provider text) RETURNS TABLE (
+    gate text, room integer, per text, kind text, maximum integer, taken integer, window_seconds integer,
+    opens_at timestamptz, source text, paused_by text, reason text, since timestamptz
+) LANGUAGE sql STABLE AS $$
+    SELECT 'Paused', 0, CASE p.provider WHEN '' THEN 'process' ELSE 'provider' END,
+           NULL::text, NULL::integer, NULL::integer, NULL::integer,
+           p.until, p.source, p.paused_by, p.reason, p.since
+    FROM process_pause p
+    WHERE p.process = asked_process AND p.provider IN ('', coalesce(asked_provider, ''))
+      AND p.until > clock_timestamp()
+    UNION ALL
+    SELECT 'Limited', greatest(k.maximum - t.taken, 0), l.per, k.kind, k.maximum, t.taken,
+           CASE k.kind WHEN 'Start' THEN l.window_seconds END,
+           CASE WHEN t.taken >= k.maximum THEN t.next_free_at END, NULL, NULL, NULL, NULL
+    FROM process_limit l
+    CROSS JOIN LATERAL (VALUES ('Running', l.max_running), ('Start', l.max_starts)) k (kind, maximum)
+    CROSS JOIN LATERAL (
+        SELECT count(*)::integer AS taken, min(s.free_at) AS next_free_at
+        FROM process_slot s
+        WHERE s.process = l.process AND s.per = l.per AND s.partition = partition_of(l.per, asked_provider)
+          AND s.kind = k.kind AND s.free_at > clock_timestamp()
+    ) t
+    WHERE l.process = asked_process AND k.maximum IS NOT NULL
+$$;
