@@ -8,8 +8,12 @@ use std::time::Duration;
 /// Tables and views with their columns, by name. Operators' queries and other releases use them:
 /// a name may join, none may change or go.
 const NAMES: &str = "\
+agent_listener: provider session_id since
+agent_listening: assumed heard_at observed_at provider since
+agent_listening_since: listened provider since
 agent_silence: machine_id provider silent_at
 attempt_tally: count event minute process waited_ms waits writer
+definitions_version: singleton version
 machine_agent_heartbeat: agent_heartbeat_at machine_id
 machine_agent_started: agent_public_key agent_started_at machine_id
 machine_hardware_report: hardware_report_raw machine_id
@@ -20,7 +24,15 @@ machine_provided: machine_id provider provider_id provider_ip_address provider_l
 machines: machine_created_at machine_id machine_version
 operator_action: acted_at action_id details fence machine_id operator process reason session_id verb
 os_installation_settled: generation machine_id os_installation_result
-process_def: lane loss_initial_seconds loss_maximum_seconds process time_driven workflow
+plan_failure: error machine_id process since workflow
+process_breaker: failures_window_seconds max_due max_due_percent max_failures per process resume_after_seconds
+process_breaker_state: disarmed due evaluate_after evaluated_at partition per population process
+process_control: process
+process_def: flapping_within_seconds lane loss_initial_seconds loss_maximum_seconds off_time_driven off_workflow process rest_initial_seconds rest_maximum_seconds time_driven workflow
+process_failures: failed_at partition per process
+process_limit: max_running max_starts per process window_seconds
+process_pause: paused_by process provider reason since source until
+process_slot: free_at kind machine_id number partition per process slot_id taken_at
 schema_compatibility: oldest_compatible singleton
 sessions: session_component_name session_created_at session_deadline session_id session_interval_seconds session_runtime_info
 upkeep: after_machine chunks due_at failure last_chunks task
@@ -28,7 +40,7 @@ work: machine_id process session_id
 work_attempt: cause ended_at fence interval_seconds last_fence machine_id outcome process repeats session_id started_at
 work_backoff: cause last_interval_seconds machine_id process until
 work_history: event failed_cause machine_id process session_id timestamp
-work_item: backoff_until cause eligible failures fence lane last_interval_seconds losses machine_id plan_at process provider ready_at session_id started_at
+work_item: backoff_until cause eligible failures fence finished_at flapping hold_reason hold_since lane last_interval_seconds losses machine_id plan_at process provider ready_at session_id slots started_at unproductive
 work_poisoned: failures losses machine_id process
 workflow_agent_recovery: machine_id provider ready_at
 workflow_agent_start: machine_id provider ready_at";

@@ -202,6 +202,9 @@ impl Scenario {
             internal::work::possibly_due(conn, &RECOVERY, provider, session)
                 .await
                 .unwrap();
+            internal::work::open_queues(conn, &RECOVERY, provider, session, 1)
+                .await
+                .unwrap();
             internal::work::lock_due(conn, &RECOVERY, provider, 1)
                 .await
                 .unwrap();
