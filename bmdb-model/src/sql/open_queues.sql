@@ -31,11 +31,11 @@ SELECT s.lives, s.is_controlled, q.provider IS NOT NULL OR q.ready_at IS NOT NUL
        q.ready_at <= now(),
        ceil(1000 * extract(epoch FROM
            least(greatest(q.ready_at, now()), now() + interval '1 day') - now()))::bigint,
-       least(g.room, $4::bigint),
+       least(g.room, $3::bigint),
        ceil(1000 * extract(epoch FROM
            least(greatest(g.opens_at, now()), now() + interval '1 day') - now()))::bigint
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
-                     WHERE session_id = $3 AND session_deadline > clock_timestamp()) AS lives,
+                     WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
              EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) AS is_controlled) s
 LEFT JOIN queue q ON true
 LEFT JOIN LATERAL (

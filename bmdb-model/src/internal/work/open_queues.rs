@@ -12,7 +12,7 @@ use std::time::Duration;
 
 statement! {
     ReadOpenQueues<'a> = include_str!("../../sql/open_queues.sql");
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, limit: i64 => BigInt, session: SessionId => SqlUuid)
     -> (Bool, Bool, Bool, Nullable<Text>, Nullable<Bool>, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
 }
 
@@ -61,8 +61,8 @@ pub async fn open_queues(
     let statement = ReadOpenQueues {
         process,
         provider,
-        session,
         limit,
+        session,
     };
     let rows: Vec<Row> = statement.load(conn).await?;
     if !rows.iter().any(|(is_alive, ..)| *is_alive) {
