@@ -310,6 +310,7 @@ diesel::table! {
         source -> Text,
         paused_by -> Text,
         reason -> Text,
+        stop_running -> Bool,
     }
 }
 
