@@ -248,6 +248,7 @@ diesel::table! {
         machine_id -> Uuid,
         error -> Text,
         since -> Timestamptz,
+        noted_at -> Timestamptz,
     }
 }
 

@@ -271,6 +271,14 @@ BEGIN
     PERFORM trip_breaker(b, asked_partition, format(
         '%s of %s machines need it at once, more than %s', due, population, threshold));
     RETURN false;
+EXCEPTION
+    WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention
+         OR system_error THEN
+        RAISE;
+    -- Nothing is known of machines whose workflow fails, so nothing starts: an error would fail claims of
+    -- other processes in the same statement. The planner notes the workflow and a machine.
+    WHEN OTHERS THEN
+        RETURN false;
 END $$;
 
 -- A claim takes a slot of each limit, or is left out of its statement.
