@@ -15,7 +15,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, hold, machine};
+use crate::{Error, MachineId, Process, hold, machine, plan};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -58,6 +58,7 @@ async fn read(
         return Err(Error::NoSuchMachine(machine));
     }
     let hold = hold::of(conn, machine).await?;
+    let failures = plan::failures(conn).await?;
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
         let (view, tags) = match &row.1.4 {
@@ -67,7 +68,10 @@ async fn read(
                 custom_tags::tags(conn, machine, view).await?,
             ),
         };
-        all.push(row::gates(machine, hold.clone(), row, view, tags));
+        let mut gates = row::gates(machine, hold.clone(), row, view, tags);
+        let failure = failures.iter().find(|f| f.broken.process == gates.process);
+        gates.not_plannable = failure.cloned();
+        all.push(gates);
     }
     Ok(all)
 }
