@@ -25,6 +25,7 @@ mod hostile_names;
 mod interrupted;
 mod limits;
 mod list;
+mod listening;
 mod lists;
 mod maintenance;
 mod migrations;
