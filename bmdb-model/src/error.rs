@@ -52,6 +52,30 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// A limit, breaker or pause that cannot be.
+    #[error("process {process}: {problem}")]
+    InvalidControl {
+        process: crate::Process,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Nothing is known of a process with this name: it is not defined, and no machine has an item of it.
+    #[error("there is no process {process}{}", known_names(known))]
+    NoSuchProcess {
+        process: crate::Process,
+        /// The processes that there are.
+        known: Vec<crate::Process>,
+    },
+}
+
+fn known_names(known: &[crate::Process]) -> String {
+    match known {
+        [] => String::new(),
+        known => {
+            let names: Vec<&str> = known.iter().map(crate::Process::as_str).collect();
+            format!(": the processes are {}", names.join(", "))
+        }
+    }
 }
 
 impl From<DieselError> for Error {

@@ -101,6 +101,8 @@ CREATE TABLE process_pause (
     source text NOT NULL DEFAULT 'Operator' CHECK (source IN ('Operator', 'Breaker', 'Attempt')),
     paused_by text NOT NULL CHECK (paused_by <> ''),
     reason text NOT NULL CHECK (reason <> ''),
+    -- Whether what runs is to stop and be given back too. Runners look at it.
+    stop_running boolean NOT NULL DEFAULT false,
     PRIMARY KEY (process, provider)
 );
 
@@ -152,26 +154,40 @@ BEGIN
     RETURN found_slot;
 END $$;
 
--- Stops a process, or one provider of it, because of its breaker.
+-- Pauses a process, or one provider of it, because of its breaker; says whether it did. The partition of
+-- machines without a provider has the name that stands for all, so its breaker pauses all.
+CREATE FUNCTION pause_by_breaker(b process_breaker, asked_partition text, pause_until timestamptz, why text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO process_pause (process, provider, until, source, paused_by, reason)
+    VALUES (b.process, asked_partition, pause_until, 'Breaker', 'breaker', why)
+    ON CONFLICT (process, provider) DO UPDATE
+    SET since = excluded.since, until = excluded.until, source = excluded.source,
+        paused_by = excluded.paused_by, reason = excluded.reason, stop_running = excluded.stop_running
+    -- A pause that is in force stays as it is.
+    WHERE process_pause.until <= clock_timestamp();
+    RETURN FOUND;
+END $$;
+
+-- Stops a process, or one provider of it, until it is resumed, and records that.
 CREATE FUNCTION trip_breaker(b process_breaker, asked_partition text, why text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO process_pause (process, provider, until, source, paused_by, reason)
-    VALUES (b.process, asked_partition,
-            coalesce(clock_timestamp() + b.resume_after_seconds * interval '1 second', 'infinity'),
-            'Breaker', 'breaker', why)
-    ON CONFLICT (process, provider) DO UPDATE
-    SET since = excluded.since, until = excluded.until, source = excluded.source,
-        paused_by = excluded.paused_by, reason = excluded.reason
-    -- A pause that is in force stays as it is.
-    WHERE process_pause.until <= clock_timestamp();
-    IF FOUND THEN
+    IF pause_by_breaker(b, asked_partition,
+                        coalesce(clock_timestamp() + b.resume_after_seconds * interval '1 second', 'infinity'),
+                        why) THEN
         INSERT INTO operator_action (process, verb, operator, reason, details)
         VALUES (b.process, 'TripBreaker', 'breaker', why,
                 CASE WHEN asked_partition = '' THEN '{}'::jsonb
                      ELSE jsonb_build_object('provider', asked_partition) END);
     END IF;
 END $$;
+
+-- How many machines may need a process at once, out of so many.
+CREATE FUNCTION breaker_threshold(b process_breaker, population bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0))::bigint
+$$;
 
 -- Whether so few machines need the process that the next one may start. Counts again when the last count is
 -- older than twenty times what it took, so that counting costs a twentieth of one processor at most. One
@@ -219,31 +235,45 @@ BEGIN
     IF workflow_view IS NULL THEN
         RETURN true;
     END IF;
-    EXECUTE format(
-        'SELECT count(*) FILTER (WHERE v.ready_at IS NULL OR v.ready_at <= clock_timestamp()), count(*)
-         FROM %I v
-         WHERE ($1 IS NULL OR coalesce(v.provider, '''') = $1)
-           AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id)', workflow_view)
-    INTO due, population USING of_provider;
-    -- What was claimed or started within a window of its limits and is not due any more.
-    EXECUTE format(
-        'SELECT $3 + count(*) FROM (
-             SELECT i.machine_id FROM work_item i
-             WHERE i.session_id IS NOT NULL AND i.process = $2
-               AND ($1 IS NULL OR coalesce(i.provider, '''') = $1)
-             UNION
-             SELECT s.machine_id FROM process_slot s
-             WHERE s.process = $2 AND s.kind = ''Start'' AND s.free_at > clock_timestamp()
-               AND s.machine_id IS NOT NULL
-               AND ($1 IS NULL OR s.per = ''provider'' AND s.partition = $1
-                    OR s.per <> ''provider'' AND EXISTS (
-                        SELECT FROM machine_provided p WHERE p.machine_id = s.machine_id AND p.provider = $1))
-         ) o
-         WHERE NOT EXISTS (
-             SELECT FROM %I v WHERE v.machine_id = o.machine_id
-               AND (v.ready_at IS NULL OR v.ready_at <= clock_timestamp())
-               AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id))', workflow_view)
-    INTO due USING of_provider, b.process, due;
+    BEGIN
+        EXECUTE format(
+            'SELECT count(*) FILTER (WHERE v.ready_at IS NULL OR v.ready_at <= clock_timestamp()), count(*)
+             FROM %I v
+             WHERE ($1 IS NULL OR coalesce(v.provider, '''') = $1)
+               AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id)', workflow_view)
+        INTO due, population USING of_provider;
+        -- What was claimed or started within a window of its limits and is not due any more.
+        EXECUTE format(
+            'SELECT $3 + count(*) FROM (
+                 SELECT i.machine_id FROM work_item i
+                 WHERE i.session_id IS NOT NULL AND i.process = $2
+                   AND ($1 IS NULL OR coalesce(i.provider, '''') = $1)
+                 UNION
+                 SELECT s.machine_id FROM process_slot s
+                 WHERE s.process = $2 AND s.kind = ''Start'' AND s.free_at > clock_timestamp()
+                   AND s.machine_id IS NOT NULL
+                   AND ($1 IS NULL OR s.per = ''provider'' AND s.partition = $1
+                        OR s.per <> ''provider'' AND EXISTS (
+                            SELECT FROM machine_provided p WHERE p.machine_id = s.machine_id AND p.provider = $1))
+             ) o
+             WHERE NOT EXISTS (
+                 SELECT FROM %I v WHERE v.machine_id = o.machine_id
+                   AND (v.ready_at IS NULL OR v.ready_at <= clock_timestamp())
+                   AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id))', workflow_view)
+        INTO due USING of_provider, b.process, due;
+    EXCEPTION
+        WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention
+             OR system_error THEN
+            RAISE;
+        -- Nothing is known of machines whose workflow fails, so nothing starts: an error would fail claims of
+        -- other processes in the same statement. For a minute, so that not every claim asks the view again
+        -- and everybody can see why; without an audit record for each minute.
+        WHEN OTHERS THEN
+            PERFORM pause_by_breaker(b, asked_partition, clock_timestamp() + interval '1 minute', format(
+                'the machines that need it cannot be counted, because its workflow %s fails: %s',
+                workflow_view, left(SQLERRM, 200)));
+            RETURN false;
+    END;
     -- A workflow that is driven by time lists every machine that it looks after; any other one only those
     -- that need the process, out of all that have a provider.
     IF NOT listed_only THEN
@@ -251,7 +281,7 @@ BEGIN
         WHERE of_provider IS NULL OR p.provider = of_provider;
     END IF;
     population := greatest(population, due);
-    threshold := greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0));
+    threshold := breaker_threshold(b, population);
     UPDATE process_breaker_state st
     SET due = breaker_allows.due, population = breaker_allows.population, evaluated_at = began,
         evaluate_after = clock_timestamp() + least(20 * (clock_timestamp() - began), interval '1 minute'),
@@ -263,6 +293,23 @@ BEGIN
     PERFORM trip_breaker(b, asked_partition, format(
         '%s of %s machines need it at once, more than %s', due, population, threshold));
     RETURN false;
+END $$;
+
+-- Counts for each breaker that a person has disarmed whether it may be armed again. Janitors call it: while
+-- nothing is due, no claim counts, and the breaker would not be there when it is needed next.
+CREATE FUNCTION rearm_breakers() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT br AS breaker, st.partition
+        FROM process_breaker_state st
+        JOIN process_breaker br ON br.process = st.process AND br.per = st.per
+        WHERE st.disarmed AND st.evaluate_after <= clock_timestamp()
+        ORDER BY st.process, st.per, st.partition
+    LOOP
+        PERFORM breaker_allows(found.breaker, found.partition);
+    END LOOP;
 END $$;
 
 -- A claim takes a slot of each limit, or is left out of its statement.
@@ -294,7 +341,7 @@ BEGIN
     IF FOUND THEN
         RETURN NULL;
     END IF;
-    FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process LOOP
+    FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process ORDER BY br.per LOOP
         IF NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
             RETURN NULL;
         END IF;
@@ -329,6 +376,17 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- An attempt is recorded as started when it has got its lane, for which it may have had to wait. Then its
+-- place in the window begins as late.
+CREATE FUNCTION start_window_late() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE process_slot s
+    SET taken_at = clock_timestamp(), free_at = clock_timestamp() + (s.free_at - s.taken_at)
+    WHERE s.process = NEW.process AND s.kind = 'Start' AND s.machine_id = NEW.machine_id
+      AND s.taken_at >= NEW.started_at;
+    RETURN NULL;
+END $$;
+
 -- The end of an attempt, by whatever statement, frees its slots; a failure is counted by the breakers.
 CREATE FUNCTION free_slots() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -347,7 +405,7 @@ DECLARE
     failed timestamptz[];
 BEGIN
     FOR b IN SELECT * FROM process_breaker br
-             WHERE br.process = NEW.process AND br.max_failures IS NOT NULL LOOP
+             WHERE br.process = NEW.process AND br.max_failures IS NOT NULL ORDER BY br.per LOOP
         asked_partition := partition_of(b.per, coalesce(NEW.provider, (
             SELECT p.provider FROM machine_provided p WHERE p.machine_id = NEW.machine_id)));
         INSERT INTO process_failures AS st (process, per, partition, failed_at)
@@ -374,6 +432,14 @@ CREATE TRIGGER work_item_start BEFORE UPDATE ON work_item FOR EACH ROW
 CREATE TRIGGER work_item_start_new BEFORE INSERT ON work_item FOR EACH ROW
     WHEN (NEW.session_id IS NOT NULL)
     EXECUTE FUNCTION start_within_limits();
+CREATE TRIGGER work_item_started_late AFTER UPDATE ON work_item FOR EACH ROW
+    WHEN (OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
+          AND clock_timestamp() > NEW.started_at + interval '500 milliseconds')
+    EXECUTE FUNCTION start_window_late();
+CREATE TRIGGER work_item_started_late_new AFTER INSERT ON work_item FOR EACH ROW
+    WHEN (NEW.session_id IS NOT NULL
+          AND clock_timestamp() > NEW.started_at + interval '500 milliseconds')
+    EXECUTE FUNCTION start_window_late();
 CREATE TRIGGER work_item_end BEFORE UPDATE ON work_item FOR EACH ROW
     WHEN (OLD.slots IS NOT NULL AND NEW.session_id IS NULL)
     EXECUTE FUNCTION free_slots();
@@ -462,22 +528,25 @@ END $$;
 -- home of this for everything that people read; a claim is decided by the rows themselves.
 CREATE FUNCTION process_gates(asked_process text, asked_provider text) RETURNS TABLE (
     gate text, room integer, per text, kind text, maximum integer, taken integer, window_seconds integer,
-    opens_at timestamptz, source text, paused_by text, reason text, since timestamptz
+    opens_at timestamptz, source text, paused_by text, reason text, since timestamptz, stop_running boolean
 ) LANGUAGE sql STABLE AS $$
     SELECT 'Paused', 0, CASE p.provider WHEN '' THEN 'process' ELSE 'provider' END,
            NULL::text, NULL::integer, NULL::integer, NULL::integer,
-           p.until, p.source, p.paused_by, p.reason, p.since
+           CASE WHEN isfinite(p.until) THEN p.until END, p.source, p.paused_by, p.reason, p.since, p.stop_running
     FROM process_pause p
     WHERE p.process = asked_process AND p.provider IN ('', coalesce(asked_provider, ''))
       AND p.until > clock_timestamp()
     UNION ALL
     SELECT 'Limited', greatest(k.maximum - t.taken, 0), l.per, k.kind, k.maximum, t.taken,
            CASE k.kind WHEN 'Start' THEN l.window_seconds END,
-           CASE WHEN t.taken >= k.maximum THEN t.next_free_at END, NULL, NULL, NULL, NULL
+           CASE WHEN t.taken >= k.maximum THEN t.next_free_at END, NULL, NULL, NULL, NULL, NULL
     FROM process_limit l
     CROSS JOIN LATERAL (VALUES ('Running', l.max_running), ('Start', l.max_starts)) k (kind, maximum)
     CROSS JOIN LATERAL (
-        SELECT count(*)::integer AS taken, min(s.free_at) AS next_free_at
+        -- After a limit was lowered, the surplus has to become free first. Clients cannot read infinity.
+        SELECT count(*)::integer AS taken,
+               (array_agg(CASE WHEN isfinite(s.free_at) THEN s.free_at END ORDER BY s.free_at))
+                   [greatest(count(*) - k.maximum + 1, 1)] AS next_free_at
         FROM process_slot s
         WHERE s.process = l.process AND s.per = l.per AND s.partition = partition_of(l.per, asked_provider)
           AND s.kind = k.kind AND s.free_at > clock_timestamp()
