@@ -1,4 +1,3 @@
-DROP TRIGGER work_item_failed ON work_item;
 DROP TRIGGER work_item_end_gone ON work_item;
 DROP TRIGGER work_item_end ON work_item;
 DROP TRIGGER work_item_started_late_new ON work_item;
@@ -7,10 +6,11 @@ DROP TRIGGER work_item_start_new ON work_item;
 DROP TRIGGER work_item_start ON work_item;
 DROP FUNCTION process_gates(text, text);
 DROP FUNCTION fit_slots(text);
-DROP FUNCTION count_failure();
-DROP FUNCTION free_slots();
+DROP FUNCTION end_within_limits();
+DROP FUNCTION count_failure(work_item);
 DROP FUNCTION start_window_late();
 DROP FUNCTION start_within_limits();
+DROP FUNCTION failures_allow(process_breaker, text, text);
 DROP FUNCTION rearm_breakers();
 DROP FUNCTION breaker_allows(process_breaker, text);
 DROP FUNCTION breaker_threshold(process_breaker, bigint);
