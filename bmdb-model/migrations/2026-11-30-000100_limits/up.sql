@@ -178,6 +178,7 @@ END $$;
 -- claim counts, and the others go by the last count meanwhile.
 CREATE FUNCTION breaker_allows(b process_breaker, asked_partition text) RETURNS boolean
 LANGUAGE plpgsql AS $$
+<<counted>>
 DECLARE
     s process_breaker_state;
     workflow_view text;
@@ -253,9 +254,9 @@ BEGIN
     population := greatest(population, due);
     threshold := greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0));
     UPDATE process_breaker_state st
-    SET due = breaker_allows.due, population = breaker_allows.population, evaluated_at = began,
+    SET due = counted.due, population = counted.population, evaluated_at = began,
         evaluate_after = clock_timestamp() + least(20 * (clock_timestamp() - began), interval '1 minute'),
-        disarmed = st.disarmed AND breaker_allows.due > threshold
+        disarmed = st.disarmed AND counted.due > threshold
     WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
     IF due <= threshold OR s.disarmed THEN
         RETURN true;
