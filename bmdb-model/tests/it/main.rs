@@ -34,6 +34,7 @@ mod pipelined;
 mod planning;
 mod plans;
 mod prepared;
+mod process_control;
 mod provided;
 mod reclaim;
 mod recovery;
