@@ -57,10 +57,7 @@ async fn a_thousand_kills_between_claim_and_end_leak_no_slot() {
         for (session, claimed) in zombies {
             for ended in session.cancel_all(claimed).await {
                 let error = ended.unwrap_err();
-                let lost = matches!(
-                    error.reason(),
-                    TxError::SessionExpired | TxError::WorkLost
-                );
+                let lost = matches!(error.reason(), TxError::SessionExpired | TxError::WorkLost);
                 assert!(lost, "{error}");
             }
         }
