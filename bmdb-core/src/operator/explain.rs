@@ -24,6 +24,8 @@
 //! # }
 //! ```
 
+mod listening;
+
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
 use chrono::{DateTime, Utc};
@@ -192,6 +194,8 @@ fn ready(gates: &Gates) -> Gate {
         }
         None => {}
     }
+    let silence = gates.silence.as_ref();
+    sentences.extend(silence.and_then(|silence| listening::sentence(silence, gates.at)));
     let opens = match gate.opens {
         When::At(time) => Some(time),
         When::Now | When::Never => None,
@@ -335,6 +339,8 @@ fn advice(gates: &Gates) -> Vec<String> {
             "`bmdb backoff retry-now {machine} {process}` lets it be tried at once."
         ));
     }
+    let silence = gates.silence.as_ref().filter(|_| eligible.is_open);
+    advice.extend(silence.and_then(|silence| listening::advice(silence, &gates.process)));
     if gates.are_open() {
         let queue = match &eligible.provider {
             Some(provider) => format!(" for {provider}"),

@@ -20,6 +20,7 @@ use crate::session::close;
 use crate::session::heartbeat::Registry;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry::attempt_counts::AttemptCounts;
+use bmdb_model::internal::agent;
 use bmdb_model::internal::connection::{self, Backend};
 use bmdb_model::internal::work::{self, Attempt};
 use bmdb_model::{ErrorKind, SessionId};
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long the cleanup waits for a lock before it continues with other tasks.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub(crate) enum CleanupTask {
     /// that this program does not know. The search begins once the server process that may still claim
     /// has ended.
     FindUnknownClaims(Arc<ClaimedFences>, Backend),
+    /// A program listens to agents no more.
+    StopListening(Uuid, Arc<ClaimedFences>),
     /// A session was dropped without being closed.
     Close(Arc<Lease>),
 }
@@ -54,7 +58,9 @@ pub(crate) enum CleanupTask {
 impl CleanupTask {
     fn lease(&self) -> &Arc<Lease> {
         match self {
-            Self::CancelDropped(_, fences) | Self::FindUnknownClaims(fences, _) => &fences.lease,
+            Self::CancelDropped(_, fences)
+            | Self::FindUnknownClaims(fences, _)
+            | Self::StopListening(_, fences) => &fences.lease,
             Self::Close(lease) => lease,
         }
     }
@@ -81,6 +87,9 @@ impl Pending {
             CleanupTask::FindUnknownClaims(fences, backend) => {
                 self.claims(fences).suspects.push(backend);
             }
+            CleanupTask::StopListening(listener, fences) => {
+                self.claims(fences).listeners.push(listener);
+            }
         }
     }
 
@@ -102,6 +111,7 @@ impl Pending {
             Self::Claims(added) => {
                 left.dropped.append(&mut added.dropped);
                 left.suspects.append(&mut added.suspects);
+                left.listeners.append(&mut added.listeners);
             }
         }
         *self = Self::Claims(left);
@@ -238,7 +248,7 @@ impl Shared {
     }
 }
 
-/// Claims of a live session that no caller will end.
+/// Claims of a live session that no caller will end, and its listeners that listen no more.
 struct LeftoverClaims {
     fences: Arc<ClaimedFences>,
     /// Dropped work, and unknown claims that were found. Each of them holds a machine.
@@ -248,6 +258,8 @@ struct LeftoverClaims {
     suspects: Vec<Backend>,
     /// Whether there may be unknown claims.
     may_have_unknown: bool,
+    /// Listeners to agents whose rows are to go.
+    listeners: Vec<Uuid>,
     /// Whether to cancel attempts one by one after a group failed: one locked row must not keep all of them.
     one_by_one: bool,
 }
@@ -259,6 +271,7 @@ impl LeftoverClaims {
             dropped: Vec::new(),
             suspects: Vec::new(),
             may_have_unknown: false,
+            listeners: Vec::new(),
             one_by_one: false,
         }
     }
@@ -276,7 +289,26 @@ impl LeftoverClaims {
         if let Err(error) = self.cancel_dropped(shared, deadline).await {
             tracing::debug!(%session, %error, "dropped work not canceled yet");
         }
-        self.dropped.is_empty() && !self.may_have_unknown
+        if let Err(error) = self.stop_listening(shared, deadline).await {
+            tracing::debug!(%session, %error, "listening to agents has not ended yet");
+        }
+        self.dropped.is_empty() && !self.may_have_unknown && self.listeners.is_empty()
+    }
+
+    async fn stop_listening(
+        &mut self,
+        shared: &Shared,
+        deadline: &Deadline,
+    ) -> Result<(), TxError> {
+        if self.listeners.is_empty() {
+            return Ok(());
+        }
+        let stop = shared.database.run_by(deadline, async |conn| {
+            Ok(agent::stop_listening(conn, &self.listeners).await?)
+        });
+        stop.await?;
+        self.listeners.clear();
+        Ok(())
     }
 
     /// Cancels dropped work. Attempts that fail are queued behind the others; returns the last error.

@@ -138,6 +138,10 @@ impl SessionInner {
         if let Some(result) = idle {
             return conn.settle(result);
         }
+        let observe = self.component.listening.observe_before_claim(&mut conn);
+        if let Err(error) = retry.deadline().answer(observe).await {
+            return conn.settle(Err(error));
+        }
         let body =
             async |tx: &mut Tx<'_>| replan_and_claim(tx, process, provider, session, missing).await;
         let keep = |batch: Batch<Claimed>| Batch {

@@ -25,6 +25,7 @@ mod fuzzed;
 mod janitor;
 #[cfg(feature = "fleet")]
 mod kills;
+mod listening;
 mod maintenance;
 mod migrate;
 mod operator;

@@ -125,6 +125,7 @@ pub(super) fn gates(
         },
         claim,
         last,
+        silence: None,
         workflow: workflow.map(|view| Workflow {
             view,
             replan_on_claim,
