@@ -15,7 +15,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, agent, hold, machine};
+use crate::{Error, MachineId, Process, agent, hold, machine, plan};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -58,6 +58,7 @@ async fn read(
         return Err(Error::NoSuchMachine(machine));
     }
     let hold = hold::of(conn, machine).await?;
+    let failures = plan::failures(conn).await?;
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
         let (view, relations) = match &row.1.4 {
@@ -74,6 +75,8 @@ async fn read(
         let tags = custom_tags::tags(conn, machine, relations).await?;
         let mut gates = row::gates(machine, hold.clone(), row, view, tags);
         gates.silence = silence;
+        let failure = failures.iter().find(|f| f.broken.process == gates.process);
+        gates.not_plannable = failure.cloned();
         all.push(gates);
     }
     Ok(all)
