@@ -66,6 +66,20 @@ pub enum Error {
         /// The connections that were in the way last, as far as they were found.
         holders: Vec<LockHolder>,
     },
+    /// A limit, breaker or pause that cannot be.
+    #[error("process {process}: {problem}")]
+    InvalidControl {
+        process: crate::Process,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Nothing is known of a process with this name: it is not defined, and no machine has an item of it.
+    #[error("there is no process {process}{}", known_names(known))]
+    NoSuchProcess {
+        process: crate::Process,
+        /// The processes that there are.
+        known: Vec<crate::Process>,
+    },
 }
 
 /// `: pid 42 ("agents"), pid 43 ("psql")`, or nothing.
@@ -74,6 +88,16 @@ fn listed(holders: &[LockHolder]) -> String {
     match holders.is_empty() {
         true => String::new(),
         false => format!(": {}", holders.join(", ")),
+    }
+}
+
+fn known_names(known: &[crate::Process]) -> String {
+    match known {
+        [] => String::new(),
+        known => {
+            let names: Vec<&str> = known.iter().map(crate::Process::as_str).collect();
+            format!(": the processes are {}", names.join(", "))
+        }
     }
 }
 
