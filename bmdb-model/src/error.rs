@@ -53,19 +53,6 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
-    /// Other transactions kept a definition from being changed; nothing was changed.
-    #[error(
-        "process {process}: its definition could not be changed within {waited:?}, because other \
-         transactions kept the work items locked{}: wait for them or end them, and try again",
-        listed(holders)
-    )]
-    DefinitionBlocked {
-        process: crate::Process,
-        /// For how long it was tried.
-        waited: std::time::Duration,
-        /// The connections that were in the way last, as far as they were found.
-        holders: Vec<LockHolder>,
-    },
     /// A limit, breaker or pause that cannot be.
     #[error("process {process}: {problem}")]
     InvalidControl {
@@ -80,15 +67,19 @@ pub enum Error {
         /// The processes that there are.
         known: Vec<crate::Process>,
     },
-}
-
-/// `: pid 42 ("agents"), pid 43 ("psql")`, or nothing.
-fn listed(holders: &[LockHolder]) -> String {
-    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    match holders.is_empty() {
-        true => String::new(),
-        false => format!(": {}", holders.join(", ")),
-    }
+    /// Other transactions kept a definition from being changed; nothing was changed.
+    #[error(
+        "process {process}: its definition could not be changed within {waited:?}, because other \
+         transactions kept the work items locked{}: wait for them or end them, and try again",
+        listed(holders)
+    )]
+    DefinitionBlocked {
+        process: crate::Process,
+        /// For how long it was tried.
+        waited: std::time::Duration,
+        /// The connections that were in the way last, as far as they were found.
+        holders: Vec<LockHolder>,
+    },
 }
 
 fn known_names(known: &[crate::Process]) -> String {
@@ -98,6 +89,15 @@ fn known_names(known: &[crate::Process]) -> String {
             let names: Vec<&str> = known.iter().map(crate::Process::as_str).collect();
             format!(": the processes are {}", names.join(", "))
         }
+    }
+}
+
+/// `: pid 42 ("agents"), pid 43 ("psql")`, or nothing.
+fn listed(holders: &[LockHolder]) -> String {
+    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    match holders.is_empty() {
+        true => String::new(),
+        false => format!(": {}", holders.join(", ")),
     }
 }
 

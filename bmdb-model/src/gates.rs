@@ -74,9 +74,9 @@ async fn read(
         };
         let tags = custom_tags::tags(conn, machine, relations).await?;
         let mut gates = row::gates(machine, hold.clone(), row, view, tags);
-        gates.silence = silence;
         let failure = failures.iter().find(|f| f.broken.process == gates.process);
         gates.not_plannable = failure.cloned();
+        gates.silence = silence;
         all.push(gates);
     }
     Ok(all)

@@ -215,7 +215,6 @@ $$;
 -- claim counts, and the others go by the last count meanwhile.
 CREATE FUNCTION breaker_allows(b process_breaker, asked_partition text) RETURNS boolean
 LANGUAGE plpgsql AS $$
-<<counted>>
 DECLARE
     s process_breaker_state;
     workflow_view text;
@@ -223,8 +222,8 @@ DECLARE
     began timestamptz := clock_timestamp();
     -- NULL is the process as a whole.
     of_provider text := CASE WHEN b.per = 'provider' THEN asked_partition END;
-    due bigint;
-    population bigint;
+    counted_due bigint;
+    counted_population bigint;
     threshold bigint;
 BEGIN
     IF b.max_due IS NULL AND b.max_due_percent IS NULL THEN
@@ -263,7 +262,7 @@ BEGIN
              FROM %I v
              WHERE ($1 IS NULL OR coalesce(v.provider, '''') = $1)
                AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id)', workflow_view)
-        INTO due, population USING of_provider;
+        INTO counted_due, counted_population USING of_provider;
         -- What was claimed or started within a window of its limits and is not due any more.
         EXECUTE format(
             'SELECT $3 + count(*) FROM (
@@ -282,7 +281,7 @@ BEGIN
                  SELECT FROM %I v WHERE v.machine_id = o.machine_id
                    AND (v.ready_at IS NULL OR v.ready_at <= clock_timestamp())
                    AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = v.machine_id))', workflow_view)
-        INTO due USING of_provider, b.process, due;
+        INTO counted_due USING of_provider, b.process, counted_due;
     EXCEPTION
         WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention
              OR system_error THEN
@@ -299,21 +298,21 @@ BEGIN
     -- A workflow that is driven by time lists every machine that it looks after; any other one only those
     -- that need the process, out of all that have a provider.
     IF NOT listed_only THEN
-        SELECT count(*) INTO population FROM machine_provided p
+        SELECT count(*) INTO counted_population FROM machine_provided p
         WHERE of_provider IS NULL OR p.provider = of_provider;
     END IF;
-    population := greatest(population, due);
-    threshold := breaker_threshold(b, population);
+    counted_population := greatest(counted_population, counted_due);
+    threshold := breaker_threshold(b, counted_population);
     UPDATE process_breaker_state st
-    SET due = counted.due, population = counted.population, evaluated_at = began,
+    SET due = counted_due, population = counted_population, evaluated_at = began,
         evaluate_after = clock_timestamp() + least(20 * (clock_timestamp() - began), interval '1 minute'),
-        disarmed = st.disarmed AND counted.due > threshold
+        disarmed = st.disarmed AND counted_due > threshold
     WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
-    IF due <= threshold OR s.disarmed THEN
+    IF counted_due <= threshold OR s.disarmed THEN
         RETURN true;
     END IF;
     PERFORM trip_breaker(b, asked_partition, format(
-        '%s of %s machines need it at once, more than %s', due, population, threshold));
+        '%s of %s machines need it at once, more than %s', counted_due, counted_population, threshold));
     RETURN false;
 END $$;
 

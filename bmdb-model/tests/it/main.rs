@@ -4,6 +4,7 @@
 
 mod attempt_counts;
 mod bad_input;
+mod breakers;
 mod claims;
 mod compatibility;
 mod concurrent;
@@ -22,6 +23,7 @@ mod head;
 mod history;
 mod hostile_names;
 mod interrupted;
+mod limits;
 mod list;
 mod listening;
 mod lists;
@@ -31,6 +33,7 @@ mod notify;
 mod older_writers;
 mod operator;
 mod overview;
+mod pauses;
 mod pipelined;
 mod planning;
 mod plans;

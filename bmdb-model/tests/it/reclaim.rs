@@ -14,7 +14,7 @@ const ATTEMPTS: &str = "SELECT outcome, cause, interval_seconds, started_at < en
 
 impl Scenario {
     /// Expires the session, and reclaims its work with this delay as the janitor does.
-    async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
+    pub(crate) async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
         self.db.expire(self.session).await.unwrap();
         let conn = &mut self.conn;
         connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite)

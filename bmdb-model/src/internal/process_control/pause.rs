@@ -67,10 +67,12 @@ statement! {
 statement! {
     /// By the database's clock; nothing for a time that has passed.
     Set<'a> = "INSERT INTO process_pause (process, provider, until, source, paused_by, reason, stop_running) \
-               SELECT $1, coalesce($2::text, ''), u.until, $5, $6, $7, $8 \
-               FROM (SELECT coalesce($3::timestamptz, clock_timestamp() + $4::bigint * interval '1 millisecond', \
-                                     'infinity') AS until) u \
-               WHERE u.until > clock_timestamp() \
+               SELECT * FROM (SELECT $1::text, coalesce($2::text, ''), \
+                                     coalesce($3::timestamptz, \
+                                              clock_timestamp() + $4::bigint * interval '1 millisecond', \
+                                              'infinity') AS until, \
+                                     $5::text, $6::text, $7::text, $8::boolean) p \
+               WHERE p.until > clock_timestamp() \
                ON CONFLICT (process, provider) DO UPDATE SET since = excluded.since, until = excluded.until, \
                    source = excluded.source, paused_by = excluded.paused_by, reason = excluded.reason, \
                    stop_running = excluded.stop_running \
@@ -121,7 +123,10 @@ pub async fn pause(
     }
     control(conn, process).await?;
     let provider = pause.provider;
-    let before = Before { process, provider }.get_result(conn).await.optional()?;
+    let before = Before { process, provider }
+        .get_result(conn)
+        .await
+        .optional()?;
     let set = Set {
         process,
         provider,

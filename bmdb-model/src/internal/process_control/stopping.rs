@@ -8,10 +8,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 statement! {
     Stopping<'a> = "SELECT i.fence, p.paused_by || ' has paused ' || p.process || ': ' || p.reason \
                     FROM process_pause p \
-                    JOIN work_item i ON i.session_id = $2 AND i.process = p.process \
+                    JOIN work_item i ON i.process = p.process \
                     LEFT JOIN machine_provided m ON m.machine_id = i.machine_id \
                     WHERE p.process = $1 AND p.stop_running AND p.until > clock_timestamp() \
-                      AND p.provider IN ('', coalesce(i.provider, m.provider, ''))";
+                      AND i.session_id = $2 AND p.provider IN ('', coalesce(i.provider, m.provider, ''))";
     (process: &'a Process => Text, session: SessionId => SqlUuid) -> (BigInt, Text)
 }
 

@@ -313,26 +313,27 @@ pub async fn gates(
         OfProcess,
     );
     let rows: Vec<Row> = Gates { process, machines }.load(conn).await?;
-    let gate = |(machine, is_known, on_hold, hold_reason, lane_taken, backoff_until, closed): Row| {
-        let (closed, opens_at, by, reason) = closed;
-        let gate = match (hold_reason, backoff_until) {
-            _ if !is_known => Gate::Unknown,
-            _ if on_hold => Gate::OnHold,
-            (Some(reason), _) => Gate::ProcessOnHold { reason },
-            _ if lane_taken => Gate::LaneTaken,
-            (_, Some(until)) => Gate::BackedOff { until },
-            _ => match (closed, by.zip(reason)) {
-                (None, _) => Gate::Open,
-                (Some(_), None) => Gate::Limited { opens_at },
-                (Some(_), Some((by, reason))) => Gate::Paused {
-                    by,
-                    reason,
-                    until: opens_at,
+    let gate =
+        |(machine, is_known, on_hold, hold_reason, lane_taken, backoff_until, closed): Row| {
+            let (closed, opens_at, by, reason) = closed;
+            let gate = match (hold_reason, backoff_until) {
+                _ if !is_known => Gate::Unknown,
+                _ if on_hold => Gate::OnHold,
+                (Some(reason), _) => Gate::ProcessOnHold { reason },
+                _ if lane_taken => Gate::LaneTaken,
+                (_, Some(until)) => Gate::BackedOff { until },
+                _ => match (closed, by.zip(reason)) {
+                    (None, _) => Gate::Open,
+                    (Some(_), None) => Gate::Limited { opens_at },
+                    (Some(_), Some((by, reason))) => Gate::Paused {
+                        by,
+                        reason,
+                        until: opens_at,
+                    },
                 },
-            },
+            };
+            (machine, gate)
         };
-        (machine, gate)
-    };
     Ok(rows.into_iter().map(gate).collect())
 }
 
