@@ -23,6 +23,8 @@ mod fleet;
 mod foreign;
 mod fuzzed;
 mod janitor;
+#[cfg(feature = "fleet")]
+mod kills;
 mod listening;
 mod maintenance;
 mod migrate;

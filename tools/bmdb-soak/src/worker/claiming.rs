@@ -3,6 +3,7 @@
 use super::context::{Context, Next};
 use super::ending::end_all;
 use crate::failure::{Done, Failure};
+use crate::fixture::CHECK;
 use crate::rng::Rng;
 use bmdb_core::{Bmdb, Claim, PollOptions, Session, Tx, TxError, Work, WorkError};
 use bmdb_model::{Process, Provider, retrieval};
@@ -109,10 +110,10 @@ impl Task {
     }
 
     async fn claim(&mut self) -> Result<Vec<Work>, TxError> {
-        let process = if self.rng.below(5) < 2 {
-            RECOVERY
-        } else {
-            START
+        let process = match self.rng.below(10) {
+            0..=3 => RECOVERY,
+            4 => CHECK,
+            _ => START,
         };
         // Small batches more often than large ones.
         let largest = *self.rng.pick(&[1, 1, 5, 20]);
