@@ -4,6 +4,7 @@
 
 mod attempt_counts;
 mod bad_input;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
