@@ -62,7 +62,9 @@ CREATE TABLE plan_failure (
     workflow text NOT NULL,
     machine_id uuid NOT NULL,
     error text NOT NULL,
-    since timestamptz NOT NULL DEFAULT clock_timestamp()
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the machine and the error were noted: other ones replace them after a minute at the earliest.
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Counts the changes of definitions. A plan names the number that its definitions had.

@@ -35,6 +35,7 @@ mod pipelined;
 mod planning;
 mod plans;
 mod prepared;
+mod process_control;
 mod provided;
 mod reclaim;
 mod recovery;
