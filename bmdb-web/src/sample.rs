@@ -70,15 +70,39 @@ impl Sample {
         self.begun.elapsed()
     }
 
-    /// How many machines were due for this process: by its workflow, or by its work items if it has none.
-    /// `None` if its workflow view could not be counted.
+    /// How many machines could be claimed for this process: by its workflow, or by its work items if it has
+    /// none. `None` if its workflow view could not be counted.
     #[must_use]
     pub fn due(&self, counts: &ProcessCounts) -> Option<i64> {
+        let due = |pending: &PendingCounts| pending.machines - pending.limited - pending.paused;
+        self.of_queue(counts, due, counts.due)
+    }
+
+    /// How many machines need this process and cannot be claimed, because a limit leaves no room. `None` like
+    /// [`Sample::due`].
+    #[must_use]
+    pub fn limited(&self, counts: &ProcessCounts) -> Option<i64> {
+        self.of_queue(counts, |pending| pending.limited, counts.limited)
+    }
+
+    /// How many machines need this process and cannot be claimed, because it is paused. `None` like
+    /// [`Sample::due`].
+    #[must_use]
+    pub fn paused(&self, counts: &ProcessCounts) -> Option<i64> {
+        self.of_queue(counts, |pending| pending.paused, counts.paused)
+    }
+
+    fn of_queue(
+        &self,
+        counts: &ProcessCounts,
+        by_workflow: impl Fn(&PendingCounts) -> i64,
+        by_items: Option<i64>,
+    ) -> Option<i64> {
         let process = &counts.process;
         match self.pending_for(process) {
-            Some(pending) => Some(pending.machines),
+            Some(pending) => Some(by_workflow(pending)),
             None if self.is_uncounted(process) => None,
-            None => counts.due,
+            None => by_items,
         }
     }
 
@@ -170,6 +194,7 @@ fn with_idle_processes(
         if !counted.iter().any(|counts| counts.process == *process) {
             let mut counts = ProcessCounts::new(process.clone());
             counts.due = (!definition.replan_on_claim).then_some(0);
+            (counts.limited, counts.paused) = (counts.due, counts.due);
             counts.not_eligible = machines;
             counted.push(counts);
         }
