@@ -16,7 +16,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, hold, machine, process_control, provided};
+use crate::{Error, MachineId, Process, agent, hold, machine, process_control, provided};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -62,17 +62,23 @@ async fn read(
     let provider = provided::of(conn, machine).await?.map(|tag| tag.provider);
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
-        let (view, tags) = match &row.1.4 {
+        let (view, relations) = match &row.1.4 {
             None => (Said::default(), Vec::new()),
             Some(view) => (
                 view::ask(conn, machine, view).await?,
-                custom_tags::tags(conn, machine, view).await?,
+                custom_tags::relations(conn, view).await?,
             ),
         };
         let provider = row.2.2.as_ref().or(provider.as_ref());
         let stops = process_control::closed_gates(conn, &row.1.0, provider).await?;
-        let hold = hold.clone();
-        all.push(row::gates(machine, hold, row, view, tags, stops));
+        let silence = match relations.iter().any(|r| r.name == "agent_silence") {
+            true => agent::silence(conn, machine).await?,
+            false => None,
+        };
+        let tags = custom_tags::tags(conn, machine, relations).await?;
+        let mut gates = row::gates(machine, hold.clone(), row, view, tags, stops);
+        gates.silence = silence;
+        all.push(gates);
     }
     Ok(all)
 }

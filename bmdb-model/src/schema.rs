@@ -217,7 +217,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    agent_listener (session_id, provider) {
+    agent_listener (listener_id) {
+        listener_id -> Uuid,
         session_id -> Uuid,
         provider -> Text,
         since -> Timestamptz,
@@ -229,7 +230,9 @@ diesel::table! {
         provider -> Text,
         since -> Timestamptz,
         heard_at -> Nullable<Timestamptz>,
+        witness -> Nullable<Uuid>,
         observed_at -> Timestamptz,
+        pause -> Interval,
         assumed -> Bool,
     }
 }

@@ -1,5 +1,6 @@
 //! What a gate says.
 
+use crate::agent::Silence;
 use crate::fleet::ItemState;
 use crate::history::PastAttempt;
 use crate::hold::Hold;
@@ -40,6 +41,8 @@ pub struct Gates {
     /// How the process's last attempt on the machine ended. `None` if the history has no such attempt
     /// among the machine's last thousand.
     pub last: Option<PastAttempt>,
+    /// How the silence of the machine's agent is counted, if the workflow depends on it.
+    pub silence: Option<Silence>,
 }
 
 impl Gates {

@@ -128,6 +128,7 @@ pub(super) fn gates(
         claim,
         stops,
         last,
+        silence: None,
         workflow: workflow.map(|view| Workflow {
             view,
             replan_on_claim,

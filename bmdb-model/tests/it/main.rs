@@ -24,6 +24,7 @@ mod history;
 mod hostile_names;
 mod interrupted;
 mod list;
+mod listening;
 mod lists;
 mod maintenance;
 mod migrations;

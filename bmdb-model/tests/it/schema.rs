@@ -8,9 +8,11 @@ use std::time::Duration;
 /// Tables and views with their columns, by name. Operators' queries and other releases use them:
 /// a name may join, none may change or go.
 const NAMES: &str = "\
-agent_listener: provider session_id since
-agent_listening: assumed heard_at observed_at provider since
-agent_listening_since: listened provider since
+agent_listener: listener_id provider session_id since
+agent_listener_alive: listener_id provider session_id since
+agent_listening: assumed heard_at observed_at pause provider since witness
+agent_listening_since: assumed heard_at listened provider since
+agent_quiet: machine_id provider quiet_at
 agent_silence: machine_id provider silent_at
 attempt_tally: count event minute process waited_ms waits writer
 definitions_version: singleton version
