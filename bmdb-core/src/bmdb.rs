@@ -7,6 +7,7 @@ use crate::db::config::Config;
 use crate::db::migrate::{self, MigrateOptions};
 use crate::error::{ConnectError, SessionError, TxError};
 use crate::maintenance::batch::Maintenance;
+use crate::maintenance::define;
 use crate::maintenance::dry_run::{self, DryRun};
 use crate::maintenance::janitor::{self, JanitorReport};
 use crate::maintenance::reclaim::{self, Reclaimed};
@@ -206,6 +207,10 @@ impl Bmdb {
     /// Adds or replaces a process's definition and replans the fleet by it; waits for transactions that are
     /// just writing tags. A process that loses its workflow is no longer due anywhere.
     ///
+    /// The change waits for transactions that have written work items, such as a finish with a slow closure.
+    /// It waits for 200 ms at a time, because claims queue behind it, and tries again for 30 s.
+    /// Transactions that were to plan by the old definition are run again.
+    ///
     /// Components that have claimed a process remember whether it is time-driven: restart them if that
     /// changes.
     ///
@@ -215,10 +220,11 @@ impl Bmdb {
     /// again; [`Bmdb::replan`] would skip machines that are just being written.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::InvalidDefinition`], or the database's.
+    /// [`bmdb_model::Error::InvalidDefinition`]; [`bmdb_model::Error::DefinitionBlocked`] names the
+    /// connections in the way; the database's.
     pub async fn define_process(&self, definition: &ProcessDef) -> Result<(), TxError> {
         let database = &self.component.database;
-        replan::define(database, definition).await?;
+        define::define(database, definition).await?;
         self.component.forget_process(&definition.process);
         replan::fleet(database, LockedMachines::Wait, |_| {}).await?;
         Ok(())

@@ -16,7 +16,9 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, agent, hold, machine, process_control, provided};
+use crate::{
+    Error, MachineId, Process, agent, hold, machine, plan, process_control, provided,
+};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -60,6 +62,7 @@ async fn read(
     }
     let hold = hold::of(conn, machine).await?;
     let provider = provided::of(conn, machine).await?.map(|tag| tag.provider);
+    let failures = plan::failures(conn).await?;
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
         let (view, relations) = match &row.1.4 {
@@ -78,6 +81,8 @@ async fn read(
         let tags = custom_tags::tags(conn, machine, relations).await?;
         let mut gates = row::gates(machine, hold.clone(), row, view, tags, stops);
         gates.silence = silence;
+        let failure = failures.iter().find(|f| f.broken.process == gates.process);
+        gates.not_plannable = failure.cloned();
         all.push(gates);
     }
     Ok(all)

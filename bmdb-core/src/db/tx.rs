@@ -6,7 +6,7 @@ use crate::error::TxError;
 use crate::fleet::{Fleet, Imported, import};
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::plan::{self, Definitions};
+use bmdb_model::internal::plan::{self, Definitions, Unplanned};
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::tag::{self, TagName};
 use bmdb_model::{
@@ -56,6 +56,19 @@ impl Tx<'_> {
             self.touched.extend(fresh);
         }
         Ok(())
+    }
+
+    /// Touches a machine unless another transaction has locked it or it does not exist; returns whether it
+    /// is touched.
+    pub(crate) async fn touch_if_free(&mut self, machine: MachineId) -> Result<bool, TxError> {
+        if self.touched.contains(&machine) {
+            return Ok(true);
+        }
+        let locked = internal::machine::lock_first_free(self, &[machine]).await?;
+        if locked.is_some() {
+            self.touch(machine).await?;
+        }
+        Ok(locked.is_some())
     }
 
     /// Creates a machine without tags.
@@ -250,14 +263,17 @@ impl Tx<'_> {
         Ok(os_installation::set_report(self, machine, generation, result, raw).await?)
     }
 
-    /// Puts a machine on hold: nothing new starts on it.
+    /// Puts a machine on hold: nothing new starts on it once this is committed, because claims look at the
+    /// hold itself. It does not wait for a transaction that is writing the machine's tags; that one plans
+    /// the machine.
     ///
     /// # Errors
     /// [`bmdb_model::Error::Empty`] or [`bmdb_model::Error::NulByte`] for the reason,
     /// [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn hold(&mut self, machine: MachineId, reason: &str) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(hold::set(self, machine, reason).await?)
+        hold::set(self, machine, reason).await?;
+        self.touch_if_free(machine).await?;
+        Ok(())
     }
 
     /// Releases a machine; returns whether it was on hold.
@@ -305,6 +321,21 @@ impl<'c> Tx<'c> {
             self.definitions = Some(plan::definitions(self.conn).await?);
         }
         Ok(())
+    }
+
+    /// Plans the touched machines without the workflows that fail, for a commit of its own; returns what was
+    /// not planned.
+    pub(super) async fn plan_carefully(&mut self) -> Result<Vec<Unplanned>, bmdb_model::Error> {
+        let Some(definitions) = &self.definitions else {
+            return Ok(Vec::new());
+        };
+        let touched: Vec<MachineId> = self.touched.iter().copied().collect();
+        plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+    }
+
+    /// Whether there is anything to plan.
+    pub(super) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Plans the touched machines and commits. If there is nothing to plan, checks that no failed

@@ -28,6 +28,7 @@ mod stops;
 
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
+use bmdb_model::plan::PlanFailure;
 use chrono::{DateTime, Utc};
 
 /// Explains the gates of a process on a machine.
@@ -126,10 +127,21 @@ fn eligible(gates: &Gates) -> Gate {
             gates.process
         )),
         View::Unusable(problem) => sentences.push(format!(
-            "The workflow {view} cannot be queried, and items stay as they were planned: {problem}."
+            "Not plannable: view {view} fails for machine {}: {problem}. The item stays as it was planned.",
+            gates.machine
         )),
         View::Lists(_) => sentences.push(format!("The workflow {view} lists the machine.")),
         View::DoesNotList => sentences.extend(not_listed(view, &gate.tags, gates.at)),
+    }
+    if let (Some(failure), false) = (&gates.not_plannable, matches!(gate.view, View::Unusable(_))) {
+        let PlanFailure { broken, since, .. } = failure;
+        sentences.push(format!(
+            "Not plannable everywhere since {}: view {} fails for machine {}: {}. This machine is planned.",
+            moment(*since, gates.at),
+            broken.workflow,
+            broken.machine,
+            broken.error
+        ));
     }
     Gate {
         // Retrievals do not check whether the item is eligible.

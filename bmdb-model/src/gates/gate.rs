@@ -4,6 +4,7 @@ use crate::agent::Silence;
 use crate::fleet::ItemState;
 use crate::history::PastAttempt;
 use crate::hold::Hold;
+use crate::plan::PlanFailure;
 use crate::process_control::ProcessGate;
 use crate::{Fence, Lane, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
@@ -38,6 +39,9 @@ pub struct Gates {
     pub stops: Vec<ProcessGate>,
     /// Whether the item contradicts the tags: then the fleet has to be replanned.
     pub is_stale: bool,
+    /// Whether the process's workflow fails, for this machine or another one. The items of such machines
+    /// stay as they were planned.
+    pub not_plannable: Option<PlanFailure>,
     /// How the process's last attempt on the machine ended. `None` if the history has no such attempt
     /// among the machine's last thousand.
     pub last: Option<PastAttempt>,

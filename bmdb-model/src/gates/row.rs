@@ -111,6 +111,7 @@ pub(super) fn gates(
         at,
         is_defined,
         has_item,
+        not_plannable: None,
         is_stale: item.differs_from(&said, hold.is_some(), at),
         eligible: Eligible {
             is_open: is_eligible,

@@ -19,4 +19,4 @@ pub use end::{
 pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use head::QueueHead;
 pub use open_queues::{OpenQueue, OpenQueues, open_queues};
-pub use replan_on_claim::{claim_planned, lock_due, possibly_due};
+pub use replan_on_claim::{claim_planned, lock_due, possibly_due, postpone_due};
