@@ -16,9 +16,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{
-    Error, MachineId, Process, agent, hold, machine, plan, process_control, provided,
-};
+use crate::{Error, MachineId, Process, agent, hold, machine, plan, process_control, provided};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
