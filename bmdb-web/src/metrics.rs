@@ -122,7 +122,10 @@ const STATS: [Stat; 24] = [
     ),
     stat(
         "bmdb_plan_failing",
-        Values::Processes(|s, p| Some(i64::from(s.is_plan_failing(&p.process)))),
+        Values::Processes(|s, p| {
+            let is_failing = s.is_plan_failing(&p.process);
+            (!s.is_off(&p.process)).then_some(i64::from(is_failing))
+        }),
         "1 if the workflow of the process fails when machines are planned, otherwise 0",
     ),
     stat(

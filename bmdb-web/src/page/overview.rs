@@ -15,6 +15,7 @@ use bmdb_model::Page as Listed;
 use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::overview::{self, ClaimedSummary, OldestDue, SessionSummary};
+use bmdb_model::plan::{self, PlanFailure};
 use bmdb_model::work::{
     self, Causes, ClaimedFilter, ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork, RestingWork,
     STUCK_AFTER,
@@ -41,6 +42,7 @@ struct Facts {
     poisoned: Listed<PoisonedWork, PoisonedKey>,
     causes: Causes,
     resting: Vec<RestingWork>,
+    plan_failures: Vec<PlanFailure>,
     sessions: SessionSummary,
     actions: Vec<Action>,
 }
@@ -60,6 +62,7 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
             poisoned: work::poisoned(conn, None, COUNTED).await?,
             causes: work::causes(conn, None, None, CAUSES).await?,
             resting: work::resting(conn, MOST + 1).await?,
+            plan_failures: plan::failures(conn).await?,
             sessions: overview::sessions(conn).await?,
             actions: operator::page(conn, Scope::All, None, MOST).await?.rows,
         })
@@ -76,6 +79,7 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
         section {
             h2 { "What needs a look" }
             (problems::stopped(links, moment, &app.pauses()))
+            (problems::not_plannable(links, moment, &facts.plan_failures))
             div.panels.wide {
                 (panel("Failing", problems::causes(links, moment, &facts.causes)))
                 (panel("Resting", problems::resting(links, moment, MOST, &facts.resting)))

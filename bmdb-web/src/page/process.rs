@@ -11,8 +11,11 @@ use crate::link::{Links, with_query};
 use crate::moment::Moment;
 use crate::page::overview::problems;
 use crate::request::PageRequest;
+use bmdb_core::TxError;
+use bmdb_model::connection::AsyncPgConnection;
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::overview::{self, OldestDue};
+use bmdb_model::plan::{self, PlanFailure};
 use bmdb_model::process_control::{self, ProcessControl};
 use bmdb_model::work::{self, Causes};
 use bmdb_model::{Process, process};
@@ -26,6 +29,7 @@ struct Facts {
     control: ProcessControl,
     oldest: Vec<OldestDue>,
     causes: Causes,
+    plan_failures: Vec<PlanFailure>,
     actions: Vec<Action>,
 }
 
@@ -39,6 +43,7 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
             control: process_control::of(conn, &name).await?,
             oldest: overview::oldest_due(conn).await?,
             causes: work::causes(conn, Some(&name), None, MOST).await?,
+            plan_failures: failures(conn, &name).await?,
             actions: operator::page(conn, Scope::Process(&name), None, most)
                 .await?
                 .rows,
@@ -53,6 +58,7 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
     let oldest = facts.oldest.iter().find(|due| due.process == name);
     let body = html! {
         @for pause in &control.pauses { (stops::pause(moment.at, pause)) }
+        (problems::not_plannable(links, moment, &facts.plan_failures))
         (details(&app, moment, control, oldest))
         section {
             h2 #limits { "Limits" }
@@ -77,6 +83,15 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
     };
     let page = Page::new(name.as_str(), Section::Processes, body).read_at(moment);
     Ok(page.below("Processes", links.processes()))
+}
+
+async fn failures(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+) -> Result<Vec<PlanFailure>, TxError> {
+    let mut failures = plan::failures(conn).await?;
+    failures.retain(|failure| failure.broken.process == *process);
+    Ok(failures)
 }
 
 fn details(

@@ -83,6 +83,9 @@ async fn every_page_touches_few_buffers_in_a_fleet_of_100_000_machines() {
         (format!("/machines?{process}&state=waiting"), window),
         (later(&db, &machine).await, history),
         (machine, history + now),
+        ("/processes".to_owned(), 2_000),
+        ("/processes/ShepherdAgentStart".to_owned(), 2_000),
+        (format!("/machines?{process}&state=paused"), list),
         ("/sessions".to_owned(), list),
         (later(&db, &session).await, list),
         // Three lists: claimed machines, past attempts and operator actions.

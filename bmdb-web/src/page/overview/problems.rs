@@ -5,6 +5,7 @@ use crate::component::{cause, id, number, table::table, time};
 use crate::link::Links;
 use crate::moment::Moment;
 use bmdb_model::Page as Listed;
+use bmdb_model::plan::PlanFailure;
 use bmdb_model::process_control::{Pause, PauseSource};
 use bmdb_model::work::{Causes, ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork, RestingWork};
 use chrono::TimeDelta;
@@ -147,6 +148,27 @@ pub(super) fn stopped(links: &Links, moment: Moment, pauses: &[Pause]) -> Markup
                     }
                 },
             ]))
+        }
+    }
+}
+
+/// Processes whose workflow fails: their machines stay as they were planned.
+pub(in crate::page) fn not_plannable(
+    links: &Links,
+    moment: Moment,
+    failures: &[PlanFailure],
+) -> Markup {
+    html! {
+        @for failure in failures {
+            @let broken = &failure.broken;
+            div.notice.bad {
+                p.lead { a href=(links.process(&broken.process)) { (broken.process) } " is not plannable" }
+                p {
+                    "Since " (time::relative(failure.since, moment.at)) " its workflow "
+                    code { (broken.workflow) } " fails for machine " (id::machine(links, broken.machine)) ": "
+                    (cause::cause(&broken.error))
+                }
+            }
         }
     }
 }
