@@ -193,7 +193,15 @@ async fn every_tag_is_counted_with_a_link_to_its_machines() {
         assert_eq!(listed.status, StatusCode::OK, "{link}");
     }
     assert!(page.contains("Not counted: secret: "), "{page}");
-    for state in ["waiting", "backing-off", "claimed", "not-eligible", "due", "limited", "paused"] {
+    for state in [
+        "waiting",
+        "backing-off",
+        "claimed",
+        "not-eligible",
+        "due",
+        "limited",
+        "paused",
+    ] {
         let link = format!("/machines?process=ShepherdAgentStart&amp;state={state}");
         assert!(page.contains(&link), "no {link} in {page}");
     }
