@@ -5,6 +5,7 @@
 mod attempt_counts;
 mod bad_input;
 mod breakers;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
