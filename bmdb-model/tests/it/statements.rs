@@ -307,7 +307,7 @@ async fn every_statement_file_is_among_the_prepared_ones() {
         .filter(|statement| statement.contains("AND $2::text IS NULL"));
     assert_eq!(
         of_any.count(),
-        3,
-        "the claims for any provider, and the look at their queue"
+        4,
+        "the claims for any provider, the look at their queue, and at the open ones"
     );
 }
