@@ -8,19 +8,21 @@
 //! holds and the server processes that could not be terminated. Tasks that arrive at the same time are done in one
 //! statement, and all of them are dropped when the lease is lost.
 
+use crate::db::config::HistoryDetail;
 use crate::db::database::Database;
 use crate::db::deadline::Deadline;
 use crate::db::in_flight::{InFlight, InFlightGuard};
 use crate::db::retry::Retry;
 use crate::error::TxError;
 use crate::lock::lock;
-use crate::session::attempt_end::{AttemptEnd, MOST, end_all};
+use crate::session::attempt_end::{AttemptEnd, Cancellation, MOST, end_all};
 use crate::session::claimed_fences::ClaimedFences;
 use crate::session::close;
 use crate::session::heartbeat::Registry;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::internal::connection::{self, Backend};
+use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::work::{self, Attempt};
 use bmdb_model::{ErrorKind, SessionId};
 use std::collections::HashMap;
@@ -121,6 +123,7 @@ struct Shared {
     database: Database,
     registry: Arc<Registry>,
     attempt_counts: Arc<AttemptCounts>,
+    history: HistoryDetail,
     in_flight: InFlight,
     /// The sessions that are being served.
     sessions: Mutex<HashMap<SessionId, Pending>>,
@@ -132,12 +135,14 @@ impl Cleanup {
         database: Database,
         registry: Arc<Registry>,
         attempt_counts: Arc<AttemptCounts>,
+        history: HistoryDetail,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 database,
                 registry,
                 attempt_counts,
+                history,
                 in_flight: InFlight::new(),
                 sessions: Mutex::default(),
             }),
@@ -204,7 +209,7 @@ impl Shared {
             return true;
         }
         let closed =
-            close::close(&self.database, lease, &self.registry, &self.attempt_counts).await;
+            close::close(&self.database, lease, &self.registry, &self.attempt_counts, self.history).await;
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
@@ -317,9 +322,13 @@ impl LeftoverClaims {
         group: &[Attempt],
     ) -> Result<(), TxError> {
         let session = self.fences.lease.session;
-        let ends: Vec<_> = group.iter().map(|a| (a, &AttemptEnd::Canceled)).collect();
+        let end = AttemptEnd::Canceled(Cancellation {
+            fold: shared.history.folds(),
+            ..Cancellation::default()
+        });
+        let ends: Vec<_> = group.iter().map(|a| (a, &end)).collect();
         let ended = shared.database.run_by(deadline, async |conn| {
-            Ok(end_all(conn, &shared.attempt_counts, session, &ends).await?)
+            Ok(end_all(conn, &shared.attempt_counts, session, &ends, Notify::Off).await?)
         });
         ended.await?;
         for attempt in group {

@@ -8,6 +8,7 @@ mod failure_text;
 mod finish;
 mod head;
 mod open_queues;
+mod pause;
 mod release;
 mod replan_on_claim;
 
@@ -23,5 +24,6 @@ pub use finish::{
 };
 pub use head::QueueHead;
 pub use open_queues::{OpenQueue, OpenQueues, open_queues};
+pub use pause::{ProviderPause, pause_provider};
 pub use release::{Cancel, cancel, cancel_all, cancel_for};
 pub use replan_on_claim::{claim_planned, lock_due, possibly_due};

@@ -1,6 +1,7 @@
 -- Judges the finishes of this transaction, after its plan. A machine that is still due has been finished
 -- without effect; one that was finished soon after the time before, and that not for the first time, flaps.
--- Both rest, each following time twice as long. All times are those of the definition now. Processes without
+-- Both rest, each following time twice as long; the second quick finish counts as the second time, so that
+-- three starts are all that a machine gets in quick succession. All times are those of the definition now. Processes without
 -- a workflow are never due, and never rest.
 WITH finished AS MATERIALIZED (
     SELECT i.machine_id, i.process, f.permille, i.unproductive AS unproductive_before,
@@ -18,7 +19,7 @@ WITH finished AS MATERIALIZED (
            CASE WHEN is_due OR flapping >= 2
                 THEN least(rest_maximum_seconds,
                            rest_initial_seconds * 2 ^ least(CASE WHEN is_due THEN unproductive - 1
-                                                                 ELSE flapping - 2 END, 31))::bigint
+                                                                 ELSE flapping - 1 END, 31))::bigint
            END AS seconds
     FROM finished f
     ORDER BY machine_id, process

@@ -43,6 +43,7 @@ pub struct Rest {
 /// Whether a finish replans its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replan {
+    /// By the workflows' views, as they are now.
     Yes,
     /// The items stay as they were planned, and the finish is judged by them: for a plan that fails.
     No,

@@ -25,7 +25,7 @@ statement! {
     ) -> (Bool, Nullable<BigInt>)
 }
 
-/// The longest rest after a canceled attempt, in milliseconds: ten years.
+/// The longest rest or pause that an attempt can ask for, in milliseconds: ten years.
 const LONGEST_REST: i64 = 10 * 366 * 86_400_000;
 
 /// An end without a result: a backoff, its interval and all counts are kept.
@@ -43,10 +43,16 @@ pub struct Cancel<'a> {
 
 impl Cancel<'_> {
     fn rest_milliseconds(&self) -> Option<i64> {
-        let rest = self.rest.filter(|rest| !rest.is_zero())?;
-        let whole = rest.as_nanos().div_ceil(1_000_000);
-        Some(i64::try_from(whole).map_or(LONGEST_REST, |rest| rest.min(LONGEST_REST)))
+        self.rest
+            .filter(|rest| !rest.is_zero())
+            .map(whole_milliseconds)
     }
+}
+
+/// In whole milliseconds, rounded up, and bounded.
+pub(super) fn whole_milliseconds(time: Duration) -> i64 {
+    let whole = time.as_nanos().div_ceil(1_000_000);
+    i64::try_from(whole).map_or(LONGEST_REST, |time| time.min(LONGEST_REST))
 }
 
 /// Ends attempts of one session as canceled, in one statement. Returns the result for each, in the
