@@ -1,12 +1,12 @@
-//! Work now: what is claimed, what fails or expires repeatedly, and what finishes without effect.
+//! Work now: what is claimed, and what fails or expires repeatedly.
 
 mod claimed;
 mod poisoned;
-mod resting;
+mod rest_cause;
 
 pub use claimed::{
     ClaimedFilter, ClaimedKey, ClaimedWork, LongestClaimed, LongestClaimedKey, STUCK_AFTER,
     claimed, claimed_on, longest_claimed,
 };
 pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
-pub use resting::{RestCause, RestingKey, RestingWork, resting};
+pub use rest_cause::RestCause;
