@@ -248,6 +248,7 @@ diesel::table! {
         machine_id -> Uuid,
         error -> Text,
         since -> Timestamptz,
+        noted_at -> Timestamptz,
     }
 }
 
@@ -310,6 +311,7 @@ diesel::table! {
         source -> Text,
         paused_by -> Text,
         reason -> Text,
+        stop_running -> Bool,
     }
 }
 

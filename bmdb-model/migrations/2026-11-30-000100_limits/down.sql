@@ -9,6 +9,7 @@ DROP FUNCTION count_failure();
 DROP FUNCTION free_slots();
 DROP FUNCTION start_within_limits();
 DROP FUNCTION breaker_allows(process_breaker, text);
+DROP FUNCTION breaker_threshold(process_breaker, bigint);
 DROP FUNCTION trip_breaker(process_breaker, text, text);
 DROP FUNCTION lock_free_slot(process_limit, text, text, integer);
 DROP FUNCTION partition_of(text, text);

@@ -101,6 +101,8 @@ CREATE TABLE process_pause (
     source text NOT NULL DEFAULT 'Operator' CHECK (source IN ('Operator', 'Breaker', 'Attempt')),
     paused_by text NOT NULL CHECK (paused_by <> ''),
     reason text NOT NULL CHECK (reason <> ''),
+    -- Whether what runs is to stop and be given back too. Runners look at it.
+    stop_running boolean NOT NULL DEFAULT false,
     PRIMARY KEY (process, provider)
 );
 
@@ -172,6 +174,12 @@ BEGIN
                      ELSE jsonb_build_object('provider', asked_partition) END);
     END IF;
 END $$;
+
+-- How many machines may need a process at once, out of so many.
+CREATE FUNCTION breaker_threshold(b process_breaker, population bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0))::bigint
+$$;
 
 -- Whether so few machines need the process that the next one may start. Counts again when the last count is
 -- older than twenty times what it took, so that counting costs a twentieth of one processor at most. One
@@ -251,7 +259,7 @@ BEGIN
         WHERE of_provider IS NULL OR p.provider = of_provider;
     END IF;
     population := greatest(population, due);
-    threshold := greatest(coalesce(b.max_due, 0), coalesce(floor(population * b.max_due_percent / 100), 0));
+    threshold := breaker_threshold(b, population);
     UPDATE process_breaker_state st
     SET due = breaker_allows.due, population = breaker_allows.population, evaluated_at = began,
         evaluate_after = clock_timestamp() + least(20 * (clock_timestamp() - began), interval '1 minute'),
@@ -263,6 +271,14 @@ BEGIN
     PERFORM trip_breaker(b, asked_partition, format(
         '%s of %s machines need it at once, more than %s', due, population, threshold));
     RETURN false;
+EXCEPTION
+    WHEN transaction_rollback OR lock_not_available OR insufficient_resources OR operator_intervention
+         OR system_error THEN
+        RAISE;
+    -- Nothing is known of machines whose workflow fails, so nothing starts: an error would fail claims of
+    -- other processes in the same statement. The planner notes the workflow and a machine.
+    WHEN OTHERS THEN
+        RETURN false;
 END $$;
 
 -- A claim takes a slot of each limit, or is left out of its statement.
@@ -462,22 +478,25 @@ END $$;
 -- home of this for everything that people read; a claim is decided by the rows themselves.
 CREATE FUNCTION process_gates(asked_process text, asked_provider text) RETURNS TABLE (
     gate text, room integer, per text, kind text, maximum integer, taken integer, window_seconds integer,
-    opens_at timestamptz, source text, paused_by text, reason text, since timestamptz
+    opens_at timestamptz, source text, paused_by text, reason text, since timestamptz, stop_running boolean
 ) LANGUAGE sql STABLE AS $$
     SELECT 'Paused', 0, CASE p.provider WHEN '' THEN 'process' ELSE 'provider' END,
            NULL::text, NULL::integer, NULL::integer, NULL::integer,
-           p.until, p.source, p.paused_by, p.reason, p.since
+           CASE WHEN isfinite(p.until) THEN p.until END, p.source, p.paused_by, p.reason, p.since, p.stop_running
     FROM process_pause p
     WHERE p.process = asked_process AND p.provider IN ('', coalesce(asked_provider, ''))
       AND p.until > clock_timestamp()
     UNION ALL
     SELECT 'Limited', greatest(k.maximum - t.taken, 0), l.per, k.kind, k.maximum, t.taken,
            CASE k.kind WHEN 'Start' THEN l.window_seconds END,
-           CASE WHEN t.taken >= k.maximum THEN t.next_free_at END, NULL, NULL, NULL, NULL
+           CASE WHEN t.taken >= k.maximum THEN t.next_free_at END, NULL, NULL, NULL, NULL, NULL
     FROM process_limit l
     CROSS JOIN LATERAL (VALUES ('Running', l.max_running), ('Start', l.max_starts)) k (kind, maximum)
     CROSS JOIN LATERAL (
-        SELECT count(*)::integer AS taken, min(s.free_at) AS next_free_at
+        -- After a limit was lowered, the surplus has to become free first. Clients cannot read infinity.
+        SELECT count(*)::integer AS taken,
+               (array_agg(CASE WHEN isfinite(s.free_at) THEN s.free_at END ORDER BY s.free_at))
+                   [greatest(count(*) - k.maximum + 1, 1)] AS next_free_at
         FROM process_slot s
         WHERE s.process = l.process AND s.per = l.per AND s.partition = partition_of(l.per, asked_provider)
           AND s.kind = k.kind AND s.free_at > clock_timestamp()

@@ -4,6 +4,7 @@
 
 mod attempt_counts;
 mod bad_input;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
@@ -34,6 +35,7 @@ mod pipelined;
 mod planning;
 mod plans;
 mod prepared;
+mod process_control;
 mod provided;
 mod reclaim;
 mod recovery;

@@ -24,7 +24,7 @@ machine_provided: machine_id provider provider_id provider_ip_address provider_l
 machines: machine_created_at machine_id machine_version
 operator_action: acted_at action_id details fence machine_id operator process reason session_id verb
 os_installation_settled: generation machine_id os_installation_result
-plan_failure: error machine_id process since workflow
+plan_failure: error machine_id noted_at process since workflow
 process_breaker: failures_window_seconds max_due max_due_percent max_failures per process resume_after_seconds
 process_breaker_state: disarmed due evaluate_after evaluated_at partition per population process
 process_control: process
