@@ -10,7 +10,7 @@ WITH controlled AS (
     ON CONFLICT (process, provider) DO UPDATE
     SET since = CASE WHEN p.until > clock_timestamp() THEN p.since ELSE excluded.since END,
         until = excluded.until, source = excluded.source, paused_by = excluded.paused_by,
-        reason = excluded.reason
+        reason = excluded.reason, stop_running = false
     WHERE p.until <= clock_timestamp() OR p.source = 'Attempt' AND p.until < excluded.until
     RETURNING p.provider, p.until
 )
