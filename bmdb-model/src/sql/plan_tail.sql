@@ -12,10 +12,10 @@
     JOIN work_item i ON i.machine_id = m.machine_id
     WHERE i.eligible AND NOT EXISTS (SELECT 1 FROM definition d WHERE d.process = i.process)
 ), plan AS (
-    SELECT w.machine_id, w.process, w.lane, coalesce(w.provider, i.provider) AS provider, k.eligible,
+    SELECT w.machine_id, w.process, w.lane, coalesce(w.provider, i.provider) AS provider, w.eligible,
            -- Ready at once keeps an eligible item's place in the queue: now() at every planning
            -- would send the machine to the end of it.
-           CASE WHEN NOT k.eligible THEN NULL
+           CASE WHEN NOT w.eligible THEN NULL
                 WHEN w.ready_at IS NOT NULL THEN w.ready_at
                 WHEN i.eligible THEN least(i.plan_at, now())
                 ELSE now() END AS plan_at,
@@ -23,8 +23,6 @@
            i.eligible AS old_eligible, i.plan_at AS old_plan_at
     FROM wanted w
     LEFT JOIN work_item i ON i.machine_id = w.machine_id AND i.process = w.process
-    -- Only this process may be on hold there.
-    CROSS JOIN LATERAL (SELECT w.eligible AND i.hold_reason IS NULL AS eligible) k
 )
 INSERT INTO work_item AS t (machine_id, process, lane, provider, eligible, plan_at)
 SELECT machine_id, process, lane, provider, eligible, plan_at
