@@ -7,6 +7,7 @@ use crate::db::config::Config;
 use crate::db::migrate::{self, MigrateOptions};
 use crate::error::{ConnectError, SessionError, TxError};
 use crate::maintenance::batch::Maintenance;
+use crate::maintenance::define;
 use crate::maintenance::dry_run::{self, DryRun};
 use crate::maintenance::janitor::{self, JanitorReport};
 use crate::maintenance::reclaim::{self, Reclaimed};
@@ -16,6 +17,7 @@ use crate::session::Session;
 use crate::session::component::Component;
 use crate::session::drain;
 use crate::session::lease::Lease;
+use crate::session::listening;
 use crate::session::options::SessionOptions;
 use bmdb_model::history::{self, HistoryEvent, Retention};
 use bmdb_model::migration::MigrationError;
@@ -61,6 +63,8 @@ impl Bmdb {
             let (registry, counts) = (&component.registry, &component.attempt_counts);
             let shared = (maintenance.clone(), registry.clone(), counts.clone());
             component.spawn(janitor::run(shared, interval));
+            let (observer, database) = (component.listening.clone(), component.database.clone());
+            component.spawn(observer.run(database));
         }
         Ok(Self {
             component: Arc::new(component),
@@ -127,7 +131,8 @@ impl Bmdb {
     }
 
     /// Takes a turn of the janitor now, even if this component has none: frees the work of expired
-    /// sessions, and does the maintenance that is due and that [`Config`] gives to this component.
+    /// sessions, does the maintenance that is due and that [`Config`] gives to this component, and observes
+    /// who listens to agents.
     /// [`Bmdb::janitor_dry_run`] shows beforehand what it would do.
     ///
     /// Cancellation: committed changes stay, and the next turn does the rest.
@@ -135,6 +140,7 @@ impl Bmdb {
     /// # Errors
     /// A database error. Work that was freed before a batch failed stays free.
     pub async fn janitor_turn(&self) -> Result<JanitorReport, TxError> {
+        listening::observe(&self.component.database).await;
         let turn = janitor::take_turn(&self.maintenance, &self.component.attempt_counts).await;
         // A program that takes one turn may end right after it.
         self.component.flush_if_last_session().await;
@@ -206,6 +212,10 @@ impl Bmdb {
     /// Adds or replaces a process's definition and replans the fleet by it; waits for transactions that are
     /// just writing tags. A process that loses its workflow is no longer due anywhere.
     ///
+    /// The change waits for transactions that have written work items, such as a finish with a slow closure.
+    /// It waits for 200 ms at a time, because claims queue behind it, and tries again for 30 s.
+    /// Transactions that were to plan by the old definition are run again.
+    ///
     /// Components that have claimed a process remember whether it is time-driven: restart them if that
     /// changes.
     ///
@@ -215,10 +225,11 @@ impl Bmdb {
     /// again; [`Bmdb::replan`] would skip machines that are just being written.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::InvalidDefinition`], or the database's.
+    /// [`bmdb_model::Error::InvalidDefinition`]; [`bmdb_model::Error::DefinitionBlocked`] names the
+    /// connections in the way; the database's.
     pub async fn define_process(&self, definition: &ProcessDef) -> Result<(), TxError> {
         let database = &self.component.database;
-        replan::define(database, definition).await?;
+        define::define(database, definition).await?;
         self.component.forget_process(&definition.process);
         replan::fleet(database, LockedMachines::Wait, |_| {}).await?;
         Ok(())

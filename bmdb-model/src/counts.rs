@@ -29,7 +29,7 @@ pub struct FleetCounts {
     /// Machines with the tag `agent_started`.
     pub agent_started: i64,
     /// Machines whose agent sends heartbeats, installed ones included: the last heartbeat is recent
-    /// enough for the view `agent_silence`.
+    /// enough for the view `agent_quiet`.
     pub heartbeating: i64,
     /// Machines whose installation request has no report of its generation yet.
     pub installation_pending: i64,
@@ -122,8 +122,8 @@ pub struct PendingCounts {
 statement! {
     Fleet = "SELECT (SELECT count(*) FROM machines), (SELECT count(*) FROM machine_provided), \
              (SELECT count(*) FROM machine_agent_started), \
-             (SELECT count(*) FROM agent_silence \
-              JOIN machine_agent_heartbeat USING (machine_id) WHERE silent_at > statement_timestamp()), \
+             (SELECT count(*) FROM agent_quiet \
+              JOIN machine_agent_heartbeat USING (machine_id) WHERE quiet_at > statement_timestamp()), \
              (SELECT count(*) FROM machine_os_installation_request r WHERE NOT EXISTS \
               (SELECT 1 FROM os_installation_settled o WHERE o.machine_id = r.machine_id)), \
              (SELECT count(*) FROM os_installation_settled WHERE os_installation_result = 'Success'), \

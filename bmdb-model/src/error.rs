@@ -4,6 +4,7 @@
 //! kind for a few of them and the text, which may be translated.
 
 use crate::MachineId;
+use crate::migration::LockHolder;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// Why a function of this crate failed.
@@ -52,6 +53,52 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// A limit, breaker or pause that cannot be.
+    #[error("process {process}: {problem}")]
+    InvalidControl {
+        process: crate::Process,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Nothing is known of a process with this name: it is not defined, and no machine has an item of it.
+    #[error("there is no process {process}{}", known_names(known))]
+    NoSuchProcess {
+        process: crate::Process,
+        /// The processes that there are.
+        known: Vec<crate::Process>,
+    },
+    /// Other transactions kept a definition from being changed; nothing was changed.
+    #[error(
+        "process {process}: its definition could not be changed within {waited:?}, because other \
+         transactions kept the work items locked{}: wait for them or end them, and try again",
+        listed(holders)
+    )]
+    DefinitionBlocked {
+        process: crate::Process,
+        /// For how long it was tried.
+        waited: std::time::Duration,
+        /// The connections that were in the way last, as far as they were found.
+        holders: Vec<LockHolder>,
+    },
+}
+
+fn known_names(known: &[crate::Process]) -> String {
+    match known {
+        [] => String::new(),
+        known => {
+            let names: Vec<&str> = known.iter().map(crate::Process::as_str).collect();
+            format!(": the processes are {}", names.join(", "))
+        }
+    }
+}
+
+/// `: pid 42 ("agents"), pid 43 ("psql")`, or nothing.
+fn listed(holders: &[LockHolder]) -> String {
+    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    match holders.is_empty() {
+        true => String::new(),
+        false => format!(": {}", holders.join(", ")),
+    }
 }
 
 impl From<DieselError> for Error {
@@ -94,6 +141,8 @@ pub enum ErrorKind {
     /// The statement took longer than `statement_timeout` (57014). It changed nothing, and would take
     /// as long again.
     StatementTimeout,
+    /// Somebody canceled the statement (57014 by `pg_cancel_backend`). It changed nothing.
+    Canceled,
     /// The database's message is not in English, so its reason is unknown: a retry may help.
     Unclassified,
     /// Anything else: a retry would fail again.
@@ -114,6 +163,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Database(error) => error.into(),
+            Self::DefinitionBlocked { .. } => ErrorKind::LockTimeout,
             _ => ErrorKind::Other,
         }
     }
@@ -150,6 +200,9 @@ impl From<&DieselError> for ErrorKind {
                     }
                     Kind::Unknown if message == "canceling statement due to statement timeout" => {
                         Self::StatementTimeout
+                    }
+                    Kind::Unknown if message == "canceling statement due to user request" => {
+                        Self::Canceled
                     }
                     Kind::Unknown => Self::Unclassified,
                     _ => Self::Other,

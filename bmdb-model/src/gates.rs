@@ -15,7 +15,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, hold, machine};
+use crate::{Error, MachineId, Process, agent, hold, machine, plan};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -58,16 +58,26 @@ async fn read(
         return Err(Error::NoSuchMachine(machine));
     }
     let hold = hold::of(conn, machine).await?;
+    let failures = plan::failures(conn).await?;
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
-        let (view, tags) = match &row.1.4 {
+        let (view, relations) = match &row.1.4 {
             None => (Said::default(), Vec::new()),
             Some(view) => (
                 view::ask(conn, machine, view).await?,
-                custom_tags::tags(conn, machine, view).await?,
+                custom_tags::relations(conn, view).await?,
             ),
         };
-        all.push(row::gates(machine, hold.clone(), row, view, tags));
+        let silence = match relations.iter().any(|r| r.name == "agent_silence") {
+            true => agent::silence(conn, machine).await?,
+            false => None,
+        };
+        let tags = custom_tags::tags(conn, machine, relations).await?;
+        let mut gates = row::gates(machine, hold.clone(), row, view, tags);
+        let failure = failures.iter().find(|f| f.broken.process == gates.process);
+        gates.not_plannable = failure.cloned();
+        gates.silence = silence;
+        all.push(gates);
     }
     Ok(all)
 }

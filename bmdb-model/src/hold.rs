@@ -7,6 +7,8 @@ use crate::statement::statement;
 use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
+use diesel::result::Error::DatabaseError;
 use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -22,27 +24,35 @@ pub struct Hold {
     pub since: DateTime<Utc>,
 }
 
-/// Puts a machine on hold, or changes the reason of its hold. The caller has touched the machine.
+statement! {
+    /// The foreign key would abort the transaction.
+    Set<'a> = "INSERT INTO machine_hold (machine_id, reason) \
+               SELECT m.machine_id, r.reason FROM (SELECT $1::uuid AS id, $2::text AS reason) r \
+               JOIN machines m ON m.machine_id = r.id \
+               ON CONFLICT (machine_id) DO UPDATE SET reason = excluded.reason";
+    (machine: MachineId => SqlUuid, reason: &'a str => Text) -> ()
+}
+
+/// Puts a machine on hold, or changes the reason of its hold. This needs no lock of the machine, because
+/// claims look at the hold itself; plan the machine afterwards, so that lists show it.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn set(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     reason: &str,
 ) -> Result<(), Error> {
     storable_non_empty("reason", reason)?;
-    diesel::insert_into(machine_hold::table)
-        .values((
-            machine_hold::machine_id.eq(machine),
-            machine_hold::reason.eq(reason),
-        ))
-        .on_conflict(machine_hold::machine_id)
-        .do_update()
-        .set(machine_hold::reason.eq(reason))
-        .execute(conn)
-        .await?;
-    Ok(())
+    match (Set { machine, reason }).execute(conn).await {
+        Ok(0) => Err(Error::NoSuchMachine(machine)),
+        Ok(_) => Ok(()),
+        // It was deleted meanwhile.
+        Err(DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
+            Err(Error::NoSuchMachine(machine))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Releases a machine; returns whether it was on hold. The caller has touched the machine.

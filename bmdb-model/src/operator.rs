@@ -45,6 +45,24 @@ text_enum! {
         RetryNow,
         /// The fleet was replanned.
         Replan,
+        /// A limit of a process was set.
+        SetLimit,
+        /// A limit of a process was removed.
+        RemoveLimit,
+        /// A breaker of a process was set.
+        SetBreaker,
+        /// A breaker of a process was removed.
+        RemoveBreaker,
+        /// A breaker has paused a process: nobody did it by hand.
+        TripBreaker,
+        /// A process was paused.
+        PauseProcess,
+        /// A process was resumed.
+        ResumeProcess,
+        /// A process was switched off.
+        SwitchOff,
+        /// A process was switched on again.
+        SwitchOn,
     }
 }
 

@@ -1,6 +1,10 @@
 //! Process definitions: what all components must agree on about a process.
 
-use crate::schema::{process_def, work_item};
+mod define;
+
+pub use define::{LOCK_TIMEOUT, define};
+
+use crate::schema::process_def;
 use crate::statement::statement;
 use crate::{Error, Lane, Process};
 use diesel::prelude::*;
@@ -29,11 +33,22 @@ pub struct ProcessDef {
     /// The longest delay after consecutive expired attempts, in seconds.
     #[diesel(column_name = loss_maximum_seconds)]
     pub loss_maximum_seconds: i64,
+    /// The rest after a finish that has left the machine due, or after several that have not lasted, in
+    /// seconds. Each following one is twice as long.
+    #[diesel(column_name = rest_initial_seconds)]
+    pub rest_initial_seconds: i64,
+    /// The longest such rest, in seconds.
+    #[diesel(column_name = rest_maximum_seconds)]
+    pub rest_maximum_seconds: i64,
+    /// How soon after the one before a finish on the same machine has not lasted, in seconds. 0: never.
+    #[diesel(column_name = flapping_within_seconds)]
+    pub flapping_within_seconds: i64,
 }
 
 impl ProcessDef {
-    /// The definition of a process without a row: its own lane, no workflow, and a delay after expired
-    /// attempts that grows from 15 s to 1 h.
+    /// The definition of a process without a row: its own lane, no workflow, a delay after expired attempts
+    /// that grows from 15 s to 1 h, and a rest after finishes without an effect that grows from 30 s to 1 h,
+    /// also after the third finish within a minute of the one before.
     #[must_use]
     pub fn new(process: Process) -> Self {
         Self {
@@ -43,6 +58,9 @@ impl ProcessDef {
             replan_on_claim: false,
             loss_initial_seconds: 15,
             loss_maximum_seconds: 3600,
+            rest_initial_seconds: 30,
+            rest_maximum_seconds: 3600,
+            flapping_within_seconds: 60,
         }
     }
 
@@ -71,92 +89,53 @@ impl ProcessDef {
         }
     }
 
-    /// What is wrong with the delays, if anything.
+    /// Sets the rest after finishes that have left a machine due or have not lasted, in whole seconds.
+    #[must_use]
+    pub fn rest(self, initial_seconds: u32, maximum_seconds: u32) -> Self {
+        Self {
+            rest_initial_seconds: initial_seconds.into(),
+            rest_maximum_seconds: maximum_seconds.into(),
+            ..self
+        }
+    }
+
+    /// Sets how soon after the one before a finish on the same machine has not lasted, in whole seconds; 0
+    /// for never.
+    #[must_use]
+    pub fn flapping_within(self, seconds: u32) -> Self {
+        Self {
+            flapping_within_seconds: seconds.into(),
+            ..self
+        }
+    }
+
+    /// What is wrong with the times, if anything.
     fn problem(&self) -> Option<String> {
         let longest = i64::from(i32::MAX);
-        if !(1..=longest).contains(&self.loss_initial_seconds)
-            || !(self.loss_initial_seconds..=longest).contains(&self.loss_maximum_seconds)
-        {
+        let pairs = [
+            (
+                "loss delay",
+                self.loss_initial_seconds,
+                self.loss_maximum_seconds,
+            ),
+            ("rest", self.rest_initial_seconds, self.rest_maximum_seconds),
+        ];
+        for (name, initial, maximum) in pairs {
+            if !(1..=longest).contains(&initial) || !(initial..=longest).contains(&maximum) {
+                return Some(format!(
+                    "its {name} of {initial} to {maximum} s must satisfy 1 <= initial <= maximum <= \
+                     {longest}"
+                ));
+            }
+        }
+        if !(0..=longest).contains(&self.flapping_within_seconds) {
             return Some(format!(
-                "its loss delay of {} to {} s must satisfy 1 <= initial <= maximum <= {longest}",
-                self.loss_initial_seconds, self.loss_maximum_seconds
+                "it flaps within {} s, which must be between 0 and {longest}",
+                self.flapping_within_seconds
             ));
         }
         None
     }
-}
-
-statement! {
-    /// Blocks all writers of work items until the end of the transaction, but not readers.
-    LockItems = "LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE";
-    () -> ()
-}
-
-/// Adds or replaces a definition, in the caller's transaction. Machines are planned by it from their
-/// next tag write on, or when the fleet is replanned.
-///
-/// Components may pass the definition that is in force already, although they may not write others
-/// ([`crate::grants`]).
-///
-/// Changing the lane of a process that has work items blocks all claims and ends for a moment.
-/// Otherwise a concurrent claim could get a machine in the old lane while another one has it in the new
-/// lane.
-///
-/// # Errors
-/// [`Error::InvalidDefinition`] if the delays are out of range, if the workflow is not a view with the
-/// columns `machine_id uuid`, `provider text`, `ready_at timestamptz`, or if the lane would change
-/// while the process works on machines; [`Error::Database`].
-pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Result<(), Error> {
-    let process = &definition.process;
-    let invalid = |problem| Error::InvalidDefinition {
-        process: process.clone(),
-        problem,
-    };
-    if let Some(problem) = definition.problem() {
-        return Err(invalid(problem));
-    }
-    if let Some(workflow) = &definition.workflow {
-        crate::error::storable_non_empty("workflow", workflow)?;
-        crate::internal::plan::check_workflow(conn, workflow)
-            .await?
-            .map_err(invalid)?;
-    }
-    let in_force = of(conn, process).await?;
-    if in_force == *definition {
-        return Ok(());
-    }
-    if in_force.lane != definition.lane {
-        LockItems {}.execute(conn).await?;
-        let is_claimed = work_item::process
-            .eq(process)
-            .and(work_item::session_id.is_not_null());
-        let claimed: i64 = work_item::table
-            .filter(is_claimed)
-            .count()
-            .get_result(conn)
-            .await?;
-        if claimed > 0 {
-            return Err(invalid(format!(
-                "its lane cannot change while it is at work on {claimed} machines: wait, or stop its \
-                 components"
-            )));
-        }
-    }
-    diesel::insert_into(process_def::table)
-        .values(definition)
-        .on_conflict(process_def::process)
-        .do_update()
-        .set(definition)
-        .execute(conn)
-        .await?;
-    if in_force.lane != definition.lane {
-        // After the definition, by which a trigger sets the lane.
-        diesel::update(work_item::table.filter(work_item::process.eq(process)))
-            .set(work_item::lane.eq(&definition.lane))
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
 }
 
 /// Returns the definition in force: the row, or the default without one.

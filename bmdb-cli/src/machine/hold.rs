@@ -134,6 +134,9 @@ impl Report for Answer {
             Some(process) => format!("{process} of "),
             None => String::new(),
         };
-        page.line(format_args!("{of}machine {}: {}", self.machine_id, self.done));
+        page.line(format_args!(
+            "{of}machine {}: {}",
+            self.machine_id, self.done
+        ));
     }
 }

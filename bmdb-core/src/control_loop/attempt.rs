@@ -136,12 +136,7 @@ fn unwound(
     })
 }
 
-async fn finish(
-    work: Work,
-    commit: &Commit,
-    backoff: &Backoff,
-    rest: Option<Duration>,
-) -> Outcome {
+async fn finish(work: Work, commit: &Commit, backoff: &Backoff, rest: Option<Duration>) -> Outcome {
     let finished = retry(work, |work| async move {
         let machine = work.machine();
         if commit.writes() {
@@ -200,12 +195,7 @@ async fn end(
     }
 }
 
-async fn fail(
-    work: Work,
-    backoff: &Backoff,
-    failure: &Failure,
-    rest: Option<Duration>,
-) -> Outcome {
+async fn fail(work: Work, backoff: &Backoff, failure: &Failure, rest: Option<Duration>) -> Outcome {
     let backoff = failure.own_backoff().unwrap_or(backoff);
     let (cause, effect) = (failure.cause(), failure.effect());
     let failed = retry(work, |work| async move {

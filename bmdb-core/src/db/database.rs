@@ -7,15 +7,29 @@ use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
 use crate::error::TxError;
+use crate::lock::lock;
 use bmdb_model::ErrorKind;
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::Unplanned;
 use deadpool::managed::{Pool, Timeouts};
 use diesel_async::AsyncPgConnection;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long transactions are planned carefully after one has met a workflow that fails.
+const CAREFUL_FOR: Duration = Duration::from_secs(60);
+
+/// How a transaction plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planning {
+    /// In one statement, with the commit. It fails if any workflow does.
+    AtOnce,
+    /// In several statements, without the workflows that fail.
+    Careful,
+}
 
 /// How busy the pool is, in connections and operations.
 pub(crate) struct Load {
@@ -32,6 +46,8 @@ pub(crate) struct Database {
     retry_for: Duration,
     /// Whether bmdb's own transactions notify pollers of machines that become due.
     pub(crate) notify: Notify,
+    /// Until when transactions begin with careful planning, so that not each of them runs twice.
+    careful_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Database {
@@ -56,6 +72,32 @@ impl Database {
             statement_timeout,
             retry_for,
             notify,
+            careful_until: Arc::default(),
+        }
+    }
+
+    /// How the next transaction plans first.
+    pub(crate) fn planning(&self) -> Planning {
+        match *lock(&self.careful_until) {
+            Some(until) if Instant::now() < until => Planning::Careful,
+            _ => Planning::AtOnce,
+        }
+    }
+
+    /// Notes and logs what a transaction could not plan.
+    pub(crate) fn note_unplanned(&self, unplanned: &[Unplanned]) {
+        if unplanned.is_empty() {
+            return;
+        }
+        *lock(&self.careful_until) = Some(Instant::now() + CAREFUL_FOR);
+        for Unplanned {
+            broken, is_news, ..
+        } in unplanned
+        {
+            // Each writer of the machine would log the same.
+            if *is_news {
+                tracing::warn!(process = %broken.process, machine = %broken.machine, "{broken}");
+            }
         }
     }
 

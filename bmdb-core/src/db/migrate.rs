@@ -167,8 +167,8 @@ async fn run_once<F: Future<Output = Result<Vec<String>, MigrationError>>>(
     }
 }
 
-/// The sessions that block the migrator, as far as they can be found.
-async fn blockers(database: &Database, pid: i32) -> Vec<LockHolder> {
+/// The sessions that block the connection with this server process, as far as they can be found.
+pub(crate) async fn blockers(database: &Database, pid: i32) -> Vec<LockHolder> {
     let found =
         database.run(async |conn| Ok::<_, TxError>(migration::in_the_way_of(conn, pid).await));
     match found.await {

@@ -1,6 +1,6 @@
 //! Transactions of a session: fence check, closure, planning, commit.
 
-use crate::db::database::{Database, rolled_back};
+use crate::db::database::{Database, Planning, rolled_back};
 use crate::db::deadline::Deadline;
 use crate::db::pool::Checkout;
 use crate::db::retry::Retry;
@@ -9,6 +9,7 @@ use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
+use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::{ErrorKind, MachineId, SessionId};
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ pub(crate) async fn run<T: Send, F: TxBody<T>>(
 ) -> Result<TxOutcome<T>, TxError> {
     let run_once = async |retry: &Retry| {
         let mut conn = database.checkout_for(retry).await?;
-        match run_once(&mut conn, session, start, retry.deadline(), body).await {
+        let deadline = retry.deadline();
+        match run_once(database, &mut conn, session, start, deadline, body).await {
             // Its connection is closed.
             Ok(unknown @ TxOutcome::CommitUnknown(..)) => Ok(unknown),
             result => conn.settle(result),
@@ -114,32 +116,56 @@ pub(crate) async fn run<T: Send, F: TxBody<T>>(
     retry.run(run_once).await
 }
 
-/// Runs a transaction of a session once: fence check, closure, plan, commit. The closure is dropped when
-/// the session is lost.
+/// Runs a transaction of a session once: fence check, closure, plan, commit. If a workflow makes planning
+/// fail, the transaction is run again at once and planned without it. The closure is dropped when the
+/// session is lost.
 pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
+    database: &Database,
     conn: &mut Checkout,
     session: SessionId,
     start: TxStart,
     deadline: &Deadline,
     body: &F,
 ) -> Result<TxOutcome<T>, TxError> {
-    let mut tx = Tx::new(conn);
-    let begun = deadline.wait_for(begin_and_run(&mut tx, session, start, body));
-    match begun.await {
-        Ok(Some(value)) => match deadline.answer(tx.plan_and_commit()).await {
-            Ok(()) => Ok(TxOutcome::Committed(value)),
-            Err(error) if error.kind() == ErrorKind::ConnectionLost => {
-                Ok(TxOutcome::CommitUnknown(value, error))
+    let mut planning = database.planning();
+    loop {
+        let mut tx = Tx::new(conn);
+        let begun = deadline.wait_for(begin_and_run(&mut tx, session, start, body));
+        let value = match begun.await {
+            Ok(Some(value)) => value,
+            Ok(None) => {
+                deadline
+                    .answer(internal::connection::roll_back(tx.conn))
+                    .await?;
+                return Ok(TxOutcome::Expired);
             }
-            Err(error) => Err(error.into()),
-        },
-        Ok(None) => {
-            deadline
-                .answer(internal::connection::roll_back(tx.conn))
-                .await?;
-            Ok(TxOutcome::Expired)
+            Err(error) => return Err(rolled_back(tx.conn, deadline, error).await),
+        };
+        let has_touched = tx.has_touched();
+        let committed = match planning {
+            Planning::AtOnce => deadline.answer(tx.plan_and_commit()).await,
+            Planning::Careful => {
+                match deadline.answer(tx.plan_carefully()).await {
+                    Ok(unplanned) => database.note_unplanned(&unplanned),
+                    Err(error) => return Err(rolled_back(tx.conn, deadline, error.into()).await),
+                }
+                deadline.answer(tx.commit_planned()).await
+            }
+        };
+        match committed {
+            Ok(()) => return Ok(TxOutcome::Committed(value)),
+            Err(error) if error.kind() == ErrorKind::ConnectionLost => {
+                return Ok(TxOutcome::CommitUnknown(value, error));
+            }
+            // It was rolled back.
+            Err(error)
+                if planning == Planning::AtOnce && has_touched && may_be_a_views_fault(&error) =>
+            {
+                tracing::debug!(%error, "planning failed, so the transaction is planned carefully");
+                planning = Planning::Careful;
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(rolled_back(tx.conn, deadline, error).await),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, Imported, import};
 use crate::lock::lock;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::plan::{self, Definitions};
+use bmdb_model::internal::plan::{self, Definitions, Unplanned};
 use bmdb_model::internal::work::{self, Attempt, Jitter, Rest};
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::tag::{self, TagName};
@@ -68,6 +68,19 @@ impl Tx<'_> {
             self.touched.extend(fresh);
         }
         Ok(())
+    }
+
+    /// Touches a machine unless another transaction has locked it or it does not exist; returns whether it
+    /// is touched.
+    pub(crate) async fn touch_if_free(&mut self, machine: MachineId) -> Result<bool, TxError> {
+        if self.touched.contains(&machine) {
+            return Ok(true);
+        }
+        let locked = internal::machine::lock_first_free(self, &[machine]).await?;
+        if locked.is_some() {
+            self.touch(machine).await?;
+        }
+        Ok(locked.is_some())
     }
 
     /// Creates a machine without tags.
@@ -262,14 +275,17 @@ impl Tx<'_> {
         Ok(os_installation::set_report(self, machine, generation, result, raw).await?)
     }
 
-    /// Puts a machine on hold: nothing new starts on it.
+    /// Puts a machine on hold: nothing new starts on it once this is committed, because claims look at the
+    /// hold itself. It does not wait for a transaction that is writing the machine's tags; that one plans
+    /// the machine.
     ///
     /// # Errors
     /// [`bmdb_model::Error::Empty`] or [`bmdb_model::Error::NulByte`] for the reason,
     /// [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn hold(&mut self, machine: MachineId, reason: &str) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(hold::set(self, machine, reason).await?)
+        hold::set(self, machine, reason).await?;
+        self.touch_if_free(machine).await?;
+        Ok(())
     }
 
     /// Releases a machine; returns whether it was on hold.
@@ -365,10 +381,26 @@ impl<'c> Tx<'c> {
         });
     }
 
-    /// Plans the touched machines, judges a finish and commits. If there is nothing to plan, checks that no failed
-    /// statement has aborted the transaction: the closure may have ignored its error.
-    pub(super) async fn plan_and_commit(self) -> Result<(), bmdb_model::Error> {
-        match self.definitions {
+    /// Plans the touched machines without the workflows that fail, for a commit of its own; returns what was
+    /// not planned.
+    pub(super) async fn plan_carefully(&mut self) -> Result<Vec<Unplanned>, bmdb_model::Error> {
+        let Some(definitions) = &self.definitions else {
+            return Ok(Vec::new());
+        };
+        let touched: Vec<MachineId> = self.touched.iter().copied().collect();
+        plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+    }
+
+    /// Whether there is anything to plan.
+    pub(super) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Plans the touched machines, judges a finish and commits. If there is nothing to plan, checks that no
+    /// failed statement has aborted the transaction: the closure may have ignored its error.
+    pub(super) async fn plan_and_commit(mut self) -> Result<(), bmdb_model::Error> {
+        let definitions = self.definitions.take();
+        match definitions {
             Some(definitions) if !self.touched.is_empty() => {
                 let touched: Vec<MachineId> = self.touched.into_iter().collect();
                 let (conn, notify) = (self.conn, self.notify);
@@ -381,8 +413,18 @@ impl<'c> Tx<'c> {
                 *lock(&finished.rest) = committed.await?;
                 Ok(())
             }
-            _ => internal::connection::check_not_aborted_and_commit(self.conn).await,
+            _ => self.commit_planned().await,
         }
+    }
+
+    /// Judges a finish and commits, after [`Tx::plan_carefully`] or if there was nothing to plan.
+    pub(super) async fn commit_planned(self) -> Result<(), bmdb_model::Error> {
+        let Some(finished) = self.finished else {
+            return internal::connection::check_not_aborted_and_commit(self.conn).await;
+        };
+        let attempt = (&finished.attempt, finished.jitter);
+        *lock(&finished.rest) = work::judge_and_commit(self.conn, attempt).await?;
+        Ok(())
     }
 }
 

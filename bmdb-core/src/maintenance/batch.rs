@@ -3,11 +3,12 @@
 use crate::db::config::Config;
 use crate::db::database::Database;
 use crate::error::TxError;
+use bmdb_model::MachineId;
 use bmdb_model::history::Retention;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::maintenance::{Task, TaskProgress};
-use bmdb_model::{MachineId, Process};
+use bmdb_model::plan::BrokenWorkflow;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
@@ -48,8 +49,9 @@ pub enum MaintenanceBatch {
     Planned {
         /// How many.
         machines: usize,
-        /// Workflows that failed, with the error: their items stay as they were.
-        broken: Vec<(Process, String)>,
+        /// Workflows that failed, each with one machine for which it did. The items of these machines stay
+        /// as they were.
+        broken: Vec<BrokenWorkflow>,
     },
     /// History that is not to be kept was deleted.
     Trimmed {
@@ -106,8 +108,8 @@ impl Maintenance {
             }
             Ok(Some(MaintenanceBatch::Planned { machines, broken })) => {
                 tracing::debug!(machines, "replanned a batch of the fleet");
-                for (process, problem) in broken {
-                    tracing::warn!(%process, %problem, "a workflow cannot be planned");
+                for broken in broken {
+                    tracing::warn!(process = %broken.process, machine = %broken.machine, "{broken}");
                 }
             }
             Err(error) => {
@@ -181,9 +183,7 @@ impl MaintenanceBatch {
     fn failure(&self) -> Option<String> {
         match self {
             Self::Planned { broken, .. } if !broken.is_empty() => {
-                let failures = broken
-                    .iter()
-                    .map(|(process, problem)| format!("{process}: {problem}"));
+                let failures = broken.iter().map(ToString::to_string);
                 Some(note(&failures.collect::<Vec<_>>().join("; ")))
             }
             _ => None,
@@ -237,65 +237,26 @@ fn paced(taken: TaskProgress, next: Next, period: Duration) -> (TaskProgress, Du
     (progress, (period / in_pass).max(SHORTEST_PAUSE))
 }
 
-/// Plans the next machines. One statement locks them, and a later one plans them, which sees what was written
-/// before the lock. Machines that another transaction has locked are left to it.
+/// Looks whether noted workflows still fail, and plans the next machines. One statement locks them, and a
+/// later one plans them, which sees what was written before the lock. Machines that another transaction has
+/// locked are left to it. A workflow that fails does not keep the others from being repaired.
 async fn replan(
     conn: &mut AsyncPgConnection,
     after: Option<MachineId>,
     notify: Notify,
 ) -> Result<(MaintenanceBatch, Next), TxError> {
+    internal::plan::check_again(conn, notify).await?;
     let machines = internal::plan::lock_chunk(conn, after, MACHINES).await?;
-    let broken = plan_usable_workflows(conn, &machines, notify).await?;
+    let definitions = internal::plan::definitions(conn).await?;
+    let unplanned = internal::plan::replan_carefully(conn, &machines, &definitions, notify).await?;
     let is_last = i64::try_from(machines.len()).is_ok_and(|machines| machines < MACHINES);
     let next = match machines.last() {
         Some(last) if !is_last => Next::After(Some(*last)),
         _ => Next::Over,
     };
-    let machines = machines.len();
-    Ok((MaintenanceBatch::Planned { machines, broken }, next))
-}
-
-/// Plans all workflows at once or, if that fails, each on its own: a view that is missing, or that lists a
-/// machine twice, must not keep the others from being repaired. Returns the workflows that failed.
-async fn plan_usable_workflows(
-    conn: &mut AsyncPgConnection,
-    machines: &[MachineId],
-    notify: Notify,
-) -> Result<Vec<(Process, String)>, TxError> {
-    let definitions = internal::plan::definitions(conn).await?;
-    let plan = async |conn: &mut AsyncPgConnection, by: &internal::plan::Definitions| {
-        internal::plan::replan_by(conn, machines, by, notify).await
+    let batch = MaintenanceBatch::Planned {
+        machines: machines.len(),
+        broken: unplanned.into_iter().map(|u| u.broken).collect(),
     };
-    if savepoint(conn, async |conn| plan(conn, &definitions).await)
-        .await?
-        .is_ok()
-    {
-        return Ok(Vec::new());
-    }
-    let mut broken = Vec::new();
-    for process in definitions.processes() {
-        let only = definitions.only(process);
-        if let Err(error) = savepoint(conn, async |conn| plan(conn, &only).await).await? {
-            broken.push((process.clone(), error.to_string()));
-        }
-    }
-    Ok(broken)
-}
-
-/// Runs a part of a transaction that may fail and is then rolled back alone. An error that requires a retry
-/// of the whole transaction is returned as an error of the whole.
-async fn savepoint(
-    conn: &mut AsyncPgConnection,
-    part: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<(), bmdb_model::Error>,
-) -> Result<Result<(), bmdb_model::Error>, TxError> {
-    internal::connection::save(conn).await?;
-    let Err(error) = part(conn).await else {
-        return Ok(Ok(internal::connection::commit(conn).await?));
-    };
-    // Fails if the connection is lost.
-    internal::connection::roll_back(conn).await?;
-    match error.kind().is_retryable() {
-        true => Err(error.into()),
-        false => Ok(Err(error)),
-    }
+    Ok((batch, next))
 }

@@ -3,6 +3,7 @@
 //! This room imports `db`, `telemetry` and `session`.
 
 pub(crate) mod batch;
+pub(crate) mod define;
 pub(crate) mod dry_run;
 pub(crate) mod janitor;
 pub(crate) mod reclaim;

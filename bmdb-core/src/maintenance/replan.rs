@@ -3,9 +3,9 @@
 use crate::db::database::Database;
 use crate::error::TxError;
 use crate::maintenance::batch::MACHINES;
+use crate::session::listening;
 use bmdb_model::internal;
-use bmdb_model::internal::notify::Notify;
-use bmdb_model::{MachineId, ProcessDef, machine, process};
+use bmdb_model::{MachineId, machine};
 use diesel_async::AsyncPgConnection;
 
 /// What replanning does about machines whose tags another transaction is writing.
@@ -17,25 +17,23 @@ pub(crate) enum LockedMachines {
     Wait,
 }
 
-/// Adds or replaces a process's definition.
-pub(crate) async fn define(database: &Database, definition: &ProcessDef) -> Result<(), TxError> {
-    let define = async |conn: &mut AsyncPgConnection| Ok(process::define(conn, definition).await?);
-    database.transaction(&define).await?;
-    Ok(())
-}
-
 /// Replans every machine; returns their number. Calls `progress` after each batch with the number so far.
 pub(crate) async fn fleet(
     database: &Database,
     locked: LockedMachines,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, TxError> {
+    // Plans of silent machines depend on it.
+    listening::observe(database).await;
     let notify = database.notify;
+    let check =
+        async |conn: &mut AsyncPgConnection| Ok(internal::plan::check_again(conn, notify).await?);
+    database.transaction(&check).await?;
     let mut planned = 0;
     let mut after = None;
     loop {
         let plan =
-            async |conn: &mut AsyncPgConnection| plan_batch(conn, after, locked, notify).await;
+            async |conn: &mut AsyncPgConnection| plan_batch(database, conn, after, locked).await;
         let machines = database.transaction(&plan).await?;
         let Some(last) = machines.last() else {
             return Ok(planned);
@@ -46,13 +44,13 @@ pub(crate) async fn fleet(
     }
 }
 
-/// Locks the machines in one statement and plans them in the next, which sees what was written before the
-/// lock.
+/// Locks the machines in one statement and plans them in later ones, which see what was written before the
+/// lock. A workflow that fails leaves its items as they were.
 async fn plan_batch(
+    database: &Database,
     conn: &mut AsyncPgConnection,
     after: Option<MachineId>,
     locked: LockedMachines,
-    notify: Notify,
 ) -> Result<Vec<MachineId>, TxError> {
     let machines = match locked {
         LockedMachines::Skip => internal::plan::lock_chunk(conn, after, MACHINES).await?,
@@ -62,6 +60,9 @@ async fn plan_batch(
             machines
         }
     };
-    internal::plan::replan_notifying(conn, &machines, notify).await?;
+    let definitions = internal::plan::definitions(conn).await?;
+    let plan = internal::plan::replan_carefully(conn, &machines, &definitions, database.notify);
+    let unplanned = plan.await?;
+    database.note_unplanned(&unplanned);
     Ok(machines)
 }

@@ -24,8 +24,11 @@
 //! # }
 //! ```
 
+mod listening;
+
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
+use bmdb_model::plan::PlanFailure;
 use chrono::{DateTime, Utc};
 
 /// Explains the three gates of a process on a machine.
@@ -126,10 +129,21 @@ fn eligible(gates: &Gates) -> Gate {
             gates.process
         )),
         View::Unusable(problem) => sentences.push(format!(
-            "The workflow {view} cannot be queried, and items stay as they were planned: {problem}."
+            "Not plannable: view {view} fails for machine {}: {problem}. The item stays as it was planned.",
+            gates.machine
         )),
         View::Lists(_) => sentences.push(format!("The workflow {view} lists the machine.")),
         View::DoesNotList => sentences.extend(not_listed(view, &gate.tags, gates.at)),
+    }
+    if let (Some(failure), false) = (&gates.not_plannable, matches!(gate.view, View::Unusable(_))) {
+        let PlanFailure { broken, since, .. } = failure;
+        sentences.push(format!(
+            "Not plannable everywhere since {}: view {} fails for machine {}: {}. This machine is planned.",
+            moment(*since, gates.at),
+            broken.workflow,
+            broken.machine,
+            broken.error
+        ));
     }
     Gate {
         // Retrievals do not check whether the item is eligible.
@@ -201,6 +215,8 @@ fn ready(gates: &Gates) -> Gate {
         }
         None => {}
     }
+    let silence = gates.silence.as_ref();
+    sentences.extend(silence.and_then(|silence| listening::sentence(silence, gates.at)));
     let opens = match gate.opens {
         When::At(time) => Some(time),
         When::Now | When::Never => None,
@@ -358,6 +374,8 @@ fn advice(gates: &Gates) -> Vec<String> {
             "`bmdb backoff retry-now {machine} {process}` lets it be tried at once."
         ));
     }
+    let silence = gates.silence.as_ref().filter(|_| eligible.is_open);
+    advice.extend(silence.and_then(|silence| listening::advice(silence, &gates.process)));
     if gates.are_open() {
         let queue = match &eligible.provider {
             Some(provider) => format!(" for {provider}"),

@@ -67,13 +67,14 @@ fn imported_action(author: &Author, machines: usize) -> NewAction<'_> {
     }
 }
 
+/// The hold is committed first, with its record, and binds by itself. It neither waits for transactions that
+/// write the machine's tags nor depends on a plan.
 pub(super) async fn hold(
     author: &Author,
     session: &Session,
     machine: MachineId,
 ) -> Result<(), OperatorError> {
     transact(session, async |tx| {
-        tx.touch(machine).await?;
         let before = hold::of(tx, machine).await?;
         let reason = author.reason.as_deref().unwrap_or_default();
         if before
@@ -82,7 +83,7 @@ pub(super) async fn hold(
         {
             return Ok(());
         }
-        tx.hold(machine, reason).await?;
+        hold::set(tx, machine, reason).await?;
         let before = before.map(|hold| ("reason before", hold.reason));
         let action = NewAction {
             details: before.into_iter().collect(),
@@ -90,7 +91,18 @@ pub(super) async fn hold(
         };
         record(tx, &action).await
     })
-    .await
+    .await?;
+    let plan = transact(session, async |tx| tx.touch_if_free(machine).await);
+    match plan.await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::debug!(%machine, "the transaction that is writing the held machine plans it");
+        }
+        Err(error) => {
+            tracing::warn!(%machine, %error, "the machine is on hold, but lists may show it as due: run `bmdb replan`");
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn release_hold(

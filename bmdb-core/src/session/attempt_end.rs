@@ -1,13 +1,14 @@
 //! Attempt ends: the request of a caller, the statement that it becomes, and the answer of the database.
 
+use crate::db::database::{Database, Planning};
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_backoff::mix;
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::internal::work::{
     self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan, Rest,
 };
-use bmdb_model::{ErrorKind, Process, SessionId};
+use bmdb_model::{Process, SessionId};
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
@@ -107,15 +108,15 @@ impl EndOutcome {
 /// Ends attempts of one session, all of one kind: finishes in a short transaction, others in a statement that
 /// commits by itself. The outcomes have the order of the ends.
 pub(crate) async fn end_all(
+    database: &Database,
     conn: &mut AsyncPgConnection,
     counts: &AttemptCounts,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],
-    notify: Notify,
 ) -> Result<Vec<EndOutcome>, bmdb_model::Error> {
     let is_finish = |(_, end): &(_, &AttemptEnd)| end.kind() == EndKind::Finish;
     let ended = match ends.iter().all(is_finish) {
-        true => finish(conn, session, ends, notify).await?,
+        true => finish(database, conn, session, ends).await?,
         false => send(conn, session, ends).await?,
     };
     let outcomes = ends.iter().zip(ended).map(|((attempt, end), ended)| {
@@ -132,34 +133,37 @@ pub(crate) fn random_of(attempt: &Attempt) -> u64 {
     )
 }
 
+/// A workflow that fails must not keep what was achieved from being recorded, so the transaction is run again
+/// and plans without it, or not at all.
 async fn finish(
+    database: &Database,
     conn: &mut AsyncPgConnection,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],
-    notify: Notify,
 ) -> Result<Vec<Ended<Option<Rest>>>, bmdb_model::Error> {
     let jitter = |attempt| Jitter::from_random(random_of(attempt));
     let finished: Vec<_> = ends.iter().map(|(a, _)| (*a, jitter(a))).collect();
-    match work::finish_all(conn, session, &finished, Replan::Yes, notify).await {
-        // Perhaps a view cannot be queried for one of the machines. What was achieved is recorded all the
-        // same, and judged by the plans that there are.
-        Err(error) if is_permanent(error.kind()) => {
-            tracing::warn!(%error, "finishing without replanning");
-            work::finish_all(conn, session, &finished, Replan::No, notify).await
-        }
-        finished => finished,
+    let mut replan = match database.planning() {
+        Planning::AtOnce => Replan::AtOnce,
+        Planning::Careful => Replan::Carefully,
+    };
+    loop {
+        let error = match work::finish_all(conn, session, &finished, replan, database.notify).await
+        {
+            Ok(finished) => {
+                database.note_unplanned(&finished.unplanned);
+                return Ok(finished.ended);
+            }
+            Err(error) if may_be_a_views_fault(&error) => error,
+            Err(error) => return Err(error),
+        };
+        replan = match replan {
+            Replan::AtOnce => Replan::Carefully,
+            Replan::Carefully => Replan::No,
+            Replan::No => return Err(error),
+        };
+        tracing::debug!(%error, ?replan, "a finish could not be planned");
     }
-}
-
-/// Whether the same transaction would fail again.
-const fn is_permanent(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Denied
-            | ErrorKind::StatementTimeout
-            | ErrorKind::Unclassified
-            | ErrorKind::Other
-    )
 }
 
 /// Ends attempts as failed, or as canceled, in one statement, without counting them.

@@ -5,9 +5,7 @@ use crate::db::retry::Retry;
 use crate::db::transaction::TxOptions;
 use crate::db::tx::Tx;
 use crate::error::TxError;
-use crate::session::attempt_end::{
-    AttemptEnd, EndOutcome, end_all, random_of,
-};
+use crate::session::attempt_end::{AttemptEnd, EndOutcome, end_all, random_of};
 use crate::telemetry;
 use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::end_error::{EndError, FailureRecorded};
@@ -195,8 +193,8 @@ impl OpenAttempt {
         let session = self.attempt.session;
         let end_once = async |conn: &mut Checkout| {
             let one = [(&self.attempt, end)];
-            let notify = conn.notify();
-            Ok(end_all(conn, &component.attempt_counts, session, &one, notify).await?)
+            let (database, counts) = (&component.database, &component.attempt_counts);
+            Ok(end_all(database, conn, counts, session, &one).await?)
         };
         let outcomes = component.database.run_for(retry, end_once).await?;
         Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))

@@ -108,8 +108,8 @@ impl EndBatcher {
         };
         let ends: Vec<(&Attempt, &AttemptEnd)> =
             batch.iter().map(|q| (&q.attempt, &q.end)).collect();
-        let notify = conn.notify();
-        let ended = end_all(&mut conn, &self.counts, self.lease.session, &ends, notify);
+        let (database, session) = (&self.database, self.lease.session);
+        let ended = end_all(database, &mut conn, &self.counts, session, &ends);
         let ended = deadline.answer(ended).await.map_err(TxError::from);
         conn.settle(ended).map_err(|error| {
             let is_lost = error.kind() == Some(ErrorKind::ConnectionLost);

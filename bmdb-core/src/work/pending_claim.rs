@@ -57,7 +57,9 @@ pub(super) async fn transact<T: Send, U, F: TxBody<T>>(
 ) -> Result<Option<U>, TxError> {
     let pending = PendingClaim::new(session, &conn);
     let (id, start) = (session.lease().session, TxOptions::read_committed().into());
-    let result = match transaction::run_once(&mut conn, id, start, deadline, body).await {
+    let database = &session.component.database;
+    let ran = transaction::run_once(database, &mut conn, id, start, deadline, body);
+    let result = match ran.await {
         Ok(TxOutcome::Committed(value)) => Ok(Some(keep(value))),
         Ok(TxOutcome::Expired) => Ok(None),
         Ok(TxOutcome::CommitUnknown(_, error)) => Err(TxError::CommitUnknown(error)),

@@ -4,6 +4,7 @@
 //! that were due by their last plan and are not by their last heartbeat. Replanning them when the queue is
 //! read costs a healthy machine one write per deadline instead of one per heartbeat.
 
+use crate::db::database::{Database, Planning};
 use crate::db::retry::Retry;
 use crate::db::tx::Tx;
 use crate::error::TxError;
@@ -11,10 +12,10 @@ use crate::work::Work;
 use crate::work::claim::{Answer, Claim, Scan};
 use crate::work::inner::SessionInner;
 use crate::work::pending_claim;
-use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::{self, Definitions, may_be_a_views_fault};
 use bmdb_model::internal::work::{self, Claimed, Providers, QueueHead};
-use bmdb_model::{Process, Provider, SessionId};
+use bmdb_model::{MachineId, Process};
 use std::sync::Arc;
 
 /// How many machines one transaction locks and plans, unless more are to be claimed. Writers of their tags
@@ -56,7 +57,20 @@ impl SessionInner {
             }
             let try_batch = async |retry: &Retry| {
                 self.refuse_new_work()?;
-                self.try_batch(claim, providers, missing, retry).await
+                let planning = self.component.database.planning();
+                let tried = self.try_batch(claim, providers, missing, planning, retry);
+                match tried.await {
+                    Err(TxError::Database(error))
+                        if planning == Planning::AtOnce && may_be_a_views_fault(&error) =>
+                    {
+                        tracing::debug!(%error, "a claim is planned carefully");
+                        self.refuse_new_work()?;
+                        let planning = Planning::Careful;
+                        self.try_batch(claim, providers, missing, planning, retry)
+                            .await
+                    }
+                    tried => tried,
+                }
             };
             let batch = retry.run(try_batch).await;
             match batch.and_then(|batch| batch.ok_or_else(|| self.expired())) {
@@ -105,6 +119,7 @@ impl SessionInner {
         claim: &Claim,
         providers: Providers<'_>,
         missing: u32,
+        planning: Planning,
         retry: &Retry,
     ) -> Result<Option<Batch<Work>>, TxError> {
         let process = &claim.process;
@@ -138,8 +153,33 @@ impl SessionInner {
         if let Some(result) = idle {
             return conn.settle(result);
         }
-        let body =
-            async |tx: &mut Tx<'_>| replan_and_claim(tx, process, provider, session, missing).await;
+        let database = &self.component.database;
+        let body = async |tx: &mut Tx<'_>| {
+            let size = missing.clamp(BATCH, LARGEST_BATCH);
+            let (machines, definitions) =
+                work::lock_due(tx, process, provider, size.into()).await?;
+            if machines.is_empty() {
+                // Another transaction has locked them, or another session has claimed their lanes.
+                return Ok(Batch {
+                    claimed: Vec::new(),
+                    more: false,
+                    head: Some(QueueHead::Due),
+                });
+            }
+            let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);
+            // Only what is claimed: the items of other processes do not depend on it, and their views may
+            // fail.
+            let definitions = definitions.only(process);
+            let machines =
+                plan_due(tx, database, process, machines, &definitions, planning).await?;
+            let claim =
+                work::claim_planned(tx, &machines, process, provider, session, missing.into());
+            Ok(Batch {
+                claimed: claim.await?,
+                more,
+                head: None,
+            })
+        };
         let keep = |batch: Batch<Claimed>| Batch {
             claimed: batch
                 .claimed
@@ -153,34 +193,31 @@ impl SessionInner {
     }
 }
 
-/// Locks, plans and claims in three statements, because each has to see what was committed before the one
-/// before it ended. If one statement locked and planned, a machine that was just written would be planned by
-/// its state before that.
-async fn replan_and_claim(
+/// Plans the machines that a claim has locked; returns those that it may claim.
+///
+/// Locking, planning and claiming are statements of their own, because each has to see what was committed
+/// before the one before it ended. If one statement locked and planned, a machine that was just written would
+/// be planned by its state before that.
+async fn plan_due(
     tx: &mut Tx<'_>,
+    database: &Database,
     process: &Process,
-    provider: Option<&Provider>,
-    session: SessionId,
-    missing: u32,
-) -> Result<Batch<Claimed>, TxError> {
-    let size = missing.clamp(BATCH, LARGEST_BATCH);
-    let (machines, definitions) = work::lock_due(tx, process, provider, size.into()).await?;
-    if machines.is_empty() {
-        // Another transaction has locked them, or another session has claimed their lanes.
-        return Ok(Batch {
-            claimed: Vec::new(),
-            more: false,
-            head: Some(QueueHead::Due),
-        });
-    }
+    mut machines: Vec<MachineId>,
+    definitions: &Definitions,
+    planning: Planning,
+) -> Result<Vec<MachineId>, TxError> {
     // Sends no notification: this moves deadlines later, and machines that are due stay due.
-    internal::plan::replan_by(tx, &machines, &definitions, Notify::Off).await?;
-    let claimed =
-        work::claim_planned(tx, &machines, process, provider, session, missing.into()).await?;
-    let more = u32::try_from(machines.len()).is_ok_and(|locked| locked == size);
-    Ok(Batch {
-        claimed,
-        more,
-        head: None,
-    })
+    let notify = Notify::Off;
+    match planning {
+        Planning::AtOnce => plan::replan_by(tx, &machines, definitions, notify).await?,
+        Planning::Careful => {
+            let unplanned = plan::replan_carefully(tx, &machines, definitions, notify).await?;
+            for unplanned in &unplanned {
+                machines.retain(|machine| !unplanned.machines.contains(machine));
+                work::postpone_due(tx, process, &unplanned.machines).await?;
+            }
+            database.note_unplanned(&unplanned);
+        }
+    }
+    Ok(machines)
 }

@@ -1,7 +1,9 @@
 //! What a gate says.
 
+use crate::agent::Silence;
 use crate::history::PastAttempt;
 use crate::hold::Hold;
+use crate::plan::PlanFailure;
 use crate::work::RestCause;
 use crate::{Fence, Lane, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
@@ -33,9 +35,14 @@ pub struct Gates {
     pub claim: Option<CurrentClaim>,
     /// Whether the item contradicts the tags: then the fleet has to be replanned.
     pub is_stale: bool,
+    /// Whether the process's workflow fails, for this machine or another one. The items of such machines
+    /// stay as they were planned.
+    pub not_plannable: Option<PlanFailure>,
     /// How the process's last attempt on the machine ended. `None` if the history has no such attempt
     /// among the machine's last thousand.
     pub last: Option<PastAttempt>,
+    /// How the silence of the machine's agent is counted, if the workflow depends on it.
+    pub silence: Option<Silence>,
 }
 
 impl Gates {

@@ -124,6 +124,7 @@ pub(super) fn gates(
         at,
         is_defined,
         has_item,
+        not_plannable: None,
         is_stale: item.differs_from(&said, hold.is_some() || process_hold.is_some(), at),
         eligible: Eligible {
             is_open: is_eligible,
@@ -141,6 +142,7 @@ pub(super) fn gates(
         },
         claim,
         last,
+        silence: None,
         workflow: workflow.map(|view| Workflow {
             view,
             replan_on_claim,

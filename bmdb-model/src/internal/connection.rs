@@ -4,7 +4,7 @@ mod path;
 mod transaction;
 
 pub use path::secure_search_path;
-pub use transaction::{begin, check_not_aborted_and_commit, commit, roll_back, save};
+pub use transaction::{attempt, begin, check_not_aborted_and_commit, commit, roll_back, save};
 pub(crate) use transaction::{beginning, committing};
 
 use crate::Error;

@@ -3,10 +3,15 @@
 //! The workflows are rows and views of the database, so even a component that does not know a workflow
 //! plans it correctly when it writes a tag.
 
+mod careful;
+mod failures;
+
+pub use careful::{Unplanned, may_be_a_views_fault, replan_carefully};
+pub use failures::check_again;
+
 use super::connection::committing;
 use super::machine;
 use super::notify::{NOTIFYING, Notify};
-use crate::schema::process_def;
 use crate::statement::{cached_by_text, statement};
 use crate::{Error, Lane, MachineId, Process};
 use diesel::pg::Pg;
@@ -18,17 +23,16 @@ use futures_util::future::join;
 
 /// The processes that have a workflow, with the definitions that were in force when they were read.
 ///
-/// They are valid for machines that were locked or created before. A change of a definition is followed by
-/// a replan of all machines, which waits for those that are locked.
+/// A plan by definitions that have changed since fails with [`crate::ErrorKind::Serialization`]: the
+/// transaction reads them again when it is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definitions(Vec<Workflow>);
+pub struct Definitions {
+    /// The number of changes so far; `None` if somebody has deleted it.
+    version: Option<i64>,
+    workflows: Vec<Workflow>,
+}
 
 impl Definitions {
-    /// The processes.
-    pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.0.iter().map(|workflow| &workflow.process)
-    }
-
     /// The same definitions, but only this process's view is queried; the items of all others stay as
     /// they are. Use it to find the view that makes planning fail, and to plan without it.
     #[must_use]
@@ -37,9 +41,23 @@ impl Definitions {
             asked: workflow.process == *process,
             ..workflow.clone()
         };
-        Self(self.0.iter().map(only).collect())
+        Self {
+            version: self.version,
+            workflows: self.workflows.iter().map(only).collect(),
+        }
     }
 }
+
+statement! {
+    /// With its version, in one statement, which sees both before a change or both after it. One row
+    /// without a process if none has a workflow.
+    ReadDefinitions = "SELECT v.version, d.process, d.lane, d.workflow \
+         FROM (SELECT (SELECT version FROM definitions_version) AS version) v \
+         LEFT JOIN process_def d ON d.workflow IS NOT NULL ORDER BY d.process";
+    () -> (Nullable<BigInt>, Nullable<(Text, Text, Text)>)
+}
+
+type DefinitionRow = (Option<i64>, Option<(Process, Lane, String)>);
 
 /// Reads the definitions, for planning several times by them. Lock the machines first.
 ///
@@ -52,23 +70,19 @@ pub async fn definitions(conn: &mut AsyncPgConnection) -> Result<Definitions, Er
 pub(crate) async fn definitions_pipelined(
     mut conn: &AsyncPgConnection,
 ) -> Result<Definitions, Error> {
-    let workflows: Vec<(Process, Lane, String)> = process_def::table
-        .filter(process_def::workflow.is_not_null())
-        .select((
-            process_def::process,
-            process_def::lane,
-            process_def::workflow.assume_not_null(),
-        ))
-        .order(process_def::process)
-        .load(&mut conn)
-        .await?;
+    let rows: Vec<DefinitionRow> = ReadDefinitions {}.load(&mut conn).await?;
+    let version = rows.iter().find_map(|(version, _)| *version);
     let asked = |(process, lane, view)| Workflow {
         process,
         lane,
         view,
         asked: true,
     };
-    Ok(Definitions(workflows.into_iter().map(asked).collect()))
+    let workflows = rows.into_iter().filter_map(|(_, row)| row.map(asked));
+    Ok(Definitions {
+        version,
+        workflows: workflows.collect(),
+    })
 }
 
 /// Touches machines ([`crate::machine::touch`]) and reads the definitions to plan them by, in one round
@@ -139,17 +153,27 @@ pub async fn replan_by(
 }
 
 pub(crate) async fn replan_pipelined(
-    mut conn: &AsyncPgConnection,
+    conn: &AsyncPgConnection,
     machines: &[MachineId],
-    Definitions(workflows): &Definitions,
+    definitions: &Definitions,
     notify: Notify,
 ) -> Result<(), Error> {
-    if machines.is_empty() {
-        return Ok(());
+    match machines {
+        [] => Ok(()),
+        _ => plan_pipelined(conn, machines, definitions, notify).await,
     }
+}
+
+async fn plan_pipelined(
+    mut conn: &AsyncPgConnection,
+    machines: &[MachineId],
+    Definitions { version, workflows }: &Definitions,
+    notify: Notify,
+) -> Result<(), Error> {
     let (processes, lanes) = workflows.iter().map(|w| (&w.process, &w.lane)).unzip();
     let plan = Plan {
         machines,
+        version: *version,
         processes,
         lanes,
         workflows,
@@ -188,9 +212,10 @@ struct Workflow {
 
 /// The planning statement, with one branch for each workflow. Diesel caches it by its text, because the
 /// text contains the workflows. The definitions are parameters and are not read again, because one
-/// might appear between the two statements.
+/// might appear between the two statements; only their version is compared.
 struct Plan<'a> {
     machines: &'a [MachineId],
+    version: Option<i64>,
     processes: Vec<&'a Process>,
     lanes: Vec<&'a Lane>,
     workflows: &'a [Workflow],
@@ -203,7 +228,10 @@ impl QueryFragment<Pg> for Plan<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("WITH machine AS MATERIALIZED (SELECT unnest(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.machines)?;
-        out.push_sql("::uuid[]) AS machine_id), definition AS MATERIALIZED (SELECT * FROM unnest(");
+        // A scalar subquery is evaluated once.
+        out.push_sql("::uuid[]) AS machine_id WHERE (SELECT definitions_are_current(");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.version)?;
+        out.push_sql("::bigint))), definition AS MATERIALIZED (SELECT * FROM unnest(");
         out.push_bind_param::<Array<Text>, _>(&self.processes)?;
         out.push_sql("::text[], ");
         out.push_bind_param::<Array<Text>, _>(&self.lanes)?;

@@ -13,17 +13,18 @@ mod release;
 mod replan_on_claim;
 
 pub use attempt::{Attempt, attempts_of, current_attempt};
+pub use attempts::Ended;
 pub use claim::{
     CLAIM, ClaimBatch, Claimed, Gate, Providers, claim, claim_from, claim_machine, gates,
 };
-pub use attempts::Ended;
 pub use end::{AttemptState, FAIL, FailedAttempt, attempt_state, fail, fail_all};
 pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use finish::{
-    Jitter, Replan, Rest, finish, finish_all, finish_fenced, replan_judge_and_commit,
+    Finished, Jitter, Replan, Rest, finish, finish_all, finish_fenced, judge_and_commit,
+    replan_judge_and_commit,
 };
 pub use head::QueueHead;
 pub use open_queues::{OpenQueue, OpenQueues, open_queues};
 pub use pause::{ProviderPause, pause_provider};
 pub use release::{Cancel, cancel, cancel_all, cancel_for};
-pub use replan_on_claim::{claim_planned, lock_due, possibly_due};
+pub use replan_on_claim::{claim_planned, lock_due, possibly_due, postpone_due};

@@ -1,9 +1,10 @@
 -- Claims one machine for a process that may have no item yet. The caller holds the machine's row
 -- and has looked at the gates; a rival claim through the queue locks no machine, so the item's own
--- gates are tested again on the row that is updated, and the lane by its unique index.
+-- gates are tested again on the row that is updated, and the lane by its unique index. Nor does a hold.
 INSERT INTO work_item AS i (machine_id, process, lane, session_id, started_at, fence)
 SELECT $1, $2, coalesce((SELECT d.lane FROM process_def d WHERE d.process = $2), $2),
        $3, clock_timestamp(), nextval('work_fence')
+WHERE (SELECT true FROM machine_hold h WHERE h.machine_id = $1) IS NOT TRUE
 ON CONFLICT (machine_id, process) DO UPDATE
 SET session_id = excluded.session_id,
     lane = excluded.lane,

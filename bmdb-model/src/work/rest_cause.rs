@@ -30,7 +30,10 @@ impl std::fmt::Display for RestCause {
                 write!(f, "unproductive: finished {times} times and still due")
             }
             Self::Flapping(times) => {
-                write!(f, "flapping: finished {times} times, each time soon after the one before")
+                write!(
+                    f,
+                    "flapping: finished {times} times, each time soon after the one before"
+                )
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod attempt_counts;
 mod bad_input;
+mod breakers;
 mod causes;
 mod claims;
 mod compatibility;
@@ -23,7 +24,9 @@ mod head;
 mod history;
 mod hostile_names;
 mod interrupted;
+mod limits;
 mod list;
+mod listening;
 mod lists;
 mod maintenance;
 mod migrations;
@@ -31,6 +34,7 @@ mod notify;
 mod older_writers;
 mod operator;
 mod overview;
+mod pauses;
 mod pipelined;
 mod planning;
 mod plans;

@@ -69,6 +69,26 @@ pub async fn save(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     Ok(<Manager as TransactionManager<AsyncPgConnection>>::begin_transaction(conn).await?)
 }
 
+/// Runs a part of an open transaction. If it fails, only the part is undone, and its error is the inner
+/// one. The savepoint is gone afterwards, so any number of parts may follow each other.
+///
+/// # Errors
+/// [`Error::Database`], also if the transaction had been aborted before.
+pub async fn attempt<T>(
+    conn: &mut AsyncPgConnection,
+    part: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, Error>,
+) -> Result<Result<T, Error>, Error> {
+    conn.batch_execute("SAVEPOINT bmdb_part").await?;
+    let done = part(conn).await;
+    let end = match done {
+        Ok(_) => "RELEASE SAVEPOINT bmdb_part",
+        Err(_) => "ROLLBACK TO SAVEPOINT bmdb_part; RELEASE SAVEPOINT bmdb_part",
+    };
+    // Fails if the connection is lost.
+    conn.batch_execute(end).await?;
+    Ok(done)
+}
+
 /// Commits. If the connection breaks here, the outcome is unknown.
 ///
 /// # Errors

@@ -2,8 +2,8 @@
 
 use super::attempt::Attempt;
 use super::attempts::{Attempts, Ended, only};
-use super::finish::Rest;
 use super::failure_text::recorded_cause;
+use super::finish::Rest;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
 use crate::statement::statement;

@@ -8,15 +8,15 @@ use super::attempts::{Attempts, Ended, only};
 use super::release::finish_pipelined;
 use crate::internal::connection::{committing, roll_back};
 use crate::internal::notify::Notify;
-use crate::internal::plan::{Definitions, replan_pipelined};
+use crate::internal::plan::{Definitions, Unplanned, replan_carefully, replan_pipelined};
 use crate::internal::session::begin_fenced_locking;
 use crate::statement::statement;
 use crate::work::RestCause;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use futures_util::future::join3;
+use futures_util::future::{join, join3};
 use std::collections::HashMap;
 
 /// How much of a tenth a rest is extended by, in thousandths of it: chosen by the caller, at random.
@@ -40,18 +40,29 @@ pub struct Rest {
     pub cause: Option<RestCause>,
 }
 
-/// Whether a finish replans its machine.
+/// How a finish replans its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replan {
-    /// By the workflows' views, as they are now.
-    Yes,
-    /// The items stay as they were planned, and the finish is judged by them: for a plan that fails.
+    /// By all workflows, in one round trip with the commit.
+    AtOnce,
+    /// As [`replan_carefully`] does, in round trips of its own.
+    Carefully,
+    /// Not at all: the finish is judged by the plan that there is.
     No,
 }
 
+/// What became of several finishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The result for each, in the given order.
+    pub ended: Vec<Ended<Option<Rest>>>,
+    /// What could not be planned carefully.
+    pub unplanned: Vec<Unplanned>,
+}
+
 /// Ends attempts of one session as finished, in one transaction of two round trips: it replans their
-/// machines, and lets those rest that are still due or flap. Returns the result for each, in the given
-/// order. They end independently: a lost attempt does not affect the others.
+/// machines, and lets those rest that are still due or flap. They end independently: a lost attempt does
+/// not affect the others.
 ///
 /// Machines are planned without waiting for their locks. A transaction that has one locked plans it at its
 /// own end; whether that machine has to rest is judged at its next finish.
@@ -64,18 +75,20 @@ pub async fn finish_all(
     finished: &[(&Attempt, Jitter)],
     replan: Replan,
     notify: Notify,
-) -> Result<Vec<Ended<Option<Rest>>>, Error> {
+) -> Result<Finished, Error> {
     let attempts: Vec<&Attempt> = finished.iter().map(|(attempt, _)| *attempt).collect();
     let machines: Vec<MachineId> = match replan {
-        Replan::Yes => attempts.iter().map(|attempt| attempt.machine).collect(),
+        Replan::AtOnce | Replan::Carefully => attempts.iter().map(|a| a.machine).collect(),
         Replan::No => Vec::new(),
     };
-    let begun = begin_fenced_locking(conn, session, &machines).await;
-    let (locked, definitions) = match begun {
+    let (locked, definitions) = match begin_fenced_locking(conn, session, &machines).await {
         Ok(Some(begun)) => begun,
         Ok(None) => {
             roll_back(conn).await?;
-            return Ok(vec![Ended::SessionExpired; finished.len()]);
+            return Ok(Finished {
+                ended: vec![Ended::SessionExpired; finished.len()],
+                unplanned: Vec::new(),
+            });
         }
         Err(error) => return Err(rolled_back(conn, error).await),
     };
@@ -83,22 +96,39 @@ pub async fn finish_all(
         replan == Replan::No || locked.binary_search(&attempt.machine).is_ok()
     };
     let judged: Vec<_> = finished.iter().filter(is_judged).copied().collect();
-    let last = async |conn: &AsyncPgConnection| {
-        let (ended, planned, rests) = join3(
-            finish_pipelined(conn, session, &attempts),
-            plan(conn, &locked, &definitions, notify),
-            rest_pipelined(conn, &judged),
-        )
-        .await;
-        let ended = ended?;
-        planned?;
-        Ok((ended, rests?))
+    let (ended, unplanned, rests) = if replan == Replan::Carefully {
+        let planned = async {
+            let ended = finish_pipelined(conn, session, &attempts).await?;
+            let unplanned = replan_carefully(conn, &locked, &definitions, notify).await?;
+            Ok((ended, unplanned))
+        };
+        let (ended, unplanned) = match planned.await {
+            Ok(planned) => planned,
+            Err(error) => return Err(rolled_back(conn, error).await),
+        };
+        let judge = async |conn: &AsyncPgConnection| rest_pipelined(conn, &judged).await;
+        (ended, unplanned, committing(conn, judge).await?)
+    } else {
+        let last = async |conn: &AsyncPgConnection| {
+            let (ended, planned, rests) = join3(
+                finish_pipelined(conn, session, &attempts),
+                replan_pipelined(conn, &locked, &definitions, notify),
+                rest_pipelined(conn, &judged),
+            )
+            .await;
+            let ended = ended?;
+            planned?;
+            Ok((ended, Vec::new(), rests?))
+        };
+        committing(conn, last).await?
     };
-    let (ended, rests) = committing(conn, last).await?;
     let rest_of = |((attempt, _), ended): (&(&Attempt, Jitter), Ended<()>)| {
         ended.map(|()| rests.get(&attempt.fence).copied())
     };
-    Ok(finished.iter().zip(ended).map(rest_of).collect())
+    Ok(Finished {
+        ended: finished.iter().zip(ended).map(rest_of).collect(),
+        unplanned,
+    })
 }
 
 /// The error, after a transaction that may be open was rolled back.
@@ -110,15 +140,6 @@ async fn rolled_back(conn: &mut AsyncPgConnection, error: Error) -> Error {
     error
 }
 
-async fn plan(
-    conn: &AsyncPgConnection,
-    locked: &[MachineId],
-    definitions: &Definitions,
-    notify: Notify,
-) -> Result<(), Error> {
-    replan_pipelined(conn, locked, definitions, notify).await
-}
-
 /// Like [`finish_all`] for one attempt.
 ///
 /// # Errors
@@ -128,13 +149,14 @@ pub async fn finish(
     attempt: &Attempt,
 ) -> Result<Ended<Option<Rest>>, Error> {
     let finished = [(attempt, Jitter::default())];
-    let ended = finish_all(conn, attempt.session, &finished, Replan::Yes, Notify::Off).await?;
-    Ok(only(ended))
+    let (session, replan) = (attempt.session, Replan::AtOnce);
+    let finished = finish_all(conn, session, &finished, replan, Notify::Off).await?;
+    Ok(only(finished.ended))
 }
 
 /// Ends an attempt as finished, within a transaction of the session whose
 /// [`fence_check`](crate::internal::session::fence_check) passed. The caller plans the machine later in
-/// the transaction, and then calls [`judge`].
+/// the transaction, and ends it with [`replan_judge_and_commit`] or [`judge_and_commit`].
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -159,14 +181,27 @@ pub async fn replan_judge_and_commit(
     finished: (&Attempt, Jitter),
 ) -> Result<Option<Rest>, Error> {
     let last = async |conn: &AsyncPgConnection| {
-        let planned = plan(conn, machines, definitions, notify);
+        let planned = replan_pipelined(conn, machines, definitions, notify);
         let judged = [finished];
-        let (planned, rests) =
-            futures_util::future::join(planned, rest_pipelined(conn, &judged)).await;
+        let (planned, rests) = join(planned, rest_pipelined(conn, &judged)).await;
         planned?;
         rests
     };
     let rests = committing(conn, last).await?;
+    Ok(rests.get(&finished.0.fence).copied())
+}
+
+/// Like [`replan_judge_and_commit`], for machines that are planned.
+///
+/// # Errors
+/// [`Error::Database`], and then everything was rolled back; otherwise as
+/// [`commit`](crate::internal::connection::commit).
+pub async fn judge_and_commit(
+    conn: &mut AsyncPgConnection,
+    finished: (&Attempt, Jitter),
+) -> Result<Option<Rest>, Error> {
+    let judge = async |conn: &AsyncPgConnection| rest_pipelined(conn, &[finished]).await;
+    let rests = committing(conn, judge).await?;
     Ok(rests.get(&finished.0.fence).copied())
 }
 
@@ -175,7 +210,7 @@ statement! {
     (
         machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
         fences: &'a [Fence] => Array<BigInt>, permille: &'a [i64] => Array<BigInt>
-    ) -> (BigInt, diesel::sql_types::Nullable<Timestamptz>, BigInt, BigInt)
+    ) -> (BigInt, Nullable<Timestamptz>, BigInt, BigInt)
 }
 
 /// The rests that finishes of this transaction begin, by fence.
@@ -197,10 +232,11 @@ async fn rest_pipelined(
             .collect::<Vec<_>>(),
     };
     let rows: Vec<(Fence, Option<DateTime<Utc>>, i64, i64)> = judge.load(&mut conn).await?;
-    let rest = |(fence, until, unproductive, flapping): (Fence, Option<DateTime<Utc>>, i64, i64)| {
-        let cause = RestCause::of(unproductive, flapping);
-        let until = until?;
-        Some((fence, Rest { until, cause }))
-    };
+    let rest =
+        |(fence, until, unproductive, flapping): (Fence, Option<DateTime<Utc>>, i64, i64)| {
+            let cause = RestCause::of(unproductive, flapping);
+            let until = until?;
+            Some((fence, Rest { until, cause }))
+        };
     Ok(rows.into_iter().filter_map(rest).collect())
 }

@@ -7,9 +7,7 @@ use crate::history::Outcome;
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{
-    Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -100,7 +98,11 @@ async fn cancel_each(
 ) -> Result<Vec<Ended<()>>, Error> {
     let release = |(attempt, cancel)| {
         let (attempt, cancel): (&Attempt, Cancel<'_>) = (attempt, cancel);
-        Ok((attempt, cancel, cancel.cause.map(recorded_cause).transpose()?))
+        Ok((
+            attempt,
+            cancel,
+            cancel.cause.map(recorded_cause).transpose()?,
+        ))
     };
     let releases: Result<Vec<_>, Error> = canceled.iter().copied().map(release).collect();
     let releases: Vec<Release<'_>> = releases?

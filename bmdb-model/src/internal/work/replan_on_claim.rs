@@ -150,6 +150,30 @@ pub async fn claim_planned(
     Ok(claimed.into_iter().map(Claimed::from).collect())
 }
 
+statement! {
+    Postpone<'a> = "UPDATE work_item i SET plan_at = clock_timestamp() + interval '1 minute' \
+         FROM (SELECT machine_id FROM work_item \
+               WHERE machine_id = ANY ($1) AND process = $2 \
+                 AND eligible AND session_id IS NULL AND ready_at <= now() \
+               ORDER BY machine_id FOR NO KEY UPDATE SKIP LOCKED) d \
+         WHERE i.machine_id = d.machine_id AND i.process = $2";
+    (machines: &'a [MachineId] => Array<SqlUuid>, process: &'a Process => Text) -> ()
+}
+
+/// Makes due items of locked machines due again in a minute, because the process's workflow fails for them.
+/// At the head of the queue they would be locked and planned by every claim, and fill its batches.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn postpone_due(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    machines: &[MachineId],
+) -> Result<(), Error> {
+    Postpone { machines, process }.execute(conn).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::LOCK_DUE_OF_ANY;
