@@ -33,6 +33,7 @@ mod race;
 mod reader;
 mod regressions;
 mod replan_on_claim;
+mod rest;
 mod round_trips;
 mod scenario;
 mod secrets;

@@ -6,7 +6,7 @@ use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
-use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::notify;
 use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan};
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
@@ -194,7 +194,7 @@ async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_mac
     check_ends_against_planner(async |mut conn, [second, first]| {
         let finished = [(&second, Jitter::default()), (&first, Jitter::default())];
         let (session, replan) = (first.session, Replan::AtOnce);
-        let ended = work::finish_all(&mut conn, session, &finished, replan, Notify::Off).await;
+        let ended = work::finish_all(&mut conn, session, &finished, replan, notify::Notify::Off).await;
         let ended = ended.unwrap().ended;
         assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
     })
