@@ -194,7 +194,8 @@ async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_mac
     check_ends_against_planner(async |mut conn, [second, first]| {
         let finished = [(&second, Jitter::default()), (&first, Jitter::default())];
         let (session, replan) = (first.session, Replan::AtOnce);
-        let ended = work::finish_all(&mut conn, session, &finished, replan, notify::Notify::Off).await;
+        let ended =
+            work::finish_all(&mut conn, session, &finished, replan, notify::Notify::Off).await;
         let ended = ended.unwrap().ended;
         assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
     })
