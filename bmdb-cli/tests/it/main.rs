@@ -6,6 +6,7 @@
 )]
 
 mod bmdb;
+mod causes;
 mod docs;
 mod exit_codes;
 mod fleet;
