@@ -27,6 +27,10 @@ text_enum! {
         HoldMachine,
         /// A machine was released from its hold.
         ReleaseMachine,
+        /// One process was put on hold on a machine, or the reason of that hold was changed.
+        HoldProcess,
+        /// One process was released from its hold on a machine.
+        ReleaseProcess,
         /// A tag was set.
         SetTag,
         /// A tag was unset.
@@ -41,6 +45,24 @@ text_enum! {
         RetryNow,
         /// The fleet was replanned.
         Replan,
+        /// A limit of a process was set.
+        SetLimit,
+        /// A limit of a process was removed.
+        RemoveLimit,
+        /// A breaker of a process was set.
+        SetBreaker,
+        /// A breaker of a process was removed.
+        RemoveBreaker,
+        /// A breaker has paused a process: nobody did it by hand.
+        TripBreaker,
+        /// A process was paused.
+        PauseProcess,
+        /// A process was resumed.
+        ResumeProcess,
+        /// A process was switched off.
+        SwitchOff,
+        /// A process was switched on again.
+        SwitchOn,
     }
 }
 

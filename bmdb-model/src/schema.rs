@@ -287,11 +287,12 @@ diesel::table! {
 }
 
 diesel::table! {
-    process_failures (process, per, partition) {
+    process_failures (process, per, partition, failed_at, machine_id) {
         process -> Text,
         per -> Text,
         partition -> Text,
-        failed_at -> Array<Timestamptz>,
+        failed_at -> Timestamptz,
+        machine_id -> Uuid,
     }
 }
 

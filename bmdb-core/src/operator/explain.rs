@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod listening;
 mod stops;
 
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
@@ -111,6 +112,14 @@ fn eligible(gates: &Gates) -> Gate {
             hold.reason
         ));
     }
+    if let Some(hold) = &gate.process_hold {
+        sentences.push(format!(
+            "{} is on hold on the machine since {}: {:?}. Other processes start there.",
+            gates.process,
+            moment(hold.since, gates.at),
+            hold.reason
+        ));
+    }
     let view = gates
         .workflow
         .as_ref()
@@ -145,8 +154,9 @@ fn eligible(gates: &Gates) -> Gate {
     }
     Gate {
         // Retrievals do not check whether the item is eligible.
-        is_open: gate.is_open || gate.view == View::None && gate.hold.is_none(),
-        since: gate.hold.as_ref().map(|hold| hold.since),
+        is_open: gate.is_open
+            || gate.view == View::None && gate.hold.is_none() && gate.process_hold.is_none(),
+        since: (gate.hold.as_ref().or(gate.process_hold.as_ref())).map(|hold| hold.since),
         opens_at: None,
         sentences,
     }
@@ -212,6 +222,8 @@ fn ready(gates: &Gates) -> Gate {
         }
         None => {}
     }
+    let silence = gates.silence.as_ref();
+    sentences.extend(silence.and_then(|silence| listening::sentence(silence, gates.at)));
     let opens = match gate.opens {
         When::At(time) => Some(time),
         When::Now | When::Never => None,
@@ -231,6 +243,14 @@ fn ready(gates: &Gates) -> Gate {
 }
 
 fn backoff_sentence(backoff: &Backoff, gates: &Gates) -> String {
+    // After a failure it is that one's backoff.
+    if let (Some(rest), 0) = (backoff.rest, backoff.failures) {
+        let until = moment(backoff.until, gates.at);
+        return match backoff.is_in_force {
+            true => format!("It rests until {until}, {rest}."),
+            false => format!("Its rest ended {until}, {rest}."),
+        };
+    }
     let rests = if backoff.is_in_force {
         format!("It backs off until {}", moment(backoff.until, gates.at))
     } else {
@@ -348,6 +368,12 @@ fn advice(gates: &Gates) -> Vec<String> {
             gates.machine
         ));
     }
+    if eligible.process_hold.is_some() {
+        advice.push(format!(
+            "`bmdb machine release {} --process {}` releases it.",
+            gates.machine, gates.process
+        ));
+    }
     let is_resting = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
     if is_resting && eligible.is_open && gates.claim.is_none() {
         let (machine, process) = (gates.machine, &gates.process);
@@ -355,6 +381,8 @@ fn advice(gates: &Gates) -> Vec<String> {
             "`bmdb backoff retry-now {machine} {process}` lets it be tried at once."
         ));
     }
+    let silence = gates.silence.as_ref().filter(|_| eligible.is_open);
+    advice.extend(silence.and_then(|silence| listening::advice(silence, &gates.process)));
     advice.extend(stops::advice(gates));
     if gates.are_open() {
         let queue = match &eligible.provider {

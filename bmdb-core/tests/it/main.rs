@@ -23,6 +23,7 @@ mod fleet;
 mod foreign;
 mod fuzzed;
 mod janitor;
+mod listening;
 mod maintenance;
 mod migrate;
 mod operator;

@@ -9,7 +9,6 @@ use super::{
 use crate::statement::statement;
 use crate::{Error, Lane, Process};
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 

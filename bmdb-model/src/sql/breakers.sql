@@ -12,9 +12,9 @@ SELECT b.process, b.per, b.max_due, (b.max_due_percent * 1000)::bigint, b.max_fa
        k.partition, s.due, s.population,
        CASE WHEN s.population IS NOT NULL THEN breaker_threshold(b, s.population) END,
        s.evaluated_at, coalesce(s.disarmed, false),
-       (SELECT count(*) FROM process_failures f CROSS JOIN LATERAL unnest(f.failed_at) at
+       (SELECT count(*) FROM process_failures f
         WHERE f.process = b.process AND f.per = b.per AND f.partition = k.partition
-          AND at > clock_timestamp() - b.failures_window_seconds * interval '1 second')
+          AND f.failed_at > clock_timestamp() - b.failures_window_seconds * interval '1 second')
 FROM process_breaker b
 LEFT JOIN LATERAL (
     SELECT '' AS partition WHERE b.per = 'process'

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod aside;
 mod attempt_counts;
 mod bad_input;
+mod breakers;
 mod causes;
 mod claims;
 mod compatibility;
@@ -23,6 +25,7 @@ mod head;
 mod history;
 mod hostile_names;
 mod interrupted;
+mod limits;
 mod list;
 mod listening;
 mod lists;
@@ -32,6 +35,7 @@ mod notify;
 mod older_writers;
 mod operator;
 mod overview;
+mod pauses;
 mod pipelined;
 mod planning;
 mod plans;
@@ -41,6 +45,7 @@ mod provided;
 mod reclaim;
 mod recovery;
 mod replan_on_claim;
+mod rest;
 mod retrieval;
 mod roles;
 mod scenario;

@@ -31,7 +31,7 @@ process_breaker: failures_window_seconds max_due max_due_percent max_failures pe
 process_breaker_state: disarmed due evaluate_after evaluated_at partition per population process
 process_control: process
 process_def: flapping_within_seconds lane loss_initial_seconds loss_maximum_seconds off_time_driven off_workflow process rest_initial_seconds rest_maximum_seconds time_driven workflow
-process_failures: failed_at partition per process
+process_failures: failed_at machine_id partition per process
 process_limit: max_running max_starts per process window_seconds
 process_pause: paused_by process provider reason since source until
 process_slot: free_at kind machine_id number partition per process slot_id taken_at
