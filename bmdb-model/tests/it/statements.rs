@@ -311,6 +311,5 @@ async fn every_statement_file_is_among_the_prepared_ones() {
         of_any.count(),
         4,
         "the claims for any provider, the look at their queue, and at the open ones"
-        "the claims for any provider, the look at their queue, and the open queues"
     );
 }
