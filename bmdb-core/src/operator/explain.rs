@@ -25,13 +25,14 @@
 //! ```
 
 mod listening;
+mod stops;
 
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
 use bmdb_model::plan::PlanFailure;
 use chrono::{DateTime, Utc};
 
-/// Explains the three gates of a process on a machine.
+/// Explains the gates of a process on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -43,6 +44,9 @@ pub struct Explanation {
     pub ready: Gate,
     /// The third gate: whether a session has claimed the machine.
     pub free: Gate,
+    /// The fourth gate: whether the process may start anywhere in the queue of the machine's provider, by its
+    /// pauses and limits.
+    pub allowed: Gate,
     /// Further facts, and what to do.
     pub advice: Vec<String>,
 }
@@ -65,10 +69,12 @@ pub struct Gate {
 #[must_use]
 pub fn explain(gates: &Gates) -> Explanation {
     let (eligible, ready, free) = (eligible(gates), ready(gates), free(gates));
+    let allowed = stops::explain(gates);
     let closed: Vec<&str> = [
         (&eligible, "it is not eligible"),
         (&ready, "it is not ready"),
         (&free, "the machine is claimed"),
+        (&allowed, stops::in_short(gates)),
     ]
     .into_iter()
     .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
@@ -92,6 +98,7 @@ pub fn explain(gates: &Gates) -> Explanation {
         eligible,
         ready,
         free,
+        allowed,
     }
 }
 
@@ -376,6 +383,7 @@ fn advice(gates: &Gates) -> Vec<String> {
     }
     let silence = gates.silence.as_ref().filter(|_| eligible.is_open);
     advice.extend(silence.and_then(|silence| listening::advice(silence, &gates.process)));
+    advice.extend(stops::advice(gates));
     if gates.are_open() {
         let queue = match &eligible.provider {
             Some(provider) => format!(" for {provider}"),

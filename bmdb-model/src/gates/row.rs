@@ -5,6 +5,7 @@ use super::planned::Planned;
 use super::view::Said;
 use crate::history::{PastAttempt, PastColumns};
 use crate::hold::Hold;
+use crate::process_control::ProcessGate;
 use crate::statement::statement;
 use crate::work::RestCause;
 use crate::{Error, Lane, MachineId, Process, Provider};
@@ -79,6 +80,7 @@ pub(super) fn gates(
     (at, definition, item, claim, last): Row,
     said: Said,
     tags: Vec<TagState>,
+    stops: Vec<ProcessGate>,
 ) -> Gates {
     let (process, lane, defined_lane, is_defined, workflow, replan_on_claim) = definition;
     let (
@@ -141,6 +143,7 @@ pub(super) fn gates(
             opens,
         },
         claim,
+        stops,
         last,
         silence: None,
         workflow: workflow.map(|view| Workflow {
