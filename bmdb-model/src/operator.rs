@@ -27,6 +27,10 @@ text_enum! {
         HoldMachine,
         /// A machine was released from its hold.
         ReleaseMachine,
+        /// One process was put on hold on a machine, or the reason of that hold was changed.
+        HoldProcess,
+        /// One process was released from its hold on a machine.
+        ReleaseProcess,
         /// A tag was set.
         SetTag,
         /// A tag was unset.

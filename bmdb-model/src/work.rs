@@ -3,6 +3,7 @@
 mod claimed;
 mod failing;
 mod poisoned;
+mod rest_cause;
 
 pub use claimed::{
     ClaimedFilter, ClaimedKey, ClaimedWork, LongestClaimed, LongestClaimedKey, STUCK_AFTER,
@@ -11,3 +12,4 @@ pub use claimed::{
 pub use failing::{Causes, FailureCause, RestingWork, causes, resting};
 pub(crate) use failing::{FAILING, RESTING};
 pub use poisoned::{PoisonedKey, PoisonedWork, poisoned};
+pub use rest_cause::RestCause;

@@ -103,7 +103,6 @@ impl Show {
 impl From<Gates> for ProcessGates {
     fn from(gates: Gates) -> Self {
         let (state, backoff) = (gates.state(), gates.ready.backoff.as_ref());
-        let holder = gates.claim.as_ref();
         Self {
             state: state.as_str(),
             eligible: gates.eligible.is_open,

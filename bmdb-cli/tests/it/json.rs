@@ -81,6 +81,7 @@ async fn answers_have_the_documented_fields_and_no_others() {
 
     backoff(&db, id).await;
     seen.answer("bmdb backoff list", &run(&["backoff", "list"]));
+    seen.answer("bmdb history --causes", &run(&["history", "--causes"]));
     let retry = ["backoff", "retry-now", id, START];
     seen.answer("bmdb backoff clear", &run(&[&retry[..], &why].concat()));
     let clear = ["backoff", "clear", id, START, "--yes"];

@@ -7,6 +7,7 @@
 
 mod agent;
 mod bmdb;
+mod causes;
 mod docs;
 mod exit_codes;
 mod fleet;

@@ -112,6 +112,14 @@ fn eligible(gates: &Gates) -> Gate {
             hold.reason
         ));
     }
+    if let Some(hold) = &gate.process_hold {
+        sentences.push(format!(
+            "{} is on hold on the machine since {}: {:?}. Other processes start there.",
+            gates.process,
+            moment(hold.since, gates.at),
+            hold.reason
+        ));
+    }
     let view = gates
         .workflow
         .as_ref()
@@ -146,8 +154,9 @@ fn eligible(gates: &Gates) -> Gate {
     }
     Gate {
         // Retrievals do not check whether the item is eligible.
-        is_open: gate.is_open || gate.view == View::None && gate.hold.is_none(),
-        since: gate.hold.as_ref().map(|hold| hold.since),
+        is_open: gate.is_open
+            || gate.view == View::None && gate.hold.is_none() && gate.process_hold.is_none(),
+        since: (gate.hold.as_ref().or(gate.process_hold.as_ref())).map(|hold| hold.since),
         opens_at: None,
         sentences,
     }
@@ -234,6 +243,14 @@ fn ready(gates: &Gates) -> Gate {
 }
 
 fn backoff_sentence(backoff: &Backoff, gates: &Gates) -> String {
+    // After a failure it is that one's backoff.
+    if let (Some(rest), 0) = (backoff.rest, backoff.failures) {
+        let until = moment(backoff.until, gates.at);
+        return match backoff.is_in_force {
+            true => format!("It rests until {until}, {rest}."),
+            false => format!("Its rest ended {until}, {rest}."),
+        };
+    }
     let rests = if backoff.is_in_force {
         format!("It backs off until {}", moment(backoff.until, gates.at))
     } else {
@@ -349,6 +366,12 @@ fn advice(gates: &Gates) -> Vec<String> {
         advice.push(format!(
             "`bmdb machine release {}` releases the machine.",
             gates.machine
+        ));
+    }
+    if eligible.process_hold.is_some() {
+        advice.push(format!(
+            "`bmdb machine release {} --process {}` releases it.",
+            gates.machine, gates.process
         ));
     }
     let is_resting = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);

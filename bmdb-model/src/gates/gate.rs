@@ -6,6 +6,7 @@ use crate::history::PastAttempt;
 use crate::hold::Hold;
 use crate::plan::PlanFailure;
 use crate::process_control::ProcessGate;
+use crate::work::RestCause;
 use crate::{Fence, Lane, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -99,6 +100,8 @@ pub struct Eligible {
     pub is_open: bool,
     /// The hold that closes this gate for every process of the machine.
     pub hold: Option<Hold>,
+    /// The hold that closes this gate for this process only.
+    pub process_hold: Option<Hold>,
     /// What the workflow's view says now.
     pub view: View,
     /// The tags that the view reads, by name; empty without a view.
@@ -220,6 +223,9 @@ pub struct Backoff {
     pub losses: i64,
     /// The interval from which the next one is computed, in seconds.
     pub last_interval_seconds: Option<i64>,
+    /// Why the machine rests, or rested, although the last attempt finished. After a failure the rest is over,
+    /// and this stays until the next finish.
+    pub rest: Option<RestCause>,
 }
 
 /// The claim that closes the third gate.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod aside;
 mod attempt_counts;
 mod bad_input;
 mod breakers;
@@ -44,6 +45,7 @@ mod provided;
 mod reclaim;
 mod recovery;
 mod replan_on_claim;
+mod rest;
 mod retrieval;
 mod roles;
 mod scenario;
