@@ -106,8 +106,8 @@ impl Session {
     ///
     /// # Errors
     /// [`WorkError::NothingToDo`] if the retrieval returns nothing. If no candidate can be claimed, the
-    /// first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`] or [`WorkError::OnHold`].
-    /// Otherwise [`WorkError::SessionExpired`], also from a hung database as soon as the session is lost;
+    /// first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`], [`WorkError::OnHold`],
+    /// [`WorkError::ProcessOnHold`], [`WorkError::Paused`] or [`WorkError::Limited`]. Otherwise [`WorkError::SessionExpired`], also from a hung database as soon as the session is lost;
     /// [`WorkError::Suspect`]; database errors.
     #[doc(alias = "claim_one")]
     pub async fn work<F>(&self, process: &Process, retrieve: F) -> Result<Work, WorkError>
