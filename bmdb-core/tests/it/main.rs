@@ -7,6 +7,7 @@ mod api;
 mod attempt_counts;
 mod backoff;
 mod batch;
+mod broken_views;
 mod claim;
 mod connect;
 mod control_loop;
@@ -22,6 +23,7 @@ mod fault;
 mod fleet;
 mod foreign;
 mod fuzzed;
+mod holds;
 mod janitor;
 #[cfg(feature = "fleet")]
 mod kills;

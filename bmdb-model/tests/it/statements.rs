@@ -308,6 +308,6 @@ async fn every_statement_file_is_among_the_prepared_ones() {
     assert_eq!(
         of_any.count(),
         4,
-        "the claims for any provider, the look at their queue, and at the open ones"
+        "the claims for any provider, the look at their queue, and the open queues"
     );
 }
