@@ -62,13 +62,13 @@ async fn serve(url: &str, mut mode: watch::Receiver<Mode>) -> Done {
     let bmdb = Bmdb::connect(config).await?;
     let options = SessionOptions::default().interval(Duration::from_secs(2));
     let session = bmdb.start_session(options).await?;
-    let listen = "INSERT INTO agent_listener (session_id) VALUES ($1::text::uuid)";
-    side.execute(listen, &[&session.id().to_string()]).await?;
+    let _listener = session.listen_to_agents(None).await?;
     loop {
         let now = *mode.borrow();
         match now {
             Mode::Beating => heartbeats::send(&side, &session).await??,
             Mode::Listening => {}
+            // Closing it says that nobody listens; if that cannot be said, its lease runs out.
             Mode::Gone => return Ok(session.close().await?),
         }
         sleep(Duration::from_millis(100)).await;

@@ -126,7 +126,10 @@ pub(super) const COUNTS: [(&str, &str); 7] = [
     (
         "limits changed",
         "SELECT count(*) FROM limit_log l
-         WHERE EXISTS (SELECT FROM limit_log e WHERE e.process = l.process AND e.per = l.per AND e.id < l.id)",
+         WHERE EXISTS (SELECT FROM limit_log e
+                       WHERE e.process = l.process AND e.per = l.per AND e.id < l.id
+                         AND coalesce(e.max_running, e.max_starts) IS NOT NULL
+                         AND coalesce(l.max_running, l.max_starts) IS NOT NULL)",
     ),
     ("tags written by finishes", "SELECT count(*) FROM tag_log"),
     ("heartbeats of agents", "SELECT count(*) FROM heartbeat_log"),

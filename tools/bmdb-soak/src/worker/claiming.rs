@@ -150,6 +150,8 @@ impl Task {
             Err(WorkError::Conflict { .. }) => self.context.saw("conflicts")?,
             Err(WorkError::BackedOff { .. }) => self.context.saw("backed off")?,
             Err(WorkError::OnHold { .. }) => self.context.saw("on hold")?,
+            Err(WorkError::Paused { .. }) => self.context.saw("paused")?,
+            Err(WorkError::Limited { .. }) => self.context.saw("limited")?,
             Err(WorkError::SessionExpired) => return Ok(Err(TxError::SessionExpired)),
             Err(WorkError::CommitUnknown(error)) => return Ok(Err(TxError::CommitUnknown(error))),
             Err(WorkError::Database(error)) => return Ok(Err(TxError::Database(error))),
