@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::session::component::Component;
 use crate::session::drain;
 use crate::session::lease::Lease;
+use crate::session::listening;
 use crate::session::options::SessionOptions;
 use bmdb_model::history::{self, HistoryEvent, Retention};
 use bmdb_model::migration::MigrationError;
@@ -62,6 +63,8 @@ impl Bmdb {
             let (registry, counts) = (&component.registry, &component.attempt_counts);
             let shared = (maintenance.clone(), registry.clone(), counts.clone());
             component.spawn(janitor::run(shared, interval));
+            let (observer, database) = (component.listening.clone(), component.database.clone());
+            component.spawn(observer.run(database));
         }
         Ok(Self {
             component: Arc::new(component),
@@ -128,7 +131,8 @@ impl Bmdb {
     }
 
     /// Takes a turn of the janitor now, even if this component has none: frees the work of expired
-    /// sessions, and does the maintenance that is due and that [`Config`] gives to this component.
+    /// sessions, does the maintenance that is due and that [`Config`] gives to this component, and observes
+    /// who listens to agents.
     /// [`Bmdb::janitor_dry_run`] shows beforehand what it would do.
     ///
     /// Cancellation: committed changes stay, and the next turn does the rest.
@@ -136,6 +140,7 @@ impl Bmdb {
     /// # Errors
     /// A database error. Work that was freed before a batch failed stays free.
     pub async fn janitor_turn(&self) -> Result<JanitorReport, TxError> {
+        listening::observe(&self.component.database).await;
         let turn = janitor::take_turn(&self.maintenance, &self.component.attempt_counts).await;
         // A program that takes one turn may end right after it.
         self.component.flush_if_last_session().await;

@@ -76,6 +76,7 @@ pub use maintenance::reclaim::Reclaimed;
 pub use reader::Reader;
 pub use session::Session;
 pub use session::lease::SessionState;
+pub use session::listening::AgentListener;
 pub use session::options::SessionOptions;
 pub use work::Work;
 pub use work::claim::Claim;

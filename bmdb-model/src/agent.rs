@@ -1,4 +1,8 @@
-//! Agent tags: `machine_agent_started` and `machine_agent_heartbeat`.
+//! Agent tags: `machine_agent_started` and `machine_agent_heartbeat`; and who listens to agents.
+
+mod listening;
+
+pub use listening::{Listening, ProviderAgents, Silence, listening, silence};
 
 use crate::schema::{machine_agent_heartbeat, machine_agent_started};
 use crate::statement::statement;

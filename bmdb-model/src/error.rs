@@ -53,6 +53,20 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// A limit, breaker or pause that cannot be.
+    #[error("process {process}: {problem}")]
+    InvalidControl {
+        process: crate::Process,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Nothing is known of a process with this name: it is not defined, and no machine has an item of it.
+    #[error("there is no process {process}{}", known_names(known))]
+    NoSuchProcess {
+        process: crate::Process,
+        /// The processes that there are.
+        known: Vec<crate::Process>,
+    },
     /// Other transactions kept a definition from being changed; nothing was changed.
     #[error(
         "process {process}: its definition could not be changed within {waited:?}, because other \
@@ -66,6 +80,16 @@ pub enum Error {
         /// The connections that were in the way last, as far as they were found.
         holders: Vec<LockHolder>,
     },
+}
+
+fn known_names(known: &[crate::Process]) -> String {
+    match known {
+        [] => String::new(),
+        known => {
+            let names: Vec<&str> = known.iter().map(crate::Process::as_str).collect();
+            format!(": the processes are {}", names.join(", "))
+        }
+    }
 }
 
 /// `: pid 42 ("agents"), pid 43 ("psql")`, or nothing.

@@ -13,6 +13,7 @@ pub mod maintenance;
 pub mod notify;
 pub mod operator;
 pub mod plan;
+pub mod process_control;
 pub mod provided;
 pub mod reclaim;
 pub mod session;

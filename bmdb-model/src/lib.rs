@@ -67,6 +67,7 @@ pub mod os_installation;
 pub mod overview;
 pub mod plan;
 pub mod process;
+pub mod process_control;
 pub mod provided;
 pub mod reclaim;
 pub mod retrieval;

@@ -217,7 +217,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    agent_listener (session_id, provider) {
+    agent_listener (listener_id) {
+        listener_id -> Uuid,
         session_id -> Uuid,
         provider -> Text,
         since -> Timestamptz,
@@ -229,7 +230,9 @@ diesel::table! {
         provider -> Text,
         since -> Timestamptz,
         heard_at -> Nullable<Timestamptz>,
+        witness -> Nullable<Uuid>,
         observed_at -> Timestamptz,
+        pause -> Interval,
         assumed -> Bool,
     }
 }
@@ -284,11 +287,12 @@ diesel::table! {
 }
 
 diesel::table! {
-    process_failures (process, per, partition) {
+    process_failures (process, per, partition, failed_at, machine_id) {
         process -> Text,
         per -> Text,
         partition -> Text,
-        failed_at -> Array<Timestamptz>,
+        failed_at -> Timestamptz,
+        machine_id -> Uuid,
     }
 }
 
@@ -311,6 +315,7 @@ diesel::table! {
         source -> Text,
         paused_by -> Text,
         reason -> Text,
+        stop_running -> Bool,
     }
 }
 

@@ -15,12 +15,13 @@ use std::time::Duration;
 const TIME_COLUMNS: &str = "
     SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ','),
            bool_or(EXISTS (SELECT 1 FROM pg_index i
-                           WHERE i.indrelid = c.oid AND i.indisunique AND a.attnum = ANY (i.indkey)))
+                           WHERE i.indrelid = c.oid AND i.indisunique AND a.attnum = ANY (i.indkey))),
+           a.atttypid = 'timestamptz[]'::regtype
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
       AND NOT c.relispartition AND c.relname <> 'sessions'
-      AND a.atttypid = 'timestamptz'::regtype AND a.attgenerated = '' AND NOT a.attisdropped
-    GROUP BY c.oid, c.relname
+      AND a.atttypid IN ('timestamptz'::regtype, 'timestamptz[]'::regtype) AND a.attgenerated = '' AND NOT a.attisdropped
+    GROUP BY c.oid, c.relname, a.atttypid
     ORDER BY c.relname <> 'machines', c.relname <> 'work_item', c.relname";
 
 /// Further than any test moves time. In hours, because days depend on the time zone.
@@ -46,7 +47,11 @@ impl TestDb {
             };
             let moved = |by: &str| {
                 let columns = columns.split(',');
-                let moved: Vec<String> = columns.map(|c| format!("{c} = {c} {by}")).collect();
+                let moved = columns.map(|c| match row.get(3) {
+                    Some("t") => format!("{c} = ARRAY(SELECT t {by} FROM unnest({c}) t)"),
+                    _ => format!("{c} = {c} {by}"),
+                });
+                let moved: Vec<String> = moved.collect();
                 format!("UPDATE {table} SET {};", moved.join(", "))
             };
             let time = interval(time);

@@ -8,18 +8,20 @@
 //! holds and the server processes that could not be terminated. Tasks that arrive at the same time are done in one
 //! statement, and all of them are dropped when the lease is lost.
 
+use crate::db::config::HistoryDetail;
 use crate::db::database::Database;
 use crate::db::deadline::Deadline;
 use crate::db::in_flight::{InFlight, InFlightGuard};
 use crate::db::retry::Retry;
 use crate::error::TxError;
 use crate::lock::lock;
-use crate::session::attempt_end::{AttemptEnd, MOST, end_all};
+use crate::session::attempt_end::{AttemptEnd, Cancellation, MOST, end_all};
 use crate::session::claimed_fences::ClaimedFences;
 use crate::session::close;
 use crate::session::heartbeat::Registry;
 use crate::session::lease::{Lease, SessionState};
 use crate::telemetry::attempt_counts::AttemptCounts;
+use bmdb_model::internal::agent;
 use bmdb_model::internal::connection::{self, Backend};
 use bmdb_model::internal::work::{self, Attempt};
 use bmdb_model::{ErrorKind, SessionId};
@@ -29,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long the cleanup waits for a lock before it continues with other tasks.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ pub(crate) enum CleanupTask {
     /// that this program does not know. The search begins once the server process that may still claim
     /// has ended.
     FindUnknownClaims(Arc<ClaimedFences>, Backend),
+    /// A program listens to agents no more.
+    StopListening(Uuid, Arc<ClaimedFences>),
     /// A session was dropped without being closed.
     Close(Arc<Lease>),
 }
@@ -54,7 +59,9 @@ pub(crate) enum CleanupTask {
 impl CleanupTask {
     fn lease(&self) -> &Arc<Lease> {
         match self {
-            Self::CancelDropped(_, fences) | Self::FindUnknownClaims(fences, _) => &fences.lease,
+            Self::CancelDropped(_, fences)
+            | Self::FindUnknownClaims(fences, _)
+            | Self::StopListening(_, fences) => &fences.lease,
             Self::Close(lease) => lease,
         }
     }
@@ -81,6 +88,9 @@ impl Pending {
             CleanupTask::FindUnknownClaims(fences, backend) => {
                 self.claims(fences).suspects.push(backend);
             }
+            CleanupTask::StopListening(listener, fences) => {
+                self.claims(fences).listeners.push(listener);
+            }
         }
     }
 
@@ -102,6 +112,7 @@ impl Pending {
             Self::Claims(added) => {
                 left.dropped.append(&mut added.dropped);
                 left.suspects.append(&mut added.suspects);
+                left.listeners.append(&mut added.listeners);
             }
         }
         *self = Self::Claims(left);
@@ -121,6 +132,7 @@ struct Shared {
     database: Database,
     registry: Arc<Registry>,
     attempt_counts: Arc<AttemptCounts>,
+    history: HistoryDetail,
     in_flight: InFlight,
     /// The sessions that are being served.
     sessions: Mutex<HashMap<SessionId, Pending>>,
@@ -132,12 +144,14 @@ impl Cleanup {
         database: Database,
         registry: Arc<Registry>,
         attempt_counts: Arc<AttemptCounts>,
+        history: HistoryDetail,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 database,
                 registry,
                 attempt_counts,
+                history,
                 in_flight: InFlight::new(),
                 sessions: Mutex::default(),
             }),
@@ -203,8 +217,14 @@ impl Shared {
         if lease.is_closed() {
             return true;
         }
-        let closed =
-            close::close(&self.database, lease, &self.registry, &self.attempt_counts).await;
+        let closed = close::close(
+            &self.database,
+            lease,
+            &self.registry,
+            &self.attempt_counts,
+            self.history,
+        )
+        .await;
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
@@ -238,7 +258,7 @@ impl Shared {
     }
 }
 
-/// Claims of a live session that no caller will end.
+/// Claims of a live session that no caller will end, and its listeners that listen no more.
 struct LeftoverClaims {
     fences: Arc<ClaimedFences>,
     /// Dropped work, and unknown claims that were found. Each of them holds a machine.
@@ -248,6 +268,8 @@ struct LeftoverClaims {
     suspects: Vec<Backend>,
     /// Whether there may be unknown claims.
     may_have_unknown: bool,
+    /// Listeners to agents whose rows are to go.
+    listeners: Vec<Uuid>,
     /// Whether to cancel attempts one by one after a group failed: one locked row must not keep all of them.
     one_by_one: bool,
 }
@@ -259,6 +281,7 @@ impl LeftoverClaims {
             dropped: Vec::new(),
             suspects: Vec::new(),
             may_have_unknown: false,
+            listeners: Vec::new(),
             one_by_one: false,
         }
     }
@@ -276,7 +299,26 @@ impl LeftoverClaims {
         if let Err(error) = self.cancel_dropped(shared, deadline).await {
             tracing::debug!(%session, %error, "dropped work not canceled yet");
         }
-        self.dropped.is_empty() && !self.may_have_unknown
+        if let Err(error) = self.stop_listening(shared, deadline).await {
+            tracing::debug!(%session, %error, "listening to agents has not ended yet");
+        }
+        self.dropped.is_empty() && !self.may_have_unknown && self.listeners.is_empty()
+    }
+
+    async fn stop_listening(
+        &mut self,
+        shared: &Shared,
+        deadline: &Deadline,
+    ) -> Result<(), TxError> {
+        if self.listeners.is_empty() {
+            return Ok(());
+        }
+        let stop = shared.database.run_by(deadline, async |conn| {
+            Ok(agent::stop_listening(conn, &self.listeners).await?)
+        });
+        stop.await?;
+        self.listeners.clear();
+        Ok(())
     }
 
     /// Cancels dropped work. Attempts that fail are queued behind the others; returns the last error.
@@ -317,9 +359,14 @@ impl LeftoverClaims {
         group: &[Attempt],
     ) -> Result<(), TxError> {
         let session = self.fences.lease.session;
-        let ends: Vec<_> = group.iter().map(|a| (a, &AttemptEnd::Canceled)).collect();
+        let end = AttemptEnd::Canceled(Cancellation {
+            fold: shared.history.folds(),
+            ..Cancellation::default()
+        });
+        let ends: Vec<_> = group.iter().map(|a| (a, &end)).collect();
         let ended = shared.database.run_by(deadline, async |conn| {
-            Ok(end_all(conn, &shared.attempt_counts, session, &ends).await?)
+            let (database, counts) = (&shared.database, &shared.attempt_counts);
+            Ok(end_all(database, conn, counts, session, &ends).await?)
         });
         ended.await?;
         for attempt in group {

@@ -10,6 +10,7 @@ use crate::error::{ConnectError, TxError};
 use crate::lock::lock;
 use crate::session::cleanup::{self, Cleanup};
 use crate::session::heartbeat::{self, Registry};
+use crate::session::listening::ListeningObserver;
 use crate::telemetry::attempt_counts::{self, AttemptCounts};
 use crate::telemetry::{self, Meters};
 use bmdb_model::migration::{self, MigrationError};
@@ -38,6 +39,7 @@ pub(crate) struct Component {
     pub(crate) listener: Listener,
     pub(crate) attempt_counts: Arc<AttemptCounts>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) listening: Arc<ListeningObserver>,
     schema_checked: AtomicBool,
     draining: watch::Sender<bool>,
     /// Only processes with a workflow, so that it cannot grow with every name that is asked for.
@@ -74,7 +76,12 @@ impl Component {
         let attempt_counts = Arc::new(AttemptCounts::new(config.attempt_counts_interval.is_some()));
         let can_listen = info.engine.has_listen_notify();
         let mut component = Self {
-            cleanup: Cleanup::new(cleanup_database, registry.clone(), attempt_counts.clone()),
+            cleanup: Cleanup::new(
+                cleanup_database,
+                registry.clone(),
+                attempt_counts.clone(),
+                config.history,
+            ),
             listener: Listener::new(can_listen.then(|| target.clone())),
             config,
             target,
@@ -83,6 +90,7 @@ impl Component {
             in_flight: InFlight::new(),
             attempt_counts,
             meters,
+            listening: Arc::default(),
             schema_checked: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             replan_on_claim: Mutex::default(),

@@ -14,6 +14,7 @@ pub(crate) mod core;
 pub(crate) mod drain;
 pub(crate) mod heartbeat;
 pub(crate) mod lease;
+pub(crate) mod listening;
 pub(crate) mod options;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod session;

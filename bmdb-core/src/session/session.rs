@@ -6,7 +6,8 @@ use crate::error::{TxError, WorkError};
 use crate::session::attempt_end::AttemptEnd;
 use crate::session::component::Component;
 use crate::session::lease::{Lease, SessionState};
-use crate::session::{agents, close};
+use crate::session::listening::AgentListener;
+use crate::session::{agents, close, listening};
 use crate::work::claim::{Claim, Scan};
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
@@ -14,7 +15,7 @@ use crate::work::poll_options::PollOptions;
 use crate::work::poller::Poller;
 use crate::work::{Work, claim_one, end};
 use bmdb_backoff::Backoff;
-use bmdb_model::{AgentHeartbeat, MachineId, Process, SessionId};
+use bmdb_model::{AgentHeartbeat, MachineId, Process, Provider, SessionId};
 use std::sync::Arc;
 
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or fails
@@ -105,8 +106,8 @@ impl Session {
     ///
     /// # Errors
     /// [`WorkError::NothingToDo`] if the retrieval returns nothing. If no candidate can be claimed, the
-    /// first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`] or [`WorkError::OnHold`].
-    /// Otherwise [`WorkError::SessionExpired`], also from a hung database as soon as the session is lost;
+    /// first one's reason: [`WorkError::Conflict`], [`WorkError::BackedOff`], [`WorkError::OnHold`],
+    /// [`WorkError::ProcessOnHold`], [`WorkError::Paused`] or [`WorkError::Limited`]. Otherwise [`WorkError::SessionExpired`], also from a hung database as soon as the session is lost;
     /// [`WorkError::Suspect`]; database errors.
     #[doc(alias = "claim_one")]
     pub async fn work<F>(&self, process: &Process, retrieve: F) -> Result<Work, WorkError>
@@ -128,7 +129,7 @@ impl Session {
         Poller::new(self.inner.clone(), claim, options)
     }
 
-    /// Ends attempts as finished without changing any tag, up to 500 of them in one statement. Returns the
+    /// Ends attempts as finished without changing any tag, up to 500 of them in one transaction. Returns the
     /// result for each, in the given order; they end independently. See [`Work::complete`].
     ///
     /// Cancellation: if the future is dropped, each attempt has ended or is canceled in the background.
@@ -153,7 +154,8 @@ impl Session {
         claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
         let attempts = claimed.into_iter().map(Work::into_attempt);
-        end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
+        let end = AttemptEnd::Canceled(self.inner.cancellation());
+        end::release_all(&self.inner, attempts, end).await
     }
 
     /// Ends attempts as failed, each with its own backoff and cause, up to 500 of them in one statement.
@@ -254,6 +256,28 @@ impl Session {
         agents::heartbeat(&self.inner, heartbeats).await
     }
 
+    /// Says that this program listens to the agents of a provider, or of all providers, until the returned
+    /// handle is dropped or the session ends: an agent that sends nothing is silent.
+    ///
+    /// Silence counts only while somebody listens. Without this, that is observed by the heartbeats themselves:
+    /// nobody listens while the newest one of a provider is older than 90 seconds. So a program that receives
+    /// heartbeats says so before it receives any, stays connected while it can, and writes what it receives
+    /// ([`Session::heartbeat_agents`]). Its own silence is then ours: after it was gone for 90 seconds, all
+    /// machines have their ten minutes again. A session whose lease is longer than four minutes sends heartbeats
+    /// too seldom to prove anything.
+    ///
+    /// Cancellation: if the future is dropped, listening ends in the background.
+    ///
+    /// # Errors
+    /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], database errors; nobody listens after any of
+    /// them.
+    pub async fn listen_to_agents(
+        &self,
+        provider: Option<&Provider>,
+    ) -> Result<AgentListener, TxError> {
+        listening::listen(&self.inner, provider).await
+    }
+
     /// Ends the session: cancels its claimed work, and removes the session. The session is lost at once, so
     /// `lost()` of its work resolves. Its transactions that are under way are given up unless they end
     /// within half a second.
@@ -273,7 +297,15 @@ impl Session {
             attempt_counts,
             ..
         } = &**component;
-        close::close(database, self.inner.lease(), registry, attempt_counts).await?;
+        let history = component.config.history;
+        close::close(
+            database,
+            self.inner.lease(),
+            registry,
+            attempt_counts,
+            history,
+        )
+        .await?;
         component.flush_if_last_session().await;
         Ok(())
     }

@@ -26,6 +26,9 @@ mod foreign;
 mod fuzzed;
 mod holds;
 mod janitor;
+#[cfg(feature = "fleet")]
+mod kills;
+mod listening;
 mod maintenance;
 mod migrate;
 mod operator;
@@ -35,6 +38,7 @@ mod race;
 mod reader;
 mod regressions;
 mod replan_on_claim;
+mod rest;
 mod round_trips;
 mod scenario;
 mod secrets;

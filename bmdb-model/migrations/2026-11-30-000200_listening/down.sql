@@ -5,7 +5,10 @@ CREATE OR REPLACE VIEW agent_silence AS
     FROM machine_provided p
     JOIN machine_agent_started s ON s.machine_id = p.machine_id
     LEFT JOIN machine_agent_heartbeat h ON h.machine_id = p.machine_id;
+DROP VIEW agent_quiet;
+DROP FUNCTION assume_listening(text);
 DROP FUNCTION observe_listening();
+DROP VIEW agent_listener_alive;
 DROP VIEW agent_listening_since;
 DROP FUNCTION longest_gap();
 DROP TABLE agent_listening;

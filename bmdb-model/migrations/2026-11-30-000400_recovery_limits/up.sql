@@ -16,3 +16,19 @@ SELECT fit_slots('ShepherdRecovery');
 UPDATE process_def
 SET rest_initial_seconds = 600, rest_maximum_seconds = 14400, flapping_within_seconds = 3600
 WHERE process = 'ShepherdRecovery';
+
+-- What views and people who only read call. The list of `grants` where that is run after this.
+DO $$
+DECLARE
+    viewed regprocedure;
+BEGIN
+    IF current_user = 'bmdb_owner' AND to_regrole('bmdb_viewer') IS NOT NULL THEN
+        FOR viewed IN
+            SELECT p.oid FROM pg_proc p
+            WHERE p.pronamespace = current_schema()::regnamespace
+              AND p.proname IN ('breaker_threshold', 'longest_gap', 'partition_of', 'process_gates')
+        LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO bmdb_viewer', viewed);
+        END LOOP;
+    END IF;
+END $$;

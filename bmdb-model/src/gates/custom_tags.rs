@@ -41,13 +41,12 @@ pub(super) async fn relations(
     Ok(Relations { view }.load(conn).await?)
 }
 
-/// The tags that the view reads, by name, and whether the machine has them.
+/// The tags among the relations that a view reads, by name, and whether the machine has them.
 pub(super) async fn tags(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
-    view: &str,
+    mut tables: Vec<Relation>,
 ) -> Result<Vec<TagState>, Error> {
-    let mut tables = relations(conn, view).await?;
     tables.retain(|relation| relation.is_tag);
     if tables.is_empty() {
         return Ok(Vec::new());

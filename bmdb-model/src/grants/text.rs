@@ -7,6 +7,21 @@ pub(super) fn create_role(role: &str) -> String {
     format!("CREATE ROLE {role} NOLOGIN")
 }
 
+/// Functions of bmdb that views and people who only read call. PostgreSQL lets a view call a function only if
+/// its reader may. The migration that creates one grants it too.
+const VIEWED: [&str; 4] = [
+    "breaker_threshold",
+    "longest_gap",
+    "partition_of",
+    "process_gates",
+];
+
+fn is_viewed(routine: &str) -> bool {
+    let name = routine.split('(').next().unwrap_or_default();
+    let name = name.rsplit('.').next().unwrap_or_default();
+    VIEWED.contains(&name)
+}
+
 pub(super) fn grants(place: &Place, objects: &[Object]) -> Vec<String> {
     let Place {
         user,
@@ -66,10 +81,16 @@ fn grant(object: &Object) -> Vec<String> {
             format!("REVOKE ALL ON SEQUENCE {name} FROM PUBLIC"),
             format!("GRANT USAGE ON SEQUENCE {name} TO {COMPONENT}"),
         ],
-        Kind::Routine => vec![
-            format!("REVOKE ALL ON ROUTINE {name} FROM PUBLIC"),
-            format!("GRANT EXECUTE ON ROUTINE {name} TO {COMPONENT}"),
-        ],
+        Kind::Routine => {
+            let may_call = match is_viewed(name) {
+                true => format!("{COMPONENT}, {VIEWER}"),
+                false => COMPONENT.to_owned(),
+            };
+            vec![
+                format!("REVOKE ALL ON ROUTINE {name} FROM PUBLIC"),
+                format!("GRANT EXECUTE ON ROUTINE {name} TO {may_call}"),
+            ]
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! Heartbeats of many agents in one statement.
+//! Heartbeats of many agents in one statement, and who listens to them.
 
 use crate::agent::AgentHeartbeat;
 use crate::statement::statement;
-use crate::{Error, MachineId, SessionId};
+use crate::{Error, MachineId, Provider, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, Bool, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// The latest heartbeat of each machine, in id order. `None`, the time of the write, is later than any
 /// other.
@@ -89,5 +90,77 @@ pub async fn set_heartbeats(
     }
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+statement! {
+    ObserveListening = "SELECT observe_listening()";
+    () -> Text
+}
+
+/// Notes for each provider whether somebody listens to its agents now. A statement of its own, which may run
+/// as often as the caller likes: the database spaces the observations.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn observe_listening(conn: &mut AsyncPgConnection) -> Result<(), Error> {
+    ObserveListening {}.execute(conn).await?;
+    Ok(())
+}
+
+statement! {
+    AssumeListening<'a> = "SELECT assume_listening($1)";
+    (provider: Option<&'a Provider> => Nullable<Text>) -> Text
+}
+
+/// Lets silence count although nobody listens: for one provider, or for all. Returns the providers to which
+/// nobody listens now; it ends for each of them as soon as somebody does. Machines have to be replanned.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn assume_listening(
+    conn: &mut AsyncPgConnection,
+    provider: Option<&Provider>,
+) -> Result<Vec<Provider>, Error> {
+    Ok(AssumeListening { provider }.load(conn).await?)
+}
+
+statement! {
+    StartListening<'a> = "INSERT INTO agent_listener (listener_id, session_id, provider) \
+         VALUES ($1, $2, coalesce($3, '')) ON CONFLICT (listener_id) DO NOTHING";
+    (listener: Uuid => SqlUuid, session: SessionId => SqlUuid, provider: Option<&'a Provider> => Nullable<Text>)
+    -> ()
+}
+
+/// Notes that a session listens to the agents of a provider, or of all. Running it again changes nothing.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn start_listening(
+    conn: &mut AsyncPgConnection,
+    listener: Uuid,
+    session: SessionId,
+    provider: Option<&Provider>,
+) -> Result<(), Error> {
+    let start = StartListening {
+        listener,
+        session,
+        provider,
+    };
+    start.execute(conn).await?;
+    Ok(())
+}
+
+statement! {
+    StopListening<'a> = "DELETE FROM agent_listener WHERE listener_id = ANY ($1)";
+    (listeners: &'a [Uuid] => Array<SqlUuid>) -> ()
+}
+
+/// Notes that these listeners listen no more.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn stop_listening(conn: &mut AsyncPgConnection, listeners: &[Uuid]) -> Result<(), Error> {
+    StopListening { listeners }.execute(conn).await?;
     Ok(())
 }

@@ -10,12 +10,12 @@ impl Scenario {
         claimed.unwrap().expect("the session lives")
     }
 
-    async fn gate(&mut self, process: &Process, machine: MachineId) -> Gate {
+    pub(crate) async fn gate(&mut self, process: &Process, machine: MachineId) -> Gate {
         let gates = work::gates(&mut self.conn, process, &[machine])
             .await
             .unwrap();
         assert_eq!(gates[0].0, machine);
-        gates[0].1
+        gates[0].1.clone()
     }
 }
 

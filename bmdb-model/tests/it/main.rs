@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod aside;
 mod attempt_counts;
 mod bad_input;
+mod breakers;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
@@ -22,7 +25,11 @@ mod head;
 mod history;
 mod hostile_names;
 mod interrupted;
+mod limits;
+mod limits_cost;
+mod limits_raced;
 mod list;
+mod listening;
 mod lists;
 mod maintenance;
 mod migrations;
@@ -30,14 +37,17 @@ mod notify;
 mod older_writers;
 mod operator;
 mod overview;
+mod pauses;
 mod pipelined;
 mod planning;
 mod plans;
 mod prepared;
+mod process_control;
 mod provided;
 mod reclaim;
 mod recovery;
 mod replan_on_claim;
+mod rest;
 mod retrieval;
 mod roles;
 mod scenario;

@@ -14,7 +14,7 @@ const ATTEMPTS: &str = "SELECT outcome, cause, interval_seconds, started_at < en
 
 impl Scenario {
     /// Expires the session, and reclaims its work with this delay as the janitor does.
-    async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
+    pub(crate) async fn lose(&mut self, seconds: i64) -> (Vec<LostItem>, Vec<LostAttempt>) {
         self.db.expire(self.session).await.unwrap();
         let conn = &mut self.conn;
         connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite)
@@ -91,7 +91,7 @@ async fn expired_attempts_in_a_row_are_counted_until_any_other_end() {
             "cancel" => s.cancel(&attempt).await,
             _ => s.finish(&attempt).await,
         }
-        s.advance(16).await;
+        s.advance(60).await;
         let attempt = s.claim_one(&START).await;
         check_only(&s.lose(15).await.0, &attempt, 0);
         s.advance(16).await;

@@ -8,9 +8,11 @@ use std::time::Duration;
 /// Tables and views with their columns, by name. Operators' queries and other releases use them:
 /// a name may join, none may change or go.
 const NAMES: &str = "\
-agent_listener: provider session_id since
-agent_listening: assumed heard_at observed_at provider since
-agent_listening_since: listened provider since
+agent_listener: listener_id provider session_id since
+agent_listener_alive: listener_id provider session_id since
+agent_listening: assumed heard_at observed_at pause provider since witness
+agent_listening_since: assumed heard_at listened provider since
+agent_quiet: machine_id provider quiet_at
 agent_silence: machine_id provider silent_at
 attempt_tally: count event minute process waited_ms waits writer
 definitions_version: singleton version
@@ -29,7 +31,7 @@ process_breaker: failures_window_seconds max_due max_due_percent max_failures pe
 process_breaker_state: disarmed due evaluate_after evaluated_at partition per population process
 process_control: process
 process_def: flapping_within_seconds lane loss_initial_seconds loss_maximum_seconds off_time_driven off_workflow process rest_initial_seconds rest_maximum_seconds time_driven workflow
-process_failures: failed_at partition per process
+process_failures: failed_at machine_id partition per process
 process_limit: max_running max_starts per process window_seconds
 process_pause: paused_by process provider reason since source until
 process_slot: free_at kind machine_id number partition per process slot_id taken_at

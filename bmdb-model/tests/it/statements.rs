@@ -110,6 +110,8 @@ impl Scenario {
             .await
             .unwrap();
         work::poisoned(conn, None, 1).await.unwrap();
+        work::causes(conn, None, None, 1).await.unwrap();
+        work::resting(conn, 1).await.unwrap();
         work::longest_claimed(conn, &ClaimedFilter::default(), None, 1)
             .await
             .unwrap();
@@ -308,6 +310,6 @@ async fn every_statement_file_is_among_the_prepared_ones() {
     assert_eq!(
         of_any.count(),
         4,
-        "the claims for any provider, the look at their queue, and the open queues"
+        "the claims for any provider, the look at their queue, and at the open ones"
     );
 }
