@@ -16,6 +16,7 @@ mod manual;
 mod migrate;
 mod operate;
 mod output;
+mod process;
 mod reference;
 mod run;
 mod schemas;
