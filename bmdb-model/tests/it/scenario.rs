@@ -27,18 +27,8 @@ impl Scenario {
         Self::on(TestDb::new().await.unwrap()).await
     }
 
-    /// Defines a process in a transaction of its own, as changing a lane needs it.
     pub(crate) async fn define(&mut self, definition: &ProcessDef) -> Result<(), Error> {
-        let mut conn = self.db.connect().await.unwrap();
-        connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-        let defined = process::define(&mut conn, definition).await;
-        match defined {
-            Ok(()) => connection::commit(&mut conn).await,
-            Err(error) => {
-                connection::roll_back(&mut conn).await?;
-                Err(error)
-            }
-        }
+        process::define(&mut self.conn, definition).await
     }
 
     /// Without the shipped limits of recovery, which are not what most tests are about.
