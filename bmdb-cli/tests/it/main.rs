@@ -5,6 +5,7 @@
     reason = "a test that cannot continue should panic"
 )]
 
+mod agent;
 mod bmdb;
 mod docs;
 mod exit_codes;
