@@ -149,11 +149,14 @@ BEGIN
             begins := 1;
             CONTINUE;
         END IF;
-        -- Its first claim makes the slots of a partition.
+        -- Its first claim makes the slots of a partition. Others do not wait for it, which may take as long as a
+        -- transaction whose program was killed.
         IF has_made_slots OR EXISTS (
             SELECT FROM process_slot s
             WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
-              AND s.kind = asked_kind AND s.number = maximum) THEN
+              AND s.kind = asked_kind AND s.number = maximum)
+           OR NOT pg_try_advisory_xact_lock(hashtextextended(format(
+               'process_slot %s %s %s %s', asked.process, asked.per, asked_partition, asked_kind), 0)) THEN
             RETURN NULL;
         END IF;
         INSERT INTO process_slot (process, per, partition, kind, number)
@@ -401,6 +404,14 @@ BEGIN
             RETURN NULL;
         END IF;
     END LOOP;
+    -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
+    IF FOUND THEN
+        PERFORM FROM process_pause p
+        WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = NEW.process ORDER BY pl.per LOOP
         IF l.max_running IS NOT NULL THEN
             slot := lock_free_slot(l, partition_of(l.per, of_provider), 'Running', l.max_running);
@@ -516,7 +527,8 @@ BEGIN
     -- Running slots are given out again to what is claimed, in the order of the claims.
     DELETE FROM process_slot s WHERE s.process = asked_process AND s.kind = 'Running';
     UPDATE work_item i
-    SET slots = CASE WHEN EXISTS (SELECT FROM process_control c WHERE c.process = asked_process)
+    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
+                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
                      THEN ARRAY[]::bigint[] END
     WHERE i.session_id IS NOT NULL AND i.process = asked_process;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = asked_process LOOP

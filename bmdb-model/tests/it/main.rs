@@ -24,6 +24,8 @@ mod history;
 mod hostile_names;
 mod interrupted;
 mod limits;
+mod limits_cost;
+mod limits_raced;
 mod list;
 mod listening;
 mod lists;
