@@ -10,7 +10,7 @@ use bmdb_model::Process;
 use bmdb_model::process_control::{self, Breaker};
 use serde::Serialize;
 
-/// Stop a process by itself when too many machines need it at once, or too many attempts fail.
+/// Stop a process by itself when too many machines need it or attempts fail.
 ///
 /// A breaker that trips pauses the process, or the provider that it counts, until somebody resumes it. What
 /// you leave out stays as it is. The share is one of the machines that the process looks after: for a process

@@ -10,7 +10,7 @@ use bmdb_model::Process;
 use bmdb_model::process_control::{self, Limit, Starts};
 use serde::Serialize;
 
-/// Limit how many machines a process works on at once, and how many it starts on within a window.
+/// Limit how much of a process runs at once, and starts within a window.
 ///
 /// The limit holds at once and for every program, whatever its version. What you leave out stays as it is. A
 /// limit below what runs stops nothing: nothing starts until less runs. A process may have a limit as a whole
