@@ -4,8 +4,8 @@ use crate::exit;
 use crate::global::Global;
 use crate::verbs::verbs;
 use crate::{
-    backoff, completions, history, janitor, machine, man, migrate, replan, run, serve, session,
-    stats, tag, why, work,
+    agent, backoff, completions, history, janitor, machine, man, migrate, replan, run, serve,
+    session, stats, tag, why, work,
 };
 use clap::Parser;
 
@@ -40,6 +40,8 @@ verbs! {
         #[command(subcommand)]
         Tag(tag::Tag),
         #[command(subcommand)]
+        Agent(agent::Agent),
+        #[command(subcommand)]
         Session(session::Session),
         #[command(subcommand)]
         Work(work::Work),
@@ -67,8 +69,13 @@ impl Command {
     }
 
     /// Whether it must go on if its log is not read, because it holds leases or serves requests.
-    pub(crate) const fn must_not_wait_for_log(&self) -> bool {
-        matches!(self, Self::Run(_)) || self.is_service()
+    pub(crate) fn must_not_wait_for_log(&self) -> bool {
+        let holds_lease = match self {
+            Self::Run(_) => true,
+            Self::Agent(agent) => agent.holds_lease(),
+            _ => false,
+        };
+        holds_lease || self.is_service()
     }
 }
 

@@ -20,6 +20,7 @@
 //!
 //! This crate contains no SQL and no rules: a library user must be able to do whatever a command does.
 
+mod agent;
 mod backoff;
 mod commands;
 mod completions;

@@ -3,7 +3,7 @@
 //! The text of an error includes the text of its cause. Therefore `source()` skips that cause and never
 //! returns an error whose text has been printed.
 
-use bmdb_model::{ErrorKind, MachineId};
+use bmdb_model::{ErrorKind, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::error::Error;
 
@@ -210,7 +210,7 @@ impl From<diesel::result::Error> for TxError {
 /// Why [`Session::work`](crate::Session::work) started no work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "`machine` and `until` explain themselves")]
+#[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub enum WorkError {
     /// The retrieval returned no machine.
     #[error("nothing to do")]
@@ -227,6 +227,32 @@ pub enum WorkError {
     /// The machine is on hold: an operator has to release it.
     #[error("machine {machine} is on hold")]
     OnHold { machine: MachineId },
+    /// Only this process is on hold on the machine: an operator has to release it.
+    #[error("{process} is on hold on machine {machine}: {reason}")]
+    ProcessOnHold {
+        machine: MachineId,
+        process: Process,
+        reason: String,
+    },
+    /// The process is paused, everywhere or on the machines of this one's provider: wait, or resume it.
+    #[error("{process} is paused on machine {machine} by {by}{}: {reason}", until_text(*until))]
+    Paused {
+        machine: MachineId,
+        process: Process,
+        /// Who has paused it; `breaker` for its breaker.
+        by: String,
+        reason: String,
+        /// When the pause ends by itself; `None` if a person has to resume the process.
+        until: Option<DateTime<Utc>>,
+    },
+    /// As much of the process runs, or has started within the window, as its limit allows: wait.
+    #[error("{process} is limited on machine {machine}{}", opens_text(*opens_at))]
+    Limited {
+        machine: MachineId,
+        process: Process,
+        /// When the next start is allowed, if that is known: not while too many machines are claimed.
+        opens_at: Option<DateTime<Utc>>,
+    },
     /// The session has expired or was closed: start a new one.
     #[error("the session has expired: start a new one")]
     SessionExpired,
@@ -243,6 +269,20 @@ pub enum WorkError {
     /// Any other error of a transaction.
     #[error(transparent)]
     Transaction(TxError),
+}
+
+fn until_text(until: Option<DateTime<Utc>>) -> String {
+    until.map_or_else(
+        || " until it is resumed".to_owned(),
+        |until| format!(" until {until}"),
+    )
+}
+
+fn opens_text(opens_at: Option<DateTime<Utc>>) -> String {
+    opens_at.map_or_else(
+        || ": as many machines are claimed as its limit allows".to_owned(),
+        |opens_at| format!(": its limit allows the next start at {opens_at}"),
+    )
 }
 
 impl From<TxError> for WorkError {

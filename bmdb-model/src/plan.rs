@@ -60,15 +60,20 @@ impl BrokenWorkflow {
             error: error.chars().take(LONGEST_ERROR).collect(),
         }
     }
+
+    /// What is wrong, for a reader who sees the process: `its workflow … fails for machine …: …`.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        format!(
+            "its workflow {} fails for machine {}: {}",
+            self.workflow, self.machine, self.error
+        )
+    }
 }
 
 impl fmt::Display for BrokenWorkflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is not plannable: its workflow {} fails for machine {}: {}",
-            self.process, self.workflow, self.machine, self.error
-        )
+        write!(f, "{} is not plannable: {}", self.process, self.problem())
     }
 }
 

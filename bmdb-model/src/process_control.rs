@@ -31,3 +31,13 @@ text_enum! {
 
 /// The longest window, in seconds: 31 days.
 pub(crate) const LONGEST_WINDOW: i64 = 31 * 86_400;
+
+/// A time in its largest whole unit, as the command line reads it: `90s`, `10m`, `2h`, `7d`.
+fn compact(seconds: i64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let fits = |(unit, _): &(i64, &str)| seconds >= *unit && seconds % unit == 0;
+    match units.into_iter().find(fits) {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}

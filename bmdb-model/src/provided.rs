@@ -1,12 +1,14 @@
 //! The tag `machine_provided`: a machine's provider, and what the provider says of it.
 
-use crate::error::{optional_storable, storable_non_empty};
+use crate::error::{optional_storable, storable, storable_non_empty};
 use crate::schema::machine_provided;
+use crate::statement::statement;
 use crate::text_enum::text_enum;
 use crate::{Error, MachineId, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -281,4 +283,35 @@ pub async fn by_provider(
         .order(machine_provided::provider_id)
         .load(conn)
         .await?)
+}
+
+statement! {
+    FindAll<'a> = "SELECT DISTINCT p.machine_id, p.provider, p.provider_id \
+         FROM unnest($1::text[], $2::text[]) AS a (provider, provider_id) \
+         JOIN machine_provided p ON p.provider = a.provider AND p.provider_id = a.provider_id";
+    (providers: &'a [&'a str] => Array<Text>, ids: &'a [&'a str] => Array<Text>) -> (SqlUuid, Text, Text)
+}
+
+/// Finds many machines by provider and provider id in one statement, in no particular order. Those that do
+/// not exist are left out.
+///
+/// # Errors
+/// [`Error::NulByte`], [`Error::Database`].
+pub async fn find_all(
+    conn: &mut AsyncPgConnection,
+    names: &[(Provider, String)],
+) -> Result<Vec<(MachineId, Provider, String)>, Error> {
+    for (_, id) in names {
+        storable("provider id", id)?;
+    }
+    let providers: Vec<&str> = names
+        .iter()
+        .map(|(provider, _)| provider.as_str())
+        .collect();
+    let ids: Vec<&str> = names.iter().map(|(_, id)| id.as_str()).collect();
+    let find = FindAll {
+        providers: &providers,
+        ids: &ids,
+    };
+    Ok(find.load(conn).await?)
 }

@@ -67,9 +67,9 @@ impl From<JanitorReport> for Answer {
 fn batch(batch: MaintenanceBatch) -> Option<Batch> {
     match batch {
         MaintenanceBatch::Planned { machines, broken } => {
-            let broken = broken.into_iter().map(|(process, problem)| Broken {
-                process: Text(process),
-                problem,
+            let broken = broken.into_iter().map(|broken| Broken {
+                problem: broken.problem(),
+                process: Text(broken.process),
             });
             Some(Batch::Plan {
                 machines,

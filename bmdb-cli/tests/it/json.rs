@@ -57,6 +57,10 @@ async fn answers_have_the_documented_fields_and_no_others() {
          VALUES ('EndSession', 'ann', '{session}', '{{\"component\": \"c\"}}')"
     );
     db.run_sql(&action).await.unwrap();
+    let agents = run(&["agent", "listening"]);
+    seen.answer("bmdb agent listening", &agents);
+    let heartbeat = run(&["agent", "heartbeat", id]);
+    seen.answer("bmdb agent heartbeat", &heartbeat);
     seen.answer("bmdb machine list", &run(&["machine", "list"]));
     seen.answer("bmdb machine show", &run(&["machine", "show", id]));
     seen.answer("bmdb session list", &run(&["session", "list"]));
@@ -77,6 +81,7 @@ async fn answers_have_the_documented_fields_and_no_others() {
 
     backoff(&db, id).await;
     seen.answer("bmdb backoff list", &run(&["backoff", "list"]));
+    seen.answer("bmdb history --causes", &run(&["history", "--causes"]));
     let retry = ["backoff", "retry-now", id, START];
     seen.answer("bmdb backoff clear", &run(&[&retry[..], &why].concat()));
     let clear = ["backoff", "clear", id, START, "--yes"];

@@ -5,7 +5,9 @@
     reason = "a test that cannot continue should panic"
 )]
 
+mod agent;
 mod bmdb;
+mod causes;
 mod docs;
 mod exit_codes;
 mod fleet;

@@ -8,14 +8,12 @@ use super::run::Run;
 use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::session::Session;
+use crate::session::attempt_end::{AttemptEnd, Cancellation};
 use crate::work::Work;
 use crate::work::claim::Claim;
+use crate::work::end;
 use crate::work::poller::Poller;
 use std::time::Duration;
-
-/// How many machines of canceled attempts are kept at once. A loop with this many claims no more until
-/// some are released.
-const MOST_PAUSED: usize = 1000;
 
 /// Delays after machines that were claimed and could not be read.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -69,7 +67,8 @@ impl<L: ControlLoop> Run<L> {
             match Machine::read_all(session, &claimed).await {
                 Ok(machines) => {
                     delays.restart();
-                    self.start(claimed, machines);
+                    let again = self.start(claimed, machines);
+                    self.give_back(session, again).await;
                 }
                 Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
                 Err(error) => {
@@ -109,20 +108,18 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn free_slots(&self) -> u32 {
-        // With `once`, all are kept to the end: a released machine would be claimed again.
-        if !self.options.once && self.paused.len() >= MOST_PAUSED {
-            return 0;
-        }
         let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
         let free = self.options.parallelism.saturating_sub(running);
         free.min(self.options.batch)
     }
 
-    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) {
+    /// Returns those that have been processed before, with [`once`](super::LoopOptions::once).
+    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) -> Vec<Work> {
+        let mut again = Vec::new();
         for (work, machine) in claimed.into_iter().zip(machines) {
             // A machine that was worked on is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
-                self.cancel_later(work);
+                again.push(work);
                 continue;
             }
             self.summary.claimed += 1;
@@ -130,10 +127,30 @@ impl<L: ControlLoop> Run<L> {
                 control: self.control.clone(),
                 options: self.options.clone(),
                 cancel_now: self.cancel_now.clone(),
+                draining: self.shutdown.draining().clone(),
                 work,
                 machine,
             };
             self.running.spawn(attempt.run());
+        }
+        again
+    }
+
+    /// Gives machines back that are due again before the loop has come to its end. They rest for as long as
+    /// it has run, so each of them comes back a few times at most, however long the queue is.
+    async fn give_back(&self, session: &Session, again: Vec<Work>) {
+        if again.is_empty() {
+            return;
+        }
+        let end = AttemptEnd::Canceled(Cancellation {
+            rest: Some(self.began.elapsed().max(self.options.cancel_pause)),
+            ..session.inner.cancellation()
+        });
+        let attempts = again.into_iter().map(Work::into_attempt);
+        for given_back in end::release_all(&session.inner, attempts, end).await {
+            if let Err(error) = given_back {
+                tracing::debug!(%error, "a machine is released in the background");
+            }
         }
     }
 

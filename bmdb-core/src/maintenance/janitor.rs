@@ -8,6 +8,8 @@ use crate::maintenance::reclaim::{self, Reclaimed};
 use crate::session::heartbeat::Registry;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::internal::maintenance::{self, PendingTasks};
+use bmdb_model::internal::process_control;
+use diesel_async::AsyncPgConnection;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -42,9 +44,17 @@ pub(crate) async fn run(
         while batches.try_join_next().is_some() {}
         let pending = pending(&maintenance).await;
         let may_act = health.may_act(pending.is_some(), registry.is_healthy());
-        let Some(PendingTasks { expired, due }) = pending.filter(|_| may_act) else {
+        let Some(PendingTasks {
+            expired,
+            due,
+            disarmed,
+        }) = pending.filter(|_| may_act)
+        else {
             continue;
         };
+        if disarmed && let Err(error) = rearm(&maintenance).await {
+            tracing::warn!(%error, "disarmed breakers could not be counted");
+        }
         if expired {
             reclaim_and_log(&maintenance, &attempt_counts).await;
         }
@@ -68,6 +78,7 @@ pub(crate) async fn take_turn(
         reclaimed: reclaim::reclaim(&maintenance.database, attempt_counts).await?,
         ..JanitorReport::default()
     };
+    rearm(maintenance).await?;
     for task in maintenance.tasks() {
         report.batches.extend(maintenance.batch(*task).await?);
     }
@@ -106,6 +117,14 @@ async fn pending(maintenance: &Maintenance) -> Option<PendingTasks> {
             None
         }
     }
+}
+
+/// Arms breakers again where no more machines than allowed need the process. Otherwise only claims count, and
+/// there are none while nothing is due.
+async fn rearm(maintenance: &Maintenance) -> Result<(), TxError> {
+    let rearm =
+        async |conn: &mut AsyncPgConnection| Ok(process_control::rearm_breakers(conn).await?);
+    maintenance.database.transaction(&rearm).await
 }
 
 async fn reclaim_and_log(maintenance: &Maintenance, attempt_counts: &AttemptCounts) {

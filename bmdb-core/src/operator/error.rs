@@ -2,7 +2,9 @@
 
 use super::values::InvalidTag;
 use crate::error::TxError;
-use bmdb_model::{Fence, MachineId, Process, SessionId};
+use bmdb_model::process_control::Per;
+use bmdb_model::{Fence, MachineId, Process, Provider, SessionId};
+use std::time::Duration;
 
 /// Why an operator action failed. Nothing was changed, unless the transaction's error says that its outcome
 /// is unknown.
@@ -56,12 +58,57 @@ pub enum OperatorError {
         machine: MachineId,
         process: Process,
     },
+    /// The process has no such limit.
+    #[error("{process} has no limit per {per}")]
+    NoLimit { process: Process, per: Per },
+    /// The process has no such breaker.
+    #[error("{process} has no breaker per {per}")]
+    NoBreaker { process: Process, per: Per },
+    /// There is nothing to resume.
+    #[error("{process} is not paused{}", scope(provider.as_ref(), *is_paused_as_a_whole))]
+    NotPaused {
+        process: Process,
+        provider: Option<Provider>,
+        /// The process is paused on all machines, so one provider cannot be resumed.
+        is_paused_as_a_whole: bool,
+    },
+    /// The process is switched off already.
+    #[error("{process} is switched off already")]
+    IsOff { process: Process },
+    /// The process is not switched off.
+    #[error("{process} is not switched off")]
+    IsOn { process: Process },
+    /// Switching a process changes its definition, which the database user may not write.
+    #[error(
+        "{process} is not switched: that changes its definition, which only members of bmdb_owner may do; run \
+         the command as the user who migrates ({reason})"
+    )]
+    MayNotDefine {
+        process: Process,
+        reason: bmdb_model::Error,
+    },
+    /// Other transactions kept the work items locked; nothing was changed.
+    #[error(
+        "{process} could not be changed within {waited:?}, because other transactions kept the work items \
+         locked: wait for them or end them, and try again"
+    )]
+    Blocked { process: Process, waited: Duration },
     /// The tag cannot be set like that.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
     /// The transaction failed.
     #[error(transparent)]
     Transaction(TxError),
+}
+
+fn scope(provider: Option<&Provider>, is_paused_as_a_whole: bool) -> String {
+    match (provider, is_paused_as_a_whole) {
+        (None, _) => String::new(),
+        (Some(provider), false) => format!(" for {provider}"),
+        (Some(provider), true) => format!(
+            " for {provider} alone but as a whole: resume it as a whole, and pause the other providers"
+        ),
+    }
 }
 
 impl From<TxError> for OperatorError {

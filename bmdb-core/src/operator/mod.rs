@@ -36,11 +36,15 @@ mod error;
 mod machines;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod operator;
+mod pause_options;
+mod processes;
 mod sessions;
 mod tags;
 mod values;
 
 pub use error::OperatorError;
 pub use operator::Operator;
+pub use pause_options::PauseOptions;
+pub use processes::{Paused, Resumed};
 pub use sessions::EndedSession;
 pub use values::{Field, InvalidTag, ProvidedChange, Tag, fields};

@@ -2,9 +2,11 @@
 
 use super::audit::{Author, record, transact};
 use super::error::OperatorError;
+use super::pause_options::PauseOptions;
+use super::processes::{Paused, Resumed, Switch};
 use super::sessions::EndedSession;
 use super::values::Tag;
-use super::{backoffs, machines, sessions, tags};
+use super::{backoffs, machines, processes, sessions, tags};
 use crate::bmdb::Bmdb;
 #[cfg(feature = "fleet")]
 use crate::fleet::{Fleet, Imported};
@@ -12,8 +14,9 @@ use crate::session::Session;
 use bmdb_model::backoff::LockedBackoff;
 use bmdb_model::internal::work::Attempt;
 use bmdb_model::operator::Verb;
+use bmdb_model::process_control::{Breaker, Limit, Per};
 use bmdb_model::tag::TagName;
-use bmdb_model::{Fence, MachineId, Process, Provided, SessionId};
+use bmdb_model::{Fence, MachineId, Process, Provided, Provider, SessionId};
 
 /// Who acts, and why.
 ///
@@ -108,6 +111,35 @@ impl Operator {
         machine: MachineId,
     ) -> Result<bool, OperatorError> {
         machines::release_hold(&self.author, session, machine).await
+    }
+
+    /// Puts one process on hold on a machine, or changes the reason of that hold to the operator's: it does not
+    /// start there until it is released; others do, and claimed work continues. The process need not be
+    /// defined. One that is on hold there for the same reason is left as it is.
+    ///
+    /// # Errors
+    /// As [`Operator::hold`].
+    pub async fn hold_process(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<(), OperatorError> {
+        machines::hold_process(&self.author, session, machine, process).await
+    }
+
+    /// Releases one process on a machine; returns whether it was on hold there. A hold of the machine as a
+    /// whole stays: see [`Operator::release_hold`].
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`].
+    pub async fn release_process_hold(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<bool, OperatorError> {
+        machines::release_process_hold(&self.author, session, machine, process).await
     }
 
     /// Deletes a machine with its tags and idle work items. Its history stays, with the audit record.
@@ -218,6 +250,153 @@ impl Operator {
         if_fence: Fence,
     ) -> Result<Attempt, OperatorError> {
         sessions::release_work(&self.author, session, machine, process, if_fence).await
+    }
+
+    /// Sets a limit of a process, and replaces the one per the same; returns that one. It is in force at once,
+    /// for every program.
+    ///
+    /// What is claimed keeps its place: while more is claimed than the limit allows, nothing starts until less
+    /// is. Starts that have ended before the process had a limit of starts are not counted.
+    ///
+    /// All claims and ends wait for this for a moment. If other transactions are in the way, it tries again for
+    /// half a minute.
+    ///
+    /// # Errors
+    /// [`OperatorError::Blocked`]; [`OperatorError::Transaction`]: [`bmdb_model::Error::InvalidControl`],
+    /// [`bmdb_model::Error::NoSuchProcess`].
+    pub async fn set_limit(
+        &self,
+        session: &Session,
+        process: &Process,
+        limit: &Limit,
+    ) -> Result<Option<Limit>, OperatorError> {
+        processes::set_limit(&self.author, session, process, limit).await
+    }
+
+    /// Removes a limit of a process, and returns it.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoLimit`], and as [`Operator::set_limit`].
+    pub async fn remove_limit(
+        &self,
+        session: &Session,
+        process: &Process,
+        per: Per,
+    ) -> Result<Limit, OperatorError> {
+        processes::remove_limit(&self.author, session, process, per).await
+    }
+
+    /// Sets a breaker of a process, and replaces the one per the same; returns that one. The next claim counts
+    /// by it.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::InvalidControl`], also for a breaker that counts the
+    /// machines that need a process without a workflow; [`bmdb_model::Error::NoSuchProcess`].
+    pub async fn set_breaker(
+        &self,
+        session: &Session,
+        process: &Process,
+        breaker: &Breaker,
+    ) -> Result<Option<Breaker>, OperatorError> {
+        processes::set_breaker(&self.author, session, process, breaker).await
+    }
+
+    /// Removes a breaker of a process, and returns it. A pause that it has caused stays: resume the process.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoBreaker`], [`OperatorError::Transaction`].
+    pub async fn remove_breaker(
+        &self,
+        session: &Session,
+        process: &Process,
+        per: Per,
+    ) -> Result<Breaker, OperatorError> {
+        processes::remove_breaker(&self.author, session, process, per).await
+    }
+
+    /// Pauses a process: nothing of it starts, on all machines or on those of a provider. A pause of the same
+    /// machines is replaced. Needs a reason; its line breaks become spaces.
+    ///
+    /// Claims that are under way at this moment may still start. What runs goes on, or with
+    /// [`PauseOptions::stop_running`] is asked to stop: a [`Runner`](crate::control_loop::Runner) notices within
+    /// a third of its session's interval, cancels [`Machine::stop`](crate::control_loop::Machine::stop), waits
+    /// for the grace period, and gives the machine back. Programs that claim without a runner, and those of
+    /// earlier versions, do not notice: [`Operator::end_session`] ends them.
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::InvalidControl`] for a time that has passed or is
+    /// too far away and for a provider that no machine has, [`bmdb_model::Error::NoSuchProcess`],
+    /// [`bmdb_model::Error::Empty`] without a reason.
+    pub async fn pause(
+        &self,
+        session: &Session,
+        process: &Process,
+        options: &PauseOptions,
+    ) -> Result<Paused, OperatorError> {
+        processes::pause(&self.author, session, process, options).await
+    }
+
+    /// Resumes a process: ends all its pauses, or those of one provider. Its breaker does not trip again for
+    /// the machines that need it now: it is armed again as soon as no more than allowed do. Failures are
+    /// counted from the start.
+    ///
+    /// If the process is one for silent machines, the silence of agents counts from now on where nobody listens
+    /// to them, until somebody does. Then the fleet is replanned.
+    ///
+    /// Cancellation: the process may be resumed, and the fleet not be replanned.
+    ///
+    /// # Errors
+    /// [`OperatorError::NotPaused`] if there is nothing to resume; [`OperatorError::Transaction`].
+    pub async fn resume(
+        &self,
+        session: &Session,
+        process: &Process,
+        provider: Option<&Provider>,
+    ) -> Result<Resumed, OperatorError> {
+        processes::resume(&self.author, session, process, provider).await
+    }
+
+    /// Says what [`Operator::resume`] would do now, and does nothing.
+    ///
+    /// # Errors
+    /// As [`Operator::resume`].
+    pub async fn resume_dry_run(
+        &self,
+        session: &Session,
+        process: &Process,
+        provider: Option<&Provider>,
+    ) -> Result<Resumed, OperatorError> {
+        processes::resume_dry_run(session, process, provider).await
+    }
+
+    /// Switches a process off that the fleet does not use: no machine is due for it, and the fleet is replanned;
+    /// returns the number of machines. What is claimed goes on. A program that defines the process with a
+    /// workflow is refused until [`Operator::switch_on`].
+    ///
+    /// Cancellation: the process may be off, and the rest of the fleet be replanned by janitors.
+    ///
+    /// # Errors
+    /// [`OperatorError::IsOff`]; [`OperatorError::MayNotDefine`] unless the database user is a member of
+    /// `bmdb_owner`; [`OperatorError::Blocked`]; [`OperatorError::Transaction`]:
+    /// [`bmdb_model::Error::InvalidControl`] for a process without a workflow.
+    pub async fn switch_off(
+        &self,
+        session: &Session,
+        process: &Process,
+    ) -> Result<u64, OperatorError> {
+        processes::switch(&self.author, session, process, Switch::Off).await
+    }
+
+    /// Switches a process on again, as it was, and replans the fleet; returns the number of machines.
+    ///
+    /// # Errors
+    /// [`OperatorError::IsOn`], and as [`Operator::switch_off`].
+    pub async fn switch_on(
+        &self,
+        session: &Session,
+        process: &Process,
+    ) -> Result<u64, OperatorError> {
+        processes::switch(&self.author, session, process, Switch::On).await
     }
 
     /// Replans every machine, like [`Bmdb::replan_with`]. The audit record is committed first, in a

@@ -35,11 +35,17 @@ pub(crate) async fn claim_one<F: TxBody<Vec<MachineId>>>(
     let span = telemetry::claim(session.lease().session, process, 1);
     let claiming = retry_claim(session, process, retrieve).instrument(span);
     let has_failed = |claimed: &Result<_, WorkError>| {
-        use WorkError::{BackedOff, Conflict, NothingToDo, OnHold};
+        use WorkError::{BackedOff, Conflict, Limited, NothingToDo, OnHold, Paused, ProcessOnHold};
         let is_reason = |error| {
             matches!(
                 error,
-                &NothingToDo | &Conflict { .. } | &BackedOff { .. } | &OnHold { .. }
+                &NothingToDo
+                    | &Conflict { .. }
+                    | &BackedOff { .. }
+                    | &OnHold { .. }
+                    | &ProcessOnHold { .. }
+                    | &Paused { .. }
+                    | &Limited { .. }
             )
         };
         !claimed.as_ref().err().is_none_or(is_reason)
@@ -64,7 +70,7 @@ async fn retry_claim<F: TxBody<Vec<MachineId>>>(
                 return Ok(session.unless_lost(session.hold(process, claimed))?);
             }
             Ok(Some(Found::Nothing)) => return Err(WorkError::NothingToDo),
-            Ok(Some(Found::Shut(machine, gate))) => return Err(reason(machine, gate)),
+            Ok(Some(Found::Shut(machine, gate))) => return Err(reason(process, machine, gate)),
             Ok(Some(Found::Raced(machine))) => {
                 if !retry.pause().await {
                     return Err(WorkError::Conflict { machine });
@@ -125,9 +131,9 @@ async fn try_in<F: TxBody<Vec<MachineId>>>(
         .map(|(machine, _)| *machine)
         .collect();
     let Some(&first_open) = open.first() else {
-        return Ok(match gates.first() {
+        return Ok(match gates.into_iter().next() {
             None => Found::Nothing,
-            Some(&(machine, gate)) => Found::Shut(machine, gate),
+            Some((machine, gate)) => Found::Shut(machine, gate),
         });
     };
     // Only one machine is locked, so this cannot violate the lock order.
@@ -150,8 +156,26 @@ async fn try_in<F: TxBody<Vec<MachineId>>>(
     )
 }
 
-fn reason(machine: MachineId, gate: Gate) -> WorkError {
+fn reason(process: &Process, machine: MachineId, gate: Gate) -> WorkError {
+    let process = process.clone();
     match gate {
+        Gate::ProcessOnHold { reason } => WorkError::ProcessOnHold {
+            machine,
+            process,
+            reason,
+        },
+        Gate::Paused { by, reason, until } => WorkError::Paused {
+            machine,
+            process,
+            by,
+            reason,
+            until,
+        },
+        Gate::Limited { opens_at } => WorkError::Limited {
+            machine,
+            process,
+            opens_at,
+        },
         Gate::BackedOff { until } => WorkError::BackedOff { machine, until },
         Gate::OnHold => WorkError::OnHold { machine },
         Gate::LaneTaken | Gate::Open => WorkError::Conflict { machine },

@@ -153,6 +153,10 @@ impl SessionInner {
         if let Some(result) = idle {
             return conn.settle(result);
         }
+        let observe = self.component.listening.observe_before_claim(&mut conn);
+        if let Err(error) = retry.deadline().answer(observe).await {
+            return conn.settle(Err(error));
+        }
         let database = &self.component.database;
         let body = async |tx: &mut Tx<'_>| {
             let size = missing.clamp(BATCH, LARGEST_BATCH);

@@ -4,6 +4,7 @@ mod drain;
 mod ends;
 mod limits;
 mod lost;
+mod rest;
 
 use crate::scenario::{RETRY, Scenario};
 use bmdb_backoff::Backoff;

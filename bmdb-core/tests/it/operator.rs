@@ -321,7 +321,11 @@ async fn ending_a_session_waits_for_an_end_under_way() {
         (vec![other.id()], vec![])
     );
     assert_eq!(s.outcomes().await, ["Finished"]);
-    assert!(s.backoff(machine, &START).await.is_none());
+    let rest = s.backoff(machine, &START).await.unwrap();
+    assert_eq!(
+        rest.cause.as_deref(),
+        Some("finished, and the machine is still due")
+    );
 }
 
 #[tokio::test]

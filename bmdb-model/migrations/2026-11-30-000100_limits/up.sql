@@ -623,3 +623,7 @@ CREATE FUNCTION process_gates(asked_process text, asked_provider text) RETURNS T
     ) t
     WHERE l.process = asked_process AND k.maximum IS NOT NULL
 $$;
+
+-- The actions on a process as a whole, the latest first.
+CREATE INDEX operator_action_process ON operator_action (process, action_id)
+    WHERE process IS NOT NULL AND machine_id IS NULL;

@@ -15,11 +15,13 @@ pub struct PendingTasks {
     pub expired: bool,
     /// The tasks that are due, the longest due first.
     pub due: Vec<Task>,
+    /// Whether a breaker is disarmed that may be armed again.
+    pub disarmed: bool,
 }
 
 statement! {
     Pending<'a> = include_str!("../sql/pending_tasks.sql");
-    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>)
+    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>, Bool)
 }
 
 /// Returns which of these tasks are due and whether sessions have expired. One statement that writes

@@ -1,7 +1,7 @@
 //! Breakers: when so much goes wrong at once that no program should go on by itself.
 
-use super::Per;
 use super::limit::window_problem;
+use super::{Per, compact};
 use crate::Process;
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -134,6 +134,26 @@ impl Breaker {
                     LONGEST_PAUSE,
                 )
             })
+    }
+}
+
+/// `5% and 5 due, 20 failures/10m, resumes after 1h`.
+impl fmt::Display for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let due = match (self.max_due_percent, self.max_due) {
+            (None, None) => None,
+            (Some(share), None) => Some(format!("{share} due")),
+            (None, Some(machines)) => Some(format!("{machines} due")),
+            (Some(share), Some(machines)) => Some(format!("{share} and {machines} due")),
+        };
+        let failures = self.max_failures.map(|failures| {
+            let window = compact(failures.window_seconds);
+            format!("{} failures/{window}", failures.count)
+        });
+        let resumes = self.resume_after_seconds;
+        let resumes = resumes.map(|seconds| format!("resumes after {}", compact(seconds)));
+        let parts: Vec<String> = [due, failures, resumes].into_iter().flatten().collect();
+        f.pad(&parts.join(", "))
     }
 }
 

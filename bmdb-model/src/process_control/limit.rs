@@ -1,6 +1,6 @@
 //! Limits: how many machines a process works on at once, and how many it starts on within a window.
 
-use super::{LONGEST_WINDOW, Per};
+use super::{LONGEST_WINDOW, Per, compact};
 use crate::Process;
 use crate::text_enum::text_enum;
 use chrono::{DateTime, Utc};
@@ -93,6 +93,19 @@ impl Limit {
     }
 }
 
+/// `5 running, 10 starts/10m`.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.max_running.map(|maximum| format!("{maximum} running"));
+        let starts = self.max_starts.map(|starts| {
+            let window = compact(starts.window_seconds);
+            format!("{} starts/{window}", starts.count)
+        });
+        let parts: Vec<String> = running.into_iter().chain(starts).collect();
+        f.pad(&parts.join(", "))
+    }
+}
+
 /// What is wrong with the length of a window, if anything.
 pub(super) fn window_problem(what: &str, seconds: i64) -> Option<String> {
     (!(1..=LONGEST_WINDOW).contains(&seconds)).then(|| {
@@ -168,6 +181,14 @@ impl fmt::Display for SlotUse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_written_in_short() {
+        let limit = Limit::new(Per::Process).max_running(5).max_starts(10, 600);
+        assert_eq!(limit.to_string(), "5 running, 10 starts/10m");
+        let odd = Limit::new(Per::Process).max_starts(1, 90);
+        assert_eq!(odd.to_string(), "1 starts/90s");
+    }
 
     #[test]
     fn a_limit_that_cannot_be_is_refused_with_what_is_expected() {

@@ -36,7 +36,7 @@
     -- Not i.started_at: that was noted before the row's entry in the lane's index, which may have
     -- had to wait for a lane mate to end. The attempt starts when it has got the lane.
     RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.ready_at, i.failures,
-        CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
+        CASE WHEN i.failures > 0 THEN i.last_interval_seconds END AS previous_interval
 )
 -- Minus infinity is due like any other time, and none that a client could read.
 SELECT s.lives, s.due_in,

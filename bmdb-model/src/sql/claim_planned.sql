@@ -18,4 +18,4 @@ FROM (SELECT machine_id, process FROM due ORDER BY machine_id) d
 WHERE i.machine_id = d.machine_id AND i.process = d.process
 -- Not i.started_at, which was set before a possible wait for another attempt of the lane to end.
 RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
-    CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
+    CASE WHEN i.failures > 0 THEN i.last_interval_seconds END AS previous_interval

@@ -1,5 +1,8 @@
--- Whether there is anything for a janitor to do: expired sessions, and which of these tasks are due. Most
+-- Whether there is anything for a janitor to do: expired sessions, which of these tasks
+-- are due, and whether a breaker is disarmed. Most
 -- of the janitor's rounds end here, so the statement only reads.
 SELECT EXISTS (SELECT 1 FROM sessions WHERE session_deadline < clock_timestamp()) AS expired,
        ARRAY(SELECT task FROM upkeep
-             WHERE task = ANY ($1) AND due_at <= clock_timestamp() ORDER BY due_at) AS due
+             WHERE task = ANY ($1) AND due_at <= clock_timestamp() ORDER BY due_at) AS due,
+       EXISTS (SELECT 1 FROM process_breaker_state
+               WHERE disarmed AND evaluate_after <= clock_timestamp()) AS disarmed

@@ -449,7 +449,9 @@ async fn a_search_that_finds_nothing_is_repeated_the_more_seldom_the_longer_it_t
 async fn viewers_of_an_upgraded_installation_read_it_too() {
     let db = TestDb::at_version("20261123000400").await.unwrap();
     let owner = AsyncPgConnection::establish(&db.url_as(Role::Owner).await.unwrap()).await;
-    bmdb_model::migration::run_pending(owner.unwrap()).await.unwrap();
+    bmdb_model::migration::run_pending(owner.unwrap())
+        .await
+        .unwrap();
     let url = db.url_as(Role::Viewer).await.unwrap();
     let mut viewer = AsyncPgConnection::establish(&url).await.unwrap();
     let read = "SELECT FROM process_gates('ShepherdRecovery', 'Equinix'), agent_silence";

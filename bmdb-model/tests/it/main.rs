@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod aside;
 mod attempt_counts;
 mod bad_input;
 mod breakers;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
@@ -45,6 +47,7 @@ mod provided;
 mod reclaim;
 mod recovery;
 mod replan_on_claim;
+mod rest;
 mod retrieval;
 mod roles;
 mod scenario;

@@ -33,6 +33,7 @@ async fn pending_tasks_are_those_that_are_due_and_whether_sessions_have_expired(
     }
     let nothing = PendingTasks {
         expired: false,
+        disarmed: false,
         due: vec![],
     };
     assert_eq!(s.look().await, nothing);

@@ -2,10 +2,14 @@
 
 use crate::scenario::{START, Scenario};
 use crate::schema_snapshots::versions;
-use bmdb_model::backoff;
 use bmdb_model::internal::work::{self, Claimed};
 use bmdb_model::migration::run_pending;
+use bmdb_model::{Provider, backoff};
 use bmdb_testkit::TestDb;
+
+/// What the previous release has planned for the only machine.
+const PLAN: &str = "INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
+    SELECT machine_id, 'ShepherdAgentStart', 'shepherd', provider, true, now() FROM machine_provided";
 
 /// What the previous release writes for a claim, a failure and a finish of agent start.
 const CLAIM: &str = "UPDATE work_item SET session_id = (SELECT session_id FROM sessions),
@@ -32,8 +36,9 @@ impl Scenario {
 async fn a_backoff_from_before_the_migration_restarts_the_sequence() {
     let db = TestDb::at_version("20261122000300").await.unwrap();
     let mut s = Scenario::on(db).await;
-    let machine = s.provided("a").await;
-    s.write_as_before(&[CLAIM, FAIL]).await;
+    let machine = s.db.machine().provided(&Provider::EQUINIX, "a");
+    let machine = machine.create().await.unwrap();
+    s.write_as_before(&[PLAN, CLAIM, FAIL]).await;
 
     assert_eq!(
         run_pending(s.db.connect().await.unwrap()).await.unwrap(),

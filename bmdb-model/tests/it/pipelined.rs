@@ -64,17 +64,17 @@ async fn definitions_are_read_after_the_machines_lock_was_obtained() {
     let mut s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
     // Components never add a process.
-    s.conn = s.db.connect().await.unwrap();
+    let mut owner = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;
     for name in ["First", "Second"] {
-        // Another transaction has locked the machine and adds a process meanwhile.
+        // Another transaction has locked the machine, and a process is added meanwhile.
         connection::begin(&mut s.conn, READ_COMMITTED, Access::ReadWrite)
             .await
             .unwrap();
         machine::touch(&mut s.conn, &[machine]).await.unwrap();
         let process = Process::new(name).unwrap();
         let definition = ProcessDef::new(process).workflow("workflow_agent_start");
-        process::define(&mut s.conn, &definition).await.unwrap();
+        process::define(&mut owner, &definition).await.unwrap();
 
         let session = s.session;
         let waiting = tokio::spawn(async move {

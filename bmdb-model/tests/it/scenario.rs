@@ -2,7 +2,7 @@
 
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
-use bmdb_model::internal::work::{self, Attempt, Claimed, Ended, FailedAttempt};
+use bmdb_model::internal::work::{self, Attempt, Claimed, Ended, FailedAttempt, Rest};
 use bmdb_model::{
     Error, MachineId, Process, ProcessDef, Provider, SessionId, machine, plan, process,
 };
@@ -27,18 +27,8 @@ impl Scenario {
         Self::on(TestDb::new().await.unwrap()).await
     }
 
-    /// Defines a process in a transaction of its own, as changing a lane needs it.
     pub(crate) async fn define(&mut self, definition: &ProcessDef) -> Result<(), Error> {
-        let mut conn = self.db.connect().await.unwrap();
-        connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-        let defined = process::define(&mut conn, definition).await;
-        match defined {
-            Ok(()) => connection::commit(&mut conn).await,
-            Err(error) => {
-                connection::roll_back(&mut conn).await?;
-                Err(error)
-            }
-        }
+        process::define(&mut self.conn, definition).await
     }
 
     /// Without the shipped limits of recovery, which are not what most tests are about.
@@ -126,8 +116,15 @@ impl Scenario {
     }
 
     pub(crate) async fn finish(&mut self, attempt: &Attempt) {
-        let ended = work::finish(&mut self.conn, attempt).await.unwrap();
-        assert_eq!(ended, Ended::Done(()));
+        self.finish_judged(attempt).await;
+    }
+
+    /// Returns the rest that the finish begins.
+    pub(crate) async fn finish_judged(&mut self, attempt: &Attempt) -> Option<Rest> {
+        match work::finish(&mut self.conn, attempt).await.unwrap() {
+            Ended::Done(rest) => rest,
+            ended => panic!("{ended:?}"),
+        }
     }
 
     pub(crate) async fn cancel(&mut self, attempt: &Attempt) {

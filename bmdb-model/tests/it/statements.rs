@@ -110,6 +110,8 @@ impl Scenario {
             .await
             .unwrap();
         work::poisoned(conn, None, 1).await.unwrap();
+        work::causes(conn, None, None, 1).await.unwrap();
+        work::resting(conn, 1).await.unwrap();
         work::longest_claimed(conn, &ClaimedFilter::default(), None, 1)
             .await
             .unwrap();

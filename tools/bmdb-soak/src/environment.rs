@@ -3,6 +3,8 @@
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::failure::{Done, Failure};
+use crate::gateway::{Gateway, Mode};
+use crate::journal::Journal;
 use crate::servers::Servers;
 use crate::workers::{Workers, journal};
 use bmdb_testkit::{Proxy, TestDb};
@@ -23,6 +25,10 @@ pub(crate) struct Environment {
     pub(crate) servers: Option<Servers>,
     pub(crate) clock: Option<Clock>,
     pub(crate) disk: Option<Disk>,
+    /// Writes the heartbeats of agents, if workers do not.
+    pub(crate) gateway: Option<Gateway>,
+    /// What the run itself does to the fleet.
+    pub(crate) journal: Journal,
 }
 
 impl Environment {
@@ -34,10 +40,13 @@ impl Environment {
         if let Some(disk) = &self.disk {
             disk.free()?;
         }
-        match &self.servers {
-            Some(servers) => servers.restart().await,
-            None => Ok(()),
+        if let Some(gateway) = &self.gateway {
+            gateway.set(Mode::Beating);
         }
+        if let Some(servers) = &self.servers {
+            servers.restart().await?;
+        }
+        self.lift_everything().await
     }
 }
 

@@ -21,6 +21,11 @@ pub(crate) enum Kind {
     Connections,
     Timeouts,
     LongTransaction,
+    Silence,
+    Away,
+    BrokenView,
+    Definitions,
+    Pause,
     /// Only of the stress.
     Terminate,
 }
@@ -32,15 +37,17 @@ pub(crate) enum Track {
     Worker,
     /// Faults of the servers, which affect every worker.
     Server,
+    /// What agents and operators do.
+    Fleet,
 }
 
 impl Track {
-    pub(crate) const ALL: [Self; 2] = [Self::Worker, Self::Server];
+    pub(crate) const ALL: [Self; 3] = [Self::Worker, Self::Server, Self::Fleet];
 }
 
 impl Kind {
     /// The faults of the soak.
-    pub(crate) const SOAK: [Self; 13] = [
+    pub(crate) const SOAK: [Self; 18] = [
         Self::KillWorker,
         Self::StopWorker,
         Self::Cut,
@@ -54,15 +61,25 @@ impl Kind {
         Self::Connections,
         Self::Timeouts,
         Self::LongTransaction,
+        Self::Silence,
+        Self::Away,
+        Self::BrokenView,
+        Self::Definitions,
+        Self::Pause,
     ];
 
     /// The faults of the stress.
-    pub(crate) const STRESS: [Self; 2] = [Self::KillWorker, Self::Terminate];
+    pub(crate) const STRESS: [Self; 4] = [
+        Self::KillWorker,
+        Self::Terminate,
+        Self::Definitions,
+        Self::Pause,
+    ];
 
     /// The name, the track, and the shortest and longest duration in milliseconds. Leases of workers last
     /// one or two seconds, their statements at most two.
     fn row(self) -> (&'static str, Track, u32, u32) {
-        use Track::{Server, Worker};
+        use Track::{Fleet, Server, Worker};
         match self {
             Self::KillWorker => ("kill-worker", Worker, 0, 1),
             Self::StopWorker => ("stop-worker", Worker, 2_500, 3_500),
@@ -77,6 +94,11 @@ impl Kind {
             Self::Connections => ("connections", Server, 1_500, 2_500),
             Self::Timeouts => ("timeouts", Server, 2_500, 3_500),
             Self::LongTransaction => ("long-transaction", Server, 2_000, 3_000),
+            Self::Silence => ("silence", Fleet, 2_000, 3_000),
+            Self::Away => ("away", Fleet, 2_500, 3_500),
+            Self::BrokenView => ("broken-view", Fleet, 1_500, 2_500),
+            Self::Definitions => ("definitions", Fleet, 2_000, 3_000),
+            Self::Pause => ("pause", Fleet, 1_000, 2_000),
             Self::Terminate => ("terminate", Server, 0, 1),
         }
     }
@@ -96,6 +118,11 @@ impl Kind {
             Self::Connections => "the limit of connections is reached",
             Self::Timeouts => "statements time out, because a table is locked",
             Self::LongTransaction => "a transaction keeps locks on machines and work items",
+            Self::Silence => "nobody writes heartbeats, as if for eleven minutes",
+            Self::Away => "the database is away, as if for eleven minutes",
+            Self::BrokenView => "the view of one process divides by zero for one machine",
+            Self::Definitions => "limits change, and a process moves to another lane and back",
+            Self::Pause => "somebody pauses a process or one provider of it",
             Self::Terminate => "the server terminates a worker's connection",
         }
     }

@@ -1,5 +1,9 @@
 //! The database of a run: a fleet whose machines are soon due again, and the run's own logs.
 
+mod limits;
+
+pub(crate) use limits::{CHECK, change_limit, move_lane, restore_lane};
+
 use crate::failure::Done;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Config, SessionOptions};
@@ -23,31 +27,9 @@ const WORKER: &str = "soak";
 const FIRST_KEY: &str = "none";
 
 /// Short times of silence, so that machines are recovered within the run, and tables from which nothing
-/// is deleted: the tags that finishes wrote, the heartbeats that were acknowledged, and when the
-/// transaction of each claim for recovery began.
-pub(crate) const SCHEMA: &str = "
-    CREATE OR REPLACE VIEW agent_silence AS
-    SELECT p.machine_id, p.provider,
-           coalesce(h.agent_heartbeat_at + interval '700 milliseconds',
-                    s.agent_started_at + interval '1500 milliseconds') AS silent_at
-    FROM machine_provided p
-    JOIN machine_agent_started s ON s.machine_id = p.machine_id
-    LEFT JOIN machine_agent_heartbeat h ON h.machine_id = p.machine_id;
-    CREATE TABLE tag_log (
-        id bigint GENERATED ALWAYS AS IDENTITY, machine_id uuid NOT NULL, fence bigint NOT NULL);
-    CREATE TABLE heartbeat_log (
-        machine_id uuid NOT NULL, sent_at timestamptz NOT NULL, acknowledged_at timestamptz NOT NULL);
-    CREATE TABLE recovery_log (
-        machine_id uuid NOT NULL, fence bigint NOT NULL, began_at timestamptz NOT NULL);
-    CREATE FUNCTION log_recovery() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            INSERT INTO recovery_log VALUES (new.machine_id, new.fence, now());
-            RETURN NULL;
-        END $$;
-    CREATE TRIGGER log_recovery AFTER UPDATE ON work_item FOR EACH ROW
-        WHEN (new.process = 'ShepherdRecovery'
-              AND old.session_id IS NULL AND new.session_id IS NOT NULL)
-        EXECUTE FUNCTION log_recovery();";
+/// is deleted: the tags that finishes wrote, the heartbeats that were acknowledged, when the transaction
+/// of each claim began and when it had its slots, and what was in force when.
+pub(crate) const SCHEMA: &str = include_str!("fixture/schema.sql");
 
 /// Makes the run's own tables and a fleet of that many machines, a third of them with an agent.
 pub(crate) async fn make(db: &TestDb, machines: usize) -> Done {
@@ -62,6 +44,7 @@ pub(crate) async fn make(db: &TestDb, machines: usize) -> Done {
         let definition = process::of(&mut conn, &name).await?.loss_delay(1, 2);
         process::define(&mut conn, &definition).await?;
     }
+    limits::make(db, &mut conn).await?;
     let config = Config::new(db.url()).component("fixture");
     let bmdb = Bmdb::connect(config).await?;
     let session = bmdb.start_session(SessionOptions::default()).await?;

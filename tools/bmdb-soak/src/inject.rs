@@ -1,5 +1,8 @@
 //! How each kind of fault is injected and undone.
 
+mod agents;
+mod operators;
+
 use crate::connect::{connect, control};
 use crate::environment::Environment;
 use crate::failure::Done;
@@ -42,6 +45,11 @@ impl Environment {
             Kind::Timeouts => self.lock_table(time, stop).await,
             Kind::LongTransaction => self.lock_rows(time, stop).await,
             Kind::Terminate => self.terminate_connection(&mut rng).await,
+            Kind::Silence => self.silence_agents(time, stop).await,
+            Kind::Away => self.be_away(time, stop).await,
+            Kind::BrokenView => self.break_view(&mut rng, time, stop).await,
+            Kind::Definitions => self.change_definitions(&mut rng, time, stop).await,
+            Kind::Pause => self.pause(&mut rng, time, stop).await,
         }
     }
 

@@ -69,6 +69,9 @@ pub(crate) enum Tags {
     None,
 }
 
+/// The file in which the run notes what it does to the fleet itself.
+pub(crate) const OPERATOR: &str = "operator.journal";
+
 /// The last entry of a worker that has drained.
 pub(crate) const THE_END: &str = "the end";
 

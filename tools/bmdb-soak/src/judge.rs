@@ -8,6 +8,7 @@ mod errors;
 mod facts;
 mod invariant;
 mod laws;
+mod limits;
 mod log;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub(crate) async fn judge(url: &str, facts: &Facts) -> Done<Verdict> {
     }
     check_answers(&log, facts, &mut find);
     check_tags(&log, &mut find);
+    breaches.extend(log.limits.check(log.attempts.values(), facts));
     breaches.extend(log.broken_laws);
     Ok(Verdict {
         audit,

@@ -16,6 +16,8 @@ mod failure;
 mod fault;
 mod fixture;
 mod folder;
+mod gateway;
+mod heartbeats;
 mod inject;
 mod journal;
 mod judge;

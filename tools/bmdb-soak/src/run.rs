@@ -5,8 +5,10 @@ use crate::environment::Environment;
 use crate::events::{Event, now};
 use crate::failure::Done;
 use crate::fault::{Kind, Track};
+use crate::fixture;
 use crate::folder::Folder;
-use crate::journal::{self, Entry, THE_END};
+use crate::gateway::Mode;
+use crate::journal::{self, Entry, OPERATOR, THE_END};
 use crate::judge::{self, Facts};
 use crate::memory::Memory;
 use crate::progress::Progress;
@@ -33,7 +35,7 @@ pub(crate) struct Plan {
     /// Faults that were asked for and cannot be injected here, with the reasons.
     pub(crate) impossible: Vec<(Kind, String)>,
     /// For the tracks, in the order of [`Track::ALL`].
-    pub(crate) rhythms: [Rhythm; 2],
+    pub(crate) rhythms: [Rhythm; 3],
     /// What must have happened, or else the run has shown nothing: names of the report's counts.
     pub(crate) expected: &'static [&'static str],
     /// The command that draws the same faults again; their timing depends on the machine.
@@ -74,7 +76,11 @@ pub(crate) async fn run(
     let drained = workers.drain().await?;
     let db = &environment.db;
     let no_sessions = "NOT EXISTS (SELECT FROM sessions)";
+    if let Some(gateway) = &environment.gateway {
+        gateway.set(Mode::Gone);
+    }
     reclaim_until(db.admin_url(), no_sessions, LAST_LEASES).await?;
+    fixture::restore_lane(db).await?;
     for number in drained {
         let entries = journal::read(&workers::journal(folder.path(), number))?;
         if entries.last() != Some(&Entry::Saw(THE_END.to_owned())) {
@@ -85,6 +91,7 @@ pub(crate) async fn run(
     let journals = (0..workers.started()).map(|number| workers::journal(folder.path(), number));
     // A worker that was killed at once has none.
     let journals = journals.filter(|path| path.is_file());
+    let journals = journals.chain([folder.path().join(OPERATOR)]);
     let entries: io::Result<Vec<_>> = journals.map(|path| journal::read(&path)).collect();
     let facts = Facts::of(&entries?);
     Ok(Report {
@@ -111,17 +118,18 @@ impl Run<'_> {
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         eprintln!("seed {seed}; faults: {}", names.join(", "));
         let (began, beginning) = (Instant::now(), now());
-        let tracks = [0, 1].map(|track| {
+        let tracks = [0, 1, 2].map(|track| {
             let rhythm = self.plan.rhythms[track];
             schedule(*seed, Track::ALL[track], rhythm, kinds, self.plan.time)
         });
-        let (first, second, watched) = tokio::join!(
+        let (first, second, third, watched) = tokio::join!(
             self.play(&tracks[0], began),
             self.play(&tracks[1], began),
+            self.play(&tracks[2], began),
             self.watch(began),
         );
         let over = now();
-        let (events, memory) = ([first?, second?].concat(), watched?);
+        let (events, memory) = ([first?, second?, third?].concat(), watched?);
         self.environment.heal().await?;
         self.progress
             .say("the faults are over: waiting until every worker works again");

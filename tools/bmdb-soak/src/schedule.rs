@@ -96,7 +96,7 @@ fn pause(rng: &mut Rng, rhythm: Rhythm, time: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn of(seed: u64, seconds: u64) -> [Vec<Injection>; 2] {
+    fn of(seed: u64, seconds: u64) -> [Vec<Injection>; 3] {
         let time = Duration::from_secs(seconds);
         Track::ALL.map(|track| schedule(seed, track, Rhythm::Drawn, &Kind::SOAK, time))
     }

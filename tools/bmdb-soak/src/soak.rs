@@ -7,6 +7,8 @@ use crate::failure::{Done, Failure};
 use crate::fault::{Choice, Kind, chosen};
 use crate::fixture;
 use crate::folder::Folder;
+use crate::gateway::Gateway;
+use crate::journal::{Journal, OPERATOR};
 use crate::run::{Plan, random_seed, run};
 use crate::schedule::Rhythm;
 use crate::server::{self, Network};
@@ -105,7 +107,7 @@ pub(crate) fn prepare(args: &Args) -> Done<Preparation> {
         time: Duration::from_secs(args.seconds),
         kinds,
         impossible,
-        rhythms: [Rhythm::Drawn; 2],
+        rhythms: [Rhythm::Drawn; 3],
         expected: &[],
         replay: replay(args, seed),
     };
@@ -180,6 +182,9 @@ async fn set_up(
     for _ in 0..args.workers {
         proxies.push(Proxy::tcp(&url).await?);
     }
+    // Somebody listens to the agents only while the gateway does.
+    db.run_sql("DELETE FROM agent_listening").await?;
+    let gateway = Some(Gateway::start(db.admin_url().to_owned()));
     let launch = Launch {
         seed: plan.seed,
         urls: proxies.iter().map(|proxy| proxy.url().to_owned()).collect(),
@@ -194,5 +199,7 @@ async fn set_up(
         servers: Some(servers),
         clock,
         disk,
+        gateway,
+        journal: Journal::create(&folder.join(OPERATOR))?,
     })
 }

@@ -6,6 +6,7 @@ use crate::failure::{Done, Failure};
 use crate::fault::Kind;
 use crate::fixture;
 use crate::folder::Folder;
+use crate::journal::{Journal, OPERATOR};
 use crate::report::Report;
 use crate::run::{Plan, random_seed, run};
 use crate::schedule::Rhythm;
@@ -23,8 +24,26 @@ const MACHINES: usize = 160;
 /// Between two terminated connections.
 const TERMINATE_EVERY: Duration = Duration::from_millis(350);
 
+/// Before and between what operators do.
+const OPERATE_EVERY: Duration = Duration::from_secs(1);
+
 /// Between two killed workers, in a run that is long enough.
 const KILL_EVERY: Duration = Duration::from_secs(10);
+
+/// Two claims that come at the same time see the same slot free.
+const UNLOCKED_SLOTS: &str = "
+    CREATE OR REPLACE FUNCTION lock_free_slot(
+        asked process_limit, asked_partition text, asked_kind text, maximum integer)
+    RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO process_slot (process, per, partition, kind, number)
+        SELECT asked.process, asked.per, asked_partition, asked_kind, n FROM generate_series(1, maximum) n
+        ON CONFLICT DO NOTHING;
+        RETURN (SELECT s.slot_id FROM process_slot s
+                WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
+                  AND s.kind = asked_kind AND s.number <= maximum AND s.free_at <= clock_timestamp()
+                LIMIT 1);
+    END $$";
 
 /// What must happen within five seconds. Deadlocks, conflicts, ends of unknown outcome and others take a
 /// race or a fault at the right moment.
@@ -77,6 +96,8 @@ enum Guard {
     LaneIndex,
     /// The check on claiming that a machine is still due.
     ReplanOnClaim,
+    /// The lock of the slot that a claim takes.
+    SlotLock,
     /// Each of them, one after the other.
     All,
 }
@@ -86,8 +107,9 @@ impl Guard {
     fn sabotage(self) -> (&'static str, &'static str) {
         match self {
             Self::LaneIndex => ("DROP INDEX work_item_lane", "both in lane shepherd"),
+            Self::SlotLock => (UNLOCKED_SLOTS, "ran at once, more than"),
             _ => (
-                "UPDATE process_def SET replan_on_claim = false",
+                "UPDATE process_def SET time_driven = false",
                 "although its agent had sent a heartbeat",
             ),
         }
@@ -95,7 +117,7 @@ impl Guard {
 
     fn each(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::LaneIndex, Self::ReplanOnClaim],
+            Self::All => vec![Self::LaneIndex, Self::ReplanOnClaim, Self::SlotLock],
             one => vec![one],
         }
     }
@@ -154,6 +176,7 @@ async fn run_once(args: &Args, sabotage: &str) -> Done<(Report, TestDb)> {
         rhythms: [
             Rhythm::Every(KILL_EVERY.min(time / 2)),
             Rhythm::Every(TERMINATE_EVERY),
+            Rhythm::Every(OPERATE_EVERY),
         ],
         expected: EXPECTED,
         replay: format!("cargo xtask test --stress {} --seed {seed}", args.seconds),
@@ -186,6 +209,8 @@ async fn run_once(args: &Args, sabotage: &str) -> Done<(Report, TestDb)> {
         servers: None,
         clock: None,
         disk: None,
+        gateway: None,
+        journal: Journal::create(&folder.path().join(OPERATOR))?,
     };
     let report = run(&plan, &environment, &folder, &stop).await?;
     if !report.findings().is_empty() && sabotage.is_empty() {

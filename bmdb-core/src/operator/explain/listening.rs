@@ -14,7 +14,7 @@ pub(super) fn sentence(silence: &Silence, now: DateTime<Utc>) -> Option<String> 
              counts nevertheless."
         ));
     }
-    if silence.silent_at <= silence.quiet_at {
+    if silence.silent_at <= silence.quiet_at || silence.silent_at <= now {
         return None;
     }
     Some(

@@ -183,8 +183,8 @@ async fn a_broken_workflow_stops_neither_the_others_nor_the_pass() {
             };
             planned.push(*machines);
             assert_eq!(broken.len(), 1, "{broken:?}");
-            assert_eq!(broken[0].0, process);
-            assert!(broken[0].1.contains(problem), "{broken:?}");
+            assert_eq!(broken[0].process, process);
+            assert!(broken[0].error.contains(problem), "{broken:?}");
             let noted = s
                 .rows("SELECT failure FROM upkeep WHERE task = 'Plan'")
                 .await;

@@ -183,7 +183,9 @@ impl Model for Definitions {
                 (next.in_force, next.definer) = (NEW, Definer::Done);
                 // The machines that were planned before it are planned again after it.
                 let planned_by = NEW;
-                next.item = changed.map(|item| Item { planned_by, ..item }).or(state.item);
+                next.item = changed
+                    .map(|item| Item { planned_by, ..item })
+                    .or(state.item);
             }
             Action::ClaimMoved => {
                 let item = state.item?;

@@ -39,6 +39,8 @@ pub(super) struct State {
     /// Whether each machine is claimed, as it is committed.
     claimed: [bool; 2],
     programs: [Program; 2],
+    /// Whether an end that a program had sent before it was killed may still arrive.
+    late_ends: [bool; 2],
     claims_left: [u8; 2],
 }
 
@@ -53,8 +55,8 @@ enum Program {
     Working,
     /// Without [`Guard::FreedByEnd`]: the item is free, and a later transaction is to free the slot.
     OwesSlot,
-    /// It is dead. Its server process goes on until it notices; its end may still arrive.
-    Killed { end_on_the_way: bool },
+    /// It is dead, and is started again once the janitor has reclaimed its machine.
+    Killed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +66,11 @@ pub(super) enum Action {
     Commit(usize),
     End(usize),
     FreeLater(usize),
+    /// Whether its end is on the way.
     Kill(usize, bool),
-    EndArrives(usize),
+    LateEnd(usize),
     Reclaim(usize),
+    Restart(usize),
 }
 
 pub(super) const NOT_MORE_THAN_ALLOWED: &str = "not more run than allowed";
@@ -77,10 +81,10 @@ impl Slots {
         self.without != Some(guard)
     }
 
-    /// An end by `who`: changes the item if it is claimed, and frees what it has to.
-    fn end(self, state: &mut State, who: usize, frees: bool) {
-        let changes_item = std::mem::take(&mut state.claimed[who]);
-        if frees && (changes_item || !self.has(Guard::FreesItsOwn)) {
+    /// Ends the claim of `who`, and frees its slot if `frees`.
+    fn end(state: &mut State, who: usize, frees: bool) {
+        state.claimed[who] = false;
+        if frees {
             state.taken = None;
         }
     }
@@ -96,6 +100,7 @@ impl Model for Slots {
             locked_by: None,
             claimed: [false; 2],
             programs: [Program::Idle; 2],
+            late_ends: [false; 2],
             claims_left: [CLAIMS; 2],
         }]
     }
@@ -110,8 +115,9 @@ impl Model for Slots {
                 Action::FreeLater(who),
                 Action::Kill(who, false),
                 Action::Kill(who, true),
-                Action::EndArrives(who),
+                Action::LateEnd(who),
                 Action::Reclaim(who),
+                Action::Restart(who),
             ];
             let possible = |action: &Action| self.next_state(state, *action).is_some();
             actions.extend(all.into_iter().filter(possible));
@@ -152,7 +158,7 @@ impl Model for Slots {
                     return None;
                 }
                 let frees = self.has(Guard::FreedByEnd);
-                self.end(&mut next, who, frees);
+                Self::end(&mut next, who, frees);
                 next.programs[who] = match frees {
                     true => Program::Idle,
                     false => Program::OwesSlot,
@@ -167,30 +173,36 @@ impl Model for Slots {
             Action::Kill(who, end_on_the_way) => {
                 match state.programs[who] {
                     Program::Working => {}
-                    Program::Idle | Program::Killed { .. } => return None,
+                    Program::Idle | Program::Killed => return None,
                     _ if end_on_the_way => return None,
                     // The server rolls back, which unlocks.
                     Program::Passed => next.locked_by = None,
                     Program::Seen | Program::OwesSlot => {}
                 }
-                next.programs[who] = Program::Killed { end_on_the_way };
+                next.programs[who] = Program::Killed;
+                next.late_ends[who] |= end_on_the_way;
             }
-            Action::EndArrives(who) => {
-                let end_on_the_way = true;
-                if state.programs[who] != (Program::Killed { end_on_the_way }) {
-                    return None;
+            Action::LateEnd(who) => {
+                let arrives = std::mem::take(&mut next.late_ends[who]);
+                arrives.then_some(())?;
+                // Its fence is that of the claim at which the program was killed.
+                if state.programs[who] == Program::Killed && state.claimed[who] {
+                    Self::end(&mut next, who, true);
+                } else if !self.has(Guard::FreesItsOwn) {
+                    next.taken = None;
                 }
-                self.end(&mut next, who, true);
-                next.programs[who] = Program::Killed {
-                    end_on_the_way: false,
-                };
             }
             Action::Reclaim(who) => {
-                let is_dead = matches!(state.programs[who], Program::Killed { .. });
-                if !is_dead || !state.claimed[who] {
+                if state.programs[who] != Program::Killed || !state.claimed[who] {
                     return None;
                 }
-                self.end(&mut next, who, self.has(Guard::FreedByReclaim));
+                Self::end(&mut next, who, self.has(Guard::FreedByReclaim));
+            }
+            Action::Restart(who) => {
+                if state.programs[who] != Program::Killed || state.claimed[who] {
+                    return None;
+                }
+                next.programs[who] = Program::Idle;
             }
         }
         Some(next)

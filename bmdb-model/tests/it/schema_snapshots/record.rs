@@ -164,12 +164,12 @@ impl Recorder {
         plan::replan_by(&mut self.s.conn, &[machine], &definitions, Notify::Off)
             .await
             .unwrap();
-        self.is("plan", "machines processes lanes first second")
+        self.is("plan", "machines version processes lanes first second")
             .await;
         let (_, plan) = self.sent.pop().unwrap();
         let (head, rest) = plan.sql.split_once(BRANCH).unwrap();
         let (branches, tail) = rest.split_once("), wanted").unwrap();
-        let branches = branches.split(BRANCH).zip(["4", "5"]);
+        let branches = branches.split(BRANCH).zip(["5", "6"]);
         let branches: Vec<String> = branches
             .zip(["workflow_agent_start", "workflow_agent_recovery"])
             .map(|((branch, parameter), view)| {
@@ -207,10 +207,10 @@ impl Recorder {
         .await;
         let claimed = self.s.claim_machine(machine, &ACCESS).await;
         self.is("claim_machine", "machine process session").await;
-        self.s.finish(&claimed).await;
+        self.s.cancel(&claimed).await;
         self.is(
             "release",
-            "machines processes fences starts outcomes session checked",
+            "machines processes fences starts outcomes rests causes folds session checked",
         )
         .await;
     }

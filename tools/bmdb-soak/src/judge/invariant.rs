@@ -12,10 +12,14 @@ pub(crate) enum Invariant {
     OneEnd,
     DeadHolder,
     Plan,
+    Limit,
+    Slot,
+    Pause,
+    Unheard,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Lane,
         Self::Backoff,
         Self::Acknowledged,
@@ -23,6 +27,10 @@ impl Invariant {
         Self::OneEnd,
         Self::DeadHolder,
         Self::Plan,
+        Self::Limit,
+        Self::Slot,
+        Self::Pause,
+        Self::Unheard,
     ];
 
     pub(crate) fn rule(self) -> &'static str {
@@ -34,6 +42,10 @@ impl Invariant {
             Self::OneEnd => "I5 every attempt has exactly one end",
             Self::DeadHolder => "I6 no machine stays claimed by a dead session",
             Self::Plan => "I7 machines are due exactly when their workflow says so",
+            Self::Limit => "I8 no more run at once, or start within a window, than the limits say",
+            Self::Slot => "I9 the slots that are taken are those of claimed machines",
+            Self::Pause => "I10 nothing starts while it is paused",
+            Self::Unheard => "I11 no machine is recovered because nobody listened to its agent",
         }
     }
 }

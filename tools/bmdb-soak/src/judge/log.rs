@@ -2,6 +2,7 @@
 
 use super::invariant::Breach;
 use super::laws::{COUNTS, LAWS};
+use super::limits::Limits;
 use crate::connect::connect;
 use crate::failure::Done;
 use bmdb_model::history::Outcome;
@@ -28,6 +29,7 @@ pub(super) struct Log {
     pub(super) attempts: BTreeMap<Fence, Attempt>,
     /// The machines of all tags that were ever written, by the fence that wrote them.
     pub(super) tags: HashMap<Fence, Vec<MachineId>>,
+    pub(super) limits: Limits,
     pub(super) broken_laws: Vec<Breach>,
     /// When attempts ended, except expired ones, sorted.
     pub(super) ends: Vec<i64>,
@@ -66,6 +68,7 @@ impl Log {
         Ok(Self {
             attempts,
             tags,
+            limits: Limits::read(&client).await?,
             broken_laws: broken_laws(&client).await?,
             ends,
             counts,

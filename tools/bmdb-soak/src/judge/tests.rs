@@ -7,6 +7,8 @@ use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId, Process, SessionId};
 use bmdb_testkit::TestDb;
 
+mod limits;
+
 const START: Process = Process::SHEPHERD_AGENT_START;
 const RECOVERY: Process = Process::SHEPHERD_RECOVERY;
 
@@ -376,7 +378,8 @@ async fn a_recovery_of_a_machine_whose_agent_had_sent_a_heartbeat_is_found() {
     log.attempt(6, (RECOVERY, 7_000, 7_001, Outcome::Canceled, None))
         .await;
     log.run(
-        "INSERT INTO recovery_log VALUES ('$machine', 6, timestamptz '2026-01-01 00:00:07 UTC');
+        "INSERT INTO start_log VALUES ('ShepherdRecovery', '$machine', 6,
+             timestamptz '2026-01-01 00:00:07 UTC', timestamptz '2026-01-01 00:00:07 UTC');
          INSERT INTO heartbeat_log VALUES ('$machine', timestamptz '2026-01-01 00:00:06.5 UTC',
                                            timestamptz '2026-01-01 00:00:06.6 UTC')",
     )

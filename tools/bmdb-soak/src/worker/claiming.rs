@@ -3,6 +3,7 @@
 use super::context::{Context, Next};
 use super::ending::end_all;
 use crate::failure::{Done, Failure};
+use crate::fixture::CHECK;
 use crate::rng::Rng;
 use bmdb_core::{Bmdb, Claim, PollOptions, Session, Tx, TxError, Work, WorkError};
 use bmdb_model::{Process, Provider, retrieval};
@@ -109,10 +110,10 @@ impl Task {
     }
 
     async fn claim(&mut self) -> Result<Vec<Work>, TxError> {
-        let process = if self.rng.below(5) < 2 {
-            RECOVERY
-        } else {
-            START
+        let process = match self.rng.below(10) {
+            0..=3 => RECOVERY,
+            4 => CHECK,
+            _ => START,
         };
         // Small batches more often than large ones.
         let largest = *self.rng.pick(&[1, 1, 5, 20]);
@@ -149,6 +150,8 @@ impl Task {
             Err(WorkError::Conflict { .. }) => self.context.saw("conflicts")?,
             Err(WorkError::BackedOff { .. }) => self.context.saw("backed off")?,
             Err(WorkError::OnHold { .. }) => self.context.saw("on hold")?,
+            Err(WorkError::Paused { .. }) => self.context.saw("paused")?,
+            Err(WorkError::Limited { .. }) => self.context.saw("limited")?,
             Err(WorkError::SessionExpired) => return Ok(Err(TxError::SessionExpired)),
             Err(WorkError::CommitUnknown(error)) => return Ok(Err(TxError::CommitUnknown(error))),
             Err(WorkError::Database(error)) => return Ok(Err(TxError::Database(error))),

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Next};
 use crate::failure::Done;
+use crate::heartbeats;
 use crate::rng::Rng;
 use bmdb_core::{Bmdb, Session, Tx, TxError, TxOptions};
 use bmdb_model::MachineId;
@@ -12,13 +13,6 @@ use diesel_async::RunQueryDsl;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-/// Agents that send a heartbeat now, and the time. Each agent is silent for a third of the time, long
-/// enough for its machine to become due for recovery.
-const AGENTS: &str = "
-    SELECT machine_id::text, clock_timestamp()::text FROM machine_agent_started
-    WHERE (abs(hashtext(machine_id::text))
-           + (extract(epoch FROM clock_timestamp()) * 1000)::bigint / 1500) % 3 <> 0";
 
 /// Writes tags in one session after the other until the worker stops.
 pub(super) async fn write_tags(bmdb: Bmdb, context: Arc<Context>) -> Done {
@@ -126,25 +120,8 @@ async fn send_some(context: &Context, session: &Session) -> Done<Next> {
     let Some(side) = &context.side else {
         return Ok(Next::EndSession);
     };
-    let agents = side.query(AGENTS, &[]).await?;
-    if agents.is_empty() {
-        return Ok(Next::GoOn);
+    match heartbeats::send(side, session).await? {
+        Ok(()) => Ok(Next::GoOn),
+        Err(error) => context.failed_in_session("heartbeats", &error),
     }
-    let mut heartbeats: Vec<(MachineId, _)> = Vec::new();
-    for agent in &agents {
-        heartbeats.push((agent.get::<_, &str>(0).parse()?, None));
-    }
-    if let Err(error) = session.heartbeat_agents(&heartbeats).await {
-        return context.failed_in_session("heartbeats", &error);
-    }
-    let rows: Vec<String> = agents
-        .iter()
-        .map(|agent| {
-            let (machine, sent_at): (&str, &str) = (agent.get(0), agent.get(1));
-            format!("('{machine}', '{sent_at}', clock_timestamp())")
-        })
-        .collect();
-    let log = format!("INSERT INTO heartbeat_log VALUES {}", rows.join(", "));
-    side.batch_execute(&log).await?;
-    Ok(Next::GoOn)
 }

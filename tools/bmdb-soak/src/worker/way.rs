@@ -45,6 +45,14 @@ impl Way {
         }
     }
 
+    /// The same end without tags.
+    pub(super) fn without_tags(self) -> Self {
+        match self {
+            Self::Finish(_) | Self::FinishWithin(_) => Self::Complete,
+            other => other,
+        }
+    }
+
     pub(super) fn outcome(self) -> Outcome {
         match self {
             Self::Fail | Self::FailWithin(_) => Outcome::Failed,

@@ -31,3 +31,9 @@ fn without_the_lane_index_the_stress_finds_two_attempts_in_a_lane_at_once() {
 fn without_replan_on_claim_the_stress_finds_recoveries_of_healthy_machines() {
     stress(&["--seconds", "10", "--without", "replan-on-claim"]);
 }
+
+#[test]
+#[ignore = "a control of the stress: cargo xtask test --stress runs it"]
+fn without_the_lock_of_a_slot_the_stress_finds_more_at_once_than_a_limit_allows() {
+    stress(&["--seconds", "10", "--without", "slot-lock"]);
+}
