@@ -88,7 +88,11 @@ async fn check_claims(situation: Situation, provider: &str, limit: usize, machin
             let old = s.claim_cost(WITHOUT_TRIGGERS, &before, &arguments).await;
             let new = s.claim_cost("", work::CLAIM, &arguments).await;
             let found = format!("{fleet} machines, a hold: {with_hold}: {old:?}, now {new:?}");
-            assert_eq!((old.machines, new.machines), (machines, machines), "{found}");
+            assert_eq!(
+                (old.machines, new.machines),
+                (machines, machines),
+                "{found}"
+            );
             let more = if machines == 0 { 1 } else { 2 * machines };
             assert!(new.buffers <= old.buffers + more, "{found}");
         }
@@ -155,7 +159,9 @@ async fn a_thousand_full_partitions_are_stepped_over_for_a_few_buffers_each() {
 
 #[tokio::test]
 async fn a_claim_finds_the_last_free_slot_of_a_thousand_in_few_pages() {
-    let s = Fleet::of(1_000).scenario(Situation::OnePercentEligible).await;
+    let s = Fleet::of(1_000)
+        .scenario(Situation::OnePercentEligible)
+        .await;
     let nearly_full = format!(
         "INSERT INTO process_control VALUES ('{START}');
          INSERT INTO process_limit (process, per, max_running) VALUES ('{START}', 'process', 1000);

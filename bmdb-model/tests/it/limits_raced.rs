@@ -176,9 +176,15 @@ async fn many_connections_stay_within_two_limits_and_no_statement_fails() {
     let s = Scenario::raced(4_000).await;
     s.control(LIMITS).await;
     let (attempts, errors) = s.race(Duration::from_secs(2)).await;
-    assert_eq!(errors, [""; 0], "neither a serialization failure nor a deadlock");
+    assert_eq!(
+        errors, [""; 0],
+        "neither a serialization failure nor a deadlock"
+    );
     let most = s.most().await;
-    assert!(most.running <= 5 && most.running_of_provider <= 3, "{most:?}");
+    assert!(
+        most.running <= 5 && most.running_of_provider <= 3,
+        "{most:?}"
+    );
     assert!(most.started_of_provider <= 40, "{most:?}");
     assert!(attempts > 20, "{attempts} attempts, {most:?}");
     assert_eq!(s.taken().await, ["0"]);
@@ -188,8 +194,10 @@ async fn many_connections_stay_within_two_limits_and_no_statement_fails() {
 async fn without_the_lock_of_the_slot_the_same_race_exceeds_the_limit() {
     let s = Scenario::raced(4_000).await;
     s.control(LIMITS).await;
-    s.control("UPDATE process_limit SET max_starts = NULL, window_seconds = NULL WHERE per = 'provider'")
-        .await;
+    s.control(
+        "UPDATE process_limit SET max_starts = NULL, window_seconds = NULL WHERE per = 'provider'",
+    )
+    .await;
     s.control(
         "DO $$
          DECLARE locked text := pg_get_functiondef(
@@ -243,7 +251,9 @@ async fn two_failures_that_commit_at_the_same_time_trip_before_the_next_start() 
             .await
             .unwrap();
         // Neither waits for the other.
-        conn.batch_execute("SET LOCAL lock_timeout = '5s'").await.unwrap();
+        conn.batch_execute("SET LOCAL lock_timeout = '5s'")
+            .await
+            .unwrap();
         let ended = work::fail(&mut conn, attempt, &failure).await.unwrap();
         assert!(matches!(ended, Ended::Done(_)));
         conns.push(conn);
@@ -268,30 +278,28 @@ async fn batches_of_failures_of_several_providers_do_not_wait_for_each_other() {
          VALUES ('ShepherdAgentStart', 'provider', 1000, 600)",
     )
     .await;
-    let mut conns = [
-        s.db.connect().await.unwrap(),
-        s.db.connect().await.unwrap(),
-    ];
+    let mut conns = [s.db.connect().await.unwrap(), s.db.connect().await.unwrap()];
     let failure = failed(3600, "no answer");
     for conn in &mut conns {
         connection::begin(conn, Isolation::ReadCommitted, Access::ReadWrite)
             .await
             .unwrap();
-        conn.batch_execute("SET LOCAL lock_timeout = '5s'").await.unwrap();
+        conn.batch_execute("SET LOCAL lock_timeout = '5s'")
+            .await
+            .unwrap();
     }
     let attempts = s.claim(&START).await;
-    let of_providers = s.rows("SELECT machine_id FROM machine_provided WHERE provider = 'fra1'").await;
+    let of_providers = s
+        .rows("SELECT machine_id FROM machine_provided WHERE provider = 'fra1'")
+        .await;
     let is_of_fra1 = |attempt: &&Attempt| of_providers.contains(&attempt.machine.to_string());
     let fra1: Vec<&Attempt> = attempts.iter().filter(is_of_fra1).collect();
     let equinix: Vec<&Attempt> = attempts.iter().filter(|a| !is_of_fra1(a)).collect();
     // In opposite order: a row for each provider would be locked in a circle.
-    for (conn, attempt) in [
-        (0, fra1[0]),
-        (1, equinix[0]),
-        (0, equinix[1]),
-        (1, fra1[1]),
-    ] {
-        let ended = work::fail(&mut conns[conn], attempt, &failure).await.unwrap();
+    for (conn, attempt) in [(0, fra1[0]), (1, equinix[0]), (0, equinix[1]), (1, fra1[1])] {
+        let ended = work::fail(&mut conns[conn], attempt, &failure)
+            .await
+            .unwrap();
         assert!(matches!(ended, Ended::Done(_)));
     }
 }
@@ -315,12 +323,20 @@ async fn a_thousand_kills_between_claim_and_end_leak_no_slot() {
     .await;
     for round in 0..50 {
         let killed = (0..20).map(|victim| {
-            let ways = [BeforeTheCommitOfTheClaim, BetweenClaimAndEnd, BeforeTheCommitOfTheEnd];
+            let ways = [
+                BeforeTheCommitOfTheClaim,
+                BetweenClaimAndEnd,
+                BeforeTheCommitOfTheEnd,
+            ];
             victim_of(s.db.url().to_owned(), s.session, ways[(round + victim) % 3])
         });
         // The connections are open, and with them their transactions, until the server ends them.
         let victims = join_all(killed).await;
-        assert!(victims.iter().any(|victim| victim.as_ref().is_ok_and(|(_, got)| *got)));
+        assert!(
+            victims
+                .iter()
+                .any(|victim| victim.as_ref().is_ok_and(|(_, got)| *got))
+        );
         let of_victims = "FROM pg_stat_activity
              WHERE datname = current_database() AND application_name = 'victim'";
         s.control(&format!("SELECT pg_terminate_backend(pid) {of_victims}"))
@@ -328,7 +344,8 @@ async fn a_thousand_kills_between_claim_and_end_leak_no_slot() {
         while s.rows(&format!("SELECT count(*) {of_victims}")).await != ["0"] {}
         drop(victims);
         s.lose(1).await;
-        let due = "UPDATE work_item SET backoff_until = now() - interval '1 s' WHERE session_id IS NULL";
+        let due =
+            "UPDATE work_item SET backoff_until = now() - interval '1 s' WHERE session_id IS NULL";
         s.control(due).await;
         assert_eq!(s.taken().await, ["0"], "round {round}");
     }
@@ -343,7 +360,9 @@ async fn victim_of(
     killed: Killed,
 ) -> Result<(AsyncPgConnection, bool), Error> {
     let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
-    conn.batch_execute("SET application_name = 'victim'").await.unwrap();
+    conn.batch_execute("SET application_name = 'victim'")
+        .await
+        .unwrap();
     let in_transaction = matches!(killed, Killed::BeforeTheCommitOfTheClaim);
     if in_transaction {
         connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
