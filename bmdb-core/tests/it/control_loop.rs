@@ -5,6 +5,7 @@ mod ends;
 mod limits;
 mod lost;
 mod rest;
+mod pauses;
 
 use crate::scenario::{RETRY, Scenario};
 use bmdb_backoff::Backoff;

@@ -12,6 +12,7 @@ mod claim;
 mod connect;
 mod control_loop;
 mod dedicated_server;
+mod define;
 mod drain;
 mod ends;
 mod environment;

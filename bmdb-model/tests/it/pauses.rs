@@ -2,7 +2,7 @@
 
 use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::internal::process_control::{
-    NewPause, PauseEnd, pause, resume, running_attempts, stopping, switch_off, switch_on,
+    NewPause, PauseEnd, pause, resume, stopping, switch_off, switch_on,
 };
 use bmdb_model::internal::work::{self, Gate};
 use bmdb_model::process_control::{self, Pause, PauseSource};
@@ -197,20 +197,28 @@ async fn a_pause_that_stops_what_runs_names_the_attempts_of_its_machines() {
     )
     .await
     .unwrap();
-    let running = running_attempts(&mut s.conn, &START, Some(&fra1))
+    let running = process_control::running(&mut s.conn, &START, Some(&fra1))
         .await
         .unwrap();
-    let [(machine, of, fence)] = running[..] else {
+    let [attempt] = &running[..] else {
         panic!("{running:?}")
     };
-    assert!(of == session && attempts.iter().any(|attempt| attempt.machine == machine));
+    assert_eq!(attempt.session, session);
+    assert!(
+        attempts
+            .iter()
+            .any(|other| other.machine == attempt.machine)
+    );
     let asked = stopping(&mut s.conn, &START, session).await.unwrap();
     assert_eq!(
         asked,
-        [(fence, "ann has paused ShepherdAgentStart: stop".to_owned())]
+        [(
+            attempt.fence,
+            "ann has paused ShepherdAgentStart: stop".to_owned()
+        )]
     );
     assert_eq!(
-        running_attempts(&mut s.conn, &START, None)
+        process_control::running(&mut s.conn, &START, None)
             .await
             .unwrap()
             .len(),
