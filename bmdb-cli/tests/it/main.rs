@@ -18,6 +18,7 @@ mod manual;
 mod migrate;
 mod operate;
 mod output;
+mod process;
 mod reference;
 mod run;
 mod schemas;

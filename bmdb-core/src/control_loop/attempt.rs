@@ -6,6 +6,7 @@ use super::event::{Event, Outcome};
 use super::failure::{Effect, Failure};
 use super::machine::Machine;
 use super::options::LoopOptions;
+use super::pause_watch::Stoppable;
 use crate::db::retry::Delays;
 use crate::db::tx::Tx;
 use crate::error::TxError;
@@ -33,10 +34,12 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Attempt<L> {
     pub(super) control: Arc<L>,
     pub(super) options: Arc<LoopOptions>,
-    /// Canceled when the loop stops and cannot wait any longer.
+    /// Canceled when the loop stops and cannot wait any longer, or when a pause stops the attempt.
     pub(super) cancel_now: CancellationToken,
     /// Canceled when the loop shuts down.
     pub(super) draining: CancellationToken,
+    /// Lets a pause stop the attempt for as long as it runs.
+    pub(super) _stoppable: Stoppable,
     pub(super) work: Work,
     pub(super) machine: Machine,
 }

@@ -4,6 +4,7 @@ use super::ControlLoop;
 use super::attempt::Attempt;
 use super::error::LoopError;
 use super::machine::Machine;
+use super::pause_watch;
 use super::run::Run;
 use crate::db::retry::Delays;
 use crate::error::TxError;
@@ -35,6 +36,7 @@ impl<L: ControlLoop> Run<L> {
             Err(LoopError::Claim(error)) => tracing::debug!(%error, "the process is not looked up"),
             Err(error) => return Err(error),
         }
+        self.watch_pauses(session);
         let mut poller = self.poller(session);
         let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
@@ -95,6 +97,14 @@ impl<L: ControlLoop> Run<L> {
         }
     }
 
+    /// Until the loop ends, or starts its next session.
+    fn watch_pauses(&mut self, session: &Session) {
+        self.pause_watch.abort_all();
+        let (process, tokens) = (self.control.workflow(), self.stop_tokens.clone());
+        self.pause_watch
+            .spawn(pause_watch::watch(session, process, tokens));
+    }
+
     fn poller(&self, session: &Session) -> Poller {
         let claim = Claim::of(&self.control.workflow());
         let providers = self.control.providers();
@@ -123,11 +133,13 @@ impl<L: ControlLoop> Run<L> {
                 continue;
             }
             self.summary.claimed += 1;
+            let cancel_now = self.cancel_now.child_token();
             let attempt = Attempt {
                 control: self.control.clone(),
                 options: self.options.clone(),
-                cancel_now: self.cancel_now.clone(),
                 draining: self.shutdown.draining().clone(),
+                _stoppable: self.stop_tokens.add(work.fence(), cancel_now.clone()),
+                cancel_now,
                 work,
                 machine,
             };

@@ -3,6 +3,7 @@
 use super::ControlLoop;
 use super::event::{Event, Outcome, Summary};
 use super::options::LoopOptions;
+use super::pause_watch::StopTokens;
 use super::shutdown::Shutdown;
 use crate::bmdb::Bmdb;
 use crate::db::retry::Delays;
@@ -26,6 +27,10 @@ pub(super) struct Run<L> {
     pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     /// Stops all attempts.
     pub(super) cancel_now: CancellationToken,
+    /// The tokens of the attempts that run.
+    pub(super) stop_tokens: Arc<StopTokens>,
+    /// Stops attempts because of a pause. Ends when it is dropped.
+    pub(super) pause_watch: JoinSet<()>,
     /// The attempts of all sessions of the loop.
     pub(super) running: JoinSet<Outcome>,
     pub(super) began: Instant,
@@ -48,6 +53,8 @@ impl<L: ControlLoop> Run<L> {
             options: Arc::new(options),
             shutdown,
             cancel_now: CancellationToken::new(),
+            stop_tokens: Arc::default(),
+            pause_watch: JoinSet::new(),
             running: JoinSet::new(),
             began: Instant::now(),
             seen: HashSet::new(),

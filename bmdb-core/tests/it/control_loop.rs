@@ -4,6 +4,7 @@ mod drain;
 mod ends;
 mod limits;
 mod lost;
+mod pauses;
 mod rest;
 
 use crate::scenario::{RETRY, Scenario};

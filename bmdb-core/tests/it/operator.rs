@@ -1,6 +1,7 @@
 //! Operator actions: their changes, their single audit records, and their races.
 
 mod explain;
+mod processes;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use bmdb_core::operator::{Operator, OperatorError, Tag};

@@ -527,8 +527,8 @@ BEGIN
     -- Running slots are given out again to what is claimed, in the order of the claims.
     DELETE FROM process_slot s WHERE s.process = asked_process AND s.kind = 'Running';
     UPDATE work_item i
-    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit l WHERE l.process = asked_process)
-                       OR EXISTS (SELECT FROM process_breaker b WHERE b.process = asked_process)
+    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
+                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
                      THEN ARRAY[]::bigint[] END
     WHERE i.session_id IS NOT NULL AND i.process = asked_process;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = asked_process LOOP

@@ -1,8 +1,8 @@
 -- Judges the finishes of this transaction, after its plan. A machine that is still due has been finished
 -- without effect; one that was finished soon after the time before, and that not for the first time, flaps.
--- Both rest, each following time twice as long; the second quick finish counts as the second time, so that
--- three starts are all that a machine gets in quick succession. All times are those of the definition now. Processes without
--- a workflow are never due, and never rest.
+-- Both rest, each following time twice as long. The second quick finish counts as the second time, so that a
+-- machine gets three starts in quick succession at most. All times are those of the definition now. Processes
+-- without a workflow are never due, and never rest.
 WITH finished AS MATERIALIZED (
     SELECT i.machine_id, i.process, f.permille, i.unproductive AS unproductive_before,
            d.rest_initial_seconds, d.rest_maximum_seconds, d.flapping_within_seconds, k.is_due,

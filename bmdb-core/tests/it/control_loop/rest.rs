@@ -52,6 +52,7 @@ async fn a_body_that_changes_nothing_starts_thrice_in_a_minute_at_most_and_starv
     let s = Scenario::new().await;
     s.machines(298).await;
     let running = Running::new(&s.bmdb, idle_on(1..=8), options().rate(None));
+    running.started(298).await;
     until(&s.db, "count(DISTINCT machine_id) = 298 FROM work_attempt").await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let summary = running.stop().await;
