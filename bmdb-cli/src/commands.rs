@@ -4,8 +4,8 @@ use crate::exit;
 use crate::global::Global;
 use crate::verbs::verbs;
 use crate::{
-    agent, backoff, completions, history, janitor, machine, man, migrate, replan, run, serve,
-    session, stats, tag, why, work,
+    agent, backoff, completions, history, janitor, machine, man, migrate, process, replan, run,
+    serve, session, stats, tag, why, work,
 };
 use clap::Parser;
 
@@ -37,6 +37,8 @@ verbs! {
         #[command(subcommand)]
         Machine(machine::Machine),
         Run(Box<run::Run>),
+        #[command(subcommand)]
+        Process(process::Process),
         #[command(subcommand)]
         Tag(tag::Tag),
         #[command(subcommand)]

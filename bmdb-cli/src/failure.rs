@@ -104,10 +104,11 @@ impl From<bmdb_model::Error> for Failure {
     fn from(error: bmdb_model::Error) -> Self {
         use bmdb_model::{Error, ErrorKind};
         let exit = match &error {
-            Error::NulByte { .. } | Error::Empty { .. } | Error::InvalidDefinition { .. } => {
-                Exit::Usage
-            }
-            Error::NoSuchMachine(_) => Exit::NotFound,
+            Error::NulByte { .. }
+            | Error::Empty { .. }
+            | Error::InvalidDefinition { .. }
+            | Error::InvalidControl { .. } => Exit::Usage,
+            Error::NoSuchMachine(_) | Error::NoSuchProcess { .. } => Exit::NotFound,
             Error::ProviderIdTaken { .. } | Error::MachineExists(_) | Error::MachineHasWork(_) => {
                 Exit::Conflict
             }
@@ -172,10 +173,17 @@ impl From<OperatorError> for Failure {
             OperatorError::NoSuchSession(_)
             | OperatorError::NotHeld { .. }
             | OperatorError::NoBackoff { .. }
+            | OperatorError::NoLimit { .. }
+            | OperatorError::NoBreaker { .. }
             | OperatorError::BackoffPassed { .. } => Exit::NotFound,
             OperatorError::SessionEnded(_)
             | OperatorError::OtherFence { .. }
-            | OperatorError::AtWork { .. } => Exit::Conflict,
+            | OperatorError::AtWork { .. }
+            | OperatorError::NotPaused { .. }
+            | OperatorError::IsOff { .. }
+            | OperatorError::IsOn { .. }
+            | OperatorError::Blocked { .. } => Exit::Conflict,
+            OperatorError::MayNotDefine { .. } => Exit::Denied,
             OperatorError::Tag(_) => Exit::Usage,
             _ => Exit::Other,
         };
@@ -197,9 +205,12 @@ impl From<WorkError> for Failure {
     fn from(error: WorkError) -> Self {
         match error {
             WorkError::NothingToDo => Self::new(Exit::NotFound, error.to_string()),
-            WorkError::Conflict { .. } | WorkError::BackedOff { .. } | WorkError::OnHold { .. } => {
-                Self::new(Exit::Conflict, error.to_string())
-            }
+            WorkError::Conflict { .. }
+            | WorkError::BackedOff { .. }
+            | WorkError::OnHold { .. }
+            | WorkError::ProcessOnHold { .. }
+            | WorkError::Paused { .. }
+            | WorkError::Limited { .. } => Self::new(Exit::Conflict, error.to_string()),
             WorkError::Database(error) => error.into(),
             WorkError::Transaction(error) => error.into(),
             other => Self::other(other.to_string()),

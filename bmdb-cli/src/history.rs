@@ -1,5 +1,6 @@
 //! `bmdb history`: attempts and operator actions, the newest first.
 
+mod causes;
 mod entry;
 mod subject;
 
@@ -12,7 +13,8 @@ use crate::output::{Page, Report, Text, Time};
 use crate::paging::{List, Paging};
 use bmdb_core::Reader;
 use bmdb_model::operator::Scope;
-use bmdb_model::{MachineId, Process, SessionId, connection, history, operator};
+use bmdb_model::{MachineId, Process, Provider, SessionId, connection, history, operator};
+use causes::Causes;
 use entry::Entry;
 use serde::Serialize;
 use subject::Subject;
@@ -22,6 +24,9 @@ use subject::Subject;
 /// The newest entry comes first. The history of a machine has its attempts and the operator actions on it.
 /// Equal failures in a row are one entry. A deleted machine keeps its history under its complete id. Without
 /// a machine or a session, all operator actions are shown, with who acted and why.
+///
+/// --causes shows instead why processes fail now: the machines whose last attempt failed and that still need
+/// the process, counted by process, provider and text of the failure. Machines on hold do not count.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -29,16 +34,23 @@ Examples:
   bmdb history 67e5 --process ShepherdRecovery --limit 5
   bmdb history --session 4e0f9c51-6a2b-4c1d-9c3e-0a7d5b2f8e61
   bmdb history
+  bmdb history --causes --process ShepherdRecovery
   bmdb history 67e5 --all --json | jq '.items[] | select(.kind == \"action\")'")]
 pub(crate) struct History {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: Option<MachineArg>,
-    /// Only this process, and operator actions on the machine as a whole.
-    #[arg(long, value_name = "PROCESS", requires = "machine")]
+    /// Only this process, and operator actions on the machine as a whole; or only the causes of this process.
+    #[arg(long, value_name = "PROCESS")]
     process: Option<Process>,
     /// Show the attempts of this session, the last claim first. The session may have ended.
     #[arg(long, value_name = "SESSION", conflicts_with = "machine")]
     session: Option<SessionId>,
+    /// Show why processes fail now, the causes of the most machines first.
+    #[arg(long, conflicts_with_all = ["machine", "session", "after", "all"])]
+    causes: bool,
+    /// With --causes: only machines of this provider.
+    #[arg(long, value_name = "NAME", requires = "causes")]
+    provider: Option<Provider>,
     #[command(flatten)]
     paging: Paging,
 }
@@ -54,6 +66,16 @@ struct Answer {
 
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.causes {
+            let reader = context.reader().await?;
+            let (process, provider) = (self.process.as_ref(), self.provider.as_ref());
+            let causes = Causes::read(reader, process, provider, self.paging.limit()).await?;
+            return context.output.report(&causes);
+        }
+        if self.process.is_some() && self.machine.is_none() {
+            let needs = "--process needs a machine, or --causes";
+            return Err(Failure::usage(needs.to_owned()));
+        }
         let machine = match &self.machine {
             Some(machine) => Some(machine.resolve_or_deleted(context).await?),
             None => None,

@@ -42,6 +42,7 @@ mod operator;
 mod output;
 mod paging;
 mod printer;
+mod process;
 mod replan;
 mod run;
 mod serve;

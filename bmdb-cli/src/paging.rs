@@ -107,6 +107,11 @@ impl<T: Item> Report for ListAt<T> {
 }
 
 impl Paging {
+    /// How many items are asked for, of a list that has no pages.
+    pub(crate) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// Reads one page, or all of them, with a call that gets the cursor and the number of items.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 mod args;
 mod child;
 mod command;
-mod duration;
+pub(crate) mod duration;
 mod event_json;
 mod event_text;
 mod events;

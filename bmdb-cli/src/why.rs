@@ -12,8 +12,9 @@ use serde::Serialize;
 
 /// Explain why a process starts on a machine, or does not.
 ///
-/// There are three gates: eligible (the tags call for the process), ready (no deadline and no backoff is
-/// ahead) and free (no session has claimed the machine). For each gate this shows whether it is open, since
+/// There are four gates: eligible (the tags call for the process), ready (no deadline and no backoff is
+/// ahead), free (no session has claimed the machine) and allowed (the process is not paused, and its limits
+/// leave room). For each gate this shows whether it is open, since
 /// when, what shuts it, and what will open it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -41,16 +42,17 @@ struct Answer {
     /// Whether the work item differs from what the tags call for: `bmdb replan`.
     is_stale: bool,
     workflow: Option<String>,
-    gates: ThreeGates,
+    gates: FourGates,
     tags: Vec<Tag>,
     advice: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct ThreeGates {
+struct FourGates {
     eligible: Gate,
     ready: Gate,
     free: Gate,
+    allowed: Gate,
 }
 
 answer! {
@@ -98,10 +100,11 @@ impl From<Gates> for Answer {
             verdict: explained.verdict,
             is_stale: gates.is_stale,
             workflow: gates.workflow.map(|workflow| workflow.view),
-            gates: ThreeGates {
+            gates: FourGates {
                 eligible: explained.eligible.into(),
                 ready: explained.ready.into(),
                 free: explained.free.into(),
+                allowed: explained.allowed.into(),
             },
             tags: gates.eligible.tags.into_iter().map(Tag::from).collect(),
             advice: explained.advice,
@@ -117,6 +120,7 @@ impl Report for Answer {
             ("eligible", &self.gates.eligible),
             ("ready", &self.gates.ready),
             ("free", &self.gates.free),
+            ("allowed", &self.gates.allowed),
         ] {
             let state = match gate.is_open {
                 true => page.paint(Tone::Good, "open"),

@@ -6,9 +6,10 @@
 //! because `clock_timestamp()` keeps the planner from joining: it would look up each of a million
 //! machines separately.
 
-use crate::fleet::ItemState;
+use crate::fleet::{CLOSED, ItemState};
 use crate::retrieval::push_claimable;
-use crate::statement::{cached_by_text, statement};
+use crate::statement::{Numbered, cached_by_text, statement};
+use crate::work::{FAILING, RESTING};
 use crate::{Error, Process, ProcessDef};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -55,6 +56,10 @@ pub struct ProcessCounts {
     /// on claim: heartbeats move its deadlines without planning, so some machines that seem due are
     /// only replanned by the next claim.
     pub due: Option<i64>,
+    /// Machines that are due while a limit leaves no room for another start; `None` like `due`.
+    pub limited: Option<i64>,
+    /// Machines that are due while the process is paused for them; `None` like `due`.
+    pub paused: Option<i64>,
     /// Claimed machines.
     pub claimed: i64,
     /// Machines that have been claimed for more than an hour.
@@ -67,22 +72,31 @@ pub struct ProcessCounts {
     pub not_eligible: i64,
     /// Machines in the view `work_poisoned`: the process repeatedly fails or expires on them.
     pub poisoned: i64,
+    /// Machines that need the process and on which its last attempt failed: backing off or due again.
+    pub failing: i64,
+    /// Machines that back off although the process succeeds on them: it leaves them due, or is needed
+    /// again at once.
+    pub resting: i64,
 }
 
 impl ProcessCounts {
-    /// The counts of a process without work items; `due` is unknown.
+    /// The counts of a process without work items; what is due is unknown.
     #[must_use]
     pub const fn new(process: Process) -> Self {
         Self {
             process,
             eligible: 0,
             due: None,
+            limited: None,
+            paused: None,
             claimed: 0,
             stuck: 0,
             backing_off: 0,
             waiting: 0,
             not_eligible: 0,
             poisoned: 0,
+            failing: 0,
+            resting: 0,
         }
     }
 }
@@ -94,9 +108,14 @@ impl ProcessCounts {
 #[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct PendingCounts {
     pub process: Process,
-    /// Machines that could be claimed now.
+    /// Machines that could be claimed now if neither a limit nor a pause were in the way.
     pub machines: i64,
-    /// For how many seconds the machine that has waited longest has been due; `None` when none waits.
+    /// How many of them a limit keeps from being claimed now.
+    pub limited: i64,
+    /// How many of them a pause keeps from being claimed.
+    pub paused: i64,
+    /// For how many seconds the machine that has waited longest has been due; `None` when none waits. Paused
+    /// machines do not count: somebody has decided that they wait.
     pub oldest_due_seconds: Option<i64>,
 }
 
@@ -144,10 +163,13 @@ pub async fn pending(
     let Some(workflow) = &definition.workflow else {
         return Ok(None);
     };
-    let (machines, oldest_due_seconds) = Pending { workflow, process }.get_result(conn).await?;
+    let (machines, limited, paused, oldest_due_seconds) =
+        Pending { workflow, process }.get_result(conn).await?;
     Ok(Some(PendingCounts {
         process: process.clone(),
         machines,
+        limited,
+        paused,
         oldest_due_seconds,
     }))
 }
@@ -161,6 +183,10 @@ impl diesel::query_builder::Query for Processes {
         Text,
         BigInt,
         Nullable<BigInt>,
+        Nullable<BigInt>,
+        Nullable<BigInt>,
+        BigInt,
+        BigInt,
         BigInt,
         BigInt,
         BigInt,
@@ -170,13 +196,38 @@ impl diesel::query_builder::Query for Processes {
     );
 }
 
+/// `None` for a process that replans on claim.
+const UNLESS_REPLANNED: &str =
+    "CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER (WHERE ";
+
+/// Whether an item is in a closed queue. The server hashes these queues once.
+const IN_CLOSED: &str =
+    "(i.process, coalesce(i.provider, '')) IN (SELECT c.process, c.provider FROM closed c";
+
 impl QueryFragment<Pg> for Processes {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let closed = Numbered::new(CLOSED);
+        let (before, closed) = closed.up_to_next_bind();
+        out.push_sql(before);
+        out.push_bind_param::<Nullable<Text>, _>(&None::<String>)?;
         for part in [
-            "SELECT i.process, count(*) FILTER (WHERE i.eligible), \
-             CASE WHEN NOT coalesce(bool_or(d.time_driven), false) THEN count(*) FILTER (WHERE ",
+            closed.rest(),
+            "SELECT i.process, count(*) FILTER (WHERE i.eligible), ",
+            UNLESS_REPLANNED,
             ItemState::Due.condition(),
-            ") END, count(*) FILTER (WHERE ",
+            " AND NOT ",
+            IN_CLOSED,
+            ")) END, ",
+            UNLESS_REPLANNED,
+            ItemState::Limited.condition(),
+            " AND ",
+            IN_CLOSED,
+            " WHERE c.state = 'limited')) END, ",
+            UNLESS_REPLANNED,
+            ItemState::Paused.condition(),
+            " AND ",
+            IN_CLOSED,
+            " WHERE c.state = 'paused')) END, count(*) FILTER (WHERE ",
             ItemState::Claimed.condition(),
             "), count(*) FILTER (WHERE i.started_at < now() - interval '1 hour'), \
              count(*) FILTER (WHERE ",
@@ -186,8 +237,11 @@ impl QueryFragment<Pg> for Processes {
             // Machines without an item are not eligible.
             "), (SELECT count(*) FROM machines) - count(*) FILTER (WHERE NOT (",
             ItemState::NotEligible.condition(),
-            ")), count(p.machine_id) \
-             FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
+            ")), count(p.machine_id), count(*) FILTER (WHERE ",
+            FAILING,
+            "), count(*) FILTER (WHERE ",
+            RESTING,
+            ") FROM work_item i LEFT JOIN process_def d ON d.process = i.process \
              LEFT JOIN work_poisoned p ON p.machine_id = i.machine_id AND p.process = i.process \
              GROUP BY i.process ORDER BY i.process",
         ] {
@@ -203,20 +257,31 @@ struct Pending<'a> {
     process: &'a Process,
 }
 
-cached_by_text!(Pending -> (BigInt, Nullable<BigInt>));
+cached_by_text!(Pending -> (BigInt, BigInt, BigInt, Nullable<BigInt>));
 
 impl QueryFragment<Pg> for Pending<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // An item that is ready at once has waited since it was planned. A hundred years is the limit,
-        // because infinity cannot be subtracted.
+        // Counted by queue first, because each queue is limited or paused as a whole. An item that is ready
+        // at once has waited since it was planned. A hundred years is the limit, because infinity cannot be
+        // subtracted.
         out.push_sql(
-            "SELECT count(*), extract(epoch FROM statement_timestamp() - min(greatest( \
+            "SELECT coalesce(sum(n.machines), 0)::bigint, \
+             coalesce(sum(n.machines) FILTER (WHERE g.is_limited AND NOT g.is_paused), 0)::bigint, \
+             coalesce(sum(n.machines) FILTER (WHERE g.is_paused), 0)::bigint, \
+             extract(epoch FROM statement_timestamp() - min(n.since) FILTER (WHERE NOT g.is_paused))::bigint \
+             FROM (SELECT coalesce(q.provider, w.provider) AS provider, count(*) AS machines, min(greatest( \
              coalesce(w.ready_at, q.plan_at, statement_timestamp()), q.backoff_until, \
-             statement_timestamp() - interval '100 years')))::bigint FROM ",
+             statement_timestamp() - interval '100 years')) AS since FROM ",
         );
         out.push_identifier(self.workflow)?;
         out.push_sql(" w LEFT JOIN work_item q ON q.machine_id = w.machine_id AND q.process = ");
         out.push_bind_param::<Text, _>(self.process)?;
-        push_claimable(&mut out, self.process, "statement_timestamp()")
+        push_claimable(&mut out, self.process, "statement_timestamp()")?;
+        out.push_sql(
+            " GROUP BY 1) n CROSS JOIN LATERAL ( \
+             SELECT coalesce(bool_or(p.gate = 'Paused'), false) AS is_paused, count(*) > 0 AS is_limited \
+             FROM process_gates($1, n.provider) p WHERE p.room = 0) g",
+        );
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! the filters best, in that index's order, and reads at most [`CANDIDATES`] entries. If too few of
 //! them match, the page says where to continue. `source.rs` chooses the index.
 
+mod closed;
 mod cursor;
 mod entries;
 mod filter;
@@ -19,7 +20,10 @@ pub use row::{FleetItem, FleetMachine, details};
 pub use source::{CANDIDATES, providers};
 pub use state::{InvalidState, ItemState};
 
+pub(crate) use closed::CLOSED;
+
 use crate::{Error, MachineId};
+use closed::ClosedQueues;
 use diesel_async::AsyncPgConnection;
 use source::Source;
 
@@ -66,7 +70,13 @@ pub async fn page(
     after: Option<&Cursor>,
     limit: usize,
 ) -> Result<FleetPage, PageError> {
-    let sources = source::of(conn, filter, after).await?;
+    let closed = match &filter.state {
+        Some((process, state)) if state.is_of_queue() => {
+            ClosedQueues::read(conn, Some(process)).await?
+        }
+        _ => ClosedQueues::default(),
+    };
+    let sources = source::of(conn, filter, &closed, after).await?;
     let first = match after {
         None => 0,
         Some(after) => {
@@ -79,7 +89,8 @@ pub async fn page(
     for (nth, source) in sources.iter().enumerate().skip(first) {
         let wanted = limit - page.machines.len();
         // One more than wanted shows whether there is a next page.
-        let found = query::found(conn, filter, source, after.as_ref(), budget, wanted + 1).await?;
+        let (from, most) = (after.as_ref(), wanted + 1);
+        let found = query::found(conn, filter, &closed, source, from, budget, most).await?;
         if found.len() > wanted {
             let (machines, last) = query::shown(found, wanted, source);
             page.machines.extend(machines);

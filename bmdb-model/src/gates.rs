@@ -1,7 +1,8 @@
-//! The three gates of a process on a machine, and what closes them: why nothing happens.
+//! The gates of a process on a machine, and what closes them: why nothing happens.
 //!
 //! A claim takes an item whose three gates are open: it is eligible, it is ready, and neither it nor
-//! another process of its lane is claimed. Here each gate says whether it is open, since when, what
+//! another process of its lane is claimed. The fourth gate is that of its queue: the process is not paused
+//! there, and its limits leave room. Here each gate says whether it is open, since when, what
 //! closes it, and what will open it and when. These functions only read, and lock nothing. Read in a
 //! snapshot of its own, such as a transaction of `bmdb_core::Reader`.
 
@@ -15,7 +16,7 @@ pub use gate::{
     Backoff, CurrentClaim, Effect, Eligible, Gates, Ready, TagState, View, When, Workflow,
 };
 
-use crate::{Error, MachineId, Process, agent, hold, machine, plan};
+use crate::{Error, MachineId, Process, agent, hold, machine, plan, process_control, provided};
 use diesel_async::AsyncPgConnection;
 use view::Said;
 
@@ -58,6 +59,7 @@ async fn read(
         return Err(Error::NoSuchMachine(machine));
     }
     let hold = hold::of(conn, machine).await?;
+    let provider = provided::of(conn, machine).await?.map(|tag| tag.provider);
     let failures = plan::failures(conn).await?;
     let mut all = Vec::new();
     for row in row::read(conn, machine, process).await? {
@@ -68,15 +70,17 @@ async fn read(
                 custom_tags::relations(conn, view).await?,
             ),
         };
+        let provider = row.2.2.as_ref().or(provider.as_ref());
+        let stops = process_control::closed_gates(conn, &row.1.0, provider).await?;
         let silence = match relations.iter().any(|r| r.name == "agent_silence") {
             true => agent::silence(conn, machine).await?,
             false => None,
         };
         let tags = custom_tags::tags(conn, machine, relations).await?;
-        let mut gates = row::gates(machine, hold.clone(), row, view, tags);
+        let mut gates = row::gates(machine, hold.clone(), row, view, tags, stops);
+        gates.silence = silence;
         let failure = failures.iter().find(|f| f.broken.process == gates.process);
         gates.not_plannable = failure.cloned();
-        gates.silence = silence;
         all.push(gates);
     }
     Ok(all)

@@ -1,14 +1,15 @@
-//! The tag `machine_hold`: while it is set, nothing new starts on the machine.
+//! Holds: of a machine, by the tag `machine_hold`, while which nothing new starts there; and of one process
+//! on a machine, in its work item.
 
 use crate::error::storable_non_empty;
 use crate::schema::machine_hold;
 use crate::statement::statement;
-use crate::{Error, MachineId};
+use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind;
 use diesel::result::Error::DatabaseError;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Why and since when a machine is on hold.
@@ -76,4 +77,68 @@ pub async fn of(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<Opti
         .first(conn)
         .await
         .optional()?)
+}
+
+statement! {
+    HoldProcess<'a> = include_str!("sql/hold_process.sql");
+    (machine: MachineId => SqlUuid, process: &'a Process => Text, reason: &'a str => Text) -> ()
+}
+
+/// Puts one process on hold on a machine, or changes the reason of that hold: it does not start there, and
+/// others do. Claimed work continues. The caller has touched the machine, and plans it later.
+///
+/// # Errors
+/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
+pub async fn set_process(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+    reason: &str,
+) -> Result<(), Error> {
+    storable_non_empty("reason", reason)?;
+    let hold = HoldProcess {
+        machine,
+        process,
+        reason,
+    };
+    hold.execute(conn).await?;
+    Ok(())
+}
+
+statement! {
+    ReleaseProcess<'a> = include_str!("sql/release_process.sql");
+    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> BigInt
+}
+
+/// Releases one process on a machine; returns whether it was on hold there. The caller has touched the
+/// machine, and plans it later.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn unset_process(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+) -> Result<bool, Error> {
+    let released: i64 = ReleaseProcess { machine, process }.get_result(conn).await?;
+    Ok(released == 1)
+}
+
+statement! {
+    ProcessHold<'a> = "SELECT hold_reason, hold_since FROM work_item \
+         WHERE machine_id = $1 AND process = $2 AND hold_reason IS NOT NULL";
+    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> (Text, Timestamptz)
+}
+
+/// Returns the hold of one process on a machine. That of the machine as a whole is another one: see [`of`].
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn of_process(
+    conn: &mut AsyncPgConnection,
+    machine: MachineId,
+    process: &Process,
+) -> Result<Option<Hold>, Error> {
+    let hold = ProcessHold { machine, process };
+    Ok(hold.get_result(conn).await.optional()?)
 }

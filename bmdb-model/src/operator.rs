@@ -27,6 +27,10 @@ text_enum! {
         HoldMachine,
         /// A machine was released from its hold.
         ReleaseMachine,
+        /// One process was put on hold on a machine, or the reason of that hold was changed.
+        HoldProcess,
+        /// One process was released from its hold on a machine.
+        ReleaseProcess,
         /// A tag was set.
         SetTag,
         /// A tag was unset.
@@ -131,6 +135,8 @@ pub enum Scope<'a> {
     Machine(MachineId, Option<&'a Process>),
     /// Actions on a session.
     Session(SessionId),
+    /// Actions on a process as a whole: its limits, breakers and pauses.
+    Process(&'a Process),
 }
 
 type Columns = (
@@ -221,6 +227,15 @@ statement! {
     ) -> Columns
 }
 
+statement! {
+    OfProcess<'a> = actions!(
+        "a.process = $1 AND a.machine_id IS NULL \
+         AND a.action_id < coalesce($2::bigint, 9223372036854775807)",
+        "a.action_id DESC LIMIT $3"
+    );
+    (process: &'a Process => Text, before: Option<i64> => Nullable<BigInt>, limit: i64 => BigInt) -> Columns
+}
+
 /// Lists up to `limit` actions, the latest first.
 ///
 /// # Errors
@@ -256,6 +271,14 @@ pub async fn page(
                 session,
                 acted_at,
                 id,
+                limit: one_more,
+            };
+            page.load(conn).await?
+        }
+        Scope::Process(process) => {
+            let page = OfProcess {
+                process,
+                before: id,
                 limit: one_more,
             };
             page.load(conn).await?

@@ -9,12 +9,14 @@ mod gate;
 mod limit;
 mod pause;
 mod read;
+mod scope;
 
 pub use breaker::{Breaker, BreakerState, Failures, InvalidPercent, PartitionNeed, Percent};
 pub use gate::{ProcessGate, closed_gates};
 pub use limit::{Limit, LimitState, PartitionUse, SlotKind, SlotUse, Starts};
 pub use pause::{Pause, PauseSource};
 pub use read::{ProcessControl, all, of, pauses};
+pub use scope::{Need, RunningAttempt, need, running};
 
 use crate::text_enum::text_enum;
 

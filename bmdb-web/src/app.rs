@@ -7,6 +7,7 @@ use crate::sampler::Sampler;
 use bmdb_core::{ConnBody, Reader, TxError};
 use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::custom_tags::{self, TagTable};
+use bmdb_model::process_control::{self, Pause};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,6 +21,8 @@ pub(crate) struct App {
     /// Counts of the whole fleet; `None` hides them.
     pub(crate) sampler: Option<Sampler>,
     tag_tables: Arc<Mutex<Option<(Instant, TagTables)>>>,
+    /// What was paused when a page was read last, for the banner of every page.
+    pauses: Arc<Mutex<Arc<[Pause]>>>,
 }
 
 pub(crate) type TagTables = Arc<[TagTable]>;
@@ -35,7 +38,13 @@ impl App {
             refresh,
             sampler: None,
             tag_tables: Arc::default(),
+            pauses: Arc::new(Mutex::new(Arc::from([]))),
         }
+    }
+
+    /// The pauses in force when a page was read last.
+    pub(crate) fn pauses(&self) -> Arc<[Pause]> {
+        Arc::clone(&locked(&self.pauses))
     }
 
     /// The tag tables of the database, from the cache or read again.
@@ -43,21 +52,15 @@ impl App {
         &self,
         conn: &mut AsyncPgConnection,
     ) -> Result<TagTables, TxError> {
-        let cached = self.cached_tag_tables().clone();
+        let cached = locked(&self.tag_tables).clone();
         if let Some((read_at, tables)) = cached
             && read_at.elapsed() < TAG_TABLES_CACHED
         {
             return Ok(tables);
         }
         let tables: TagTables = custom_tags::tables(conn).await?.into();
-        *self.cached_tag_tables() = Some((Instant::now(), Arc::clone(&tables)));
+        *locked(&self.tag_tables) = Some((Instant::now(), Arc::clone(&tables)));
         Ok(tables)
-    }
-
-    fn cached_tag_tables(&self) -> MutexGuard<'_, Option<(Instant, TagTables)>> {
-        // The value is replaced in one step, so a poisoned lock is still consistent.
-        let cached = self.tag_tables.lock();
-        cached.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads everything that one page shows, in one read-only transaction.
@@ -70,10 +73,17 @@ impl App {
         let body = &body;
         let read = self.reader.read(async |conn| {
             let at = connection::now(conn).await?;
-            Ok((at, body(conn).await?))
+            let pauses = process_control::pauses(conn).await?;
+            Ok((at, pauses, body(conn).await?))
         });
-        let (at, value) = read.await?;
+        let (at, pauses, value) = read.await?;
+        *locked(&self.pauses) = pauses.into();
         let took = begun.elapsed();
         Ok((Moment { at, took }, value))
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The value is replaced in one step, so a poisoned lock is still consistent.
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

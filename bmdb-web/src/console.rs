@@ -68,6 +68,8 @@ impl Console {
             .route("/", shown(page::overview::show))
             .route("/machines", shown(page::machines::show))
             .route("/machines/{id}", shown(page::machine::show))
+            .route("/processes", shown(page::processes::show))
+            .route("/processes/{name}", shown(page::process::show))
             .route("/sessions", shown(page::sessions::show))
             .route("/sessions/{id}", shown(page::session::show))
             .route("/work", shown(page::work::show))

@@ -1,6 +1,6 @@
 //! Links: every address of the console is made here.
 
-use bmdb_model::{MachineId, SessionId};
+use bmdb_model::{MachineId, Process, SessionId};
 use std::fmt::Write as _;
 
 /// Makes addresses below the path where the console is nested.
@@ -46,6 +46,15 @@ impl Links {
 
     pub(crate) fn backoffs(&self) -> String {
         format!("{}/backoffs", self.base)
+    }
+
+    pub(crate) fn processes(&self) -> String {
+        format!("{}/processes", self.base)
+    }
+
+    /// Names of processes need no escapes: they consist of letters, digits, `_` and `-`.
+    pub(crate) fn process(&self, name: &Process) -> String {
+        format!("{}/processes/{name}", self.base)
     }
 
     pub(crate) fn asset(&self, file: &str) -> String {

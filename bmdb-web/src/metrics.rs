@@ -1,5 +1,6 @@
 //! Metrics of the fleet: the latest sample in Prometheus's text format.
 
+mod control;
 pub(crate) mod server;
 
 use crate::sample::Sample;
@@ -22,6 +23,8 @@ enum Values {
     Fleet(fn(&Sample) -> Option<i64>),
     /// One for each process.
     Processes(fn(&Sample, &ProcessCounts) -> Option<i64>),
+    /// One for each value of these labels.
+    Labeled(&'static [&'static str], fn(&Sample) -> Vec<control::Line>),
     /// Shown even before the first sample.
     Sampler(fn(&Latest) -> Option<f64>),
 }
@@ -31,7 +34,7 @@ const fn stat(name: &'static str, values: Values, help: &'static str) -> Stat {
 }
 
 /// Names without a unit are those of the original system.
-const STATS: [Stat; 21] = [
+const STATS: [Stat; 24] = [
     stat(
         "bmdb_stats_machines",
         Values::Fleet(|s| Some(s.fleet.machines)),
@@ -104,18 +107,36 @@ const STATS: [Stat; 21] = [
     ),
     stat(
         "bmdb_stats_poisoned_work",
-        Values::Processes(|_, p| Some(p.poisoned)),
-        "Machines on which attempts of the process fail or expire again and again",
+        Values::Processes(|s, p| (!s.is_off(&p.process)).then_some(p.poisoned)),
+        "Machines on which attempts of the process fail or expire again and again, without those on hold",
+    ),
+    stat(
+        "bmdb_stats_failing_work",
+        Values::Processes(|_, p| Some(p.failing)),
+        "Machines whose last attempt failed, and that back off or are due again",
+    ),
+    stat(
+        "bmdb_resting",
+        Values::Processes(|_, p| Some(p.resting)),
+        "Machines that back off although the process succeeds: it leaves them due, or is needed again at once",
+    ),
+    stat(
+        "bmdb_plan_failing",
+        Values::Processes(|s, p| {
+            let is_failing = s.is_plan_failing(&p.process);
+            (!s.is_off(&p.process)).then_some(i64::from(is_failing))
+        }),
+        "1 if the workflow of the process fails when machines are planned, otherwise 0",
     ),
     stat(
         "bmdb_stats_pending_work",
         Values::Processes(|s, p| pending(s, &p.process)),
-        "Machines that are due for the process; only for processes with a workflow",
+        "Machines that are due for the process, those included that a limit or a pause keeps from being claimed; only for processes with a workflow",
     ),
     stat(
         "bmdb_stats_oldest_due_age_seconds",
         Values::Processes(|s, p| Some(s.pending_for(&p.process)?.oldest_due_seconds.unwrap_or(0))),
-        "How long the oldest due machine has been due, or 0; only for processes with a workflow",
+        "How long the oldest due machine has been due that no pause keeps from being claimed, or 0; only for processes with a workflow",
     ),
     stat(
         "bmdb_stats_uncounted",
@@ -150,9 +171,10 @@ fn pending(sample: &Sample, process: &Process) -> Option<i64> {
 /// The metrics that `/metrics` shows beside those of components ([`bmdb_core::telemetry::METRICS`]): the
 /// gauges of the fleet, and the metrics of the server.
 pub fn console_metrics() -> impl Iterator<Item = Metric> {
-    let stats = STATS.iter().map(|stat| {
+    let stats = STATS.iter().chain(&control::STATS).map(|stat| {
         let labels: &[&str] = match stat.values {
             Values::Processes(_) => &["process"],
+            Values::Labeled(labels, _) => labels,
             Values::Fleet(_) | Values::Sampler(_) => &[],
         };
         Metric::new(stat.name, Kind::Gauge, labels, stat.help)
@@ -163,7 +185,7 @@ pub fn console_metrics() -> impl Iterator<Item = Metric> {
 /// Unknown values are left out, because 0 would be wrong.
 pub(crate) fn render(latest: &Latest) -> String {
     let mut text = String::new();
-    for stat in &STATS {
+    for stat in STATS.iter().chain(&control::STATS) {
         let lines = lines(stat, latest);
         if !lines.is_empty() {
             let Stat { name, help, .. } = stat;
@@ -184,6 +206,10 @@ fn lines(stat: &Stat, latest: &Latest) -> String {
         (_, None) => String::new(),
         (Values::Fleet(of), Some(sample)) => {
             one(of(sample).map(|value| value.to_string())).unwrap_or_default()
+        }
+        (Values::Labeled(labels, of), Some(sample)) => {
+            let lines = of(sample).into_iter().map(|line| line.render(name, labels));
+            lines.collect()
         }
         // Names of processes need no escapes: they consist of letters, digits, _ and -.
         (Values::Processes(of), Some(sample)) => {

@@ -6,8 +6,11 @@ pub(crate) mod layout;
 pub(crate) mod machine;
 pub(crate) mod machines;
 pub(crate) mod overview;
+pub(crate) mod process;
+pub(crate) mod processes;
 pub(crate) mod session;
 pub(crate) mod sessions;
+mod stops;
 pub(crate) mod work;
 
 use crate::moment::Moment;
@@ -32,6 +35,7 @@ pub(crate) struct Page {
 pub(crate) enum Section {
     Overview,
     Machines,
+    Processes,
     Sessions,
     Work,
     Backoffs,

@@ -4,10 +4,13 @@
 //! count: pages and metrics show the latest sample and its age.
 
 use bmdb_core::{Reader, TxError};
-use bmdb_model::connection::AsyncPgConnection;
+use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
 use bmdb_model::custom_tags::{self, TagTable};
+use bmdb_model::plan::{self, PlanFailure};
+use bmdb_model::process_control::{self, ProcessControl};
 use bmdb_model::{ErrorKind, Process, ProcessDef, process};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +26,12 @@ pub struct Sample {
     pub pending: Vec<PendingCounts>,
     /// Processes whose workflow view could not be counted, with the error.
     pub uncounted: Vec<(Process, String)>,
+    /// What limits and stops each process, by name.
+    pub controls: Vec<ProcessControl>,
+    /// Processes whose workflow fails when machines are planned.
+    pub plan_failures: Vec<PlanFailure>,
+    /// By the database's clock, when [`Sample::controls`] was read.
+    pub at: DateTime<Utc>,
     /// Tag tables, including custom ones, and how many machines have each tag; by name.
     pub tags: Vec<(String, i64)>,
     /// Tag tables that could not be counted, with the error.
@@ -52,11 +61,20 @@ impl Sample {
             .await?;
         let (pending, uncounted) = count_pending(reader, &defined).await?;
         let (tags, uncounted_tags) = count_tags(reader).await?;
+        let control = reader.read(async |conn| {
+            let controls = process_control::all(conn).await?;
+            let plan_failures = plan::failures(conn).await?;
+            Ok((connection::now(conn).await?, controls, plan_failures))
+        });
+        let (at, controls, plan_failures) = control.await?;
         Ok(Self {
             processes: with_idle_processes(processes, &defined, fleet.machines),
             fleet,
             pending,
             uncounted,
+            controls,
+            plan_failures,
+            at,
             tags,
             uncounted_tags,
             took: begun.elapsed(),
@@ -70,15 +88,39 @@ impl Sample {
         self.begun.elapsed()
     }
 
-    /// How many machines were due for this process: by its workflow, or by its work items if it has none.
-    /// `None` if its workflow view could not be counted.
+    /// How many machines could be claimed for this process: by its workflow, or by its work items if it has
+    /// none. `None` if its workflow view could not be counted.
     #[must_use]
     pub fn due(&self, counts: &ProcessCounts) -> Option<i64> {
+        let due = |pending: &PendingCounts| pending.machines - pending.limited - pending.paused;
+        self.of_queue(counts, due, counts.due)
+    }
+
+    /// How many machines need this process and cannot be claimed, because a limit leaves no room. `None` like
+    /// [`Sample::due`].
+    #[must_use]
+    pub fn limited(&self, counts: &ProcessCounts) -> Option<i64> {
+        self.of_queue(counts, |pending| pending.limited, counts.limited)
+    }
+
+    /// How many machines need this process and cannot be claimed, because it is paused. `None` like
+    /// [`Sample::due`].
+    #[must_use]
+    pub fn paused(&self, counts: &ProcessCounts) -> Option<i64> {
+        self.of_queue(counts, |pending| pending.paused, counts.paused)
+    }
+
+    fn of_queue(
+        &self,
+        counts: &ProcessCounts,
+        by_workflow: impl Fn(&PendingCounts) -> i64,
+        by_items: Option<i64>,
+    ) -> Option<i64> {
         let process = &counts.process;
         match self.pending_for(process) {
-            Some(pending) => Some(pending.machines),
+            Some(pending) => Some(by_workflow(pending)),
             None if self.is_uncounted(process) => None,
-            None => counts.due,
+            None => by_items,
         }
     }
 
@@ -88,6 +130,24 @@ impl Sample {
         self.pending
             .iter()
             .find(|pending| pending.process == *process)
+    }
+
+    /// Whether the process is switched off: then nothing about it needs a look.
+    pub(crate) fn is_off(&self, process: &Process) -> bool {
+        let mut controls = self.controls.iter();
+        controls.any(|control| control.process == *process && control.off_workflow.is_some())
+    }
+
+    /// Whether the process's workflow fails when machines are planned.
+    pub(crate) fn is_plan_failing(&self, process: &Process) -> bool {
+        let mut failures = self.plan_failures.iter();
+        failures.any(|failure| failure.broken.process == *process)
+    }
+
+    /// What limits and stops the processes that are not switched off.
+    pub(crate) fn controls_in_use(&self) -> impl Iterator<Item = &ProcessControl> {
+        let controls = self.controls.iter();
+        controls.filter(|control| control.off_workflow.is_none())
     }
 
     pub(crate) fn is_uncounted(&self, process: &Process) -> bool {
@@ -170,6 +230,7 @@ fn with_idle_processes(
         if !counted.iter().any(|counts| counts.process == *process) {
             let mut counts = ProcessCounts::new(process.clone());
             counts.due = (!definition.replan_on_claim).then_some(0);
+            (counts.limited, counts.paused) = (counts.due, counts.due);
             counts.not_eligible = machines;
             counted.push(counts);
         }

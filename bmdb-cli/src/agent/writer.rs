@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::error_line;
 use bmdb_core::{AgentListener, Bmdb, Session, SessionOptions, SessionState, TxError, TxOptions};
-use bmdb_model::{AgentHeartbeat, MachineId, Provider, provided};
+use bmdb_model::{AgentHeartbeat, ErrorKind, MachineId, Provider, provided};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::time::Duration;
@@ -167,17 +167,21 @@ impl<'c> Writer<'c> {
                 tries = 0;
                 continue;
             };
-            tries += 1;
-            let is_live = self.open.0.state() == SessionState::Live;
-            if is_live && tries == TRIES {
+            let is_over = self.open.0.state() == SessionState::Lost;
+            tries += u32::from(!is_over && !is_outage(&error));
+            if tries == TRIES {
                 self.report(&error.into());
                 self.summary.dropped += count(batch.len());
                 tries = 0;
                 continue;
             }
             self.pending.splice(..0, batch);
-            if is_live {
-                sleep(FIRST_PAUSE).await;
+            if !is_over {
+                // An outage that lasts ends the session.
+                tokio::select! {
+                    () = &mut stopped => return Ok(Next::End),
+                    () = sleep(FIRST_PAUSE) => {}
+                }
             } else if self.reopen(error.into(), lines, stopped.as_mut()).await? == Next::End {
                 return Ok(Next::End);
             }
@@ -329,6 +333,17 @@ impl<'c> Writer<'c> {
     fn report(&self, failure: &Failure) {
         error_line(&self.context.output.render_failure(failure));
     }
+}
+
+/// Whether the database may be away, or the session over.
+fn is_outage(error: &TxError) -> bool {
+    matches!(
+        error,
+        TxError::Unavailable(_) | TxError::SessionExpired | TxError::CommitUnknown { .. }
+    ) || matches!(
+        error.kind(),
+        Some(ErrorKind::ConnectionLost | ErrorKind::LockTimeout)
+    )
 }
 
 /// A session that listens.

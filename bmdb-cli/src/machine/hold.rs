@@ -7,30 +7,38 @@ use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
 use crate::operator::{Operator, OperatorWithReason};
 use crate::output::{Page, Report, Text};
-use bmdb_model::MachineId;
+use bmdb_model::{MachineId, Process};
 use serde::Serialize;
 
 /// Put a machine on hold: nothing new starts on it until it is released.
 ///
-/// Claimed work continues. The reason is shown wherever the machine is shown.
+/// Claimed work continues. The reason is shown wherever the machine is shown. With --process, only that
+/// process does not start there.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  bmdb machine hold 67e5 --reason 'a fan is being replaced'")]
+  bmdb machine hold 67e5 --reason 'a fan is being replaced'
+  bmdb machine hold 67e5 --process ShepherdRecovery --reason 'its BMC does not answer'")]
 pub(crate) struct Hold {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
+    /// Only this process.
+    #[arg(long, value_name = "PROCESS")]
+    process: Option<Process>,
     #[command(flatten)]
     by: OperatorWithReason,
 }
 
-/// Release a machine that is on hold.
+/// Release a machine that is on hold, or one process there.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-Exit codes: 4 the machine is not on hold")]
+Exit codes: 4 the machine, or the process on it, is not on hold")]
 pub(crate) struct Release {
     #[arg(value_name = "MACHINE", help = MachineArg::HELP)]
     machine: MachineArg,
+    /// Only this process, which is on hold there; a hold of the machine stays.
+    #[arg(long, value_name = "PROCESS")]
+    process: Option<Process>,
     #[command(flatten)]
     by: Operator,
 }
@@ -51,6 +59,8 @@ pub(crate) struct Delete {
 #[derive(Serialize)]
 struct Answer {
     machine_id: Text<MachineId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Text<Process>>,
     #[serde(skip)]
     done: &'static str,
 }
@@ -59,9 +69,13 @@ impl Hold {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
         let operator = self.by.operator();
-        let held = context.with_session(async |session| operator.hold(session, machine).await);
+        let process = self.process.as_ref();
+        let held = context.with_session(async |session| match process {
+            None => operator.hold(session, machine).await,
+            Some(process) => operator.hold_process(session, machine, process).await,
+        });
         held.await?;
-        report(context, machine, "put on hold")
+        report(context, machine, self.process, "put on hold")
     }
 }
 
@@ -69,13 +83,22 @@ impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let machine = self.machine.resolve(context).await?;
         let operator = self.by.operator();
-        let released =
-            context.with_session(async |session| operator.release_hold(session, machine).await);
+        let process = self.process.as_ref();
+        let released = context.with_session(async |session| match process {
+            None => operator.release_hold(session, machine).await,
+            Some(process) => {
+                let released = operator.release_process_hold(session, machine, process);
+                released.await
+            }
+        });
         if !released.await? {
-            let message = format!("machine {machine} is not on hold");
+            let message = match process {
+                None => format!("machine {machine} is not on hold"),
+                Some(process) => format!("{process} is not on hold on machine {machine}"),
+            };
             return Err(Failure::new(Exit::Conflict, message));
         }
-        report(context, machine, "released")
+        report(context, machine, self.process, "released")
     }
 }
 
@@ -88,19 +111,32 @@ impl Delete {
         let deleted =
             context.with_session(async |session| operator.delete_machine(session, machine).await);
         deleted.await?;
-        report(context, machine, "deleted")
+        report(context, machine, None, "deleted")
     }
 }
 
-fn report(context: &Context, machine: MachineId, done: &'static str) -> Result<(), Failure> {
+fn report(
+    context: &Context,
+    machine: MachineId,
+    process: Option<Process>,
+    done: &'static str,
+) -> Result<(), Failure> {
     context.output.report(&Answer {
         machine_id: Text(machine),
+        process: process.map(Text),
         done,
     })
 }
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        page.line(format_args!("machine {}: {}", self.machine_id, self.done));
+        let of = match &self.process {
+            Some(process) => format!("{process} of "),
+            None => String::new(),
+        };
+        page.line(format_args!(
+            "{of}machine {}: {}",
+            self.machine_id, self.done
+        ));
     }
 }

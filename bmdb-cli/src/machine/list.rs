@@ -21,6 +21,7 @@ use serde::Serialize;
 #[command(after_long_help = "\
 Examples:
   bmdb machine list --provider fra1 --process ShepherdAgentStart --state backing-off
+  bmdb machine list --process ShepherdRecovery --state paused
   bmdb machine list --tag machine_hold
   bmdb machine list --prefix fra1/rack-a --watch
   bmdb machine list --all --json | jq -r '.items[].machine_id'")]
@@ -34,7 +35,7 @@ pub(crate) struct ListMachines {
     /// Machines on which this process is in the state of --state.
     #[arg(long, value_name = "NAME", requires = "state")]
     process: Option<Process>,
-    /// due, waiting, backing-off, claimed or not-eligible.
+    /// due, limited, paused, waiting, backing-off, claimed or not-eligible.
     #[arg(long, value_name = "STATE", requires = "process")]
     state: Option<ItemState>,
     /// Machines whose id or provider id begins with this text; also Provider/…
@@ -144,9 +145,15 @@ impl From<FleetMachine> for Machine {
 }
 
 impl WorkItem {
-    /// Sorts claimed work first, then backoffs, then work that is due.
+    /// Sorts claimed work first, then backoffs, then work that is due, first what may not start.
     fn rank(&self) -> usize {
-        let order = [ItemState::Claimed, ItemState::BackingOff, ItemState::Due];
+        let order = [
+            ItemState::Claimed,
+            ItemState::BackingOff,
+            ItemState::Paused,
+            ItemState::Limited,
+            ItemState::Due,
+        ];
         let place = order.iter().position(|state| state.as_str() == self.state);
         place.unwrap_or(order.len())
     }

@@ -102,19 +102,7 @@ impl Show {
 
 impl From<Gates> for ProcessGates {
     fn from(gates: Gates) -> Self {
-        let backoff = gates.ready.backoff.as_ref();
-        let holder = gates.claim.as_ref();
-        let state = if holder.is_some_and(|holder| holder.process == gates.process) {
-            ItemState::Claimed
-        } else if backoff.is_some_and(|backoff| backoff.is_in_force) {
-            ItemState::BackingOff
-        } else if !gates.eligible.is_open {
-            ItemState::NotEligible
-        } else if !gates.ready.is_open {
-            ItemState::Waiting
-        } else {
-            ItemState::Due
-        };
+        let (state, backoff) = (gates.state(), gates.ready.backoff.as_ref());
         Self {
             state: state.as_str(),
             eligible: gates.eligible.is_open,

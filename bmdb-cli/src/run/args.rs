@@ -1,6 +1,6 @@
 //! The arguments of `bmdb run`.
 
-use super::duration::{duration, timeout};
+use super::duration::{duration, time, timeout};
 use crate::metrics::Metrics;
 use bmdb_backoff::Backoff;
 use bmdb_core::HistoryDetail;
@@ -19,9 +19,11 @@ use std::time::Duration;
 /// BMDB_ATTEMPT and BMDB_FENCE. Pass the fence to the systems that the command controls, so that they can
 /// refuse commands with a smaller one.
 ///
-/// The exit code of the command decides: 0 finishes the work. 75 cancels it: the machine is released without
-/// a backoff. Any other code is a failure: its cause is the last line of standard error, and the machine
-/// backs off. The command runs in a process group of its own. The group gets SIGTERM and then SIGKILL when
+/// The exit code of the command decides. 0 finishes the work; if the machine is still due then, it rests. 75
+/// cancels it: the machine is released without a backoff. 79 snoozes the machine: it rests for --snooze-for,
+/// and nothing counts as a failure. 80 is a failure that puts only this process on hold on the machine. 81
+/// pauses the process on all machines of the provider for --pause-for. Any other code is a failure: its cause
+/// is the last line of standard error, as for 80 and 81, and the machine backs off. The command runs in a process group of its own. The group gets SIGTERM and then SIGKILL when
 /// the timeout has passed, when the lease is lost, and when this program has to stop. Processes that a
 /// command leaves in its group are killed when it exits.
 ///
@@ -68,10 +70,15 @@ pub(crate) struct Run {
     /// How long running commands may continue after this program got a signal.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(super) drain_timeout: Duration,
-    /// How long a machine stays claimed after its command exited with 75, so that it is not tried again at
-    /// once; with --once until the end of the run.
+    /// How long a machine rests after its command exited with 75, so that it is not tried again at once.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) cancel_pause: Duration,
+    /// How long a machine rests after its command exited with 79.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub(super) snooze_for: Duration,
+    /// How long the process is paused for the machine's provider after a command exited with 81.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub(super) pause_for: Duration,
     /// Work on the machines that are due now, each one once, then exit.
     #[arg(long)]
     pub(super) once: bool,
@@ -150,6 +157,9 @@ fn hold_exit(text: &str) -> Result<u8, String> {
     match text.parse() {
         Ok(0) => Err("0 means success".to_owned()),
         Ok(75) => Err("75 cancels the work without a backoff".to_owned()),
+        Ok(79) => Err("79 snoozes the machine".to_owned()),
+        Ok(80) => Err("80 puts only this process on hold".to_owned()),
+        Ok(81) => Err("81 pauses the provider".to_owned()),
         Ok(code) => Ok(code),
         Err(_) => Err("expected an exit code from 1 to 255".to_owned()),
     }

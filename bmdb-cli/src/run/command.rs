@@ -23,6 +23,15 @@ use tokio::process::{Child, ChildStdin, Command};
 /// `EX_TEMPFAIL` of sysexits.h: try again later.
 const EXIT_CANCELED: i32 = 75;
 
+/// The machine rests for a while. The numbers of sysexits.h end at 78.
+const EXIT_SNOOZED: i32 = 79;
+
+/// Only this process is put on hold on the machine.
+const EXIT_HOLDS_PROCESS: i32 = 80;
+
+/// The process is paused for the machine's provider.
+const EXIT_PAUSES_PROVIDER: i32 = 81;
+
 /// The longest public key in bytes.
 const MAX_KEY: usize = 64 * 1024;
 
@@ -148,8 +157,16 @@ impl Commands {
         match exited.status.code() {
             Some(0) => self.commit(exited.stdout, machine),
             Some(EXIT_CANCELED) => Err(Failure::cancel()),
+            Some(EXIT_SNOOZED) => Err(Failure::snooze(self.run.snooze_for)),
             code => {
                 let cause = cause(exited.status, exited.stderr.last_line());
+                match code {
+                    Some(EXIT_HOLDS_PROCESS) => return Err(Failure::hold_process(cause)),
+                    Some(EXIT_PAUSES_PROVIDER) => {
+                        return Err(Failure::pause_provider(self.run.pause_for, cause));
+                    }
+                    _ => {}
+                }
                 let holds = |code| self.run.hold_exit.contains(&code);
                 match code.and_then(|code| u8::try_from(code).ok()) {
                     Some(code) if holds(code) => Err(Failure::hold(cause)),

@@ -4,7 +4,7 @@ use bmdb_backoff::Seconds;
 use std::time::Duration;
 
 /// Parses `0`, `250ms`, or an interval of a backoff policy: `90`, `5m`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if matches!(text, "0" | "0s") {
         return Ok(Duration::ZERO);
     }
@@ -23,12 +23,21 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a timeout. With zero, every command would fail before it starts.
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     if timeout.is_zero() {
         return Err("expected more than 0; leave the option out for no limit".to_owned());
     }
     Ok(timeout)
+}
+
+/// Parses a time that must not be zero, for which nothing would happen.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() {
+        return Err("expected more than 0".to_owned());
+    }
+    Ok(time)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bmdb_core::control_loop::{Event, Machine, Outcome, Summary};
 use bmdb_model::Fence;
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 pub(super) fn event(event: &Event<'_>) -> Value {
@@ -40,6 +40,7 @@ pub(super) fn summary(summary: &Summary) -> Value {
         "sessions": summary.sessions,
         "claimed": summary.claimed,
         "finished": summary.finished,
+        "unproductive": summary.unproductive,
         "failed": summary.failed,
         "put_on_hold": summary.put_on_hold,
         "canceled": summary.canceled,
@@ -63,10 +64,34 @@ fn attempt(event: &str, machine: &Machine, fence: Fence) -> Value {
     })
 }
 
+fn time(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
 fn ended(outcome: &Outcome, machine: &Machine, fence: Fence) -> Value {
     let attempt = |event| attempt(event, machine, fence);
     match outcome {
-        Outcome::Finished => attempt("finished"),
+        Outcome::Finished { rest } => {
+            let mut line = attempt("finished");
+            line["rest"] = json!(rest.map(|rest| rest.to_string()));
+            line
+        }
+        Outcome::Snoozed { rest } => {
+            let mut line = attempt("snoozed");
+            line["rest_seconds"] = json!(rest.as_secs_f64());
+            line
+        }
+        Outcome::ProviderPaused {
+            cause,
+            provider,
+            until,
+        } => {
+            let mut line = attempt("provider_paused");
+            line["cause"] = json!(cause);
+            line["paused"] = json!(provider.as_str());
+            line["until"] = json!(until.as_ref().map(time));
+            line
+        }
         Outcome::Canceled => attempt("canceled"),
         Outcome::Lost => attempt("lost"),
         Outcome::Failed {
@@ -74,12 +99,14 @@ fn ended(outcome: &Outcome, machine: &Machine, fence: Fence) -> Value {
             interval,
             until,
             put_on_hold,
+            process_on_hold,
         } => {
             let mut line = attempt("failed");
             line["cause"] = json!(cause);
             line["interval_seconds"] = json!(interval.get());
-            line["until"] = json!(until.to_rfc3339_opts(SecondsFormat::Micros, true));
+            line["until"] = json!(time(until));
             line["put_on_hold"] = json!(put_on_hold);
+            line["process_on_hold"] = json!(process_on_hold);
             line
         }
         Outcome::Unrecorded { reason } => {

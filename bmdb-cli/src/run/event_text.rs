@@ -39,17 +39,38 @@ pub(super) fn render(event: &Event<'_>) -> Option<(Tone, String)> {
 
 fn ended(outcome: &Outcome, attempt: &str) -> (Tone, String) {
     match outcome {
-        Outcome::Finished => (Tone::Good, format!("finished  {attempt}")),
+        Outcome::Finished { rest: None } => (Tone::Good, format!("finished  {attempt}")),
+        Outcome::Finished { rest: Some(rest) } => {
+            (Tone::Warn, format!("finished  {attempt}  rests, {rest}"))
+        }
+        Outcome::Snoozed { rest } => {
+            let rests = format!("rests for {}", seconds(*rest));
+            (Tone::Plain, format!("snoozed   {attempt}  {rests}"))
+        }
+        Outcome::ProviderPaused {
+            cause,
+            provider,
+            until,
+        } => {
+            let until = match until {
+                Some(until) => format!("until {}", until.format("%Y-%m-%d %H:%M:%SZ")),
+                None => "until it is resumed".to_owned(),
+            };
+            let paused = format!("{provider} is paused {until}: {cause}");
+            (Tone::Warn, format!("paused    {attempt}  {paused}"))
+        }
         Outcome::Canceled => (Tone::Plain, format!("canceled  {attempt}")),
         Outcome::Failed {
             cause,
             interval: backoff,
             put_on_hold,
+            process_on_hold,
             ..
         } => {
-            let next = match put_on_hold {
-                true => "put on hold".to_owned(),
-                false => format!("backs off for up to {}", interval(backoff.get().into())),
+            let next = match (put_on_hold, process_on_hold) {
+                (true, _) => "put on hold".to_owned(),
+                (_, true) => "the process is put on hold there".to_owned(),
+                _ => format!("backs off for up to {}", interval(backoff.get().into())),
             };
             (Tone::Bad, format!("failed    {attempt}  {next}: {cause}"))
         }

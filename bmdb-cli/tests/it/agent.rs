@@ -141,7 +141,7 @@ async fn lines_of_standard_input_are_heartbeats_and_bad_ones_are_reported_by_num
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_lines_are_a_few_statements() {
     let db = unassumed().await;
     db.run_sql(
@@ -201,7 +201,7 @@ async fn it_listens_while_its_input_is_open_and_ends_by_a_signal() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_database_does_not_end_it_and_listening_starts_anew() {
     let db = unassumed().await;
     agent(&db, "a").await;

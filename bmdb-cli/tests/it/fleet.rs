@@ -90,7 +90,7 @@ async fn a_list_is_filtered_by_provider_tag_state_and_prefix() {
         3,
         "the tags are machine_agent_heartbeat, machine_agent_started",
     );
-    fails(&["--process=A", "--state=up"], 2, "expected due, waiting");
+    fails(&["--process=A", "--state=up"], 2, "expected due, limited");
     fails(&["--state=due"], 2, "--process");
     let text = bmdb(&db)
         .args(["machine", "list", "--tag=machine_hold"])

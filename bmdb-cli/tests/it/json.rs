@@ -79,8 +79,11 @@ async fn answers_have_the_documented_fields_and_no_others() {
     seen.answer("bmdb tag set", &run(&[&unset[..], &why].concat()));
     seen.answer("bmdb machine hold", &run(&["machine", "release", id]));
 
+    processes(&db, &mut seen).await;
+
     backoff(&db, id).await;
     seen.answer("bmdb backoff list", &run(&["backoff", "list"]));
+    seen.answer("bmdb history --causes", &run(&["history", "--causes"]));
     let retry = ["backoff", "retry-now", id, START];
     seen.answer("bmdb backoff clear", &run(&[&retry[..], &why].concat()));
     let clear = ["backoff", "clear", id, START, "--yes"];
@@ -100,6 +103,67 @@ async fn answers_have_the_documented_fields_and_no_others() {
     let line = Serving::start(&db, &["--json"]).line.clone();
     seen.answer("bmdb serve", &printed(line));
     seen.covers_the_document();
+}
+
+/// Limits, breakers and pauses, with values in every field.
+async fn processes(db: &TestDb, seen: &mut Seen) {
+    let run = |args: &[&str]| {
+        as_owner(db)
+            .args(["process"])
+            .args(args)
+            .args(["--json"])
+            .run()
+    };
+    let limit = [
+        "limit",
+        START,
+        "--max-running",
+        "5",
+        "--max-starts",
+        "9/10m",
+    ];
+    run(&limit);
+    seen.answer("bmdb process limit", &run(&limit));
+    let breaker = [
+        "breaker",
+        START,
+        "--due",
+        "50%",
+        "--due-at-least",
+        "9",
+        "--failures",
+        "9/1h",
+    ];
+    run(&breaker);
+    seen.answer("bmdb process breaker", &run(&breaker));
+    let held = due_machine(db, "held").await;
+    let (_, fence) = claim(db, held).await;
+    let reason = ["--reason", "fan"];
+    let pause = [&["pause", START][..], &reason].concat();
+    run(&pause);
+    seen.answer("bmdb process pause", &run(&pause));
+    seen.answer("bmdb process list", &run(&["list"]));
+    seen.answer("bmdb process show", &run(&["show", START]));
+    seen.answer("bmdb process resume", &run(&["resume", START]));
+    for verb in ["limit", "breaker"] {
+        run(&[verb, START, "--remove"]);
+    }
+    let held = held.to_string();
+    let release = [
+        "work",
+        "release",
+        &held,
+        START,
+        "--yes",
+        "--if-fence",
+        &fence,
+    ];
+    bmdb(db).args(release).args(reason).run();
+    seen.answer(
+        "bmdb process off",
+        &run(&["off", "ShepherdRecovery", "--yes"]),
+    );
+    seen.answer("bmdb process off", &run(&["on", "ShepherdRecovery"]));
 }
 
 async fn migrations(seen: &mut Seen) {

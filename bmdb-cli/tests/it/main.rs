@@ -7,6 +7,7 @@
 
 mod agent;
 mod bmdb;
+mod causes;
 mod docs;
 mod exit_codes;
 mod fleet;
@@ -17,6 +18,7 @@ mod manual;
 mod migrate;
 mod operate;
 mod output;
+mod process;
 mod reference;
 mod run;
 mod schemas;

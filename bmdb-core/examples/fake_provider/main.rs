@@ -88,7 +88,7 @@ fn print(what: &str, event: &Event<'_>) {
     let device = machine.provided.as_ref().map_or("?", |p| &p.provider_id);
     let attempt = machine.attempt;
     match outcome {
-        Outcome::Finished => println!("{what} of {device}: done, attempt {attempt}"),
+        Outcome::Finished { .. } => println!("{what} of {device}: done, attempt {attempt}"),
         Outcome::Failed {
             cause, interval, ..
         } => println!("{what} of {device}: {cause}; again in {interval}"),

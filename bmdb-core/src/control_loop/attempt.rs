@@ -3,9 +3,10 @@
 use super::ControlLoop;
 use super::commit::Commit;
 use super::event::{Event, Outcome};
-use super::failure::Failure;
+use super::failure::{Effect, Failure};
 use super::machine::Machine;
 use super::options::LoopOptions;
+use super::pause_watch::Stoppable;
 use crate::db::retry::Delays;
 use crate::db::tx::Tx;
 use crate::error::TxError;
@@ -33,8 +34,12 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Attempt<L> {
     pub(super) control: Arc<L>,
     pub(super) options: Arc<LoopOptions>,
-    /// Canceled when the loop stops and cannot wait any longer.
+    /// Canceled when the loop stops and cannot wait any longer, or when a pause stops the attempt.
     pub(super) cancel_now: CancellationToken,
+    /// Canceled when the loop shuts down.
+    pub(super) draining: CancellationToken,
+    /// Lets a pause stop the attempt for as long as it runs.
+    pub(super) _stoppable: Stoppable,
     pub(super) work: Work,
     pub(super) machine: Machine,
 }
@@ -47,31 +52,31 @@ enum StopReason {
 }
 
 impl<L: ControlLoop> Attempt<L> {
-    /// Returns the work too if it has not ended and is still claimed. The caller gives it back after a
-    /// pause, or it would be claimed again at once.
-    pub(super) async fn run(self) -> (Outcome, Option<Work>) {
+    pub(super) async fn run(self) -> Outcome {
         let began = Instant::now();
-        let (control, machine) = (&*self.control, &self.machine);
+        let control = self.control.clone();
         control.on_event(&Event::Started {
             work: &self.work,
-            machine,
+            machine: &self.machine,
         });
         let fence = self.work.fence();
         let processed = self.process().await;
         let backoff = control.backoff();
-        let (outcome, work) = match processed {
-            None => (Outcome::Lost, None),
-            Some(Ok(commit)) => finish(self.work, &commit, &backoff).await,
-            Some(Err(failure)) if failure.is_cancel() => (Outcome::Canceled, Some(self.work)),
-            Some(Err(failure)) => fail(self.work, &backoff, &failure).await,
+        // A loop that shuts down claims no more, and others may try the machine at once.
+        let rest = (!self.draining.is_cancelled()).then_some(self.options.cancel_pause);
+        let machine = self.machine;
+        let outcome = match processed {
+            None => Outcome::Lost,
+            Some(Ok(commit)) => finish(self.work, &commit, &backoff, rest).await,
+            Some(Err(failure)) => end(self.work, &machine, &backoff, &failure, rest).await,
         };
         control.on_event(&Event::Ended {
-            machine,
+            machine: &machine,
             fence,
             outcome: &outcome,
             took: began.elapsed(),
         });
-        (outcome, work)
+        outcome
     }
 
     /// `None` when the lease is lost. The future is dropped before the work is ended.
@@ -134,48 +139,107 @@ fn unwound(
     })
 }
 
-async fn finish(work: Work, commit: &Commit, backoff: &Backoff) -> (Outcome, Option<Work>) {
+async fn finish(work: Work, commit: &Commit, backoff: &Backoff, rest: Option<Duration>) -> Outcome {
     let finished = retry(work, |work| async move {
         let machine = work.machine();
         if commit.writes() {
             let write = async |tx: &mut Tx<'_>| commit.write(tx, machine).await;
-            work.finish(write).await
+            work.finish_judged(write).await
         } else {
-            work.complete().await
+            work.complete_judged().await
         }
     });
     match finished.await {
-        Ok(()) => (Outcome::Finished, None),
-        Err((reason, None)) => (not_recorded(reason), None),
+        Ok(rest) => Outcome::Finished { rest },
+        Err((reason, None)) => not_recorded(reason),
         Err((reason, Some(work))) => {
             let failure = format!("what was achieved could not be committed: {reason}");
-            fail(work, backoff, &Failure::new(failure)).await
+            fail(work, backoff, &Failure::new(failure), rest).await
         }
     }
 }
 
-async fn fail(work: Work, backoff: &Backoff, failure: &Failure) -> (Outcome, Option<Work>) {
+/// Ends an attempt that has not finished. `rest` is for how long the machine of a canceled one rests.
+async fn end(
+    work: Work,
+    machine: &Machine,
+    backoff: &Backoff,
+    failure: &Failure,
+    rest: Option<Duration>,
+) -> Outcome {
+    match failure.effect() {
+        Effect::BackOff | Effect::Hold | Effect::HoldProcess => {
+            fail(work, backoff, failure, rest).await
+        }
+        Effect::Cancel => match cancel(work, rest).await {
+            Ok(()) => Outcome::Canceled,
+            Err(outcome) => outcome,
+        },
+        Effect::PauseProvider(time) if machine.provided.is_some() => {
+            let cause = failure.cause();
+            let paused = retry(work, |work| work.pause_provider(time, cause));
+            match paused.await {
+                Ok(Some(pause)) => Outcome::ProviderPaused {
+                    cause: cause.to_owned(),
+                    provider: pause.provider,
+                    until: pause.until,
+                },
+                // The machine has lost its provider in the meantime.
+                Ok(None) => Outcome::Canceled,
+                Err((reason, left)) => give_back(reason, left, rest).await,
+            }
+        }
+        Effect::Snooze(rest) | Effect::PauseProvider(rest) => {
+            match retry(work, |work| work.snooze(rest)).await {
+                Ok(()) => Outcome::Snoozed { rest },
+                Err((reason, left)) => give_back(reason, left, Some(rest)).await,
+            }
+        }
+    }
+}
+
+async fn fail(work: Work, backoff: &Backoff, failure: &Failure, rest: Option<Duration>) -> Outcome {
     let backoff = failure.own_backoff().unwrap_or(backoff);
-    let (cause, put_on_hold) = (failure.cause(), failure.puts_on_hold());
+    let (cause, effect) = (failure.cause(), failure.effect());
     let failed = retry(work, |work| async move {
-        if put_on_hold {
-            work.fail_and_hold(backoff, cause).await
-        } else {
-            work.fail(backoff, cause).await
+        match effect {
+            Effect::Hold => work.fail_and_hold(backoff, cause).await,
+            Effect::HoldProcess => work.fail_and_hold_process(backoff, cause).await,
+            _ => work.fail(backoff, cause).await,
         }
     });
     match failed.await {
-        Ok(failed) => {
-            let outcome = Outcome::Failed {
-                cause: cause.to_owned(),
-                interval: failed.interval,
-                until: failed.until,
-                put_on_hold,
-            };
-            (outcome, None)
-        }
-        Err((reason, work)) => (not_recorded(reason), work),
+        Ok(failed) => Outcome::Failed {
+            cause: cause.to_owned(),
+            interval: failed.interval,
+            until: failed.until,
+            put_on_hold: effect == Effect::Hold,
+            process_on_hold: effect == Effect::HoldProcess,
+        },
+        Err((reason, left)) => give_back(reason, left, rest).await,
     }
+}
+
+/// Gives back a machine whose end could not be recorded. Returns the outcome of that end.
+async fn give_back(reason: TxError, left: Option<Work>, rest: Option<Duration>) -> Outcome {
+    if let Some(work) = left
+        && cancel(work, rest).await.is_err()
+    {
+        tracing::debug!("a machine is released in the background");
+    }
+    not_recorded(reason)
+}
+
+/// Gives a machine back. It rests, so that neither this loop nor another one claims it again at once.
+async fn cancel(work: Work, rest: Option<Duration>) -> Result<(), Outcome> {
+    let canceled = retry(work, |work| async move {
+        match rest {
+            Some(rest) => work.cancel_resting(rest).await,
+            None => work.cancel().await,
+        }
+    });
+    // Work that is still claimed is dropped, which releases it in the background.
+    canceled.await.map_err(|(reason, _)| not_recorded(reason))
 }
 
 /// Ends the work, with retries while the error may pass; because an end is keyed on the fence, it takes

@@ -4,18 +4,17 @@ use super::ControlLoop;
 use super::attempt::Attempt;
 use super::error::LoopError;
 use super::machine::Machine;
+use super::pause_watch;
 use super::run::Run;
 use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::session::Session;
+use crate::session::attempt_end::{AttemptEnd, Cancellation};
 use crate::work::Work;
 use crate::work::claim::Claim;
+use crate::work::end;
 use crate::work::poller::Poller;
 use std::time::Duration;
-
-/// How many machines of canceled attempts are kept at once. A loop with this many claims no more until
-/// some are released.
-const MOST_PAUSED: usize = 1000;
 
 /// Delays after machines that were claimed and could not be read.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -37,6 +36,7 @@ impl<L: ControlLoop> Run<L> {
             Err(LoopError::Claim(error)) => tracing::debug!(%error, "the process is not looked up"),
             Err(error) => return Err(error),
         }
+        self.watch_pauses(session);
         let mut poller = self.poller(session);
         let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
@@ -69,7 +69,8 @@ impl<L: ControlLoop> Run<L> {
             match Machine::read_all(session, &claimed).await {
                 Ok(machines) => {
                     delays.restart();
-                    self.start(claimed, machines);
+                    let again = self.start(claimed, machines);
+                    self.give_back(session, again).await;
                 }
                 Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
                 Err(error) => {
@@ -96,6 +97,14 @@ impl<L: ControlLoop> Run<L> {
         }
     }
 
+    /// Until the loop ends, or starts its next session.
+    fn watch_pauses(&mut self, session: &Session) {
+        self.pause_watch.abort_all();
+        let (process, tokens) = (self.control.workflow(), self.stop_tokens.clone());
+        self.pause_watch
+            .spawn(pause_watch::watch(session, process, tokens));
+    }
+
     fn poller(&self, session: &Session) -> Poller {
         let claim = Claim::of(&self.control.workflow());
         let providers = self.control.providers();
@@ -109,31 +118,51 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn free_slots(&self) -> u32 {
-        // With `once`, all are kept to the end: a released machine would be claimed again.
-        if !self.options.once && self.paused.len() >= MOST_PAUSED {
-            return 0;
-        }
         let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
         let free = self.options.parallelism.saturating_sub(running);
         free.min(self.options.batch)
     }
 
-    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) {
+    /// Returns those that have been processed before, with [`once`](super::LoopOptions::once).
+    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) -> Vec<Work> {
+        let mut again = Vec::new();
         for (work, machine) in claimed.into_iter().zip(machines) {
             // A machine that was worked on is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
-                self.cancel_later(work);
+                again.push(work);
                 continue;
             }
             self.summary.claimed += 1;
+            let cancel_now = self.cancel_now.child_token();
             let attempt = Attempt {
                 control: self.control.clone(),
                 options: self.options.clone(),
-                cancel_now: self.cancel_now.clone(),
+                draining: self.shutdown.draining().clone(),
+                _stoppable: self.stop_tokens.add(work.fence(), cancel_now.clone()),
+                cancel_now,
                 work,
                 machine,
             };
             self.running.spawn(attempt.run());
+        }
+        again
+    }
+
+    /// Gives machines back that are due again before the loop has come to its end. They rest for as long as
+    /// it has run, so each of them comes back a few times at most, however long the queue is.
+    async fn give_back(&self, session: &Session, again: Vec<Work>) {
+        if again.is_empty() {
+            return;
+        }
+        let end = AttemptEnd::Canceled(Cancellation {
+            rest: Some(self.began.elapsed().max(self.options.cancel_pause)),
+            ..session.inner.cancellation()
+        });
+        let attempts = again.into_iter().map(Work::into_attempt);
+        for given_back in end::release_all(&session.inner, attempts, end).await {
+            if let Err(error) = given_back {
+                tracing::debug!(%error, "a machine is released in the background");
+            }
         }
     }
 

@@ -26,7 +26,8 @@ where
 pub struct Commit(Option<Arc<dyn Write>>);
 
 impl Commit {
-    /// Writes nothing. A machine that still needs the process is claimed again at once.
+    /// Writes nothing in this transaction. A machine that still needs the process, by what was written
+    /// elsewhere too, rests before it is claimed again.
     pub fn unchanged() -> Self {
         Self(None)
     }

@@ -4,7 +4,8 @@ use super::machine::Machine;
 use crate::error::TxError;
 use crate::work::Work;
 use bmdb_backoff::Seconds;
-use bmdb_model::{Fence, SessionId};
+use bmdb_model::work::RestCause;
+use bmdb_model::{Fence, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use std::error::Error;
 use std::time::Duration;
@@ -51,7 +52,10 @@ pub enum Event<'a> {
 #[allow(missing_docs, reason = "the other fields explain themselves")]
 pub enum Outcome {
     /// It is finished, and its [`Commit`](super::Commit) is written.
-    Finished,
+    Finished {
+        /// Why the machine rests now, if it does: it is still due, or is finished again and again.
+        rest: Option<RestCause>,
+    },
     /// It has failed.
     Failed {
         /// Why, for people.
@@ -60,9 +64,21 @@ pub enum Outcome {
         /// When the machine may be worked on again, by the database's clock.
         until: DateTime<Utc>,
         put_on_hold: bool,
+        /// Whether only the process was put on hold on the machine.
+        process_on_hold: bool,
     },
     /// The machine was released; the attempt neither finished nor failed.
     Canceled,
+    /// The machine was released and rests: [`Failure::snooze`](super::Failure::snooze).
+    Snoozed { rest: Duration },
+    /// The machine was released, and its provider paused:
+    /// [`Failure::pause_provider`](super::Failure::pause_provider).
+    ProviderPaused {
+        cause: String,
+        provider: Provider,
+        /// When the pause in force ends; `None` if only when somebody resumes.
+        until: Option<DateTime<Utc>>,
+    },
     /// The lease was lost, or the work was ended by others: the loop recorded nothing.
     Lost,
     /// Its end could not be recorded, or it is not known whether it was.
@@ -82,9 +98,13 @@ pub struct Summary {
     /// read them, or had processed them before ([`LoopOptions::once`](super::LoopOptions::once)).
     pub claimed: u64,
     pub finished: u64,
+    /// How many of those that finished left a machine that rests, because it was still due or is finished
+    /// again and again.
+    pub unproductive: u64,
     pub failed: u64,
-    /// How many of those that failed have put their machine on hold.
+    /// How many of those that failed have put their machine, or the process there, on hold.
     pub put_on_hold: u64,
+    /// How many had no result; also those that were snoozed or have paused a provider.
     pub canceled: u64,
     /// How many were lost, or had an end that could not be recorded.
     pub lost: u64,
@@ -93,12 +113,21 @@ pub struct Summary {
 impl Summary {
     pub(super) fn count(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Finished => self.finished += 1,
-            Outcome::Failed { put_on_hold, .. } => {
-                self.failed += 1;
-                self.put_on_hold += u64::from(*put_on_hold);
+            Outcome::Finished { rest } => {
+                self.finished += 1;
+                self.unproductive += u64::from(rest.is_some());
             }
-            Outcome::Canceled => self.canceled += 1,
+            Outcome::Failed {
+                put_on_hold,
+                process_on_hold,
+                ..
+            } => {
+                self.failed += 1;
+                self.put_on_hold += u64::from(*put_on_hold || *process_on_hold);
+            }
+            Outcome::Canceled | Outcome::Snoozed { .. } | Outcome::ProviderPaused { .. } => {
+                self.canceled += 1;
+            }
             Outcome::Lost | Outcome::Unrecorded { .. } => self.lost += 1,
         }
     }
@@ -110,6 +139,7 @@ impl std::fmt::Display for Summary {
             sessions,
             claimed,
             finished,
+            unproductive,
             failed,
             put_on_hold,
             canceled,
@@ -117,8 +147,8 @@ impl std::fmt::Display for Summary {
         } = self;
         write!(
             f,
-            "{claimed} claimed: {finished} finished, {failed} failed ({put_on_hold} of them put on hold), \
-             {canceled} canceled, {lost} lost; sessions: {sessions}"
+            "{claimed} claimed: {finished} finished ({unproductive} of them without effect), {failed} failed \
+             ({put_on_hold} of them put on hold), {canceled} canceled, {lost} lost; sessions: {sessions}"
         )
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::with_sources;
 use bmdb_backoff::Backoff;
 use std::error::Error;
+use std::time::Duration;
 
 /// Why a machine could not be processed. `?` converts every error, with its sources, and every text.
 ///
@@ -17,12 +18,18 @@ pub struct Failure {
 
 /// What a failure does to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     BackOff,
     /// It backs off, and is put on hold.
     Hold,
+    /// It backs off, and only this process is put on hold there.
+    HoldProcess,
     /// Nothing: the attempt is canceled.
     Cancel,
+    /// It rests: the attempt is canceled.
+    Snooze(Duration),
+    /// The attempt is canceled, and the process paused for the provider.
+    PauseProvider(Duration),
 }
 
 impl Failure {
@@ -38,10 +45,44 @@ impl Failure {
         Self::with(cause.into(), Effect::Hold)
     }
 
+    /// Only this process must not start on the machine any more: it is put on hold there, with this cause as
+    /// reason, in the transaction that records the failure. Other processes start as before. An operator
+    /// releases it: `bmdb machine release MACHINE --process PROCESS`.
+    pub fn hold_process(cause: impl Into<String>) -> Self {
+        Self::with(cause.into(), Effect::HoldProcess)
+    }
+
+    /// Not now: the machine rests for this long, whatever the loop's backoff is. The attempt is recorded as
+    /// canceled, and no backoff begins or grows.
+    ///
+    /// Zero is [`Failure::cancel`]. Fractions of a millisecond are rounded up; more than ten years are ten
+    /// years.
+    pub fn snooze(rest: Duration) -> Self {
+        match rest.is_zero() {
+            true => Self::cancel(),
+            false => Self::with("snoozed".to_owned(), Effect::Snooze(rest)),
+        }
+    }
+
+    /// The provider does not want more requests now, such as with HTTP's 429: the process starts on none of
+    /// its machines for this long. The pause has the cause as its reason, and is seen and ended like an
+    /// operator's; one that an operator or a breaker has made stays as it is. The attempt is recorded as
+    /// canceled, and no machine backs off.
+    ///
+    /// Attempts that run go on. A machine without a provider rests alone, as with [`Failure::snooze`]. Zero is
+    /// [`Failure::cancel`]; more than ten years are ten years.
+    pub fn pause_provider(time: Duration, cause: impl Into<String>) -> Self {
+        match time.is_zero() {
+            true => Self::cancel(),
+            false => Self::with(cause.into(), Effect::PauseProvider(time)),
+        }
+    }
+
     /// The attempt is recorded as canceled, and no backoff begins or grows.
     ///
-    /// The loop keeps the machine for [`LoopOptions::cancel_pause`](super::LoopOptions::cancel_pause)
-    /// before it gives it back, or the machine would be claimed again at once.
+    /// The machine is given back at once, and rests for
+    /// [`LoopOptions::cancel_pause`](super::LoopOptions::cancel_pause), or it would be claimed again at
+    /// once; not when the loop shuts down.
     pub fn cancel() -> Self {
         Self::with("canceled".to_owned(), Effect::Cancel)
     }
@@ -64,12 +105,8 @@ impl Failure {
         self.backoff.as_ref()
     }
 
-    pub(super) fn is_cancel(&self) -> bool {
-        self.effect == Effect::Cancel
-    }
-
-    pub(super) fn puts_on_hold(&self) -> bool {
-        self.effect == Effect::Hold
+    pub(super) const fn effect(&self) -> Effect {
+        self.effect
     }
 
     /// The database refuses NUL in a cause, and an empty reason of a hold; both are replaced here.
@@ -141,6 +178,15 @@ mod tests {
                 "boxed"
             ]
         );
+    }
+
+    #[test]
+    fn nothing_is_snoozed_or_paused_for_no_time() {
+        assert_eq!(Failure::snooze(Duration::ZERO), Failure::cancel());
+        let pause = |time| Failure::pause_provider(time, "429");
+        assert_eq!(pause(Duration::ZERO), Failure::cancel());
+        let long = Duration::MAX;
+        assert_eq!(pause(long).effect, Effect::PauseProvider(long));
     }
 
     #[test]

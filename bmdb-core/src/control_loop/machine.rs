@@ -40,8 +40,8 @@ impl Machine {
         }
     }
 
-    /// Canceled when acting on the machine has to stop: the lease is lost, the attempt has timed out, or
-    /// the loop shuts down. The future is dropped [`LoopOptions::grace`](super::LoopOptions::grace)
+    /// Canceled when acting on the machine has to stop: the lease is lost, the attempt has timed out, the
+    /// loop shuts down, or an operator has paused the process and stops what runs. The future is dropped [`LoopOptions::grace`](super::LoopOptions::grace)
     /// later.
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {

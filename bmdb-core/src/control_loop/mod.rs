@@ -45,6 +45,7 @@ mod event;
 mod failure;
 mod machine;
 mod options;
+mod pause_watch;
 mod run;
 mod runner;
 mod shutdown;
@@ -94,8 +95,8 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// converts every error and every text. A panic is a failure with its message as cause; an attempt
     /// that takes longer than [`LoopOptions::timeout`] is a failure too.
     ///
-    /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the attempt has timed out, or
-    /// the loop shuts down; the future is dropped [`LoopOptions::grace`] later, at any of its awaits.
+    /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the attempt has timed out, the
+    /// loop shuts down, or an operator has paused the process and stops what runs; the future is dropped [`LoopOptions::grace`] later, at any of its awaits.
     /// Code that must not be dropped, or has to stop something elsewhere, watches that token. Pass
     /// [`Work::fence`] to external systems that act on the machine; they should refuse smaller ones.
     fn process(

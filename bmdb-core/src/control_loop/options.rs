@@ -25,7 +25,8 @@ pub struct LoopOptions {
     pub grace: Duration,
     /// How long attempts may continue after a shutdown is requested. Default: 30 s.
     pub drain_limit: Duration,
-    /// How long a machine stays claimed after a canceled attempt. Default: 10 s.
+    /// How long a machine rests after a canceled attempt, and up to a tenth longer. The database keeps it: the
+    /// machine is given back at once. Not when the loop shuts down. Default: 10 s.
     pub cancel_pause: Duration,
     /// How the loop polls while nothing is due.
     pub poll: PollOptions,

@@ -3,18 +3,18 @@
 use super::ControlLoop;
 use super::event::{Event, Outcome, Summary};
 use super::options::LoopOptions;
+use super::pause_watch::StopTokens;
 use super::shutdown::Shutdown;
 use crate::bmdb::Bmdb;
 use crate::db::retry::Delays;
 use crate::session::Session;
-use crate::work::Work;
 use crate::work::rate_limiter::RateLimiter;
 use bmdb_model::MachineId;
 use std::collections::HashSet;
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +27,13 @@ pub(super) struct Run<L> {
     pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     /// Stops all attempts.
     pub(super) cancel_now: CancellationToken,
+    /// The tokens of the attempts that run.
+    pub(super) stop_tokens: Arc<StopTokens>,
+    /// Stops attempts because of a pause. Ends when it is dropped.
+    pub(super) pause_watch: JoinSet<()>,
     /// The attempts of all sessions of the loop.
-    pub(super) running: JoinSet<(Outcome, Option<Work>)>,
-    /// Machines of canceled attempts, until they are released.
-    pub(super) paused: JoinSet<()>,
-    /// Releases these machines now.
-    pub(super) end_pauses: CancellationToken,
+    pub(super) running: JoinSet<Outcome>,
+    pub(super) began: Instant,
     /// The machines that were claimed, with [`LoopOptions::once`].
     pub(super) seen: HashSet<MachineId>,
     pub(super) summary: Summary,
@@ -52,9 +53,10 @@ impl<L: ControlLoop> Run<L> {
             options: Arc::new(options),
             shutdown,
             cancel_now: CancellationToken::new(),
+            stop_tokens: Arc::default(),
+            pause_watch: JoinSet::new(),
             running: JoinSet::new(),
-            paused: JoinSet::new(),
-            end_pauses: CancellationToken::new(),
+            began: Instant::now(),
             seen: HashSet::new(),
             summary: Summary::default(),
         }
@@ -85,57 +87,19 @@ impl<L: ControlLoop> Run<L> {
         self.wait_for(tokio::time::sleep(delay)).await
     }
 
-    /// Waits for the end of an attempt or of a pause; `None` when there are none. The one place that
-    /// counts attempts that end. Cancellation: nothing is lost.
+    /// Waits for the end of an attempt; `None` when there are none. The one place that counts
+    /// attempts that end. Cancellation: nothing is lost.
     pub(super) async fn next_ended(&mut self) -> Option<()> {
-        tokio::select! {
-            biased;
-            Some(ended) = self.running.join_next() => self.count(ended),
-            Some(_) = self.paused.join_next() => {}
-            else => return None,
-        }
-        Some(())
-    }
-
-    fn count(&mut self, ended: Result<(Outcome, Option<Work>), JoinError>) {
+        let ended = self.running.join_next().await?;
         match ended {
-            Ok((outcome, work)) => {
-                self.summary.count(&outcome);
-                if let Some(work) = work {
-                    self.cancel_later(work);
-                }
-            }
+            Ok(outcome) => self.summary.count(&outcome),
             // Only `on_event` can panic there. Dropping the work has canceled it.
             Err(error) => {
                 tracing::error!(%error, "a control loop's event handler panicked");
                 self.summary.canceled += 1;
             }
         }
-    }
-
-    /// Keeps a machine from being claimed again at once, by this loop and by others: it stays claimed.
-    /// The database has no pause without a failure, and a loop that skips a machine at the head of the
-    /// queue would have to claim it to get to those behind.
-    pub(super) fn cancel_later(&mut self, work: Work) {
-        let end_pauses = self.end_pauses.clone();
-        // With `once`, no machine is claimed a second time.
-        let pause = (!self.options.once).then_some(self.options.cancel_pause);
-        self.paused.spawn(async move {
-            let pause = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = pause => {}
-                () = end_pauses.cancelled() => {}
-                () = work.lost() => return,
-            }
-            if let Err(error) = work.cancel().await {
-                tracing::debug!(%error, "a machine is released in the background");
-            }
-        });
+        Some(())
     }
 
     /// Waits for the attempts, cancels them after the limit, and closes the session.
@@ -145,7 +109,6 @@ impl<L: ControlLoop> Run<L> {
         if running > 0 {
             self.control.on_event(&Event::Draining { running, limit });
         }
-        self.end_pauses.cancel();
         let cancel_now = self.shutdown.cancel_now_requested().clone();
         tokio::select! {
             () = self.until_idle() => {}
@@ -159,7 +122,6 @@ impl<L: ControlLoop> Run<L> {
         if timeout_at(until, self.until_idle()).await.is_err() {
             self.summary.lost += u64::try_from(self.running.len()).unwrap_or(u64::MAX);
             self.running.abort_all();
-            self.paused.abort_all();
         }
         if let Some(session) = session {
             let left = closing.min(until.saturating_duration_since(Instant::now()));

@@ -11,12 +11,20 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum HistoryDetail {
-    /// A failure with the same cause and interval as the one before it is folded into that row, so a
-    /// machine that fails the same way for weeks costs a handful of rows.
+    /// A failure with the same cause and interval as the one before it is folded into that row, as is a
+    /// canceled attempt with the same cause, so a machine that fails the same way for weeks costs a handful
+    /// of rows.
     #[default]
     Folded,
     /// Every attempt gets a row, for audits.
     Full,
+}
+
+impl HistoryDetail {
+    /// Whether an end that equals the one before is folded into that one's row.
+    pub(crate) fn folds(self) -> bool {
+        self == Self::Folded
+    }
 }
 
 /// How a component connects and behaves. Every field but the URL has a default.

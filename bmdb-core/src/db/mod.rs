@@ -16,4 +16,5 @@ mod tls;
 pub(crate) mod transaction;
 pub(crate) mod tx;
 pub(crate) mod tx_fn;
+mod tx_holds;
 pub(crate) mod url;

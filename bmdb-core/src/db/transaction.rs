@@ -149,8 +149,7 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
                     Ok(unplanned) => database.note_unplanned(&unplanned),
                     Err(error) => return Err(rolled_back(tx.conn, deadline, error.into()).await),
                 }
-                let commit = internal::connection::check_not_aborted_and_commit(tx.conn);
-                deadline.answer(commit).await
+                deadline.answer(tx.commit_planned()).await
             }
         };
         match committed {

@@ -4,19 +4,22 @@ use crate::db::pool::Checkout;
 use crate::error::TxError;
 #[cfg(feature = "fleet")]
 use crate::fleet::{Fleet, Imported, import};
+use crate::lock::lock;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::plan::{self, Definitions, Unplanned};
+use bmdb_model::internal::work::{self, Attempt, Jitter, Rest};
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::tag::{self, TagName};
 use bmdb_model::{
-    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, hold, machine,
-    os_installation, provided,
+    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, machine, os_installation,
+    provided,
 };
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex};
 
 /// An open transaction of a session. It dereferences to the connection, so Diesel's queries and the
 /// functions of [`bmdb_model`] accept it.
@@ -29,6 +32,15 @@ pub struct Tx<'c> {
     /// The definitions to plan them by, read after the last machine was locked.
     definitions: Option<Definitions>,
     notify: Notify,
+    /// The finish in this transaction, which is judged by the plan.
+    finished: Option<Finished>,
+}
+
+/// A finish, and where its caller looks for the rest that it begins.
+struct Finished {
+    attempt: Attempt,
+    jitter: Jitter,
+    rest: Arc<Mutex<Option<Rest>>>,
 }
 
 impl Tx<'_> {
@@ -262,28 +274,6 @@ impl Tx<'_> {
         self.touch(machine).await?;
         Ok(os_installation::set_report(self, machine, generation, result, raw).await?)
     }
-
-    /// Puts a machine on hold: nothing new starts on it once this is committed, because claims look at the
-    /// hold itself. It does not wait for a transaction that is writing the machine's tags; that one plans
-    /// the machine.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::Empty`] or [`bmdb_model::Error::NulByte`] for the reason,
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn hold(&mut self, machine: MachineId, reason: &str) -> Result<(), TxError> {
-        hold::set(self, machine, reason).await?;
-        self.touch_if_free(machine).await?;
-        Ok(())
-    }
-
-    /// Releases a machine; returns whether it was on hold.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn release_hold(&mut self, machine: MachineId) -> Result<bool, TxError> {
-        self.touch(machine).await?;
-        Ok(hold::unset(self, machine).await?)
-    }
 }
 
 impl<'c> Tx<'c> {
@@ -293,6 +283,7 @@ impl<'c> Tx<'c> {
             conn,
             touched: BTreeSet::new(),
             definitions: None,
+            finished: None,
         }
     }
 
@@ -323,6 +314,22 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
+    /// Notes that this transaction finishes an attempt: by the plan at its end, the machine rests if it is
+    /// still due. The rest is in `rest` once that is committed.
+    pub(crate) fn judge(
+        &mut self,
+        attempt: Attempt,
+        jitter: Jitter,
+        rest: Arc<Mutex<Option<Rest>>>,
+    ) {
+        *lock(&rest) = None;
+        self.finished = Some(Finished {
+            attempt,
+            jitter,
+            rest,
+        });
+    }
+
     /// Plans the touched machines without the workflows that fail, for a commit of its own; returns what was
     /// not planned.
     pub(super) async fn plan_carefully(&mut self) -> Result<Vec<Unplanned>, bmdb_model::Error> {
@@ -338,16 +345,35 @@ impl<'c> Tx<'c> {
         !self.touched.is_empty()
     }
 
-    /// Plans the touched machines and commits. If there is nothing to plan, checks that no failed
-    /// statement has aborted the transaction: the closure may have ignored its error.
-    pub(super) async fn plan_and_commit(self) -> Result<(), bmdb_model::Error> {
-        match self.definitions {
+    /// Plans the touched machines, judges a finish and commits. If there is nothing to plan, checks that no
+    /// failed statement has aborted the transaction: the closure may have ignored its error.
+    pub(super) async fn plan_and_commit(mut self) -> Result<(), bmdb_model::Error> {
+        let definitions = self.definitions.take();
+        match definitions {
             Some(definitions) if !self.touched.is_empty() => {
                 let touched: Vec<MachineId> = self.touched.into_iter().collect();
-                plan::replan_and_commit(self.conn, &touched, &definitions, self.notify).await
+                let (conn, notify) = (self.conn, self.notify);
+                let Some(finished) = self.finished else {
+                    return plan::replan_and_commit(conn, &touched, &definitions, notify).await;
+                };
+                let attempt = (&finished.attempt, finished.jitter);
+                let committed =
+                    work::replan_judge_and_commit(conn, &touched, &definitions, notify, attempt);
+                *lock(&finished.rest) = committed.await?;
+                Ok(())
             }
-            _ => internal::connection::check_not_aborted_and_commit(self.conn).await,
+            _ => self.commit_planned().await,
         }
+    }
+
+    /// Judges a finish and commits, after [`Tx::plan_carefully`] or if there was nothing to plan.
+    pub(super) async fn commit_planned(self) -> Result<(), bmdb_model::Error> {
+        let Some(finished) = self.finished else {
+            return internal::connection::check_not_aborted_and_commit(self.conn).await;
+        };
+        let attempt = (&finished.attempt, finished.jitter);
+        *lock(&finished.rest) = work::judge_and_commit(self.conn, attempt).await?;
+        Ok(())
     }
 }
 

@@ -25,13 +25,14 @@
 //! ```
 
 mod listening;
+mod stops;
 
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
 use bmdb_model::plan::PlanFailure;
 use chrono::{DateTime, Utc};
 
-/// Explains the three gates of a process on a machine.
+/// Explains the gates of a process on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -43,6 +44,9 @@ pub struct Explanation {
     pub ready: Gate,
     /// The third gate: whether a session has claimed the machine.
     pub free: Gate,
+    /// The fourth gate: whether the process may start anywhere in the queue of the machine's provider, by its
+    /// pauses and limits.
+    pub allowed: Gate,
     /// Further facts, and what to do.
     pub advice: Vec<String>,
 }
@@ -65,10 +69,12 @@ pub struct Gate {
 #[must_use]
 pub fn explain(gates: &Gates) -> Explanation {
     let (eligible, ready, free) = (eligible(gates), ready(gates), free(gates));
+    let allowed = stops::explain(gates);
     let closed: Vec<&str> = [
         (&eligible, "it is not eligible"),
         (&ready, "it is not ready"),
         (&free, "the machine is claimed"),
+        (&allowed, stops::in_short(gates)),
     ]
     .into_iter()
     .filter_map(|(gate, why)| (!gate.is_open).then_some(why))
@@ -92,6 +98,7 @@ pub fn explain(gates: &Gates) -> Explanation {
         eligible,
         ready,
         free,
+        allowed,
     }
 }
 
@@ -101,6 +108,14 @@ fn eligible(gates: &Gates) -> Gate {
     if let Some(hold) = &gate.hold {
         sentences.push(format!(
             "The machine is on hold since {}: {:?}. Nothing new starts on it until it is released.",
+            moment(hold.since, gates.at),
+            hold.reason
+        ));
+    }
+    if let Some(hold) = &gate.process_hold {
+        sentences.push(format!(
+            "{} is on hold on the machine since {}: {:?}. Other processes start there.",
+            gates.process,
             moment(hold.since, gates.at),
             hold.reason
         ));
@@ -139,8 +154,9 @@ fn eligible(gates: &Gates) -> Gate {
     }
     Gate {
         // Retrievals do not check whether the item is eligible.
-        is_open: gate.is_open || gate.view == View::None && gate.hold.is_none(),
-        since: gate.hold.as_ref().map(|hold| hold.since),
+        is_open: gate.is_open
+            || gate.view == View::None && gate.hold.is_none() && gate.process_hold.is_none(),
+        since: (gate.hold.as_ref().or(gate.process_hold.as_ref())).map(|hold| hold.since),
         opens_at: None,
         sentences,
     }
@@ -227,6 +243,14 @@ fn ready(gates: &Gates) -> Gate {
 }
 
 fn backoff_sentence(backoff: &Backoff, gates: &Gates) -> String {
+    // After a failure it is that one's backoff.
+    if let (Some(rest), 0) = (backoff.rest, backoff.failures) {
+        let until = moment(backoff.until, gates.at);
+        return match backoff.is_in_force {
+            true => format!("It rests until {until}, {rest}."),
+            false => format!("Its rest ended {until}, {rest}."),
+        };
+    }
     let rests = if backoff.is_in_force {
         format!("It backs off until {}", moment(backoff.until, gates.at))
     } else {
@@ -344,6 +368,12 @@ fn advice(gates: &Gates) -> Vec<String> {
             gates.machine
         ));
     }
+    if eligible.process_hold.is_some() {
+        advice.push(format!(
+            "`bmdb machine release {} --process {}` releases it.",
+            gates.machine, gates.process
+        ));
+    }
     let is_resting = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
     if is_resting && eligible.is_open && gates.claim.is_none() {
         let (machine, process) = (gates.machine, &gates.process);
@@ -353,6 +383,7 @@ fn advice(gates: &Gates) -> Vec<String> {
     }
     let silence = gates.silence.as_ref().filter(|_| eligible.is_open);
     advice.extend(silence.and_then(|silence| listening::advice(silence, &gates.process)));
+    advice.extend(stops::advice(gates));
     if gates.are_open() {
         let queue = match &eligible.provider {
             Some(provider) => format!(" for {provider}"),

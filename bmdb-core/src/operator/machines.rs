@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, Imported};
 use crate::session::Session;
 use bmdb_model::internal::operator::NewAction;
 use bmdb_model::operator::Verb;
-use bmdb_model::{MachineId, Provided, hold, provided};
+use bmdb_model::{MachineId, Process, Provided, hold, provided};
 
 pub(super) async fn create(
     author: &Author,
@@ -122,6 +122,60 @@ pub(super) async fn release_hold(
                 ("held since", before.since.to_rfc3339()),
             ],
             ..author.action_on(Verb::ReleaseMachine, machine)
+        };
+        record(tx, &action).await?;
+        Ok(true)
+    })
+    .await
+}
+
+pub(super) async fn hold_process(
+    author: &Author,
+    session: &Session,
+    machine: MachineId,
+    process: &Process,
+) -> Result<(), OperatorError> {
+    transact(session, async |tx| {
+        tx.touch(machine).await?;
+        let before = hold::of_process(tx, machine, process).await?;
+        let reason = author.reason.as_deref().unwrap_or_default();
+        if before
+            .as_ref()
+            .is_some_and(|before| before.reason == reason)
+        {
+            return Ok(());
+        }
+        tx.hold_process(machine, process, reason).await?;
+        let before = before.map(|hold| ("reason before", hold.reason));
+        let action = NewAction {
+            process: Some(process),
+            details: before.into_iter().collect(),
+            ..author.action_on(Verb::HoldProcess, machine)
+        };
+        record(tx, &action).await
+    })
+    .await
+}
+
+pub(super) async fn release_process_hold(
+    author: &Author,
+    session: &Session,
+    machine: MachineId,
+    process: &Process,
+) -> Result<bool, OperatorError> {
+    transact(session, async |tx| {
+        tx.touch(machine).await?;
+        let Some(before) = hold::of_process(tx, machine, process).await? else {
+            return Ok(false);
+        };
+        tx.release_process_hold(machine, process).await?;
+        let action = NewAction {
+            process: Some(process),
+            details: vec![
+                ("held because", before.reason),
+                ("held since", before.since.to_rfc3339()),
+            ],
+            ..author.action_on(Verb::ReleaseProcess, machine)
         };
         record(tx, &action).await?;
         Ok(true)

@@ -113,6 +113,35 @@ impl Operator {
         machines::release_hold(&self.author, session, machine).await
     }
 
+    /// Puts one process on hold on a machine, or changes the reason of that hold to the operator's: it does not
+    /// start there until it is released; others do, and claimed work continues. The process need not be
+    /// defined. One that is on hold there for the same reason is left as it is.
+    ///
+    /// # Errors
+    /// As [`Operator::hold`].
+    pub async fn hold_process(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<(), OperatorError> {
+        machines::hold_process(&self.author, session, machine, process).await
+    }
+
+    /// Releases one process on a machine; returns whether it was on hold there. A hold of the machine as a
+    /// whole stays: see [`Operator::release_hold`].
+    ///
+    /// # Errors
+    /// [`OperatorError::Transaction`]: [`bmdb_model::Error::NoSuchMachine`].
+    pub async fn release_process_hold(
+        &self,
+        session: &Session,
+        machine: MachineId,
+        process: &Process,
+    ) -> Result<bool, OperatorError> {
+        machines::release_process_hold(&self.author, session, machine, process).await
+    }
+
     /// Deletes a machine with its tags and idle work items. Its history stays, with the audit record.
     ///
     /// # Errors

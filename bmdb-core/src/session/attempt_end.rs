@@ -1,11 +1,16 @@
 //! Attempt ends: the request of a caller, the statement that it becomes, and the answer of the database.
 
+use crate::db::database::{Database, Planning};
 use crate::telemetry::attempt_counts::AttemptCounts;
+use bmdb_backoff::mix;
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::plan::may_be_a_views_fault;
+use bmdb_model::internal::work::{
+    self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan, Rest,
+};
 use bmdb_model::{Process, SessionId};
-use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
+use std::time::Duration;
 
 /// The most attempts that one statement ends: more do not get cheaper by sharing it.
 pub(crate) const MOST: usize = 500;
@@ -20,15 +25,35 @@ pub(crate) enum AttemptEnd {
         cause: String,
         fold: bool,
     },
-    Canceled,
+    Canceled(Cancellation),
+}
+
+/// An end without a result.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancellation {
+    /// For how long the machine rests.
+    pub(crate) rest: Option<Duration>,
+    pub(crate) cause: Option<String>,
+    pub(crate) fold: bool,
+}
+
+/// The ends that share a statement or transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndKind {
+    Finish,
+    Failure,
+    Cancellation,
+}
+
+impl EndKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Failure, Self::Cancellation, Self::Finish];
 }
 
 /// What the database did with an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndOutcome {
-    /// The attempt has ended; after a failure, this is when its backoff ends. Made by
-    /// [`EndOutcome::ended`] only.
-    Ended(Option<DateTime<Utc>>),
+    /// The attempt has ended, and its machine backs off or rests. Made by [`EndOutcome::ended`] only.
+    Ended(Option<Rest>),
     /// Nothing was written: the session has expired.
     SessionExpired,
     /// Nothing was written: the session does not have this attempt any more.
@@ -40,12 +65,16 @@ impl AttemptEnd {
         match self {
             Self::Finished => Outcome::Finished,
             Self::Failed { .. } => Outcome::Failed,
-            Self::Canceled => Outcome::Canceled,
+            Self::Canceled(_) => Outcome::Canceled,
         }
     }
 
-    pub(crate) fn is_failure(&self) -> bool {
-        matches!(self, Self::Failed { .. })
+    pub(crate) fn kind(&self) -> EndKind {
+        match self {
+            Self::Finished => EndKind::Finish,
+            Self::Failed { .. } => EndKind::Failure,
+            Self::Canceled(_) => EndKind::Cancellation,
+        }
     }
 }
 
@@ -56,53 +85,106 @@ impl EndOutcome {
         counts: &AttemptCounts,
         process: &Process,
         outcome: Outcome,
-        until: Option<DateTime<Utc>>,
+        rest: Option<Rest>,
     ) -> Self {
         counts.ended(process, outcome);
-        Self::Ended(until)
+        Self::Ended(rest)
     }
 
     fn of(
         counts: &AttemptCounts,
         process: &Process,
         outcome: Outcome,
-        ended: Ended<Option<DateTime<Utc>>>,
+        ended: Ended<Option<Rest>>,
     ) -> Self {
         match ended {
-            Ended::Done(until) => Self::ended(counts, process, outcome, until),
+            Ended::Done(rest) => Self::ended(counts, process, outcome, rest),
             Ended::SessionExpired => Self::SessionExpired,
             Ended::Lost => Self::Lost,
         }
     }
 }
 
-/// Ends attempts of one session in one statement, which commits by itself. Either all of them are
-/// failures, or none. The outcomes have the order of the ends.
+/// Ends attempts of one session, all of one kind: finishes in a short transaction, others in a statement that
+/// commits by itself. The outcomes have the order of the ends.
 pub(crate) async fn end_all(
+    database: &Database,
     conn: &mut AsyncPgConnection,
     counts: &AttemptCounts,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],
 ) -> Result<Vec<EndOutcome>, bmdb_model::Error> {
-    let ended = send(conn, session, ends).await?;
+    let is_finish = |(_, end): &(_, &AttemptEnd)| end.kind() == EndKind::Finish;
+    let ended = match ends.iter().all(is_finish) {
+        true => finish(database, conn, session, ends).await?,
+        false => send(conn, session, ends).await?,
+    };
     let outcomes = ends.iter().zip(ended).map(|((attempt, end), ended)| {
         EndOutcome::of(counts, &attempt.process, end.outcome(), ended)
     });
     Ok(outcomes.collect())
 }
 
-/// Ends attempts in one statement, without counting them.
+/// A random number that stays the same for an attempt.
+pub(crate) fn random_of(attempt: &Attempt) -> u64 {
+    mix(
+        attempt.machine.as_uuid().as_u128(),
+        attempt.fence.get().cast_unsigned(),
+    )
+}
+
+/// A workflow that fails must not keep what was achieved from being recorded, so the transaction is run again
+/// and plans without it, or not at all.
+async fn finish(
+    database: &Database,
+    conn: &mut AsyncPgConnection,
+    session: SessionId,
+    ends: &[(&Attempt, &AttemptEnd)],
+) -> Result<Vec<Ended<Option<Rest>>>, bmdb_model::Error> {
+    let jitter = |attempt| Jitter::from_random(random_of(attempt));
+    let finished: Vec<_> = ends.iter().map(|(a, _)| (*a, jitter(a))).collect();
+    let mut replan = match database.planning() {
+        Planning::AtOnce => Replan::AtOnce,
+        Planning::Careful => Replan::Carefully,
+    };
+    loop {
+        let error = match work::finish_all(conn, session, &finished, replan, database.notify).await
+        {
+            Ok(finished) => {
+                database.note_unplanned(&finished.unplanned);
+                return Ok(finished.ended);
+            }
+            Err(error) if may_be_a_views_fault(&error) => error,
+            Err(error) => return Err(error),
+        };
+        replan = match replan {
+            Replan::AtOnce => Replan::Carefully,
+            Replan::Carefully => Replan::No,
+            Replan::No => return Err(error),
+        };
+        tracing::debug!(%error, ?replan, "a finish could not be planned");
+    }
+}
+
+/// Ends attempts as failed, or as canceled, in one statement, without counting them.
 pub(crate) async fn send(
     conn: &mut AsyncPgConnection,
     session: SessionId,
     ends: &[(&Attempt, &AttemptEnd)],
-) -> Result<Vec<Ended<Option<DateTime<Utc>>>>, bmdb_model::Error> {
+) -> Result<Vec<Ended<Option<Rest>>>, bmdb_model::Error> {
     let mut failures: Vec<(&Attempt, FailedAttempt<'_>)> = Vec::new();
-    let mut releases: Vec<(&Attempt, Release)> = Vec::new();
+    let mut canceled: Vec<(&Attempt, Cancel<'_>)> = Vec::new();
     for (attempt, end) in ends {
         match end {
-            AttemptEnd::Finished => releases.push((attempt, Release::Finished)),
-            AttemptEnd::Canceled => releases.push((attempt, Release::Canceled)),
+            AttemptEnd::Finished => unreachable!("finishes are sent by themselves"),
+            AttemptEnd::Canceled(Cancellation { rest, cause, fold }) => {
+                let cancel = Cancel {
+                    rest: *rest,
+                    cause: cause.as_deref(),
+                    fold: *fold,
+                };
+                canceled.push((attempt, cancel));
+            }
             AttemptEnd::Failed {
                 delay_seconds,
                 interval_seconds,
@@ -120,10 +202,11 @@ pub(crate) async fn send(
         }
     }
     if failures.is_empty() {
-        let ended = work::release_all(conn, session, &releases).await?;
+        let ended = work::cancel_all(conn, session, &canceled).await?;
         Ok(ended.into_iter().map(|e| e.map(|()| None)).collect())
     } else {
         let ended = work::fail_all(conn, session, &failures).await?;
-        Ok(ended.into_iter().map(|e| e.map(Some)).collect())
+        let rest = |until| Some(Rest { until, cause: None });
+        Ok(ended.into_iter().map(|e| e.map(rest)).collect())
     }
 }

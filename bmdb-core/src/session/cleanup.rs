@@ -8,13 +8,14 @@
 //! holds and the server processes that could not be terminated. Tasks that arrive at the same time are done in one
 //! statement, and all of them are dropped when the lease is lost.
 
+use crate::db::config::HistoryDetail;
 use crate::db::database::Database;
 use crate::db::deadline::Deadline;
 use crate::db::in_flight::{InFlight, InFlightGuard};
 use crate::db::retry::Retry;
 use crate::error::TxError;
 use crate::lock::lock;
-use crate::session::attempt_end::{AttemptEnd, MOST, end_all};
+use crate::session::attempt_end::{AttemptEnd, Cancellation, MOST, end_all};
 use crate::session::claimed_fences::ClaimedFences;
 use crate::session::close;
 use crate::session::heartbeat::Registry;
@@ -131,6 +132,7 @@ struct Shared {
     database: Database,
     registry: Arc<Registry>,
     attempt_counts: Arc<AttemptCounts>,
+    history: HistoryDetail,
     in_flight: InFlight,
     /// The sessions that are being served.
     sessions: Mutex<HashMap<SessionId, Pending>>,
@@ -142,12 +144,14 @@ impl Cleanup {
         database: Database,
         registry: Arc<Registry>,
         attempt_counts: Arc<AttemptCounts>,
+        history: HistoryDetail,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 database,
                 registry,
                 attempt_counts,
+                history,
                 in_flight: InFlight::new(),
                 sessions: Mutex::default(),
             }),
@@ -213,8 +217,14 @@ impl Shared {
         if lease.is_closed() {
             return true;
         }
-        let closed =
-            close::close(&self.database, lease, &self.registry, &self.attempt_counts).await;
+        let closed = close::close(
+            &self.database,
+            lease,
+            &self.registry,
+            &self.attempt_counts,
+            self.history,
+        )
+        .await;
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
@@ -349,9 +359,14 @@ impl LeftoverClaims {
         group: &[Attempt],
     ) -> Result<(), TxError> {
         let session = self.fences.lease.session;
-        let ends: Vec<_> = group.iter().map(|a| (a, &AttemptEnd::Canceled)).collect();
+        let end = AttemptEnd::Canceled(Cancellation {
+            fold: shared.history.folds(),
+            ..Cancellation::default()
+        });
+        let ends: Vec<_> = group.iter().map(|a| (a, &end)).collect();
         let ended = shared.database.run_by(deadline, async |conn| {
-            Ok(end_all(conn, &shared.attempt_counts, session, &ends).await?)
+            let (database, counts) = (&shared.database, &shared.attempt_counts);
+            Ok(end_all(database, conn, counts, session, &ends).await?)
         });
         ended.await?;
         for attempt in group {

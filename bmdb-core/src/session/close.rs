@@ -1,5 +1,6 @@
 //! Closing a session: cancels the work it still holds, and removes it.
 
+use crate::db::config::HistoryDetail;
 use crate::db::database::Database;
 use crate::error::TxError;
 use crate::session::attempt_end::{EndOutcome, MOST};
@@ -9,7 +10,7 @@ use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::SessionId;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal;
-use bmdb_model::internal::work::{self, Attempt, Ended, Release};
+use bmdb_model::internal::work::{self, Attempt, Cancel, Ended};
 use diesel_async::AsyncPgConnection;
 
 /// Gives a session up, even if there are other handles of it: its heartbeat stops, and `lost()` of all
@@ -25,10 +26,11 @@ pub(crate) async fn close(
     lease: &Lease,
     registry: &Registry,
     attempt_counts: &AttemptCounts,
+    history: HistoryDetail,
 ) -> Result<(), TxError> {
     give_up(lease, registry);
     let id = lease.session;
-    let body = async |conn: &mut AsyncPgConnection| remove(conn, id).await;
+    let body = async |conn: &mut AsyncPgConnection| remove(conn, id, history).await;
     let deadline = database.closing_deadline(lease.valid_until());
     let closed = database.transaction_by(lease.terms.interval(), deadline, &body);
     let closed = closed.await;
@@ -43,14 +45,22 @@ pub(crate) async fn close(
 
 /// Locks the session's row first, so that no claim or end of the session can be under way. Returns the
 /// work that was still claimed.
-async fn remove(conn: &mut AsyncPgConnection, id: SessionId) -> Result<Vec<Attempt>, TxError> {
+async fn remove(
+    conn: &mut AsyncPgConnection,
+    id: SessionId,
+    history: HistoryDetail,
+) -> Result<Vec<Attempt>, TxError> {
+    let cancel = Cancel {
+        fold: history.folds(),
+        ..Cancel::default()
+    };
     if !internal::session::lock(conn, id).await? {
         return Err(TxError::SessionExpired);
     }
     let claimed = work::attempts_of(conn, id).await?;
     for group in claimed.chunks(MOST) {
-        let releases: Vec<_> = group.iter().map(|a| (a, Release::Canceled)).collect();
-        let ended = work::release_all(conn, id, &releases).await?;
+        let canceled: Vec<_> = group.iter().map(|a| (a, cancel)).collect();
+        let ended = work::cancel_all(conn, id, &canceled).await?;
         if ended.iter().any(|ended| *ended != Ended::Done(())) {
             return Err(TxError::SessionExpired);
         }

@@ -76,7 +76,12 @@ impl Component {
         let attempt_counts = Arc::new(AttemptCounts::new(config.attempt_counts_interval.is_some()));
         let can_listen = info.engine.has_listen_notify();
         let mut component = Self {
-            cleanup: Cleanup::new(cleanup_database, registry.clone(), attempt_counts.clone()),
+            cleanup: Cleanup::new(
+                cleanup_database,
+                registry.clone(),
+                attempt_counts.clone(),
+                config.history,
+            ),
             listener: Listener::new(can_listen.then(|| target.clone())),
             config,
             target,

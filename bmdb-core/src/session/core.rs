@@ -4,6 +4,7 @@ use crate::db::retry::Retry;
 use crate::db::transaction::{self, TxOutcome, TxStart};
 use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
+use crate::session::attempt_end::Cancellation;
 use crate::session::claimed_fences::ClaimedFences;
 use crate::session::cleanup::CleanupTask;
 use crate::session::component::Component;
@@ -40,6 +41,14 @@ impl SessionCore {
 
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.claimed_fences.lease
+    }
+
+    /// An end without a result, and without a rest.
+    pub(crate) fn cancellation(&self) -> Cancellation {
+        Cancellation {
+            fold: self.component.config.history.folds(),
+            ..Cancellation::default()
+        }
     }
 
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {

@@ -129,7 +129,7 @@ impl Session {
         Poller::new(self.inner.clone(), claim, options)
     }
 
-    /// Ends attempts as finished without changing any tag, up to 500 of them in one statement. Returns the
+    /// Ends attempts as finished without changing any tag, up to 500 of them in one transaction. Returns the
     /// result for each, in the given order; they end independently. See [`Work::complete`].
     ///
     /// Cancellation: if the future is dropped, each attempt has ended or is canceled in the background.
@@ -154,7 +154,8 @@ impl Session {
         claimed: impl IntoIterator<Item = Work>,
     ) -> Vec<Result<(), EndError>> {
         let attempts = claimed.into_iter().map(Work::into_attempt);
-        end::release_all(&self.inner, attempts, AttemptEnd::Canceled).await
+        let end = AttemptEnd::Canceled(self.inner.cancellation());
+        end::release_all(&self.inner, attempts, end).await
     }
 
     /// Ends attempts as failed, each with its own backoff and cause, up to 500 of them in one statement.
@@ -296,7 +297,15 @@ impl Session {
             attempt_counts,
             ..
         } = &**component;
-        close::close(database, self.inner.lease(), registry, attempt_counts).await?;
+        let history = component.config.history;
+        close::close(
+            database,
+            self.inner.lease(),
+            registry,
+            attempt_counts,
+            history,
+        )
+        .await?;
         component.flush_if_last_session().await;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{
     CLAIM_DURATION, SESSION_LOST, SESSION_STARTED, TRANSACTION_DURATION, TRANSACTION_EXECUTED,
     TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD, WORK_LOST,
-    WORK_STARTED,
+    WORK_STARTED, WORK_UNPRODUCTIVE,
 };
 use crate::db::deadline::LeaseWatch;
 use crate::lock::lock;
@@ -47,6 +47,7 @@ type Claimed = HashMap<(SessionId, Fence), (Arc<dyn LeaseWatch>, Arc<ProcessMete
 
 struct ProcessMeters {
     started: Counter,
+    unproductive: Counter,
     claims: Histogram,
     held: Gauge,
     lost: Gauge,
@@ -183,6 +184,7 @@ impl ProcessMeters {
         });
         Self {
             started: counter!(WORK_STARTED, labels.iter()),
+            unproductive: counter!(WORK_UNPRODUCTIVE, labels.iter()),
             claims: histogram!(CLAIM_DURATION, labels.iter()),
             held: gauge!(WORK_HELD, labels.iter()),
             lost: gauge!(WORK_LOST, labels.iter()),
@@ -201,6 +203,11 @@ pub(crate) struct WorkMeter {
 }
 
 impl WorkMeter {
+    /// Counts a finish after which the machine rests.
+    pub(crate) fn rests(&self) {
+        self.of_process.unproductive.increment(1);
+    }
+
     /// Counts the end; only the first call counts.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.ended, true) {

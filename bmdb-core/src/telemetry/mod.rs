@@ -51,6 +51,8 @@ pub const TRANSACTION_FAILED: &str = "bmdb_transaction_failed";
 pub const WORK_STARTED: &str = "bmdb_work_started";
 /// Counter: attempts ended, by result.
 pub const WORK_FINISHED: &str = "bmdb_work_finished";
+/// Counter: finishes after which the machine rests.
+pub const WORK_UNPRODUCTIVE: &str = "bmdb_work_unproductive";
 /// Histogram: how long machines were claimed.
 pub const WORK_DURATION: &str = "bmdb_work_duration_seconds";
 /// Histogram: how long transactions took.
@@ -126,7 +128,7 @@ const PROCESS: &[&str] = &["component", "processor", "process"];
 const RESULT: &[&str] = &["component", "processor", "process", "result"];
 
 /// Every metric of this crate.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 17] = [
     Metric::new(
         SESSION_STARTED,
         Kind::Counter,
@@ -163,6 +165,12 @@ pub const METRICS: [Metric; 16] = [
         Kind::Counter,
         RESULT,
         "Attempts ended; result is finished, failed, canceled or lost (the session expired, or an operator ended the attempt)",
+    ),
+    Metric::new(
+        WORK_UNPRODUCTIVE,
+        Kind::Counter,
+        PROCESS,
+        "Attempts that finished and whose machine rests, because it was still due or is finished again and again",
     ),
     Metric::new(
         WORK_DURATION,

@@ -1,22 +1,20 @@
 //! Ends: an attempt is finished, failed or canceled exactly once, even if the connection breaks.
 
-use crate::db::config::HistoryDetail;
 use crate::db::pool::Checkout;
 use crate::db::retry::Retry;
 use crate::db::transaction::TxOptions;
 use crate::db::tx::Tx;
 use crate::error::TxError;
-use crate::session::attempt_end::{AttemptEnd, EndOutcome, end_all};
+use crate::session::attempt_end::{AttemptEnd, EndOutcome, end_all, random_of};
 use crate::telemetry;
 use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
-use bmdb_backoff::{Backoff, Seconds, mix};
+use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::work::{self, AttemptState};
+use bmdb_model::internal::work::{self, AttemptState, Rest};
 use bmdb_model::{ErrorKind, hold};
-use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use tracing::Instrument;
 
@@ -54,7 +52,7 @@ pub(crate) async fn fail_all<'a>(
 async fn end_independently(
     session: &SessionInner,
     ends: Vec<(OpenAttempt, AttemptEnd)>,
-) -> Vec<Result<Option<DateTime<Utc>>, EndError>> {
+) -> Vec<Result<Option<Rest>, EndError>> {
     let is_own = |open: &OpenAttempt| open.attempt.session == session.lease().session;
     let own = ends.iter().filter(|(open, _)| is_own(open));
     let own = own.map(|(open, end)| (open.attempt.clone(), end.clone()));
@@ -93,28 +91,29 @@ impl OpenAttempt {
             Ok(())
         };
         let ended = self.end_with(TxOptions::read_committed(), end, hold).await;
-        recorded(interval, ended.map(|((), until)| until))
+        recorded(interval, ended.map(|((), rest)| rest))
     }
 
     /// The next interval of a backoff, and the end that makes the machine back off for it.
-    fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, AttemptEnd) {
-        let random = mix(
-            self.attempt.machine.as_uuid().as_u128(),
-            self.attempt.fence.get().cast_unsigned(),
-        );
-        let step = backoff.step(self.previous_interval, random);
+    pub(super) fn failure(&self, backoff: &Backoff, cause: &str) -> (Seconds, AttemptEnd) {
+        let step = backoff.step(self.previous_interval, self.random());
         let end = AttemptEnd::Failed {
             delay_seconds: step.delay.get(),
             interval_seconds: step.interval.get(),
             cause: cause.to_owned(),
-            fold: self.session.component.config.history == HistoryDetail::Folded,
+            fold: self.session.component.config.history.folds(),
         };
         (step.interval, end)
     }
 
-    /// Ends the attempt in one statement, which it shares with others that end at the same time.
-    /// Returns the end of the backoff if the end makes one.
-    pub(super) async fn end(self, end: AttemptEnd) -> Result<Option<DateTime<Utc>>, EndError> {
+    /// A random number that stays the same for this attempt.
+    pub(super) fn random(&self) -> u64 {
+        random_of(&self.attempt)
+    }
+
+    /// Ends the attempt in a statement or transaction that it shares with others that end at the same time.
+    /// Returns the backoff or rest that the end begins.
+    pub(super) async fn end(self, end: AttemptEnd) -> Result<Option<Rest>, EndError> {
         let one = [(self.attempt.clone(), end.clone())];
         let pending = self.session.end_batcher.submit(one).pop();
         self.end_batched(end, pending).await
@@ -125,7 +124,7 @@ impl OpenAttempt {
         self,
         end: AttemptEnd,
         pending: Option<PendingEnd>,
-    ) -> Result<Option<DateTime<Utc>>, EndError> {
+    ) -> Result<Option<Rest>, EndError> {
         let span = telemetry::end(&self.span, end.outcome());
         let ended = async move {
             // Its limits count from here on, not from the failure of a batch.
@@ -145,22 +144,22 @@ impl OpenAttempt {
         ended.instrument(span).await
     }
 
-    /// Ends the attempt in a separate statement, repeatedly if necessary. `in_doubt` says how the
+    /// Ends the attempt by itself, repeatedly if necessary. `in_doubt` says how the
     /// answer to an earlier statement was lost.
     async fn end_alone(
         self,
         end: &AttemptEnd,
         in_doubt: Option<String>,
         retry: &mut Retry,
-    ) -> Result<Option<DateTime<Utc>>, EndError> {
+    ) -> Result<Option<Rest>, EndError> {
         let mut lost = in_doubt.map(bmdb_model::Error::connection_lost);
         let mut in_doubt = false;
         loop {
             if let Some(error) = lost.take() {
                 in_doubt = true;
                 match self.look_up(retry).await {
-                    AttemptState::Ended(outcome, until) => {
-                        let found = self.found(end, outcome, until);
+                    AttemptState::Ended(outcome, rest) => {
+                        let found = self.found(end, outcome, rest);
                         return self.conclude(end, found);
                     }
                     AttemptState::Claimed if retry.pause().await => {}
@@ -194,7 +193,8 @@ impl OpenAttempt {
         let session = self.attempt.session;
         let end_once = async |conn: &mut Checkout| {
             let one = [(&self.attempt, end)];
-            Ok(end_all(conn, &component.attempt_counts, session, &one).await?)
+            let (database, counts) = (&component.database, &component.attempt_counts);
+            Ok(end_all(database, conn, counts, session, &one).await?)
         };
         let outcomes = component.database.run_for(retry, end_once).await?;
         Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))
@@ -207,7 +207,7 @@ impl OpenAttempt {
         end: &AttemptEnd,
         outcome: EndOutcome,
         retry: &mut Retry,
-    ) -> Result<Option<DateTime<Utc>>, EndError> {
+    ) -> Result<Option<Rest>, EndError> {
         match outcome {
             EndOutcome::Ended(_) => return self.conclude(end, outcome),
             // The session is lost even if an earlier statement has ended the attempt.
@@ -215,7 +215,7 @@ impl OpenAttempt {
             EndOutcome::Lost => {}
         }
         match self.look_up(retry).await {
-            AttemptState::Ended(found, until) => match self.found(end, found, until) {
+            AttemptState::Ended(found, rest) => match self.found(end, found, rest) {
                 found @ EndOutcome::Ended(_) => self.conclude(end, found),
                 _ => self.conclude(end, outcome),
             },
@@ -253,11 +253,11 @@ impl OpenAttempt {
         &self,
         end: &AttemptEnd,
         outcome: Outcome,
-        until: Option<DateTime<Utc>>,
+        rest: Option<Rest>,
     ) -> EndOutcome {
         if outcome == end.outcome() {
             let counts = &self.session.component.attempt_counts;
-            EndOutcome::ended(counts, &self.attempt.process, outcome, until)
+            EndOutcome::ended(counts, &self.attempt.process, outcome, rest)
         } else if outcome == Outcome::Expired || self.session.refuse_if_lost().is_err() {
             EndOutcome::SessionExpired
         } else {
@@ -269,11 +269,11 @@ impl OpenAttempt {
         self,
         end: &AttemptEnd,
         outcome: EndOutcome,
-    ) -> Result<Option<DateTime<Utc>>, EndError> {
+    ) -> Result<Option<Rest>, EndError> {
         match outcome {
-            EndOutcome::Ended(until) => {
-                self.close(end.outcome());
-                Ok(until)
+            EndOutcome::Ended(rest) => {
+                self.close(end.outcome(), rest.and_then(|rest| rest.cause));
+                Ok(rest)
             }
             EndOutcome::SessionExpired => {
                 let reason = self.session.expired();
@@ -303,14 +303,17 @@ impl OpenAttempt {
     }
 }
 
-fn recorded(
+pub(super) fn recorded(
     interval: Seconds,
-    ended: Result<Option<DateTime<Utc>>, EndError>,
+    ended: Result<Option<Rest>, EndError>,
 ) -> Result<FailureRecorded, EndError> {
     // A failure that was looked up has no backoff if an operator has cleared it since.
-    let until = ended?.ok_or(EndError {
+    let rest = ended?.ok_or(EndError {
         reason: TxError::WorkLost,
         attempt: None,
     })?;
-    Ok(FailureRecorded { interval, until })
+    Ok(FailureRecorded {
+        interval,
+        until: rest.until,
+    })
 }

@@ -1,5 +1,6 @@
 //! End batcher: attempts of a session that end while another end is on its way to the database end in
-//! the next statement, all at once, as a database groups commits. A lone end is sent immediately;
+//! the next statement, all at once, as a database groups commits: failures in one statement, cancellations
+//! in another, finishes in one transaction with the plan of their machines. A lone end is sent immediately;
 //! nothing waits to fill a batch.
 //!
 //! A statement that fails, fails for all of its attempts, perhaps because of one bad cause. After that
@@ -9,7 +10,7 @@ use crate::db::database::Database;
 use crate::db::deadline::Deadline;
 use crate::error::TxError;
 use crate::lock::lock;
-use crate::session::attempt_end::{AttemptEnd, EndOutcome, MOST, end_all};
+use crate::session::attempt_end::{AttemptEnd, EndKind, EndOutcome, MOST, end_all};
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::ErrorKind;
@@ -96,7 +97,7 @@ impl EndBatcher {
         pending
     }
 
-    /// Sends ends of one kind in one statement, over a connection of the pool.
+    /// Sends ends of one kind in one statement or transaction, over a connection of the pool.
     async fn send(
         &self,
         deadline: &Deadline,
@@ -107,7 +108,8 @@ impl EndBatcher {
         };
         let ends: Vec<(&Attempt, &AttemptEnd)> =
             batch.iter().map(|q| (&q.attempt, &q.end)).collect();
-        let ended = end_all(&mut conn, &self.counts, self.lease.session, &ends);
+        let (database, session) = (&self.database, self.lease.session);
+        let ended = end_all(database, &mut conn, &self.counts, session, &ends);
         let ended = deadline.answer(ended).await.map_err(TxError::from);
         conn.settle(ended).map_err(|error| {
             let is_lost = error.kind() == Some(ErrorKind::ConnectionLost);
@@ -145,7 +147,7 @@ impl BatchSender {
         // run may add theirs before the first statement is made.
         tokio::task::yield_now().await;
         loop {
-            let batch: Vec<QueuedEnd> = {
+            let mut batch: Vec<QueuedEnd> = {
                 let mut queue = lock(&self.batcher.queue);
                 let length = queue.ends.len().min(MOST);
                 if length == 0 {
@@ -157,13 +159,12 @@ impl BatchSender {
                 }
                 queue.ends.drain(..length).collect()
             };
-            let (failures, others): (Vec<_>, Vec<_>) = batch
-                .into_iter()
-                .partition(|queued| queued.end.is_failure());
-            for batch in [failures, others] {
-                if !batch.is_empty() {
-                    let outcomes = self.batcher.send(&deadline, &batch).await;
-                    answer(batch, outcomes);
+            for kind in EndKind::ALL {
+                let of_kind: Vec<QueuedEnd>;
+                (of_kind, batch) = batch.into_iter().partition(|q| q.end.kind() == kind);
+                if !of_kind.is_empty() {
+                    let outcomes = self.batcher.send(&deadline, &of_kind).await;
+                    answer(of_kind, outcomes);
                 }
             }
         }

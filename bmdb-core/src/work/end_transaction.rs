@@ -5,25 +5,24 @@ use crate::db::tx::Tx;
 use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
 use crate::lock::lock;
-use crate::session::attempt_end::{AttemptEnd, send};
+use crate::session::attempt_end::{AttemptEnd, random_of, send};
 use crate::telemetry;
 use crate::work::end_error::EndError;
 use crate::work::open_attempt::OpenAttempt;
-use bmdb_model::internal::work::{self, Attempt, AttemptState, Ended};
-use chrono::{DateTime, Utc};
+use bmdb_model::internal::work::{self, Attempt, AttemptState, Ended, Jitter, Rest};
 use diesel_async::AsyncPgConnection;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tracing::Instrument;
 
 impl OpenAttempt {
     /// Ends the attempt in a transaction that touches the machine first and runs `body` last. Returns
-    /// the end of the backoff too, if the end makes one.
+    /// the backoff or rest too that the end begins.
     pub(super) async fn end_with<T, F>(
         self,
         options: TxOptions,
         end: AttemptEnd,
         body: &F,
-    ) -> Result<(T, Option<DateTime<Utc>>), EndError>
+    ) -> Result<(T, Option<Rest>), EndError>
     where
         F: TxBody<T>,
         T: Send,
@@ -36,30 +35,36 @@ impl OpenAttempt {
         };
         // The answer to the end's own statement: an error of the closure may be about another attempt.
         let ended = &Mutex::new(Ended::Done(None));
+        let jitter = Jitter::from_random(random_of(attempt));
+        let judged = &Arc::new(Mutex::new(None));
         let body = &async |tx: &mut Tx<'_>| {
             let done = end_fenced(tx, attempt, end).await?;
             *lock(ended) = done;
-            let until = match done {
-                Ended::Done(until) => until,
+            let rest = match done {
+                Ended::Done(rest) => rest,
                 Ended::SessionExpired => return Err(TxError::SessionExpired),
                 Ended::Lost => return Err(TxError::WorkLost),
             };
-            Ok((body(tx).await?, until))
+            if let AttemptEnd::Finished = end {
+                tx.judge(attempt.clone(), jitter, judged.clone());
+            }
+            Ok((body(tx).await?, rest))
         };
         loop {
             let run = self.session.run(start, &mut retry, body);
             let span = telemetry::end(&self.span, end.outcome());
             match run.instrument(span).await {
-                Ok(TxOutcome::Committed((value, until))) => {
-                    let committed = self.found(end, end.outcome(), until);
-                    return self.conclude(end, committed).map(|until| (value, until));
+                Ok(TxOutcome::Committed((value, rest))) => {
+                    let rest = rest.or(*lock(judged));
+                    let committed = self.found(end, end.outcome(), rest);
+                    return self.conclude(end, committed).map(|rest| (value, rest));
                 }
                 Ok(TxOutcome::Expired) => return Err(self.lost(TxError::SessionExpired)),
                 Ok(TxOutcome::CommitUnknown((value, _), error)) => {
                     match self.look_up(&mut retry).await {
-                        AttemptState::Ended(outcome, until) => {
-                            let found = self.found(end, outcome, until);
-                            return self.conclude(end, found).map(|until| (value, until));
+                        AttemptState::Ended(outcome, rest) => {
+                            let found = self.found(end, outcome, rest);
+                            return self.conclude(end, found).map(|rest| (value, rest));
                         }
                         // The look-up has waited for the machine's lock: nothing was committed.
                         AttemptState::Claimed if retry.pause().await => {}
@@ -90,7 +95,7 @@ async fn end_fenced(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
     end: &AttemptEnd,
-) -> Result<Ended<Option<DateTime<Utc>>>, bmdb_model::Error> {
+) -> Result<Ended<Option<Rest>>, bmdb_model::Error> {
     if let AttemptEnd::Finished = end {
         let ended = work::finish_fenced(conn, attempt).await?;
         return Ok(ended.map(|()| None));

@@ -6,6 +6,7 @@ pub(crate) mod claim;
 pub(crate) mod claim_one;
 mod claim_open_queues;
 pub(crate) mod end;
+mod end_aside;
 pub(crate) mod end_batcher;
 pub(crate) mod end_error;
 mod end_transaction;

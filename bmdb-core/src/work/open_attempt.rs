@@ -9,6 +9,7 @@ use bmdb_backoff::Seconds;
 use bmdb_model::Process;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{Attempt, Claimed};
+use bmdb_model::work::RestCause;
 use std::sync::Arc;
 use tracing::Span;
 
@@ -58,9 +59,12 @@ impl OpenAttempt {
     }
 
     /// The attempt has ended: there is nothing left to cancel.
-    pub(crate) fn close(mut self, outcome: Outcome) {
+    pub(crate) fn close(mut self, outcome: Outcome, rest: Option<RestCause>) {
         self.is_over = true;
         self.meter.end(outcome);
+        if rest.is_some() {
+            self.meter.rests();
+        }
         self.session.claimed_fences.forget(self.attempt.fence);
         // The machine may be due again now, or at the end of a backoff that this program has not seen.
         let component = &self.session.component;

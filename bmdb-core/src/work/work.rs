@@ -8,10 +8,12 @@ use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_model::internal::work::Claimed;
+use bmdb_model::internal::work::{Claimed, ProviderPause};
+use bmdb_model::work::RestCause;
 use bmdb_model::{Fence, MachineId, Process};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::Span;
 
 /// A machine that a session has claimed for a process. It ends exactly once: with [`Work::finish`],
@@ -89,6 +91,10 @@ impl Work {
     /// Ends the work as finished: what `body` writes and the end are committed in one transaction.
     /// Clears the process's backoff and failures on the machine.
     ///
+    /// The machine is planned at the end of the transaction. If it is still due then, or has been finished
+    /// three times in quick succession, it rests for an interval that grows
+    /// ([`RestCause`](bmdb_model::work::RestCause)); not for a process without a workflow.
+    ///
     /// The transaction is READ COMMITTED and touches the machine first, so the facts about this machine
     /// do not change while the closure runs; if the closure decides by facts about other machines, use
     /// [`Work::finish_with`]. The closure may run more than once. Three round trips in addition to
@@ -122,14 +128,34 @@ impl Work {
         finished.map(|(value, _)| value)
     }
 
-    /// Ends the work as finished without changing any tag: one statement and one round trip, as
-    /// [`Work::fail`] and [`Work::cancel`]. A machine that still needs the process may be claimed again
-    /// at once.
+    /// Ends the work as finished without writing anything here: one transaction of two round trips. The
+    /// machine is planned, so what was written elsewhere by SQL counts; if it is still due then, it rests,
+    /// as after [`Work::finish`].
+    ///
+    /// The plan does not wait for another transaction that has the machine locked: that one plans it at its
+    /// own end, and whether the machine has to rest is judged at its next finish. A workflow's view that
+    /// fails does not keep the work from ending: then it is judged by the plan that there is.
     ///
     /// # Errors
     /// As [`Work::finish`].
     pub async fn complete(self) -> Result<(), EndError> {
         self.0.end(AttemptEnd::Finished).await.map(drop)
+    }
+
+    /// [`Work::finish`], and why the machine rests now.
+    pub(crate) async fn finish_judged<F>(self, body: F) -> Result<Option<RestCause>, EndError>
+    where
+        F: TxBody<()>,
+    {
+        let options = TxOptions::read_committed();
+        let finished = self.0.end_with(options, AttemptEnd::Finished, &body).await;
+        finished.map(|((), rest)| rest.and_then(|rest| rest.cause))
+    }
+
+    /// [`Work::complete`], and why the machine rests now.
+    pub(crate) async fn complete_judged(self) -> Result<Option<RestCause>, EndError> {
+        let finished = self.0.end(AttemptEnd::Finished).await;
+        finished.map(|rest| rest.and_then(|rest| rest.cause))
     }
 
     /// Ends the work as failed: the machine is backing off for the next interval of `backoff`, which is
@@ -165,7 +191,61 @@ impl Work {
     /// # Errors
     /// As [`Work::finish`].
     pub async fn cancel(self) -> Result<(), EndError> {
-        self.0.end(AttemptEnd::Canceled).await.map(drop)
+        let end = AttemptEnd::Canceled(self.0.session.cancellation());
+        self.0.end(end).await.map(drop)
+    }
+
+    /// As [`Work::cancel`], with a rest of at least this long, which the database keeps.
+    pub(crate) async fn cancel_resting(self, rest: Duration) -> Result<(), EndError> {
+        self.0.cancel_resting(rest).await
+    }
+
+    /// Gives the machine back for later, without a verdict: it may be claimed again after `rest`. Nothing is
+    /// counted as a failure, and the interval of an earlier backoff survives. The history says that the
+    /// attempt was canceled, and `snoozed`. One statement.
+    ///
+    /// `rest` is rounded up to milliseconds. Zero is [`Work::cancel`]; more than ten years are ten years.
+    ///
+    /// # Errors
+    /// As [`Work::finish`].
+    pub async fn snooze(self, rest: Duration) -> Result<(), EndError> {
+        self.0.snooze(rest).await
+    }
+
+    /// Ends the work as failed and puts only this process on hold on the machine, in one transaction: others
+    /// start there, and this one does after an operator has released it
+    /// ([`Operator::release_process_hold`](crate::operator::Operator::release_process_hold)). The hold's
+    /// reason is the cause, unless the process has been put on hold in the meantime.
+    ///
+    /// Five round trips.
+    ///
+    /// # Errors
+    /// As [`Work::fail_and_hold`].
+    pub async fn fail_and_hold_process(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        self.0.fail_and_hold_process(backoff, cause).await
+    }
+
+    /// Gives the machine back as [`Work::cancel`] does, and pauses the process on all machines of its
+    /// provider for `time`, in one transaction: for a provider that refuses requests, such as with HTTP's
+    /// 429. The pause has the cause as its reason, and this component's name as its author. Returns the pause
+    /// in force; `None` if the machine has no provider, and if `time` is zero: then nothing is paused.
+    ///
+    /// A pause in force is only extended, and only if it was made like this: that of an operator or a breaker
+    /// stays as it is. Attempts that run elsewhere go on. `time` is rounded up to milliseconds; more than ten
+    /// years are ten years. Four round trips.
+    ///
+    /// # Errors
+    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
+    pub async fn pause_provider(
+        self,
+        time: Duration,
+        cause: &str,
+    ) -> Result<Option<ProviderPause>, EndError> {
+        self.0.pause_provider(time, cause).await
     }
 }
 

@@ -164,7 +164,7 @@ async fn counting_costs_no_request_and_writing_costs_one() {
     }
     let before = fleet.proxy.round_trips();
     let claimed = fleet.claim(50).await;
-    for ended in fleet.session.finish_all(claimed).await {
+    for ended in fleet.session.cancel_all(claimed).await {
         ended.unwrap();
     }
     assert_eq!(fleet.proxy.round_trips() - before, 2, "a claim and an end");

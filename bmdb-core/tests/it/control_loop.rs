@@ -4,6 +4,8 @@ mod drain;
 mod ends;
 mod limits;
 mod lost;
+mod pauses;
+mod rest;
 
 use crate::scenario::{RETRY, Scenario};
 use bmdb_backoff::Backoff;

@@ -170,12 +170,13 @@ async fn a_cancel_neither_finishes_nor_fails_and_the_intervals_continue() {
 }
 
 #[tokio::test]
-async fn after_a_finish_without_tags_the_machine_is_due_again() {
+async fn after_a_finish_without_tags_the_machine_rests_and_is_due_again() {
     let s = Scenario::new().await;
     s.provided("a").await;
     let first = s.claim_one().await;
     let fence = first.fence();
     first.complete().await.unwrap();
+    s.advance(34).await;
     let second = s.claim_one().await;
     assert!(second.fence() > fence);
     second.complete().await.unwrap();

@@ -44,13 +44,15 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
     s.create_view(WORKFLOW).await;
     let owner = s.owner().await;
     let definition = ProcessDef::new(WIPE).workflow("acme_workflow_wipe");
-    let (touched, reached) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let (touched, reached) = (tokio::sync::Notify::new(), tokio::sync::Semaphore::new(0));
+    let runs = std::sync::atomic::AtomicU32::new(0);
     let writer = s
         .session
         .transact_with(TxOptions::read_committed(), async |tx| {
+            runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             tx.touch(machine).await?;
             touched.notify_one();
-            reached.notified().await;
+            drop(reached.acquire().await);
             Ok(())
         });
     let define = async {
@@ -60,12 +62,14 @@ async fn a_definition_reaches_machines_that_are_just_being_written() {
         // The definition waits for the writer.
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), &mut defined);
         assert!(waiting.await.is_err());
-        reached.notify_one();
+        reached.add_permits(1);
         defined.await
     };
     let (written, defined) = tokio::join!(writer, define);
     written.unwrap();
     defined.unwrap();
+    // It had read the definitions before the change, so it was run again.
+    assert_eq!(runs.into_inner(), 2);
     assert_eq!(due(&s, &WIPE).await, 1);
 }
 

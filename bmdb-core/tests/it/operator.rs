@@ -1,6 +1,7 @@
 //! Operator actions: their changes, their single audit records, and their races.
 
 mod explain;
+mod processes;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use bmdb_core::operator::{Operator, OperatorError, Tag};
@@ -321,7 +322,11 @@ async fn ending_a_session_waits_for_an_end_under_way() {
         (vec![other.id()], vec![])
     );
     assert_eq!(s.outcomes().await, ["Finished"]);
-    assert!(s.backoff(machine, &START).await.is_none());
+    let rest = s.backoff(machine, &START).await.unwrap();
+    assert_eq!(
+        rest.cause.as_deref(),
+        Some("finished, and the machine is still due")
+    );
 }
 
 #[tokio::test]

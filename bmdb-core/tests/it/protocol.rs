@@ -6,19 +6,24 @@
 //! whenever that does harm. A step is what happens between two moments at which PostgreSQL may run
 //! another transaction's step: a statement's snapshot, a row lock, a commit. Under READ COMMITTED a
 //! statement that has waited for a row reads it again, so a guard that reads the locked row is safe.
-//! [`lease`] models the client's clock.
+//! [`lease`] models the client's clock, [`limits`] the slots of a limit, and [`definitions`] a change of the
+//! definitions that machines are planned by.
 //!
 //! Each guard of the design can be left out; then the model has to find the violation that the guard
 //! prevents. If you change a statement's locks, conditions or order, change the step here first, and run
 //! `cargo test --release -p bmdb-core --test it protocol -- --include-ignored`.
 
+mod definitions;
 mod janitor;
 mod lease;
+mod limits;
 mod request;
 mod state;
 mod worker;
 
+use definitions::{Definitions, NO_STALE_PLAN, ONE_HOLDER, Release};
 use lease::{LOST_IS_FINAL, NO_REVIVAL, OneLease, VALID_IS_NOT_EXPIRED};
+use limits::{NO_LEAK, NOT_MORE_THAN_ALLOWED, Slots};
 use state::{Kind, Outcome, Slot, State, Sweep, Violation, Worker, WorkerId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -304,6 +309,51 @@ fn each_guard_of_a_lease_is_needed() {
     ] {
         let without = Some(guard);
         let checker = OneLease { without }.checker().spawn_bfs().join();
+        checker.assert_any_discovery(property);
+    }
+}
+
+#[test]
+fn a_limit_is_never_exceeded_and_no_slot_leaks_in_any_interleaving() {
+    let checker = Slots::default().checker().spawn_bfs().join();
+    checker.assert_properties();
+}
+
+#[test]
+fn each_guard_of_a_slot_is_needed() {
+    for (guard, property) in [
+        (limits::Guard::SlotIsLocked, NOT_MORE_THAN_ALLOWED),
+        (limits::Guard::FreeInLockedRow, NOT_MORE_THAN_ALLOWED),
+        (limits::Guard::FreesItsOwn, NOT_MORE_THAN_ALLOWED),
+        (limits::Guard::FreedByEnd, NO_LEAK),
+        (limits::Guard::FreedByReclaim, NO_LEAK),
+    ] {
+        let without = Some(guard);
+        let checker = Slots { without }.checker().spawn_bfs().join();
+        checker.assert_any_discovery(property);
+    }
+}
+
+#[test]
+fn a_definition_changes_beside_writers_of_both_releases_without_a_second_holder() {
+    for writer in [Release::Current, Release::Previous] {
+        let without = None;
+        let checker = Definitions { without, writer }.checker().spawn_bfs().join();
+        checker.assert_properties();
+    }
+}
+
+#[test]
+fn each_guard_of_a_change_of_definitions_is_needed() {
+    use definitions::Guard::{LaneInForce, LocksItems, VersionIsChecked};
+    for (guard, writer, property) in [
+        (LocksItems, Release::Current, ONE_HOLDER),
+        (LocksItems, Release::Current, NO_STALE_PLAN),
+        (LaneInForce, Release::Previous, ONE_HOLDER),
+        (VersionIsChecked, Release::Current, NO_STALE_PLAN),
+    ] {
+        let without = Some(guard);
+        let checker = Definitions { without, writer }.checker().spawn_bfs().join();
         checker.assert_any_discovery(property);
     }
 }

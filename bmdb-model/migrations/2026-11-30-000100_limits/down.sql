@@ -1,3 +1,4 @@
+DROP INDEX operator_action_process;
 DROP TRIGGER work_item_end_gone ON work_item;
 DROP TRIGGER work_item_end ON work_item;
 DROP TRIGGER work_item_started_late_new ON work_item;

@@ -149,11 +149,14 @@ BEGIN
             begins := 1;
             CONTINUE;
         END IF;
-        -- Its first claim makes the slots of a partition.
+        -- Its first claim makes the slots of a partition. Others do not wait for it, which may take as long as a
+        -- transaction whose program was killed.
         IF has_made_slots OR EXISTS (
             SELECT FROM process_slot s
             WHERE s.process = asked.process AND s.per = asked.per AND s.partition = asked_partition
-              AND s.kind = asked_kind AND s.number = maximum) THEN
+              AND s.kind = asked_kind AND s.number = maximum)
+           OR NOT pg_try_advisory_xact_lock(hashtextextended(format(
+               'process_slot %s %s %s %s', asked.process, asked.per, asked_partition, asked_kind), 0)) THEN
             RETURN NULL;
         END IF;
         INSERT INTO process_slot (process, per, partition, kind, number)
@@ -401,6 +404,14 @@ BEGIN
             RETURN NULL;
         END IF;
     END LOOP;
+    -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
+    IF FOUND THEN
+        PERFORM FROM process_pause p
+        WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = NEW.process ORDER BY pl.per LOOP
         IF l.max_running IS NOT NULL THEN
             slot := lock_free_slot(l, partition_of(l.per, of_provider), 'Running', l.max_running);
@@ -571,7 +582,8 @@ BEGIN
     -- In one write for each item: a second one in the same transaction would lock the item's session, whose
     -- janitor may hold that lock while it waits for this transaction.
     UPDATE work_item i
-    SET slots = CASE WHEN EXISTS (SELECT FROM process_control c WHERE c.process = asked_process)
+    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
+                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
                      THEN coalesce(t.slots, '{}') END
     FROM (SELECT w.machine_id, array_agg(s.slot_id) FILTER (WHERE s.slot_id IS NOT NULL) AS slots
           FROM work_item w
@@ -612,3 +624,7 @@ CREATE FUNCTION process_gates(asked_process text, asked_provider text) RETURNS T
     ) t
     WHERE l.process = asked_process AND k.maximum IS NOT NULL
 $$;
+
+-- The actions on a process as a whole, the latest first.
+CREATE INDEX operator_action_process ON operator_action (process, action_id)
+    WHERE process IS NOT NULL AND machine_id IS NULL;

@@ -30,7 +30,8 @@ CREATE TABLE agent_listening (
 ) WITH (fillfactor = 50);
 
 -- How long nobody may be listening before it counts as a gap: the only home of this time. Agents beat every
--- few seconds up to half a minute.
+-- few seconds up to half a minute. A heartbeat proves for so long that somebody listens, and an observation of
+-- that as long, so a writer by plain SQL may be away twice as long unnoticed.
 CREATE FUNCTION longest_gap() RETURNS interval LANGUAGE sql IMMUTABLE AS $$
     SELECT interval '90 seconds'
 $$;

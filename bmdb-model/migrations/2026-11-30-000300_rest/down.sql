@@ -6,6 +6,9 @@ DROP TRIGGER process_def_changed ON process_def;
 DROP FUNCTION count_definition_change();
 DROP TABLE definitions_version;
 DROP TABLE plan_failure;
+CREATE OR REPLACE VIEW work_poisoned AS
+    SELECT machine_id, process, failures, losses
+    FROM work_item WHERE losses >= 3 OR failures >= 10;
 DROP INDEX work_item_on_hold;
 DROP INDEX work_item_resting;
 DROP TRIGGER work_item_on_hold ON work_item;

@@ -47,6 +47,14 @@ CREATE INDEX work_item_resting ON work_item (machine_id, process)
 CREATE INDEX work_item_on_hold ON work_item (machine_id, process)
     WHERE hold_reason IS NOT NULL;
 
+-- Machines on which a process fails or expires so often that somebody should look; the index has the same
+-- condition. A machine that is on hold has been looked at.
+CREATE OR REPLACE VIEW work_poisoned AS
+    SELECT i.machine_id, i.process, i.failures, i.losses
+    FROM work_item i
+    WHERE (i.losses >= 3 OR i.failures >= 10) AND i.hold_reason IS NULL
+      AND NOT EXISTS (SELECT FROM machine_hold h WHERE h.machine_id = i.machine_id);
+
 -- Workflows that failed, each with one machine for which they did. The items of these machines stay as they
 -- were planned before.
 CREATE TABLE plan_failure (

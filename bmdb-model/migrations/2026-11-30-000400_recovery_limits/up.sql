@@ -26,7 +26,7 @@ BEGIN
         FOR viewed IN
             SELECT p.oid FROM pg_proc p
             WHERE p.pronamespace = current_schema()::regnamespace
-              AND p.proname IN ('longest_gap', 'partition_of', 'process_gates')
+              AND p.proname IN ('breaker_threshold', 'longest_gap', 'partition_of', 'process_gates')
         LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO bmdb_viewer', viewed);
         END LOOP;

@@ -132,6 +132,7 @@ impl Source {
             process,
             provider,
             state,
+            is_listed,
         } = self
         else {
             return String::new();
@@ -150,14 +151,14 @@ impl Source {
         let earliest = sql.bind(Bind::Time(EARLIEST));
         let latest = sql.bind(Bind::Time(LATEST));
         let until = match state {
-            ItemState::Due => "<=",
-            _ => ">",
+            ItemState::Waiting => ">",
+            _ => "<=",
         };
         // Ordered by the column, as the index is, and not by the mapped times.
         format!(
             "SELECT i.machine_id, greatest({earliest}, least(i.ready_at, {latest})) AS ready_at \
              FROM work_item i \
-             WHERE i.process = {process} AND i.provider {provider} AND i.eligible \
+             WHERE {is_listed} AND i.process = {process} AND i.provider {provider} AND i.eligible \
              AND i.session_id IS NULL AND {from} AND i.ready_at {until} now() \
              ORDER BY i.ready_at LIMIT {CANDIDATES}"
         )

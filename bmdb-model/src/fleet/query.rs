@@ -3,6 +3,7 @@
 //! A filter's tag table may be a downstream user's, and a statement with optional conditions has no
 //! plan that is good for all of them. So these statements have no fixed text.
 
+use super::closed::ClosedQueues;
 use super::cursor::{Cursor, Key, LATEST};
 use super::filter::Filter;
 use super::source::{CANDIDATES, Source};
@@ -30,6 +31,7 @@ pub(super) struct Entry {
 pub(super) async fn found(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
+    closed: &ClosedQueues,
     source: &Source,
     after: Option<&Cursor>,
     budget: usize,
@@ -37,7 +39,7 @@ pub(super) async fn found(
 ) -> Result<Vec<Entry>, Error> {
     let mut sql = Sql::default();
     let entries = source.entries(&mut sql, filter, after, budget);
-    let fits = fits(&mut sql, filter, source);
+    let fits = fits(&mut sql, filter, closed, source);
     let [first, second] = source.order();
     let text = format!(
         "SELECT c.machine_id, c.key_text, c.key_time FROM ({entries}) c \
@@ -48,7 +50,7 @@ pub(super) async fn found(
 
 /// The filters over a candidate `c`. Each is a scalar subquery: the server does not turn those into
 /// joins, which would read a whole table before the first candidate.
-fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
+fn fits(sql: &mut Sql, filter: &Filter<'_>, closed: &ClosedQueues, source: &Source) -> String {
     let mut fits = vec!["true".to_owned()];
     if let Source::Provided { .. } = source {
         fits.push("c.fits".to_owned());
@@ -75,8 +77,12 @@ fn fits(sql: &mut Sql, filter: &Filter<'_>, source: &Source) -> String {
             _ => "",
         };
         let condition = state.condition();
+        let of_queue = match state.is_of_queue() {
+            true => closed.condition(sql, *state),
+            false => "true".to_owned(),
+        };
         fits.push(format!(
-            "coalesce((SELECT {condition} FROM work_item i \
+            "coalesce((SELECT {condition} AND {of_queue} FROM work_item i \
              WHERE i.machine_id = c.machine_id AND i.process = {process} {lane}), {without_row})"
         ));
     }

@@ -1,10 +1,11 @@
 //! What a list shows of each machine.
 
+use super::closed::ClosedQueues;
 use super::state::ItemState;
 use crate::hold::Hold;
 use crate::schema::{machine_hold, machine_provided, machines};
 use crate::statement::statement;
-use crate::{Error, MachineId, Process, Provided, SessionId, connection};
+use crate::{Error, MachineId, Process, Provided, Provider, SessionId, connection};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -51,6 +52,7 @@ pub struct FleetItem {
 struct ItemRow {
     machine_id: MachineId,
     process: Process,
+    provider: Option<Provider>,
     eligible: bool,
     plan_at: Option<DateTime<Utc>>,
     backoff_until: Option<DateTime<Utc>>,
@@ -64,7 +66,7 @@ struct ItemRow {
 statement! {
     /// Clients cannot read infinity. A gate that never opens is closed until the year 9999, so that it
     /// is not mistaken for an open one; a gate without a time is open.
-    Items<'a> = "SELECT machine_id, process, eligible, \
+    Items<'a> = "SELECT machine_id, process, provider, eligible, \
              CASE WHEN plan_at > '-infinity' THEN least(plan_at, '9999-12-31 00:00:00Z') END, \
              backoff_until, \
              CASE WHEN isfinite(ready_at) THEN ready_at END, \
@@ -74,6 +76,7 @@ statement! {
     -> (
         SqlUuid,
         Text,
+        Nullable<Text>,
         Bool,
         Nullable<Timestamptz>,
         Nullable<Timestamptz>,
@@ -85,8 +88,8 @@ statement! {
     )
 }
 
-/// Reads the machines' rows, in the order of `ids`, in an open transaction; three statements. Machines
-/// that do not exist are left out.
+/// Reads the machines' rows, in the order of `ids`, in an open transaction; three statements, and
+/// one more if a process is due on any of them. Machines that do not exist are left out.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -108,10 +111,15 @@ pub async fn details(
         .load(conn)
         .await?;
     let items: Vec<ItemRow> = Items { machines: ids }.load(conn).await?;
+    let is_any_due = items.iter().any(|item| item.state(now) == ItemState::Due);
+    let closed = match is_any_due {
+        true => ClosedQueues::read(conn, None).await?,
+        false => ClosedQueues::default(),
+    };
     let mut items_of: HashMap<MachineId, Vec<FleetItem>> = HashMap::new();
     for row in items {
         let of_machine = items_of.entry(row.machine_id).or_default();
-        of_machine.push(row.item(now));
+        of_machine.push(row.item(now, &closed));
     }
     let mut found: HashMap<MachineId, FleetMachine> = rows
         .into_iter()
@@ -130,11 +138,25 @@ pub async fn details(
 }
 
 impl ItemRow {
-    fn item(self, now: DateTime<Utc>) -> FleetItem {
+    /// Whether a due item is limited or paused is not known yet.
+    fn state(&self, now: DateTime<Utc>) -> ItemState {
         let is_claimed = self.session_id.is_some();
-        let (plan_at, until) = (self.plan_at, self.backoff_until);
+        ItemState::of(
+            self.eligible,
+            is_claimed,
+            self.plan_at,
+            self.backoff_until,
+            now,
+        )
+    }
+
+    fn item(self, now: DateTime<Utc>, closed: &ClosedQueues) -> FleetItem {
+        let state = match self.state(now) {
+            ItemState::Due => closed.state(&self.process, self.provider.as_ref()),
+            other => other,
+        };
         FleetItem {
-            state: ItemState::of(self.eligible, is_claimed, plan_at, until, now),
+            state,
             process: self.process,
             ready_at: self.ready_at,
             session: self.session_id,

@@ -1,5 +1,6 @@
 //! Which index a list scans.
 
+use super::closed::ClosedQueues;
 use super::cursor::{Cursor, Key};
 use super::filter::{Filter, Prefix};
 use super::state::ItemState;
@@ -29,6 +30,8 @@ pub(super) enum Source {
         process: Process,
         provider: Option<Provider>,
         state: ItemState,
+        /// Whether what is due in it is in that state now. If not, it only keeps the place of a cursor.
+        is_listed: bool,
     },
     /// A provider's machines.
     Provided {
@@ -56,6 +59,7 @@ pub(super) enum Collation {
 pub(super) async fn of(
     conn: &mut AsyncPgConnection,
     filter: &Filter<'_>,
+    closed: &ClosedQueues,
     after: Option<&Cursor>,
 ) -> Result<Vec<Source>, Error> {
     if let Some(prefix) = &filter.prefix {
@@ -64,28 +68,32 @@ pub(super) async fn of(
     Ok(match (&filter.state, &filter.provider) {
         (Some((_, ItemState::Claimed)), _) => vec![Source::Claimed],
         (Some((process, ItemState::BackingOff)), _) => vec![Source::BackingOff(process.clone())],
-        (Some((process, state @ (ItemState::Due | ItemState::Waiting))), provider) => {
-            let queue = |provider| Source::Queue {
-                process: process.clone(),
-                provider,
-                state: *state,
+        (Some((process, state)), provider)
+            if state.is_of_queue() || *state == ItemState::Waiting =>
+        {
+            let at = match after {
+                Some(Cursor(Key::Queued(provider, ..))) => Some(provider.as_ref()),
+                _ => None,
             };
-            match provider {
-                Some(provider) => vec![queue(Some(provider.clone()))],
+            let queues: Vec<Option<Provider>> = match provider {
+                Some(provider) => vec![Some(provider.clone())],
                 None => {
-                    let at = match after {
-                        Some(Cursor(Key::Queued(provider, ..))) => Some(provider.as_ref()),
-                        _ => None,
-                    };
                     let queues = QueuesOf {
                         process: process.as_str(),
                         provider: at.flatten(),
                         goes_on: at.is_some(),
                     };
-                    let queues: Vec<Option<Provider>> = queues.load(conn).await?;
-                    queues.into_iter().map(queue).collect()
+                    queues.load(conn).await?
                 }
-            }
+            };
+            let queues = queues.into_iter().map(|provider| Source::Queue {
+                is_listed: *state == ItemState::Waiting
+                    || closed.state(process, provider.as_ref()) == *state,
+                process: process.clone(),
+                provider,
+                state: *state,
+            });
+            queues.collect()
         }
         (_, Some(provider)) => vec![Source::Provided {
             provider: provider.clone(),
@@ -213,14 +221,11 @@ impl Source {
 
     /// Whether all entries are in the state that the filter asks for.
     pub(super) fn implies_state(&self) -> bool {
-        matches!(
-            self,
-            Self::BackingOff(_)
-                | Self::Queue {
-                    state: ItemState::Due,
-                    ..
-                }
-        )
+        match self {
+            Self::BackingOff(_) => true,
+            Self::Queue { state, .. } => state.is_of_queue(),
+            _ => false,
+        }
     }
 
     /// The index's order, over the entries' columns.

@@ -10,6 +10,10 @@ pub enum ItemState {
     /// It may be claimed if its lane is free. For a process that replans on claim, the next claim finds
     /// out by the heartbeats whether it really is due.
     Due,
+    /// It is due, but a limit of its process leaves no room for another start now.
+    Limited,
+    /// It is due, but its process is paused, or paused for its provider.
+    Paused,
     /// It becomes due at a time that its workflow sets.
     Waiting,
     /// It waits out a backoff after a failure or an expired attempt.
@@ -22,13 +26,18 @@ pub enum ItemState {
 
 /// The text is not a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid state {0:?}: expected due, waiting, backing-off, claimed or not-eligible")]
+#[error(
+    "invalid state {0:?}: expected due, limited, paused, waiting, backing-off, claimed or \
+         not-eligible"
+)]
 pub struct InvalidState(String);
 
 impl ItemState {
     /// All states.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Due,
+        Self::Limited,
+        Self::Paused,
         Self::Waiting,
         Self::BackingOff,
         Self::Claimed,
@@ -40,6 +49,8 @@ impl ItemState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Due => "due",
+            Self::Limited => "limited",
+            Self::Paused => "paused",
             Self::Waiting => "waiting",
             Self::BackingOff => "backing-off",
             Self::Claimed => "claimed",
@@ -47,7 +58,8 @@ impl ItemState {
         }
     }
 
-    /// The state that these gates make at the time `now`.
+    /// The state that these gates of an item make at the time `now`. Whether a due item is limited or
+    /// paused is not in its row.
     #[must_use]
     pub fn of(
         eligible: bool,
@@ -69,12 +81,20 @@ impl ItemState {
         }
     }
 
-    /// The same condition for a row `i` of `work_item`. A machine without a row is not eligible.
+    /// Whether it depends on the queue that a due item is in.
+    pub(crate) const fn is_of_queue(self) -> bool {
+        matches!(self, Self::Due | Self::Limited | Self::Paused)
+    }
+
+    /// The same condition for a row `i` of `work_item`, without that on its queue. A machine without a row
+    /// is not eligible.
     pub(crate) const fn condition(self) -> &'static str {
         match self {
             Self::Claimed => "i.session_id IS NOT NULL",
             Self::BackingOff => "i.session_id IS NULL AND coalesce(i.backoff_until > now(), false)",
-            Self::Due => "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()",
+            Self::Due | Self::Limited | Self::Paused => {
+                "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()"
+            }
             Self::Waiting => {
                 "i.session_id IS NULL AND i.eligible AND i.plan_at > now() \
                  AND NOT coalesce(i.backoff_until > now(), false)"

@@ -1,9 +1,12 @@
 //! What a gate says.
 
 use crate::agent::Silence;
+use crate::fleet::ItemState;
 use crate::history::PastAttempt;
 use crate::hold::Hold;
 use crate::plan::PlanFailure;
+use crate::process_control::ProcessGate;
+use crate::work::RestCause;
 use crate::{Fence, Lane, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -32,6 +35,9 @@ pub struct Gates {
     pub ready: Ready,
     /// The third gate: it is closed while a session has claimed the lane.
     pub claim: Option<CurrentClaim>,
+    /// The fourth gate: it is closed by pauses and by limits that are reached. For the provider in whose
+    /// queue the item is, or else the machine's.
+    pub stops: Vec<ProcessGate>,
     /// Whether the item contradicts the tags: then the fleet has to be replanned.
     pub is_stale: bool,
     /// Whether the process's workflow fails, for this machine or another one. The items of such machines
@@ -45,10 +51,31 @@ pub struct Gates {
 }
 
 impl Gates {
+    /// The state of the process on the machine, in one word.
+    #[must_use]
+    pub fn state(&self) -> ItemState {
+        let claim = self.claim.as_ref();
+        if claim.is_some_and(|claim| claim.process == self.process) {
+            ItemState::Claimed
+        } else if self.ready.backoff.as_ref().is_some_and(|b| b.is_in_force) {
+            ItemState::BackingOff
+        } else if !self.eligible.is_open {
+            ItemState::NotEligible
+        } else if !self.ready.is_open {
+            ItemState::Waiting
+        } else {
+            match self.stops.first() {
+                None => ItemState::Due,
+                Some(ProcessGate::Paused(_)) => ItemState::Paused,
+                Some(ProcessGate::Limited { .. }) => ItemState::Limited,
+            }
+        }
+    }
+
     /// Whether a claim made now would take the machine.
     #[must_use]
-    pub const fn are_open(&self) -> bool {
-        self.eligible.is_open && self.ready.is_open && self.claim.is_none()
+    pub fn are_open(&self) -> bool {
+        self.eligible.is_open && self.ready.is_open && self.claim.is_none() && self.stops.is_empty()
     }
 }
 
@@ -73,6 +100,8 @@ pub struct Eligible {
     pub is_open: bool,
     /// The hold that closes this gate for every process of the machine.
     pub hold: Option<Hold>,
+    /// The hold that closes this gate for this process only.
+    pub process_hold: Option<Hold>,
     /// What the workflow's view says now.
     pub view: View,
     /// The tags that the view reads, by name; empty without a view.
@@ -194,6 +223,9 @@ pub struct Backoff {
     pub losses: i64,
     /// The interval from which the next one is computed, in seconds.
     pub last_interval_seconds: Option<i64>,
+    /// Why the machine rests, or rested, although the last attempt finished. After a failure the rest is over,
+    /// and this stays until the next finish.
+    pub rest: Option<RestCause>,
 }
 
 /// The claim that closes the third gate.

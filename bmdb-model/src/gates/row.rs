@@ -5,7 +5,9 @@ use super::planned::Planned;
 use super::view::Said;
 use crate::history::{PastAttempt, PastColumns};
 use crate::hold::Hold;
+use crate::process_control::ProcessGate;
 use crate::statement::statement;
+use crate::work::RestCause;
 use crate::{Error, Lane, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -23,6 +25,7 @@ type Item = (
     Nullable<Text>,
     Nullable<BigInt>,
     Nullable<Timestamptz>,
+    (BigInt, BigInt, Nullable<(Text, Timestamptz)>),
 );
 type ClaimColumns = (
     Text,
@@ -46,6 +49,7 @@ type ItemRow = (
     Option<String>,
     Option<i64>,
     Option<DateTime<Utc>>,
+    (i64, i64, Option<Hold>),
 );
 statement! {
     Items<'a> = include_str!("../sql/gates_of.sql");
@@ -76,10 +80,22 @@ pub(super) fn gates(
     (at, definition, item, claim, last): Row,
     said: Said,
     tags: Vec<TagState>,
+    stops: Vec<ProcessGate>,
 ) -> Gates {
     let (process, lane, defined_lane, is_defined, workflow, replan_on_claim) = definition;
-    let (has_item, is_eligible, provider, plan_at, never, failures, losses, cause, interval, until) =
-        item;
+    let (
+        has_item,
+        is_eligible,
+        provider,
+        plan_at,
+        never,
+        failures,
+        losses,
+        cause,
+        interval,
+        until,
+        (unproductive, flapping, process_hold),
+    ) = item;
     let planned = is_eligible.then(|| When::of(plan_at, never));
     // A claim that replans first follows the view.
     let due = match &said.view {
@@ -93,6 +109,7 @@ pub(super) fn gates(
         failures,
         losses,
         last_interval_seconds: interval,
+        rest: RestCause::of(unproductive, flapping),
     });
     let rest = backoff.as_ref().map_or(When::Now, |b| When::At(b.until));
     let opens = due.unwrap_or(When::Now).max(rest);
@@ -110,10 +127,11 @@ pub(super) fn gates(
         is_defined,
         has_item,
         not_plannable: None,
-        is_stale: item.differs_from(&said, hold.is_some(), at),
+        is_stale: item.differs_from(&said, hold.is_some() || process_hold.is_some(), at),
         eligible: Eligible {
             is_open: is_eligible,
             hold,
+            process_hold,
             view: said.view,
             tags,
             provider,
@@ -125,6 +143,7 @@ pub(super) fn gates(
             opens,
         },
         claim,
+        stops,
         last,
         silence: None,
         workflow: workflow.map(|view| Workflow {

@@ -9,7 +9,12 @@ pub(super) fn create_role(role: &str) -> String {
 
 /// Functions of bmdb that views and people who only read call. PostgreSQL lets a view call a function only if
 /// its reader may. The migration that creates one grants it too.
-const VIEWED: [&str; 3] = ["longest_gap", "partition_of", "process_gates"];
+const VIEWED: [&str; 4] = [
+    "breaker_threshold",
+    "longest_gap",
+    "partition_of",
+    "process_gates",
+];
 
 fn is_viewed(routine: &str) -> bool {
     let name = routine.split('(').next().unwrap_or_default();

@@ -32,14 +32,16 @@ pub async fn lock(
 }
 
 statement! {
-    /// Like a finish: the item of a process without a workflow is deleted, because it carries no
-    /// information then.
+    /// Like a finish: the item of a process without a workflow is deleted, unless it is on hold, because it
+    /// carries no information then.
     Clear<'a> = "WITH kept AS ( \
-             SELECT EXISTS (SELECT FROM process_def WHERE process = $2 AND workflow IS NOT NULL) AS kept \
-             FROM (SELECT $1::uuid) m \
+             SELECT EXISTS (SELECT FROM work_item WHERE machine_id = $1 AND process = $2 \
+                              AND hold_reason IS NOT NULL) \
+                    OR EXISTS (SELECT FROM process_def WHERE process = $2 AND workflow IS NOT NULL) AS kept \
          ), cleared AS ( \
              UPDATE work_item i \
-             SET backoff_until = NULL, last_interval_seconds = NULL, failures = 0, losses = 0, cause = NULL \
+             SET backoff_until = NULL, last_interval_seconds = NULL, failures = 0, losses = 0, cause = NULL, \
+                 unproductive = 0, flapping = 0 \
              FROM kept k WHERE k.kept AND i.machine_id = $1 AND i.process = $2 AND i.session_id IS NULL \
              RETURNING 1 \
          ), gone AS ( \
@@ -51,8 +53,8 @@ statement! {
     (machine: MachineId => SqlUuid, process: &'a Process => Text) -> BigInt
 }
 
-/// Deletes the backoff of an unclaimed item, and its counts of failures and losses: the next failure
-/// starts the sequence again. Returns whether there was such an item.
+/// Deletes the backoff or rest of an unclaimed item, and its counts of failures, losses and finishes without
+/// effect: the next failure starts the sequence again. Returns whether there was such an item.
 ///
 /// # Errors
 /// [`Error::Database`].

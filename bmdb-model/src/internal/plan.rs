@@ -107,6 +107,24 @@ pub(crate) async fn touch_pipelined(
     definitions
 }
 
+statement! {
+    /// Not an update as in [`touch`]: nothing of the machine is written.
+    LockIdle<'a> = "SELECT machine_id FROM machines WHERE machine_id = ANY ($1) \
+         ORDER BY machine_id FOR NO KEY UPDATE SKIP LOCKED";
+    (machines: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// Locks those of these machines for planning that no other transaction has locked, in id order, and reads
+/// the definitions to plan them by. A transaction that has one locked plans it itself.
+pub(crate) async fn lock_idle_pipelined(
+    conn: &AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<(Vec<MachineId>, Definitions), Error> {
+    let lock = async |mut conn: &AsyncPgConnection| LockIdle { machines }.load(&mut conn).await;
+    let (locked, definitions) = join(lock(conn), definitions_pipelined(conn)).await;
+    Ok((locked?, definitions?))
+}
+
 /// Like [`replan`](crate::plan::replan), and notifies of processes for which machines become due once
 /// the transaction commits: at most once for each process.
 ///
@@ -118,7 +136,7 @@ pub async fn replan_notifying(
     notify: Notify,
 ) -> Result<(), Error> {
     let definitions = definitions(conn).await?;
-    machines_pipelined(conn, machines, &definitions, notify).await
+    replan_pipelined(conn, machines, &definitions, notify).await
 }
 
 /// Like [`replan_notifying`], by definitions that were read before.
@@ -131,10 +149,10 @@ pub async fn replan_by(
     definitions: &Definitions,
     notify: Notify,
 ) -> Result<(), Error> {
-    machines_pipelined(conn, machines, definitions, notify).await
+    replan_pipelined(conn, machines, definitions, notify).await
 }
 
-async fn machines_pipelined(
+pub(crate) async fn replan_pipelined(
     conn: &AsyncPgConnection,
     machines: &[MachineId],
     definitions: &Definitions,
@@ -178,7 +196,7 @@ pub async fn replan_and_commit(
 ) -> Result<(), Error> {
     // Its parameters are ids and names from the database, so it cannot fail before it is sent.
     let plan = async |conn: &AsyncPgConnection| {
-        machines_pipelined(conn, machines, definitions, notify).await
+        replan_pipelined(conn, machines, definitions, notify).await
     };
     committing(conn, plan).await
 }

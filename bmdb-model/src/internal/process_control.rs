@@ -9,7 +9,7 @@ mod switch;
 pub use breaker::{rearm_breakers, remove_breaker, set_breaker};
 pub use limit::{lock_items, remove_limit, set_limit};
 pub use pause::{NewPause, PauseEnd, Resumed, pause, resume};
-pub use stopping::{running_attempts, stopping};
+pub use stopping::stopping;
 pub use switch::{switch_off, switch_on};
 
 use crate::statement::statement;

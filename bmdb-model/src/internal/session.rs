@@ -131,6 +131,28 @@ pub async fn begin_fenced_touching(
     if alive { touched.map(Some) } else { Ok(None) }
 }
 
+/// Like [`begin_fenced`] at READ COMMITTED, and locks those of these machines for planning that no other
+/// transaction has locked, still in one round trip. Returns these in id order with the definitions to plan
+/// them by, or `None` if the session is not alive.
+///
+/// # Errors
+/// [`Error::Database`]; the transaction may be open then.
+pub(crate) async fn begin_fenced_locking(
+    conn: &mut AsyncPgConnection,
+    id: SessionId,
+    machines: &[MachineId],
+) -> Result<Option<(Vec<MachineId>, Definitions)>, Error> {
+    // If the transaction does not begin, locks on their own do no harm.
+    let first = async |conn: &AsyncPgConnection| {
+        let check = fence_check_pipelined(conn, id);
+        let (alive, locked) = join(check, plan::lock_idle_pipelined(conn, machines)).await;
+        Ok((alive?, locked))
+    };
+    let (alive, locked) =
+        beginning(conn, Isolation::ReadCommitted, Access::ReadWrite, first).await?;
+    if alive { locked.map(Some) } else { Ok(None) }
+}
+
 statement! {
     Heartbeat<'a> = include_str!("../sql/heartbeat.sql");
     (ids: &'a [SessionId] => Array<SqlUuid>) -> SqlUuid

@@ -21,8 +21,10 @@
       -- the primary key on purpose: other forms make the planner read a whole partial index.
       AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
            WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
-      -- Also while the plan does not know of the hold yet. Scalar for the same reason.
-      AND (SELECT true FROM machine_hold h WHERE h.machine_id = i.machine_id) IS NOT TRUE
+      -- Also while the plan does not know of the hold yet. Scalar for the same reason. A look into an index that
+      -- never had an entry reads two buffers, and most fleets have no hold: the size of the table costs none.
+      AND ((SELECT pg_relation_size('machine_hold') > 0)
+           AND (SELECT true FROM machine_hold h WHERE h.machine_id = i.machine_id)) IS NOT TRUE
     ORDER BY i.ready_at
     LIMIT $5
     FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -34,7 +36,7 @@
     -- Not i.started_at: that was noted before the row's entry in the lane's index, which may have
     -- had to wait for a lane mate to end. The attempt starts when it has got the lane.
     RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.ready_at, i.failures,
-        CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
+        CASE WHEN i.failures > 0 THEN i.last_interval_seconds END AS previous_interval
 )
 -- Minus infinity is due like any other time, and none that a client could read.
 SELECT s.lives, s.due_in,

@@ -10,8 +10,8 @@ SET session_id = excluded.session_id,
     lane = excluded.lane,
     started_at = clock_timestamp(),
     fence = nextval('work_fence')
-WHERE i.session_id IS NULL
+WHERE i.session_id IS NULL AND i.hold_reason IS NULL
   AND (i.backoff_until IS NULL OR i.backoff_until <= clock_timestamp())
 -- Not i.started_at: that was noted before a wait for a lane mate to end, if there was one.
 RETURNING i.machine_id, i.fence, clock_timestamp() AS started_at, i.failures,
-    CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END AS previous_interval
+    CASE WHEN i.failures > 0 THEN i.last_interval_seconds END AS previous_interval

@@ -8,7 +8,8 @@ WHERE i.process = $1 AND i.provider = $2
   AND i.eligible AND i.session_id IS NULL AND i.ready_at <= now()
   AND (SELECT bool_or(l.session_id IS NOT NULL) FROM work_item l
        WHERE l.machine_id = i.machine_id AND l.lane = i.lane) IS NOT TRUE
-  AND (SELECT true FROM machine_hold h WHERE h.machine_id = i.machine_id) IS NOT TRUE
+  AND ((SELECT pg_relation_size('machine_hold') > 0)
+       AND (SELECT true FROM machine_hold h WHERE h.machine_id = i.machine_id)) IS NOT TRUE
 ORDER BY i.ready_at
 LIMIT $3
 FOR NO KEY UPDATE OF m SKIP LOCKED

@@ -2,7 +2,7 @@
 
 use crate::scenario::{ACCESS, MINUTE, RECOVERY, START, Scenario};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
-use bmdb_model::{Process, Provider, process};
+use bmdb_model::{Process, Provider, process, work};
 
 async fn agent_starts(s: &mut Scenario) -> ProcessCounts {
     let mut counted = counts::processes(&mut s.conn).await.unwrap();
@@ -20,6 +20,7 @@ fn expected(
     let mut counts = ProcessCounts::new(process);
     counts.eligible = eligible;
     counts.due = Some(due);
+    (counts.limited, counts.paused) = (Some(0), Some(0));
     counts.claimed = claimed;
     counts.backing_off = backing_off;
     counts
@@ -54,9 +55,19 @@ async fn a_backoff_counts_while_it_is_in_force_and_no_longer() {
     assert_eq!(agent_starts(&mut s).await, expected(START, 3, 0, 3, 0));
     s.fail(&attempts[0], 10, "no answer").await;
     s.cancel(&attempts[1]).await;
-    assert_eq!(agent_starts(&mut s).await, expected(START, 3, 1, 1, 1));
+    let failing = |mut counts: ProcessCounts| {
+        counts.failing = 1;
+        counts
+    };
+    assert_eq!(
+        agent_starts(&mut s).await,
+        failing(expected(START, 3, 1, 1, 1))
+    );
     s.advance(11).await;
-    assert_eq!(agent_starts(&mut s).await, expected(START, 3, 2, 1, 0));
+    assert_eq!(
+        agent_starts(&mut s).await,
+        failing(expected(START, 3, 2, 1, 0))
+    );
 }
 
 #[tokio::test]
@@ -89,7 +100,7 @@ async fn due_machines_of_a_process_that_replans_on_claim_are_not_counted_from_it
     started.create().await.unwrap();
     let counted = counts::processes(&mut s.conn).await.unwrap();
     let mut unknown = expected(RECOVERY, 1, 0, 0, 0);
-    unknown.due = None;
+    (unknown.due, unknown.limited, unknown.paused) = (None, None, None);
     assert_eq!(counted, [unknown]);
 }
 
@@ -201,6 +212,129 @@ async fn stuck_and_poisoned_items_are_counted() {
         (counted.claimed, counted.stuck, counted.poisoned),
         (1, 1, 2)
     );
+}
+
+#[tokio::test]
+async fn a_machine_is_failing_from_a_failure_to_the_next_claim_unless_nobody_needs_to_look() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    let failing = async |s: &mut Scenario| agent_starts(s).await.failing;
+    let attempt = s.claim_one(&START).await;
+    assert_eq!(failing(&mut s).await, 0, "nothing has failed");
+    s.fail(&attempt, 60, "no answer").await;
+    assert_eq!(failing(&mut s).await, 1, "backing off");
+    s.advance(61).await;
+    assert_eq!(failing(&mut s).await, 1, "due again");
+    let hold =
+        format!("INSERT INTO machine_hold (machine_id, reason) VALUES ('{machine}', 'disk')");
+    s.db.run_sql(&hold).await.unwrap();
+    assert_eq!(failing(&mut s).await, 0, "on hold");
+    s.db.run_sql("DELETE FROM machine_hold").await.unwrap();
+    let attempt = s.claim_one(&START).await;
+    assert_eq!(failing(&mut s).await, 0, "tried again");
+    s.finish(&attempt).await;
+    assert_eq!(failing(&mut s).await, 0, "succeeded");
+}
+
+#[tokio::test]
+async fn a_hold_silences_poisoned_machines() {
+    let mut s = Scenario::new().await;
+    let machines = [
+        s.provided("a").await,
+        s.provided("b").await,
+        s.provided("c").await,
+    ];
+    let poisoned = format!(
+        "UPDATE work_item SET failures = 10;
+         INSERT INTO machine_hold (machine_id, reason) VALUES ('{}', 'disk');
+         UPDATE work_item SET hold_reason = 'disk', hold_since = now() WHERE machine_id = '{}'",
+        machines[0], machines[1]
+    );
+    s.db.run_sql(&poisoned).await.unwrap();
+    assert_eq!(agent_starts(&mut s).await.poisoned, 1);
+    let listed = work::poisoned(&mut s.conn, None, 10).await.unwrap().rows;
+    let listed: Vec<_> = listed.iter().map(|work| work.machine).collect();
+    assert_eq!(listed, [machines[2]]);
+}
+
+#[tokio::test]
+async fn what_backs_off_after_a_success_is_resting_and_not_failing() {
+    let mut s = Scenario::new().await;
+    for id in ["unproductive", "flapping", "over", "twice", "well"] {
+        s.provided(id).await;
+    }
+    let rest = |id: &str, set: &str| {
+        format!(
+            "UPDATE work_item i SET {set} FROM machine_provided p
+             WHERE p.machine_id = i.machine_id AND p.provider_id = '{id}';"
+        )
+    };
+    let later = "backoff_until = now() + interval '1 hour'";
+    let sql = [
+        rest("unproductive", &format!("unproductive = 1, {later}")),
+        rest("flapping", &format!("flapping = 2, {later}")),
+        rest("twice", &format!("flapping = 1, {later}")),
+        rest(
+            "over",
+            "unproductive = 5, backoff_until = now() - interval '1 hour'",
+        ),
+    ];
+    s.db.run_sql(&sql.concat()).await.unwrap();
+    let counted = agent_starts(&mut s).await;
+    assert_eq!((counted.resting, counted.failing), (2, 0));
+    let mut listed: Vec<_> = work::resting(&mut s.conn, 10).await.unwrap();
+    listed.sort_by_key(|work| work.flapping);
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|work| (work.unproductive, work.flapping))
+        .collect();
+    assert_eq!(listed, [(1, 0), (0, 2)]);
+}
+
+#[tokio::test]
+async fn what_a_limit_or_a_pause_keeps_from_starting_is_counted_apart() {
+    let mut s = Scenario::new().await;
+    for id in ["a", "b", "c"] {
+        s.provided(id).await;
+    }
+    let lumen = s.db.machine().provided(&Provider::LUMEN, "d").planned();
+    lumen.create().await.unwrap();
+    s.db.run_sql(
+        "INSERT INTO process_control VALUES ('ShepherdAgentStart');
+         INSERT INTO process_limit (process, per, max_running) VALUES ('ShepherdAgentStart', 'provider', 2)",
+    )
+    .await
+    .unwrap();
+    let start = process::of(&mut s.conn, &START).await.unwrap();
+    let counted = async |s: &mut Scenario| {
+        let counts = agent_starts(s).await;
+        let pending = counts::pending(&mut s.conn, &start).await.unwrap().unwrap();
+        let (limited, paused) = (counts.limited.unwrap(), counts.paused.unwrap());
+        assert_eq!((pending.limited, pending.paused), (limited, paused));
+        let due = counts.due.unwrap();
+        assert_eq!(pending.machines, due + limited + paused);
+        (due, limited, paused)
+    };
+    assert_eq!(counted(&mut s).await, (4, 0, 0));
+    assert_eq!(
+        s.claim(&START).await.len(),
+        3,
+        "two of Equinix, one of Lumen"
+    );
+    assert_eq!(counted(&mut s).await, (0, 1, 0));
+    s.db.run_sql(
+        "INSERT INTO process_pause (process, provider, paused_by, reason)
+         VALUES ('ShepherdAgentStart', 'Equinix', 'ada', 'fire')",
+    )
+    .await
+    .unwrap();
+    assert_eq!(counted(&mut s).await, (0, 0, 1), "a pause outranks a limit");
+    let (_, oldest) = pending(&mut s, &START).await;
+    assert_eq!(oldest, None, "what is paused is meant to wait");
+    s.db.run_sql("UPDATE process_pause SET until = now()")
+        .await
+        .unwrap();
+    assert_eq!(counted(&mut s).await, (0, 1, 0));
 }
 
 #[tokio::test]

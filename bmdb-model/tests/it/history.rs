@@ -4,6 +4,7 @@ use crate::scenario::{ACCESS, START, Scenario, failed};
 use bmdb_model::history::{self, Event, Outcome, Retention};
 use bmdb_model::internal::history::Trimmed;
 use bmdb_model::internal::work::{self, Attempt, AttemptState, FailedAttempt};
+use bmdb_model::work::RestCause;
 use bmdb_model::{MachineId, Process, internal};
 
 /// The rows of the log, with fences counted from the first one.
@@ -148,10 +149,11 @@ async fn the_state_of_every_attempt_of_a_folded_streak_is_known() {
     }
     assert_eq!(s.fate(&held).await, AttemptState::Claimed);
     s.finish(&held).await;
-    assert_eq!(
-        s.fate(&held).await,
-        AttemptState::Ended(Outcome::Finished, None)
-    );
+    let fate = s.fate(&held).await;
+    let AttemptState::Ended(Outcome::Finished, Some(rest)) = fate else {
+        panic!("{fate:?}");
+    };
+    assert_eq!(rest.cause, Some(RestCause::Unproductive(1)));
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ async fn a_workflow_with_any_view_name_is_planned_and_nothing_else_happens() {
         s.write(machine, async |_| Ok(())).await.unwrap();
         let claimed = s.claim_one(&process).await;
         s.finish(&claimed).await;
+        s.advance(60).await;
         let listed = retrieval::for_workflow(&mut s.conn, name, &process, None, 9).await;
         assert_eq!(listed.unwrap()[0].machine_id, machine, "{name:?}");
     }

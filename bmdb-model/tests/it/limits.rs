@@ -163,7 +163,10 @@ async fn work_until(url: String, session: SessionId, worker: u64, until: Instant
                     let ended = work::fail(&mut conn, &attempt, &failed).await;
                     matches!(ended, Ok(Ended::Done(_)))
                 }
-                1 => work::finish(&mut conn, &attempt).await.unwrap() == Ended::Done(()),
+                1 => {
+                    let ended = work::finish(&mut conn, &attempt).await;
+                    matches!(ended, Ok(Ended::Done(_)))
+                }
                 _ => work::cancel(&mut conn, &attempt).await.unwrap() == Ended::Done(()),
             };
             assert!(ended, "{attempt:?}");
@@ -249,7 +252,8 @@ async fn starts_are_counted_in_a_window_that_slides_and_can_be_changed() {
         .await
         .unwrap();
     let opens_at = found[0].opens_at().unwrap();
-    let seconds = (opens_at - chrono::Utc::now()).num_seconds();
+    let now = bmdb_model::connection::clock(&mut s.conn).await.unwrap();
+    let seconds = (opens_at - now).num_seconds();
     assert!((290..=301).contains(&seconds), "{seconds}");
     s.limit(per_process().max_starts(2, 200)).await;
     assert_eq!(

@@ -115,6 +115,60 @@ const MIXED: &str = "
     SELECT md5(n::text)::uuid, 'Other', 'other', (SELECT session_id FROM sessions LIMIT 1), now()
     FROM generate_series(1, 40, 2) n;";
 
+/// Lumen has no room, Equinix is paused, and machines without a provider may start.
+const CLOSED: &str = "
+    INSERT INTO process_control VALUES ('ShepherdAgentStart');
+    INSERT INTO process_limit (process, per, max_running) VALUES ('ShepherdAgentStart', 'provider', 2);
+    INSERT INTO process_slot (process, per, partition, kind, number, free_at)
+    SELECT 'ShepherdAgentStart', 'provider', 'Lumen', 'Running', n, 'infinity' FROM generate_series(1, 2) n;
+    INSERT INTO process_pause (process, provider, paused_by, reason)
+    VALUES ('ShepherdAgentStart', 'Equinix', 'ada', 'fire'),
+           ('ShepherdAgentStart', '', 'ada', 'over');
+    UPDATE process_pause SET until = now() WHERE provider = ''";
+
+#[tokio::test]
+async fn a_list_goes_on_behind_a_queue_that_has_opened_or_closed_meanwhile() {
+    let mut s = Scenario::new().await;
+    s.db.run_sql(MIXED).await.unwrap();
+    s.db.run_sql(CLOSED).await.unwrap();
+    let filter = state(ItemState::Paused);
+    let first = fleet::page(&mut s.conn, &filter, None, 1).await.unwrap();
+    s.db.run_sql(
+        "DELETE FROM process_pause; INSERT INTO process_pause (process, provider, paused_by, reason)
+         VALUES ('ShepherdAgentStart', 'Lumen', 'ada', 'fire')",
+    )
+    .await
+    .unwrap();
+    let rest = pages_after(&mut s.conn, &filter, first.next, 100).await;
+    let found: BTreeSet<_> = rest.into_iter().flat_map(|page| page.machines).collect();
+    let lumen =
+        "i.session_id IS NULL AND i.eligible AND i.ready_at <= now() AND i.provider = 'Lumen'";
+    assert_eq!(found, expected(&s, lumen).await);
+}
+
+#[tokio::test]
+async fn the_states_of_a_queue_narrow_other_filters() {
+    let mut s = Scenario::new().await;
+    s.db.run_sql(MIXED).await.unwrap();
+    s.db.run_sql(CLOSED).await.unwrap();
+    for (which, queue) in [
+        (ItemState::Due, "i.provider IS NULL"),
+        (ItemState::Limited, "i.provider = 'Lumen'"),
+        (ItemState::Paused, "i.provider = 'Equinix'"),
+    ] {
+        let filter = Filter {
+            prefix: Some(Prefix::new("aB").unwrap()),
+            ..state(which)
+        };
+        let condition = format!(
+            "starts_with(p.provider_id, 'aB') AND i.session_id IS NULL AND i.eligible \
+             AND i.ready_at <= now() AND {queue}"
+        );
+        let found: BTreeSet<_> = listed(&mut s.conn, &filter).await.into_iter().collect();
+        assert_eq!(found, expected(&s, &condition).await, "{which}");
+    }
+}
+
 #[tokio::test]
 async fn every_state_lists_exactly_the_machines_in_it() {
     let mut s = Scenario::new().await;
@@ -123,6 +177,7 @@ async fn every_state_lists_exactly_the_machines_in_it() {
 }
 
 async fn each_state_lists_its_own(s: &mut Scenario) {
+    s.db.run_sql(CLOSED).await.unwrap();
     let all = expected(s, "true").await;
     let mut seen = BTreeSet::new();
     for (which, condition) in [
@@ -133,7 +188,15 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
         ),
         (
             ItemState::Due,
-            "i.session_id IS NULL AND i.eligible AND i.ready_at <= now()",
+            "i.session_id IS NULL AND i.eligible AND i.ready_at <= now() AND i.provider IS NULL",
+        ),
+        (
+            ItemState::Limited,
+            "i.session_id IS NULL AND i.eligible AND i.ready_at <= now() AND i.provider = 'Lumen'",
+        ),
+        (
+            ItemState::Paused,
+            "i.session_id IS NULL AND i.eligible AND i.ready_at <= now() AND i.provider = 'Equinix'",
         ),
         (
             ItemState::Waiting,
@@ -166,12 +229,15 @@ async fn each_state_lists_its_own(s: &mut Scenario) {
 async fn as_many_machines_are_listed_in_a_state_as_are_counted() {
     let mut s = Scenario::new().await;
     s.db.run_sql(MIXED).await.unwrap();
+    s.db.run_sql(CLOSED).await.unwrap();
     let counted = counts::processes(&mut s.conn).await.unwrap();
     let counts = counted.iter().find(|counts| counts.process == START);
     let counts = counts.unwrap();
     let mut machines = 0;
     for (which, counted) in [
         (ItemState::Due, counts.due.unwrap()),
+        (ItemState::Limited, counts.limited.unwrap()),
+        (ItemState::Paused, counts.paused.unwrap()),
         (ItemState::Waiting, counts.waiting),
         (ItemState::BackingOff, counts.backing_off),
         (ItemState::Claimed, counts.claimed),

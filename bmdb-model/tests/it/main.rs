@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod aside;
 mod attempt_counts;
 mod bad_input;
 mod breakers;
+mod causes;
 mod claims;
 mod compatibility;
 mod concurrent;
@@ -24,6 +26,8 @@ mod history;
 mod hostile_names;
 mod interrupted;
 mod limits;
+mod limits_cost;
+mod limits_raced;
 mod list;
 mod listening;
 mod lists;
@@ -43,6 +47,7 @@ mod provided;
 mod reclaim;
 mod recovery;
 mod replan_on_claim;
+mod rest;
 mod retrieval;
 mod roles;
 mod scenario;

@@ -34,6 +34,7 @@ async fn pending_tasks_are_those_that_are_due_and_whether_sessions_have_expired(
     let nothing = PendingTasks {
         expired: false,
         due: vec![],
+        disarmed: false,
     };
     assert_eq!(s.look().await, nothing);
     s.advance(3600).await;

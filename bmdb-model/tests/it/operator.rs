@@ -160,6 +160,7 @@ async fn a_history_is_listed_newest_first_with_streaks_and_operator_actions() {
     s.act(&on(Verb::ClearBackoff, Some(&START))).await;
     let attempt = s.claim_machine(machine, &START).await;
     s.finish(&attempt).await;
+    s.advance(60).await;
     s.act(&on(Verb::RetryNow, Some(&ACCESS))).await;
     s.claim_machine(machine, &START).await;
 

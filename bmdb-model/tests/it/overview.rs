@@ -18,7 +18,7 @@ impl Scenario {
     }
 
     /// The buffers that a statement touches which this connection has prepared, the third time it runs.
-    async fn buffers_of(&mut self, part: &str, arguments: &str) -> u64 {
+    pub(crate) async fn buffers_of(&mut self, part: &str, arguments: &str) -> u64 {
         let statement = self.text(part).await;
         let execute = format!("EXECUTE read {arguments}");
         let sql = format!(

@@ -91,7 +91,7 @@ async fn expired_attempts_in_a_row_are_counted_until_any_other_end() {
             "cancel" => s.cancel(&attempt).await,
             _ => s.finish(&attempt).await,
         }
-        s.advance(16).await;
+        s.advance(60).await;
         let attempt = s.claim_one(&START).await;
         check_only(&s.lose(15).await.0, &attempt, 0);
         s.advance(16).await;

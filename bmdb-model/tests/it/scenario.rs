@@ -2,7 +2,7 @@
 
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
-use bmdb_model::internal::work::{self, Attempt, Claimed, Ended, FailedAttempt};
+use bmdb_model::internal::work::{self, Attempt, Claimed, Ended, FailedAttempt, Rest};
 use bmdb_model::{
     Error, MachineId, Process, ProcessDef, Provider, SessionId, machine, plan, process,
 };
@@ -116,8 +116,15 @@ impl Scenario {
     }
 
     pub(crate) async fn finish(&mut self, attempt: &Attempt) {
-        let ended = work::finish(&mut self.conn, attempt).await.unwrap();
-        assert_eq!(ended, Ended::Done(()));
+        self.finish_judged(attempt).await;
+    }
+
+    /// Returns the rest that the finish begins.
+    pub(crate) async fn finish_judged(&mut self, attempt: &Attempt) -> Option<Rest> {
+        match work::finish(&mut self.conn, attempt).await.unwrap() {
+            Ended::Done(rest) => rest,
+            ended => panic!("{ended:?}"),
+        }
     }
 
     pub(crate) async fn cancel(&mut self, attempt: &Attempt) {

@@ -9,6 +9,8 @@ use maud::Markup;
 pub(crate) const fn words(state: ItemState) -> &'static str {
     match state {
         ItemState::Due => "due",
+        ItemState::Limited => "limited",
+        ItemState::Paused => "paused",
         ItemState::Waiting => "waiting",
         ItemState::BackingOff => "backing off",
         ItemState::Claimed => "claimed",
@@ -20,7 +22,8 @@ pub(crate) fn item(state: ItemState) -> Markup {
     let tone = match state {
         ItemState::Due => Tone::Good,
         ItemState::Waiting | ItemState::NotEligible => Tone::Quiet,
-        ItemState::BackingOff => Tone::Waiting,
+        ItemState::BackingOff | ItemState::Limited => Tone::Waiting,
+        ItemState::Paused => Tone::Bad,
         ItemState::Claimed => Tone::Busy,
     };
     badge(tone, words(state))

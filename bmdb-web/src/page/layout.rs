@@ -1,6 +1,6 @@
 //! Layout of every page: head, navigation, landmarks and footer.
 
-use super::{Page, Section};
+use super::{Page, Section, stops};
 use crate::app::App;
 use crate::assets::{ICON, SCRIPT, STYLESHEET};
 use crate::component::time;
@@ -44,6 +44,7 @@ fn document(app: &App, page: &Page) -> Markup {
                     button #live type="button" hidden aria-pressed="false" { "Pause updates" }
                 }
                 main #main tabindex="-1" data-refresh=(refresh) {
+                    @if page.moment.is_some() { (stops::banner(links, &app.pauses())) }
                     (breadcrumbs(page))
                     h1 { (page.title) }
                     (page.body)
@@ -61,6 +62,7 @@ fn navigation(links: &Links, current: Section) -> Markup {
     let entries = [
         (Section::Overview, "Overview", links.overview()),
         (Section::Machines, "Machines", links.machines()),
+        (Section::Processes, "Processes", links.processes()),
         (Section::Sessions, "Sessions", links.sessions()),
         (Section::Work, "Work", links.work()),
         (Section::Backoffs, "Backoffs", links.backoffs()),

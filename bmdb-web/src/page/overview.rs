@@ -2,7 +2,7 @@
 
 mod attempts;
 mod fleet;
-mod problems;
+pub(super) mod problems;
 
 use super::{Page, Section, audit_log};
 use crate::app::App;
@@ -15,8 +15,10 @@ use bmdb_model::Page as Listed;
 use bmdb_model::attempt_counts::{self, Minute};
 use bmdb_model::operator::{self, Action, Scope};
 use bmdb_model::overview::{self, ClaimedSummary, OldestDue, SessionSummary};
+use bmdb_model::plan::{self, PlanFailure};
 use bmdb_model::work::{
-    self, ClaimedFilter, ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork, STUCK_AFTER,
+    self, Causes, ClaimedFilter, ClaimedKey, ClaimedWork, PoisonedKey, PoisonedWork, RestingWork,
+    STUCK_AFTER,
 };
 use maud::{Markup, html};
 
@@ -25,6 +27,9 @@ const MINUTES: u32 = 60;
 
 /// Rows of each table.
 const MOST: i64 = 10;
+
+/// Causes of failures.
+const CAUSES: usize = 10;
 
 /// How many stuck and poisoned machines are counted. Beyond that the page shows `100+`.
 const COUNTED: i64 = 100;
@@ -35,6 +40,9 @@ struct Facts {
     oldest: Vec<OldestDue>,
     stuck: Listed<ClaimedWork, ClaimedKey>,
     poisoned: Listed<PoisonedWork, PoisonedKey>,
+    causes: Causes,
+    resting: Vec<RestingWork>,
+    plan_failures: Vec<PlanFailure>,
     sessions: SessionSummary,
     actions: Vec<Action>,
 }
@@ -52,6 +60,9 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
             oldest: overview::oldest_due(conn).await?,
             stuck: work::claimed(conn, &stuck, None, COUNTED).await?,
             poisoned: work::poisoned(conn, None, COUNTED).await?,
+            causes: work::causes(conn, None, None, CAUSES).await?,
+            resting: work::resting(conn, MOST + 1).await?,
+            plan_failures: plan::failures(conn).await?,
             sessions: overview::sessions(conn).await?,
             actions: operator::page(conn, Scope::All, None, MOST).await?.rows,
         })
@@ -66,8 +77,12 @@ pub(crate) async fn show(app: App, request: PageRequest) -> Result<Page, HttpErr
             (attempts::charts(moment, MINUTES, &facts.minutes))
         }
         section {
-            h2 { "Problems" }
+            h2 { "What needs a look" }
+            (problems::stopped(links, moment, &app.pauses()))
+            (problems::not_plannable(links, moment, &facts.plan_failures))
             div.panels.wide {
+                (panel("Failing", problems::causes(links, moment, &facts.causes)))
+                (panel("Resting", problems::resting(links, moment, MOST, &facts.resting)))
                 (panel("Stuck", problems::stuck(links, moment, MOST, &facts.stuck)))
                 (panel("Poisoned", problems::poisoned(links, MOST, &facts.poisoned)))
             }

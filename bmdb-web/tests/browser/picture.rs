@@ -10,9 +10,10 @@ use std::path::Path;
 /// Stands for the address of a machine.
 const MACHINE: &str = "/machines/…";
 /// Name, address, width, height, and whether the colour scheme is dark.
-const PICTURES: [(&str, &str, u32, u32, bool); 5] = [
+const PICTURES: [(&str, &str, u32, u32, bool); 6] = [
     ("overview", "/", 1280, 860, false),
     ("fleet", "/machines", 1280, 860, false),
+    ("processes", "/processes", 1280, 620, false),
     ("machine", MACHINE, 1120, 760, false),
     ("dark", "/", 1280, 860, true),
     ("phone", "/machines", 360, 720, false),

@@ -67,8 +67,9 @@ async fn every_page_touches_few_buffers_in_a_fleet_of_100_000_machines() {
     let machine = format!("/machines/{MACHINE}");
     let session = format!("/sessions/{SESSION}");
     for (page, most) in [
-        // The processes, the counts of two hundred components, and the claimed machines.
-        ("/".to_owned(), 2_000),
+        // The processes, the counts of two hundred components, the claimed machines, and five thousand
+        // backoffs with their causes.
+        ("/".to_owned(), 12_000),
         ("/machines".to_owned(), fleet),
         ("/machines?provider=Equinix".to_owned(), fleet),
         ("/machines?tag=machine_hold".to_owned(), fleet),
@@ -83,6 +84,10 @@ async fn every_page_touches_few_buffers_in_a_fleet_of_100_000_machines() {
         (format!("/machines?{process}&state=waiting"), window),
         (later(&db, &machine).await, history),
         (machine, history + now),
+        ("/processes".to_owned(), 2_000),
+        // Five thousand backoffs with their causes.
+        ("/processes/ShepherdAgentStart".to_owned(), 12_000),
+        (format!("/machines?{process}&state=paused"), list),
         ("/sessions".to_owned(), list),
         (later(&db, &session).await, list),
         // Three lists: claimed machines, past attempts and operator actions.

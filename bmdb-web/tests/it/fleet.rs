@@ -40,7 +40,9 @@ pub(crate) async fn seed(db: &TestDb) -> Result<Seeded, TestkitError> {
     db.run_sql(TAGS).await?;
     plan_all(db).await?;
     let hostile = HOSTILE.replace('\'', "''");
-    for part in [SESSIONS, CLAIMED, BACKOFFS, HISTORY, ACTIONS, COUNTS] {
+    for part in [
+        SESSIONS, UNLIMITED, CLAIMED, BACKOFFS, HISTORY, ACTIONS, STOPS, COUNTS,
+    ] {
         db.run_sql(&part.replace("HOSTILE", &hostile)).await?;
     }
     Ok(Seeded {
@@ -136,6 +138,12 @@ FROM (VALUES
     (6, 'agent-starter', 'pod agent-starter-6d5f-dead, v1.14.0', interval '9 days', interval '-90 s')
 ) AS s (n, component, runtime, age, left_of_it);
 ";
+
+/// The shipped limits would refuse what is claimed next.
+const UNLIMITED: &str =
+    "DELETE FROM process_breaker; DELETE FROM process_limit; DELETE FROM process_control";
+
+const STOPS: &str = include_str!("fleet/stops.sql");
 
 /// Claimed machines: fresh, stuck, of an expired session, and claimed without a queue.
 const CLAIMED: &str = "

@@ -126,7 +126,7 @@ async fn hostile_parameters_are_refused_with_the_reason() {
         ("state=due", "needs a process"),
         (
             "process=ShepherdAgentStart&state=asleep",
-            "expected due, waiting",
+            "expected due, limited",
         ),
         ("process=%3Cscript%3E&state=due", "process name"),
         ("prefix=a%00b", "control character"),
@@ -193,7 +193,15 @@ async fn every_tag_is_counted_with_a_link_to_its_machines() {
         assert_eq!(listed.status, StatusCode::OK, "{link}");
     }
     assert!(page.contains("Not counted: secret: "), "{page}");
-    for state in ["waiting", "backing-off", "claimed", "not-eligible", "due"] {
+    for state in [
+        "waiting",
+        "backing-off",
+        "claimed",
+        "not-eligible",
+        "due",
+        "limited",
+        "paused",
+    ] {
         let link = format!("/machines?process=ShepherdAgentStart&amp;state={state}");
         assert!(page.contains(&link), "no {link} in {page}");
     }

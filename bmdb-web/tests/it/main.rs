@@ -16,6 +16,7 @@ mod machines;
 mod metrics;
 mod monitoring;
 mod overview;
+mod processes;
 mod sample;
 mod scenario;
 mod seed;

@@ -200,6 +200,7 @@ async fn a_program_shows_exactly_the_documented_metrics() {
     for work in session.claim(&claim).await.unwrap() {
         work.finish(async |_| Ok(())).await.unwrap();
     }
+    db.run_sql(STOPPED).await.unwrap();
     let sampler = Sampler::start(reader(db.url()).await, SampleOptions::default());
     sampler.first().await;
     let server = serve(options(), monitor.fleet(sampler).router()).await;
@@ -284,4 +285,70 @@ async fn until(server: &Running, status: u16, text: &str) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("never {status} with {text:?}");
+}
+
+/// Recovery has its shipped limits. Its breaker has stopped it at one provider.
+const STOPPED: &str = "
+    INSERT INTO process_slot (process, per, partition, kind, number, free_at) VALUES
+        ('ShepherdRecovery', 'provider', 'SiteA', 'Running', 1, 'infinity'),
+        ('ShepherdRecovery', 'provider', 'SiteA', 'Start', 1, now() + interval '5 min'),
+        ('ShepherdRecovery', 'provider', 'SiteA', 'Start', 2, now() + interval '9 min');
+    INSERT INTO process_breaker_state (process, per, partition, due, population, evaluated_at)
+    VALUES ('ShepherdRecovery', 'provider', 'SiteA', 30, 298, now()),
+           ('ShepherdRecovery', 'provider', 'SiteB', 1, 20, now());
+    INSERT INTO process_pause (process, provider, since, source, paused_by, reason)
+    VALUES ('ShepherdRecovery', 'SiteA', now() - interval '1 hour', 'Breaker', 'breaker', 'too many');
+    INSERT INTO plan_failure (process, workflow, machine_id, error)
+    VALUES ('ShepherdRecovery', 'workflow_agent_recovery', gen_random_uuid(), 'division by zero')";
+
+#[tokio::test]
+async fn limits_breakers_and_pauses_are_gauges_until_the_process_is_switched_off() {
+    let db = TestDb::new().await.unwrap();
+    db.run_sql(STOPPED).await.unwrap();
+    let metrics = async || {
+        let sampler = Sampler::start(reader(db.url()).await, SampleOptions::default());
+        let latest = sampler.first().await;
+        assert_eq!(latest.error.as_deref(), None);
+        let server = serve(options(), Monitor::new().fleet(sampler).router()).await;
+        server.get("/metrics").await
+    };
+    let answer = metrics().await;
+    let partition = |name: &str, provider: &str| {
+        format!(r#"{name}{{process="ShepherdRecovery",per="provider",provider="{provider}"}}"#)
+    };
+    for (name, site_a, site_b) in [
+        ("bmdb_breaker_due", 30.0, 1.0),
+        ("bmdb_breaker_population", 298.0, 20.0),
+        ("bmdb_breaker_threshold", 14.0, 5.0),
+        ("bmdb_breaker_open", 1.0, 0.0),
+    ] {
+        assert_eq!(value(&answer, &partition(name, "SiteA")), site_a, "{name}");
+        assert_eq!(value(&answer, &partition(name, "SiteB")), site_b, "{name}");
+    }
+    for (name, expected) in [
+        ("bmdb_process_running", 1.0),
+        ("bmdb_process_running_limit", 5.0),
+        ("bmdb_process_starts", 2.0),
+        ("bmdb_process_starts_limit", 10.0),
+    ] {
+        assert_eq!(
+            value(&answer, &partition(name, "SiteA")),
+            expected,
+            "{name}"
+        );
+    }
+    let pause = r#"{process="ShepherdRecovery",provider="SiteA",source="Breaker"}"#;
+    assert_eq!(value(&answer, &format!("bmdb_process_paused{pause}")), 1.0);
+    let seconds = value(&answer, &format!("bmdb_process_paused_seconds{pause}"));
+    assert!((3600.0..3660.0).contains(&seconds), "{seconds}");
+    let failing = r#"bmdb_plan_failing{process="ShepherdRecovery"}"#;
+    assert_eq!(value(&answer, failing), 1.0);
+
+    let off = "UPDATE process_def SET off_workflow = workflow, off_time_driven = time_driven,
+                      workflow = NULL, time_driven = false WHERE process = 'ShepherdRecovery'";
+    db.run_sql(off).await.unwrap();
+    let answer = metrics().await;
+    for gauge in ["bmdb_process_", "bmdb_breaker_", failing] {
+        assert!(!answer.body.contains(gauge), "{}", answer.body);
+    }
 }

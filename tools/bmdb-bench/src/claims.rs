@@ -12,6 +12,7 @@ mod cycles;
 mod fleet;
 mod growth;
 mod latency;
+mod limits;
 mod load;
 mod wakeups;
 
@@ -59,6 +60,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Cycles,
+    Limits,
     Batches,
     Latency,
     Wakeups,
@@ -137,6 +139,9 @@ async fn measure(bench: &mut Bench, chosen: &impl Fn(Part) -> bool) -> Done {
     drop(db);
     if chosen(Part::Cycles) {
         cycles::measure(bench).await?;
+    }
+    if chosen(Part::Limits) {
+        limits::measure(bench).await?;
     }
     if chosen(Part::Batches) {
         batches::measure(bench).await?;

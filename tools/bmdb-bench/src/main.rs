@@ -23,8 +23,8 @@ use std::process::ExitCode;
 /// PostgreSQL's default settings, in about ten minutes, and writes the result into docs/bench.
 ///
 /// cycles: claims and failures by 1 to 64 workers, each alone and as one loop, beside pgbench with the
-/// same statements. batches: many machines per statement. latency: claims during planning, trimming and
-/// reclaiming. wakeups: from a tag's commit to the claim. buffers: by size of the fleet. growth: tables
+/// same statements. limits: the same with and without a limit. batches: many machines per statement.
+/// latency: claims during planning, trimming and reclaiming. wakeups: from a tag's commit to the claim. buffers: by size of the fleet. growth: tables
 /// and indexes over a million cycles. heartbeats: of agents. backoff: beside another crate. The fleet is
 /// so large that the queue never runs empty: a failed machine rests for a second. Every failure is
 /// recorded.
@@ -47,7 +47,7 @@ struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Measure only claims and failures: cycles, batches, latency, buffers and growth.
+    /// Measure only claims and failures: cycles, limits, batches, latency, buffers and growth.
     Claims(claims::Args),
     Heartbeats(heartbeats::Args),
     Testkit(testkit::Args),

@@ -85,6 +85,9 @@ async fn a_hold_exit_puts_the_machine_on_hold() {
     for (code, why) in [
         ("0", "0 means success"),
         ("75", "cancels the work"),
+        ("79", "snoozes"),
+        ("80", "only this process"),
+        ("81", "pauses the provider"),
         ("256", "from 1 to 255"),
         ("x", "from 1 to 255"),
     ] {
@@ -92,6 +95,59 @@ async fn a_hold_exit_puts_the_machine_on_hold() {
             .args(["--hold-exit", code])
             .fails_with(2, why);
     }
+}
+
+#[tokio::test]
+async fn exit_codes_snooze_hold_the_process_and_pause_the_provider() {
+    let s = Fixture::new().await;
+    let ran = s.once("exit 79").args(["--snooze-for", "1h"]).run();
+    assert!(ran.stdout.contains("rests for 3600.0 s"), "{}", ran.stdout);
+    assert_eq!(s.attempts().await, ["Canceled|snoozed|"]);
+    s.db.advance(Duration::from_secs(3601)).await.unwrap();
+
+    let ran = s.once("echo 429 >&2; exit 81").args(["--json"]).run();
+    let paused = ran.stdout.lines().find(|l| l.contains("provider_paused"));
+    let paused: Value = serde_json::from_str(paused.unwrap()).unwrap();
+    assert_eq!(paused["cause"], "429");
+    assert_eq!(paused["paused"], "Equinix");
+    let pauses = "SELECT provider, source, paused_by, reason FROM process_pause";
+    let expected = "Equinix|Attempt|bmdb-run-ShepherdAgentStart|429";
+    assert_eq!(s.db.rows(pauses).await.unwrap(), [expected]);
+    s.db.advance(Duration::from_secs(301)).await.unwrap();
+
+    let ran = s.once("echo 'no BMC' >&2; exit 80").run();
+    let expected = "the process is put on hold there: no BMC";
+    assert!(ran.stdout.contains(expected), "{}", ran.stdout);
+    let holds = "SELECT hold_reason FROM work_item WHERE process = 'ShepherdAgentStart'";
+    assert_eq!(s.db.rows(holds).await.unwrap(), ["no BMC"]);
+    let release = ["--process", "ShepherdAgentStart"];
+    let machine = s.machine.to_string();
+    bmdb(&s.db)
+        .args(["machine", "release", &machine])
+        .fails_with(4, "is not on hold");
+    bmdb(&s.db)
+        .args(["machine", "release", &machine])
+        .args(release)
+        .run();
+    bmdb(&s.db)
+        .args(["machine", "release", &machine])
+        .args(release)
+        .fails_with(4, "ShepherdAgentStart is not on hold on machine");
+    bmdb(&s.db)
+        .args(["machine", "hold", &machine, "--reason", "x"])
+        .args(release)
+        .run();
+    assert_eq!(s.db.rows(holds).await.unwrap(), ["x"]);
+}
+
+#[tokio::test]
+async fn a_success_without_an_effect_says_that_the_machine_rests() {
+    let s = Fixture::new().await;
+    let ran = s.once("true").run();
+    let expected = "rests, unproductive: finished and still due";
+    assert!(ran.stdout.contains(expected), "{}", ran.stdout);
+    let ran = s.once("true").run();
+    assert!(!ran.stdout.contains("started"), "{}", ran.stdout);
 }
 
 #[tokio::test]
@@ -139,7 +195,7 @@ async fn the_cause_names_the_signal() {
 }
 
 #[tokio::test]
-async fn exit_75_releases_the_machine_without_a_backoff_after_a_pause() {
+async fn exit_75_releases_the_machine_at_once_and_it_rests() {
     let s = Fixture::new().await;
     let running = s.start("echo x >> $FOLDER/runs; exit 75", &[]);
     s.written("runs");
@@ -149,8 +205,10 @@ async fn exit_75_releases_the_machine_without_a_backoff_after_a_pause() {
     assert_eq!(running.ended().code, Some(0));
     assert_eq!(s.written("runs"), "x");
     assert_eq!(s.attempts().await, ["Canceled||"]);
-    let backoffs = "SELECT count(*) FROM work_item WHERE backoff_until IS NOT NULL";
-    assert_eq!(s.db.rows(backoffs).await.unwrap(), ["0"]);
+    let item = "SELECT session_id, failures, last_interval_seconds,
+                       backoff_until - clock_timestamp() BETWEEN interval '5 s' AND interval '11 s'
+                FROM work_item";
+    assert_eq!(s.db.rows(item).await.unwrap(), ["|0||t"], "it rests");
 }
 
 #[tokio::test]

@@ -35,7 +35,11 @@ async fn a_commit_is_written_with_the_end() {
     assert_eq!(started, [machine.to_string()]);
     assert_eq!(
         log.lines(),
-        ["session started", "started attempt 1", "Finished"]
+        [
+            "session started",
+            "started attempt 1",
+            "Finished { rest: None }"
+        ]
     );
     assert_eq!(
         s.rows("SELECT count(*) FROM sessions").await,
@@ -274,16 +278,13 @@ async fn an_operators_hold_keeps_its_reason() {
 }
 
 #[tokio::test]
-async fn a_canceled_machine_has_no_backoff_and_stays_claimed_for_a_while() {
+async fn a_canceled_machine_is_given_back_at_once_and_rests_for_a_while() {
     let s = Scenario::new().await;
     let machine = s.provided("a").await;
     let does = || Does::new(|_, _| Box::pin(async { Err(Failure::cancel()) }));
     let running = Running::new(&s.bmdb, does(), options());
-    until(
-        &s.db,
-        "count(*) > 0 FROM work_item WHERE session_id IS NOT NULL",
-    )
-    .await;
+    until(&s.db, "count(*) > 0 FROM work_attempt").await;
+    until(&s.db, NOTHING_HELD).await;
     // Many polls later, it is still the first attempt.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let summary = running.stop().await;
@@ -292,12 +293,14 @@ async fn a_canceled_machine_has_no_backoff_and_stays_claimed_for_a_while() {
         (1, 1, 0)
     );
     assert_eq!(s.attempts().await, ["Canceled||"]);
-    let start = Process::SHEPHERD_AGENT_START;
-    assert!(s.backoff(machine, &start).await.is_none());
+    let rest = s.backoff(machine, &Process::SHEPHERD_AGENT_START).await;
+    let rest = rest.unwrap();
+    assert_eq!((rest.cause, rest.last_interval_seconds), (None, None));
+    s.advance(11).await;
 
     let short = options().cancel_pause(Duration::from_millis(1));
     let running = Running::new(&s.bmdb, does(), short);
-    until(&s.db, "count(*) > 3 FROM work_attempt").await;
+    until(&s.db, "sum(repeats) > 3 FROM work_attempt").await;
     assert!(running.stop().await.canceled > 2);
     until(&s.db, NOTHING_HELD).await;
 }

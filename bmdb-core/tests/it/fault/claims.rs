@@ -30,7 +30,8 @@ async fn a_claim_whose_answer_is_lost_is_given_back_while_the_session_lives() {
 
         if loss == Loss::Answer {
             // The claim took effect; the attempt is found and ended.
-            let canceled = "(SELECT count(*) = 2 FROM work_attempt WHERE outcome = 'Canceled')";
+            let canceled =
+                "(SELECT sum(repeats + 1) = 2 FROM work_attempt WHERE outcome = 'Canceled')";
             until(&p.s.db, canceled).await;
         }
         // A claim may take effect after its answer was lost; the cleanup releases it then.

@@ -85,7 +85,7 @@ impl End {
     /// process in other ends, which are one statement.
     pub(super) fn needle(self) -> &'static str {
         match self {
-            Self::Finish | Self::FailAndHold => COMMIT,
+            Self::Finish | Self::FinishUnchanged | Self::FailAndHold => COMMIT,
             _ => "ShepherdAccess",
         }
     }

@@ -171,11 +171,14 @@ async fn a_machine_that_a_rival_claims_and_cancels_first_may_be_claimed() {
 }
 
 #[tokio::test]
-async fn a_machine_that_a_rival_completes_first_may_be_claimed() {
+async fn a_machine_that_a_rival_cancels_first_may_be_claimed_and_one_that_rests_is_not() {
     let race = Race::begin().await;
-    race.rival().await.complete().await.unwrap();
+    race.rival().await.cancel().await.unwrap();
     let machine = race.machine;
     race.check(&[machine]).await;
+    let race = Race::begin().await;
+    race.rival().await.complete().await.unwrap();
+    race.check(&[]).await;
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn check_start_after_a_mate<F>(
         EndedBy::Worker => {
             let behind = attempt(&claimed, &process, session);
             let ended = work::finish(&mut conn, &behind).await.unwrap();
-            assert_eq!(ended, Ended::Done(()));
+            assert!(matches!(ended, Ended::Done(_)), "{ended:?}");
         }
         EndedBy::Janitor => {
             s.db.expire(session).await.unwrap();

@@ -6,7 +6,8 @@ use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
-use bmdb_model::internal::work::{self, Attempt, Ended, FailedAttempt, Release};
+use bmdb_model::internal::notify;
+use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan};
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
     AgentStarted, ErrorKind, MachineId, Process, ProcessDef, agent, machine, plan, process,
@@ -181,9 +182,22 @@ async fn failures_of_a_batch_lock_items_in_order_if_given_in_another() {
 #[tokio::test]
 async fn releases_of_a_batch_lock_items_in_order_if_given_in_another() {
     check_ends_against_planner(async |mut conn, [second, first]| {
-        let releases = [(&second, Release::Finished), (&first, Release::Canceled)];
-        let ended = work::release_all(&mut conn, first.session, &releases).await;
+        let canceled = [(&second, Cancel::default()), (&first, Cancel::default())];
+        let ended = work::cancel_all(&mut conn, first.session, &canceled).await;
         assert_eq!(ended.unwrap(), [Ended::Done(()), Ended::Done(())]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_machines() {
+    check_ends_against_planner(async |mut conn, [second, first]| {
+        let finished = [(&second, Jitter::default()), (&first, Jitter::default())];
+        let (session, replan) = (first.session, Replan::AtOnce);
+        let ended =
+            work::finish_all(&mut conn, session, &finished, replan, notify::Notify::Off).await;
+        let ended = ended.unwrap().ended;
+        assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
     })
     .await;
 }

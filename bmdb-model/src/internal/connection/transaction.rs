@@ -143,16 +143,17 @@ statement! {
 ///
 /// # Errors
 /// The statement's, and then everything was rolled back; otherwise as [`commit`].
-pub(crate) async fn committing(
+pub(crate) async fn committing<T>(
     conn: &mut AsyncPgConnection,
-    last: impl AsyncFnOnce(&AsyncPgConnection) -> Result<(), Error>,
-) -> Result<(), Error> {
+    last: impl AsyncFnOnce(&AsyncPgConnection) -> Result<T, Error>,
+) -> Result<T, Error> {
     let commit = async |mut conn: &AsyncPgConnection| Commit {}.execute(&mut conn).await;
     let (done, committed) = join(last(&*conn), commit(&*conn)).await;
     let over = change_depth(conn, TransactionDepthChange::DecreaseDepth);
-    done?;
+    let value = done?;
     committed?;
-    Ok(over?)
+    over?;
+    Ok(value)
 }
 
 /// Begins a transaction and runs its first statements, in one round trip. Whatever they return, the

@@ -1,8 +1,8 @@
 //! Attempts that a pause asks to stop.
 
 use crate::statement::statement;
-use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use crate::{Error, Fence, Process, SessionId};
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 statement! {
@@ -26,26 +26,4 @@ pub async fn stopping(
     session: SessionId,
 ) -> Result<Vec<(Fence, String)>, Error> {
     Ok(Stopping { process, session }.load(conn).await?)
-}
-
-statement! {
-    RunningAttempts<'a> = "SELECT i.machine_id, i.session_id, i.fence \
-                          FROM work_item i LEFT JOIN machine_provided m ON m.machine_id = i.machine_id \
-                          WHERE i.session_id IS NOT NULL AND i.process = $1 \
-                            AND ($2::text IS NULL OR coalesce(i.provider, m.provider) = $2) \
-                          ORDER BY i.machine_id";
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>)
-    -> (SqlUuid, SqlUuid, BigInt)
-}
-
-/// The attempts on a process that run now, on all machines or on those of a provider.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn running_attempts(
-    conn: &mut AsyncPgConnection,
-    process: &Process,
-    provider: Option<&Provider>,
-) -> Result<Vec<(MachineId, SessionId, Fence)>, Error> {
-    Ok(RunningAttempts { process, provider }.load(conn).await?)
 }

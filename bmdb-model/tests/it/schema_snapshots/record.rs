@@ -207,10 +207,10 @@ impl Recorder {
         .await;
         let claimed = self.s.claim_machine(machine, &ACCESS).await;
         self.is("claim_machine", "machine process session").await;
-        self.s.finish(&claimed).await;
+        self.s.cancel(&claimed).await;
         self.is(
             "release",
-            "machines processes fences starts outcomes session checked",
+            "machines processes fences starts outcomes rests causes folds session checked",
         )
         .await;
     }

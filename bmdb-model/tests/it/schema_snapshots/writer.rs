@@ -235,6 +235,7 @@ impl Writer {
                 ("causes", "{no answer}"),
                 ("folds", "{f}"),
                 ("outcomes", &outcomes),
+                ("rests", "{NULL}"),
                 ("session", &self.session),
                 ("checked", "f"),
             ];

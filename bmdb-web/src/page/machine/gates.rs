@@ -1,9 +1,11 @@
-//! The three gates of each process on the machine: open or closed, why, and what opens them.
+//! The gates of each process on the machine: open or closed, why, and what opens them.
 
 use crate::component::badge::{Tone, badge};
-use crate::component::{empty, id, interval, number, tag, time};
+use crate::component::{empty, id, interval, number, state, tag, time};
 use crate::link::Links;
+use bmdb_core::operator::explain;
 use bmdb_model::MachineId;
+use bmdb_model::fleet::ItemState;
 use bmdb_model::gates::{CurrentClaim, Gates, View, When};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -12,9 +14,9 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
     if all.is_empty() {
         return empty::teach(
             "No processes are defined.",
-            "Each process has three gates on this machine. They open when the tags make the machine \
-             eligible, when its time has come, and when no process of the same lane has claimed it. To \
-             define the processes of bmdb:",
+            "Each process has four gates on this machine. They open when the tags make the machine \
+             eligible, when its time has come, when no process of the same lane has claimed it, and when \
+             the process is neither paused nor at its limit. To define the processes of bmdb:",
             "bmdb migrate up",
         );
     }
@@ -27,6 +29,7 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
                         li { (gate(gates.eligible.is_open)) (eligible(gates)) }
                         li { (gate(gates.ready.is_open)) (ready(gates, now)) }
                         li { (gate(gates.claim.is_none())) (free(links, gates, now)) }
+                        li { (gate(gates.stops.is_empty())) (allowed(links, gates)) }
                     }
                     @if gates.is_stale {
                         p.notice.bad {
@@ -40,17 +43,14 @@ pub(super) fn show(links: &Links, now: DateTime<Utc>, machine: MachineId, all: &
     }
 }
 
-/// The states of the list of machines, and one for a lane that another process has claimed.
+/// The states of the list of machines, a hold, and one for a lane that another process has claimed.
 fn state(gates: &Gates) -> Markup {
-    let backs_off = gates.ready.backoff.as_ref().is_some_and(|b| b.is_in_force);
-    match &gates.claim {
-        Some(holder) if holder.process == gates.process => badge(Tone::Busy, "claimed"),
-        _ if backs_off => badge(Tone::Waiting, "backing off"),
-        _ if gates.eligible.hold.is_some() => badge(Tone::Bad, "on hold"),
-        _ if !gates.eligible.is_open => badge(Tone::Quiet, "not eligible"),
-        Some(_) => badge(Tone::Waiting, "lane claimed"),
-        None if gates.ready.is_open => badge(Tone::Good, "due"),
-        None => badge(Tone::Quiet, "waiting"),
+    match gates.state() {
+        ItemState::NotEligible if gates.eligible.hold.is_some() => badge(Tone::Bad, "on hold"),
+        ItemState::Due | ItemState::Waiting if gates.claim.is_some() => {
+            badge(Tone::Waiting, "lane claimed")
+        }
+        state => state::item(state),
     }
 }
 
@@ -114,6 +114,14 @@ fn free(links: &Links, gates: &Gates, now: DateTime<Utc>) -> Markup {
             None => { "No process of lane " (gates.lane) " has claimed the machine." }
             Some(holder) => (claimed(links, gates, holder, now)),
         }
+    }
+}
+
+fn allowed(links: &Links, gates: &Gates) -> Markup {
+    html! {
+        strong { " Allowed. " }
+        @for sentence in explain::explain(gates).allowed.sentences { span.cause { (sentence) } " " }
+        @if !gates.stops.is_empty() { a href=(links.process(&gates.process)) { "The process" } }
     }
 }
 

@@ -69,11 +69,15 @@ fn processes(links: &Links, sample: &Sample) -> Markup {
         "Process",
         "Eligible",
         "Due",
+        "Limited",
+        "Paused",
         "Waiting",
         "Backing off",
+        "Failing",
         "Claimed",
         "Stuck",
         "Not eligible",
+        "Resting",
         "Poisoned",
     ];
     let failed = sample.uncounted.iter();
@@ -97,18 +101,25 @@ fn row(links: &Links, sample: &Sample, counts: &ProcessCounts) -> Vec<Markup> {
     };
     let count = |count: i64| number::show(number::grouped(count));
     let not_counted = "Its workflow could not be counted, and heartbeats move its times.";
-    vec![
-        html! { (process) },
-        count(counts.eligible),
+    let of_queue = |state: ItemState, count: Option<i64>| {
         html! {
-            @if let Some(due) = sample.due(counts) { (listed(ItemState::Due, due)) }
+            @if let Some(count) = count { (listed(state, count)) }
             @else { span.muted title=(not_counted) { "not counted" } }
-        },
+        }
+    };
+    vec![
+        html! { a href=(links.process(&counts.process)) { (process) } },
+        count(counts.eligible),
+        of_queue(ItemState::Due, sample.due(counts)),
+        of_queue(ItemState::Limited, sample.limited(counts)),
+        of_queue(ItemState::Paused, sample.paused(counts)),
         listed(ItemState::Waiting, counts.waiting),
         listed(ItemState::BackingOff, counts.backing_off),
+        count(counts.failing),
         listed(ItemState::Claimed, counts.claimed),
         count(counts.stuck),
         listed(ItemState::NotEligible, counts.not_eligible),
+        count(counts.resting),
         count(counts.poisoned),
     ]
 }

@@ -38,7 +38,16 @@ fn cards(links: &Links, sample: &Sample) -> Markup {
 }
 
 fn processes(links: &Links, sample: &Sample) -> Markup {
-    let heads = ["Process", "Due", "Claimed", "Backing off", "Eligible"];
+    let heads = [
+        "Process",
+        "Due",
+        "Limited",
+        "Paused",
+        "Claimed",
+        "Backing off",
+        "Failing",
+        "Eligible",
+    ];
     table("Processes", &heads, &sample.processes, |counts| {
         let process = counts.process.as_str();
         let listed = |path: String, count: i64| {
@@ -46,11 +55,18 @@ fn processes(links: &Links, sample: &Sample) -> Markup {
             html! { a href=(address) { (number::show(count)) } }
         };
         vec![
-            html! { (process) },
-            html! { @if let Some(due) = sample.due(counts) { (number::show(due)) } },
+            html! { a href=(links.process(&counts.process)) { (process) } },
+            known(sample.due(counts)),
+            known(sample.limited(counts)),
+            known(sample.paused(counts)),
             listed(links.work(), counts.claimed),
             listed(links.backoffs(), counts.backing_off),
+            number::show(counts.failing),
             number::show(counts.eligible),
         ]
     })
+}
+
+fn known(count: Option<i64>) -> Markup {
+    html! { @if let Some(count) = count { (number::show(count)) } }
 }
