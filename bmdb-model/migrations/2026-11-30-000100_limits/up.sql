@@ -526,28 +526,16 @@ DECLARE
 BEGIN
     -- Running slots are given out again to what is claimed, in the order of the claims.
     DELETE FROM process_slot s WHERE s.process = asked_process AND s.kind = 'Running';
-    UPDATE work_item i
-    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
-                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
-                     THEN ARRAY[]::bigint[] END
-    WHERE i.session_id IS NOT NULL AND i.process = asked_process;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = asked_process LOOP
         IF l.max_running IS NOT NULL THEN
-            WITH claimed AS (
-                SELECT i.machine_id, i.started_at,
-                       partition_of(l.per, coalesce(i.provider, p.provider)) AS partition
-                FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
-                WHERE i.session_id IS NOT NULL AND i.process = asked_process
-            ), taken AS (
-                INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
-                SELECT asked_process, l.per, c.partition, 'Running',
-                       row_number() OVER (PARTITION BY c.partition ORDER BY c.started_at, c.machine_id),
-                       c.machine_id, c.started_at, 'infinity'
-                FROM claimed c
-                RETURNING slot_id, machine_id
-            )
-            UPDATE work_item i SET slots = coalesce(i.slots, '{}') || t.slot_id
-            FROM taken t WHERE i.machine_id = t.machine_id AND i.process = asked_process;
+            INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
+            SELECT asked_process, l.per, c.partition, 'Running',
+                   row_number() OVER (PARTITION BY c.partition ORDER BY c.started_at, c.machine_id),
+                   c.machine_id, c.started_at, 'infinity'
+            FROM (SELECT i.machine_id, i.started_at,
+                         partition_of(l.per, coalesce(i.provider, p.provider)) AS partition
+                  FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
+                  WHERE i.session_id IS NOT NULL AND i.process = asked_process) c;
             INSERT INTO process_slot (process, per, partition, kind, number)
             SELECT asked_process, l.per, k.partition, 'Running', n
             FROM (SELECT DISTINCT s.partition FROM process_slot s
@@ -591,6 +579,19 @@ BEGIN
             WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start';
         END IF;
     END LOOP;
+    -- In one write for each item: a second one in the same transaction would lock the item's session, whose
+    -- janitor may hold that lock while it waits for this transaction.
+    UPDATE work_item i
+    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
+                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
+                     THEN coalesce(t.slots, '{}') END
+    FROM (SELECT w.machine_id, array_agg(s.slot_id) FILTER (WHERE s.slot_id IS NOT NULL) AS slots
+          FROM work_item w
+          LEFT JOIN process_slot s ON s.process = w.process AND s.machine_id = w.machine_id
+               AND s.kind = 'Running' AND s.free_at = 'infinity'
+          WHERE w.session_id IS NOT NULL AND w.process = asked_process
+          GROUP BY w.machine_id) t
+    WHERE i.machine_id = t.machine_id AND i.process = asked_process;
 END $$;
 
 -- Everything that keeps a process from starting on the machines of a provider now, or would: a row for each
