@@ -4,8 +4,8 @@ mod drain;
 mod ends;
 mod limits;
 mod lost;
-mod rest;
 mod pauses;
+mod rest;
 
 use crate::scenario::{RETRY, Scenario};
 use bmdb_backoff::Backoff;

@@ -179,10 +179,7 @@ async fn a_definition_that_is_blocked_names_who_blocks_it() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(
-        refused.contains("(\"stuck\""),
-        "{refused}"
-    );
+    assert!(refused.contains("(\"stuck\""), "{refused}");
     assert!(
         began.elapsed() < Duration::from_secs(35),
         "{:?}",

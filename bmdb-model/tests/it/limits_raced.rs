@@ -3,7 +3,8 @@
 use crate::scenario::{START, Scenario, attempt, failed};
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
-use bmdb_model::internal::work::{self, Attempt, Ended, Release};
+use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, Jitter, Replan};
 use bmdb_model::{Error, Provider, SessionId};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::future::join_all;
@@ -143,14 +144,16 @@ async fn claim_and_end(
             let ended = work::fail_all(conn, session, &failures).await?;
             assert!(ended.iter().all(|ended| matches!(ended, Ended::Done(_))));
         }
-        way => {
-            let release = if way == 2 {
-                Release::Finished
-            } else {
-                Release::Canceled
-            };
-            let releases: Vec<_> = claimed.iter().map(|a| (a, release)).collect();
-            let ended = work::release_all(conn, session, &releases).await?;
+        2 => {
+            let finished: Vec<_> = claimed.iter().map(|a| (a, Jitter::default())).collect();
+            // Not replanned: nothing here changes what the plan says.
+            let finished = work::finish_all(conn, session, &finished, Replan::No, Notify::Off);
+            let is_ended = |ended: &Ended<_>| matches!(ended, Ended::Done(_));
+            assert!(finished.await?.ended.iter().all(is_ended));
+        }
+        _ => {
+            let canceled: Vec<_> = claimed.iter().map(|a| (a, Cancel::default())).collect();
+            let ended = work::cancel_all(conn, session, &canceled).await?;
             assert!(ended.iter().all(|ended| *ended == Ended::Done(())));
         }
     }
