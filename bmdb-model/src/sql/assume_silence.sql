@@ -21,6 +21,6 @@ FROM provider p
 LEFT JOIN agent_listening_since l ON l.provider = p.provider
 WHERE EXISTS (SELECT FROM made_of m WHERE m.oid = 'agent_silence'::regclass)
   AND p.provider = coalesce($2::text, p.provider)
-  AND NOT coalesce(l.listened, false)
+  AND NOT coalesce(l.listened OR l.assumed, false)
 ON CONFLICT (provider) DO UPDATE SET assumed = true
 RETURNING a.provider

@@ -146,10 +146,14 @@ async fn claim_and_end(
         }
         2 => {
             let finished: Vec<_> = claimed.iter().map(|a| (a, Jitter::default())).collect();
-            // Not replanned: nothing here changes what the plan says.
-            let finished = work::finish_all(conn, session, &finished, Replan::No, Notify::Off);
-            let is_ended = |ended: &Ended<_>| matches!(ended, Ended::Done(_));
-            assert!(finished.await?.ended.iter().all(is_ended));
+            let ended =
+                work::finish_all(conn, session, &finished, Replan::AtOnce, Notify::Off).await?;
+            assert!(
+                ended
+                    .ended
+                    .iter()
+                    .all(|ended| matches!(ended, Ended::Done(_)))
+            );
         }
         _ => {
             let canceled: Vec<_> = claimed.iter().map(|a| (a, Cancel::default())).collect();

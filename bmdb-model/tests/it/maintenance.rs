@@ -33,7 +33,6 @@ async fn pending_tasks_are_those_that_are_due_and_whether_sessions_have_expired(
     }
     let nothing = PendingTasks {
         expired: false,
-        disarmed: false,
         due: vec![],
         disarmed: false,
     };

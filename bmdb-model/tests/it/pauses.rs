@@ -1,13 +1,14 @@
 //! Pauses: what they stop, when they end, and which are refused.
 
 use crate::scenario::{RECOVERY, START, Scenario};
+use bmdb_model::connection::clock;
 use bmdb_model::internal::process_control::{
     NewPause, PauseEnd, pause, resume, stopping, switch_off, switch_on,
 };
 use bmdb_model::internal::work::{self, Gate};
 use bmdb_model::process_control::{self, Pause, PauseSource};
 use bmdb_model::{Error, Process, Provider};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ async fn a_pause_of_a_pause_replaces_it_and_a_resume_ends_those_in_its_scope() {
         .await
         .unwrap();
     assert_eq!((before, first.until), (None, None));
-    let at = Utc::now() + TimeDelta::hours(1);
+    let at = clock(&mut s.conn).await.unwrap() + TimeDelta::hours(1);
     let (second, before) = s
         .pause(&START, None, PauseEnd::At(at), "second")
         .await
@@ -118,7 +119,7 @@ async fn a_pause_of_a_pause_replaces_it_and_a_resume_ends_those_in_its_scope() {
 
 #[tokio::test]
 async fn pauses_that_cannot_be_are_refused_with_what_to_do() {
-    let s = Scenario::new().await;
+    let mut s = Scenario::new().await;
     let none = s
         .pause(&START, Some(&Provider::EQUINIX), PauseEnd::Resumed, "x")
         .await;
@@ -128,7 +129,7 @@ async fn pauses_that_cannot_be_are_refused_with_what_to_do() {
             .contains("Equinix, or any other provider")
     );
     s.provided("a").await;
-    let past = PauseEnd::At(Utc::now() - TimeDelta::seconds(1));
+    let past = PauseEnd::At(clock(&mut s.conn).await.unwrap() - TimeDelta::seconds(1));
     let unknown = Provider::from_static("Typo");
     for (provider, end, reason, words) in [
         (

@@ -33,7 +33,7 @@ process_control: process
 process_def: flapping_within_seconds lane loss_initial_seconds loss_maximum_seconds off_time_driven off_workflow process rest_initial_seconds rest_maximum_seconds time_driven workflow
 process_failures: failed_at machine_id partition per process
 process_limit: max_running max_starts per process window_seconds
-process_pause: paused_by process provider reason since source until
+process_pause: paused_by process provider reason since source stop_running until
 process_slot: free_at kind machine_id number partition per process slot_id taken_at
 schema_compatibility: oldest_compatible singleton
 sessions: session_component_name session_created_at session_deadline session_id session_interval_seconds session_runtime_info

@@ -14,7 +14,7 @@ use bmdb_model::operator::{self, Scope, Verb};
 use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, attempt_counts, counts, custom_tags, gates,
-    machine, overview, process, provided, retrieval, session,
+    machine, overview, process, process_control, provided, retrieval, session,
 };
 use uuid::Uuid;
 
@@ -250,6 +250,10 @@ impl Scenario {
         internal::attempt_counts::trim(conn, 10).await.unwrap();
         attempt_counts::last_minutes(conn, 60).await.unwrap();
         internal::session::expired(conn).await.unwrap();
+        process_control::of(conn, &START).await.unwrap();
+        internal::process_control::resume(conn, &START, None)
+            .await
+            .unwrap();
     }
 
     async fn lose_a_session(&mut self, machine: MachineId) {
