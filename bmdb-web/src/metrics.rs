@@ -6,6 +6,7 @@ use crate::sample::Sample;
 use crate::sampler::Latest;
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
+use bmdb_model::agent::ProviderAgents;
 use bmdb_model::counts::ProcessCounts;
 use std::fmt::Write;
 
@@ -22,6 +23,8 @@ enum Values {
     Fleet(fn(&Sample) -> Option<i64>),
     /// One for each process.
     Processes(fn(&Sample, &ProcessCounts) -> Option<i64>),
+    /// One for each provider whose machines have agents.
+    Providers(fn(&Sample, &ProviderAgents) -> Option<i64>),
     /// Shown even before the first sample.
     Sampler(fn(&Latest) -> Option<f64>),
 }
@@ -31,7 +34,7 @@ const fn stat(name: &'static str, values: Values, help: &'static str) -> Stat {
 }
 
 /// Names without a unit are those of the original system.
-const STATS: [Stat; 21] = [
+const STATS: [Stat; 23] = [
     stat(
         "bmdb_stats_machines",
         Values::Fleet(|s| Some(s.fleet.machines)),
@@ -123,6 +126,20 @@ const STATS: [Stat; 21] = [
         "1 if the workflow of the process fails or takes too long to count, otherwise 0",
     ),
     stat(
+        "bmdb_agents_listened",
+        Values::Providers(|_, of| (!of.listening.assumed).then_some(of.listening.listened.into())),
+        "1 if somebody listens to the agents of the provider, otherwise 0; only for providers with agents, \
+         and not where an operator lets silence count",
+    ),
+    stat(
+        "bmdb_agents_listened_seconds",
+        Values::Providers(|sample, of| {
+            let since = of.listening.since;
+            Some(since.map_or(0, |since| (sample.agents_at - since).num_seconds().max(0)))
+        }),
+        "For how long the agents of the provider have been listened to without a gap, or 0 while nobody listens",
+    ),
+    stat(
         "bmdb_stats_sample_success",
         Values::Sampler(|latest| {
             let sample = latest.sample.as_ref();
@@ -153,6 +170,7 @@ pub fn console_metrics() -> impl Iterator<Item = Metric> {
     let stats = STATS.iter().map(|stat| {
         let labels: &[&str] = match stat.values {
             Values::Processes(_) => &["process"],
+            Values::Providers(_) => &["provider"],
             Values::Fleet(_) | Values::Sampler(_) => &[],
         };
         Metric::new(stat.name, Kind::Gauge, labels, stat.help)
@@ -185,7 +203,15 @@ fn lines(stat: &Stat, latest: &Latest) -> String {
         (Values::Fleet(of), Some(sample)) => {
             one(of(sample).map(|value| value.to_string())).unwrap_or_default()
         }
-        // Names of processes need no escapes: they consist of letters, digits, _ and -.
+        (Values::Providers(of), Some(sample)) => {
+            let with_agents = sample.agents.iter().filter(|of| of.agents > 0);
+            let values = with_agents.filter_map(|agents| {
+                let (value, provider) = (of(sample, agents)?, &agents.listening.provider);
+                Some(format!("{name}{{provider=\"{provider}\"}} {value}\n"))
+            });
+            values.collect()
+        }
+        // Names of processes and providers need no escapes: they consist of letters, digits, _ and -.
         (Values::Processes(of), Some(sample)) => {
             let values = sample.processes.iter().filter_map(|counts| {
                 let value = of(sample, counts)?;

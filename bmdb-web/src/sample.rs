@@ -4,10 +4,12 @@
 //! count: pages and metrics show the latest sample and its age.
 
 use bmdb_core::{Reader, TxError};
-use bmdb_model::connection::AsyncPgConnection;
+use bmdb_model::agent::{self, ProviderAgents};
+use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
 use bmdb_model::custom_tags::{self, TagTable};
 use bmdb_model::{ErrorKind, Process, ProcessDef, process};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,6 +29,10 @@ pub struct Sample {
     pub tags: Vec<(String, i64)>,
     /// Tag tables that could not be counted, with the error.
     pub uncounted_tags: Vec<(String, String)>,
+    /// Who listens to the agents of each provider.
+    pub agents: Vec<ProviderAgents>,
+    /// When that was read, by the database's clock.
+    pub agents_at: DateTime<Utc>,
     /// How long the counting took.
     pub took: Duration,
     begun: Instant,
@@ -52,6 +58,11 @@ impl Sample {
             .await?;
         let (pending, uncounted) = count_pending(reader, &defined).await?;
         let (tags, uncounted_tags) = count_tags(reader).await?;
+        let read = reader.read(async |conn| {
+            let at = connection::clock(conn).await?;
+            Ok((at, agent::listening(conn).await?))
+        });
+        let (agents_at, agents) = read.await?;
         Ok(Self {
             processes: with_idle_processes(processes, &defined, fleet.machines),
             fleet,
@@ -59,6 +70,8 @@ impl Sample {
             uncounted,
             tags,
             uncounted_tags,
+            agents,
+            agents_at,
             took: begun.elapsed(),
             begun,
         })
