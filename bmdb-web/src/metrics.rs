@@ -8,11 +8,24 @@ use crate::sample::Sample;
 use crate::sampler::Latest;
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
-use stat::{Stat, Values, stat};
+use bmdb_model::agent::ProviderAgents;
+use stat::{Line, Stat, Values, stat};
 use std::fmt::Write;
 
+const PROVIDER: &[&str] = &["provider"];
+
+/// One for each provider whose machines have agents.
+fn agents(sample: &Sample, of: impl Fn(&ProviderAgents) -> Option<i64>) -> Vec<Line> {
+    let with_agents = sample.agents.iter().filter(|of| of.agents > 0);
+    let line = |agents: &ProviderAgents| {
+        let labels = vec![agents.listening.provider.to_string()];
+        of(agents).map(|value| Line { labels, value })
+    };
+    with_agents.filter_map(line).collect()
+}
+
 /// Names without a unit are those of the original system.
-const STATS: [Stat; 24] = [
+const STATS: [Stat; 26] = [
     stat(
         "bmdb_stats_machines",
         Values::Fleet(|s| Some(s.fleet.machines)),
@@ -120,6 +133,26 @@ const STATS: [Stat; 24] = [
         "bmdb_stats_uncounted",
         Values::Processes(|s, p| Some(i64::from(s.is_uncounted(&p.process)))),
         "1 if the workflow of the process fails or takes too long to count, otherwise 0",
+    ),
+    stat(
+        "bmdb_agents_listened",
+        Values::Labeled(PROVIDER, |sample| {
+            agents(sample, |of| {
+                (!of.listening.assumed).then_some(of.listening.listened.into())
+            })
+        }),
+        "1 if somebody listens to the agents of the provider, otherwise 0; only for providers with agents, \
+         and not where an operator lets silence count",
+    ),
+    stat(
+        "bmdb_agents_listened_seconds",
+        Values::Labeled(PROVIDER, |sample| {
+            agents(sample, |of| {
+                let since = of.listening.since;
+                Some(since.map_or(0, |since| (sample.at - since).num_seconds().max(0)))
+            })
+        }),
+        "For how long the agents of the provider have been listened to without a gap, or 0 while nobody listens",
     ),
     stat(
         "bmdb_stats_sample_success",

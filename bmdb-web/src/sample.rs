@@ -4,6 +4,7 @@
 //! count: pages and metrics show the latest sample and its age.
 
 use bmdb_core::{Reader, TxError};
+use bmdb_model::agent::{self, ProviderAgents};
 use bmdb_model::connection::{self, AsyncPgConnection};
 use bmdb_model::counts::{self, FleetCounts, PendingCounts, ProcessCounts};
 use bmdb_model::custom_tags::{self, TagTable};
@@ -36,6 +37,8 @@ pub struct Sample {
     pub tags: Vec<(String, i64)>,
     /// Tag tables that could not be counted, with the error.
     pub uncounted_tags: Vec<(String, String)>,
+    /// Who listens to the agents of each provider.
+    pub agents: Vec<ProviderAgents>,
     /// How long the counting took.
     pub took: Duration,
     begun: Instant,
@@ -64,9 +67,15 @@ impl Sample {
         let control = reader.read(async |conn| {
             let controls = process_control::all(conn).await?;
             let plan_failures = plan::failures(conn).await?;
-            Ok((connection::now(conn).await?, controls, plan_failures))
+            let agents = agent::listening(conn).await?;
+            Ok((
+                connection::now(conn).await?,
+                controls,
+                plan_failures,
+                agents,
+            ))
         });
-        let (at, controls, plan_failures) = control.await?;
+        let (at, controls, plan_failures, agents) = control.await?;
         Ok(Self {
             processes: with_idle_processes(processes, &defined, fleet.machines),
             fleet,
@@ -77,6 +86,7 @@ impl Sample {
             at,
             tags,
             uncounted_tags,
+            agents,
             took: begun.elapsed(),
             begun,
         })

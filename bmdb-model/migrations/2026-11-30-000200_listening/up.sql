@@ -15,8 +15,9 @@ CREATE INDEX agent_listener_session ON agent_listener (session_id);
 -- every few seconds. A row for the provider '' that is assumed switches this off: silence always counts.
 CREATE TABLE agent_listening (
     provider text PRIMARY KEY,
-    -- When the time without a gap began. The first observation cannot know; it takes -infinity where most
-    -- heartbeats are fresh, because then somebody has been listening, and not just come back.
+    -- When the time without a gap began; -infinity before the first observation. That one cannot know: where
+    -- most heartbeats are fresh, somebody has been listening, and not just come back, so it takes the longest
+    -- time that matters.
     since timestamptz NOT NULL,
     -- When listening was last observed; NULL if never.
     heard_at timestamptz NULL,
@@ -132,7 +133,8 @@ BEGIN
         since = CASE WHEN a.heard_at BETWEEN began - longest_gap() AND began + longest_gap()
                           OR NOT n.heard AND a.heard_at <= began THEN a.since
                      WHEN a.heard_at IS NULL AND a.since = '-infinity'
-                          AND mostly_fresh[array_position(heard_by_search, a.provider)] THEN a.since
+                          AND mostly_fresh[array_position(heard_by_search, a.provider)]
+                     THEN began - interval '30 minutes'
                      ELSE began END,
         heard_at = CASE WHEN n.heard THEN began
                         -- Or it would count again when the clock that was set back gets there.

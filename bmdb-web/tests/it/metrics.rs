@@ -189,8 +189,11 @@ async fn a_program_shows_exactly_the_documented_metrics() {
     let monitor = Monitor::of_this_program().unwrap();
     Monitor::of_this_program().unwrap_err();
     let db = TestDb::new().await.unwrap();
+    db.run_sql("DELETE FROM agent_listening").await.unwrap();
     let machine = db.machine().provided(&Provider::EQUINIX, "a").planned();
     machine.create().await.unwrap();
+    let with_agent = db.machine().provided(&Provider::EQUINIX, "b");
+    with_agent.agent_started(MINUTE).create().await.unwrap();
     let config = Config::new(db.url())
         .component("starter")
         .janitor_interval(None);
@@ -350,5 +353,48 @@ async fn limits_breakers_and_pauses_are_gauges_until_the_process_is_switched_off
     let answer = metrics().await;
     for gauge in ["bmdb_process_", "bmdb_breaker_", failing] {
         assert!(!answer.body.contains(gauge), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn gauges_say_whether_somebody_listens_to_agents_where_there_are_any() {
+    let db = TestDb::new().await.unwrap();
+    db.run_sql("DELETE FROM agent_listening").await.unwrap();
+    for (provider, silent_for) in [("heard", 0), ("unheard", 60), ("assumed", 60)] {
+        let provider = provider.parse().unwrap();
+        let machine = db
+            .machine()
+            .provided(&provider, "a")
+            .agent_started(90 * MINUTE);
+        machine
+            .agent_heartbeat(silent_for * MINUTE)
+            .create()
+            .await
+            .unwrap();
+    }
+    let without = db.machine().provided(&Provider::EQUINIX, "a");
+    without.create().await.unwrap();
+    db.run_sql("SELECT observe_listening()").await.unwrap();
+    db.advance(MINUTE).await.unwrap();
+    db.run_sql("SELECT assume_listening('assumed')")
+        .await
+        .unwrap();
+    let running = fleet(&db).await;
+    let answer = running.get("/metrics").await;
+    assert!((value(&answer, "bmdb_agents_listened{provider=\"heard\"}") - 1.0).abs() < 0.1);
+    let seconds = value(&answer, "bmdb_agents_listened_seconds{provider=\"heard\"}");
+    assert!((60.0..90.0).contains(&seconds), "{seconds}");
+    for (series, is_shown) in [
+        ("bmdb_agents_listened{provider=\"unheard\"} 0", true),
+        ("bmdb_agents_listened_seconds{provider=\"unheard\"} 0", true),
+        ("bmdb_agents_listened{provider=\"assumed\"}", false),
+        ("provider=\"Equinix\"", false),
+    ] {
+        assert_eq!(
+            answer.body.contains(series),
+            is_shown,
+            "{series}: {}",
+            answer.body
+        );
     }
 }
