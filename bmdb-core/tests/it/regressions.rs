@@ -226,11 +226,15 @@ async fn history_names_the_session_and_stays_short() {
 #[tokio::test]
 async fn a_backoff_of_the_previous_release_restarts_the_sequence() {
     let db = TestDb::at_version("20261122000300").await.unwrap();
-    let provided = db.machine().provided(&Provider::EQUINIX, "a").planned();
+    let provided = db.machine().provided(&Provider::EQUINIX, "a");
     let machine = provided.create().await.unwrap();
+    // As that release planned it.
     db.run_sql(
-        "UPDATE work_item SET backoff_until = now(), cause = 'older', failures = 3,
-                              fence = nextval('work_fence')",
+        "INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at, backoff_until, cause,
+                                failures, fence)
+         SELECT machine_id, 'ShepherdAgentStart', 'shepherd', provider, true, now(), now(), 'older',
+                3, nextval('work_fence')
+         FROM machine_provided",
     )
     .await
     .unwrap();

@@ -6,11 +6,12 @@ use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
 };
 use bmdb_core::fleet::Fleet;
-use bmdb_core::operator::{Operator, OperatorError, Tag};
+use bmdb_core::operator::{Operator, OperatorError, PauseOptions, Tag};
 use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, Work};
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
 use bmdb_model::os_installation::InstallationResult;
+use bmdb_model::process_control::{Breaker, Limit, Per};
 use bmdb_model::tag::TagName;
 use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider};
 use std::time::Duration;
@@ -126,6 +127,39 @@ dropped! {
         ann.retry_now(session, machine, &process).await.unwrap_err();
         Ok(())
     };
+    operating_on_a_process_of_a_machine,
+    ["Operator::hold_process", "Operator::release_process_hold"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
+        let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
+        ann.hold_process(session, s.machines[0], &ACCESS).await?;
+        ann.release_process_hold(session, s.machines[0], &ACCESS).await?;
+        Ok(())
+    };
+    limiting_a_process,
+    ["Operator::set_limit", "Operator::remove_limit", "Operator::set_breaker", "Operator::remove_breaker"],
+    Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
+        let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
+        ann.set_limit(session, &RECOVERY, &Limit::new(Per::Process).max_running(9)).await?;
+        ann.remove_limit(session, &RECOVERY, Per::Process).await?;
+        ann.set_breaker(session, &RECOVERY, &Breaker::new(Per::Process).max_due(9)).await?;
+        ann.remove_breaker(session, &RECOVERY, Per::Process).await?;
+        Ok(())
+    };
+    pausing_a_process,
+    ["Operator::pause", "Operator::resume", "Operator::resume_dry_run"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
+        let (ann, session) = (Operator::new("ann").reason("test"), &s.session);
+        ann.pause(session, &RECOVERY, &PauseOptions::default()).await?;
+        ann.resume_dry_run(session, &RECOVERY, None).await?;
+        ann.resume(session, &RECOVERY, None).await?;
+        Ok(())
+    };
+    listening_to_agents, ["Session::listen_to_agents"], Orphans::No, nothing,
+    async |s: &Environment, ()| -> Done {
+        s.session.listen_to_agents(None).await?.stop();
+        Ok(())
+    };
     ending_a_session, ["Operator::end_session"], Orphans::Sessions, nothing,
     async |s: &Environment, ()| -> Done {
         let other = s.db.session(Duration::from_secs(60)).await?;
@@ -195,7 +229,8 @@ dropped! {
     ["Tx::create_machine", "Tx::create_machine_as", "Tx::delete_machine", "Tx::set_provided",
      "Tx::set_agent_started", "Tx::unset_agent", "Tx::unset_tag", "Tx::set_agent_heartbeat",
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
-     "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold"], Orphans::No, nothing,
+     "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold", "Tx::hold_process",
+     "Tx::release_process_hold"], Orphans::No, nothing,
     async |s: &Environment, ()| -> Done { write_each_tag(s).await };
     // Machines that exist already make no difference to its awaits.
     importing_a_fleet, ["Tx::import_fleet", "Tx::import_unknown"], Orphans::No, nothing,
@@ -276,6 +311,17 @@ dropped! {
     failing_and_putting_on_hold, ["Work::fail_and_hold"], Orphans::No,
     async |s: &Environment| s.work().await,
     async |_: &Environment, work| -> Done { Ok(work.fail_and_hold(&RETRY, "test").await.map(drop)?) };
+    failing_and_putting_the_process_on_hold, ["Work::fail_and_hold_process"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done {
+        Ok(work.fail_and_hold_process(&RETRY, "test").await.map(drop)?)
+    };
+    snoozing, ["Work::snooze"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.snooze(MOMENT).await?) };
+    pausing_a_provider, ["Work::pause_provider"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.pause_provider(MOMENT, "test").await.map(drop)?) };
     running_a_control_loop, ["Runner::run"], Orphans::Sessions, nothing,
     async |s: &Environment, ()| -> Done {
         let once = LoopOptions::default().once(true);
@@ -334,6 +380,8 @@ async fn write_each_tag(s: &Environment) -> Done {
             .await?;
         tx.hold(machine, "test").await?;
         tx.release_hold(machine).await?;
+        tx.hold_process(machine, &ACCESS, "test").await?;
+        tx.release_process_hold(machine, &ACCESS).await?;
         tx.delete_machine(machine).await?;
         tx.delete_machine(known).await
     });
