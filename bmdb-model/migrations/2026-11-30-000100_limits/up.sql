@@ -370,14 +370,26 @@ END $$;
 -- A claim takes a slot of each limit, or is left out of its statement.
 CREATE FUNCTION start_within_limits() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    of_provider text := NEW.provider;
+    of_provider text;
+    is_paused boolean;
+    has_breaker boolean;
     l process_limit;
     b process_breaker;
     slot bigint;
     running bigint[] := '{}';
     starting bigint[] := '{}';
 BEGIN
-    PERFORM FROM process_control c WHERE c.process = NEW.process;
+    -- The rest of this statement is for processes of which something is said.
+    SELECT coalesce(NEW.provider, p.provider, ''), s.is_paused, s.has_breaker
+    INTO of_provider, is_paused, has_breaker
+    FROM process_control c
+    LEFT JOIN machine_provided p ON NEW.provider IS NULL AND p.machine_id = NEW.machine_id
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM process_pause pp
+                       WHERE pp.process = c.process AND pp.provider IN ('', coalesce(NEW.provider, p.provider, ''))
+                         AND pp.until > clock_timestamp()) AS is_paused,
+               EXISTS (SELECT FROM process_breaker br WHERE br.process = c.process) AS has_breaker) s
+    WHERE c.process = NEW.process;
     IF NOT FOUND THEN
         RETURN NEW;
     END IF;
@@ -389,23 +401,17 @@ BEGIN
             RETURN NEW;
         END IF;
     END IF;
-    IF of_provider IS NULL THEN
-        SELECT p.provider INTO of_provider FROM machine_provided p WHERE p.machine_id = NEW.machine_id;
-        of_provider := coalesce(of_provider, '');
-    END IF;
-    PERFORM FROM process_pause p
-    WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
-    IF FOUND THEN
+    IF is_paused THEN
         RETURN NULL;
     END IF;
-    FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process ORDER BY br.per LOOP
-        IF b.max_failures IS NOT NULL AND NOT failures_allow(b, partition_of(b.per, of_provider), NULL)
-           OR NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
-            RETURN NULL;
-        END IF;
-    END LOOP;
-    -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
-    IF FOUND THEN
+    IF has_breaker THEN
+        FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process ORDER BY br.per LOOP
+            IF b.max_failures IS NOT NULL AND NOT failures_allow(b, partition_of(b.per, of_provider), NULL)
+               OR NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
+                RETURN NULL;
+            END IF;
+        END LOOP;
+        -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
         PERFORM FROM process_pause p
         WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
         IF FOUND THEN
@@ -526,28 +532,16 @@ DECLARE
 BEGIN
     -- Running slots are given out again to what is claimed, in the order of the claims.
     DELETE FROM process_slot s WHERE s.process = asked_process AND s.kind = 'Running';
-    UPDATE work_item i
-    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
-                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
-                     THEN ARRAY[]::bigint[] END
-    WHERE i.session_id IS NOT NULL AND i.process = asked_process;
     FOR l IN SELECT * FROM process_limit pl WHERE pl.process = asked_process LOOP
         IF l.max_running IS NOT NULL THEN
-            WITH claimed AS (
-                SELECT i.machine_id, i.started_at,
-                       partition_of(l.per, coalesce(i.provider, p.provider)) AS partition
-                FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
-                WHERE i.session_id IS NOT NULL AND i.process = asked_process
-            ), taken AS (
-                INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
-                SELECT asked_process, l.per, c.partition, 'Running',
-                       row_number() OVER (PARTITION BY c.partition ORDER BY c.started_at, c.machine_id),
-                       c.machine_id, c.started_at, 'infinity'
-                FROM claimed c
-                RETURNING slot_id, machine_id
-            )
-            UPDATE work_item i SET slots = coalesce(i.slots, '{}') || t.slot_id
-            FROM taken t WHERE i.machine_id = t.machine_id AND i.process = asked_process;
+            INSERT INTO process_slot (process, per, partition, kind, number, machine_id, taken_at, free_at)
+            SELECT asked_process, l.per, c.partition, 'Running',
+                   row_number() OVER (PARTITION BY c.partition ORDER BY c.started_at, c.machine_id),
+                   c.machine_id, c.started_at, 'infinity'
+            FROM (SELECT i.machine_id, i.started_at,
+                         partition_of(l.per, coalesce(i.provider, p.provider)) AS partition
+                  FROM work_item i LEFT JOIN machine_provided p ON p.machine_id = i.machine_id
+                  WHERE i.session_id IS NOT NULL AND i.process = asked_process) c;
             INSERT INTO process_slot (process, per, partition, kind, number)
             SELECT asked_process, l.per, k.partition, 'Running', n
             FROM (SELECT DISTINCT s.partition FROM process_slot s
@@ -591,6 +585,19 @@ BEGIN
             WHERE s.process = asked_process AND s.per = l.per AND s.kind = 'Start';
         END IF;
     END LOOP;
+    -- In one write for each item: a second one in the same transaction would lock the item's session, whose
+    -- janitor may hold that lock while it waits for this transaction.
+    UPDATE work_item i
+    SET slots = CASE WHEN EXISTS (SELECT FROM process_limit pl WHERE pl.process = asked_process)
+                       OR EXISTS (SELECT FROM process_breaker pb WHERE pb.process = asked_process)
+                     THEN coalesce(t.slots, '{}') END
+    FROM (SELECT w.machine_id, array_agg(s.slot_id) FILTER (WHERE s.slot_id IS NOT NULL) AS slots
+          FROM work_item w
+          LEFT JOIN process_slot s ON s.process = w.process AND s.machine_id = w.machine_id
+               AND s.kind = 'Running' AND s.free_at = 'infinity'
+          WHERE w.session_id IS NOT NULL AND w.process = asked_process
+          GROUP BY w.machine_id) t
+    WHERE i.machine_id = t.machine_id AND i.process = asked_process;
 END $$;
 
 -- Everything that keeps a process from starting on the machines of a provider now, or would: a row for each
