@@ -1,7 +1,7 @@
 //! A workflow that fails for a machine harms its own process on that machine, and nothing else.
 //!
-//! Verified by planning strictly in `db/transaction.rs`, `maintenance/` and `work/replan_on_claim.rs`: then
-//! each of these tests fails with "division by zero".
+//! Verified without the second, careful run in `db/transaction.rs`: then the tests that write a machine fail
+//! with "division by zero".
 
 use crate::scenario::{Scenario, work_on};
 use bmdb_core::operator::Operator;

@@ -1,6 +1,6 @@
 //! Downstream users add tags, workflows and processes without changing ours.
 
-use crate::scenario::{START, Scenario};
+use crate::scenario::{RECOVERY, START, Scenario};
 use bmdb_model::internal::work::{self, Gate};
 use bmdb_model::{Lane, Process, ProcessDef, hold, process};
 use bmdb_testkit::TestDb;
@@ -120,7 +120,9 @@ async fn a_definition_can_be_read_replaced_and_listed() {
     for definition in [
         ProcessDef::new(WIPE)
             .workflow("workflow_agent_start")
-            .loss_delay(1, 60),
+            .loss_delay(1, 60)
+            .rest(2, 90)
+            .flapping_within(0),
         ProcessDef::new(WIPE).lane(Lane::SHEPHERD),
     ] {
         s.define(&definition).await.unwrap();
@@ -170,7 +172,17 @@ async fn an_unusable_definition_is_refused_and_nothing_is_written() {
         )
     };
     let define = ProcessDef::new;
+    let mut negative = define(WIPE);
+    negative.flapping_within_seconds = -1;
+    let rest = |initial, maximum| no_delay(initial, maximum).replace("loss delay", "rest");
     for (definition, refusal) in [
+        (define(WIPE).rest(0, 60), rest(0, 60)),
+        (define(WIPE).rest(61, 60), rest(61, 60)),
+        (
+            negative,
+            "process AcmeWipe: it flaps within -1 s, which must be between 0 and 2147483647"
+                .to_owned(),
+        ),
         (define(WIPE).workflow("nowhere"), no_view("nowhere")),
         (
             define(WIPE).workflow("acme_too_few"),
@@ -204,4 +216,30 @@ async fn an_unusable_definition_is_refused_and_nothing_is_written() {
             .unwrap(),
         before
     );
+}
+
+// Verified by leaving out the look at off_workflow: then the database's own constraint refuses it, and does not
+// say what to do.
+#[tokio::test]
+async fn a_definition_does_not_switch_a_process_on() {
+    let mut s = Scenario::new().await;
+    let recovery = process::of(&mut s.conn, &RECOVERY).await.unwrap();
+    s.db.run_sql(
+        "UPDATE process_def SET off_workflow = workflow, off_time_driven = true, workflow = NULL,
+                time_driven = false WHERE process = 'ShepherdRecovery'",
+    )
+    .await
+    .unwrap();
+    let refused = s.define(&recovery).await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "process ShepherdRecovery: it is switched off (its workflow was workflow_agent_recovery), and a \
+         definition with a workflow would switch it on: run `bmdb process on ShepherdRecovery` first"
+    );
+    let mut without = recovery.loss_delay(5, 50);
+    (without.workflow, without.replan_on_claim) = (None, false);
+    s.define(&without).await.unwrap();
+    let row = "SELECT off_workflow, off_time_driven, loss_initial_seconds FROM process_def
+               WHERE process = 'ShepherdRecovery'";
+    assert_eq!(s.rows(row).await, ["workflow_agent_recovery|t|5"]);
 }
