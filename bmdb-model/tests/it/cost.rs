@@ -20,7 +20,7 @@ const DESCENTS: usize = 6;
 struct Cost {
     /// The look whether anything is due.
     candidate: usize,
-    /// Looking for what to claim in the queue, without the lane check.
+    /// Looking for what to claim in the queue, without the checks of the lane and of holds.
     queue: usize,
     /// All of it.
     whole: usize,
@@ -50,10 +50,11 @@ impl Scenario {
         let candidate = find(plan, "Subplan Name", "CTE candidate").unwrap();
         let due = find(plan, "Subplan Name", "CTE due").unwrap();
         let queue = find(due, "Index Name", "work_item_due").unwrap();
-        let lane = find(queue, "Parent Relationship", "SubPlan").unwrap();
+        let checks = queue["Plans"].as_array().unwrap().iter();
+        let checks = checks.filter(|node| node["Parent Relationship"] == "SubPlan");
         Cost {
             candidate: buffers(candidate),
-            queue: buffers(queue) - buffers(lane),
+            queue: buffers(queue) - checks.map(buffers).sum::<usize>(),
             whole: buffers(plan),
             claimed: due["Actual Rows"].as_f64().unwrap() > 0.5,
         }
