@@ -126,7 +126,7 @@ impl SilentFleet {
 
     /// A minute passes. Agents send a heartbeat, and if there is a gateway, it writes them.
     pub(super) async fn pass_a_minute(&self, agents: Agents) -> Done {
-        self.db.advance(MINUTE).await?;
+        self.advance().await?;
         if self.listener.is_some() {
             let silent = match agents {
                 Agents::All => HashSet::new(),
@@ -145,6 +145,17 @@ impl SilentFleet {
     pub(super) async fn wake(&self) -> Done {
         let notify = "SELECT pg_notify('bmdb_due', 'ShepherdRecovery')";
         Ok(self.client.batch_execute(notify).await?)
+    }
+
+    /// Janitors that replan lock machines later than their own rows, so moving all times can lose a deadlock.
+    async fn advance(&self) -> Done {
+        let mut tries = 0;
+        loop {
+            match self.db.advance(MINUTE).await {
+                Err(_) if tries < 5 => tries += 1,
+                advanced => return Ok(advanced?),
+            }
+        }
     }
 
     async fn silent(&self, first: usize) -> Done<HashSet<MachineId>> {
