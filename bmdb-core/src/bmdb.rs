@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::session::component::Component;
 use crate::session::drain;
 use crate::session::lease::Lease;
-use crate::session::listening;
+use crate::session::listening_observer;
 use crate::session::options::SessionOptions;
 use bmdb_model::history::{self, HistoryEvent, Retention};
 use bmdb_model::migration::MigrationError;
@@ -140,7 +140,7 @@ impl Bmdb {
     /// # Errors
     /// A database error. Work that was freed before a batch failed stays free.
     pub async fn janitor_turn(&self) -> Result<JanitorReport, TxError> {
-        listening::observe(&self.component.database).await;
+        listening_observer::observe(&self.component.database).await;
         let turn = janitor::take_turn(&self.maintenance, &self.component.attempt_counts).await;
         // A program that takes one turn may end right after it.
         self.component.flush_if_last_session().await;

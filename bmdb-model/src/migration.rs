@@ -1,5 +1,6 @@
 //! The embedded migrations, the versions that a database has, and which versions are compatible.
 
+mod blockers;
 mod change;
 mod error;
 mod external_migrations;
@@ -7,11 +8,12 @@ mod lock;
 mod lock_holder;
 mod privileges;
 
+pub use blockers::in_the_way_of;
 pub use change::{Limits, revert_last, revert_these, run_pending, run_pending_within, run_up_to};
 pub use error::MigrationError;
 pub use external_migrations::{revert_last_of, run_all_of, run_all_of_within};
 pub(crate) use lock::MIGRATION_LOCK;
-pub use lock_holder::{LockHolder, in_the_way_of};
+pub use lock_holder::LockHolder;
 
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;

@@ -2,36 +2,14 @@
 
 mod control;
 pub(crate) mod server;
+mod stat;
 
 use crate::sample::Sample;
 use crate::sampler::Latest;
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
-use bmdb_model::counts::ProcessCounts;
+use stat::{Stat, Values, stat};
 use std::fmt::Write;
-
-/// A gauge.
-struct Stat {
-    name: &'static str,
-    help: &'static str,
-    values: Values,
-}
-
-/// Where the values of a gauge come from. A `None` is left out of the output.
-#[derive(Clone, Copy)]
-enum Values {
-    Fleet(fn(&Sample) -> Option<i64>),
-    /// One for each process.
-    Processes(fn(&Sample, &ProcessCounts) -> Option<i64>),
-    /// One for each value of these labels.
-    Labeled(&'static [&'static str], fn(&Sample) -> Vec<control::Line>),
-    /// Shown even before the first sample.
-    Sampler(fn(&Latest) -> Option<f64>),
-}
-
-const fn stat(name: &'static str, values: Values, help: &'static str) -> Stat {
-    Stat { name, help, values }
-}
 
 /// Names without a unit are those of the original system.
 const STATS: [Stat; 24] = [

@@ -13,7 +13,7 @@ use bmdb_model::{AgentHeartbeat, MachineId, Provider};
 /// With - each line of standard input is a heartbeat: a complete machine id or Provider/provider_id, and
 /// optionally a blank and the RFC 3339 time when the agent sent it. Lines that arrive within 50 ms are written
 /// in one statement. While standard input is open, this program listens to agents: one that sends nothing is
-/// silent. While the database is away it tries again, and listening starts anew afterwards; heartbeats without a
+/// silent. While the database is away it tries again, and listening starts again afterwards; heartbeats without a
 /// time that have waited for half a minute are dropped then. Lines that are invalid and machines that do not exist
 /// are reported on standard error. Ends with the input, or by Ctrl-C or SIGTERM.
 #[derive(clap::Args)]

@@ -3,7 +3,7 @@
 use crate::db::database::Database;
 use crate::error::TxError;
 use crate::maintenance::batch::MACHINES;
-use crate::session::listening;
+use crate::session::listening_observer;
 use bmdb_model::internal;
 use bmdb_model::{MachineId, machine};
 use diesel_async::AsyncPgConnection;
@@ -24,7 +24,7 @@ pub(crate) async fn fleet(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, TxError> {
     // Plans of silent machines depend on it.
-    listening::observe(database).await;
+    listening_observer::observe(database).await;
     let notify = database.notify;
     let check =
         async |conn: &mut AsyncPgConnection| Ok(internal::plan::check_again(conn, notify).await?);

@@ -24,13 +24,19 @@
 //! # }
 //! ```
 
+mod gate;
 mod listening;
+mod moment;
 mod stops;
+
+pub use gate::Gate;
+pub use moment::relative;
 
 use bmdb_model::gates::{Backoff, CurrentClaim, Effect, Gates, TagState, View, When};
 use bmdb_model::history::{Outcome, PastAttempt};
 use bmdb_model::plan::PlanFailure;
 use chrono::{DateTime, Utc};
+use moment::moment;
 
 /// Explains the gates of a process on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +55,6 @@ pub struct Explanation {
     pub allowed: Gate,
     /// Further facts, and what to do.
     pub advice: Vec<String>,
-}
-
-/// Explains one gate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Gate {
-    /// Whether it is open.
-    pub is_open: bool,
-    /// When it was opened or closed, if known.
-    pub since: Option<DateTime<Utc>>,
-    /// When it opens by itself, if it does; if a session that has died holds the machine, the latest time.
-    pub opens_at: Option<DateTime<Utc>>,
-    /// Why it is open, or why it is closed and when it opens. At least one sentence.
-    pub sentences: Vec<String>,
 }
 
 /// Explains why a process is, or is not, started on a machine.
@@ -396,33 +388,4 @@ fn advice(gates: &Gates) -> Vec<String> {
         ));
     }
     advice
-}
-
-/// `2026-11-22 05:34:25Z (3 min ago)`.
-fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    format!(
-        "{} ({})",
-        time.format("%Y-%m-%d %H:%M:%SZ"),
-        relative(time, now)
-    )
-}
-
-/// The distance of a time from `now`, in its largest unit: `3 min ago`, `in 2 h`, `now`.
-#[must_use]
-pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let distance = time - now;
-    let seconds = distance.num_seconds().unsigned_abs();
-    let (amount, unit) = match seconds {
-        0 => return "now".to_owned(),
-        1..60 => (seconds, "s"),
-        60..3600 => (seconds / 60, "min"),
-        3600..86_400 => (seconds / 3600, "h"),
-        86_400..172_800 => (1, "day"),
-        _ => (seconds / 86_400, "days"),
-    };
-    if distance > chrono::TimeDelta::zero() {
-        format!("in {amount} {unit}")
-    } else {
-        format!("{amount} {unit} ago")
-    }
 }

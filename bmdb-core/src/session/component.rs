@@ -10,7 +10,7 @@ use crate::error::{ConnectError, TxError};
 use crate::lock::lock;
 use crate::session::cleanup::{self, Cleanup};
 use crate::session::heartbeat::{self, Registry};
-use crate::session::listening::ListeningObserver;
+use crate::session::listening_observer::ListeningObserver;
 use crate::telemetry::attempt_counts::{self, AttemptCounts};
 use crate::telemetry::{self, Meters};
 use bmdb_model::migration::{self, MigrationError};

@@ -15,6 +15,7 @@ pub(crate) mod drain;
 pub(crate) mod heartbeat;
 pub(crate) mod lease;
 pub(crate) mod listening;
+pub(crate) mod listening_observer;
 pub(crate) mod options;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod session;

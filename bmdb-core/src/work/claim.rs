@@ -98,7 +98,7 @@ impl SessionInner {
         let is_time_driven = self.component.is_time_driven(&claim.process, &retry);
         let is_time_driven = is_time_driven.await?;
         let answer = if self.component.is_controlled(&claim.process) {
-            self.claim_open_queues(claim, is_time_driven, &mut retry)
+            self.claim_open_queues(claim, is_time_driven, scan, &mut retry)
                 .await?
         } else if is_time_driven {
             self.claim_replanning(claim, claim.provider.as_ref().into(), &mut retry)

@@ -16,8 +16,18 @@ impl SessionInner {
         self: &Arc<Self>,
         claim: &Claim,
         is_time_driven: bool,
+        scan: Scan,
         retry: &mut Retry,
     ) -> Result<Answer, TxError> {
+        // One machine of one queue is claimed or it is not: a look at the room before would cost as much as the
+        // claim.
+        if claim.limit == 1 && claim.provider.is_some() && !is_time_driven {
+            let providers = claim.provider.as_ref().into();
+            let answer = self.claim_planned(claim, providers, scan, retry).await?;
+            if !answer.machines.is_empty() || !answer.is_due_left {
+                return Ok(answer);
+            }
+        }
         let OpenQueues {
             is_controlled,
             open,
@@ -48,7 +58,6 @@ impl SessionInner {
             let answer = if is_time_driven {
                 self.claim_replanning(&of_queue, providers, retry).await
             } else {
-                let scan = Scan::WholeQueue;
                 self.claim_planned(&of_queue, providers, scan, retry).await
             };
             match answer {

@@ -370,6 +370,8 @@ async fn a_breaker_whose_view_fails_refuses_claims_and_fails_none() {
         2
     );
     acme.load(bad, 1).await;
+    // It is paused for a minute, in which nobody asks the view again.
+    s.advance(61).await;
     // Another session has no queue cursor behind the machines that were refused.
     let session = s.another_session().await;
     assert_eq!(session.claim(&claim).await.unwrap().len(), 2);

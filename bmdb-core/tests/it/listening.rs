@@ -111,7 +111,7 @@ async fn after_the_database_was_away_for_eleven_minutes_no_healthy_machine_is_re
         unreachable!("a fleet")
     };
     f.s.advance(11 * 60).await;
-    // Whoever is first, claims or heartbeats, some of them or all.
+    // No matter what is first, claims or heartbeats, some of them or all.
     assert_eq!(f.recovered().await, 0, "before any heartbeat");
     f.hear(&healthy[..10]).await;
     assert_eq!(

@@ -78,8 +78,9 @@ async fn machines_with_a_heartbeat_are_replanned_and_silent_ones_claimed() {
     for work in all {
         work.complete().await.unwrap();
     }
-    // Nine minutes later all of them are due without a heartbeat.
-    s.advance(9 * 60).await;
+    // Eleven minutes later all of them are due without a heartbeat. The finish was unproductive, and its rest
+    // of ten minutes is over.
+    s.advance(11 * 60).await;
     let all = s.session.claim(&claim().limit(50)).await.unwrap();
     assert_eq!(all.len(), 20);
 }

@@ -370,14 +370,26 @@ END $$;
 -- A claim takes a slot of each limit, or is left out of its statement.
 CREATE FUNCTION start_within_limits() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    of_provider text := NEW.provider;
+    of_provider text;
+    is_paused boolean;
+    has_breaker boolean;
     l process_limit;
     b process_breaker;
     slot bigint;
     running bigint[] := '{}';
     starting bigint[] := '{}';
 BEGIN
-    PERFORM FROM process_control c WHERE c.process = NEW.process;
+    -- The rest of this statement is for processes of which something is said.
+    SELECT coalesce(NEW.provider, p.provider, ''), s.is_paused, s.has_breaker
+    INTO of_provider, is_paused, has_breaker
+    FROM process_control c
+    LEFT JOIN machine_provided p ON NEW.provider IS NULL AND p.machine_id = NEW.machine_id
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM process_pause pp
+                       WHERE pp.process = c.process AND pp.provider IN ('', coalesce(NEW.provider, p.provider, ''))
+                         AND pp.until > clock_timestamp()) AS is_paused,
+               EXISTS (SELECT FROM process_breaker br WHERE br.process = c.process) AS has_breaker) s
+    WHERE c.process = NEW.process;
     IF NOT FOUND THEN
         RETURN NEW;
     END IF;
@@ -389,23 +401,17 @@ BEGIN
             RETURN NEW;
         END IF;
     END IF;
-    IF of_provider IS NULL THEN
-        SELECT p.provider INTO of_provider FROM machine_provided p WHERE p.machine_id = NEW.machine_id;
-        of_provider := coalesce(of_provider, '');
-    END IF;
-    PERFORM FROM process_pause p
-    WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
-    IF FOUND THEN
+    IF is_paused THEN
         RETURN NULL;
     END IF;
-    FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process ORDER BY br.per LOOP
-        IF b.max_failures IS NOT NULL AND NOT failures_allow(b, partition_of(b.per, of_provider), NULL)
-           OR NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
-            RETURN NULL;
-        END IF;
-    END LOOP;
-    -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
-    IF FOUND THEN
+    IF has_breaker THEN
+        FOR b IN SELECT * FROM process_breaker br WHERE br.process = NEW.process ORDER BY br.per LOOP
+            IF b.max_failures IS NOT NULL AND NOT failures_allow(b, partition_of(b.per, of_provider), NULL)
+               OR NOT breaker_allows(b, partition_of(b.per, of_provider)) THEN
+                RETURN NULL;
+            END IF;
+        END LOOP;
+        -- What a breaker goes by may be from a claim or an end that has tripped it since the first look.
         PERFORM FROM process_pause p
         WHERE p.process = NEW.process AND p.provider IN ('', of_provider) AND p.until > clock_timestamp();
         IF FOUND THEN

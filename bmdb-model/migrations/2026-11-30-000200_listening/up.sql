@@ -15,7 +15,8 @@ CREATE INDEX agent_listener_session ON agent_listener (session_id);
 -- every few seconds. A row for the provider '' that is assumed switches this off: silence always counts.
 CREATE TABLE agent_listening (
     provider text PRIMARY KEY,
-    -- When the time without a gap began.
+    -- When the time without a gap began. The first observation cannot know; it takes -infinity where most
+    -- heartbeats are fresh, because then somebody has been listening, and not just come back.
     since timestamptz NOT NULL,
     -- When listening was last observed; NULL if never.
     heard_at timestamptz NULL,
@@ -71,6 +72,7 @@ DECLARE
     heard text[];
     heard_by_search text[] := '{}';
     witnesses uuid[] := '{}';
+    mostly_fresh boolean[] := '{}';
 BEGIN
     IF EXISTS (SELECT FROM agent_listening a WHERE a.provider <> '')
        AND NOT EXISTS (SELECT FROM agent_listening a WHERE a.provider <> ''
@@ -108,13 +110,17 @@ BEGIN
     IF NOT asked <@ heard THEN
         -- Reads all heartbeats, because an index would end their HOT updates.
         search_began := clock_timestamp();
-        SELECT coalesce(array_agg(f.provider), '{}'), coalesce(array_agg(f.machine_id), '{}')
-        INTO heard_by_search, witnesses
-        FROM (SELECT DISTINCT ON (p.provider) p.provider, h.machine_id
+        SELECT coalesce(array_agg(f.provider), '{}'), coalesce(array_agg(f.witness), '{}'),
+               coalesce(array_agg(2 * f.fresh >= f.heartbeats), '{}')
+        INTO heard_by_search, witnesses, mostly_fresh
+        FROM (SELECT p.provider, count(*) AS heartbeats, count(*) FILTER (WHERE c.fresh) AS fresh,
+                     (array_agg(h.machine_id ORDER BY h.agent_heartbeat_at DESC) FILTER (WHERE c.fresh))[1] AS witness
               FROM machine_agent_heartbeat h JOIN machine_provided p ON p.machine_id = h.machine_id
-              WHERE h.agent_heartbeat_at BETWEEN began - longest_gap() AND began + longest_gap()
-                AND p.provider = ANY (asked) AND NOT p.provider = ANY (heard)
-              ORDER BY p.provider, h.agent_heartbeat_at DESC) f;
+              CROSS JOIN LATERAL (
+                  SELECT h.agent_heartbeat_at BETWEEN began - longest_gap() AND began + longest_gap() AS fresh) c
+              WHERE p.provider = ANY (asked) AND NOT p.provider = ANY (heard)
+              GROUP BY p.provider) f
+        WHERE f.fresh > 0;
         -- A search costs a twentieth of one processor at most, until it takes longer than a second.
         next_pause := greatest(next_pause,
             least(20 * (clock_timestamp() - search_began), longest_gap() / 3));
@@ -123,8 +129,11 @@ BEGIN
     SET observed_at = began,
         pause = CASE WHEN n.heard THEN interval '5 seconds' ELSE next_pause END,
         witness = coalesce(witnesses[array_position(heard_by_search, a.provider)], a.witness),
-        since = CASE WHEN NOT n.heard OR a.heard_at BETWEEN began - longest_gap() AND began + longest_gap()
-                     THEN a.since ELSE began END,
+        since = CASE WHEN a.heard_at BETWEEN began - longest_gap() AND began + longest_gap()
+                          OR NOT n.heard AND a.heard_at <= began THEN a.since
+                     WHEN a.heard_at IS NULL AND a.since = '-infinity'
+                          AND mostly_fresh[array_position(heard_by_search, a.provider)] THEN a.since
+                     ELSE began END,
         heard_at = CASE WHEN n.heard THEN began
                         -- Or it would count again when the clock that was set back gets there.
                         WHEN a.heard_at <= began + longest_gap() THEN a.heard_at END,

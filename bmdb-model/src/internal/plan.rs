@@ -5,9 +5,11 @@
 
 mod careful;
 mod failures;
+mod unplanned;
 
-pub use careful::{Unplanned, may_be_a_views_fault, replan_carefully};
+pub use careful::{may_be_a_views_fault, replan_carefully};
 pub use failures::check_again;
+pub use unplanned::Unplanned;
 
 use super::connection::committing;
 use super::machine;

@@ -1,7 +1,7 @@
 //! Applying and reverting migrations: one migrator at a time, without blocking the fleet for long.
 
+use super::blockers::of_advisory;
 use super::lock::MIGRATION_LOCK;
-use super::lock_holder::of_advisory;
 use super::privileges::{self, Acting};
 use super::{MIGRATIONS, MigrationError, check_not_too_old, has_all, known, newest_known};
 use crate::error::lost_for_a_lock;

@@ -83,19 +83,37 @@ impl Scenario {
 
 const NONE: [&str; 0] = [];
 
+impl Scenario {
+    /// Agents of which the first `silent` ones were heard an hour ago, and the others just now.
+    async fn first_seen(&self, agents: usize, silent: usize) -> Vec<MachineId> {
+        let all = self.beating(&Provider::EQUINIX, agents).await;
+        let old = format!(
+            "UPDATE machine_agent_heartbeat SET agent_heartbeat_at = now() - interval '1 hour'
+             WHERE machine_id IN (SELECT machine_id FROM machine_provided
+                                  ORDER BY provider_id LIMIT {silent})"
+        );
+        self.db.run_sql(&old).await.unwrap();
+        all
+    }
+}
+
 #[tokio::test]
-async fn silence_counts_ten_minutes_after_somebody_is_first_seen_to_listen() {
+async fn where_most_agents_are_heard_at_first_sight_the_silence_of_the_others_counts() {
     let mut s = Scenario::unassumed().await;
-    let all = s.beating(&Provider::EQUINIX, 5).await;
-    s.db.run_sql("UPDATE machine_agent_heartbeat SET agent_heartbeat_at = now() - interval '1 hour'
-                  WHERE machine_id IN (SELECT machine_id FROM machine_provided WHERE provider_id = '000')")
-        .await
-        .unwrap();
+    s.first_seen(5, 2).await;
     assert_eq!(
         s.silent_ids().await,
         NONE,
         "nobody has ever observed anything"
     );
+    s.observe().await;
+    assert_eq!(s.silent_ids().await, ["000", "001"]);
+}
+
+#[tokio::test]
+async fn where_few_agents_are_heard_at_first_sight_silence_counts_ten_minutes_later() {
+    let mut s = Scenario::unassumed().await;
+    let all = s.first_seen(5, 3).await;
     s.observe().await;
     assert_eq!(s.silent_ids().await, NONE, "somebody listens, since now");
     s.live(9, &all[1..]).await;

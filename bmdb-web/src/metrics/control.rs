@@ -1,29 +1,11 @@
 //! Gauges of limits, breakers and pauses. Processes that are switched off have none, so that no alert about
 //! them fires.
 
-use super::{Stat, Values, stat};
+use super::stat::{Line, Stat, Values, stat};
 use crate::sample::Sample;
 use bmdb_model::process_control::{
     PartitionNeed, PartitionUse, Pause, PauseSource, ProcessControl, SlotUse,
 };
-
-/// A value with the values of its labels.
-#[derive(Debug)]
-pub(super) struct Line {
-    labels: Vec<String>,
-    value: i64,
-}
-
-impl Line {
-    /// Names of processes and providers need no escapes: they consist of letters, digits, _ and -.
-    pub(super) fn render(&self, name: &str, labels: &[&str]) -> String {
-        let pairs = labels.iter().zip(&self.labels);
-        let pairs: Vec<String> = pairs
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
-        format!("{name}{{{}}} {}\n", pairs.join(","), self.value)
-    }
-}
 
 const PAUSE: &[&str] = &["process", "provider", "source"];
 

@@ -122,10 +122,10 @@ fn used(limits: &[LimitState], of: impl Fn(&PartitionUse) -> Option<SlotUse>) ->
     }
 }
 
-fn fullest<'a>(
-    limit: &'a LimitState,
+fn fullest(
+    limit: &LimitState,
     of: impl Fn(&PartitionUse) -> Option<SlotUse>,
-) -> Vec<(&'a PartitionUse, SlotUse)> {
+) -> Vec<(&PartitionUse, SlotUse)> {
     let used = limit.partitions.iter();
     let mut used: Vec<_> = used
         .filter_map(|partition| Some((partition, of(partition)?)))

@@ -4,6 +4,7 @@
 //! It is built on the testkit's audit, which judges the log of attempts. The judge adds what only the
 //! journals and the run's own tables show.
 
+mod attempt;
 mod errors;
 mod facts;
 mod invariant;
@@ -20,10 +21,11 @@ pub(crate) use invariant::{Breach, Invariant};
 use crate::failure::Done;
 use crate::fixture::BACKOFF;
 use crate::journal::Tags;
+use attempt::Attempt;
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId};
 use bmdb_testkit::audit::{self, Audit, Rules, Violation};
-use log::{Attempt, Log};
+use log::Log;
 
 /// What the judge found.
 #[derive(Debug)]

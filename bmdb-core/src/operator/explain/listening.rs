@@ -1,6 +1,6 @@
 //! Explanations of silence that does not count, because nobody has been listening.
 
-use super::moment;
+use super::moment::moment;
 use bmdb_model::agent::Silence;
 use chrono::{DateTime, Utc};
 

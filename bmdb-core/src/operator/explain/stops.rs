@@ -1,6 +1,7 @@
 //! The fourth gate: pauses and limits.
 
-use super::{Gate, moment};
+use super::gate::Gate;
+use super::moment::moment;
 use bmdb_backoff::Seconds;
 use bmdb_model::gates::Gates;
 use bmdb_model::process_control::{Pause, PauseSource, Per, ProcessGate, SlotKind};

@@ -3,7 +3,8 @@
 //! It needs savepoints and several statements, so transactions plan in one statement first, and carefully
 //! when that has failed.
 
-use super::{Definitions, failures, plan_pipelined};
+use super::unplanned::{Unplanned, note};
+use super::{Definitions, plan_pipelined};
 use crate::internal::connection;
 use crate::internal::notify::Notify;
 use crate::plan::BrokenWorkflow;
@@ -18,18 +19,6 @@ const MOST_FAILURES: usize = 100;
 
 /// How many statements of one transaction may take too long. Machines are locked meanwhile.
 const MOST_TIMEOUTS: usize = 3;
-
-/// A workflow that failed, and the machines whose items stay as they were because of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unplanned {
-    /// The workflow, and the first machine that was found.
-    pub broken: BrokenWorkflow,
-    /// The machines; after a timeout or a long search, some that would not have failed are among them.
-    pub machines: Vec<MachineId>,
-    /// Whether the note of this workflow was written or changed.
-    pub is_news: bool,
-}
 
 /// Whether planning without one of the workflows may succeed after this error. Not after an error that
 /// concerns the transaction, the connection or a lock.
@@ -69,7 +58,7 @@ pub async fn replan_carefully(
         return Ok(Vec::new());
     }
     let mut unplanned = plan_usable(conn, machines, definitions, notify).await?;
-    failures::note(conn, &mut unplanned).await?;
+    note(conn, &mut unplanned).await?;
     Ok(unplanned)
 }
 

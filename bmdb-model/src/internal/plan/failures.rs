@@ -1,6 +1,7 @@
-//! Notes of workflows that fail, in the table `plan_failure`.
+//! Checking again workflows that have failed.
 
-use super::careful::{Unplanned, may_be_a_views_fault, plan_usable};
+use super::careful::{may_be_a_views_fault, plan_usable};
+use super::unplanned::{note, try_lock_note};
 use super::{Definitions, definitions};
 use crate::internal::machine::lock_first_free;
 use crate::internal::notify::Notify;
@@ -9,59 +10,6 @@ use crate::statement::statement;
 use crate::{Error, MachineId, Process, machine};
 use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-
-/// Takes the lock of a process's note until the end of the transaction, unless another one has it: notes are
-/// left out instead of waited for. The first key stands for notes.
-macro_rules! try_lock_note {
-    () => {
-        "pg_try_advisory_xact_lock(1886151028, hashtext($1))"
-    };
-}
-
-statement! {
-    Note<'a> = concat!(
-        "INSERT INTO plan_failure AS f (process, workflow, machine_id, error) \
-         SELECT $1, $2, $3, $4 WHERE ", try_lock_note!(),
-        " ON CONFLICT (process) DO UPDATE SET workflow = excluded.workflow, \
-          machine_id = excluded.machine_id, error = excluded.error, noted_at = clock_timestamp() \
-          WHERE f.noted_at NOT BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() \
-            AND (f.workflow, f.machine_id, f.error) \
-                IS DISTINCT FROM (excluded.workflow, excluded.machine_id, excluded.error)"
-    );
-    (
-        process: &'a Process => Text,
-        workflow: &'a str => Text,
-        machine: MachineId => SqlUuid,
-        error: &'a str => Text,
-    ) -> ()
-}
-
-/// Notes the workflows that have failed. Many writers may meet the same one, so they read first, and one of
-/// them changes the note at most once a minute.
-pub(super) async fn note(
-    conn: &mut AsyncPgConnection,
-    unplanned: &mut [Unplanned],
-) -> Result<(), Error> {
-    if unplanned.is_empty() {
-        return Ok(());
-    }
-    let noted = failures(conn).await?;
-    for Unplanned {
-        broken, is_news, ..
-    } in unplanned
-    {
-        if !noted.iter().any(|noted| noted.broken == *broken) {
-            let note = Note {
-                process: &broken.process,
-                workflow: &broken.workflow,
-                machine: broken.machine,
-                error: &broken.error,
-            };
-            *is_news = note.execute(conn).await? > 0;
-        }
-    }
-    Ok(())
-}
 
 statement! {
     Forget<'a> = concat!(

@@ -65,7 +65,7 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     for &workers in numbers {
         let mut series = Series::default();
         for round in 1..=bench.rounds {
-            eprintln!("limits: round {round}, {workers} workers");
+            eprintln!("limits: round {round}, {workers} at once");
             let unlimited = run(bench, &db, workers, Limited::Not).await?;
             let ample = run(bench, &db, workers, Limited::Amply).await?;
             let tight = run(bench, &db, workers, Limited::Tightly).await?;
@@ -106,7 +106,7 @@ async fn run(
 impl Series {
     fn report(self, bench: &mut Bench, workers: u32) {
         let row = |name: &str, unit, samples| {
-            Row::new(format!("limits: {name}, {workers} workers"), unit, samples)
+            Row::new(format!("limits: {name}, {workers} at once"), unit, samples)
         };
         let report = &mut bench.report;
         report.row(row("none", "/s", self.unlimited));

@@ -3,9 +3,9 @@
 //! Reads the log of attempts and the run's own log of limits; the slots by which the database enforces
 //! limits are not looked at.
 
+use super::attempt::Attempt;
 use super::facts::Facts;
 use super::invariant::{Breach, Invariant};
-use super::log::Attempt;
 use crate::failure::Done;
 use bmdb_model::history::Outcome;
 use bmdb_model::{Fence, MachineId};

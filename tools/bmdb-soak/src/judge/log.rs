@@ -1,28 +1,16 @@
 //! Log: what the database says, read by the judge's own SQL.
 
+use super::attempt::Attempt;
 use super::invariant::Breach;
 use super::laws::{COUNTS, LAWS};
 use super::limits::Limits;
 use crate::connect::connect;
 use crate::failure::Done;
 use bmdb_model::history::Outcome;
-use bmdb_model::{Fence, MachineId, Process, SessionId};
+use bmdb_model::{Fence, MachineId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use tokio_postgres::{Client, Row};
-
-/// An attempt that has ended. Times are microseconds since the epoch.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) fence: Fence,
-    pub(super) machine: MachineId,
-    pub(super) process: Process,
-    pub(super) session: SessionId,
-    pub(super) started: i64,
-    pub(super) ended: i64,
-    pub(super) outcome: Outcome,
-    pub(super) interval: Option<i64>,
-}
 
 #[derive(Debug)]
 pub(super) struct Log {
