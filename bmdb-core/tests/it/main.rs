@@ -45,6 +45,8 @@ mod secrets;
 mod servers;
 mod session;
 mod shutdown;
+#[cfg(feature = "fleet")]
+mod silence;
 mod similar_names;
 mod telemetry;
 mod timeouts;

@@ -62,9 +62,7 @@ enum Preset {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().preset {
-        Preset::Demo(args) => {
-            demo::prepare(&args).and_then(|fleet| block_on(demo::demo(&args, &fleet)))
-        }
+        Preset::Demo(args) => block_on(demo::demo(&args)),
         Preset::Soak(args) => {
             soak::prepare(&args).and_then(|found| block_on(soak::soak(&args, found)))
         }
