@@ -52,7 +52,7 @@ async fn a_thousand_kills_between_claim_and_end_leak_no_slot() {
     let mut zombies: Vec<(Session, Vec<Work>)> = Vec::new();
     for _ in 0..1_000 / SLOTS {
         let killed = claim_all(&scenario).await;
-        assert_eq!(scenario.rows(TAKEN).await, [all_taken.clone()]);
+        assert_eq!(scenario.rows(TAKEN).await, std::slice::from_ref(&all_taken));
         // Work of the round before that comes back too late frees nothing of this round.
         for (session, claimed) in zombies {
             for ended in session.cancel_all(claimed).await {
@@ -61,7 +61,7 @@ async fn a_thousand_kills_between_claim_and_end_leak_no_slot() {
                 assert!(lost, "{error}");
             }
         }
-        assert_eq!(scenario.rows(TAKEN).await, [all_taken.clone()]);
+        assert_eq!(scenario.rows(TAKEN).await, std::slice::from_ref(&all_taken));
         for (session, _) in &killed {
             scenario.db.expire(session.id()).await.unwrap();
         }

@@ -223,7 +223,6 @@ async fn without_the_lock_of_the_slot_the_same_race_exceeds_the_limit() {
             break most;
         }
     };
-    println!("at once without the lock: {most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
