@@ -2,7 +2,7 @@
 //! log is audited at the end. Its workers are `bmdb run`, as an operator starts them.
 
 mod report;
-mod silence;
+pub(crate) mod silence;
 mod snapshot;
 mod takeover;
 
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Show what happens when a whole fleet falls silent, instead: nobody listens, breaker, resume, 3 %.
     /// Exits 0 only if each number is that of the shipped limits.
     #[arg(long, conflicts_with_all = ["fleet", "seconds", "database_url", "keep"])]
-    silence: bool,
+    pub(crate) silence: bool,
     /// Take only the first N machines of the file; with --silence a fleet of N machines, default 2000.
     #[arg(long, value_name = "N")]
     machines: Option<usize>,
@@ -68,7 +68,7 @@ pub(crate) struct Args {
 }
 
 /// Reads the fleet that is asked for.
-fn read_fleet(args: &Args) -> Done<Fleet> {
+pub(crate) fn prepare(args: &Args) -> Done<Fleet> {
     let default = || project().join("examples/fleet.json");
     let file = args.fleet.clone().unwrap_or_else(default);
     let wrong = |problem: String| Failure::Usage(format!("{}: {problem}", file.display()));
@@ -102,15 +102,7 @@ fn command_line() -> Done<PathBuf> {
     )))
 }
 
-/// Runs the demonstration that is asked for.
-pub(crate) async fn demo(args: &Args) -> Done {
-    match args.silence {
-        true => silence::demonstrate(args).await,
-        false => share(args, &read_fleet(args)?).await,
-    }
-}
-
-async fn share(args: &Args, fleet: &Fleet) -> Done {
+pub(crate) async fn demo(args: &Args, fleet: &Fleet) -> Done {
     eprintln!(
         "demo: {} workers start agents on {} machines, one worker is killed; usually 25 to 40 s, at \
          most about {} s",

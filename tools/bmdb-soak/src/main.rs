@@ -62,7 +62,10 @@ enum Preset {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().preset {
-        Preset::Demo(args) => block_on(demo::demo(&args)),
+        Preset::Demo(args) if args.silence => block_on(demo::silence::demonstrate(&args)),
+        Preset::Demo(args) => {
+            demo::prepare(&args).and_then(|fleet| block_on(demo::demo(&args, &fleet)))
+        }
         Preset::Soak(args) => {
             soak::prepare(&args).and_then(|found| block_on(soak::soak(&args, found)))
         }

@@ -10,7 +10,7 @@ use crate::folder::Folder;
 use crate::server;
 use crate::stop::Stop;
 use crate::workers::Workers;
-use findings::Findings;
+use findings::{Findings, MOST_STARTS};
 use fleet::{Agents, SilentFleet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,10 +18,6 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 const RECOVERY: &str = "ShepherdRecovery";
-
-/// The shipped limits of recovery, for each provider: the machines have one.
-pub(super) const MOST_STARTS: usize = 10;
-pub(super) const MOST_RUNNING: usize = 5;
 
 /// In minutes, of the shipped limit.
 const WINDOW: usize = 10;
@@ -61,9 +57,9 @@ pub(crate) async fn demonstrate(args: &Args) -> Done {
         fleet,
         stop,
     };
-    let told = story.play(machines).await;
+    let played = story.play(machines).await;
     workers.drain().await?;
-    let findings = told?;
+    let findings = played?;
     check_complaints(&workers)?;
     findings.print(args.json);
     if findings.wrong().is_empty() {
