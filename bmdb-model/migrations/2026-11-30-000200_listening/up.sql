@@ -88,7 +88,7 @@ BEGIN
             SELECT p.provider FROM machine_provided p WHERE p.provider > k.provider
             ORDER BY p.provider LIMIT 1) n
     )
-    SELECT k.provider, began, '-infinity' FROM known k
+    SELECT k.provider, '-infinity', '-infinity' FROM known k
     WHERE NOT EXISTS (SELECT FROM agent_listening a WHERE a.provider = k.provider)
     ON CONFLICT DO NOTHING;
     -- What another observer is about to note is left to it.

@@ -30,6 +30,7 @@ mod limits_cost;
 mod limits_raced;
 mod list;
 mod listening;
+mod listening_cost;
 mod lists;
 mod maintenance;
 mod migrations;

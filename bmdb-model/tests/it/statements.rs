@@ -14,7 +14,7 @@ use bmdb_model::operator::{self, Scope, Verb};
 use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, attempt_counts, counts, custom_tags, gates,
-    machine, overview, process, process_control, provided, retrieval, session,
+    hold, machine, overview, process, process_control, provided, retrieval, session,
 };
 use uuid::Uuid;
 
@@ -57,6 +57,14 @@ impl Scenario {
         self.advance(2).await;
         let attempt = self.claim_one(&START).await;
         self.finish(&attempt).await;
+        // It is still due, and would rest.
+        let without_rest =
+            "UPDATE work_item SET backoff_until = NULL, unproductive = 0, flapping = 0";
+        self.db.run_sql(without_rest).await.unwrap();
+        agent::listening(&mut self.conn).await.unwrap();
+        hold::unset_process(&mut self.conn, machine, &START)
+            .await
+            .unwrap();
 
         for provider in [equinix, None] {
             let conn = &mut self.conn;
