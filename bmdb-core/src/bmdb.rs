@@ -140,7 +140,7 @@ impl Bmdb {
     /// # Errors
     /// A database error. Work that was freed before a batch failed stays free.
     pub async fn janitor_turn(&self) -> Result<JanitorReport, TxError> {
-        listening_observer::observe(&self.component.database).await;
+        listening_observer::observe_first(&self.component.database).await?;
         let turn = janitor::take_turn(&self.maintenance, &self.component.attempt_counts).await;
         // A program that takes one turn may end right after it.
         self.component.flush_if_last_session().await;

@@ -24,7 +24,7 @@ pub(crate) async fn fleet(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, TxError> {
     // Plans of silent machines depend on it.
-    listening_observer::observe(database).await;
+    listening_observer::observe_first(database).await?;
     let notify = database.notify;
     let check =
         async |conn: &mut AsyncPgConnection| Ok(internal::plan::check_again(conn, notify).await?);

@@ -71,6 +71,19 @@ pub(crate) async fn observe(database: &Database) {
     }
 }
 
+/// As [`observe`], for an operation that goes on with the database: that it does not answer is an error.
+pub(crate) async fn observe_first(database: &Database) -> Result<(), TxError> {
+    let observed = database.run(async |conn| Ok(agent::observe_listening(conn).await?));
+    match observed.await {
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => {
+            log(&error);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 fn log(error: &TxError) {
     tracing::debug!(%error, "it could not be observed who listens to agents");
 }

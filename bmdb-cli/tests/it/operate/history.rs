@@ -17,10 +17,10 @@ async fn a_history_is_shown_newest_first_and_continues_on_the_next_page() {
                  'Finished', NULL, 0, NULL)"
     );
     s.db.run_sql(&attempts).await.unwrap();
+    s.claim().await;
     bmdb(&s.db)
         .args(["machine", "hold", &id, "--reason", "fan"])
         .run();
-    s.claim().await;
     let history = bmdb(&s.db).args(["history", &id, "--json"]).run();
     documented("bmdb history", &history);
     insta::assert_json_snapshot!("history", history.redacted());

@@ -138,7 +138,7 @@ impl Environment {
                 "DELETE FROM machine_hold;
                  DELETE FROM machine_agent_heartbeat;
                  DELETE FROM machine_agent_started;
-                 UPDATE work_item SET backoff_until = NULL, losses = 0",
+                 UPDATE work_item SET backoff_until = NULL, losses = 0, hold_reason = NULL, hold_since = NULL",
             )
             .await
             .unwrap();
