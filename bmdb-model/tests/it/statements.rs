@@ -62,7 +62,10 @@ impl Scenario {
             "UPDATE work_item SET backoff_until = NULL, unproductive = 0, flapping = 0";
         self.db.run_sql(without_rest).await.unwrap();
         agent::listening(&mut self.conn).await.unwrap();
-        hold::unset_process(&mut self.conn, machine, &START)
+        hold::set_process(&mut self.conn, machine, &ACCESS, "test")
+            .await
+            .unwrap();
+        hold::unset_process(&mut self.conn, machine, &ACCESS)
             .await
             .unwrap();
 
