@@ -89,6 +89,16 @@ impl Scenario {
             .unwrap();
         let attempt = self.claim_machine(machine, &ACCESS).await;
         self.cancel(&attempt).await;
+        let moment = std::time::Duration::from_millis(1);
+        internal::work::pause_provider(
+            &mut self.conn,
+            &attempt,
+            moment,
+            "test",
+            "too many requests",
+        )
+        .await
+        .unwrap();
 
         self.write_tags(machine).await;
         self.replan_on_claim(machine).await;
