@@ -389,7 +389,7 @@ async fn gauges_say_whether_somebody_listens_to_agents_where_there_are_any() {
         ("bmdb_agents_listened{provider=\"unheard\"} 0", true),
         ("bmdb_agents_listened_seconds{provider=\"unheard\"} 0", true),
         ("bmdb_agents_listened{provider=\"assumed\"}", false),
-        ("provider=\"Equinix\"", false),
+        ("bmdb_agents_listened{provider=\"Equinix\"}", false),
     ] {
         assert_eq!(
             answer.body.contains(series),
