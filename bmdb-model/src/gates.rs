@@ -50,6 +50,15 @@ pub async fn one(
     Ok(gates)
 }
 
+/// Whether a workflow's view is about machines whose agents are silent.
+pub(crate) async fn is_about_silence(
+    conn: &mut AsyncPgConnection,
+    workflow: &str,
+) -> Result<bool, Error> {
+    let relations = custom_tags::relations(conn, workflow).await?;
+    Ok(custom_tags::are_about_silence(&relations))
+}
+
 async fn read(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -72,7 +81,7 @@ async fn read(
         };
         let provider = row.2.2.as_ref().or(provider.as_ref());
         let stops = process_control::closed_gates(conn, &row.1.0, provider).await?;
-        let silence = match relations.iter().any(|r| r.name == "agent_silence") {
+        let silence = match custom_tags::are_about_silence(&relations) {
             true => agent::silence(conn, machine).await?,
             false => None,
         };

@@ -8,6 +8,7 @@ pub mod attempt_counts;
 pub mod backoff;
 pub mod connection;
 pub mod history;
+pub mod items_lock;
 pub mod machine;
 pub mod maintenance;
 pub mod notify;

@@ -2,7 +2,7 @@
 
 mod define;
 
-pub use define::{LOCK_TIMEOUT, define};
+pub use define::define;
 
 use crate::schema::process_def;
 use crate::statement::statement;

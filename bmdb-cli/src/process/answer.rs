@@ -1,6 +1,6 @@
 //! What is said of processes, in answers.
 
-use crate::output::{Text, Time, answer};
+use crate::output::{Page, Text, Time, answer};
 use bmdb_model::plan::PlanFailure;
 use bmdb_model::process_control::{
     Breaker, BreakerState, Limit, LimitState, PartitionNeed, PartitionUse, Pause, PauseSource, Per,
@@ -165,4 +165,22 @@ impl PauseAnswer {
             self.reason
         )
     }
+}
+
+/// Prints what is in force for a process now and what was before, each with what it is per.
+pub(super) fn show_change(
+    page: &mut Page,
+    process: &Text<Process>,
+    now: Option<(String, String)>,
+    before: Option<(String, String)>,
+    nothing: &str,
+) {
+    let per = now.as_ref().or(before.as_ref());
+    let per = per.map(|(per, _)| per.clone()).unwrap_or_default();
+    let text =
+        |what: Option<(String, String)>| what.map_or_else(|| nothing.to_owned(), |(_, text)| text);
+    let (now, before) = (text(now), text(before));
+    page.line(format_args!(
+        "{process} per {per}: {now} (before: {before})"
+    ));
 }

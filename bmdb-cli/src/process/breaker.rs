@@ -1,6 +1,6 @@
 //! `bmdb process breaker`.
 
-use super::answer::BreakerValues;
+use super::answer::{BreakerValues, show_change};
 use super::args::{Due, PerArg, Setting, Time, Window};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -122,19 +122,11 @@ impl SetBreaker {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let text = |breaker: &Option<BreakerValues>| {
-            let text = breaker.as_ref().map(|breaker| breaker.text.clone());
-            text.unwrap_or_else(|| "no breaker".to_owned())
+        let in_short = |breaker: &Option<BreakerValues>| {
+            let breaker = breaker.as_ref();
+            breaker.map(|breaker| (breaker.per.to_string(), breaker.text.clone()))
         };
-        let per = self.breaker.as_ref().or(self.before.as_ref());
-        let per = per
-            .map(|breaker| breaker.per.to_string())
-            .unwrap_or_default();
-        page.line(format_args!(
-            "{} per {per}: {} (before: {})",
-            self.process,
-            text(&self.breaker),
-            text(&self.before),
-        ));
+        let (now, before) = (in_short(&self.breaker), in_short(&self.before));
+        show_change(page, &self.process, now, before, "no breaker");
     }
 }

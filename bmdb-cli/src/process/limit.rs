@@ -1,6 +1,6 @@
 //! `bmdb process limit`.
 
-use super::answer::LimitValues;
+use super::answer::{LimitValues, show_change};
 use super::args::{Machines, PerArg, Setting, Window};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -111,17 +111,11 @@ fn merged(
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        let text = |limit: &Option<LimitValues>| {
-            let text = limit.as_ref().map(|limit| limit.text.clone());
-            text.unwrap_or_else(|| "no limit".to_owned())
+        let in_short = |limit: &Option<LimitValues>| {
+            let limit = limit.as_ref();
+            limit.map(|limit| (limit.per.to_string(), limit.text.clone()))
         };
-        let per = self.limit.as_ref().or(self.before.as_ref());
-        let per = per.map(|limit| limit.per.to_string()).unwrap_or_default();
-        page.line(format_args!(
-            "{} per {per}: {} (before: {})",
-            self.process,
-            text(&self.limit),
-            text(&self.before),
-        ));
+        let (now, before) = (in_short(&self.limit), in_short(&self.before));
+        show_change(page, &self.process, now, before, "no limit");
     }
 }

@@ -202,7 +202,7 @@ async fn it_listens_while_its_input_is_open_and_ends_by_a_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_the_database_does_not_end_it_and_listening_starts_anew() {
+async fn after_an_outage_of_the_database_it_goes_on_and_listening_starts_again() {
     let db = unassumed().await;
     agent(&db, "a").await;
     agent(&db, "b").await;

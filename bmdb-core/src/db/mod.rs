@@ -7,6 +7,7 @@ pub(crate) mod connect;
 pub(crate) mod database;
 pub(crate) mod deadline;
 pub(crate) mod in_flight;
+pub(crate) mod items_lock;
 pub(crate) mod listener;
 pub(crate) mod migrate;
 mod passfile;

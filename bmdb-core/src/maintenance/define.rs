@@ -1,49 +1,40 @@
 //! Changing a process's definition under load: short waits for a lock, and retries.
 
 use crate::db::database::Database;
+use crate::db::items_lock::Tries;
 use crate::db::migrate::blockers;
-use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::lock::lock;
 use bmdb_model::migration::LockHolder;
-use bmdb_model::process::{self, LOCK_TIMEOUT};
+use bmdb_model::process;
 use bmdb_model::{Error, ErrorKind, ProcessDef};
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// For how long a change is tried.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// How often a waiting try looks for the transactions that block it.
 const BLOCKERS_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Adds or replaces a process's definition. While it waits for the lock on work items, later claims wait too.
-/// So each try waits briefly, and a pause follows that is at least as long, in which they go on.
+/// Adds or replaces a process's definition.
 pub(crate) async fn define(database: &Database, definition: &ProcessDef) -> Result<(), TxError> {
-    let began = Instant::now();
-    let mut pauses = Delays::new(LOCK_TIMEOUT, LOCK_TIMEOUT.saturating_mul(4));
+    let process = &definition.process;
+    let mut tries = Tries::new();
     let holders = Mutex::new(Vec::new());
     loop {
         let error = match try_define(database, definition, &holders).await {
             Err(error) if is_in_the_way(&error) => error,
             done => return done,
         };
-        let pause = LOCK_TIMEOUT + pauses.next();
-        let waited = began.elapsed();
-        if waited + pause > GIVE_UP_AFTER {
+        if let Err(waited) = tries.pause(process, &error).await {
             return Err(match error.kind() {
                 Some(ErrorKind::LockTimeout) => Error::DefinitionBlocked {
-                    process: definition.process.clone(),
-                    waited: Duration::from_secs(waited.as_secs()),
+                    process: process.clone(),
+                    waited,
                     holders: std::mem::take(&mut *lock(&holders)),
                 }
                 .into(),
                 _ => error,
             });
         }
-        tracing::info!(process = %definition.process, %error, ?pause, "the definition is blocked and will be retried");
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -1,20 +1,17 @@
 //! Audit records: who acts, why, and the transaction that records it with the change.
 
 use super::error::OperatorError;
-use crate::db::retry::Delays;
+use crate::db::items_lock::Tries;
 use crate::db::transaction::TxOptions;
 use crate::db::tx::Tx;
 use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
 use crate::session::Session;
 use bmdb_model::internal;
+use bmdb_model::internal::items_lock;
 use bmdb_model::internal::operator::NewAction;
-use bmdb_model::internal::process_control::lock_items;
 use bmdb_model::operator::Verb;
-use bmdb_model::process::LOCK_TIMEOUT;
 use bmdb_model::{ErrorKind, MachineId, Process};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The author of operator actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +43,16 @@ pub(super) async fn transact<T: Send, F: TxBody<T>>(
     Ok(done.await?)
 }
 
-/// For how long a change tries to get the lock on work items.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-
-/// Like [`transact`], while no claim and no end is under way. All of them queue behind a lock that is waited
-/// for. So each try waits briefly, and a pause follows that is at least as long, in which they go on.
+/// Like [`transact`], while no claim and no end is under way.
 pub(super) async fn transact_behind_lock<T: Send, F: TxBody<T>>(
     session: &Session,
     process: &Process,
     body: F,
 ) -> Result<T, OperatorError> {
-    let began = Instant::now();
-    let mut pauses = Delays::new(LOCK_TIMEOUT, LOCK_TIMEOUT.saturating_mul(4));
+    let mut tries = Tries::new();
     loop {
         let locked = async |tx: &mut Tx<'_>| {
-            lock_items(tx, LOCK_TIMEOUT).await?;
+            items_lock::lock(tx).await?;
             body(tx).await
         };
         let error = match transact(session, locked).await {
@@ -71,16 +63,12 @@ pub(super) async fn transact_behind_lock<T: Send, F: TxBody<T>>(
             }
             done => return done,
         };
-        let pause = LOCK_TIMEOUT + pauses.next();
-        let waited = began.elapsed();
-        if waited + pause > GIVE_UP_AFTER {
+        if let Err(waited) = tries.pause(process, &error).await {
             return Err(OperatorError::Blocked {
                 process: process.clone(),
-                waited: Duration::from_secs(waited.as_secs()),
+                waited,
             });
         }
-        tracing::info!(%process, %error, ?pause, "the change is blocked and will be retried");
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -105,14 +105,14 @@ impl SessionInner {
                 .await?
         } else {
             let providers = claim.provider.as_ref().into();
-            self.claim_planned(claim, providers, scan, &mut retry)
+            self.claim_from_queue(claim, providers, scan, &mut retry)
                 .await?
         };
         self.unless_lost(answer)
     }
 
     /// Claims for a process whose items are planned already.
-    pub(super) async fn claim_planned(
+    pub(super) async fn claim_from_queue(
         self: &Arc<Self>,
         claim: &Claim,
         providers: Providers<'_>,
@@ -147,10 +147,7 @@ impl SessionInner {
         let mut conn = self.component.database.checkout_for(retry).await?;
         let pending = PendingClaim::new(self, &conn);
         let id = self.lease().session;
-        let provider = match providers {
-            Providers::One(provider) => Some(provider),
-            Providers::Any | Providers::None => None,
-        };
+        let provider = providers.one();
         let cursor = match scan {
             // Machines without a provider share their cursor's place with the queue of all.
             Scan::FromCursor if providers != Providers::None => {

@@ -8,7 +8,7 @@ use crate::db::retry::Retry;
 use crate::error::TxError;
 use crate::work::claim::{Answer, Claim, Scan};
 use crate::work::inner::SessionInner;
-use bmdb_model::internal::work::{self, OpenQueues, Providers, QueueHead};
+use bmdb_model::internal::work::{self, OpenQueues, QueueHead};
 use std::sync::Arc;
 
 impl SessionInner {
@@ -23,7 +23,7 @@ impl SessionInner {
         // claim.
         if claim.limit == 1 && claim.provider.is_some() && !is_time_driven {
             let providers = claim.provider.as_ref().into();
-            let answer = self.claim_planned(claim, providers, scan, retry).await?;
+            let answer = self.claim_from_queue(claim, providers, scan, retry).await?;
             if !answer.machines.is_empty() || !answer.is_due_left {
                 return Ok(answer);
             }
@@ -50,15 +50,13 @@ impl SessionInner {
             if missing == 0 {
                 continue;
             }
-            let providers = queue
-                .provider
-                .as_ref()
-                .map_or(Providers::None, Providers::One);
+            let providers = queue.providers();
             let of_queue = claim.clone().limit(missing);
             let answer = if is_time_driven {
                 self.claim_replanning(&of_queue, providers, retry).await
             } else {
-                self.claim_planned(&of_queue, providers, scan, retry).await
+                self.claim_from_queue(&of_queue, providers, scan, retry)
+                    .await
             };
             match answer {
                 Ok(answer) => {

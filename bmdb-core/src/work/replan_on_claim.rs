@@ -123,11 +123,7 @@ impl SessionInner {
         retry: &Retry,
     ) -> Result<Option<Batch<Work>>, TxError> {
         let process = &claim.process;
-        // Machines without a provider are planned and claimed with all others: the trigger sorts them out.
-        let provider = match providers {
-            Providers::One(provider) => Some(provider),
-            Providers::Any | Providers::None => None,
-        };
+        let provider = providers.one();
         let session = self.lease().session;
         // Before the checkout: a claim that waits here must not occupy a connection.
         let _claiming = self.claimed_fences.claiming.read().await;
@@ -161,7 +157,7 @@ impl SessionInner {
         let body = async |tx: &mut Tx<'_>| {
             let size = missing.clamp(BATCH, LARGEST_BATCH);
             let (machines, definitions) =
-                work::lock_due(tx, process, provider, size.into()).await?;
+                work::lock_due(tx, process, providers, size.into()).await?;
             if machines.is_empty() {
                 // Another transaction has locked them, or another session has claimed their lanes.
                 return Ok(Batch {

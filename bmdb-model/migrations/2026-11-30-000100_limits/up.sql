@@ -220,6 +220,7 @@ CREATE FUNCTION breaker_allows(b process_breaker, asked_partition text) RETURNS 
 LANGUAGE plpgsql AS $$
 DECLARE
     s process_breaker_state;
+    locked process_breaker_state;
     workflow_view text;
     listed_only boolean;
     began timestamptz := clock_timestamp();
@@ -242,14 +243,14 @@ BEGIN
         INSERT INTO process_breaker_state (process, per, partition)
         VALUES (b.process, b.per, asked_partition) ON CONFLICT DO NOTHING;
     END IF;
-    PERFORM FROM process_breaker_state st
+    SELECT * INTO locked FROM process_breaker_state st
     WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition
     FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN coalesce(s.evaluate_after > began - interval '1 second', false);
     END IF;
-    SELECT * INTO s FROM process_breaker_state st
-    WHERE st.process = b.process AND st.per = b.per AND st.partition = asked_partition;
+    -- Another claim may have counted since.
+    s := locked;
     IF s.evaluate_after > began AND s.evaluated_at <= began THEN
         RETURN true;
     END IF;
@@ -523,9 +524,9 @@ CREATE TRIGGER work_item_end_gone BEFORE DELETE ON work_item FOR EACH ROW
     WHEN (OLD.slots IS NOT NULL)
     EXECUTE FUNCTION end_within_limits();
 
--- Makes the slots agree with the limits of a process and with what is claimed. Whoever changes a limit calls
--- it in the same transaction, after LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE: no claim and no end
--- is under way then.
+-- Makes the slots agree with the limits of a process and with what is claimed. A change of a limit calls it in
+-- the same transaction, after LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE: no claim and no end is under
+-- way then.
 CREATE FUNCTION fit_slots(asked_process text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     l process_limit;

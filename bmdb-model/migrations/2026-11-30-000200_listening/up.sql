@@ -146,7 +146,8 @@ BEGIN
     WHERE a.provider = n.provider;
 END $$;
 
--- Lets silence count for the providers to which nobody listens, or for one of them, until somebody does.
+-- Lets silence count for the providers to which nobody listens, or for one of them, until somebody does. Returns
+-- those for which that is new.
 CREATE FUNCTION assume_listening(asked_provider text) RETURNS SETOF text LANGUAGE sql AS $$
     INSERT INTO agent_listening AS a (provider, since, assumed)
     SELECT k.provider, clock_timestamp(), true
@@ -155,7 +156,7 @@ CREATE FUNCTION assume_listening(asked_provider text) RETURNS SETOF text LANGUAG
     ORDER BY k.provider
     ON CONFLICT (provider) DO UPDATE SET assumed = true, observed_at = clock_timestamp()
     WHERE NOT EXISTS (
-        SELECT FROM agent_listening_since l WHERE l.provider = a.provider AND l.listened)
+        SELECT FROM agent_listening_since l WHERE l.provider = a.provider AND (l.listened OR l.assumed))
     RETURNING a.provider
 $$;
 

@@ -136,16 +136,11 @@ async fn of_prefix(
 }
 
 statement! {
-    /// One step down the index for each provider, and one provider that may be gone.
-    Providers<'a> = "WITH RECURSIVE p AS ( \
-             (SELECT provider FROM machine_provided ORDER BY provider LIMIT 1) \
-             UNION ALL \
-             SELECT (SELECT m.provider FROM machine_provided m WHERE m.provider > p.provider \
-                     ORDER BY m.provider LIMIT 1) \
-             FROM p WHERE p.provider IS NOT NULL) \
-         SELECT provider FROM p WHERE provider IS NOT NULL \
-         UNION SELECT $1::text WHERE $1::text IS NOT NULL \
-         ORDER BY provider";
+    /// And one provider that may be gone.
+    Providers<'a> = concat!(
+        include_str!("../sql/providers.sql"),
+        "SELECT provider FROM provider UNION SELECT $1::text WHERE $1::text IS NOT NULL ORDER BY provider"
+    );
     (provider: Option<&'a Provider> => Nullable<Text>) -> Text
 }
 

@@ -41,6 +41,11 @@ pub(super) async fn relations(
     Ok(Relations { view }.load(conn).await?)
 }
 
+/// Whether a view that reads these relations is about machines whose agents are silent.
+pub(super) fn are_about_silence(relations: &[Relation]) -> bool {
+    relations.iter().any(|r| r.name == "agent_silence")
+}
+
 /// The tags among the relations that a view reads, by name, and whether the machine has them.
 pub(super) async fn tags(
     conn: &mut AsyncPgConnection,

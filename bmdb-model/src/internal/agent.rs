@@ -113,8 +113,8 @@ statement! {
     (provider: Option<&'a Provider> => Nullable<Text>) -> Text
 }
 
-/// Lets silence count although nobody listens: for one provider, or for all. Returns the providers to which
-/// nobody listens now; it ends for each of them as soon as somebody does. Machines have to be replanned.
+/// Lets silence count although nobody listens: for one provider, or for all. Returns the providers for which
+/// that is new; it ends for each of them as soon as somebody listens. Machines have to be replanned.
 ///
 /// # Errors
 /// [`Error::Database`].

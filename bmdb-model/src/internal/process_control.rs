@@ -7,7 +7,7 @@ mod stopping;
 mod switch;
 
 pub use breaker::{rearm_breakers, remove_breaker, set_breaker};
-pub use limit::{lock_items, remove_limit, set_limit};
+pub use limit::{remove_limit, set_limit};
 pub use pause::{NewPause, PauseEnd, Resumed, pause, resume};
 pub use stopping::stopping;
 pub use switch::{switch_off, switch_on};

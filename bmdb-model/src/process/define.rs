@@ -2,17 +2,13 @@
 
 use super::{ProcessDef, of};
 use crate::connection::{Access, Isolation};
-use crate::internal::{connection, plan};
+use crate::internal::{connection, items_lock, plan};
 use crate::schema::{process_def, work_item};
 use crate::statement::statement;
 use crate::{Error, Process};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use std::time::Duration;
-
-/// How long [`define`] waits for a lock. While it waits, later claims, plans and ends wait too.
-pub const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Adds or replaces a definition, in a transaction of its own: the connection must not be in one. Replan the
 /// fleet afterwards, as `Bmdb::define_process` does; it also tries again when another transaction is in the
@@ -22,9 +18,9 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 /// ([`crate::grants`]).
 ///
 /// A change waits for transactions that have written work items, and blocks claims, plans and ends
-/// meanwhile: at most [`LOCK_TIMEOUT`], and for as long as it takes to move the process's items to another
-/// lane. Each plan is then either committed before the change or made after it: one that was to be made by older definitions fails with [`crate::ErrorKind::Serialization`] and is
-/// retried.
+/// meanwhile: for a fifth of a second at most, and for as long as it takes to move the process's items to
+/// another lane. Each plan is then either committed before the change or made after it: one that was to be made
+/// by older definitions fails with [`crate::ErrorKind::Serialization`] and is retried.
 ///
 /// # Errors
 /// [`Error::InvalidDefinition`] if a time is out of range, if the workflow is not a view with the
@@ -65,12 +61,6 @@ fn invalid(process: &Process, problem: String) -> Error {
 }
 
 statement! {
-    /// Blocks all writers of work items until the end of the transaction, but not readers.
-    LockItems = "LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE";
-    () -> ()
-}
-
-statement! {
     /// Reads `machines` from its start, which no index can do, so that each machine that another
     /// SERIALIZABLE transaction creates or writes meanwhile conflicts with this read.
     ReadMachines = "SELECT machine_version FROM machines LIMIT 1";
@@ -85,12 +75,8 @@ statement! {
 
 async fn replace(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Result<(), Error> {
     let process = &definition.process;
-    let timeout = LOCK_TIMEOUT.as_millis();
-    // Neither of these takes the transaction's snapshot. So it is taken behind the lock, and sees what all
-    // writers of items have committed.
-    conn.batch_execute(&format!("SET LOCAL lock_timeout = {timeout}"))
-        .await?;
-    LockItems {}.execute(conn).await?;
+    // So the snapshot is taken behind the lock.
+    items_lock::lock(conn).await?;
     let in_force = of(conn, process).await?;
     if let Some(workflow) = &definition.workflow {
         let usable = plan::check_workflow(conn, workflow).await?;

@@ -7,7 +7,7 @@ use super::{
     Percent, SlotKind, SlotUse,
 };
 use crate::statement::statement;
-use crate::{Error, Lane, Process};
+use crate::{Error, Lane, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -47,6 +47,15 @@ impl ProcessControl {
         self.pauses
             .iter()
             .any(|pause| pause.source == PauseSource::Breaker)
+    }
+
+    /// Whether the breaker of this partition has tripped, and has stopped what its pause is about.
+    #[must_use]
+    pub fn is_tripped_for(&self, partition: &PartitionNeed) -> bool {
+        self.pauses.iter().any(|pause| {
+            let provider = pause.provider.as_ref().map_or("", Provider::as_str);
+            pause.source == PauseSource::Breaker && provider == partition.name
+        })
     }
 }
 
@@ -108,7 +117,7 @@ async fn read(
 }
 
 statement! {
-    Limits<'a> = include_str!("../sql/limits.sql");
+    Limits<'a> = concat!(include_str!("../sql/providers.sql"), include_str!("../sql/limits.sql"));
     (process: Option<&'a Process> => Nullable<Text>)
     -> (
         Text, Text, Nullable<Integer>, Nullable<Integer>, Nullable<Integer>,
@@ -192,7 +201,7 @@ async fn limits(
 }
 
 statement! {
-    Breakers<'a> = include_str!("../sql/breakers.sql");
+    Breakers<'a> = concat!(include_str!("../sql/providers.sql"), include_str!("../sql/breakers.sql"));
     (process: Option<&'a Process> => Nullable<Text>)
     -> (
         Text, Text, Nullable<Integer>, Nullable<BigInt>, Nullable<Integer>, Nullable<Integer>,

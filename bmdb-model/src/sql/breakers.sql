@@ -1,12 +1,5 @@
 -- The breakers of one process or of all, with what they have seen of each partition: of each provider of the
 -- fleet, and of those that have left something. Clients cannot read numeric.
-WITH RECURSIVE provider AS (
-    (SELECT p.provider FROM machine_provided p ORDER BY p.provider LIMIT 1)
-    UNION ALL
-    SELECT n.provider FROM provider l CROSS JOIN LATERAL (
-        SELECT p.provider FROM machine_provided p WHERE p.provider > l.provider
-        ORDER BY p.provider LIMIT 1) n
-)
 SELECT b.process, b.per, b.max_due, (b.max_due_percent * 1000)::bigint, b.max_failures,
        b.failures_window_seconds, b.resume_after_seconds,
        k.partition, s.due, s.population,

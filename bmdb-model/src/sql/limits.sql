@@ -1,12 +1,5 @@
 -- The limits of one process or of all, with the use of each partition: of each provider of the fleet, and of
 -- those that have left slots. One step down an index for each provider, and a look at the slots.
-WITH RECURSIVE provider AS (
-    (SELECT p.provider FROM machine_provided p ORDER BY p.provider LIMIT 1)
-    UNION ALL
-    SELECT n.provider FROM provider l CROSS JOIN LATERAL (
-        SELECT p.provider FROM machine_provided p WHERE p.provider > l.provider
-        ORDER BY p.provider LIMIT 1) n
-)
 SELECT l.process, l.per, l.max_running, l.max_starts, l.window_seconds,
        k.partition, g.kind, g.taken, g.maximum, g.opens_at
 FROM process_limit l

@@ -3,7 +3,8 @@
 use crate::scenario::{START, Scenario, attempt, failed};
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
-use bmdb_model::internal::process_control::{lock_items, remove_limit, set_limit};
+use bmdb_model::internal::items_lock;
+use bmdb_model::internal::process_control::{remove_limit, set_limit};
 use bmdb_model::internal::work::{self, Ended};
 use bmdb_model::process_control::{self, Limit, Per};
 use bmdb_model::{Error, MachineId, Process, Provider, SessionId, internal, machine};
@@ -20,7 +21,7 @@ impl Scenario {
     ) -> Result<T, Error> {
         let mut conn = self.db.connect().await.unwrap();
         connection::begin(&mut conn, Isolation::ReadCommitted, Access::ReadWrite).await?;
-        lock_items(&mut conn, Duration::from_secs(10)).await?;
+        items_lock::lock(&mut conn).await?;
         let changed = change(&mut conn).await;
         match changed {
             Ok(_) => connection::commit(&mut conn).await?,

@@ -28,7 +28,10 @@ impl Scenario {
 
 async fn locked(conn: &mut AsyncPgConnection, limit: i64) -> Vec<MachineId> {
     let equinix = Some(&Provider::EQUINIX);
-    lock_due(conn, &RECOVERY, equinix, limit).await.unwrap().0
+    lock_due(conn, &RECOVERY, equinix.into(), limit)
+        .await
+        .unwrap()
+        .0
 }
 
 #[tokio::test]

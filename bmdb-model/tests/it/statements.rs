@@ -228,7 +228,7 @@ impl Scenario {
             internal::work::open_queues(conn, &RECOVERY, provider, session, 1)
                 .await
                 .unwrap();
-            internal::work::lock_due(conn, &RECOVERY, provider, 1)
+            internal::work::lock_due(conn, &RECOVERY, provider.into(), 1)
                 .await
                 .unwrap();
             internal::work::claim_planned(conn, &[machine], &RECOVERY, provider, session, 1)

@@ -3,9 +3,7 @@
 
 use super::stat::{Line, Stat, Values, stat};
 use crate::sample::Sample;
-use bmdb_model::process_control::{
-    PartitionNeed, PartitionUse, Pause, PauseSource, ProcessControl, SlotUse,
-};
+use bmdb_model::process_control::{PartitionNeed, PartitionUse, Pause, ProcessControl, SlotUse};
 
 const PAUSE: &[&str] = &["process", "provider", "source"];
 
@@ -76,7 +74,11 @@ pub(super) const STATS: [Stat; 10] = [
     ),
     stat(
         "bmdb_breaker_open",
-        Values::Labeled(PARTITION, |sample| breakers(sample, is_open)),
+        Values::Labeled(PARTITION, |sample| {
+            breakers(sample, |control, partition| {
+                Some(control.is_tripped_for(partition).into())
+            })
+        }),
         "1 while the breaker has stopped the process, otherwise 0",
     ),
 ];
@@ -143,17 +145,4 @@ fn breakers(
         }
     }
     lines
-}
-
-/// A breaker has stopped what its pause is about.
-#[allow(clippy::unnecessary_wraps, reason = "the other values may be unknown")]
-fn is_open(control: &ProcessControl, partition: &PartitionNeed) -> Option<i64> {
-    let is_open = control.pauses.iter().any(|pause| {
-        let provider = pause
-            .provider
-            .as_ref()
-            .map_or("", |provider| provider.as_str());
-        pause.source == PauseSource::Breaker && provider == partition.name
-    });
-    Some(i64::from(is_open))
 }

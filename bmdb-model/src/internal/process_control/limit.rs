@@ -5,21 +5,7 @@ use crate::process_control::{Limit, Per};
 use crate::statement::statement;
 use crate::{Error, Process, process_control};
 use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use std::time::Duration;
-
-/// Blocks all claims and ends until the end of the transaction. Waits for `limit` at most, because they queue
-/// behind this from now on.
-///
-/// # Errors
-/// [`Error::Database`]: [`crate::ErrorKind::LockTimeout`] if others hold the lock.
-pub async fn lock_items(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), Error> {
-    let millis = limit.as_millis().clamp(1, 60_000);
-    let sql = format!(
-        "SET LOCAL lock_timeout = {millis}; LOCK TABLE work_item IN SHARE ROW EXCLUSIVE MODE"
-    );
-    Ok(conn.batch_execute(&sql).await?)
-}
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 statement! {
     Upsert<'a> = "INSERT INTO process_limit (process, per, max_running, max_starts, window_seconds) \
@@ -43,7 +29,7 @@ statement! {
     (process: &'a Process => Text) -> BigInt
 }
 
-/// Sets a limit, after [`lock_items`]; returns the one that it replaces. What is claimed keeps its place, even
+/// Sets a limit, behind [`crate::internal::items_lock`]; returns the one that it replaces. What is claimed keeps its place, even
 /// above the limit: then nothing starts until less is claimed. Starts that have ended before there was a limit
 /// of starts are not counted; afterwards, a longer window counts those that are still known.
 ///
@@ -72,7 +58,7 @@ pub async fn set_limit(
     Ok(before)
 }
 
-/// Removes a limit, after [`lock_items`]; returns it, or `None` if there was none.
+/// Removes a limit, behind [`crate::internal::items_lock`]; returns it, or `None` if there was none.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -2,6 +2,8 @@
 
 use super::{check_known, control, invalid, uncontrol};
 use crate::error::{storable, storable_non_empty};
+use crate::gates::is_about_silence;
+use crate::internal::agent;
 use crate::process_control::{Pause, PauseSource};
 use crate::statement::statement;
 use crate::{Error, Process, Provider, fleet};
@@ -201,17 +203,6 @@ statement! {
     (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>) -> Columns
 }
 
-statement! {
-    /// The result is void, which no client type can read.
-    ObserveListening = "SELECT 1::bigint FROM (SELECT observe_listening()) o";
-    () -> BigInt
-}
-
-statement! {
-    AssumeSilence<'a> = include_str!("../../sql/assume_silence.sql");
-    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>) -> Text
-}
-
 /// What [`resume`] has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
@@ -236,8 +227,17 @@ pub async fn resume(
     ForgetFailures { process, provider }.execute(conn).await?;
     Disarm { process, provider }.execute(conn).await?;
     let pauses = Resume { process, provider }.load(conn).await?;
-    let _: i64 = ObserveListening {}.get_result(conn).await?;
-    let assumed = AssumeSilence { process, provider }.load(conn).await?;
+    let workflow = crate::process::of(conn, process).await?.workflow;
+    let is_about_silence = match workflow {
+        Some(workflow) => is_about_silence(conn, &workflow).await?,
+        None => false,
+    };
+    let assumed = if is_about_silence {
+        agent::observe_listening(conn).await?;
+        agent::assume_listening(conn, provider).await?
+    } else {
+        Vec::new()
+    };
     uncontrol(conn, process).await?;
     Ok(Resumed { pauses, assumed })
 }

@@ -67,6 +67,17 @@ pub enum Providers<'a> {
     None,
 }
 
+impl<'a> Providers<'a> {
+    /// The provider, if it is one.
+    #[must_use]
+    pub fn one(self) -> Option<&'a Provider> {
+        match self {
+            Self::One(provider) => Some(provider),
+            Self::Any | Self::None => None,
+        }
+    }
+}
+
 impl<'a> From<Option<&'a Provider>> for Providers<'a> {
     fn from(provider: Option<&'a Provider>) -> Self {
         provider.map_or(Self::Any, Self::One)

@@ -3,6 +3,7 @@
 //!
 //! The claim itself is what these allow at most: a trigger checks each machine once more.
 
+use super::claim::Providers;
 use super::head::QueueHead;
 use crate::statement::statement;
 use crate::{Error, Process, Provider, SessionId};
@@ -45,6 +46,16 @@ pub struct OpenQueue {
     pub provider: Option<Provider>,
     /// How many.
     pub room: i64,
+}
+
+impl OpenQueue {
+    /// Whose machines, for a claim.
+    #[must_use]
+    pub fn providers(&self) -> Providers<'_> {
+        self.provider
+            .as_ref()
+            .map_or(Providers::None, Providers::One)
+    }
 }
 
 /// Reads the queues of a process; `None` if the session has expired.

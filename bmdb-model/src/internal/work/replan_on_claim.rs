@@ -4,7 +4,7 @@
 //! but never too late. A claim locks the items that seem due, replans them, which moves the deadlines
 //! of those that are not, and claims the rest.
 
-use super::claim::{Claimed, ClaimedRow};
+use super::claim::{Claimed, ClaimedRow, Providers};
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
 use crate::internal::plan::{self, Definitions};
 use crate::statement::statement;
@@ -33,6 +33,11 @@ statement! {
     -> (Bool, Nullable<BigInt>, Bool)
 }
 
+/// The same for machines without a provider.
+static LOCK_DUE_OF_NONE: LazyLock<String> = LazyLock::new(|| {
+    LOCK_DUE.replace("i.provider = $2", "$2::text IS NULL AND i.provider IS NULL")
+});
+
 statement! {
     LockDueOfProvider<'a> = LOCK_DUE;
     (process: &'a Process => Text, provider: &'a Provider => Text, limit: i64 => BigInt) -> SqlUuid
@@ -40,6 +45,11 @@ statement! {
 
 statement! {
     LockDueOfAny<'a> = &LOCK_DUE_OF_ANY;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, limit: i64 => BigInt) -> SqlUuid
+}
+
+statement! {
+    LockDueOfNone<'a> = &LOCK_DUE_OF_NONE;
     (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, limit: i64 => BigInt) -> SqlUuid
 }
 
@@ -95,11 +105,11 @@ pub async fn possibly_due(
 pub async fn lock_due(
     conn: &mut AsyncPgConnection,
     process: &Process,
-    provider: Option<&Provider>,
+    providers: Providers<'_>,
     limit: i64,
 ) -> Result<(Vec<MachineId>, Definitions), Error> {
     let conn = &*conn;
-    let lock = lock_due_pipelined(conn, process, provider, limit);
+    let lock = lock_due_pipelined(conn, process, providers, limit);
     let (locked, definitions) = join(lock, plan::definitions_pipelined(conn)).await;
     Ok((locked?, definitions?))
 }
@@ -107,7 +117,7 @@ pub async fn lock_due(
 async fn lock_due_pipelined(
     mut conn: &AsyncPgConnection,
     process: &Process,
-    provider: Option<&Provider>,
+    providers: Providers<'_>,
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
     macro_rules! lock {
@@ -120,9 +130,10 @@ async fn lock_due_pipelined(
             lock.load(&mut conn).await?
         }};
     }
-    Ok(match provider {
-        Some(provider) => lock!(LockDueOfProvider, provider),
-        None => lock!(LockDueOfAny, None),
+    Ok(match providers {
+        Providers::One(provider) => lock!(LockDueOfProvider, provider),
+        Providers::Any => lock!(LockDueOfAny, None),
+        Providers::None => lock!(LockDueOfNone, None),
     })
 }
 

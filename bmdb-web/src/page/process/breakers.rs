@@ -3,9 +3,7 @@
 use crate::component::badge::{Tone, badge};
 use crate::component::{interval, number, table::table, time};
 use crate::page::stops;
-use bmdb_model::process_control::{
-    Breaker, BreakerState, PartitionNeed, PauseSource, Per, ProcessControl,
-};
+use bmdb_model::process_control::{Breaker, BreakerState, PartitionNeed, Per, ProcessControl};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
@@ -86,14 +84,7 @@ fn rule(breaker: &Breaker) -> Markup {
 }
 
 fn position(control: &ProcessControl, partition: &PartitionNeed) -> Markup {
-    let is_open = control.pauses.iter().any(|pause| {
-        let provider = pause
-            .provider
-            .as_ref()
-            .map_or("", |provider| provider.as_str());
-        pause.source == PauseSource::Breaker && provider == partition.name
-    });
-    match (is_open, partition.disarmed) {
+    match (control.is_tripped_for(partition), partition.disarmed) {
         (true, _) => badge(Tone::Bad, "open"),
         (false, true) => badge(Tone::Waiting, "resumed, not armed"),
         (false, false) => badge(Tone::Good, "closed"),
