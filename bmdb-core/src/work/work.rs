@@ -132,9 +132,9 @@ impl Work {
     /// machine is planned, so what was written elsewhere by SQL counts; if it is still due then, it rests,
     /// as after [`Work::finish`].
     ///
-    /// The plan does not wait for another transaction that has the machine locked: that one plans it at its
-    /// own end, and whether the machine has to rest is judged at its next finish. A workflow's view that
-    /// fails does not keep the work from ending: then it is judged by the plan that there is.
+    /// The plan does not wait for another transaction that has the machine locked, which plans it at its own
+    /// end, and a workflow's view that fails does not keep the work from ending: then the finish is judged by
+    /// the plan that there is.
     ///
     /// # Errors
     /// As [`Work::finish`].

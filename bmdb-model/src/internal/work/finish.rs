@@ -65,7 +65,8 @@ pub struct Finished {
 /// not affect the others.
 ///
 /// Machines are planned without waiting for their locks. A transaction that has one locked plans it at its
-/// own end; whether that machine has to rest is judged at its next finish.
+/// own end; until then its finish is judged by the plan that there is, or it could be claimed again and again
+/// for as long as that transaction takes.
 ///
 /// # Errors
 /// [`Error::Database`]; nothing was written then, unless the connection is lost.
@@ -92,10 +93,6 @@ pub async fn finish_all(
         }
         Err(error) => return Err(rolled_back(conn, error).await),
     };
-    let is_judged = |(attempt, _): &&(&Attempt, Jitter)| {
-        replan == Replan::No || locked.binary_search(&attempt.machine).is_ok()
-    };
-    let judged: Vec<_> = finished.iter().filter(is_judged).copied().collect();
     let (ended, unplanned, rests) = if replan == Replan::Carefully {
         let planned = async {
             let ended = finish_pipelined(conn, session, &attempts).await?;
@@ -106,14 +103,14 @@ pub async fn finish_all(
             Ok(planned) => planned,
             Err(error) => return Err(rolled_back(conn, error).await),
         };
-        let judge = async |conn: &AsyncPgConnection| rest_pipelined(conn, &judged).await;
+        let judge = async |conn: &AsyncPgConnection| rest_pipelined(conn, finished).await;
         (ended, unplanned, committing(conn, judge).await?)
     } else {
         let last = async |conn: &AsyncPgConnection| {
             let (ended, planned, rests) = join3(
                 finish_pipelined(conn, session, &attempts),
                 replan_pipelined(conn, &locked, &definitions, notify),
-                rest_pipelined(conn, &judged),
+                rest_pipelined(conn, finished),
             )
             .await;
             let ended = ended?;
