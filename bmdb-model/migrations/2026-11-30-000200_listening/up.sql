@@ -15,9 +15,8 @@ CREATE INDEX agent_listener_session ON agent_listener (session_id);
 -- every few seconds. A row for the provider '' that is assumed switches this off: silence always counts.
 CREATE TABLE agent_listening (
     provider text PRIMARY KEY,
-    -- When the time without a gap began; -infinity before the first observation. That one cannot know: where
-    -- most heartbeats are fresh, somebody has been listening, and not just come back, so it takes the longest
-    -- time that matters.
+    -- When the time without a gap began; -infinity before the first observation. That one cannot know. Where
+    -- nearly all heartbeats are fresh, nobody can have just come back, so it takes the longest time that matters.
     since timestamptz NOT NULL,
     -- When listening was last observed; NULL if never.
     heard_at timestamptz NULL,
@@ -73,7 +72,7 @@ DECLARE
     heard text[];
     heard_by_search text[] := '{}';
     witnesses uuid[] := '{}';
-    mostly_fresh boolean[] := '{}';
+    nearly_all_fresh boolean[] := '{}';
 BEGIN
     IF EXISTS (SELECT FROM agent_listening a WHERE a.provider <> '')
        AND NOT EXISTS (SELECT FROM agent_listening a WHERE a.provider <> ''
@@ -112,8 +111,8 @@ BEGIN
         -- Reads all heartbeats, because an index would end their HOT updates.
         search_began := clock_timestamp();
         SELECT coalesce(array_agg(f.provider), '{}'), coalesce(array_agg(f.witness), '{}'),
-               coalesce(array_agg(2 * f.fresh >= f.heartbeats), '{}')
-        INTO heard_by_search, witnesses, mostly_fresh
+               coalesce(array_agg(20 * f.fresh >= 19 * f.heartbeats), '{}')
+        INTO heard_by_search, witnesses, nearly_all_fresh
         FROM (SELECT p.provider, count(*) AS heartbeats, count(*) FILTER (WHERE c.fresh) AS fresh,
                      (array_agg(h.machine_id ORDER BY h.agent_heartbeat_at DESC) FILTER (WHERE c.fresh))[1] AS witness
               FROM machine_agent_heartbeat h JOIN machine_provided p ON p.machine_id = h.machine_id
@@ -133,7 +132,7 @@ BEGIN
         since = CASE WHEN a.heard_at BETWEEN began - longest_gap() AND began + longest_gap()
                           OR NOT n.heard AND a.heard_at <= began THEN a.since
                      WHEN a.heard_at IS NULL AND a.since = '-infinity'
-                          AND mostly_fresh[array_position(heard_by_search, a.provider)]
+                          AND nearly_all_fresh[array_position(heard_by_search, a.provider)]
                      THEN began - interval '30 minutes'
                      ELSE began END,
         heard_at = CASE WHEN n.heard THEN began

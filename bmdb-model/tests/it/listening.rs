@@ -98,9 +98,9 @@ impl Scenario {
 }
 
 #[tokio::test]
-async fn where_most_agents_are_heard_at_first_sight_the_silence_of_the_others_counts() {
+async fn where_nearly_all_agents_are_heard_at_first_sight_the_silence_of_the_others_counts() {
     let mut s = Scenario::unassumed().await;
-    s.first_seen(5, 2).await;
+    s.first_seen(40, 2).await;
     assert_eq!(
         s.silent_ids().await,
         NONE,
@@ -111,9 +111,9 @@ async fn where_most_agents_are_heard_at_first_sight_the_silence_of_the_others_co
 }
 
 #[tokio::test]
-async fn where_few_agents_are_heard_at_first_sight_silence_counts_ten_minutes_later() {
+async fn where_more_are_silent_at_first_sight_silence_counts_ten_minutes_later() {
     let mut s = Scenario::unassumed().await;
-    let all = s.first_seen(5, 3).await;
+    let all = s.first_seen(40, 3).await;
     s.observe().await;
     assert_eq!(s.silent_ids().await, NONE, "somebody listens, since now");
     s.live(9, &all[1..]).await;
