@@ -55,6 +55,18 @@ pub fn known() -> Vec<(String, String)> {
     known
 }
 
+/// What an operator should know about a migration that has been applied, in a sentence.
+#[must_use]
+pub fn note(version: &str) -> Option<&'static str> {
+    match version {
+        "20261130000400" => Some(
+            "ShepherdRecovery has limits and a breaker now: `bmdb process show ShepherdRecovery` shows them, \
+             and the changelog says how to go back",
+        ),
+        _ => None,
+    }
+}
+
 /// The newest version that this release knows.
 #[must_use]
 pub fn newest_known() -> String {

@@ -7,6 +7,7 @@ use crate::output::{Page, Report};
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
 use bmdb_core::MigrateOptions;
+use bmdb_model::migration::note;
 use serde::Serialize;
 
 /// Apply the pending migrations, or set up an empty database.
@@ -35,6 +36,8 @@ pub(crate) struct Up {
 #[derive(Serialize)]
 struct Answer {
     applied: Vec<Named>,
+    /// What an operator should know about them.
+    notes: Vec<&'static str>,
 }
 
 impl Up {
@@ -44,6 +47,7 @@ impl Up {
             .lock_timeout(self.lock_timeout.into());
         let applied = context.bmdb().await?.migrate_with(options).await?;
         context.output.report(&Answer {
+            notes: applied.iter().filter_map(|version| note(version)).collect(),
             applied: named(applied),
         })
     }
@@ -56,6 +60,9 @@ impl Report for Answer {
         }
         for migration in &self.applied {
             page.line(format_args!("applied {}", migration.name));
+        }
+        for note in &self.notes {
+            page.line(format_args!("note: {note}"));
         }
     }
 }
