@@ -183,21 +183,14 @@ impl TxError {
 }
 
 impl TxError {
-    /// Whether waiting may help, for callers without a deadline.
-    pub(crate) fn may_pass(&self) -> bool {
-        self.is_transient()
-            || self.kind().is_some_and(|failure| {
-                failure.is_retryable() || failure == ErrorKind::StatementTimeout
-            })
-    }
-
-    /// Whether the database may answer if it is asked again.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-            || matches!(
-                self.kind(),
-                Some(ErrorKind::ConnectionLost | ErrorKind::LockTimeout)
-            )
+    /// Whether waiting may help: the database cannot be reached, or does not answer now
+    /// ([`ErrorKind::may_pass`]). Callers without a deadline try again later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self.kind() {
+            Some(kind) => kind.may_pass(),
+            None => matches!(self, Self::Unavailable(_)),
+        }
     }
 }
 

@@ -423,5 +423,5 @@ impl LeftoverClaims {
 
 /// Whether the database cannot be reached, so that no other task can succeed.
 fn is_unreachable(error: &TxError) -> bool {
-    error.is_transient() && error.kind() != Some(ErrorKind::LockTimeout)
+    error.may_pass() && error.kind() != Some(ErrorKind::LockTimeout)
 }

@@ -234,7 +234,7 @@ impl OpenAttempt {
         loop {
             match self.look_up_once(retry).await {
                 Ok(state) => return state,
-                Err(error) if error.is_transient() && retry.pause().await => {}
+                Err(error) if error.may_pass() && retry.pause().await => {}
                 Err(_) => return AttemptState::Unknown,
             }
         }

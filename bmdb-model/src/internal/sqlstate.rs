@@ -7,7 +7,7 @@
 //! One text nearly always has one code. A `RAISE` may give equal texts different codes: the one that was
 //! seen last counts then, unless Diesel knows the kind of the error.
 
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind as Kind, Error as DieselError};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -61,12 +61,20 @@ impl fmt::Debug for SqlState {
 /// How many errors are remembered at least. Every error is classified within moments of its arrival.
 const REMEMBERED: usize = 1000;
 
+/// What is known of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Noted {
+    code: SqlState,
+    /// Whether the server ended the connection with it.
+    is_fatal: bool,
+}
+
 /// The codes by the hashes of their messages, which may be long and may contain what nobody should keep.
 struct Memory {
     hasher: RandomState,
-    recent: HashMap<u64, SqlState>,
+    recent: HashMap<u64, Noted>,
     /// Those before; dropped when there are as many recent ones.
-    older: HashMap<u64, SqlState>,
+    older: HashMap<u64, Noted>,
 }
 
 impl Memory {
@@ -78,14 +86,14 @@ impl Memory {
         }
     }
 
-    fn note(&mut self, code: SqlState, message: &str) {
+    fn note(&mut self, message: &str, noted: Noted) {
         if self.recent.len() >= REMEMBERED {
             self.older = std::mem::take(&mut self.recent);
         }
-        self.recent.insert(self.hasher.hash_one(message), code);
+        self.recent.insert(self.hasher.hash_one(message), noted);
     }
 
-    fn get(&self, message: &str) -> Option<SqlState> {
+    fn get(&self, message: &str) -> Option<Noted> {
         let key = self.hasher.hash_one(message);
         self.recent
             .get(&key)
@@ -101,10 +109,20 @@ static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(|| Mutex::new(Memory::new
 ///
 /// It is called for every connection of the process, and keeps the last thousand at least.
 pub fn note(code: SqlState, message: &str) {
+    remember(code, message, false);
+}
+
+/// Like [`note`], for an error with which the server ends the connection (`FATAL` or `PANIC` in the field
+/// `V`): whatever its code, a commit that was under way may have taken effect.
+pub fn note_fatal(code: SqlState, message: &str) {
+    remember(code, message, true);
+}
+
+fn remember(code: SqlState, message: &str, is_fatal: bool) {
     MEMORY
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .note(code, message);
+        .note(message, Noted { code, is_fatal });
 }
 
 /// The code of an error. `None` if no server reported it, or on a connection whose stream is not read (one
@@ -112,13 +130,13 @@ pub fn note(code: SqlState, message: &str) {
 #[must_use]
 pub fn of(error: &DieselError) -> Option<SqlState> {
     match error {
-        DieselError::DatabaseError(kind, info) => of_report(kind, info.as_ref()),
+        DieselError::DatabaseError(kind, info) => code_of(kind, info.message()),
         DieselError::RollbackErrorOnCommit { commit_error, .. } => of(commit_error),
         _ => None,
     }
 }
 
-fn of_report(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync)) -> Option<SqlState> {
+pub(crate) fn code_of(kind: &Kind, message: &str) -> Option<SqlState> {
     let code = match kind {
         Kind::UniqueViolation => b"23505",
         Kind::ForeignKeyViolation => b"23503",
@@ -130,16 +148,25 @@ fn of_report(kind: &Kind, info: &(dyn DatabaseErrorInformation + Send + Sync)) -
         Kind::ReadOnlyTransaction => b"25006",
         // These are the client's own errors, without a code.
         Kind::UnableToSendCommand | Kind::ClosedConnection => return None,
-        _ => return of_message(info.message()),
+        _ => return of_message(message),
     };
     Some(SqlState::new(*code))
 }
 
 fn of_message(message: &str) -> Option<SqlState> {
+    noted(message).map(|noted| noted.code)
+}
+
+fn noted(message: &str) -> Option<Noted> {
     MEMORY
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(message)
+}
+
+/// Whether the server ended the connection with this message ([`note_fatal`]).
+pub(crate) fn is_fatal(message: &str) -> bool {
+    noted(message).is_some_and(|noted| noted.is_fatal)
 }
 
 /// The code of an error that is only known by a text which ends with the server's message, such as
@@ -194,10 +221,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_ended_its_connection_is_fatal_until_it_is_seen_as_an_error_again() {
+        let text = "could not write to file: no space left on device";
+        assert!(!is_fatal(text));
+        note_fatal(state(b"53100"), text);
+        assert!(is_fatal(text));
+        note(state(b"53100"), text);
+        assert!(!is_fatal(text));
+    }
+
+    #[test]
     fn a_thousand_messages_are_remembered_and_not_twice_as_many() {
         let mut memory = Memory::new();
+        let noted = Noted {
+            code: state(b"P0001"),
+            is_fatal: false,
+        };
         for number in 0..10 * REMEMBERED {
-            memory.note(state(b"P0001"), &number.to_string());
+            memory.note(&number.to_string(), noted);
             let oldest = (number + 1).saturating_sub(REMEMBERED);
             assert!(memory.get(&oldest.to_string()).is_some(), "{number}");
             assert!(memory.recent.len() + memory.older.len() <= 2 * REMEMBERED);
