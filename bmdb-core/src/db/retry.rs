@@ -108,6 +108,27 @@ impl Retry {
         }
     }
 
+    /// Like [`Retry::after`], for an end, which is worth more tries: also what a server refuses at once for
+    /// a reason that may pass is tried again.
+    pub(crate) async fn after_end(&mut self, error: TxError) -> Result<(), TxError> {
+        // A lock or a slow server has been waited for, and a server that cannot be reached too.
+        let is_refused = matches!(
+            error.kind(),
+            Some(
+                ErrorKind::Canceled
+                    | ErrorKind::ReadOnly
+                    | ErrorKind::OutOfResources
+                    | ErrorKind::NotReady
+                    | ErrorKind::StalePlan
+                    | ErrorKind::Internal
+            )
+        );
+        match is_refused && self.pause().await {
+            true => Ok(()),
+            false => self.after(error).await,
+        }
+    }
+
     /// Waits before the next try; `false` if the time is up.
     pub(crate) async fn pause(&mut self) -> bool {
         let delay = self.next_delay();

@@ -175,7 +175,7 @@ impl OpenAttempt {
                 Err(TxError::Database(error)) if error.kind() == ErrorKind::ConnectionLost => {
                     lost = Some(error);
                 }
-                Err(error) => match retry.after(error).await {
+                Err(error) => match retry.after_end(error).await {
                     Ok(()) => {}
                     // Nothing was committed by this statement; by the one before, that is not known.
                     Err(error) if in_doubt => {
