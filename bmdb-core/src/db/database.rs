@@ -57,7 +57,8 @@ impl Database {
         let (wait, statement_timeout) = (Some(target.pool_timeout()), target.statement_timeout());
         let timeouts = Timeouts {
             wait,
-            create: Some(target.longest()),
+            // Connecting has limits of its own, for each address.
+            create: None,
             recycle: wait,
         };
         let connections = Pool::builder(Connector(target))
