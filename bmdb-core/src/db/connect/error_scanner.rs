@@ -17,6 +17,8 @@ pub(super) struct ServerError {
     pub(super) code: SqlState,
     /// In the server's language, as tokio-postgres decodes it.
     pub(super) message: String,
+    /// Whether the server ends the connection with it.
+    pub(super) is_fatal: bool,
 }
 
 /// The state of reading a stream of messages: a type byte, a length that includes itself, and a body.
@@ -129,6 +131,8 @@ fn parse(body: &[u8]) -> Option<ServerError> {
     Some(ServerError {
         code: SqlState::parse(field(b'C')?)?,
         message: String::from_utf8_lossy(field(b'M')?).into_owned(),
+        // The severity in English, unlike `S`.
+        is_fatal: matches!(field(b'V'), Some(b"FATAL" | b"PANIC")),
     })
 }
 
@@ -194,6 +198,15 @@ mod tests {
             pieces in prop::collection::vec(1usize..20, 1..8),
         ) {
             scan(&bytes, &pieces);
+        }
+    }
+
+    #[test]
+    fn an_error_that_ends_the_connection_is_known_in_any_language() {
+        for (severity, is_fatal) in [("ERROR", false), ("FATAL", true), ("PANIC", true)] {
+            let body = format!("SFEHLER\0V{severity}\0C53100\0Mvoll\0\0");
+            let error = parse(body.as_bytes()).unwrap();
+            assert_eq!(error.is_fatal, is_fatal, "{severity}");
         }
     }
 

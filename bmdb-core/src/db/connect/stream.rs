@@ -48,7 +48,10 @@ impl AsyncRead for ServerStream {
             Transport::Tls(tls) => Pin::new(&mut **tls).poll_read(context, buffer),
         };
         let new = buffer.filled().get(before..).unwrap_or_default();
-        scanner.read(new, |error| sqlstate::note(error.code, &error.message));
+        scanner.read(new, |error| match error.is_fatal {
+            true => sqlstate::note_fatal(error.code, &error.message),
+            false => sqlstate::note(error.code, &error.message),
+        });
         read
     }
 }
