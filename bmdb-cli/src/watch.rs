@@ -27,7 +27,7 @@ impl Watch {
         let Some(interval) = self.watch else {
             return context.output.report(&read().await?);
         };
-        let ctrl_c = context.ctrl_c();
+        let ctrl_c = context.signals.ctrl_c();
         let repeat = async {
             let mut screen = Screen::new(context.output);
             screen.draw(&read().await?)?;
