@@ -151,8 +151,14 @@ fn file_problem(path: &Path) -> Option<String> {
         Ok(_) => {}
     }
     let head = head(path)?;
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let interpreter = line.trim_ascii_start().split(|byte| b" \t".contains(byte)).next()?;
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let interpreter = line
+        .trim_ascii_start()
+        .split(|byte| b" \t".contains(byte))
+        .next()?;
     let interpreter = String::from_utf8_lossy(interpreter);
     (!is_executable(Path::new(&*interpreter)))
         .then(|| format!("cannot start {name:?}: its interpreter {interpreter:?} is missing"))
@@ -169,7 +175,10 @@ fn loader_problem(path: &Path) -> Option<String> {
     }
     let number = |at: usize, size: usize| {
         let bytes = head.get(at..at.checked_add(size)?)?;
-        let number = bytes.iter().rev().fold(0_u64, |n, b| (n << 8) | u64::from(*b));
+        let number = bytes
+            .iter()
+            .rev()
+            .fold(0_u64, |n, b| (n << 8) | u64::from(*b));
         usize::try_from(number).ok()
     };
     let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
@@ -256,10 +265,19 @@ mod tests {
             ("sh -c true".to_owned(), None),
             ("cd /".to_owned(), None),
             ("if true".to_owned(), None),
-            ("no-such-program".to_owned(), Some("no program \"no-such-program\" in PATH")),
-            (folder.join("none").display().to_string(), Some("No such file")),
+            (
+                "no-such-program".to_owned(),
+                Some("no program \"no-such-program\" in PATH"),
+            ),
+            (
+                folder.join("none").display().to_string(),
+                Some("No such file"),
+            ),
             (folder.display().to_string(), Some("is a folder")),
-            (file("mode", b"#!/bin/sh\n", 0o644), Some("is not executable")),
+            (
+                file("mode", b"#!/bin/sh\n", 0o644),
+                Some("is not executable"),
+            ),
             (
                 file("python", b"#! /no/python -u\n", 0o755),
                 Some("its interpreter \"/no/python\" is missing"),
@@ -268,7 +286,10 @@ mod tests {
                 file("crlf", b"#!/bin/sh\r\nexit 0\r\n", 0o755),
                 Some("its interpreter \"/bin/sh\\r\" is missing"),
             ),
-            (file("musl", &elf, 0o755), Some("its loader \"/no/ld\" is missing")),
+            (
+                file("musl", &elf, 0o755),
+                Some("its loader \"/no/ld\" is missing"),
+            ),
         ] {
             let program = Program::of(&line).unwrap();
             let found = program.why_not_started(&reaper).await;

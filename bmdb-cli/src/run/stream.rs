@@ -159,13 +159,18 @@ mod tests {
 
     #[tokio::test]
     async fn utf16_is_read() {
-        let text: Vec<u8> = "\u{feff}no power\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let text: Vec<u8> = "\u{feff}no power\r\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         assert_eq!(read(&text, 0).await.0.last_line(), Some("no power"));
     }
 
     #[tokio::test]
     async fn memory_is_bounded_whatever_is_printed() {
-        for piece in ["x", "\0", "\u{301}", "\x1b]0;", "\x1b[1;", "\u{1b}", "\t", "\u{8}"] {
+        for piece in [
+            "x", "\0", "\u{301}", "\x1b]0;", "\x1b[1;", "\u{1b}", "\t", "\u{8}",
+        ] {
             let long = piece.repeat(1_000_000 / piece.len());
             let (all, _) = read(long.as_bytes(), 10).await;
             assert_eq!((all.beginning.len(), all.is_longer), (10, true));

@@ -22,7 +22,10 @@ impl Process1 {
             let mut command = copy(command, &mut Command::new(command.get_program()));
             let outer = command.spawn().unwrap();
             let pid = Pid::from_raw(outer.id().try_into().unwrap());
-            return Self { outer: Some(outer), pid };
+            return Self {
+                outer: Some(outer),
+                pid,
+            };
         }
         let mut outer = Command::new("unshare");
         outer.args(OPTIONS).arg(command.get_program());
@@ -39,7 +42,10 @@ impl Process1 {
             assert!(Instant::now() < deadline, "it does not start");
             std::thread::sleep(Duration::from_millis(2));
         };
-        Self { outer: Some(outer), pid }
+        Self {
+            outer: Some(outer),
+            pid,
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -68,7 +74,8 @@ impl Process1 {
     pub(crate) fn zombies(&self) -> usize {
         let is_zombie = |pid: &i32| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('Z'))
         };
         let pid = u32::try_from(self.pid.as_raw()).unwrap();
         children(pid).iter().filter(|pid| is_zombie(pid)).count()
@@ -124,11 +131,17 @@ fn copy(from: &Command, to: &mut Command) -> Command {
 
 /// The children of all threads.
 fn children(pid: u32) -> Vec<i32> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
     let lists = threads
         .flatten()
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(|pid| pid.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }

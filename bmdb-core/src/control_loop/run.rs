@@ -125,11 +125,7 @@ impl<L: ControlLoop> Run<L> {
 
     /// Waits before the loop claims again after failures of the host, unless the session is lost. `None` at a
     /// shutdown.
-    pub(super) async fn wait_for_host(
-        &mut self,
-        wait: &HostWait,
-        session: &Session,
-    ) -> Option<()> {
+    pub(super) async fn wait_for_host(&mut self, wait: &HostWait, session: &Session) -> Option<()> {
         let HostWait {
             cause,
             failures,
@@ -141,8 +137,16 @@ impl<L: ControlLoop> Run<L> {
             delay: *delay,
         });
         match *failures >= FEW {
-            true => tracing::warn!(failures, ?delay, "this host cannot process machines: {cause}"),
-            false => tracing::info!(failures, ?delay, "this host cannot process machines: {cause}"),
+            true => tracing::warn!(
+                failures,
+                ?delay,
+                "this host cannot process machines: {cause}"
+            ),
+            false => tracing::info!(
+                failures,
+                ?delay,
+                "this host cannot process machines: {cause}"
+            ),
         }
         let component = self.bmdb.component.clone();
         let wait = async {

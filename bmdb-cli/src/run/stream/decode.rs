@@ -61,7 +61,11 @@ impl Decoder {
 
     fn utf16(&mut self, unit: u16, on_char: &mut impl FnMut(char)) {
         let is_high = (0xd800..0xdc00).contains(&unit);
-        let units = self.high.take().into_iter().chain((!is_high).then_some(unit));
+        let units = self
+            .high
+            .take()
+            .into_iter()
+            .chain((!is_high).then_some(unit));
         for decoded in char::decode_utf16(units) {
             on_char(decoded.unwrap_or(char::REPLACEMENT_CHARACTER));
         }
@@ -94,7 +98,9 @@ fn sniff(bytes: &[u8]) -> Option<Encoding> {
         // Letters of ASCII without a byte order mark.
         [1..=0xff, 0, 1..=0xff, 0, ..] => Encoding::Utf16(u16::from_le_bytes),
         [0, 1..=0xff, 0, 1..=0xff, ..] => Encoding::Utf16(u16::from_be_bytes),
-        [] | [_] | [_, 0] | [1..=0xff, 0, 1..=0xff] | [0, 1..=0xff] | [0, 1..=0xff, 0] => return None,
+        [] | [_] | [_, 0] | [1..=0xff, 0, 1..=0xff] | [0, 1..=0xff] | [0, 1..=0xff, 0] => {
+            return None;
+        }
         _ => Encoding::Utf8,
     })
 }
@@ -124,7 +130,10 @@ mod tests {
     fn utf8_is_decoded_and_other_bytes_are_marked() {
         assert_eq!(decoded("a é 漢 🦀\n".as_bytes()), "a é 漢 🦀\n");
         assert_eq!(decoded(b"\xef\xbb\xbfwith a mark"), "with a mark");
-        assert_eq!(decoded(b"f\xfcr \xe9\n\xc3"), "f\u{fffd}r \u{fffd}\n\u{fffd}");
+        assert_eq!(
+            decoded(b"f\xfcr \xe9\n\xc3"),
+            "f\u{fffd}r \u{fffd}\n\u{fffd}"
+        );
         assert_eq!(decoded(b""), "");
         assert_eq!(decoded(b"x"), "x");
         assert_eq!(decoded(b"\0\0ab"), "\0\0ab");

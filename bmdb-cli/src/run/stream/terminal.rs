@@ -170,7 +170,11 @@ impl TerminalLine {
     }
 
     fn blank(&mut self, from: usize, to: usize) {
-        self.cells.iter_mut().take(to).skip(from).for_each(|c| *c = ' ');
+        self.cells
+            .iter_mut()
+            .take(to)
+            .skip(from)
+            .for_each(|c| *c = ' ');
     }
 
     fn print(&mut self, c: char) {
@@ -284,7 +288,10 @@ mod tests {
 
     #[test]
     fn moving_to_another_line_ends_a_line_and_so_does_a_line_break_in_a_sequence() {
-        assert_eq!(lines("one\x1b[1A\rtwo\x1b[2Hthree"), ["one", "two", "three"]);
+        assert_eq!(
+            lines("one\x1b[1A\rtwo\x1b[2Hthree"),
+            ["one", "two", "three"]
+        );
         assert_eq!(lines("\x1b]0;never ends\ntext"), ["text"]);
         assert_eq!(lines("\x1b[31\ntext"), ["text"]);
         assert_eq!(lines("a\u{c}b\u{b}c"), ["a", "b", "c"]);
@@ -310,7 +317,10 @@ mod tests {
         assert!(lines(&format!("{long}\r\nnext"))[0].ends_with('x'));
         let marks = format!("x{}", "\u{301}".repeat(10_000));
         assert!(lines(&marks)[0].chars().count() <= MAX_CELLS);
-        assert_eq!(lines("a\x1b[99999Cb")[0].trim_start_matches(['a', ' ']), "b");
+        assert_eq!(
+            lines("a\x1b[99999Cb")[0].trim_start_matches(['a', ' ']),
+            "b"
+        );
         assert_eq!(lines("\x1b[99999999999999999999999Ca"), ["a"]);
     }
 }

@@ -198,7 +198,8 @@ async fn the_cause_is_what_a_terminal_would_show_last() {
     assert_eq!(s.attempts().await, ["Failed|curl: (56) reset|1"]);
     s.db.advance(Duration::from_secs(2)).await.unwrap();
     // A process that has left the group keeps standard error open: what it has shown so far counts.
-    s.once("setsid sleep 8 & printf '\\r10 %%\\r20 %%' >&2; exit 1").run();
+    s.once("setsid sleep 8 & printf '\\r10 %%\\r20 %%' >&2; exit 1")
+        .run();
     assert_eq!(s.attempts().await[1], "Failed|20 %|2");
 }
 

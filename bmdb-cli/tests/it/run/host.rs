@@ -33,23 +33,43 @@ async fn a_program_that_disappears_makes_the_loop_wait_until_it_is_back() {
     let program = s.program("work", "#!/bin/sh\nrm \"$0\"\n");
     let exec = program.display().to_string();
     let running = s.start(&exec, &["--json", "--parallelism", "1"]);
-    let canceled = "SELECT 1 FROM work_attempt WHERE outcome = 'Canceled' HAVING sum(repeats + 1) >= 3";
+    let canceled =
+        "SELECT 1 FROM work_attempt WHERE outcome = 'Canceled' HAVING sum(repeats + 1) >= 3";
     until(&s.db, canceled).await;
     s.program("work", "#!/bin/sh\nexit 0\n");
-    until(&s.db, "SELECT 1 FROM work_attempt WHERE outcome = 'Finished' HAVING count(*) = 2").await;
+    until(
+        &s.db,
+        "SELECT 1 FROM work_attempt WHERE outcome = 'Finished' HAVING count(*) = 2",
+    )
+    .await;
     running.signal(Signal::SIGTERM);
     let ran = running.ended();
     assert_eq!(ran.code, Some(0));
-    let events: Vec<Value> = ran.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let of = |name: &str| events.iter().filter(|e| e["event"] == name).collect::<Vec<_>>();
+    let events: Vec<Value> = ran
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let of = |name: &str| {
+        events
+            .iter()
+            .filter(|e| e["event"] == name)
+            .collect::<Vec<_>>()
+    };
     let (failed, waits) = (of("host_failed"), of("host_failing"));
     assert!((3..20).contains(&failed.len()), "{}", ran.stdout);
     assert_eq!(failed.len(), waits.len(), "one machine at a time");
     let cause = failed[0]["cause"].as_str().unwrap();
-    assert!(cause.contains("No such file") && cause.contains("work"), "{cause}");
+    assert!(
+        cause.contains("No such file") && cause.contains("work"),
+        "{cause}"
+    );
     for (n, wait) in waits.iter().enumerate() {
         assert_eq!(wait["failures"], n + 1);
-        assert!(wait["seconds"].as_f64().unwrap() <= 0.5 * f64::from(1 << n), "{wait}");
+        assert!(
+            wait["seconds"].as_f64().unwrap() <= 0.5 * f64::from(1 << n),
+            "{wait}"
+        );
     }
     assert_eq!(of("summary")[0]["host_failed"], failed.len());
     assert_eq!(of("failed").len(), 0);
@@ -59,12 +79,18 @@ async fn a_program_that_disappears_makes_the_loop_wait_until_it_is_back() {
 async fn without_the_program_it_does_not_start_and_claims_nothing() {
     let s = Fixture::new().await;
     let folder = s.folder.display().to_string();
-    let python = s.program("python", "#!/no/such/python\n").display().to_string();
+    let python = s
+        .program("python", "#!/no/such/python\n")
+        .display()
+        .to_string();
     let data = s.program("data", "");
     std::fs::set_permissions(&data, PermissionsExt::from_mode(0o644)).unwrap();
     let data = data.display().to_string();
     for (exec, problem) in [
-        ("no-such-program --now", "no program \"no-such-program\" in PATH"),
+        (
+            "no-such-program --now",
+            "no program \"no-such-program\" in PATH",
+        ),
         ("./no-such-program", "No such file"),
         (&folder, "is a folder"),
         (&python, "its interpreter \"/no/such/python\" is missing"),
@@ -86,10 +112,21 @@ async fn with_once_it_gives_up_with_8_and_leaves_the_machines_to_others() {
     let ran = s
         .once("echo 'no secret' >&2; exit 82")
         .fails_with(8, "this host cannot process machines: no secret");
-    assert!(ran.stdout.contains("this host cannot process it: no secret"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("3 in a row") || ran.stdout.contains("2 in a row"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("this host cannot process it: no secret"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("3 in a row") || ran.stdout.contains("2 in a row"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(s.db.rows(UNHARMED).await.unwrap(), ["2"]);
-    s.once("true").args(["--hold-exit", "82"]).fails_with(2, "this host cannot");
+    s.once("true")
+        .args(["--hold-exit", "82"])
+        .fails_with(2, "this host cannot");
 
     // The shell disappears after the start.
     let bin = s.folder.join("bin");

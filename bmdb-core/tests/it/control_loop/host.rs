@@ -41,7 +41,10 @@ async fn a_host_that_fails_gives_all_machines_back_for_others() {
     let summary = running.stop().await;
     let tried = u64::from(tried.load(Ordering::Relaxed));
     assert!(tried <= 8 + 5, "{tried} machines were taken");
-    assert_eq!((summary.host_failed, summary.canceled, summary.failed), (tried, tried, 0));
+    assert_eq!(
+        (summary.host_failed, summary.canceled, summary.failed),
+        (tried, tried, 0)
+    );
     let harmed = "SELECT count(*) FROM work_item WHERE failures > 0 OR last_interval_seconds > 0";
     assert_eq!(s.rows(harmed).await, ["0"]);
 }
@@ -54,7 +57,10 @@ async fn a_host_that_works_again_goes_on_with_all_slots() {
     let running = Running::new(&s.bmdb, does, options());
     until(&s.db, "count(*) = 20 FROM machine_agent_started").await;
     let lines = running.log.lines();
-    let waits = lines.iter().filter(|line| line.contains("HostFailing")).count();
+    let waits = lines
+        .iter()
+        .filter(|line| line.contains("HostFailing"))
+        .count();
     assert!((2..=9).contains(&waits), "{lines:?}");
     let summary = running.stop().await;
     assert_eq!((summary.host_failed, summary.finished), (9, 20));
@@ -67,8 +73,14 @@ async fn with_once_a_loop_gives_up_after_three_in_a_row_and_not_before() {
     let limited = options().parallelism(1);
     let (does, tried) = broken(u32::MAX);
     let runner = bmdb_core::control_loop::Runner::new(&s.bmdb, does).options(limited.once(true));
-    let error = runner.run(bmdb_core::control_loop::Shutdown::new()).await.unwrap_err();
-    assert!(matches!(&error, LoopError::HostFails { cause } if cause == "no shell"), "{error}");
+    let error = runner
+        .run(bmdb_core::control_loop::Shutdown::new())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, LoopError::HostFails { cause } if cause == "no shell"),
+        "{error}"
+    );
     assert_eq!(tried.load(Ordering::Relaxed), 3);
     // They do not rest, so others can claim them at once.
     let (does, _) = broken(0);
