@@ -132,7 +132,11 @@ impl Attempt {
             page.paint(tone, self.outcome)
         );
         if self.repeats > 0 {
-            line += &format!(" ×{} since {}", self.repeats + 1, self.started_at);
+            line += &format!(
+                " ×{} since {}",
+                self.repeats.saturating_add(1),
+                self.started_at
+            );
         }
         if let Some(seconds) = self.interval_seconds {
             line += &format!(", backs off for {}", interval(seconds));
