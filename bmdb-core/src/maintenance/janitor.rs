@@ -65,15 +65,15 @@ pub(crate) async fn run(
                 false
             }
         };
-        if set_back && let Err(error) = set_back::mend(&maintenance.database).await {
-            tracing::warn!(%error, "not everything was mended after the database's clock was set back");
-        }
         if expired || ended {
             reclaim_and_log(&maintenance, &attempt_counts).await;
         }
-        if !due.is_empty() && batches.is_empty() {
+        if (!due.is_empty() || set_back) && batches.is_empty() {
             let maintenance = Arc::clone(&maintenance);
             batches.spawn(async move {
+                if set_back && let Err(error) = set_back::mend(&maintenance.database).await {
+                    tracing::warn!(%error, "times in the future of a clock that was set back are not mended yet");
+                }
                 for task in due {
                     maintenance.do_and_log(task).await;
                 }

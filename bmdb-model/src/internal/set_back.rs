@@ -131,6 +131,28 @@ pub async fn heard_in_future(
 }
 
 statement! {
+    PlannedInFuture = "SELECT DISTINCT i.machine_id FROM work_item i JOIN process_def d ON d.process = i.process \
+                       WHERE i.machine_id > coalesce($1, '00000000-0000-0000-0000-000000000000') \
+                         AND i.eligible AND i.session_id IS NULL AND NOT d.time_driven \
+                         AND i.plan_at > clock_timestamp() + interval '1 second' AND isfinite(i.plan_at) \
+                       ORDER BY i.machine_id LIMIT $2";
+    (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
+}
+
+/// Lists up to `limit` machines after one in id order, that are due in the future. Many of them have become due by
+/// a clock that was ahead, and are due as soon as they are planned.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn planned_in_future(
+    conn: &mut AsyncPgConnection,
+    after: Option<MachineId>,
+    limit: i64,
+) -> Result<Vec<MachineId>, Error> {
+    Ok(PlannedInFuture { after, limit }.load(conn).await?)
+}
+
+statement! {
     MendHeartbeats<'a> = "UPDATE machine_agent_heartbeat SET agent_heartbeat_at = clock_timestamp() \
                           WHERE machine_id = ANY ($1) AND agent_heartbeat_at > clock_timestamp()";
     (machines: &'a [MachineId] => Array<SqlUuid>) -> ()

@@ -4,8 +4,10 @@ use super::component;
 use crate::scenario::{Scenario, work_on};
 use crate::wait::until;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_core::{SessionOptions, SessionState};
+use bmdb_core::{Claim, SessionOptions, SessionState};
+use bmdb_model::internal::{overlong, session};
 use bmdb_model::{AgentStarted, Process};
+use diesel_async::SimpleAsyncConnection;
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -79,6 +81,42 @@ async fn a_lease_whose_deadline_has_changed_is_not_ended() {
     assert_eq!(turn.reclaimed.sessions, [session]);
 }
 
+/// The janitor's statement judges the row that it has locked.
+#[tokio::test]
+async fn of_a_heartbeat_and_a_janitor_at_the_same_moment_the_first_one_wins() {
+    let s = Scenario::new().await;
+    let id = s.db.session(Duration::from_secs(60)).await.unwrap();
+    s.db.set_clock_back(HOUR).await.unwrap();
+    let mut janitor = s.db.connect().await.unwrap();
+    let mut program = s.db.connect().await.unwrap();
+    let leases = overlong::all(&mut janitor).await.unwrap();
+    let lease = leases.iter().find(|lease| lease.session == id).unwrap();
+
+    program.batch_execute("BEGIN").await.unwrap();
+    let alive = session::heartbeat(&mut program, &[id]).await.unwrap();
+    assert_eq!(alive, [id]);
+    let ends = overlong::end(&mut janitor, lease);
+    let commits = async {
+        until(
+            &s.db,
+            "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                     AND wait_event_type = 'Lock' AND query LIKE '%session_deadline::text%')",
+        )
+        .await;
+        program.batch_execute("COMMIT").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(ends, commits);
+    assert!(!ended.unwrap(), "the deadline has moved");
+
+    s.db.set_clock_back(HOUR).await.unwrap();
+    let leases = overlong::all(&mut janitor).await.unwrap();
+    let lease = leases.iter().find(|lease| lease.session == id).unwrap();
+    assert!(overlong::end(&mut janitor, lease).await.unwrap());
+    let alive = session::heartbeat(&mut program, &[id]).await.unwrap();
+    assert_eq!(alive, [], "a late heartbeat does not revive it");
+    assert!(!overlong::end(&mut janitor, lease).await.unwrap());
+}
+
 /// A janitor that is started again counts again, and one turn of it ends nothing.
 #[tokio::test]
 async fn the_first_turn_of_a_janitor_ends_no_lease() {
@@ -120,6 +158,47 @@ async fn backoffs_that_began_in_the_future_last_no_longer_than_they_should() {
         // One that is longer than the clock was set back lasts less than twice as long.
         assert_eq!(s.rows(&ends).await, ["f|f|f", "t|t|t"]);
     }
+}
+
+/// A machine that had just become due would have become due an hour later.
+#[tokio::test]
+async fn a_machine_that_became_due_in_the_future_is_due_now() {
+    let s = Scenario::new().await;
+    let bmdb = component(&s.db, None).await;
+    bmdb.janitor_turn().await.unwrap();
+    s.provided("a").await;
+    s.db.set_clock_back(HOUR).await.unwrap();
+    let claim = Claim::of(&Process::SHEPHERD_AGENT_START).limit(1);
+    assert_eq!(s.session.claim(&claim).await.unwrap().len(), 0);
+    bmdb.janitor_turn().await.unwrap();
+    assert_eq!(s.session.claim(&claim).await.unwrap().len(), 1);
+}
+
+/// Limits count starts within a window, and a breaker trusts its count for a while.
+#[tokio::test]
+async fn windows_and_pauses_that_began_in_the_future_begin_now() {
+    let s = Scenario::new().await;
+    let bmdb = component(&s.db, None).await;
+    bmdb.janitor_turn().await.unwrap();
+    s.db.run_sql(
+        "INSERT INTO process_control VALUES ('ShepherdAgentStart') ON CONFLICT DO NOTHING;
+         INSERT INTO process_limit (process, per, max_starts, window_seconds)
+         VALUES ('ShepherdAgentStart', 'provider', 1, 600);
+         INSERT INTO process_slot (process, per, partition, kind, number, taken_at, free_at) VALUES
+             ('ShepherdAgentStart', 'provider', 'Equinix', 'Start', 1, now(), now() + interval '10 min');
+         INSERT INTO process_pause (process, provider, until, source, paused_by, reason) VALUES
+             ('ShepherdAgentStart', 'Equinix', now() + interval '5 min', 'Attempt', 'x', 'x'),
+             ('ShepherdAgentStart', 'Other', now() + interval '5 min', 'Operator', 'x', 'x')",
+    )
+    .await
+    .unwrap();
+    s.db.set_clock_back(HOUR).await.unwrap();
+    bmdb.janitor_turn().await.unwrap();
+    let ends = "SELECT 'slot', round(extract(epoch FROM free_at - clock_timestamp()) / 60)
+                FROM process_slot WHERE process = 'ShepherdAgentStart'
+                UNION ALL SELECT source, round(extract(epoch FROM until - clock_timestamp()) / 60)
+                FROM process_pause ORDER BY 1";
+    assert_eq!(s.rows(ends).await, ["Attempt|5", "Operator|65", "slot|10"]);
 }
 
 /// An agent that had just been heard would not be silent for an hour and ten minutes.
