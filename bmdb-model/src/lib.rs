@@ -49,6 +49,7 @@
 pub mod agent;
 pub mod attempt_counts;
 pub mod backoff;
+pub mod column;
 pub mod connection;
 pub mod counts;
 pub mod custom_tags;
@@ -76,6 +77,7 @@ pub mod session;
 pub mod tag;
 pub mod work;
 
+mod encoding;
 mod error;
 mod id_prefix;
 mod ids;
@@ -90,6 +92,7 @@ pub use agent::{AgentHeartbeat, AgentStarted};
 pub use diesel;
 pub use diesel_async;
 pub use diesel_migrations;
+pub use encoding::NotUtf8;
 pub use error::{Error, ErrorKind};
 pub use id_prefix::{IdPrefix, InvalidPrefix};
 pub use ids::{Fence, InvalidFence, InvalidId, MachineId, SessionId};

@@ -202,6 +202,11 @@ impl Server {
                 target: self.name.clone(),
                 reason,
             })?;
+        info.check_encoding()
+            .map_err(|encoding| ConnectError::NotUtf8 {
+                target: self.name.clone(),
+                encoding,
+            })?;
         match role.missing(&info) {
             None => Ok((conn, info)),
             Some(wanted) => Err(ConnectError::OtherRole {
