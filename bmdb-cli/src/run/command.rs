@@ -8,6 +8,7 @@ use super::stream::StreamReader;
 use bmdb_backoff::Backoff;
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
+use bmdb_model::column::Column;
 use bmdb_model::{AgentStarted, Process, Provider};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
@@ -33,7 +34,7 @@ const EXIT_HOLDS_PROCESS: i32 = 80;
 const EXIT_PAUSES_PROVIDER: i32 = 81;
 
 /// The longest public key in bytes.
-const MAX_KEY: usize = 64 * 1024;
+const MAX_KEY: usize = Column::PUBLIC_KEY.maximum_bytes;
 
 /// How long the output of a command is read after it has exited. A process that left the group may keep
 /// standard error open for ever.
