@@ -79,6 +79,7 @@ impl From<MigrationError> for Failure {
             | MigrationError::Locked { .. }
             | MigrationError::NotTheNewest { .. } => Exit::Conflict,
             MigrationError::MayNotMigrate { .. } => Exit::Denied,
+            MigrationError::NotUtf8(_) => Exit::Unreachable,
             MigrationError::Failed(source) => return migration_failed(source),
             MigrationError::Database(error) => return bmdb_model::Error::from(error).into(),
             _ => Exit::Other,
@@ -106,6 +107,7 @@ impl From<bmdb_model::Error> for Failure {
         let exit = match &error {
             Error::NulByte { .. }
             | Error::Empty { .. }
+            | Error::TooLong { .. }
             | Error::InvalidDefinition { .. }
             | Error::InvalidControl { .. } => Exit::Usage,
             Error::NoSuchMachine(_) | Error::NoSuchProcess { .. } => Exit::NotFound,

@@ -86,6 +86,13 @@ pub enum ConnectError {
         "the database server at {target} is version {version}; bmdb needs PostgreSQL 14 or newer"
     )]
     UnsupportedServer { target: String, version: String },
+    /// The database stores its texts in another encoding than UTF-8: name another database, or move it as the
+    /// error says.
+    #[error("the database server at {target}: {encoding}")]
+    NotUtf8 {
+        target: String,
+        encoding: bmdb_model::NotUtf8,
+    },
     /// No answer in time.
     #[error("no answer from the database server at {target} within {seconds} s")]
     Timeout { target: String, seconds: f64 },

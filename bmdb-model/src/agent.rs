@@ -4,6 +4,7 @@ mod listening;
 
 pub use listening::{Listening, ProviderAgents, Silence, listening, silence};
 
+use crate::column::Column;
 use crate::schema::{machine_agent_heartbeat, machine_agent_started};
 use crate::statement::statement;
 use crate::time::Timestamptz;
@@ -25,6 +26,14 @@ pub struct AgentStarted {
 }
 
 impl AgentStarted {
+    /// Refuses a key that cannot be stored. Call it before the work that ends with this tag.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`].
+    pub fn check(&self) -> Result<(), Error> {
+        Column::PUBLIC_KEY.check_bytes(&self.public_key)
+    }
+
     /// An agent that was started now, by the database's clock.
     #[must_use]
     pub fn now(public_key: impl AsRef<[u8]>) -> Self {
@@ -62,12 +71,13 @@ statement! {
 /// Sets the tag, and deletes heartbeats from before the start. The caller has touched the machine.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::TooLong`], [`Error::Database`].
 pub async fn set_started(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     started: &AgentStarted,
 ) -> Result<(), Error> {
+    started.check()?;
     SetStarted {
         machine,
         at: started.at,
@@ -154,4 +164,22 @@ pub async fn authenticate(
     Ok(diesel::select(diesel::dsl::exists(query))
         .get_result(conn)
         .await?)
+}
+
+statement! {
+    /// By its hash, which the index holds; the key itself excludes others with the same hash.
+    OfKey<'a> = "SELECT machine_id FROM machine_agent_started \
+         WHERE sha256(agent_public_key) = sha256($1) AND agent_public_key = $1 ORDER BY machine_id";
+    (key: &'a [u8] => Bytea) -> SqlUuid
+}
+
+/// Returns the machines whose agent has this key: several if agents share one.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn of_key(
+    conn: &mut AsyncPgConnection,
+    public_key: &[u8],
+) -> Result<Vec<MachineId>, Error> {
+    Ok(OfKey { key: public_key }.load(conn).await?)
 }

@@ -36,6 +36,17 @@ pub enum Error {
         /// The empty field.
         field: &'static str,
     },
+    /// The value is longer than its column takes ([`Column`](crate::column::Column)): shorten it, or store it
+    /// elsewhere and a reference to it here.
+    #[error("{field} has {length} bytes, and at most {limit} are stored: shorten it")]
+    TooLong {
+        /// The field with the value.
+        field: &'static str,
+        /// The length of the value, in bytes.
+        length: usize,
+        /// The longest value, in bytes.
+        limit: usize,
+    },
     /// No machine has this id.
     #[error("there is no machine {0}")]
     NoSuchMachine(MachineId),

@@ -1,5 +1,6 @@
 //! The tag `machine_hardware_report`: the hardware that the agent found.
 
+use crate::column::Column;
 use crate::schema::machine_hardware_report;
 use crate::{Error, MachineId};
 use diesel::prelude::*;
@@ -8,12 +9,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// Sets the report, in the encoding that the agent chose. The caller has touched the machine.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::TooLong`], [`Error::Database`].
 pub async fn set(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     raw: &[u8],
 ) -> Result<(), Error> {
+    Column::HARDWARE_REPORT.check_bytes(raw)?;
     diesel::insert_into(machine_hardware_report::table)
         .values((
             machine_hardware_report::machine_id.eq(machine),

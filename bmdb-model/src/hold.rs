@@ -1,7 +1,7 @@
 //! Holds: of a machine, by the tag `machine_hold`, while which nothing new starts there; and of one process
 //! on a machine, in its work item.
 
-use crate::error::storable_non_empty;
+use crate::column::Column;
 use crate::schema::machine_hold;
 use crate::statement::statement;
 use crate::time::{Stored, Timestamptz};
@@ -39,13 +39,13 @@ statement! {
 /// claims look at the hold itself; plan the machine afterwards, so that lists show it.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::NoSuchMachine`], [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`], [`Error::NulByte`], [`Error::NoSuchMachine`], [`Error::Database`].
 pub async fn set(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     reason: &str,
 ) -> Result<(), Error> {
-    storable_non_empty("reason", reason)?;
+    Column::REASON.check_non_empty(reason)?;
     match (Set { machine, reason }).execute(conn).await {
         Ok(0) => Err(Error::NoSuchMachine(machine)),
         Ok(_) => Ok(()),
@@ -90,14 +90,14 @@ statement! {
 /// others do. Claimed work continues. The caller has touched the machine, and plans it later.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`], [`Error::NulByte`], [`Error::Database`].
 pub async fn set_process(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     process: &Process,
     reason: &str,
 ) -> Result<(), Error> {
-    storable_non_empty("reason", reason)?;
+    Column::REASON.check_non_empty(reason)?;
     let hold = HoldProcess {
         machine,
         process,

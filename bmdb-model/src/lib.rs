@@ -49,6 +49,7 @@
 pub mod agent;
 pub mod attempt_counts;
 pub mod backoff;
+pub mod column;
 pub mod connection;
 pub mod counts;
 pub mod custom_tags;
@@ -78,6 +79,7 @@ pub mod text;
 pub mod time;
 pub mod work;
 
+mod encoding;
 mod error;
 mod id_prefix;
 mod ids;
@@ -92,6 +94,7 @@ pub use agent::{AgentHeartbeat, AgentStarted};
 pub use diesel;
 pub use diesel_async;
 pub use diesel_migrations;
+pub use encoding::NotUtf8;
 pub use error::{Error, ErrorKind};
 pub use id_prefix::{IdPrefix, InvalidPrefix};
 pub use ids::{Fence, InvalidFence, InvalidId, MachineId, SessionId};

@@ -15,6 +15,7 @@ pub use external_migrations::{revert_last_of, run_all_of, run_all_of_within};
 pub(crate) use lock::MIGRATION_LOCK;
 pub use lock_holder::LockHolder;
 
+use crate::encoding;
 use crate::schema::{__diesel_schema_migrations, schema_compatibility};
 use crate::statement::statement;
 use diesel::migration::{Migration, MigrationSource};
@@ -174,9 +175,15 @@ async fn has_all(
     mut versions: impl Iterator<Item = String>,
 ) -> Result<bool, MigrationError> {
     privileges::look_up_safely(conn).await?;
+    encoding::check(&Encoding {}.get_result::<String>(conn).await?)?;
     check_not_too_old(conn).await?;
     let applied = applied(conn).await?;
     Ok(versions.all(|version| applied.contains(&version)))
+}
+
+statement! {
+    Encoding = "SELECT current_setting('server_encoding')";
+    () -> Text
 }
 
 statement! {

@@ -3,6 +3,7 @@
 //! Any report of the request's generation settles the request. The machine is installed when that
 //! report says `Success`. Only the view `os_installation_settled` defines this rule.
 
+use crate::column::Column;
 use crate::schema::{
     machine_os_installation_report as report, machine_os_installation_request as request,
     os_installation_settled as settled,
@@ -50,13 +51,14 @@ impl InstallationRequest {
 /// Sets the request. The caller has touched the machine.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::TooLong`], [`Error::Database`].
 pub async fn set_request(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
     generation: i64,
     raw: &[u8],
 ) -> Result<(), Error> {
+    Column::OS_INSTALLATION_REQUEST.check_bytes(raw)?;
     let contents = (
         request::generation.eq(generation),
         request::os_installation_request_raw.eq(raw),
@@ -74,7 +76,7 @@ pub async fn set_request(
 /// Sets the report. The caller has touched the machine.
 ///
 /// # Errors
-/// [`Error::Database`].
+/// [`Error::TooLong`], [`Error::Database`].
 pub async fn set_report(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -82,6 +84,7 @@ pub async fn set_report(
     result: InstallationResult,
     raw: &[u8],
 ) -> Result<(), Error> {
+    Column::OS_INSTALLATION_REPORT.check_bytes(raw)?;
     let contents = (
         report::generation.eq(generation),
         report::os_installation_result.eq(result),

@@ -1,5 +1,6 @@
 //! Replanning: writing into work items what the workflows' views say of machines.
 
+use crate::column::Column;
 use crate::internal::notify::Notify;
 use crate::internal::plan::replan_notifying;
 use crate::schema::plan_failure;
@@ -9,9 +10,6 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
-
-/// The longest error that is kept, in characters.
-const LONGEST_ERROR: usize = 500;
 
 /// Replans machines whose rows the caller's transaction has locked ([`crate::machine::touch`]).
 ///
@@ -58,7 +56,7 @@ impl BrokenWorkflow {
             process,
             workflow,
             machine,
-            error: error.chars().take(LONGEST_ERROR).collect(),
+            error: Column::ERROR.recorded(&error).into_owned(),
         }
     }
 

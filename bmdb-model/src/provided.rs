@@ -1,6 +1,7 @@
 //! The tag `machine_provided`: a machine's provider, and what the provider says of it.
 
-use crate::error::{optional_storable, storable, storable_non_empty};
+use crate::column::Column;
+use crate::error::{storable, storable_non_empty};
 use crate::schema::machine_provided;
 use crate::statement::statement;
 use crate::text_enum::text_enum;
@@ -95,11 +96,15 @@ impl Provided {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        storable_non_empty("provider_id", &self.provider_id)?;
-        optional_storable("reservation_id", self.reservation_id.as_deref())?;
-        optional_storable("ip_address", self.ip_address.as_deref())?;
-        optional_storable("location", self.location.as_deref())
+    /// Refuses what cannot be stored, before anything is done with it.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::TooLong`], [`Error::NulByte`].
+    pub fn check(&self) -> Result<(), Error> {
+        Column::PROVIDER_ID.check_non_empty(&self.provider_id)?;
+        Column::RESERVATION_ID.check_optional(self.reservation_id.as_deref())?;
+        Column::IP_ADDRESS.check_optional(self.ip_address.as_deref())?;
+        Column::LOCATION.check_optional(self.location.as_deref())
     }
 }
 
@@ -130,7 +135,7 @@ impl ProvidedMachine {
 /// Sets the tag. The caller has touched the machine.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::ProviderIdTaken`], [`Error::Database`].
+/// As [`Provided::check`]; [`Error::ProviderIdTaken`], [`Error::Database`].
 pub async fn set(
     conn: &mut AsyncPgConnection,
     machine: MachineId,
@@ -198,7 +203,7 @@ fn taken(result: QueryResult<usize>, provided: &Provided) -> Result<(), Error> {
 /// machine has the tag. No plan depends on these fields, so the machine need not be touched.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`], [`Error::NulByte`], [`Error::Database`].
 pub async fn update_status(
     conn: &mut AsyncPgConnection,
     provider: &Provider,
@@ -208,8 +213,8 @@ pub async fn update_status(
     location: Option<&str>,
 ) -> Result<bool, Error> {
     storable_non_empty("provider_id", provider_id)?;
-    optional_storable("ip_address", ip_address)?;
-    optional_storable("location", location)?;
+    Column::IP_ADDRESS.check_optional(ip_address)?;
+    Column::LOCATION.check_optional(location)?;
     #[derive(AsChangeset)]
     #[diesel(table_name = machine_provided)]
     struct Known<'a> {

@@ -11,6 +11,7 @@ use crate::reaper::{OwnChild, Reaper};
 use bmdb_backoff::Backoff;
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
+use bmdb_model::column::Column;
 use bmdb_model::{AgentStarted, Process, Provider};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
@@ -43,7 +44,7 @@ const EXIT_HOST_FAILED: i32 = 82;
 const EXIT_NOT_STARTED: [i32; 2] = [126, 127];
 
 /// The longest public key in bytes.
-const MAX_KEY: usize = 64 * 1024;
+const MAX_KEY: usize = Column::PUBLIC_KEY.maximum_bytes;
 
 /// How long the output of a command is read after it has exited. A process that left the group may keep
 /// standard error open for ever.

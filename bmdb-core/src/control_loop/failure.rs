@@ -2,6 +2,7 @@
 
 use crate::error::with_sources;
 use bmdb_backoff::Backoff;
+use bmdb_model::column::Column;
 use std::error::Error;
 use std::time::Duration;
 
@@ -124,17 +125,10 @@ impl Failure {
         self.effect
     }
 
-    /// The database refuses NUL in a cause, and an empty reason of a hold; both are replaced here.
+    /// As the database records it, so that no error or event shows more.
     fn with(cause: String, effect: Effect) -> Self {
-        let cause = if cause.is_empty() {
-            "no reason given".to_owned()
-        } else if cause.contains('\0') {
-            cause.replace('\0', "\u{fffd}")
-        } else {
-            cause
-        };
         Self {
-            cause,
+            cause: Column::CAUSE.recorded_reason(&cause).into_owned(),
             backoff: None,
             effect,
         }
@@ -207,6 +201,7 @@ mod tests {
     #[test]
     fn the_database_accepts_every_cause() {
         assert_eq!(Failure::new("").cause(), "no reason given");
-        assert_eq!(Failure::hold("a\0b").cause(), "a\u{fffd}b");
+        assert_eq!(Failure::hold("a\0b").cause(), "a\\u{0}b");
+        assert_eq!(Failure::new("x".repeat(1 << 20)).cause().len(), 8192);
     }
 }

@@ -3,6 +3,7 @@
 use crate::db::connect::{ConnectSettings, Target};
 use crate::db::url::Environment;
 use crate::error::ConnectError;
+use bmdb_model::column::Column;
 use bmdb_model::history::Retention;
 use diesel_async::AsyncPgConnection;
 use std::time::Duration;
@@ -208,6 +209,16 @@ impl Config {
         if let Some(period) = self.replan_period {
             milliseconds("replan_period", period, 365 * one_day)?;
         }
+        // Noticed before anything is connected, and not by the session that would have them.
+        let text = |column: Column, field, text: &str| {
+            let problem = |error: bmdb_model::Error| ConnectError::InvalidConfig {
+                field,
+                problem: error.to_string(),
+            };
+            column.check(text).map_err(problem)
+        };
+        text(Column::COMPONENT, "component", &self.component)?;
+        text(Column::RUNTIME_INFO, "runtime_info", &self.runtime_info)?;
         if self.pool_size == 0 {
             return Err(ConnectError::InvalidConfig {
                 field: "pool_size",

@@ -150,7 +150,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`bmdb_model::Error::ProviderIdTaken`], [`bmdb_model::Error::NulByte`],
-    /// [`bmdb_model::Error::Empty`], [`bmdb_model::Error::NoSuchMachine`], the database's.
+    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::Empty`], [`bmdb_model::Error::NoSuchMachine`], the
+    /// database's.
     pub async fn set_provided(
         &mut self,
         machine: MachineId,
@@ -164,7 +165,7 @@ impl Tx<'_> {
     /// them.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn set_agent_started(
         &mut self,
         machine: MachineId,
@@ -236,7 +237,7 @@ impl Tx<'_> {
     /// Stores the agent's report of the machine's hardware.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn set_hardware_report(
         &mut self,
         machine: MachineId,
@@ -249,7 +250,7 @@ impl Tx<'_> {
     /// Requests the installation of an operating system; a new generation replaces the one before.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn set_os_installation_request(
         &mut self,
         machine: MachineId,
@@ -263,7 +264,7 @@ impl Tx<'_> {
     /// Reports the result of installing a generation.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn set_os_installation_report(
         &mut self,
         machine: MachineId,

@@ -10,7 +10,7 @@ impl Tx<'_> {
     /// the machine.
     ///
     /// # Errors
-    /// [`bmdb_model::Error::Empty`] or [`bmdb_model::Error::NulByte`] for the reason,
+    /// [`bmdb_model::Error::Empty`], [`bmdb_model::Error::TooLong`] or [`bmdb_model::Error::NulByte`] for the reason,
     /// [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn hold(&mut self, machine: MachineId, reason: &str) -> Result<(), TxError> {
         hold::set(self, machine, reason).await?;

@@ -5,6 +5,7 @@ use crate::db::database::Database;
 use crate::error::TxError;
 use crate::maintenance::overlong::OverlongLeases;
 use bmdb_model::MachineId;
+use bmdb_model::column::Column;
 use bmdb_model::history::Retention;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
@@ -38,9 +39,6 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// The assumed number of batches in a pass before the first pass: as for a million machines.
 const UNKNOWN: u32 = 2000;
-
-/// The longest note about a failure, in characters.
-const NOTE: usize = 500;
 
 /// A maintenance batch that was due and is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,7 +209,7 @@ async fn trim_attempt_counts(
 }
 
 fn note(failure: &str) -> String {
-    failure.chars().take(NOTE).collect()
+    Column::ERROR.recorded(failure).into_owned()
 }
 
 fn millis(pause: Duration) -> i64 {

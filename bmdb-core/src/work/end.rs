@@ -12,6 +12,7 @@ use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
+use bmdb_model::column::Column;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, AttemptState, Rest};
 use bmdb_model::{ErrorKind, hold};
@@ -85,7 +86,7 @@ impl OpenAttempt {
         let machine = self.attempt.machine;
         let hold = &async |tx: &mut Tx<'_>| {
             if hold::of(tx, machine).await?.is_none() {
-                let reason = work::recorded_cause(cause)?;
+                let reason = Column::REASON.recorded_reason(cause);
                 tx.hold(machine, &reason).await?;
             }
             Ok(())

@@ -7,6 +7,7 @@ use crate::work::end::recorded;
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::Backoff;
+use bmdb_model::column::Column;
 use bmdb_model::internal::work::{self, ProviderPause};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl OpenAttempt {
         let hold = &async |tx: &mut Tx<'_>| {
             let before = bmdb_model::hold::of_process(tx, machine, process).await?;
             if before.is_none() {
-                let reason = work::recorded_cause(cause)?;
+                let reason = Column::REASON.recorded_reason(cause);
                 tx.hold_process(machine, process, &reason).await?;
             }
             Ok(())

@@ -183,10 +183,11 @@ impl Work {
     /// Ends the work as failed: the machine is backing off for the next interval of `backoff`, which is
     /// computed from the one before. One statement.
     ///
-    /// A `cause` longer than 8 KiB is cut with a mark.
+    /// Every `cause` is recorded: one longer than 8 KiB is cut with a mark, and what the database does not store
+    /// is escaped.
     ///
     /// # Errors
-    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] for the cause.
+    /// As [`Work::finish`].
     pub async fn fail(self, backoff: &Backoff, cause: &str) -> Result<FailureRecorded, EndError> {
         self.0.fail(backoff, cause).await
     }
@@ -198,7 +199,7 @@ impl Work {
     /// Five round trips.
     ///
     /// # Errors
-    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
+    /// As [`Work::finish`].
     pub async fn fail_and_hold(
         self,
         backoff: &Backoff,
@@ -261,7 +262,7 @@ impl Work {
     /// years are ten years. Four round trips.
     ///
     /// # Errors
-    /// As [`Work::finish`]; [`bmdb_model::Error::NulByte`] or [`bmdb_model::Error::Empty`] for the cause.
+    /// As [`Work::finish`].
     pub async fn pause_provider(
         self,
         time: Duration,

@@ -7,9 +7,10 @@ pub use path::secure_search_path;
 pub use transaction::{attempt, begin, check_not_aborted_and_commit, commit, roll_back, save};
 pub(crate) use transaction::{beginning, committing};
 
-use crate::Error;
+use crate::encoding;
 use crate::statement::statement;
 use crate::time::Timestamptz;
+use crate::{Error, NotUtf8};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text};
@@ -33,6 +34,18 @@ pub struct ConnectionInfo {
     pub is_standby: bool,
     /// Whether transactions are read-only by default, as those of standbys are.
     pub is_read_only: bool,
+    /// The encoding in which the database stores texts, such as `UTF8`.
+    pub encoding: String,
+}
+
+impl ConnectionInfo {
+    /// Refuses a database that cannot store every text.
+    ///
+    /// # Errors
+    /// [`NotUtf8`].
+    pub fn check_encoding(&self) -> Result<(), NotUtf8> {
+        encoding::check(&self.encoding)
+    }
 }
 
 /// A kind of server that speaks PostgreSQL's protocol.
@@ -70,12 +83,13 @@ statement! {
     WhoServes = concat!(
         "SELECT a.pid, a.backend_start, pg_catalog.version(), ", path::safe_path!(), ", \
                 pg_catalog.pg_is_in_recovery(), \
-                pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' \
+                pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on', \
+                pg_catalog.current_setting('server_encoding') \
          FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_settings p \
          WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
            AND p.name OPERATOR(pg_catalog.=) 'search_path'"
     );
-    () -> (Integer, Timestamptz, Text, Text, Bool, Bool)
+    () -> (Integer, Timestamptz, Text, Text, Bool, Bool, Text)
 }
 
 /// Sets up a new connection. A server that has lost its client ends the client's statement and frees
@@ -89,7 +103,7 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    let (pid, started_at, version, path, is_standby, is_read_only) =
+    let (pid, started_at, version, path, is_standby, is_read_only, encoding) =
         WhoServes {}.get_result(conn).await?;
     let (version, _path): (String, String) = (version, path);
     Ok(ConnectionInfo {
@@ -97,6 +111,7 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
         engine: Engine::of(&version),
         is_standby,
         is_read_only,
+        encoding,
     })
 }
 

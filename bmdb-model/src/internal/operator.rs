@@ -1,11 +1,12 @@
 //! Recording operator actions.
 
-use crate::error::{optional_storable, storable_non_empty};
+use crate::column::Column;
 use crate::operator::Verb;
 use crate::statement::statement;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::borrow::Cow;
 
 /// An operator action to record. Only the fields that it is about are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,24 +54,25 @@ statement! {
         verb: Verb => Text, operator: &'a str => Text, reason: Option<&'a str> => Nullable<Text>,
         machine: Option<MachineId> => Nullable<SqlUuid>, process: Option<&'a Process> => Nullable<Text>,
         session: Option<SessionId> => Nullable<SqlUuid>, fence: Option<Fence> => Nullable<BigInt>,
-        names: &'a [&'a str] => Array<Text>, values: &'a [&'a str] => Array<Text>
+        names: &'a [&'a str] => Array<Text>, values: &'a [Cow<'a, str>] => Array<Text>
     ) -> BigInt
 }
 
 /// Records an action in the transaction that performs it; returns the record's number.
 ///
 /// # Errors
-/// [`Error::Empty`] for the operator or an empty reason; [`Error::NulByte`]; [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`] or [`Error::NulByte`] for the operator or the reason;
+/// [`Error::Database`].
 pub async fn record(conn: &mut AsyncPgConnection, action: &NewAction<'_>) -> Result<i64, Error> {
-    storable_non_empty("operator", action.operator)?;
+    Column::OPERATOR.check_non_empty(action.operator)?;
     if let Some(reason) = action.reason {
-        storable_non_empty("reason", reason)?;
-    }
-    for (name, value) in &action.details {
-        optional_storable(name, Some(value))?;
+        Column::REASON.check_non_empty(reason)?;
     }
     let names: Vec<&str> = action.details.iter().map(|(name, _)| *name).collect();
-    let values: Vec<&str> = action.details.iter().map(|(_, value)| &**value).collect();
+    let values = action.details.iter();
+    let values: Vec<_> = values
+        .map(|(_, value)| Column::DETAIL.recorded(value))
+        .collect();
     let record = Record {
         verb: action.verb,
         operator: action.operator,

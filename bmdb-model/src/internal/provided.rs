@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// them.
 ///
 /// # Errors
-/// [`Error::NulByte`], [`Error::Empty`], [`Error::Database`]; nothing was written then. A taken id is a
+/// As [`crate::Provided::check`]; [`Error::Database`]. Nothing was written then. A taken id is a
 /// unique violation: [`refuse_known`] says beforehand which one.
 pub async fn insert_all(
     conn: &mut AsyncPgConnection,

@@ -2,8 +2,8 @@
 
 use super::connection::beginning;
 use super::plan::{self, Definitions};
+use crate::column::Column;
 use crate::connection::{Access, Isolation};
-use crate::error::{storable, storable_non_empty};
 use crate::schema::sessions;
 use crate::session::SessionRow;
 use crate::statement::statement;
@@ -29,15 +29,15 @@ statement! {
 /// Starts a session whose lease lasts `interval_seconds` (1 to 86,400) from now.
 ///
 /// # Errors
-/// [`Error::Empty`] or [`Error::NulByte`] for the labels, [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`] or [`Error::NulByte`] for the labels, [`Error::Database`].
 pub async fn start(
     conn: &mut AsyncPgConnection,
     component_name: &str,
     runtime_info: &str,
     interval_seconds: i64,
 ) -> Result<SessionId, Error> {
-    storable_non_empty("component name", component_name)?;
-    storable("runtime info", runtime_info)?;
+    Column::COMPONENT.check_non_empty(component_name)?;
+    Column::RUNTIME_INFO.check(runtime_info)?;
     let id = SessionId::random();
     let start = Start {
         id,

@@ -4,7 +4,6 @@ mod attempt;
 mod attempts;
 mod claim;
 mod end;
-mod failure_text;
 mod finish;
 mod head;
 mod open_queues;
@@ -18,7 +17,6 @@ pub use claim::{
     CLAIM, ClaimBatch, Claimed, Gate, Providers, claim, claim_from, claim_machine, gates,
 };
 pub use end::{AttemptState, FAIL, FailedAttempt, attempt_state, fail, fail_all};
-pub use failure_text::{MAXIMUM_CAUSE_BYTES, recorded_cause};
 pub use finish::{
     Finished, Jitter, Replan, Rest, finish, finish_all, finish_fenced, judge_and_commit,
     replan_judge_and_commit,

@@ -1,6 +1,7 @@
 //! Why a migration, or the check of a database's version, failed.
 
 use super::LockHolder;
+use crate::NotUtf8;
 use diesel::result::Error as DieselError;
 use std::time::Duration;
 
@@ -87,6 +88,9 @@ pub enum MigrationError {
         /// What is the newest now.
         newest: String,
     },
+    /// The database cannot store every text. Nothing was changed.
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
     /// The user may not create or change tables.
     #[error(
         "{user:?} may not change the schema: migrate as a login that is a member of bmdb_owner"

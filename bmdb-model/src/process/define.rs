@@ -1,6 +1,7 @@
 //! Changing a definition while components work by it.
 
 use super::{ProcessDef, of};
+use crate::column::Column;
 use crate::connection::{Access, Isolation};
 use crate::internal::{connection, items_lock, plan};
 use crate::schema::{process_def, work_item};
@@ -34,7 +35,7 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
         return Err(invalid(process, problem));
     }
     if let Some(workflow) = &definition.workflow {
-        crate::error::storable_non_empty("workflow", workflow)?;
+        Column::WORKFLOW.check_non_empty(workflow)?;
     }
     if of(conn, process).await? == *definition {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Text that cannot be stored is refused, with the field's name, before it reaches the database.
 
-use crate::scenario::{START, Scenario, failed};
-use bmdb_model::internal::{session, work};
+use crate::scenario::{START, Scenario};
+use bmdb_model::internal::session;
 use bmdb_model::{Error, Provided, Provider, hold, provided};
 
 fn with(field: fn(&mut Provided) -> &mut String, text: &str) -> Provided {
@@ -17,7 +17,6 @@ fn with(field: fn(&mut Provided) -> &mut String, text: &str) -> Provided {
 async fn nul_bytes_are_refused_with_the_fields_name_and_nothing_is_written() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
-    let attempt = s.claim_one(&START).await;
     let conn = &mut s.conn;
     let before =
         s.db.rows("SELECT * FROM machine_provided, work_item")
@@ -62,12 +61,6 @@ async fn nul_bytes_are_refused_with_the_fields_name_and_nothing_is_written() {
     refusals.push((
         "runtime info",
         session::start(conn, "test", nul, 5).await.unwrap_err(),
-    ));
-    refusals.push((
-        "cause",
-        work::fail(conn, &attempt, &failed(1, nul))
-            .await
-            .unwrap_err(),
     ));
 
     for (name, error) in refusals {
@@ -122,6 +115,32 @@ async fn a_cause_of_more_than_8_kib_is_cut_with_a_mark() {
     let causes = "SELECT octet_length(cause), right(cause, 9)
                   FROM (SELECT cause FROM work_backoff UNION ALL SELECT cause FROM work_attempt) c";
     assert_eq!(s.rows(causes).await, ["8192|x … [cut]"; 2]);
+}
+
+/// A body failed with a cause that had a NUL byte. The failure was refused, so its machine was worked on again
+/// at once, for ever.
+#[tokio::test]
+async fn a_failure_is_recorded_whatever_its_cause_is() {
+    let mut s = Scenario::new().await;
+    for (cause, recorded) in [
+        ("a\0b", "a\\u{0}b"),
+        (
+            "\u{ffff} → \u{10ffff}\u{202e}",
+            "\u{ffff} → \u{10ffff}\u{202e}",
+        ),
+        ("", ""),
+    ] {
+        let machine = s.provided(&format!("{}", cause.len())).await;
+        let attempt = s.claim_machine(machine, &START).await;
+        s.fail(&attempt, 60, cause).await;
+        let causes = format!("SELECT cause FROM work_backoff WHERE machine_id = '{machine}'");
+        assert_eq!(s.rows(&causes).await, [recorded]);
+    }
+    let machine = s.provided("megabytes").await;
+    let attempt = s.claim_machine(machine, &START).await;
+    s.fail(&attempt, 60, &"\0→".repeat(1 << 20)).await;
+    let length = "SELECT octet_length(cause) BETWEEN 8180 AND 8192 FROM work_attempt ORDER BY fence DESC LIMIT 1";
+    assert_eq!(s.rows(length).await, ["t"]);
 }
 
 #[tokio::test]

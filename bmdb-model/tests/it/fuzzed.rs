@@ -3,7 +3,7 @@
 #[path = "../../fuzz/checks/cause.rs"]
 mod cause;
 
-use bmdb_model::internal::work::MAXIMUM_CAUSE_BYTES;
+use bmdb_model::column::Column;
 use proptest::prelude::*;
 
 proptest! {
@@ -16,7 +16,7 @@ proptest! {
     fn a_cause_near_the_length_limit_is_recorded_whole_or_cut(
         start in "[a-zé€😀]{0,8}", filler in "[aé€😀]", end in "[a-zé€😀\0]{0,12}",
     ) {
-        let fillers = MAXIMUM_CAUSE_BYTES.saturating_sub(start.len() + 8) / filler.len();
+        let fillers = Column::CAUSE.maximum_bytes.saturating_sub(start.len() + 8) / filler.len();
         cause::check(&format!("{start}{}{end}", filler.repeat(fillers)));
     }
 }

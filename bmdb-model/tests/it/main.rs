@@ -8,6 +8,7 @@ mod bad_input;
 mod breakers;
 mod causes;
 mod claims;
+mod columns;
 mod compatibility;
 mod concurrent;
 mod constraints;

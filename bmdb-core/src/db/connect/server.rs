@@ -273,6 +273,11 @@ impl Attempt<'_> {
                 target: target(),
                 reason,
             })?;
+        info.check_encoding()
+            .map_err(|encoding| ConnectError::NotUtf8 {
+                target: target(),
+                encoding,
+            })?;
         match role.missing(&info) {
             None => Ok(Connected {
                 conn,

@@ -1,7 +1,8 @@
 //! Pausing and resuming.
 
 use super::{check_known, control, invalid, uncontrol};
-use crate::error::{storable, storable_non_empty};
+use crate::column::Column;
+use crate::error::storable;
 use crate::gates::is_about_silence;
 use crate::internal::agent;
 use crate::process_control::{Pause, PauseSource};
@@ -96,7 +97,7 @@ statement! {
 ///
 /// # Errors
 /// [`Error::InvalidControl`] for a time that has passed or is too far away, and for a provider that no machine
-/// has; [`Error::NoSuchProcess`], [`Error::Empty`], [`Error::NulByte`], [`Error::Database`].
+/// has; [`Error::NoSuchProcess`], [`Error::Empty`], [`Error::TooLong`], [`Error::NulByte`], [`Error::Database`].
 pub async fn pause(
     conn: &mut AsyncPgConnection,
     pause: &NewPause<'_>,
@@ -104,8 +105,8 @@ pub async fn pause(
     let process = pause.process;
     storable("reason", pause.reason)?;
     let reason = one_line(pause.reason);
-    storable_non_empty("reason", &reason)?;
-    storable_non_empty("operator", pause.paused_by)?;
+    Column::REASON.check_non_empty(&reason)?;
+    Column::OPERATOR.check_non_empty(pause.paused_by)?;
     let (at, after) = match pause.end {
         PauseEnd::Resumed => (None, None),
         PauseEnd::At(time) => (Some(time), None),

@@ -2,8 +2,8 @@
 
 use super::attempt::Attempt;
 use super::attempts::{Attempts, Ended, only};
-use super::failure_text::recorded_cause;
 use super::finish::Rest;
+use crate::column::Column;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
 use crate::statement::statement;
@@ -50,15 +50,15 @@ statement! {
 /// its machine's backoff ends. They end independently: a lost attempt does not affect the others.
 ///
 /// # Errors
-/// [`Error::NulByte`] for a cause, [`Error::Database`]; nothing was written then.
+/// [`Error::Database`]; nothing was written then.
 pub async fn fail_all(
     conn: &mut AsyncPgConnection,
     session: SessionId,
     failures: &[(&Attempt, FailedAttempt<'_>)],
 ) -> Result<Vec<Ended<DateTime<Utc>>>, Error> {
-    let causes: Result<Vec<_>, Error> = failures
+    let causes: Vec<_> = failures
         .iter()
-        .map(|(_, failed)| recorded_cause(failed.cause))
+        .map(|(_, failed)| Column::CAUSE.recorded(failed.cause))
         .collect();
     let attempts = Attempts::of(failures.iter().map(|(attempt, _)| *attempt));
     let all = || failures.iter().map(|(_, failed)| failed);
@@ -69,7 +69,7 @@ pub async fn fail_all(
         started_at: &attempts.started_at,
         delays: &all().map(|f| f.delay_seconds.into()).collect::<Vec<_>>(),
         intervals: &all().map(|f| f.interval_seconds.into()).collect::<Vec<_>>(),
-        causes: &causes?,
+        causes: &causes,
         folds: &all().map(|f| f.fold).collect::<Vec<_>>(),
         session,
     };
@@ -84,7 +84,7 @@ pub async fn fail_all(
 /// Ends an attempt as failed, in one statement; returns when the machine's backoff ends.
 ///
 /// # Errors
-/// [`Error::NulByte`] for the cause, [`Error::Database`].
+/// [`Error::Database`].
 pub async fn fail(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,

@@ -1,9 +1,8 @@
 //! Pausing a process for a provider because an attempt asks for it.
 
 use super::attempt::Attempt;
-use super::failure_text::recorded_cause;
 use super::release::whole_milliseconds;
-use crate::error::storable_non_empty;
+use crate::column::Column;
 use crate::statement::statement;
 use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, Provider};
@@ -35,7 +34,7 @@ statement! {
 /// without a provider.
 ///
 /// # Errors
-/// [`Error::Empty`] or [`Error::NulByte`] for the names and the reason, [`Error::Database`].
+/// [`Error::Empty`], [`Error::TooLong`] or [`Error::NulByte`] for the name, [`Error::Database`].
 pub async fn pause_provider(
     conn: &mut AsyncPgConnection,
     attempt: &Attempt,
@@ -43,13 +42,12 @@ pub async fn pause_provider(
     paused_by: &str,
     reason: &str,
 ) -> Result<Option<ProviderPause>, Error> {
-    storable_non_empty("component name", paused_by)?;
-    storable_non_empty("reason", reason)?;
+    Column::COMPONENT.check_non_empty(paused_by)?;
     let pause = Pause {
         process: &attempt.process,
         milliseconds: whole_milliseconds(time),
         paused_by,
-        reason: &recorded_cause(reason)?,
+        reason: &Column::REASON.recorded_reason(reason),
         machine: attempt.machine,
     };
     Ok(pause.get_result(conn).await.optional()?)

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::attempts::{Attempts, Ended, only};
-use super::failure_text::recorded_cause;
+use crate::column::Column;
 use crate::history::Outcome;
 use crate::statement::statement;
 use crate::time::Timestamptz;
@@ -58,7 +58,7 @@ pub(super) fn whole_milliseconds(time: Duration) -> i64 {
 /// given order. They end independently: a lost attempt does not affect the others.
 ///
 /// # Errors
-/// [`Error::NulByte`] for a cause, [`Error::Database`]; nothing was written then.
+/// [`Error::Database`]; nothing was written then.
 pub async fn cancel_all(
     conn: &mut AsyncPgConnection,
     session: SessionId,
@@ -97,22 +97,13 @@ async fn cancel_each(
     canceled: &[(&Attempt, Cancel<'_>)],
     fenced: Fenced,
 ) -> Result<Vec<Ended<()>>, Error> {
-    let release = |(attempt, cancel)| {
-        let (attempt, cancel): (&Attempt, Cancel<'_>) = (attempt, cancel);
-        Ok((
-            attempt,
-            cancel,
-            cancel.cause.map(recorded_cause).transpose()?,
-        ))
-    };
-    let releases: Result<Vec<_>, Error> = canceled.iter().copied().map(release).collect();
-    let releases: Vec<Release<'_>> = releases?
-        .into_iter()
-        .map(|(attempt, cancel, cause)| Release {
+    let releases: Vec<Release<'_>> = canceled
+        .iter()
+        .map(|(attempt, cancel)| Release {
             attempt,
             outcome: Outcome::Canceled,
             rest_milliseconds: cancel.rest_milliseconds(),
-            cause,
+            cause: cancel.cause.map(|cause| Column::CAUSE.recorded(cause)),
             fold: cancel.fold,
         })
         .collect();
