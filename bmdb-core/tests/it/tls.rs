@@ -4,6 +4,7 @@ mod authority;
 mod clients;
 mod cycle;
 mod files;
+mod kinds;
 mod modes;
 
 pub(crate) use authority::{Authority, Identity};
