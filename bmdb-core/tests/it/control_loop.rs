@@ -2,6 +2,7 @@
 
 mod drain;
 mod ends;
+mod errors;
 mod limits;
 mod lost;
 mod pauses;
