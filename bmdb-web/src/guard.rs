@@ -4,6 +4,7 @@ mod client;
 mod connection_limit;
 mod headers;
 mod host;
+mod network;
 mod rate_limit;
 mod tls;
 mod token;

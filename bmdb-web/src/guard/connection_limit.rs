@@ -4,7 +4,7 @@
 //! of one proxy. So a new connection is not refused while there is one that matters less: it has shown no
 //! token, or it is idle.
 
-use super::client::network_of;
+use super::network::network_of;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -111,7 +111,7 @@ mod tests {
             "/a b",
             "/ä",
             "/machines",
-            "/work/x",
+            "/metrics/x",
             "/a?b",
         ] {
             assert!(BasePath::new(bad).is_err(), "{bad}");
