@@ -2,15 +2,18 @@
 
 use crate::commands::Command;
 use crate::global::Global;
-use crate::output;
+use crate::output::{self, shown};
 use crate::printer::{Next, Printer};
-use bmdb_model::text::{escape, escape_json};
+use std::fmt::Debug;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use tracing::Dispatch;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) struct Log {
@@ -92,34 +95,53 @@ impl Style {
             .with_ansi(self.coloured);
         match (self.json, self.is_service) {
             (true, _) => log.json().into(),
-            (false, true) => log.into(),
-            (false, false) => log.without_time().with_target(false).into(),
+            (false, true) => log.fmt_fields(self.fields()).into(),
+            (false, false) => {
+                let log = log.without_time().with_target(false);
+                log.fmt_fields(self.fields()).into()
+            }
         }
+    }
+
+    /// The fields of an event in text. Each value is escaped alone, or it could bring colours of its own.
+    fn fields(self) -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+        let name_style = match self.coloured {
+            true => anstyle::Style::new().dimmed(),
+            false => anstyle::Style::new(),
+        };
+        let field = move |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+            let value = format!("{value:?}");
+            let value = shown(&value);
+            match field.name() {
+                "message" => writer.write_str(&value),
+                name => write!(writer, "{name_style}{name}={name_style:#}{value}"),
+            }
+        };
+        debug_fn(field).delimited(" ")
     }
 
     /// The line of an event, whose values come from databases and commands.
     fn escape(self, line: &str) -> String {
         match (self.json, self.coloured) {
-            (true, _) => escape_json(line).into_owned(),
-            (false, false) => escape(line).into_owned(),
+            (true, _) => output::shown_json(line).into_owned(),
+            (false, false) => shown(line).into_owned(),
             (false, true) => escape_but_colours(line),
         }
     }
 }
 
-/// The escaped line with the subscriber's colours. The subscriber escapes the character that begins a colour
-/// wherever it is part of a value.
+/// The escaped line with the subscriber's colours. The values are escaped already.
 fn escape_but_colours(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
-    let mut escaped = escape(pieces.next().unwrap_or_default()).into_owned();
+    let mut escaped = shown(pieces.next().unwrap_or_default()).into_owned();
     for piece in pieces {
         let numbers = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
         let colour = piece.len() - numbers.len();
         match numbers.strip_prefix('m') {
             Some(text) => {
-                escaped += &format!("\u{1b}[{}m{}", &piece[..colour], escape(text));
+                escaped += &format!("\u{1b}[{}m{}", &piece[..colour], shown(text));
             }
-            None => escaped += &escape(&format!("\u{1b}[{piece}")),
+            None => escaped += &shown(&format!("\u{1b}[{piece}")),
         }
     }
     escaped

@@ -2,17 +2,20 @@
 
 mod answer;
 mod cell;
+mod charset;
 mod line;
 mod page;
 mod progress;
 mod screen;
 mod table;
+mod terminal;
 mod tone;
 mod value;
 mod width;
 
 pub(crate) use answer::answer;
 pub(crate) use cell::Cell;
+pub(crate) use charset::{ellipsis, is_ascii, shown, shown_json};
 pub(crate) use line::Line;
 pub(crate) use page::Page;
 pub(crate) use progress::Progress;
@@ -23,7 +26,6 @@ pub(crate) use value::{Text, Time, interval, relative};
 
 use crate::failure::Failure;
 use crate::global::{Colour, Global};
-use bmdb_model::text::{escape, escape_json};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -83,15 +85,17 @@ impl Output {
                 // The reader has read enough, as in `bmdb history … | head`.
                 std::process::exit(0);
             }
-            Failure::other(format!("cannot write to standard output: {error}"))
+            not_written(&error)
         })
     }
 
-    /// Prints one line on standard output. Returns whether it could be written.
-    pub(crate) fn line(&self, text: &str) -> bool {
+    /// Prints one line on standard output, whose text is escaped already.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-        written.is_ok()
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush())
     }
 
     /// The escaped text in the colour of its tone, if standard output is coloured.
@@ -102,7 +106,7 @@ impl Output {
     /// Prints a remark for people on standard error, unless `--quiet` or `--json` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            error_line(&escape(text));
+            error_line(&shown(text));
         }
     }
 
@@ -120,7 +124,7 @@ impl Output {
         let message = indented_lines(&failure.to_string());
         let mut text = format!("{} {message}", label(Tone::Bad, "error:"));
         if let Some(hint) = failure.what_to_do() {
-            text += &format!("\n{} {}", label(Tone::Good, "hint:"), escape(hint));
+            text += &format!("\n{} {}", label(Tone::Good, "hint:"), shown(hint));
         }
         text
     }
@@ -130,11 +134,16 @@ impl Output {
     }
 
     fn page<R: Report>(&self, report: &R) -> String {
-        let width = self.terminal.then(table::terminal_width).flatten();
+        let width = self.terminal.then(terminal::width);
         let mut page = Page::new(width, self.coloured);
         report.show(&mut page);
         page.into_text()
     }
+}
+
+/// The failure of a command whose answer cannot be written.
+pub(crate) fn not_written(error: &io::Error) -> Failure {
+    Failure::other(format!("cannot write to standard output: {error}"))
 }
 
 /// Prints a line on standard error in one write, so that lines of other threads cannot split it. The text is
@@ -146,7 +155,7 @@ pub(crate) fn error_line(text: &str) {
 
 fn json_text(text: serde_json::Result<String>) -> Result<String, Failure> {
     let text = text.map_err(|error| Failure::other(format!("cannot write JSON: {error}")))?;
-    Ok(escape_json(&text).into_owned() + "\n")
+    Ok(shown_json(&text).into_owned() + "\n")
 }
 
 /// Whether output is coloured. `terminal`: whether it goes to a terminal.
@@ -156,7 +165,10 @@ pub(crate) fn colours(global: &Global, terminal: bool) -> bool {
         Colour::Always => true,
         Colour::Never => false,
         Colour::Auto if set("NO_COLOR") => false,
-        Colour::Auto => terminal || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0"),
+        Colour::Auto => {
+            terminal && !terminal::is_dumb()
+                || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0")
+        }
     }
 }
 
@@ -169,13 +181,13 @@ pub(crate) fn failure_as_json(failure: &Failure) -> String {
         "message": failure.to_string(),
         "hint": failure.what_to_do(),
     }});
-    escape_json(&error.to_string()).into_owned()
+    shown_json(&error.to_string()).into_owned()
 }
 
 /// The escaped text with its indented lines: an error may list something below its first line. A line that is
 /// not indented is part of a value that somebody else wrote, and could pass for the next message.
 fn indented_lines(text: &str) -> String {
-    let lines: Vec<_> = text.split("\n  ").map(escape).collect();
+    let lines: Vec<_> = text.split("\n  ").map(shown).collect();
     lines.join("\n  ")
 }
 

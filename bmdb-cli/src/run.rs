@@ -83,8 +83,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     if let Err(error) = bmdb.drain(Duration::ZERO).await {
         tracing::debug!(%error, "closing");
     }
-    events.close(ran.as_ref().ok()).await;
-    ran.map(|_| ()).map_err(Failure::from)
+    let written = events.close(ran.as_ref().ok()).await;
+    ran.map_err(Failure::from).and(written)
 }
 
 /// Connects, and waits for a server that says that it may take the connection later. `None` at a shutdown.

@@ -1,6 +1,7 @@
 //! Table: complete in a pipe, fitted to the width of a terminal.
 
 use super::cell::Cell;
+use super::charset::ellipsis;
 use super::width::{self, Column, Flexible, GAP, Slot};
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
 
@@ -95,7 +96,7 @@ impl Table {
         let mut table = comfy_table::Table::new();
         table
             .load_style(presets::NOTHING)
-            .set_truncation_indicator("…")
+            .set_truncation_indicator(ellipsis())
             // No cell contains a line break, so that text is cut in the middle of a word if need be.
             .set_delimiter('\n')
             .force_no_tty();
@@ -126,13 +127,6 @@ fn line(slots: &[Slot], cell: impl FnMut(&Slot) -> comfy_table::Cell) -> Row {
     let mut row = Row::from(slots.iter().map(cell).collect::<Vec<_>>());
     row.max_height(1);
     row
-}
-
-/// The width of the terminal: COLUMNS, or what the terminal reports.
-pub(super) fn terminal_width() -> Option<u16> {
-    let columns = std::env::var("COLUMNS").ok();
-    let columns = columns.and_then(|columns| columns.parse().ok());
-    columns.or_else(|| comfy_table::Table::new().width())
 }
 
 #[cfg(test)]

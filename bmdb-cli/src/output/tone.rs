@@ -1,7 +1,7 @@
 //! Tone: what a piece of text means, and its colour on a terminal.
 
+use super::charset::shown;
 use anstyle::{AnsiColor, Style};
-use bmdb_model::text::escape;
 use std::fmt::Display;
 
 /// The meaning of a piece of text, which decides its colour.
@@ -28,7 +28,7 @@ impl Tone {
             Self::Dim => Style::new().dimmed(),
             Self::Strong => Style::new().bold(),
         };
-        format!("{style}{}{style:#}", escape(&text.to_string()))
+        format!("{style}{}{style:#}", shown(&text.to_string()))
     }
 }
 

@@ -26,4 +26,6 @@ mod schemas;
 mod serve;
 mod signals;
 mod stats;
+mod terminal;
+mod text;
 mod validate;
