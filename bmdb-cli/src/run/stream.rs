@@ -85,7 +85,7 @@ impl StreamReader {
 /// The line as text for people: trimmed, with everything invisible escaped, and only its end if it is long.
 fn shown(line: &str, is_cut: bool) -> String {
     let line = text::escape(line.trim());
-    if line.len() <= MAX_LINE && !(is_cut && !line.is_empty()) {
+    if line.is_empty() || (line.len() <= MAX_LINE && !is_cut) {
         return line.into_owned();
     }
     let longest = MAX_LINE - '…'.len_utf8();
