@@ -13,6 +13,7 @@ use crate::error::TxError;
 use crate::work::Work;
 use crate::work::end_error::EndError;
 use bmdb_backoff::Backoff;
+use bmdb_model::ErrorKind;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -22,8 +23,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The longest grace period after the lease is lost: shorter than the shortest default delay after
-/// which others may claim the machine.
+/// The longest grace period after the lease is lost, whenever that is noticed: shorter than the shortest
+/// default delay after which others may claim the machine.
 const GRACE_WHEN_LOST: Duration = Duration::from_secs(10);
 
 /// Delays between tries to record an end; each of them has retried for a while itself.
@@ -87,22 +88,25 @@ impl<L: ControlLoop> Attempt<L> {
         let mut processing = pin!(AssertUnwindSafe(processing).catch_unwind());
         let reason = tokio::select! {
             biased;
+            // First: after a stop of this process, or of the computer, the future must not act once more.
+            _ = self.work.lost_at() => StopReason::LeaseLost,
             processed = &mut processing => return Some(unwound(processed)),
-            () = self.work.lost() => StopReason::LeaseLost,
             () = self.cancel_now.cancelled() => StopReason::CancelNow,
             limit = timeout(self.options.timeout) => StopReason::Timeout(limit),
         };
         self.machine.stop().cancel();
-        // Without the lease, another session may soon act on the machine.
-        let lost = async {
-            self.work.lost().await;
-            tokio::time::sleep(GRACE_WHEN_LOST).await;
+        // Without the lease, another session may soon act on the machine, or does so already: the period
+        // begins with the loss, however late it is noticed.
+        let others_may_act = async {
+            (self.work.lost_at().await + GRACE_WHEN_LOST)
+                .reached()
+                .await;
         };
         let late = tokio::select! {
             biased;
+            () = others_may_act => None,
             processed = &mut processing => Some(processed),
             () = tokio::time::sleep(self.options.grace) => None,
-            () = lost => None,
         };
         match reason {
             StopReason::LeaseLost => None,
@@ -257,14 +261,21 @@ where
 {
     let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
     let mut in_doubt = None;
+    let mut failing = None;
     loop {
         let error = match end(work).await {
             Ok(ended) => return Ok(ended),
             Err(error) => error,
         };
         match error.into_parts() {
-            (reason, Some(claimed)) if reason.may_pass() => {
-                tracing::debug!(%reason, "retrying an end");
+            (reason, Some(claimed)) if is_worth_waiting(&reason) => {
+                let kind = Some(reason.kind());
+                if failing == kind {
+                    tracing::debug!(%reason, "retrying an end");
+                } else {
+                    tracing::warn!(machine = %claimed.machine(), %reason, "an end is tried again until it is recorded");
+                }
+                failing = kind;
                 work = claimed;
                 if matches!(reason, TxError::CommitUnknown(_)) {
                     in_doubt = Some(reason);
@@ -276,6 +287,14 @@ where
             (reason, claimed) => return Err((reason, claimed)),
         }
     }
+}
+
+/// Whether an end is tried again for as long as the lease lives: what was achieved must not be lost because
+/// a server has a bad moment, or an administrator is just repairing a privilege or a table.
+fn is_worth_waiting(reason: &TxError) -> bool {
+    let is_repaired = Some(ErrorKind::Denied) == reason.kind()
+        || Some(ErrorKind::SchemaMismatch) == reason.kind();
+    reason.may_pass() || is_repaired
 }
 
 fn not_recorded(reason: TxError) -> Outcome {

@@ -3,6 +3,7 @@
 
 use crate::db::connect::Target;
 use crate::db::deadline::{Deadline, LeaseWatch, silence};
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
@@ -57,7 +58,8 @@ impl Database {
         let (wait, statement_timeout) = (Some(target.pool_timeout()), target.statement_timeout());
         let timeouts = Timeouts {
             wait,
-            create: Some(target.longest()),
+            // Connecting has limits of its own, for each address.
+            create: None,
             recycle: wait,
         };
         let connections = Pool::builder(Connector(target))
@@ -112,7 +114,7 @@ impl Database {
     }
 
     /// The deadline of closing a session whose lease runs out at `expiry`.
-    pub(crate) fn closing_deadline(&self, expiry: Instant) -> Deadline {
+    pub(crate) fn closing_deadline(&self, expiry: LeaseInstant) -> Deadline {
         Deadline::of_closing(self.statement_timeout, expiry)
     }
 
@@ -147,11 +149,7 @@ impl Database {
 
     /// Checks out a connection for the next try.
     pub(crate) async fn checkout_for(&self, retry: &Retry) -> Result<Checkout, TxError> {
-        let conn = self.checkout(retry.deadline()).await?;
-        if !conn.info().messages_are_english {
-            retry.expect_unclassified_errors();
-        }
-        Ok(conn)
+        self.checkout(retry.deadline()).await
     }
 
     /// Runs an operation without a session on a connection, once. All of it may take as long as one answer.

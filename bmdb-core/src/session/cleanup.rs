@@ -30,7 +30,6 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How long the cleanup waits for a lock before it continues with other tasks.
@@ -228,7 +227,7 @@ impl Shared {
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
-        let is_over = lease.is_closed() || Instant::now() > lease.valid_until();
+        let is_over = lease.is_closed() || lease.has_run_out();
         if !is_over {
             self.change(lease.session, |pending| *pending = Pending::Close);
         }
@@ -421,7 +420,16 @@ impl LeftoverClaims {
     }
 }
 
-/// Whether the database cannot be reached, so that no other task can succeed.
+/// Whether the database cannot be reached or takes no writes, so that no other task can succeed.
 fn is_unreachable(error: &TxError) -> bool {
-    error.is_transient() && error.kind() != Some(ErrorKind::LockTimeout)
+    matches!(error, TxError::Unavailable(_))
+        || matches!(
+            error.kind(),
+            Some(
+                ErrorKind::ConnectionLost
+                    | ErrorKind::ReadOnly
+                    | ErrorKind::OutOfResources
+                    | ErrorKind::NotReady
+            )
+        )
 }
