@@ -1,6 +1,5 @@
 //! Exit codes: one for each next step of a script.
 
-use crate::failure::Failure;
 use std::process::ExitCode;
 
 /// Why the program failed. The top-level help explains the codes.
@@ -55,19 +54,6 @@ impl Exit {
             Self::Quit => "quit",
             Self::Terminated => "terminated",
         }
-    }
-}
-
-/// The failure of a command that a signal has ended.
-impl From<Exit> for Failure {
-    fn from(exit: Exit) -> Self {
-        let message = match exit {
-            Exit::HungUp => "ended by SIGHUP",
-            Exit::Quit => "ended by SIGQUIT",
-            Exit::Terminated => "ended by SIGTERM",
-            _ => "interrupted",
-        };
-        Self::new(exit, message)
     }
 }
 

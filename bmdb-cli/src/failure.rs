@@ -49,6 +49,19 @@ impl Failure {
     }
 }
 
+/// The failure of a command that a signal has ended.
+impl From<Exit> for Failure {
+    fn from(exit: Exit) -> Self {
+        let message = match exit {
+            Exit::HungUp => "ended by SIGHUP",
+            Exit::Quit => "ended by SIGQUIT",
+            Exit::Terminated => "ended by SIGTERM",
+            _ => "interrupted",
+        };
+        Self::new(exit, message)
+    }
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let error = match error {

@@ -4,7 +4,7 @@ use super::args::{Run, Unset};
 use super::child::ChildInput;
 use super::events::Events;
 use super::process_group::ProcessGroup;
-use super::program::Program;
+use super::program;
 use super::stream::StreamReader;
 use crate::context::Context;
 use crate::reaper::{OwnChild, Reaper};
@@ -39,9 +39,6 @@ const EXIT_PAUSES_PROVIDER: i32 = 81;
 
 /// The host cannot process the machine.
 const EXIT_HOST_FAILED: i32 = 82;
-
-/// The shell cannot start a program, or does not find it.
-const EXIT_NOT_STARTED: [i32; 2] = [126, 127];
 
 /// The longest public key in bytes.
 const MAX_KEY: usize = Column::PUBLIC_KEY.maximum_bytes;
@@ -196,9 +193,7 @@ impl Commands {
 
     /// Why the host cannot start the command, if it exited as a shell does that cannot.
     async fn why_not_started(&self, status: ExitStatus) -> Option<String> {
-        let code = status.code()?;
-        let program = Program::of(&self.run.exec).filter(|_| EXIT_NOT_STARTED.contains(&code))?;
-        program.why_not_started(&self.reaper).await
+        program::why_not_started(&self.run.exec, status.code()?, &self.reaper).await
     }
 
     /// What a success writes.

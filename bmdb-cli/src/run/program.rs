@@ -3,25 +3,61 @@
 //! A shell exits with 126 or 127 if it cannot start a program, and so does a script of which a program is
 //! missing. Only the first is the fault of the host, so the program that the line names is looked at.
 
+mod file;
+
 use crate::reaper::Reaper;
-use nix::unistd::{AccessFlags, access};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use file::{cannot_start, file_problem, in_path, loader_problem};
+use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Where programs are searched for without PATH.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// The exit codes of shells that cannot start a program (126), do not find it (127), or cannot start a process
+/// (2 and 254).
+const EXIT_NOT_STARTED: [i32; 4] = [2, 126, 127, 254];
 
-/// How much of a program's beginning is read: more than the kernel does for the interpreter.
-const HEAD: u64 = 4096;
+/// Programs that start the one that they are given.
+const WRAPPERS: [&str; 12] = [
+    "chrt", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "taskset",
+    "time", "timeout",
+];
+
+/// Programs that read the file that they are given.
+const SHELLS: [&str; 6] = ["ash", "bash", "dash", "ksh", "sh", "zsh"];
 
 /// The program that a command line begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Program {
     name: String,
-    /// Whether the line consists of one command, so that nothing happens without this program.
-    is_only: bool,
+    /// The rest of the line.
+    arguments: String,
+}
+
+/// Why a shell that exited with this code could not start the command: by the fault of this host. `None` if it
+/// could, or if that is not known.
+pub(super) async fn why_not_started(line: &str, code: i32, reaper: &Reaper) -> Option<String> {
+    if !EXIT_NOT_STARTED.contains(&code) {
+        return None;
+    }
+    // With a process of its own, as most commands need.
+    if !shell_succeeds("(:) & wait $!", "", reaper).await {
+        return Some("cannot start a process in a shell".to_owned());
+    }
+    let mut program = Program::of(line).filter(|_| code > 2 && code < 128)?;
+    loop {
+        if let Some(problem) = program.problem(reaper).await {
+            return Some(problem);
+        }
+        if let Some(problem) = program.path().as_deref().and_then(loader_problem) {
+            return Some(problem);
+        }
+        if let Some(script) = program.script() {
+            return script
+                .metadata()
+                .err()
+                .map(|error| cannot_start(&script, &error));
+        }
+        program = program.wrapped()?;
+    }
 }
 
 impl Program {
@@ -40,40 +76,64 @@ impl Program {
             if word == "exec" || is_assignment {
                 continue;
             }
-            let is_only = !rest.contains([';', '|', '&', '(', ')', '<', '>', '\n', '`', '$']);
-            return (!word.starts_with('-')).then_some(Self {
+            return (!word.starts_with('-')).then(|| Self {
                 name: word,
-                is_only,
+                arguments: rest.to_owned(),
             });
         }
     }
 
-    /// Why the host cannot start it; `None` if it can.
-    pub(super) async fn problem(&self, reaper: &Reaper) -> Option<String> {
-        let name = &self.name;
-        let path = match name.contains('/') {
-            true => PathBuf::from(name),
-            false => match in_path(name) {
-                Some(path) => path,
-                None if shell_knows(name, reaper).await => return None,
-                None => return Some(format!("no program {name:?} in PATH")),
-            },
-        };
-        file_problem(&path)
+    /// Whether the line consists of one command, so that nothing happens without this program.
+    fn is_only(&self) -> bool {
+        let syntax = [';', '|', '&', '(', ')', '<', '>', '\n', '`', '$'];
+        !self.arguments.contains(syntax)
     }
 
-    /// Why the program could not be started, after the shell has said so.
-    pub(super) async fn why_not_started(&self, reaper: &Reaper) -> Option<String> {
-        match self.problem(reaper).await {
-            Some(problem) => Some(problem),
-            None => {
-                let path = match self.name.contains('/') {
-                    true => PathBuf::from(&self.name),
-                    false => in_path(&self.name)?,
-                };
-                loader_problem(&path)
+    /// Why the host cannot start it; `None` if it can.
+    async fn problem(&self, reaper: &Reaper) -> Option<String> {
+        let name = &self.name;
+        match self.path() {
+            Some(path) => file_problem(&path),
+            // Part of the shell, such as `if` or `cd`.
+            None if shell_succeeds("command -v -- \"$0\"", name, reaper).await => None,
+            None => Some(format!("no program {name:?} in PATH")),
+        }
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        match self.name.contains('/') {
+            true => Some(PathBuf::from(&self.name)),
+            false => in_path(&self.name),
+        }
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        let name = self.name.rsplit('/').next().unwrap_or_default();
+        names.contains(&name)
+    }
+
+    /// The program that this one starts, as in `timeout 10 ./start.sh`.
+    fn wrapped(&self) -> Option<Self> {
+        if !self.is_one_of(&WRAPPERS) {
+            return None;
+        }
+        let mut rest = self.arguments.as_str();
+        loop {
+            let (word, behind) = first_word(rest)?;
+            // Options, their numbers, and what `env` sets.
+            let is_option = word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+            match is_option || word.contains('=') {
+                true => rest = behind.trim_start(),
+                false => return Self::of(rest),
             }
         }
+    }
+
+    /// The file that this shell reads, as in `bash ./start.sh`.
+    fn script(&self) -> Option<PathBuf> {
+        let (word, _) = first_word(&self.arguments)?;
+        let is_script = self.is_one_of(&SHELLS) && !word.is_empty() && !word.starts_with('-');
+        is_script.then(|| PathBuf::from(word))
     }
 }
 
@@ -83,7 +143,7 @@ pub(super) async fn refuse_at_start(line: &str, reaper: &Reaper) -> Option<Strin
         return Some("no program \"sh\" in PATH".to_owned());
     }
     match Program::of(line) {
-        Some(program) if program.is_only => program.problem(reaper).await,
+        Some(program) if program.is_only() => program.problem(reaper).await,
         _ => None,
     }
 }
@@ -113,23 +173,11 @@ fn first_word(line: &str) -> Option<(String, &str)> {
     Some((word, rest))
 }
 
-/// The file that a shell would start.
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| is_executable(file))
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && access(path, AccessFlags::X_OK).is_ok()
-}
-
-/// Whether the word is part of the shell, such as `if` or `cd`.
-async fn shell_knows(word: &str, reaper: &Reaper) -> bool {
+/// Whether a shell runs this with success. `word` is its `$0`.
+async fn shell_succeeds(script: &str, word: &str, reaper: &Reaper) -> bool {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "command -v -- \"$0\"", word])
+        .args(["-c", script, word])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -140,70 +188,6 @@ async fn shell_knows(word: &str, reaper: &Reaper) -> bool {
     }
 }
 
-fn file_problem(path: &Path) -> Option<String> {
-    let name = path.display().to_string();
-    match path.metadata() {
-        Err(error) => return Some(format!("cannot start {name:?}: {error}")),
-        Ok(file) if file.is_dir() => return Some(format!("{name:?} is a folder, not a program")),
-        Ok(_) if access(path, AccessFlags::X_OK).is_err() => {
-            return Some(format!("{name:?} is not executable for this user"));
-        }
-        Ok(_) => {}
-    }
-    let head = head(path)?;
-    let line = head
-        .strip_prefix(b"#!")?
-        .split(|byte| *byte == b'\n')
-        .next()?;
-    let interpreter = line
-        .trim_ascii_start()
-        .split(|byte| b" \t".contains(byte))
-        .next()?;
-    let interpreter = String::from_utf8_lossy(interpreter);
-    (!is_executable(Path::new(&*interpreter)))
-        .then(|| format!("cannot start {name:?}: its interpreter {interpreter:?} is missing"))
-}
-
-/// What the kernel knows of a binary: the dynamic loader that it names does not exist here, as when the image
-/// of a container has another C library.
-fn loader_problem(path: &Path) -> Option<String> {
-    const INTERPRETER: u32 = 3;
-    let head = head(path)?;
-    // 64 bit and little-endian.
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let number = |at: usize, size: usize| {
-        let bytes = head.get(at..at.checked_add(size)?)?;
-        let number = bytes
-            .iter()
-            .rev()
-            .fold(0_u64, |n, b| (n << 8) | u64::from(*b));
-        usize::try_from(number).ok()
-    };
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    let entries = (0..count).filter_map(|n| table.checked_add(n.checked_mul(size)?));
-    let loader = entries
-        .filter(|entry| number(*entry, 4) == usize::try_from(INTERPRETER).ok())
-        .find_map(|entry| {
-            let from = number(entry.checked_add(8)?, 8)?;
-            let to = from.checked_add(number(entry.checked_add(32)?, 8)?)?;
-            head.get(from..to)
-        })?;
-    let loader = String::from_utf8_lossy(loader);
-    let loader = loader.trim_end_matches('\0');
-    let name = path.display().to_string();
-    (!Path::new(loader).exists())
-        .then(|| format!("cannot start {name:?}: its loader {loader:?} is missing"))
-}
-
-fn head(path: &Path) -> Option<Vec<u8>> {
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    file.take(HEAD).read_to_end(&mut head).ok()?;
-    Some(head)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,7 +195,10 @@ mod tests {
 
     #[test]
     fn the_program_of_a_line_is_its_first_word_that_is_no_assignment() {
-        let name = |line| Program::of(line).map(|program| (program.name, program.is_only));
+        let name = |line: &str| {
+            let program = Program::of(line)?;
+            Some((program.name.clone(), program.is_only()))
+        };
         let only = |name: &str| Some((name.to_owned(), true));
         let first = |name: &str| Some((name.to_owned(), false));
         for (line, expected) in [
@@ -259,6 +246,7 @@ mod tests {
         elf.extend(entry);
         elf.extend(b"/no/ld\0\0");
         let reaper = Reaper::default();
+        let none = folder.join("none").display().to_string();
         for (line, problem) in [
             (file("ok", b"#!/bin/sh\nexit 1", 0o755), None),
             (file("plain", b"exit 1", 0o755), None),
@@ -269,15 +257,20 @@ mod tests {
                 "no-such-program".to_owned(),
                 Some("no program \"no-such-program\" in PATH"),
             ),
-            (
-                folder.join("none").display().to_string(),
-                Some("No such file"),
-            ),
+            (none.clone(), Some("No such file")),
             (folder.display().to_string(), Some("is a folder")),
             (
                 file("mode", b"#!/bin/sh\n", 0o644),
                 Some("is not executable"),
             ),
+            (
+                format!("env A=1 timeout -k 1 10 {none}"),
+                Some("No such file"),
+            ),
+            (format!("bash {none} --now"), Some("No such file")),
+            ("nice -n 10 no-such-program".to_owned(), Some("no program")),
+            (format!("sh -c {none}"), None),
+            (format!("cat {none}"), None),
             (
                 file("python", b"#! /no/python -u\n", 0o755),
                 Some("its interpreter \"/no/python\" is missing"),
@@ -291,13 +284,13 @@ mod tests {
                 Some("its loader \"/no/ld\" is missing"),
             ),
         ] {
-            let program = Program::of(&line).unwrap();
-            let found = program.why_not_started(&reaper).await;
+            let found = why_not_started(&line, 127, &reaper).await;
             match problem {
                 None => assert_eq!(found, None, "{line}"),
                 Some(problem) => assert!(found.unwrap().contains(problem), "{line}"),
             }
         }
+        assert_eq!(why_not_started(&none, 1, &reaper).await, None);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -74,8 +74,10 @@ impl StreamReader {
 
     fn end_line(&mut self, on_line: &mut impl FnMut(&str)) {
         let (line, is_cut) = self.line.end();
-        let line = shown(&line, is_cut);
-        if !line.is_empty() {
+        // A terminal shows nothing of it.
+        let is_blank = |c: char| c.is_whitespace() || text::is_invisible(c);
+        if !line.chars().all(is_blank) {
+            let line = shown(&line, is_cut);
             on_line(&line);
             self.last = Some(line);
         }
@@ -85,7 +87,7 @@ impl StreamReader {
 /// The line as text for people: trimmed, with everything invisible escaped, and only its end if it is long.
 fn shown(line: &str, is_cut: bool) -> String {
     let line = text::escape(line.trim());
-    if line.len() <= MAX_LINE && !(is_cut && !line.is_empty()) {
+    if line.len() <= MAX_LINE && !is_cut {
         return line.into_owned();
     }
     let longest = MAX_LINE - '…'.len_utf8();
@@ -111,6 +113,8 @@ mod tests {
         assert_eq!(all.last_line(), Some("last one"));
         assert_eq!(lines, ["first", "last one"]);
         assert_eq!(read(b"\n \n", 0).await.0.last_line(), None);
+        let blank = "text\n\u{200b} \u{a0}\n".as_bytes();
+        assert_eq!(read(blank, 0).await.0.last_line(), Some("text"));
         assert_eq!(
             read(b"without an end", 0).await.0.last_line(),
             Some("without an end")

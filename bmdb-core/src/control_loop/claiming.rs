@@ -219,7 +219,7 @@ impl<L: ControlLoop> Run<L> {
             () = draining.cancelled() => return None,
             () = session.lost() => return None,
             Some(()) = self.next_ended() => {}
-            () = trial => self.host.works(),
+            () = trial => self.host.recovered(),
         }
         Some(())
     }

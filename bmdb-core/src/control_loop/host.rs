@@ -62,7 +62,7 @@ impl HostHealth {
             | Outcome::Failed { .. }
             | Outcome::Snoozed { .. }
             | Outcome::ProviderPaused { .. } => {
-                self.works();
+                self.recovered();
                 self.delays.restart();
             }
             Outcome::Canceled | Outcome::Lost | Outcome::Unrecorded { .. } => {}
@@ -70,7 +70,7 @@ impl HostHealth {
     }
 
     /// Notes that an attempt has run for [`TRIAL`]. The delays go on growing until one has ended well.
-    pub(super) fn works(&mut self) {
+    pub(super) fn recovered(&mut self) {
         self.failures = 0;
         self.is_due = false;
         self.on_trial = false;
@@ -172,7 +172,7 @@ mod tests {
         host.note(&Outcome::Canceled);
         assert!(host.is_doubtful() && !host.is_on_trial());
         host.started();
-        host.works();
+        host.recovered();
         assert!(!host.is_doubtful() && !host.is_on_trial());
         host.note(&host_failed());
         assert!(host.wait().is_some());

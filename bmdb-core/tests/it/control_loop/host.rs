@@ -14,9 +14,9 @@ fn broken(times: u32) -> (Does, Arc<AtomicU32>) {
     let tried = Arc::new(AtomicU32::new(0));
     let count = tried.clone();
     let does = Does::new(move |_, _| {
-        let works = count.fetch_add(1, Ordering::Relaxed) >= times;
+        let starts = count.fetch_add(1, Ordering::Relaxed) >= times;
         Box::pin(async move {
-            match works {
+            match starts {
                 true => Ok(Commit::agent_started(AgentStarted::now(b"key"))),
                 false => Err(Failure::host("no shell")),
             }
