@@ -174,11 +174,31 @@ impl TxError {
 
     /// The kind of database error; `None` if the database is not the reason.
     #[must_use]
+    /// The caller's closure ended the transaction itself, by SQL such as `COMMIT` or `ROLLBACK; BEGIN`. What it
+    /// wrote before a `COMMIT` is committed, without the plan; what it wrote later stood outside of the
+    /// transaction, and is rolled back where that is possible. Work that was to end in the transaction is given
+    /// back if it is still claimed. Correct the closure: for a part that may fail, use a savepoint, as
+    /// `transaction` of the connection does.
+    #[error(
+        "the closure ended its transaction by itself ({statement}): leave BEGIN, COMMIT and ROLLBACK to bmdb, \
+         and use a savepoint for a part that may fail; what it wrote before a COMMIT is committed{}",
+        after(.error.as_deref())
+    )]
+    ClosureEndedTransaction {
+        /// The first words of the statement that ended it.
+        statement: String,
+        /// The closure's own error, if it returned one.
+        error: Option<Box<TxError>>,
+    },
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Database(error) | Self::CommitUnknown(error) => Some(error.kind()),
             _ => None,
         }
+fn after(error: Option<&TxError>) -> String {
+    error.map_or_else(String::new, |error| format!("; then it failed: {error}"))
+}
+
     }
 }
 

@@ -6,14 +6,14 @@ use crate::db::deadline::{Deadline, LeaseWatch, silence};
 use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
-use crate::error::TxError;
+use crate::error::{ConnectError, TxError};
 use crate::lock::lock;
 use bmdb_model::ErrorKind;
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::plan::Unplanned;
-use deadpool::managed::{Pool, Timeouts};
+use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use diesel_async::AsyncPgConnection;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Database {
             }
             connection = self.connections.get() => match connection {
                 Ok(connection) => Ok(Checkout::new(connection)),
-                Err(error) => Err(deadline.explain(TxError::Unavailable(error.into()))),
+                Err(error) => Err(deadline.explain(self.unavailable(error))),
             },
         }
     }
@@ -155,6 +155,18 @@ impl Database {
     }
 
     /// Runs an operation without a session on a connection, once. All of it may take as long as one answer.
+    fn unavailable(&self, error: PoolError<ConnectError>) -> TxError {
+        TxError::Unavailable(match error {
+            PoolError::Timeout(TimeoutType::Wait) => format!(
+                "none of the {} connections became free in time: raise the pool's size, and begin no \
+                 operation inside of a transaction's closure, which would need a second one",
+                self.connections.status().max_size
+            )
+            .into(),
+            error => error.into(),
+        })
+    }
+
     ///
     /// Cancellation: dropping the future closes the connection.
     pub(crate) async fn run<T>(
@@ -206,7 +218,10 @@ impl Database {
     }
 
     /// Runs a transaction that belongs to no session, and retries it if it lost against a concurrent one.
+            let watch = conn.watch().clone();
+            let armed = watch.arm();
     ///
+            let read = armed.settle(read);
     /// READ COMMITTED: a body that needs more locks in one statement and reads in a later one, which sees
     /// what was committed while the lock was awaited. The whole transaction may take as long as one
     /// statement: these transactions are small.

@@ -14,6 +14,8 @@ mod passfile;
 pub(crate) mod pool;
 pub(crate) mod retry;
 mod tls;
+mod statement_effect;
+pub(crate) mod statement_watch;
 pub(crate) mod transaction;
 pub(crate) mod tx;
 pub(crate) mod tx_fn;

@@ -9,6 +9,7 @@ mod backoff;
 mod batch;
 mod broken_views;
 mod claim;
+mod closures;
 mod connect;
 mod control_loop;
 mod dedicated_server;
