@@ -92,6 +92,13 @@ pub enum ConnectError {
     /// The database's schema is too new for this component, or checking it failed.
     #[error(transparent)]
     Migration(#[from] bmdb_model::migration::MigrationError),
+    /// Connecting needs a tokio runtime with I/O and timers: call it inside of one, such as that of
+    /// `#[tokio::main]`.
+    #[error("no tokio runtime: connect inside of one, such as that of #[tokio::main]")]
+    NoRuntime,
+    /// The operating system refuses the thread for heartbeats: too many threads or files are in use.
+    #[error("cannot start the thread for heartbeats: {0}")]
+    NoThread(std::io::Error),
     /// Setting up the new connection failed.
     #[error("setting up the connection to {target} failed: {reason}")]
     SetUp {
@@ -151,6 +158,14 @@ pub enum TxError {
     /// This component is draining and refuses new work.
     #[error("draining: this component accepts no new work")]
     Draining,
+    /// The runtime in which the [`Bmdb`](crate::Bmdb) or [`Reader`](crate::Reader) was made has ended, and with
+    /// it heartbeats and connections: make one in each runtime. Nothing was committed. Its sessions are lost:
+    /// they expire, and a janitor frees their work.
+    #[error("the runtime in which this Bmdb was made has ended: make a Bmdb in each runtime")]
+    RuntimeEnded,
+    /// The call was made outside of any tokio runtime. Nothing was committed.
+    #[error("no tokio runtime: call this inside of the one in which the Bmdb was made")]
+    NoRuntime,
     /// A field has an unusable value.
     #[error("{field}: {problem}")]
     Invalid {
@@ -159,21 +174,6 @@ pub enum TxError {
         /// What is wrong, and what is expected.
         problem: String,
     },
-    /// The caller's closure gave up ([`TxError::abort`]). Nothing was committed.
-    #[error("the transaction was aborted by its closure: {}", with_sources(&**.0))]
-    Aborted(Box<dyn Error + Send + Sync>),
-}
-
-impl TxError {
-    /// Aborts a transaction for a reason of the caller's own, which can be downcast from
-    /// [`TxError::Aborted`].
-    #[must_use]
-    pub fn abort(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Aborted(reason.into())
-    }
-
-    /// The kind of database error; `None` if the database is not the reason.
-    #[must_use]
     /// The caller's closure ended the transaction itself, by SQL such as `COMMIT` or `ROLLBACK; BEGIN`. What it
     /// wrote before a `COMMIT` is committed, without the plan; what it wrote later stood outside of the
     /// transaction, and is rolled back where that is possible. Work that was to end in the transaction is given
@@ -190,15 +190,30 @@ impl TxError {
         /// The closure's own error, if it returned one.
         error: Option<Box<TxError>>,
     },
+    /// The caller's closure gave up ([`TxError::abort`]). Nothing was committed.
+    #[error("the transaction was aborted by its closure: {}", with_sources(&**.0))]
+    Aborted(Box<dyn Error + Send + Sync>),
+}
+
+fn after(error: Option<&TxError>) -> String {
+    error.map_or_else(String::new, |error| format!("; then it failed: {error}"))
+}
+
+impl TxError {
+    /// Aborts a transaction for a reason of the caller's own, which can be downcast from
+    /// [`TxError::Aborted`].
+    #[must_use]
+    pub fn abort(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Aborted(reason.into())
+    }
+
+    /// The kind of database error; `None` if the database is not the reason.
+    #[must_use]
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Database(error) | Self::CommitUnknown(error) => Some(error.kind()),
             _ => None,
         }
-fn after(error: Option<&TxError>) -> String {
-    error.map_or_else(String::new, |error| format!("; then it failed: {error}"))
-}
-
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::db::config::Config;
 use crate::db::database::Database;
+use crate::db::home_runtime::HomeRuntime;
 use crate::db::tx_fn::ConnBody;
 use crate::error::{ConnectError, TxError};
 use crate::telemetry::Meters;
@@ -52,11 +53,18 @@ impl Reader {
     /// Every variant of [`ConnectError`]; [`ConnectError::Migration`] also for a database that has not
     /// been migrated.
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let home = HomeRuntime::current()?;
         let target = config.target()?;
         let (mut conn, _) = target.connect().await?;
         migration::check(&mut conn).await?;
         Ok(Self {
-            database: Database::new(target, config.pool_size, config.retry_for, Notify::Off),
+            database: Database::new(
+                home,
+                target,
+                config.pool_size,
+                config.retry_for,
+                Notify::Off,
+            ),
             meters: Arc::new(Meters::new(&config.component)),
         })
     }

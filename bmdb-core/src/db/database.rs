@@ -3,6 +3,7 @@
 
 use crate::db::connect::Target;
 use crate::db::deadline::{Deadline, LeaseWatch, silence};
+use crate::db::home_runtime::HomeRuntime;
 use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
@@ -42,6 +43,7 @@ pub(crate) struct Load {
 #[derive(Clone)]
 pub(crate) struct Database {
     connections: Pool<Connector>,
+    pub(crate) home: HomeRuntime,
     statement_timeout: Duration,
     retry_for: Duration,
     /// Whether bmdb's own transactions notify pollers of machines that become due.
@@ -53,7 +55,13 @@ pub(crate) struct Database {
 impl Database {
     /// At most `size` connections to the target. Transactions that lost against a concurrent one are
     /// retried for `retry_for`.
-    pub(crate) fn new(target: Target, size: usize, retry_for: Duration, notify: Notify) -> Self {
+    pub(crate) fn new(
+        home: HomeRuntime,
+        target: Target,
+        size: usize,
+        retry_for: Duration,
+        notify: Notify,
+    ) -> Self {
         let (wait, statement_timeout) = (Some(target.pool_timeout()), target.statement_timeout());
         let timeouts = Timeouts {
             wait,
@@ -69,6 +77,7 @@ impl Database {
             .unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}"));
         Self {
             connections,
+            home,
             statement_timeout,
             retry_for,
             notify,
@@ -132,6 +141,7 @@ impl Database {
 
     /// Checks out a connection.
     pub(crate) async fn checkout(&self, deadline: &Deadline) -> Result<Checkout, TxError> {
+        self.home.check().await?;
         tokio::select! {
             biased;
             () = deadline.passed() => {
@@ -145,16 +155,6 @@ impl Database {
         }
     }
 
-    /// Checks out a connection for the next try.
-    pub(crate) async fn checkout_for(&self, retry: &Retry) -> Result<Checkout, TxError> {
-        let conn = self.checkout(retry.deadline()).await?;
-        if !conn.info().messages_are_english {
-            retry.expect_unclassified_errors();
-        }
-        Ok(conn)
-    }
-
-    /// Runs an operation without a session on a connection, once. All of it may take as long as one answer.
     fn unavailable(&self, error: PoolError<ConnectError>) -> TxError {
         TxError::Unavailable(match error {
             PoolError::Timeout(TimeoutType::Wait) => format!(
@@ -167,6 +167,16 @@ impl Database {
         })
     }
 
+    /// Checks out a connection for the next try.
+    pub(crate) async fn checkout_for(&self, retry: &Retry) -> Result<Checkout, TxError> {
+        let conn = self.checkout(retry.deadline()).await?;
+        if !conn.info().messages_are_english {
+            retry.expect_unclassified_errors();
+        }
+        Ok(conn)
+    }
+
+    /// Runs an operation without a session on a connection, once. All of it may take as long as one answer.
     ///
     /// Cancellation: dropping the future closes the connection.
     pub(crate) async fn run<T>(
@@ -208,7 +218,10 @@ impl Database {
         let mut conn = self.checkout(&deadline).await?;
         let read = async {
             internal::connection::begin(&mut conn, isolation, Access::ReadOnly).await?;
+            let watch = conn.watch().clone();
+            let armed = watch.arm();
             let read = body(&mut conn).await;
+            let read = armed.settle(read);
             // It has written nothing, so there is nothing to commit.
             internal::connection::roll_back(&mut conn).await?;
             read
@@ -218,10 +231,7 @@ impl Database {
     }
 
     /// Runs a transaction that belongs to no session, and retries it if it lost against a concurrent one.
-            let watch = conn.watch().clone();
-            let armed = watch.arm();
     ///
-            let read = armed.settle(read);
     /// READ COMMITTED: a body that needs more locks in one statement and reads in a later one, which sees
     /// what was committed while the lock was awaited. The whole transaction may take as long as one
     /// statement: these transactions are small.

@@ -41,6 +41,7 @@ mod regressions;
 mod replan_on_claim;
 mod rest;
 mod round_trips;
+mod runtimes;
 mod scenario;
 mod secrets;
 mod servers;
