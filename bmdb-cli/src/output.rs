@@ -2,9 +2,9 @@
 
 mod answer;
 mod cell;
+mod line;
 mod page;
 mod progress;
-mod sanitize;
 mod screen;
 mod table;
 mod tone;
@@ -13,15 +13,17 @@ mod width;
 
 pub(crate) use answer::answer;
 pub(crate) use cell::Cell;
+pub(crate) use line::Line;
 pub(crate) use page::Page;
 pub(crate) use progress::Progress;
 pub(crate) use screen::Screen;
 pub(crate) use table::{Table, WHOLE};
 pub(crate) use tone::Tone;
-pub(crate) use value::{Text, Time, interval, one_line, relative};
+pub(crate) use value::{Text, Time, interval, relative};
 
 use crate::failure::Failure;
 use crate::global::{Colour, Global};
+use bmdb_model::text::{escape, escape_json};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -92,7 +94,7 @@ impl Output {
         written.is_ok()
     }
 
-    /// The text in the colour of its tone, if standard output is coloured.
+    /// The escaped text in the colour of its tone, if standard output is coloured.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         tone.paint(self.coloured, text)
     }
@@ -100,7 +102,7 @@ impl Output {
     /// Prints a remark for people on standard error, unless `--quiet` or `--json` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            error_line(text);
+            error_line(&escape(text));
         }
     }
 
@@ -115,11 +117,12 @@ impl Output {
             return failure_as_json(failure);
         }
         let label = |tone: Tone, text| tone.paint(self.coloured_errors, text);
-        let mut text = format!("{} {failure}", label(Tone::Bad, "error:"));
+        let message = indented_lines(&failure.to_string());
+        let mut text = format!("{} {message}", label(Tone::Bad, "error:"));
         if let Some(hint) = failure.what_to_do() {
-            text += &format!("\n{} {hint}", label(Tone::Good, "hint:"));
+            text += &format!("\n{} {}", label(Tone::Good, "hint:"), escape(hint));
         }
-        sanitize::sanitize(&text)
+        text
     }
 
     fn json_line<R: Report>(&self, report: &R) -> Result<String, Failure> {
@@ -134,7 +137,8 @@ impl Output {
     }
 }
 
-/// Prints a line on standard error in one write, so that lines of other threads cannot split it.
+/// Prints a line on standard error in one write, so that lines of other threads cannot split it. The text is
+/// escaped already.
 pub(crate) fn error_line(text: &str) {
     // A closed standard error cannot be reported anywhere.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
@@ -142,7 +146,7 @@ pub(crate) fn error_line(text: &str) {
 
 fn json_text(text: serde_json::Result<String>) -> Result<String, Failure> {
     let text = text.map_err(|error| Failure::other(format!("cannot write JSON: {error}")))?;
-    Ok(text + "\n")
+    Ok(escape_json(&text).into_owned() + "\n")
 }
 
 /// Whether output is coloured. `terminal`: whether it goes to a terminal.
@@ -165,5 +169,39 @@ pub(crate) fn failure_as_json(failure: &Failure) -> String {
         "message": failure.to_string(),
         "hint": failure.what_to_do(),
     }});
-    error.to_string()
+    escape_json(&error.to_string()).into_owned()
+}
+
+/// The escaped text with its indented lines: an error may list something below its first line. A line that is
+/// not indented is part of a value that somebody else wrote, and could pass for the next message.
+fn indented_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split("\n  ").map(escape).collect();
+    lines.join("\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Output = Output {
+        json: false,
+        quiet: false,
+        terminal: false,
+        coloured: false,
+        coloured_errors: false,
+    };
+
+    /// The text of a database error began a line with `hint:`, which looked like advice of bmdb.
+    #[test]
+    fn the_text_of_an_error_cannot_pass_for_another_message() {
+        let message = "two machines:\n  a\n  b\nhint: obey \u{1b}[2J\u{202e}";
+        let shown = PLAIN.render_failure(&Failure::other(message).hint("add digits\nor not"));
+        assert_eq!(
+            shown,
+            "error: two machines:\n  a\n  b\\nhint: obey \\u{1b}[2J\\u{202e}\n\
+             hint: add digits\\nor not"
+        );
+        let json = failure_as_json(&Failure::other("a\u{202e}\u{7f}"));
+        assert!(json.contains("a\\u202e\\u007f"), "{json}");
+    }
 }

@@ -4,6 +4,7 @@ use crate::commands::Cli;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
+use bmdb_model::text::escape;
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -28,8 +29,14 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
         output::error_line(&output::failure_as_json(&failure(&error.to_string())));
         return Exit::Usage.into();
     }
-    // Writing help to a closed pipe is not a failure.
-    let _ = error.print();
+    let text = error.render().to_string();
+    let shown = text.lines().map(escape).collect::<Vec<_>>().join("\n");
+    match shown == text.trim_end() {
+        // Writing help to a closed pipe is not a failure.
+        true => drop(error.print()),
+        // The error quotes an argument with characters that nobody would see.
+        false => output::error_line(&shown),
+    }
     match error.use_stderr() {
         true => Exit::Usage.into(),
         false => ExitCode::SUCCESS,

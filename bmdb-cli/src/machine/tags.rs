@@ -82,7 +82,7 @@ impl Shown {
         match self {
             Self::Null => String::new(),
             Self::Time(time) => time.beside(now),
-            Self::Text(text) => text.replace('\n', " "),
+            Self::Text(text) => text.clone(),
             Self::Cut { text, length } => format!("{} … ({length} characters)", first(text)),
             Self::Bytes { hex, length } if hex.len() <= LINE => format!("{hex} ({length} bytes)"),
             Self::Bytes { hex, length } => format!("{}… ({length} bytes)", first(hex)),
@@ -94,5 +94,5 @@ impl Shown {
 const LINE: usize = 64;
 
 fn first(text: &str) -> String {
-    text.replace('\n', " ").chars().take(LINE).collect()
+    text.chars().take(LINE).collect()
 }

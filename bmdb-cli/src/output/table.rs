@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(
             table().render(None, false).text,
             "MACHINE                               USES  CAUSE\n\
-             67e55044-10b1-426f-9247-bb680e5fe0c8     7  no answer on port 22 after ten minutes\n\
+             67e55044-10b1-426f-9247-bb680e5fe0c8     7  no answer on port 22\\nafter ten minutes\n\
              x                                       12\n"
         );
     }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(
             at(60),
             "MACHINE   USES  CAUSE\n\
-             67e55044     7  no answer on port 22 after ten minutes\n\
+             67e55044     7  no answer on port 22\\nafter ten minutes\n\
              x           12\n"
         );
         assert_eq!(

@@ -5,6 +5,7 @@ use crate::output::{self, Output, Tone};
 use crate::printer::{Next, Printer};
 use bmdb_core::control_loop::{Event, Shutdown, Summary};
 use bmdb_model::Process;
+use bmdb_model::text::{escape, escape_json};
 use serde_json::Value;
 use std::io;
 
@@ -58,7 +59,7 @@ impl Events {
 
     /// Prints a line of a command's output on standard error.
     pub(super) fn command_output(&self, machine: &str, line: &str) {
-        let line = format!("{}: {line}", event_text::short(machine));
+        let line = format!("{}: {}", event_text::short(machine), escape(line));
         self.printer.put(Line::Error(line));
     }
 
@@ -87,5 +88,5 @@ fn dropped(output: Output, process: &Process, lines: usize) -> String {
 
 fn json_line(mut line: Value, process: &Process) -> String {
     line["process"] = process.as_str().into();
-    line.to_string()
+    escape_json(&line.to_string()).into_owned()
 }

@@ -175,7 +175,7 @@ impl OpenAttempt {
                 Err(TxError::Database(error)) if error.kind() == ErrorKind::ConnectionLost => {
                     lost = Some(error);
                 }
-                Err(error) => match retry.after(error).await {
+                Err(error) => match retry.after_end(error).await {
                     Ok(()) => {}
                     // Nothing was committed by this statement; by the one before, that is not known.
                     Err(error) if in_doubt => {
@@ -234,7 +234,7 @@ impl OpenAttempt {
         loop {
             match self.look_up_once(retry).await {
                 Ok(state) => return state,
-                Err(error) if error.is_transient() && retry.pause().await => {}
+                Err(error) if error.may_pass() && retry.pause().await => {}
                 Err(_) => return AttemptState::Unknown,
             }
         }
