@@ -75,7 +75,8 @@ impl Reader {
     /// Cancellation: dropping the future closes the connection; nothing stays behind.
     ///
     /// # Errors
-    /// [`TxError::Unavailable`] if no connection is available in time, the closure's error, or a database
+    /// [`TxError::Unavailable`] if no connection is available in time, [`TxError::ClosureEndedTransaction`],
+    /// [`TxError::RuntimeEnded`], the closure's error, or a database
     /// error.
     pub async fn read<T, F: ConnBody<T>>(&self, body: F) -> Result<T, TxError> {
         let reading = self.database.read(Isolation::RepeatableRead, &body);

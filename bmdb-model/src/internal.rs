@@ -19,4 +19,5 @@ pub mod provided;
 pub mod reclaim;
 pub mod session;
 pub mod sqlstate;
+pub mod statement_effect;
 pub mod work;

@@ -14,7 +14,6 @@ pub(crate) mod migrate;
 mod passfile;
 pub(crate) mod pool;
 pub(crate) mod retry;
-mod statement_effect;
 pub(crate) mod statement_watch;
 mod tls;
 pub(crate) mod transaction;

@@ -4,9 +4,9 @@
 //! nothing had happened: outside of the transaction, without the fence. So every statement that a closure sends
 //! is looked at when it is sent, which costs the server nothing and no round trip.
 
-use crate::db::statement_effect::{Effect, effect};
 use crate::error::TxError;
 use crate::lock::lock;
+use bmdb_model::internal::statement_effect::{Effect, effect};
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -235,7 +235,7 @@ async fn value(tx: &mut Tx<'_>, sql: &str) -> Result<String, TxError> {
     Ok(value.get_result(tx).await?)
 }
 
-// One closure changed the time zone for its report, and from then on whoever got that connection computed with
+// One closure changed the time zone for its report, and from then on each user of that connection computed with
 // it. The same goes for everything else that outlives a transaction.
 #[tokio::test]
 async fn what_a_closure_leaves_on_its_connection_does_not_reach_the_next_user() {

@@ -6,7 +6,7 @@
 
 /// What statements do to the transaction and the connection in which they run, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// They read and write rows and objects, which the end of the transaction commits or undoes.
     Rows,
     /// They may leave something behind on the connection: settings, a role, locks, cursors, temporary tables,
@@ -72,7 +72,8 @@ const CHANGING: [&str; 10] = [
 ];
 
 /// The strongest effect of the statements of a text, and the first words of the statement that has it.
-pub(crate) fn effect(sql: &str) -> (Effect, String) {
+#[must_use]
+pub fn effect(sql: &str) -> (Effect, String) {
     let mut strongest = (Effect::Rows, String::new());
     for statement in statements(sql) {
         let effect = effect_of(&statement);
@@ -343,7 +344,7 @@ mod tests {
             "$é$ x $é$;",
             "E",
         ] {
-            effect(sql);
+            let _ = effect(sql);
         }
     }
 }
