@@ -89,9 +89,9 @@ impl Janitor {
 }
 
 async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
-    let stopped = context.stopped()?;
     let connected = Bmdb::connect(config).await;
     let bmdb = connected.map_err(|error| context.explain(error))?;
+    let stopped = context.signals.stopped();
     let work = async {
         may_write(&bmdb).await?;
         tracing::info!("the janitor is running; SIGTERM or Ctrl-C ends it");

@@ -58,7 +58,7 @@ fn filter(global: &Global, is_service: bool) -> (EnvFilter, Option<ParseError>) 
     let level = match (global.quiet, global.verbose, is_service) {
         (true, ..) => "error",
         // A migration that waits for a lock names its holder.
-        (_, 0, false) => "warn,bmdb_core::migrate=info",
+        (_, 0, false) => "warn,bmdb_core::db::migrate=info",
         (_, 0, true) => "warn,bmdb=info,bmdb_core=info,bmdb_web=info",
         (_, 1, _) => "warn,bmdb=info,bmdb_core=info,bmdb_model=info,bmdb_web=info",
         (_, 2, _) => "info,bmdb=debug,bmdb_core=debug,bmdb_model=debug,bmdb_web=debug",

@@ -8,6 +8,7 @@ mod event_json;
 mod event_text;
 mod events;
 mod process_group;
+mod program;
 mod stream;
 
 pub(crate) use args::Run;
@@ -38,9 +39,12 @@ impl Run {
 }
 
 async fn run(args: Run, context: &Context) -> Result<(), Failure> {
+    if let Some(problem) = program::refuse_at_start(&args.exec, &context.reaper).await {
+        return Err(Failure::new(Exit::Host, problem)
+            .hint("install it on this host, or correct --exec: nothing was claimed"));
+    }
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    context.handle_signals();
     let config = context
         .config()
         .component(match &args.component {
@@ -69,7 +73,9 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         .cancel_pause(args.cancel_pause)
         .session(SessionOptions::default().interval(args.interval))
         .once(args.once);
-    let commands = Commands::new(args, events.clone(), context.verbose);
+    let commands = Commands::new(args, events.clone(), context);
+    // Until here a signal ends the program.
+    context.signals.leave_to_loop();
     let ran = Runner::new(&bmdb, commands)
         .options(options)
         .run(shutdown)
@@ -132,6 +138,7 @@ impl From<LoopError> for Failure {
         match error {
             LoopError::Session(error) => error.into(),
             LoopError::Claim(error) => error.into(),
+            LoopError::HostFails { .. } => Self::new(Exit::Host, error.to_string()),
             LoopError::NoWorkflow { .. } => Self::new(Exit::NotFound, error.to_string()),
             error => Self::usage(error.to_string()),
         }

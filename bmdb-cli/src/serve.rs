@@ -104,7 +104,7 @@ impl Serve {
         let monitor = monitor.fleet(sampler.clone()).ready_with(probe);
         let console = Console::new(pages, ConsoleOptions::default()).sampler(sampler);
         let routes = monitor.router().merge(console.router());
-        let stopped = context.stopped()?;
+        let stopped = context.signals.stopped();
         context.output.report(&Listening {
             url: server.url(),
             address: server.address(),

@@ -7,36 +7,53 @@
 //!   ]
 //! }
 //! ```
-//! `provider` and `provider_id` are required and unique together; `ip_address`, `location` and
-//! `machine_id` (a UUID; random without it) are optional. Anything else is an error.
+//! `provider` and `provider_id` are required and unique together; `machine_id` (a UUID; random without it),
+//! `ip_address`, `location`, `reservation_id`, `status` and `hold` are optional, and `null` is like absent.
+//! The answers of `bmdb machine list --json` and `bmdb machine show --json` are fleet files too, one or
+//! several in a row. `docs/fleet-files.md` describes the format.
 
+mod encoding;
 pub(crate) mod import;
 mod parse;
+mod position;
+mod row;
 
 use bmdb_model::{MachineId, ProvidedMachine};
+use std::fmt;
 
 /// The machines of a fleet file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fleet {
     machines: Vec<ProvidedMachine>,
+    without_provider: Vec<MachineId>,
+    holds: Vec<(MachineId, String)>,
+    notes: Vec<String>,
 }
 
 /// The result of importing a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Imported {
-    /// The machines that were created, in the order of the file.
+    /// The machines that were created, in the order of the file; those without a provider come last.
     pub created: Vec<MachineId>,
     /// The machines that existed already, under their existing ids.
     pub skipped: Vec<ProvidedMachine>,
+    /// The machines without a provider that existed already.
+    pub skipped_without_provider: Vec<MachineId>,
 }
 
-/// An error in a fleet file, with its position.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}, column {column}: {problem}")]
-#[non_exhaustive]
+/// What is wrong with a fleet file. Nothing of such a file is imported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FleetError {
-    /// The line, from 1.
+    problems: Vec<FleetProblem>,
+    further: usize,
+}
+
+/// One problem of a fleet file, with its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FleetProblem {
+    /// The line, from 1. Lines end with a line feed, a carriage return or both.
     pub line: usize,
     /// The column in bytes, from 1.
     pub column: usize,
@@ -48,125 +65,89 @@ impl Fleet {
     /// Reads a fleet file.
     ///
     /// # Errors
-    /// [`FleetError`] at the first error: invalid JSON, an unknown, missing or repeated field, a malformed
+    /// [`FleetError`] with all problems: invalid JSON, an unknown, missing or repeated field, a malformed
     /// value, or a machine that is listed twice.
     pub fn parse(json: &str) -> Result<Self, FleetError> {
-        serde_json::from_str(json).map_err(|error| {
-            let text = error.to_string();
-            let place = format!(" at line {} column {}", error.line(), error.column());
-            FleetError {
-                line: error.line(),
-                // It is 0 if nothing of the line was read.
-                column: error.column().max(1),
-                problem: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
-            }
-        })
+        parse::fleet(json.strip_prefix('\u{feff}').unwrap_or(json))
     }
 
-    /// The machines, in the order of the file.
+    /// Reads the bytes of a fleet file.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), also for bytes that are not UTF-8.
+    pub fn read(bytes: &[u8]) -> Result<Self, FleetError> {
+        Self::parse(encoding::text(bytes)?)
+    }
+
+    /// The machines with a provider, in the order of the file.
     #[must_use]
     pub fn machines(&self) -> &[ProvidedMachine] {
         &self.machines
     }
 
-    /// The same with only the first `count` machines.
+    /// The machines that the file says have no provider, in the order of the file.
+    #[must_use]
+    pub fn without_provider(&self) -> &[MachineId] {
+        &self.without_provider
+    }
+
+    /// The machines that are put on hold when they are created, and the reasons.
+    #[must_use]
+    pub fn holds(&self) -> &[(MachineId, String)] {
+        &self.holds
+    }
+
+    /// What the file says and an import leaves out, in sentences for people.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The same with only the first `count` machines that have a provider.
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.machines.truncate(count);
+        self.without_provider.clear();
+        let machines = &self.machines;
+        self.holds
+            .retain(|(id, _)| machines.iter().any(|machine| machine.machine_id == *id));
         self
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"{"machines": [
-        {"provider": "Equinix", "provider_id": "a", "ip_address": "127.0.4.1", "location": "fra2"},
-        {"provider": "Lumen", "provider_id": "a", "machine_id": "67e55044-10b1-426f-9247-bb680e5fe0c8"}
-    ]}"#;
-
-    #[test]
-    fn a_fleet_is_read_in_the_order_of_the_file() {
-        let fleet = Fleet::parse(GOOD).unwrap();
-        let [first, second] = fleet.machines() else {
-            panic!("{fleet:?}")
-        };
-        assert_eq!(first.provided.ip_address.as_deref(), Some("127.0.4.1"));
-        assert_eq!(
-            second.machine_id.to_string(),
-            "67e55044-10b1-426f-9247-bb680e5fe0c8"
-        );
-        assert_eq!(fleet.clone().first(1).machines().len(), 1);
+impl FleetError {
+    /// The problems, in the order of the file: the first ones if there are many.
+    #[must_use]
+    pub fn problems(&self) -> &[FleetProblem] {
+        &self.problems
     }
 
-    #[test]
-    fn an_error_names_its_line_and_field() {
-        let machine = |fields: &str| format!("{{\"machines\": [\n{{{fields}}}\n]}}");
-        for (json, line, problem) in [
-            ("", 1, "EOF while parsing a value"),
-            (
-                "[]",
-                1,
-                "invalid type: sequence, expected an object with the field `machines`",
-            ),
-            ("{}", 1, "machines: missing"),
-            (
-                "{\"machine\": []}",
-                1,
-                "machine: unknown field, expected machines",
-            ),
-            (
-                &machine(r#""provider": "Equinix""#),
-                2,
-                "provider_id: missing",
-            ),
-            (&machine(r#""provider_id": "x""#), 2, "provider: missing"),
-            (
-                &machine(r#""provider": "Equi nix", "provider_id": "x""#),
-                2,
-                "provider: \"Equi nix\"",
-            ),
-            (
-                &machine(r#""provider": 5"#),
-                2,
-                "provider: invalid type: integer `5`",
-            ),
-            (
-                &machine(r#""provider": "A", "provider_id": """#),
-                2,
-                "provider_id: must not be empty",
-            ),
-            (
-                &machine(r#""provider": "A", "provider": "B""#),
-                2,
-                "provider: repeated",
-            ),
-            (
-                &machine(r#""provider_id": "a\u0000b""#),
-                2,
-                "provider_id: contains a NUL byte",
-            ),
-            (
-                &machine(r#""ip_address": "127.0.0.256""#),
-                2,
-                "ip_address: \"127.0.0.256\": invalid IP",
-            ),
-            (&machine(r#""machine_id": "12""#), 2, "machine_id: \"12\""),
-            (
-                &machine(r#""rack": "12""#),
-                2,
-                "rack: unknown field, expected machine_id, provider",
-            ),
-            (
-                &GOOD.replace("Lumen", "Equinix"),
-                3,
-                "provider_id: \"a\" of Equinix is listed twice",
-            ),
-        ] {
-            let error = Fleet::parse(json).unwrap_err();
-            assert!(error.problem.starts_with(problem), "{json}: {error}");
-            assert_eq!(error.line, line, "{json}: {error}");
+    /// How many further problems there are.
+    #[must_use]
+    pub const fn further(&self) -> usize {
+        self.further
+    }
+}
+
+impl fmt::Display for FleetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        match self.further {
+            0 => Ok(()),
+            further => write!(f, "; and {further} further problems"),
         }
     }
 }
+
+impl fmt::Display for FleetProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column, problem) = (self.line, self.column, &self.problem);
+        write!(f, "line {line}, column {column}: {problem}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,7 @@ pub mod schema;
 pub mod session;
 pub mod tag;
 pub mod text;
+pub mod time;
 pub mod work;
 
 mod error;

@@ -127,7 +127,8 @@ impl Attempt {
         let before = format!("{}  {machine}{}  ", self.ended_at.beside(now), self.process);
         let mut after = String::new();
         if self.repeats > 0 {
-            after += &format!(" ×{} since {}", self.repeats + 1, self.started_at);
+            let times = self.repeats.saturating_add(1);
+            after += &format!(" ×{times} since {}", self.started_at);
         }
         if let Some(seconds) = self.interval_seconds {
             after += &format!(", backs off for {}", interval(seconds));

@@ -2,7 +2,9 @@
 
 mod exits;
 mod groups;
+mod host;
 mod readers;
+mod reaping;
 
 use crate::bmdb::{Bmdb, Ran, bmdb, due_machine};
 use bmdb_model::MachineId;

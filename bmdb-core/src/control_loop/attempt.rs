@@ -176,6 +176,13 @@ async fn end(
             Ok(()) => Outcome::Canceled,
             Err(outcome) => outcome,
         },
+        // Without a rest, so that another host can take it at once. This loop waits.
+        Effect::Host => match cancel(work, None).await {
+            Ok(()) => Outcome::HostFailed {
+                cause: failure.cause().to_owned(),
+            },
+            Err(outcome) => outcome,
+        },
         Effect::PauseProvider(time) if machine.provided.is_some() => {
             let cause = failure.cause();
             let paused = retry(work, |work| work.pause_provider(time, cause));

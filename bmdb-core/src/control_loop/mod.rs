@@ -43,6 +43,7 @@ mod commit;
 mod error;
 mod event;
 mod failure;
+mod host;
 mod machine;
 mod options;
 mod pause_watch;

@@ -2,6 +2,7 @@
 
 mod drain;
 mod ends;
+mod host;
 mod limits;
 mod lost;
 mod pauses;

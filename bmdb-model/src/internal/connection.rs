@@ -9,9 +9,10 @@ pub(crate) use transaction::{beginning, committing};
 
 use crate::Error;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 /// The server process of a connection. Process ids are reused, start times are not.
