@@ -4,6 +4,7 @@
 //! stand above this file.
 
 use crate::db::config::Config;
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::migrate::{self, MigrateOptions};
 use crate::error::{ConnectError, SessionError, TxError};
 use crate::maintenance::batch::Maintenance;
@@ -26,7 +27,6 @@ use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A connected component. Clones share one connection pool, one heartbeat and one janitor, which end
 /// with the last clone, session and work.
@@ -105,7 +105,7 @@ impl Bmdb {
             runtime_info,
             ..
         } = &component.config;
-        let sent = Instant::now();
+        let sent = LeaseInstant::now();
         let seconds = terms.interval_seconds();
         let id = bmdb_model::internal::session::start(&mut conn, name, runtime_info, seconds);
         let id = deadline.answer(id).await.map_err(TxError::from);

@@ -4,6 +4,7 @@
 use crate::db::connect::Target;
 use crate::db::deadline::{Deadline, LeaseWatch, silence};
 use crate::db::home_runtime::HomeRuntime;
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
@@ -122,7 +123,7 @@ impl Database {
     }
 
     /// The deadline of closing a session whose lease runs out at `expiry`.
-    pub(crate) fn closing_deadline(&self, expiry: Instant) -> Deadline {
+    pub(crate) fn closing_deadline(&self, expiry: LeaseInstant) -> Deadline {
         Deadline::of_closing(self.statement_timeout, expiry)
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 pub(crate) mod home_runtime;
 pub(crate) mod in_flight;
 pub(crate) mod items_lock;
+pub(crate) mod lease_clock;
 pub(crate) mod listener;
 pub(crate) mod migrate;
 mod passfile;

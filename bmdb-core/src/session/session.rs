@@ -59,6 +59,11 @@ impl Session {
     /// may consider it expired. Needs no answer from the database: it resolves at the latest the interval
     /// less the margin after the last successful heartbeat was sent.
     ///
+    /// Time counts also while the process is stopped or the computer is suspended. Each poll looks at the
+    /// clock, so the first one afterwards sees the loss: ask this first, in a `select!` that is `biased`. A task
+    /// that nothing else wakes sees it a quarter of a second later. On systems other than Linux, Android and
+    /// those of Apple, the time of a suspended computer does not count.
+    ///
     /// Operations that wait for the database are given up at most half a second later.
     pub async fn lost(&self) {
         self.inner.lease().lost().await;

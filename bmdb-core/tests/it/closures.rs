@@ -146,6 +146,10 @@ async fn an_error_after_a_commit_does_not_hide_it_and_is_not_retried() {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "programs that use bmdb call it inside of a transaction"
+)]
 async fn nested_transactions_are_savepoints_as_before() {
     let s = with_table().await;
     let backend = async || {

@@ -50,6 +50,8 @@ mod shutdown;
 #[cfg(feature = "fleet")]
 mod silence;
 mod similar_names;
+#[cfg(unix)]
+mod stopped;
 mod telemetry;
 mod timeouts;
 mod tls;

@@ -37,6 +37,8 @@ type ClaimColumns = (
     Timestamptz,
     Timestamptz,
     Bool,
+    BigInt,
+    Bool,
 );
 type DefinitionRow = (Process, Lane, Lane, bool, Option<String>, bool);
 type ItemRow = (

@@ -19,6 +19,9 @@ pub struct ListedSession {
     pub row: SessionRow,
     /// Whether its deadline is ahead, by the database's clock. The janitor removes other sessions.
     pub is_live: bool,
+    /// Whether its deadline is farther away than its interval, because the database's clock was set back. The
+    /// janitor ends its lease after the interval, unless a heartbeat arrives.
+    pub is_overlong: bool,
     /// How many work items it has claimed.
     pub claimed: ClaimedCount,
 }
@@ -41,13 +44,14 @@ key! {
 type Columns = (
     (SqlUuid, Text, Text, Timestamptz, BigInt, Timestamptz),
     Bool,
+    Bool,
     BigInt,
     Bool,
 );
 
-type Row = (SessionRow, bool, i64, bool);
+type Row = (SessionRow, bool, bool, i64, bool);
 
-fn listed((row, is_live, count, all_counted): Row) -> ListedSession {
+fn listed((row, is_live, is_overlong, count, all_counted): Row) -> ListedSession {
     let claimed = if all_counted {
         ClaimedCount::Exactly(count)
     } else {
@@ -56,6 +60,7 @@ fn listed((row, is_live, count, all_counted): Row) -> ListedSession {
     ListedSession {
         row,
         is_live,
+        is_overlong,
         claimed,
     }
 }
