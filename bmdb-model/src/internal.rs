@@ -21,4 +21,5 @@ pub mod reclaim;
 pub mod session;
 pub mod set_back;
 pub mod sqlstate;
+pub mod statement_effect;
 pub mod work;

@@ -11,6 +11,8 @@ use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
 use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::{ErrorKind, MachineId, SessionId};
+use diesel::connection::CacheSize;
+use diesel_async::AsyncConnection;
 use std::time::Duration;
 
 /// How a transaction runs.
@@ -196,7 +198,15 @@ async fn begin_and_run<T, F: TxBody<T>>(
             tx.touched_at_begin(machine, definitions);
         }
     }
-    let value = body(tx).await?;
+    let watch = tx.watch();
+    let armed = watch.arm();
+    let result = body(tx).await;
+    let value = armed.settle(result)?;
+    if watch.is_changed() {
+        // The closure may have deallocated the prepared statements. The connection is closed afterwards.
+        tx.conn
+            .set_prepared_statement_cache_size(CacheSize::Disabled);
+    }
     tx.read_definitions().await?;
     Ok(Some(value))
 }

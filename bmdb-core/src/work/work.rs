@@ -126,7 +126,8 @@ impl Work {
     ///
     /// # Errors
     /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
-    /// except possibly after [`TxError::CommitUnknown`]. If the database does not answer:
+    /// except possibly after [`TxError::CommitUnknown`] and [`TxError::ClosureEndedTransaction`]: a closure
+    /// that sent `COMMIT` has ended the work, and there is none to give back. If the database does not answer:
     /// `CommitUnknown` if the end had been sent, else [`TxError::SessionExpired`], both as soon as the
     /// session is lost and without the work.
     pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>
