@@ -7,7 +7,7 @@ use bmdb_model::grants::GrantError;
 use bmdb_model::migration::MigrationError;
 
 /// Why a command failed, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
     exit: Exit,

@@ -72,8 +72,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     if let Err(error) = bmdb.drain(Duration::ZERO).await {
         tracing::debug!(%error, "closing");
     }
-    events.close(ran.as_ref().ok()).await;
-    ran.map(|_| ()).map_err(Failure::from)
+    let written = events.close(ran.as_ref().ok()).await;
+    ran.map_err(Failure::from).and(written)
 }
 
 /// Warns about providers without machines: a loop for them would wait for ever without a message.

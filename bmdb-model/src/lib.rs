@@ -74,6 +74,7 @@ pub mod retrieval;
 pub mod schema;
 pub mod session;
 pub mod tag;
+pub mod text;
 pub mod time;
 pub mod work;
 

@@ -48,12 +48,6 @@ pub(crate) fn interval(seconds: i64) -> String {
     }
 }
 
-/// The text on one line, without control characters: a cause is whatever a command printed.
-pub(crate) fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(printable).collect()
-}
-
 /// A value that JSON shows as the text that people see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text<T>(pub(crate) T);

@@ -25,4 +25,6 @@ mod run;
 mod schemas;
 mod serve;
 mod stats;
+mod terminal;
+mod text;
 mod validate;

@@ -10,7 +10,7 @@ use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;
 
 /// A value that injects markup into any page that does not escape it.
-pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever";
+pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever\u{2028}\u{200b}\u{e0041}\u{9b}2J";
 
 pub(crate) const MACHINES: u32 = 64;
 
