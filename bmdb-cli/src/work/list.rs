@@ -50,7 +50,7 @@ answer! {
         /// When it became due before it was claimed.
         due_since: Option<Time> = work.due_since.map(Time),
         /// The number of this attempt since the last success, from 1.
-        attempt: i64 = work.failures + work.losses + 1,
+        attempt: i64 = (work.failures.saturating_add(work.losses)).saturating_add(1),
     }
 }
 

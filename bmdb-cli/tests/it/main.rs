@@ -16,6 +16,7 @@ mod json;
 mod machine;
 mod manual;
 mod migrate;
+mod odd_rows;
 mod operate;
 mod output;
 mod process;

@@ -47,7 +47,7 @@ impl Serving {
         after.split('/').next().unwrap().parse().unwrap()
     }
 
-    fn get(&self, target: &str, header: &str) -> String {
+    pub(crate) fn get(&self, target: &str, header: &str) -> String {
         get(self.address(), target, header)
     }
 

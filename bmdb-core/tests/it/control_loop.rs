@@ -2,8 +2,8 @@
 
 mod drain;
 mod ends;
-mod host;
 mod errors;
+mod host;
 mod limits;
 mod lost;
 mod pauses;
