@@ -127,7 +127,7 @@ CREATE FUNCTION pg_temp.session(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-cafe-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
 INSERT INTO sessions (session_id, session_component_name, session_runtime_info, session_created_at,
                       session_interval_seconds, session_deadline)
-SELECT pg_temp.session(n), component, runtime, clock_timestamp() - age, 60,
+SELECT pg_temp.session(n), component, runtime, clock_timestamp() - age, 86400,
        clock_timestamp() + left_of_it
 FROM (VALUES
     (1, 'agent-starter', 'pod agent-starter-6d5f-x2k9, v1.14.2', interval '3 days 2 h', interval '23 h'),
