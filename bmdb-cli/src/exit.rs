@@ -58,7 +58,8 @@ Exit codes:
     2  invalid request: an argument, a file, a database URL, or a missing --yes
     3  not found: no such machine, process, session or claimed work
     4  conflict: claimed by a session, exists already, or changed in the meantime
-    5  the database cannot be reached, or has no free connection
+    5  the database cannot be reached or used now: no connection or disk is free, it takes
+       no writes, or the statement was canceled
     6  the database schema does not fit this program: see `bmdb migrate status`
     7  the database user may not log in, or lacks a privilege
   130  interrupted by Ctrl-C";

@@ -115,9 +115,17 @@ impl From<bmdb_model::Error> for Failure {
                 Exit::Conflict
             }
             _ => match error.kind() {
-                ErrorKind::ConnectionLost => Exit::Unreachable,
+                ErrorKind::ConnectionLost
+                | ErrorKind::ReadOnly
+                | ErrorKind::OutOfResources
+                | ErrorKind::NotReady
+                | ErrorKind::StalePlan
+                | ErrorKind::StatementTimeout
+                | ErrorKind::Canceled => Exit::Unreachable,
                 ErrorKind::Denied => Exit::Denied,
                 ErrorKind::LockTimeout | ErrorKind::LaneTaken => Exit::Conflict,
+                ErrorKind::SchemaMismatch => Exit::Schema,
+                ErrorKind::InvalidValue => Exit::Usage,
                 _ => Exit::Other,
             },
         };

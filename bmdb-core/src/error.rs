@@ -107,6 +107,24 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether the server itself says that it may take the connection later: it starts or shuts down, has no
+    /// connection free, or is not promoted yet. A server that does not answer may be the wrong one.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code.starts_with("53") || code.starts_with("57P"),
+            Self::OtherRole { .. } => true,
+            Self::NoServer(errors) => errors.iter().any(Self::may_pass),
+            Self::SetUp { reason, .. } => reason.kind().may_pass(),
+            Self::Migration(bmdb_model::migration::MigrationError::Database(error)) => {
+                ErrorKind::from(error).may_pass()
+            }
+            _ => false,
+        }
+    }
+}
+
 fn each(errors: &[ConnectError]) -> String {
     let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
     reasons.join("; ")
@@ -190,21 +208,14 @@ impl TxError {
 }
 
 impl TxError {
-    /// Whether waiting may help, for callers without a deadline.
-    pub(crate) fn may_pass(&self) -> bool {
-        self.is_transient()
-            || self.kind().is_some_and(|failure| {
-                failure.is_retryable() || failure == ErrorKind::StatementTimeout
-            })
-    }
-
-    /// Whether the database may answer if it is asked again.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-            || matches!(
-                self.kind(),
-                Some(ErrorKind::ConnectionLost | ErrorKind::LockTimeout)
-            )
+    /// Whether waiting may help: the database cannot be reached, or does not answer now
+    /// ([`ErrorKind::may_pass`]). Callers without a deadline try again later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self.kind() {
+            Some(kind) => kind.may_pass(),
+            None => matches!(self, Self::Unavailable(_)),
+        }
     }
 }
 

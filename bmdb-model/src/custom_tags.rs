@@ -217,10 +217,8 @@ async fn within_savepoint<T>(
             Ok(Ok(read))
         }
         Err(error) => {
-            if let ErrorKind::ConnectionLost
-            | ErrorKind::LockTimeout
-            | ErrorKind::StatementTimeout = error.kind()
-            {
+            // What may pass does not depend on what is read, unless it is about another server.
+            if error.kind().may_pass() && error.kind() != ErrorKind::NotReady {
                 return Err(error);
             }
             connection::roll_back(conn).await?;

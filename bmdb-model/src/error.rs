@@ -1,9 +1,15 @@
 //! Errors of statements, and what they mean for the caller.
 //!
-//! Only this file reads the engine's error messages: diesel-async does not expose SQLSTATEs, only a
-//! kind for a few of them and the text, which may be translated.
+//! Only this module interprets the engine's errors: [`kind`] has the table of what each SQLSTATE means.
+
+mod classify;
+mod kind;
+
+pub(crate) use classify::{is_a_lock, is_about_another_server};
+pub use kind::ErrorKind;
 
 use crate::MachineId;
+use crate::internal::sqlstate;
 use crate::migration::LockHolder;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
@@ -12,9 +18,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 #[non_exhaustive]
 #[allow(missing_docs, reason = "variants without a comment explain themselves")]
 pub enum Error {
-    /// The database refused the statement, or the connection broke. The message contains Diesel's, so
-    /// `source()` is empty.
-    #[error("database: {0}")]
+    /// The database refused the statement, or the connection broke. The message contains Diesel's and the
+    /// SQLSTATE, so `source()` is empty.
+    #[error("database: {}", with_code(.0))]
     Database(DieselError),
     /// PostgreSQL cannot store this text.
     #[error("{field} contains a NUL byte (at byte {offset}), which PostgreSQL cannot store")]
@@ -128,46 +134,6 @@ impl Error {
     }
 }
 
-/// What an error means for the caller's next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The transaction conflicted with a concurrent one (SQLSTATE 40001): run it again.
-    Serialization,
-    /// The transaction was the victim of a deadlock (40P01): run it again.
-    Deadlock,
-    /// A concurrent claim got the lane first (23505 on `work_item_lane`).
-    LaneTaken,
-    /// The connection is lost; it is unknown whether the statement took effect.
-    ConnectionLost,
-    /// An earlier failed statement has aborted the transaction (25P02).
-    Aborted,
-    /// The database user lacks a privilege (42501): components may not do this, or the user is not a
-    /// member of `bmdb_component` ([`crate::grants`]).
-    Denied,
-    /// Another transaction has held a lock that the statement needs for longer than `lock_timeout`
-    /// (55P03). The statement changed nothing. Running it again at once would wait as long again: do so
-    /// later, or find out who holds the lock (`pg_blocking_pids`).
-    LockTimeout,
-    /// The statement took longer than `statement_timeout` (57014). It changed nothing, and would take
-    /// as long again.
-    StatementTimeout,
-    /// Somebody canceled the statement (57014 by `pg_cancel_backend`). It changed nothing.
-    Canceled,
-    /// The database's message is not in English, so its reason is unknown: a retry may help.
-    Unclassified,
-    /// Anything else: a retry would fail again.
-    Other,
-}
-
-impl ErrorKind {
-    /// Whether running the same transaction again may succeed.
-    #[must_use]
-    pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Serialization | Self::Deadlock)
-    }
-}
-
 impl Error {
     /// What this error means for the caller's next step.
     #[must_use]
@@ -175,65 +141,20 @@ impl Error {
         match self {
             Self::Database(error) => error.into(),
             Self::DefinitionBlocked { .. } => ErrorKind::LockTimeout,
+            Self::NulByte { .. } | Self::Empty { .. } | Self::TooLong { .. } => {
+                ErrorKind::InvalidValue
+            }
             _ => ErrorKind::Other,
         }
     }
 }
 
-impl From<&DieselError> for ErrorKind {
-    fn from(error: &DieselError) -> Self {
-        use DatabaseErrorKind as Kind;
-        match error {
-            DieselError::DatabaseError(kind, info) => {
-                let message = info.message();
-                match kind {
-                    Kind::SerializationFailure => Self::Serialization,
-                    Kind::UniqueViolation if info.constraint_name() == Some("work_item_lane") => {
-                        Self::LaneTaken
-                    }
-                    Kind::UnableToSendCommand | Kind::ClosedConnection => Self::ConnectionLost,
-                    Kind::Unknown if message == "deadlock detected" => Self::Deadlock,
-                    Kind::Unknown if message.starts_with("terminating connection") => {
-                        Self::ConnectionLost
-                    }
-                    Kind::Unknown if message.starts_with("current transaction is aborted") => {
-                        Self::Aborted
-                    }
-                    Kind::Unknown
-                        if message.starts_with("permission denied")
-                            || message.starts_with("must be owner of")
-                            || message.starts_with("must have admin option") =>
-                    {
-                        Self::Denied
-                    }
-                    Kind::Unknown if message == "canceling statement due to lock timeout" => {
-                        Self::LockTimeout
-                    }
-                    Kind::Unknown if message == "canceling statement due to statement timeout" => {
-                        Self::StatementTimeout
-                    }
-                    Kind::Unknown if message == "canceling statement due to user request" => {
-                        Self::Canceled
-                    }
-                    Kind::Unknown => Self::Unclassified,
-                    _ => Self::Other,
-                }
-            }
-            DieselError::BrokenTransactionManager => Self::ConnectionLost,
-            _ => Self::Other,
-        }
+/// Diesel's text with the SQLSTATE, so that no line of a log is without it.
+fn with_code(error: &DieselError) -> String {
+    match sqlstate::of(error) {
+        Some(code) => format!("{error} (SQLSTATE {code})"),
+        None => error.to_string(),
     }
-}
-
-/// Whether a statement failed because it did not get a lock, judged by its message: Diesel's migrations
-/// expose nothing else. The victim of a deadlock waited for a lock as well.
-pub(crate) fn lost_for_a_lock(message: &str) -> bool {
-    [
-        "canceling statement due to lock timeout",
-        "deadlock detected",
-    ]
-    .iter()
-    .any(|words| message.contains(words))
 }
 
 /// Refuses text that PostgreSQL cannot store.

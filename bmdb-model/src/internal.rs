@@ -18,4 +18,5 @@ pub mod process_control;
 pub mod provided;
 pub mod reclaim;
 pub mod session;
+pub mod sqlstate;
 pub mod work;

@@ -82,6 +82,27 @@ impl From<TxError> for HttpError {
                 "Load the page again in a moment. If the error stays, check that the server runs, \
                  that this host reaches it, and that it has free connections.",
             ),
+            (
+                _,
+                Some(
+                    ErrorKind::ReadOnly
+                    | ErrorKind::OutOfResources
+                    | ErrorKind::NotReady
+                    | ErrorKind::StalePlan
+                    | ErrorKind::Canceled
+                    | ErrorKind::Internal,
+                ),
+            ) => (
+                unavailable,
+                "The database cannot answer now",
+                "Load the page again in a moment. If the error stays, look up its SQLSTATE and read the \
+                 server's log.",
+            ),
+            (_, Some(ErrorKind::SchemaMismatch)) => (
+                unavailable,
+                "The schema is not this console's",
+                "Run a console of the version that migrated the database; bmdb migrate status shows both.",
+            ),
             (_, Some(ErrorKind::StatementTimeout)) => (
                 unavailable,
                 "The database is too slow",

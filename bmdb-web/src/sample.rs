@@ -220,8 +220,11 @@ async fn count_tag(reader: &Reader, table: &TagTable) -> Result<Result<i64, Stri
 fn unless_unavailable<T>(counted: Result<T, TxError>) -> Result<Result<T, String>, TxError> {
     match counted {
         Err(error)
-            if error.kind() == Some(ErrorKind::ConnectionLost)
-                || matches!(error, TxError::Unavailable(_)) =>
+            if matches!(error, TxError::Unavailable(_))
+                || matches!(
+                    error.kind(),
+                    Some(ErrorKind::ConnectionLost | ErrorKind::OutOfResources)
+                ) =>
         {
             Err(error)
         }

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::error_line;
 use bmdb_core::{AgentListener, Bmdb, Session, SessionOptions, SessionState, TxError, TxOptions};
-use bmdb_model::{AgentHeartbeat, ErrorKind, MachineId, Provider, provided};
+use bmdb_model::{AgentHeartbeat, MachineId, Provider, provided};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::time::Duration;
@@ -339,11 +339,8 @@ impl<'c> Writer<'c> {
 fn is_outage(error: &TxError) -> bool {
     matches!(
         error,
-        TxError::Unavailable(_) | TxError::SessionExpired | TxError::CommitUnknown { .. }
-    ) || matches!(
-        error.kind(),
-        Some(ErrorKind::ConnectionLost | ErrorKind::LockTimeout)
-    )
+        TxError::SessionExpired | TxError::CommitUnknown { .. }
+    ) || error.may_pass()
 }
 
 /// A session that listens.

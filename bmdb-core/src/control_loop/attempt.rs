@@ -13,6 +13,7 @@ use crate::error::TxError;
 use crate::work::Work;
 use crate::work::end_error::EndError;
 use bmdb_backoff::Backoff;
+use bmdb_model::ErrorKind;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -250,14 +251,21 @@ where
 {
     let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
     let mut in_doubt = None;
+    let mut failing = None;
     loop {
         let error = match end(work).await {
             Ok(ended) => return Ok(ended),
             Err(error) => error,
         };
         match error.into_parts() {
-            (reason, Some(claimed)) if reason.may_pass() => {
-                tracing::debug!(%reason, "retrying an end");
+            (reason, Some(claimed)) if is_worth_waiting(&reason) => {
+                let kind = Some(reason.kind());
+                if failing == kind {
+                    tracing::debug!(%reason, "retrying an end");
+                } else {
+                    tracing::warn!(machine = %claimed.machine(), %reason, "an end is tried again until it is recorded");
+                }
+                failing = kind;
                 work = claimed;
                 if matches!(reason, TxError::CommitUnknown(_)) {
                     in_doubt = Some(reason);
@@ -269,6 +277,14 @@ where
             (reason, claimed) => return Err((reason, claimed)),
         }
     }
+}
+
+/// Whether an end is tried again for as long as the lease lives: what was achieved must not be lost because
+/// a server has a bad moment, or an administrator is just repairing a privilege or a table.
+fn is_worth_waiting(reason: &TxError) -> bool {
+    let is_repaired = Some(ErrorKind::Denied) == reason.kind()
+        || Some(ErrorKind::SchemaMismatch) == reason.kind();
+    reason.may_pass() || is_repaired
 }
 
 fn not_recorded(reason: TxError) -> Outcome {

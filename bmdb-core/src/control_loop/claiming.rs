@@ -14,6 +14,7 @@ use crate::work::Work;
 use crate::work::claim::Claim;
 use crate::work::end;
 use crate::work::poller::Poller;
+use bmdb_model::ErrorKind;
 use std::time::Duration;
 
 /// Delays after machines that were claimed and could not be read.
@@ -73,6 +74,9 @@ impl<L: ControlLoop> Run<L> {
                     self.give_back(session, again).await;
                 }
                 Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
+                Err(error) if error.kind() == Some(ErrorKind::InvalidValue) => {
+                    self.start_readable(session, claimed).await;
+                }
                 Err(error) => {
                     session.cancel_all(claimed).await;
                     if !error.may_pass() {
@@ -146,6 +150,30 @@ impl<L: ControlLoop> Run<L> {
             self.running.spawn(attempt.run());
         }
         again
+    }
+
+    /// Starts those machines that can be read. Each of the others backs off by itself, because what is wrong
+    /// with its row does not pass by waiting, and concerns no other machine.
+    async fn start_readable(&mut self, session: &Session, claimed: Vec<Work>) {
+        for work in claimed {
+            match Machine::read_all(session, std::slice::from_ref(&work)).await {
+                Ok(machines) => {
+                    let again = self.start(vec![work], machines);
+                    self.give_back(session, again).await;
+                }
+                Err(error) if error.kind() == Some(ErrorKind::InvalidValue) => {
+                    let machine = work.machine();
+                    tracing::error!(%machine, %error, "a machine cannot be read, and backs off");
+                    let cause = format!("the machine cannot be read: {error}");
+                    if let Err(error) = work.fail(&self.control.backoff(), &cause).await {
+                        tracing::debug!(%error, "a machine is released in the background");
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a machine is released in the background");
+                }
+            }
+        }
     }
 
     /// Gives machines back that are due again before the loop has come to its end. They rest for as long as

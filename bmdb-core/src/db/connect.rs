@@ -1,6 +1,13 @@
 //! Connecting: from a URL to a connection to a usable server.
 
+mod driver;
+mod error_scanner;
+mod explain;
+mod negotiation;
+mod role;
 mod server;
+mod socket;
+mod stream;
 mod timeouts;
 
 use crate::db::url::{DatabaseUrl, Environment, UrlError};
@@ -8,7 +15,9 @@ use crate::error::ConnectError;
 use bmdb_model::internal::connection::ConnectionInfo;
 use bmdb_model::internal::notify::Notify;
 use diesel_async::AsyncPgConnection;
-use server::{Role, Server};
+use role::Role;
+pub(crate) use server::Connected;
+use server::{Limit, Server};
 use std::sync::Arc;
 use std::time::Duration;
 use timeouts::Timeouts;
@@ -34,7 +43,7 @@ pub(crate) struct Target {
     servers: Arc<[Server]>,
     role: Role,
     is_shuffled: bool,
-    /// For each server.
+    /// For each address of each server.
     limit: Duration,
     /// For waiting for a connection of the pool.
     pool_timeout: Duration,
@@ -66,7 +75,7 @@ impl Target {
         };
         let servers: Result<Arc<[Server]>, ConnectError> = hosts
             .into_iter()
-            .map(|host| Server::new(&url, host, home.as_deref(), settings.component, limit))
+            .map(|host| Server::new(&url, host, home.as_deref(), settings.component))
             .collect();
         Ok(Self {
             servers: servers?,
@@ -123,12 +132,7 @@ impl Target {
         self.statement_timeout
     }
 
-    /// How long connecting takes at most.
-    pub(crate) fn longest(&self) -> Duration {
-        self.limit.saturating_mul(self.tries())
-    }
-
-    /// How many attempts connecting makes at most, over all servers.
+    /// How many servers connecting tries at most; a server of several addresses counts once.
     fn tries(&self) -> u32 {
         let tries = self.servers.len() * self.role.rounds().len();
         u32::try_from(tries).unwrap_or(u32::MAX)
@@ -156,36 +160,42 @@ impl Target {
     pub(crate) async fn connect(
         &self,
     ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
-        self.connect_within(self.limit).await
+        let Connected { conn, info, .. } = self.connect_listening().await?;
+        Ok((conn, info))
     }
 
-    /// The same until this moment, with an equal share of the time for each server: the heartbeat's lease
+    /// The same with the notifications that the connection receives.
+    pub(crate) async fn connect_listening(&self) -> Result<Connected, ConnectError> {
+        let limit = Limit {
+            address: self.limit,
+            server: None,
+        };
+        self.connect_within(limit).await
+    }
+
+    /// Connects until this moment, with an equal share of the time for each server: the heartbeat's lease
     /// must not run out on the first of several servers.
     pub(crate) async fn connect_by(
         &self,
         until: Instant,
     ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
         let left = until.saturating_duration_since(Instant::now());
-        self.connect_within(self.limit.min(left / self.tries()))
-            .await
+        let limit = Limit {
+            address: self.limit,
+            server: Some(left / self.tries()),
+        };
+        let Connected { conn, info, .. } = self.connect_within(limit).await?;
+        Ok((conn, info))
     }
 
-    async fn connect_within(
-        &self,
-        limit: Duration,
-    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
+    async fn connect_within(&self, limit: Limit) -> Result<Connected, ConnectError> {
         let mut reasons = Vec::new();
         for role in self.role.rounds() {
             reasons.clear();
             for server in self.in_order() {
                 // Boxed: connecting is rare, and its future large and deep for those that contain it.
-                let connecting = Box::pin(server.connect(&self.timeouts, *role));
-                let connected = tokio::time::timeout(limit, connecting).await;
-                let late = |_| ConnectError::Timeout {
-                    target: server.name().to_owned(),
-                    seconds: limit.as_secs_f64(),
-                };
-                match connected.map_err(late).flatten() {
+                let connecting = server.connect(&self.timeouts, *role, limit, self.is_shuffled);
+                match Box::pin(connecting).await {
                     Ok(connected) => return Ok(connected),
                     Err(reason) => reasons.push(reason),
                 }
@@ -231,16 +241,15 @@ mod tests {
 
     #[test]
     fn several_servers_share_the_timeout_unless_the_url_sets_one_for_each() {
-        for (url, each, all) in [
-            ("host=h", 10, 10),
-            ("host=a,b", 5, 10),
-            ("host=a,b connect_timeout=7", 7, 14),
-            ("host=a,b connect_timeout=0", 5, 10),
-            ("host=a,b target_session_attrs=prefer-standby", 5, 20),
+        for (url, each) in [
+            ("host=h", 10),
+            ("host=a,b", 5),
+            ("host=a,b connect_timeout=7", 7),
+            ("host=a,b connect_timeout=0", 5),
+            ("host=a,b target_session_attrs=prefer-standby", 5),
         ] {
             let target = Config::new(url).target().unwrap();
             assert_eq!(target.limit, Duration::from_secs(each), "{url}");
-            assert_eq!(target.longest(), Duration::from_secs(all), "{url}");
         }
     }
 }

@@ -57,7 +57,8 @@ impl Database {
         let (wait, statement_timeout) = (Some(target.pool_timeout()), target.statement_timeout());
         let timeouts = Timeouts {
             wait,
-            create: Some(target.longest()),
+            // Connecting has limits of its own, for each address.
+            create: None,
             recycle: wait,
         };
         let connections = Pool::builder(Connector(target))
@@ -147,11 +148,7 @@ impl Database {
 
     /// Checks out a connection for the next try.
     pub(crate) async fn checkout_for(&self, retry: &Retry) -> Result<Checkout, TxError> {
-        let conn = self.checkout(retry.deadline()).await?;
-        if !conn.info().messages_are_english {
-            retry.expect_unclassified_errors();
-        }
-        Ok(conn)
+        self.checkout(retry.deadline()).await
     }
 
     /// Runs an operation without a session on a connection, once. All of it may take as long as one answer.

@@ -116,7 +116,7 @@ impl Deadline {
     /// Turns a connection error into `SessionExpired` once the lease is lost.
     pub(crate) fn explain(&self, error: TxError) -> TxError {
         match &self.limit {
-            Limit::Lease(lease, _) if error.is_transient() && lease.lost_since().is_some() => {
+            Limit::Lease(lease, _) if error.may_pass() && lease.lost_since().is_some() => {
                 tracing::debug!(session = %lease.session(), %error, "the session is lost");
                 TxError::SessionExpired
             }

@@ -7,9 +7,7 @@ use crate::db::retry::Delays;
 use crate::lock::lock;
 use bmdb_model::Process;
 use bmdb_model::internal::notify;
-use futures_util::StreamExt;
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -109,27 +107,21 @@ async fn listen(target: Target, pollers: Arc<Pollers>) {
 
 /// Listens on one connection until it is lost; returns the reason.
 async fn listen_once(target: &Target, pollers: &Pollers) -> String {
-    let mut conn = match target.connect().await {
-        Ok((conn, _)) => conn,
+    let mut connected = match target.connect_listening().await {
+        Ok(connected) => connected,
         Err(error) => return error.to_string(),
     };
-    match tokio::time::timeout(LAST_RECONNECT, notify::listen(&mut conn)).await {
+    match tokio::time::timeout(LAST_RECONNECT, notify::listen(&mut connected.conn)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return error.to_string(),
         Err(_) => return "no answer in time".to_owned(),
     }
     // Notifications sent before are not received.
     pollers.wake_all();
-    let mut notifications = pin!(conn.notifications_stream());
-    loop {
-        match notifications.next().await {
-            Some(Ok(notification)) => {
-                if let Ok(process) = Process::new(notification.payload) {
-                    pollers.wake(&process);
-                }
-            }
-            Some(Err(error)) => return error.to_string(),
-            None => return "the connection was closed".to_owned(),
+    while let Some(process) = connected.payloads.recv().await {
+        if let Ok(process) = Process::new(process) {
+            pollers.wake(&process);
         }
     }
+    "the connection was closed".to_owned()
 }

@@ -2,7 +2,6 @@
 
 use crate::db::connect::Target;
 use crate::error::{ConnectError, TxError};
-use bmdb_model::ErrorKind;
 use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
 use bmdb_model::internal::notify::Notify;
 use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
@@ -34,12 +33,6 @@ impl Manager for Connector {
             target: self.0.describe(),
             reason,
         })?;
-        if !info.messages_are_english {
-            tracing::warn!(
-                "the server's messages are not English, so deadlocks are not distinguished from other \
-                 errors, which are retried as well; set lc_messages = 'C' for this role"
-            );
-        }
         let notify = self.0.notify(&info);
         Ok(PooledConnection { conn, info, notify })
     }
@@ -74,10 +67,19 @@ impl Checkout {
         }
     }
 
-    /// Returns the connection after an error, unless the error means that the connection is lost.
+    /// Returns the connection after an error, unless it is lost or must not be used again. If its fault is
+    /// one that the idle connections may share, such as a server that has turned read-only, they are closed
+    /// too: the next try gets a new one.
     pub(crate) fn give_back_after(self, error: &TxError) {
-        if error.kind() != Some(ErrorKind::ConnectionLost) {
-            self.give_back();
+        match error.kind() {
+            Some(kind) if kind.spoils_connection() => {
+                if kind.is_the_connections()
+                    && let Some(pool) = Object::pool(self.pooled())
+                {
+                    pool.retain(|_, _| false);
+                }
+            }
+            _ => self.give_back(),
         }
     }
 

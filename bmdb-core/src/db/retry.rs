@@ -6,7 +6,6 @@ use crate::db::tx_fn::TxFn;
 use crate::error::TxError;
 use bmdb_model::ErrorKind;
 use metrics::Counter;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,8 +17,8 @@ pub(crate) struct Retry {
     /// `None` if the limit is beyond the clock's range.
     until: Option<Instant>,
     delays: Delays,
-    /// Whether unclassified errors are tried again, a few times.
-    unclassified: AtomicBool,
+    /// How many tries failed because of their connection.
+    connections: u32,
     deadline: Deadline,
     retried: Counter,
     /// Kept for as long as there may be another try.
@@ -29,13 +28,14 @@ pub(crate) struct Retry {
 impl Retry {
     const FIRST_DELAY: Duration = Duration::from_millis(1);
     const LONGEST_DELAY: Duration = Duration::from_millis(200);
-    const UNCLASSIFIED_TRIES: u32 = 3;
+    /// The pool makes new connections after the first such error, so more of them are not for an old one.
+    const CONNECTIONS: u32 = 3;
 
     pub(crate) fn new(limit: Duration, deadline: Deadline) -> Self {
         Self {
             until: Instant::now().checked_add(limit),
             delays: Delays::new(Self::FIRST_DELAY, Self::LONGEST_DELAY),
-            unclassified: AtomicBool::new(false),
+            connections: 0,
             deadline,
             retried: Counter::noop(),
             _in_flight: None,
@@ -63,11 +63,6 @@ impl Retry {
         &self.deadline
     }
 
-    /// Notes that the server's messages are not English, so that deadlocks look like other errors.
-    pub(crate) fn expect_unclassified_errors(&self) {
-        self.unclassified.store(true, Ordering::Relaxed);
-    }
-
     /// Runs an operation until it succeeds or its error is not worth another try.
     pub(crate) async fn run<T>(
         &mut self,
@@ -90,7 +85,7 @@ impl Retry {
         loop {
             match operation(self).await {
                 Ok(value) => return Ok(value),
-                Err(error) if error.is_transient() && self.pause().await => {}
+                Err(error) if error.may_pass() && self.pause().await => {}
                 Err(error) => self.after(error).await?,
             }
         }
@@ -99,17 +94,38 @@ impl Retry {
     /// Waits before the next try, or returns the error if there is to be none.
     pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
         let worth_it = match error.kind() {
-            Some(ErrorKind::Unclassified) => {
-                self.unclassified.load(Ordering::Relaxed)
-                    && self.delays.taken < Self::UNCLASSIFIED_TRIES
+            Some(kind) if kind.is_the_connections() => {
+                self.connections += 1;
+                self.connections <= Self::CONNECTIONS
             }
-            Some(failure) => failure.is_retryable() || failure == ErrorKind::LaneTaken,
+            Some(kind) => kind.is_retryable() || kind == ErrorKind::LaneTaken,
             None => false,
         };
         if worth_it && self.pause().await {
             Ok(())
         } else {
             Err(self.deadline.explain(error))
+        }
+    }
+
+    /// Like [`Retry::after`], for an end, which is worth more tries: also what a server refuses at once for
+    /// a reason that may pass is tried again.
+    pub(crate) async fn after_end(&mut self, error: TxError) -> Result<(), TxError> {
+        // A lock or a slow server has been waited for, and a server that cannot be reached too.
+        let is_refused = matches!(
+            error.kind(),
+            Some(
+                ErrorKind::Canceled
+                    | ErrorKind::ReadOnly
+                    | ErrorKind::OutOfResources
+                    | ErrorKind::NotReady
+                    | ErrorKind::StalePlan
+                    | ErrorKind::Internal
+            )
+        );
+        match is_refused && self.pause().await {
+            true => Ok(()),
+            false => self.after(error).await,
         }
     }
 

@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// PostgreSQL's name in the protocol negotiation (ALPN).
@@ -147,12 +147,9 @@ impl Tls {
         }
     }
 
-    pub(crate) const fn negotiation(&self) -> SslNegotiation {
-        if self.direct {
-            SslNegotiation::Direct
-        } else {
-            SslNegotiation::Postgres
-        }
+    /// Whether the TLS handshake begins without asking the server first.
+    pub(crate) const fn is_direct(&self) -> bool {
+        self.direct
     }
 
     /// Reads the files into a TLS connector; `None` if connections are never encrypted. Blocks.

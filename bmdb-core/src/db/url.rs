@@ -12,6 +12,7 @@ use parameter::{Kind, Parameter};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::net::{AddrParseError, IpAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use text::{Setting, Value};
 
@@ -57,8 +58,21 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Whether the server is reached by a Unix socket: in this folder, or in the abstract namespace (`@name`).
     pub(crate) fn is_socket(&self) -> bool {
-        self.address.is_none() && self.name.starts_with('/')
+        self.address.is_none() && self.name.starts_with(['/', '@'])
+    }
+
+    /// The path of its socket; it begins with a NUL in the abstract namespace.
+    pub(crate) fn socket_path(&self) -> Option<PathBuf> {
+        if !self.is_socket() {
+            return None;
+        }
+        let path = format!("{}/.s.PGSQL.{}", self.name, self.port);
+        Some(match path.strip_prefix('@') {
+            Some(name) => format!("\0{name}").into(),
+            None => path.into(),
+        })
     }
 
     /// Whether the connection stays on this machine.

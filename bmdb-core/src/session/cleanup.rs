@@ -421,7 +421,16 @@ impl LeftoverClaims {
     }
 }
 
-/// Whether the database cannot be reached, so that no other task can succeed.
+/// Whether the database cannot be reached or takes no writes, so that no other task can succeed.
 fn is_unreachable(error: &TxError) -> bool {
-    error.is_transient() && error.kind() != Some(ErrorKind::LockTimeout)
+    matches!(error, TxError::Unavailable(_))
+        || matches!(
+            error.kind(),
+            Some(
+                ErrorKind::ConnectionLost
+                    | ErrorKind::ReadOnly
+                    | ErrorKind::OutOfResources
+                    | ErrorKind::NotReady
+            )
+        )
 }

@@ -75,7 +75,7 @@ pub(crate) async fn observe(database: &Database) {
 pub(crate) async fn observe_first(database: &Database) -> Result<(), TxError> {
     let observed = database.run(async |conn| Ok(agent::observe_listening(conn).await?));
     match observed.await {
-        Err(error) if error.is_transient() => Err(error),
+        Err(error) if error.may_pass() => Err(error),
         Err(error) => {
             log(&error);
             Ok(())

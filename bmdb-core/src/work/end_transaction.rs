@@ -79,10 +79,12 @@ impl OpenAttempt {
                 }
                 Err(error) => {
                     let ended = *lock(ended);
-                    return Err(match ended {
-                        Ended::Done(_) => self.not_ended(error),
-                        Ended::SessionExpired | Ended::Lost => self.lost(error),
-                    });
+                    if !matches!(ended, Ended::Done(_)) {
+                        return Err(self.lost(error));
+                    }
+                    if let Err(error) = retry.after_end(error).await {
+                        return Err(self.not_ended(error));
+                    }
                 }
             }
         }

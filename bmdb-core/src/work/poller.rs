@@ -12,8 +12,8 @@ use crate::work::inner::SessionInner;
 use crate::work::poll_options::PollOptions;
 use crate::work::queue_cursor::RESET;
 use crate::work::rate_limiter::RateLimiter;
-use bmdb_model::Provider;
 use bmdb_model::internal::work::QueueHead;
+use bmdb_model::{ErrorKind, Provider};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,8 @@ pub struct Poller {
     rate_limiter: Option<Arc<RateLimiter>>,
     /// How many of the rate limiter's permits for the next poll are acquired already.
     permits: usize,
+    /// The kind of error that polls have failed with since the last that succeeded.
+    failing: Option<Option<ErrorKind>>,
 }
 
 /// What a poller does when a poll finds nothing.
@@ -119,6 +121,7 @@ impl Poller {
             running: None,
             rate_limiter: None,
             permits: 0,
+            failing: None,
         }
     }
 
@@ -192,6 +195,7 @@ impl Poller {
             match self.poll_once(limit).await {
                 None => {}
                 Some(Ok(answer)) if answer.machines.is_empty() => {
+                    self.failing = None;
                     // A poll that has replanned what only seemed due makes progress, so it may be
                     // followed by any number of others.
                     if returns && answer.has_replanned {
@@ -205,6 +209,7 @@ impl Poller {
                     }
                 }
                 Some(Ok(answer)) => {
+                    self.failing = None;
                     let mut claimed = answer.machines;
                     self.delays.restart();
                     self.poll_in(Duration::ZERO);
@@ -216,13 +221,26 @@ impl Poller {
                 Some(Err(error)) => {
                     let delay = self.delays.next();
                     self.poll_in(delay);
-                    if !error.may_pass() {
+                    // One machine's bad value must not keep the others from being claimed.
+                    let is_one_machines = error.kind() == Some(ErrorKind::InvalidValue);
+                    if !error.may_pass() && !is_one_machines {
                         return Err(error);
                     }
-                    tracing::debug!(%error, "a poll failed");
+                    self.note_failure(&error);
                 }
             }
         }
+    }
+
+    /// Logs why polls fail: once for each new reason, because the poller asks again until it passes.
+    fn note_failure(&mut self, error: &TxError) {
+        let failing = Some(error.kind());
+        if self.failing == failing {
+            tracing::debug!(%error, "a poll failed");
+        } else {
+            tracing::warn!(%error, "a poll failed, and is repeated until it succeeds");
+        }
+        self.failing = failing;
     }
 
     /// Waits for the running poll, or until it is time for one. `None` if no call has picked

@@ -87,8 +87,7 @@ async fn a_port_without_a_listener_is_unreachable() {
         "{error:?}"
     );
     let text = error.to_string();
-    let start =
-        format!("cannot reach the database server at {address}: error connecting to server: ");
+    let start = format!("cannot reach the database server at {address}: Connection refused");
     assert!(text.starts_with(&start), "{text}");
     assert!(text.ends_with("; is it running and reachable?"), "{text}");
     assert!(!text.contains("secret"), "{text}");
@@ -159,16 +158,13 @@ async fn a_server_of_another_protocol_is_not_postgresql() {
 #[tokio::test]
 async fn a_server_that_closes_the_connection_without_an_answer_is_unreachable() {
     let address = stub(b"", Then::HangsUp).await;
-    for (mode, reason) in [
-        ("disable", "connection closed"),
-        ("prefer", "error communicating with the server: early eof"),
-    ] {
+    for mode in ["disable", "prefer"] {
         let error = refusal(&format!("postgres://u@{address}/db?sslmode={mode}")).await;
         assert_eq!(
             error.to_string(),
             format!(
-                "cannot reach the database server at {address}: {reason}; is it running and \
-                 reachable?"
+                "cannot reach the database server at {address}: connection closed; is it running \
+                 and reachable?"
             )
         );
     }

@@ -28,8 +28,6 @@ pub struct Backend {
 #[allow(missing_docs, reason = "fields without a comment explain themselves")]
 pub struct ConnectionInfo {
     pub backend: Backend,
-    /// Whether the server's messages are in English. Deadlocks are recognised in English ones only.
-    pub messages_are_english: bool,
     pub engine: Engine,
     /// Whether the server is a standby, which replays another server's writes until it is promoted.
     pub is_standby: bool,
@@ -82,8 +80,7 @@ impl Engine {
 
 statement! {
     WhoServes = concat!(
-        "SELECT a.pid, a.backend_start, pg_catalog.current_setting('lc_messages'), \
-                pg_catalog.version(), ", path::safe_path!(), ", \
+        "SELECT a.pid, a.backend_start, pg_catalog.version(), ", path::safe_path!(), ", \
                 pg_catalog.pg_is_in_recovery(), \
                 pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on', \
                 pg_catalog.current_setting('server_encoding') \
@@ -91,7 +88,7 @@ statement! {
          WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
            AND p.name OPERATOR(pg_catalog.=) 'search_path'"
     );
-    () -> (Integer, Timestamptz, Text, Text, Text, Bool, Bool, Text)
+    () -> (Integer, Timestamptz, Text, Text, Bool, Bool, Text)
 }
 
 /// Sets up a new connection. A server that has lost its client ends the client's statement and frees
@@ -105,18 +102,11 @@ pub async fn set_up(conn: &mut AsyncPgConnection) -> Result<ConnectionInfo, Erro
     let _unsupported = conn
         .batch_execute("SET client_connection_check_interval = '500ms'")
         .await;
-    let (pid, started_at, language, version, path, is_standby, is_read_only, encoding) =
+    let (pid, started_at, version, path, is_standby, is_read_only, encoding) =
         WhoServes {}.get_result(conn).await?;
-    let (language, version, _path): (String, String, String) = (language, version, path);
-    let messages_are_english = language.is_empty()
-        || ["C", "POSIX", "en"].iter().any(|english| {
-            language
-                .strip_prefix(english)
-                .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-        });
+    let (version, _path): (String, String) = (version, path);
     Ok(ConnectionInfo {
         backend: Backend { pid, started_at },
-        messages_are_english,
         engine: Engine::of(&version),
         is_standby,
         is_read_only,

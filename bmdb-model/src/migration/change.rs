@@ -4,7 +4,7 @@ use super::blockers::of_advisory;
 use super::lock::MIGRATION_LOCK;
 use super::privileges::{self, Acting};
 use super::{MIGRATIONS, MigrationError, check_not_too_old, has_all, known, newest_known};
-use crate::error::lost_for_a_lock;
+use crate::error::is_a_lock;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -225,13 +225,11 @@ fn and_then(
             done.push(version.to_string());
             Ok(done)
         }
-        Err(error) if lost_for_a_lock(&error.to_string()) => {
-            Err(Stopped::From(MigrationError::Locked {
-                migration,
-                done,
-                holders: Vec::new(),
-            }))
-        }
+        Err(error) if is_a_lock(&error.to_string()) => Err(Stopped::From(MigrationError::Locked {
+            migration,
+            done,
+            holders: Vec::new(),
+        })),
         // Diesel's error names a migration in SQL, but not one in code.
         Err(error) if error.to_string().contains(&migration) => Err(error.into()),
         Err(error) => Err(BoxedError::from(format!("{migration}: {error}")).into()),
@@ -300,7 +298,7 @@ async fn take_turn(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), 
         let Err(error) = advisory(conn, "SELECT pg_advisory_lock($1)").await else {
             return Ok(());
         };
-        if !lost_for_a_lock(&error.to_string()) {
+        if !is_a_lock(&error.to_string()) {
             return Err(error.into());
         }
         // If the lock is free now, its holder has just released it: try again.
@@ -312,8 +310,8 @@ async fn take_turn(conn: &mut AsyncPgConnection, limit: Duration) -> Result<(), 
 }
 
 async fn set_up(conn: &mut AsyncPgConnection) -> QueryResult<()> {
-    // Failures to get a lock are recognised by their message, which must be English. Not every user may
-    // set this.
+    // On a connection that bmdb-core did not make, failures to get a lock are recognised by their message,
+    // which must be English. Not every user may set this.
     let _refused = conn.batch_execute("SET lc_messages = 'C'").await;
     // The server then notices soon that a migrator was killed, and releases its lock. Not every
     // platform supports this.

@@ -1,5 +1,11 @@
 //! One server of a URL: how to connect to it, and whether it is usable.
 
+use super::driver::{self, Payloads};
+use super::explain::{Peer, of_all_addresses};
+use super::negotiation::Encryption;
+use super::role::Role;
+use super::socket::{Address, Keepalives, Liveness, Socket};
+use super::stream::Negotiated;
 use super::timeouts::Timeouts;
 use crate::db::passfile::{self, Login};
 use crate::db::tls::Tls;
@@ -7,16 +13,13 @@ use crate::db::url::{DatabaseUrl, Host};
 use crate::error::ConnectError;
 use bmdb_model::internal::connection::{ConnectionInfo, set_up};
 use diesel_async::AsyncPgConnection;
-use rustls::Error as TlsError;
-use std::error::Error;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio::time::timeout;
+use tokio_postgres::Config as PgConfig;
+use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Config as PgConfig, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The oldest PostgreSQL that has all features we use.
@@ -25,63 +28,44 @@ const OLDEST_SERVER: u32 = 14;
 /// How long a TCP connection waits for a server's host that has vanished.
 const VANISHED: Duration = Duration::from_secs(30);
 
-/// The kind of server that `target_session_attrs` requires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Any,
-    ReadWrite,
-    ReadOnly,
-    Primary,
-    Standby,
-    PreferStandby,
-}
-
-impl Role {
-    pub(super) fn of(value: Option<&str>) -> Self {
-        match value {
-            Some("read-write") => Self::ReadWrite,
-            Some("read-only") => Self::ReadOnly,
-            Some("primary") => Self::Primary,
-            Some("standby") => Self::Standby,
-            Some("prefer-standby") => Self::PreferStandby,
-            _ => Self::Any,
-        }
-    }
-
-    /// The kinds to look for among all servers, one after another.
-    pub(super) const fn rounds(self) -> &'static [Self] {
-        match self {
-            Self::Any => &[Self::Any],
-            Self::ReadWrite => &[Self::ReadWrite],
-            Self::ReadOnly => &[Self::ReadOnly],
-            Self::Primary => &[Self::Primary],
-            Self::Standby => &[Self::Standby],
-            Self::PreferStandby => &[Self::Standby, Self::Any],
-        }
-    }
-
-    /// The kind that the server is not; `None` if the server is suitable.
-    fn missing(self, info: &ConnectionInfo) -> Option<&'static str> {
-        let (fits, wanted) = match self {
-            Self::Any | Self::PreferStandby => return None,
-            Self::ReadWrite => (!info.is_read_only, "one that accepts writes"),
-            Self::ReadOnly => (info.is_read_only, "a read-only one"),
-            Self::Primary => (!info.is_standby, "a primary"),
-            Self::Standby => (info.is_standby, "a standby"),
-        };
-        (!fits).then_some(wanted)
-    }
-}
-
 #[derive(Clone)]
 pub(super) struct Server {
     /// Host and port, or socket, for error messages.
     name: String,
     host: Host,
+    /// Who logs in to what; the socket and its encryption are ours.
     config: PgConfig,
+    liveness: Liveness,
     tls: Tls,
     /// The file with the password, unless the URL has it.
     passfile: Option<Passfile>,
+}
+
+/// A connection that is ready for statements.
+pub(crate) struct Connected {
+    pub(crate) conn: AsyncPgConnection,
+    pub(crate) info: ConnectionInfo,
+    /// The notifications that it receives. diesel-async's own stream of them stays empty.
+    pub(crate) payloads: Payloads,
+}
+
+/// How long connecting to one server may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// For each of its addresses, as in libpq.
+    pub(super) address: Duration,
+    /// For all of them, in equal shares.
+    pub(super) server: Option<Duration>,
+}
+
+impl Limit {
+    fn of_each(self, addresses: usize) -> Duration {
+        let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
+        match self.server {
+            Some(all) => self.address.min(all / addresses.max(1)),
+            None => self.address,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -97,14 +81,9 @@ impl Server {
         host: Host,
         home: Option<&Path>,
         component: &str,
-        limit: Duration,
     ) -> Result<Self, ConnectError> {
         let tls = Tls::of(url, &host, home)?;
         let mut config = PgConfig::new();
-        config.host(&host.name).port(host.port);
-        if let Some(address) = host.address {
-            config.hostaddr(address);
-        }
         if let Some(user) = url.get("user") {
             config.user(user);
         }
@@ -120,23 +99,9 @@ impl Server {
             Some("require") => ChannelBinding::Require,
             _ => ChannelBinding::Prefer,
         });
-        config.ssl_negotiation(tls.negotiation());
-        config.connect_timeout(limit);
-        // Without these, an operation waits for hours if its peer vanishes without closing the connection.
-        let seconds = |name, default: Duration| {
-            let seconds = url
-                .number(name)
-                .map(|seconds| Duration::from_secs(seconds.into()));
-            seconds.unwrap_or(default)
-        };
-        let milliseconds = url
-            .number("tcp_user_timeout")
-            .map(|ms| Duration::from_millis(ms.into()));
-        config.tcp_user_timeout(milliseconds.unwrap_or(VANISHED));
-        config.keepalives(url.get("keepalives") != Some("0"));
-        config.keepalives_idle(seconds("keepalives_idle", VANISHED / 2));
-        config.keepalives_interval(seconds("keepalives_interval", VANISHED / 6));
-        config.keepalives_retries(url.number("keepalives_count").unwrap_or(3));
+        // What tokio-postgres gets is negotiated already: see `Negotiated`.
+        config.ssl_mode(SslMode::Require);
+        config.ssl_negotiation(SslNegotiation::Direct);
         let named = url.get("passfile").map(|path| Passfile {
             path: path.into(),
             is_default: false,
@@ -153,6 +118,7 @@ impl Server {
             },
             host,
             config,
+            liveness: liveness(url),
             tls,
         })
     }
@@ -182,54 +148,154 @@ impl Server {
         Ok((tls, passfile.password(&login)?))
     }
 
+    /// Connects to the first of the server's addresses that answers in time and has this role.
     pub(super) async fn connect(
         &self,
         timeouts: &Timeouts,
         role: Role,
-    ) -> Result<(AsyncPgConnection, ConnectionInfo), ConnectError> {
+        limit: Limit,
+        is_shuffled: bool,
+    ) -> Result<Connected, ConnectError> {
         let server = self.clone();
         let reading = tokio::task::spawn_blocking(move || server.read_files());
-        let (tls, password) = reading.await.map_err(|error| self.unreachable(error))??;
+        let whole = limit.of_each(1);
+        let read = timeout(whole, reading).await;
+        let read = read.map_err(|_| late(&self.name, whole))?;
+        let (tls, password) = read.map_err(|error| self.peer(&self.name).unreachable(error))??;
         let mut config = self.config.clone();
         config.options(timeouts.options());
         if let Some(password) = password {
             config.password(password);
         }
-        let mut conn = self.try_each_mode(config, tls).await?;
+        let found = timeout(whole, Address::all_of(&self.host)).await;
+        let found = found.map_err(|_| late(&self.name, whole))?;
+        let mut addresses = found.map_err(|error| self.peer(&self.name).unreachable(error))?;
+        if is_shuffled {
+            addresses.sort_by_cached_key(|_| uuid::Uuid::new_v4());
+        }
+        let each = limit.of_each(addresses.len());
+        self.connect_to(&addresses, &config, tls.as_ref(), role, each)
+            .await
+    }
+
+    /// Connects to the first of these addresses that is usable and answers within this limit.
+    async fn connect_to(
+        &self,
+        addresses: &[Address],
+        config: &PgConfig,
+        tls: Option<&MakeRustlsConnect>,
+        role: Role,
+        limit: Duration,
+    ) -> Result<Connected, ConnectError> {
+        let mut errors = Vec::new();
+        for address in addresses {
+            let name = match addresses.len() {
+                1 => self.name.clone(),
+                _ => format!("{} ({address})", self.name),
+            };
+            let attempt = Attempt {
+                server: self,
+                name: &name,
+                address,
+                config,
+                tls,
+            };
+            let connected = timeout(limit, attempt.connect(role)).await;
+            match connected.map_err(|_| late(&name, limit)).flatten() {
+                Ok(connected) => return Ok(connected),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(of_all_addresses(errors)
+            .unwrap_or_else(|| unreachable!("every server has at least one address")))
+    }
+
+    fn peer<'a>(&'a self, name: &'a str) -> Peer<'a> {
+        Peer {
+            name,
+            tls: &self.tls,
+        }
+    }
+}
+
+fn late(target: &str, limit: Duration) -> ConnectError {
+    ConnectError::Timeout {
+        target: target.to_owned(),
+        seconds: limit.as_secs_f64(),
+    }
+}
+
+/// How a connection notices that its server has vanished. Without these limits, an operation waits for hours if
+/// its peer vanishes without closing the connection.
+fn liveness(url: &DatabaseUrl) -> Liveness {
+    // As libpq documents it, zero means the system's own time.
+    let number = |name, default: u32| match url.number(name) {
+        None => Some(default),
+        Some(0) => None,
+        Some(given) => Some(given),
+    };
+    let seconds = |name, default: Duration| {
+        let default = u32::try_from(default.as_secs()).unwrap_or(u32::MAX);
+        number(name, default).map(|seconds| Duration::from_secs(seconds.into()))
+    };
+    let is_probed = url.get("keepalives") != Some("0");
+    Liveness {
+        user_timeout: match url.number("tcp_user_timeout") {
+            None => Some(VANISHED),
+            Some(0) => None,
+            Some(milliseconds) => Some(Duration::from_millis(milliseconds.into())),
+        },
+        keepalives: is_probed.then(|| Keepalives {
+            idle: seconds("keepalives_idle", VANISHED / 2),
+            interval: seconds("keepalives_interval", VANISHED / 6),
+            count: number("keepalives_count", 3),
+        }),
+    }
+}
+
+/// One try to connect to one address of a server.
+struct Attempt<'a> {
+    server: &'a Server,
+    /// The server's, with the address if it has several.
+    name: &'a str,
+    address: &'a Address,
+    config: &'a PgConfig,
+    tls: Option<&'a MakeRustlsConnect>,
+}
+
+impl Attempt<'_> {
+    async fn connect(&self, role: Role) -> Result<Connected, ConnectError> {
+        let (mut conn, payloads) = self.try_each_mode().await?;
+        let target = || self.name.to_owned();
         let info = set_up(&mut conn)
             .await
             .map_err(|reason| ConnectError::SetUp {
-                target: self.name.clone(),
+                target: target(),
                 reason,
             })?;
         info.check_encoding()
             .map_err(|encoding| ConnectError::NotUtf8 {
-                target: self.name.clone(),
+                target: target(),
                 encoding,
             })?;
         match role.missing(&info) {
-            None => Ok((conn, info)),
+            None => Ok(Connected {
+                conn,
+                info,
+                payloads,
+            }),
             Some(wanted) => Err(ConnectError::OtherRole {
-                target: self.name.clone(),
+                target: target(),
                 wanted,
             }),
         }
     }
 
-    async fn try_each_mode(
-        &self,
-        mut config: PgConfig,
-        tls: Option<MakeRustlsConnect>,
-    ) -> Result<AsyncPgConnection, ConnectError> {
+    async fn try_each_mode(&self) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
         let mut refusal = None;
-        for mode in self.tls.tries() {
-            config.ssl_mode(*mode);
-            let tried = match tls.clone() {
-                Some(tls) => self.open(&config, tls).await,
-                None => self.open(&config, NoTls).await,
-            };
-            let error = match tried {
-                Ok(conn) => return Ok(conn),
+        for mode in self.server.tls.tries() {
+            let error = match self.open(*mode).await {
+                Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
             let other_mode_may_do = is_about_encryption(&error);
@@ -244,65 +310,33 @@ impl Server {
         Err(refusal.unwrap_or_else(|| unreachable!("every mode has at least one attempt")))
     }
 
-    async fn open<T>(&self, config: &PgConfig, tls: T) -> Result<AsyncPgConnection, ConnectError>
-    where
-        T: MakeTlsConnect<Socket>,
-        T::Stream: Send + 'static,
-    {
-        let connected = config.connect(tls).await;
-        let (client, connection) = connected.map_err(|error| self.explain(&error))?;
+    async fn open(&self, mode: SslMode) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
+        let peer = self.server.peer(self.name);
+        let socket = Socket::connect(self.address, &self.server.liveness).await;
+        let socket = socket.map_err(|error| peer.unreachable(error))?;
+        let encryption = Encryption {
+            mode,
+            is_direct: self.server.tls.is_direct(),
+            tls: self.tls.cloned(),
+            hostname: self.server.host.name.clone(),
+        };
+        let stream = encryption.negotiate(socket).await;
+        let stream = stream.map_err(|error| peer.explain_negotiation(error))?;
+        let started = self.config.connect_raw(stream, Negotiated).await;
+        let (client, connection) = started.map_err(|error| peer.explain_startup(&error))?;
         let version = connection
             .parameter("server_version")
             .unwrap_or("unknown")
             .to_owned();
         if !is_supported(&version) {
             return Err(ConnectError::UnsupportedServer {
-                target: self.name.clone(),
+                target: self.name.to_owned(),
                 version,
             });
         }
-        AsyncPgConnection::try_from_client_and_connection(client, connection)
+        driver::drive(client, connection)
             .await
-            .map_err(|error| self.unreachable(error))
-    }
-
-    fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
-        ConnectError::Unreachable {
-            target: self.name.clone(),
-            reason: source.into(),
-        }
-    }
-
-    fn explain(&self, error: &tokio_postgres::Error) -> ConnectError {
-        let target = self.name.clone();
-        if let Some(refusal) = error.as_db_error() {
-            return ConnectError::Refused {
-                target,
-                message: refusal.message().to_owned(),
-                code: refusal.code().code().to_owned(),
-            };
-        }
-        let cause = error.source();
-        let from_the_system = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
-        if let Some(tls) = from_the_system.and_then(tls_error) {
-            return self.tls.explain(target, tls);
-        }
-        let text = with_source(error);
-        if text.contains("server does not support TLS") {
-            return ConnectError::NotEncrypted { target };
-        }
-        if error.to_string().contains("TLS handshake") {
-            let reason = text.into();
-            return ConnectError::Tls { target, reason };
-        }
-        match from_the_system {
-            Some(io) if !violates_protocol(io) => self.unreachable(text),
-            None if !error.to_string().contains("unexpected message") => self.unreachable(text),
-            _ => ConnectError::NotPostgres {
-                target,
-                reason: text.into(),
-            },
-        }
+            .map_err(|error| peer.unreachable(error))
     }
 }
 
@@ -360,24 +394,6 @@ fn is_about_encryption(error: &ConnectError) -> bool {
     }
 }
 
-/// The TLS error inside an I/O error.
-fn tls_error(error: &io::Error) -> Option<&TlsError> {
-    error.get_ref()?.downcast_ref()
-}
-
-/// Whether an I/O error means that the server violates the protocol. A server that closes the connection
-/// before or during the TLS handshake does not.
-fn violates_protocol(error: &io::Error) -> bool {
-    match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => true,
-        io::ErrorKind::UnexpectedEof => !matches!(
-            error.to_string().as_str(),
-            "early eof" | "tls handshake eof"
-        ),
-        _ => false,
-    }
-}
-
 fn is_supported(version: &str) -> bool {
     let major: String = version.chars().take_while(char::is_ascii_digit).collect();
     major
@@ -385,23 +401,16 @@ fn is_supported(version: &str) -> bool {
         .is_ok_and(|major| major >= OLDEST_SERVER)
 }
 
-/// The error of tokio-postgres with its source, which contains the reason.
-fn with_source(error: &tokio_postgres::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
 
-    fn of(url: &str) -> PgConfig {
+    fn of(url: &str) -> Server {
         let url: DatabaseUrl = url.parse().unwrap();
         let host = url.hosts().remove(0);
-        let server = Server::new(&url, host, None, "component", VANISHED);
-        server.map(|server| server.config).unwrap()
+        Server::new(&url, host, None, "component").unwrap()
     }
 
     #[test]
@@ -416,23 +425,77 @@ mod tests {
 
     #[test]
     fn a_vanished_server_is_given_up_after_a_default_time_that_the_url_overrides() {
-        let default = of("postgres://u@h/db");
-        assert_eq!(default.get_tcp_user_timeout(), Some(&VANISHED));
-        assert_eq!(default.get_keepalives_idle(), VANISHED / 2);
-        let overridden =
-            of("postgres://u@h/db?tcp_user_timeout=5000&keepalives_idle=7&keepalives_count=9");
+        let seconds = Duration::from_secs;
+        let liveness = |parameters: &str| of(&format!("host=h {parameters}")).liveness;
+        let probed = |idle, interval, count| {
+            Some(Keepalives {
+                idle,
+                interval,
+                count,
+            })
+        };
+        let default = liveness("");
+        assert_eq!(default.user_timeout, Some(VANISHED));
         assert_eq!(
-            overridden.get_tcp_user_timeout(),
-            Some(&Duration::from_secs(5))
+            default.keepalives,
+            probed(Some(seconds(15)), Some(seconds(5)), Some(3))
         );
-        assert_eq!(overridden.get_keepalives_idle(), Duration::from_secs(7));
-        assert_eq!(overridden.get_keepalives_retries(), Some(9));
+        let given = liveness("tcp_user_timeout=5000 keepalives_idle=7 keepalives_count=9");
+        assert_eq!(given.user_timeout, Some(seconds(5)));
+        assert_eq!(
+            given.keepalives,
+            probed(Some(seconds(7)), Some(seconds(5)), Some(9))
+        );
+        let of_the_system = liveness(
+            "tcp_user_timeout=0 keepalives_idle=0 keepalives_interval=0 keepalives_count=0",
+        );
+        assert_eq!(of_the_system.user_timeout, None);
+        assert_eq!(of_the_system.keepalives, probed(None, None, None));
+        assert_eq!(liveness("keepalives=0").keepalives, None);
     }
 
     #[test]
     fn a_connection_is_named_after_the_component_unless_the_url_names_it() {
-        let name = |url| of(url).get_application_name().map(ToOwned::to_owned);
+        let name = |url| of(url).config.get_application_name().map(ToOwned::to_owned);
         assert_eq!(name("host=h").as_deref(), Some("component"));
         assert_eq!(name("host=h application_name=a").as_deref(), Some("a"));
+    }
+
+    /// A name may have an address where a firewall takes connections and says nothing; the server listens at
+    /// the next. Here it is too old, which shows that it was asked.
+    #[tokio::test]
+    async fn an_address_that_takes_the_connection_and_is_silent_leaves_time_for_the_next() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [&silent, &old].map(|socket| Address::Tcp(socket.local_addr().unwrap()));
+        tokio::spawn(async move {
+            let (mut client, _) = old.accept().await.unwrap();
+            let authenticated_and_ready = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+            client.write_all(authenticated_and_ready).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let server = of("host=db.example sslmode=disable user=u");
+        let limit = Duration::from_millis(200);
+        let connected = server.connect_to(&addresses, &server.config, None, Role::Any, limit);
+        let Err(error) = connected.await else {
+            panic!("connected to a server without a version");
+        };
+        assert!(
+            matches!(&error, ConnectError::UnsupportedServer { target, .. }
+                if target == "db.example:5432 (127.0.0.1)"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn each_address_has_the_limit_to_itself_unless_all_must_share_one() {
+        let seconds = Duration::from_secs;
+        let limit = |server| Limit {
+            address: seconds(4),
+            server,
+        };
+        assert_eq!(limit(None).of_each(3), seconds(4));
+        assert_eq!(limit(Some(seconds(6))).of_each(3), seconds(2));
+        assert_eq!(limit(Some(seconds(20))).of_each(3), seconds(4));
     }
 }

@@ -8,6 +8,10 @@ use std::time::Duration;
 const VANISHED: &str = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 \
                         -c tcp_keepalives_count=3 -c tcp_user_timeout=11000";
 
+/// The isolation of statements outside of transactions, whatever the default of the server, the role or
+/// the URL: they lock rows and then judge their newest versions, and a standby refuses SERIALIZABLE.
+const ISOLATION: &str = "-c default_transaction_isolation=read\\ committed";
+
 /// Limits of a connection, set when it is made; zero means no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Timeouts {
@@ -77,9 +81,9 @@ impl Timeouts {
             shortest(self.idle_in_transaction),
         );
         match (self.url_options.as_str(), self.overrides_url) {
-            ("", _) => ours,
-            (url, false) => format!("{ours} {url}"),
-            (url, true) => format!("{url} {ours}"),
+            ("", _) => format!("{ours} {ISOLATION}"),
+            (url, false) => format!("{ours} {url} {ISOLATION}"),
+            (url, true) => format!("{url} {ours} {ISOLATION}"),
         }
     }
 }
@@ -103,14 +107,14 @@ mod tests {
             timeouts.options(),
             format!(
                 "{VANISHED} -c statement_timeout=60000 -c lock_timeout=30000 \
-                 -c idle_in_transaction_session_timeout=60000 -c a=b"
+                 -c idle_in_transaction_session_timeout=60000 -c a=b {ISOLATION}"
             )
         );
         assert_eq!(
             timeouts.none().options(),
             format!(
                 "-c a=b {VANISHED} -c statement_timeout=0 -c lock_timeout=0 \
-                 -c idle_in_transaction_session_timeout=0"
+                 -c idle_in_transaction_session_timeout=0 {ISOLATION}"
             )
         );
     }

@@ -5,6 +5,7 @@
 
 use super::unplanned::{Unplanned, note};
 use super::{Definitions, plan_pipelined};
+use crate::error::is_about_another_server;
 use crate::internal::connection;
 use crate::internal::notify::Notify;
 use crate::plan::BrokenWorkflow;
@@ -24,14 +25,16 @@ const MOST_TIMEOUTS: usize = 3;
 /// concerns the transaction, the connection or a lock.
 #[must_use]
 pub fn may_be_a_views_fault(error: &Error) -> bool {
-    matches!(error, Error::Database(_))
-        && matches!(
-            error.kind(),
-            ErrorKind::Other
-                | ErrorKind::Unclassified
-                | ErrorKind::Denied
-                | ErrorKind::StatementTimeout
-        )
+    let is_the_statements = matches!(
+        error.kind(),
+        ErrorKind::Other
+            | ErrorKind::Denied
+            | ErrorKind::InvalidValue
+            | ErrorKind::Internal
+            | ErrorKind::SchemaMismatch
+            | ErrorKind::StatementTimeout
+    );
+    matches!(error, Error::Database(_)) && (is_the_statements || is_about_another_server(error))
 }
 
 /// Like [`super::replan_by`], but a workflow that fails leaves its items as they were for those machines for
