@@ -119,6 +119,18 @@ impl TestDb {
         Ok(with_user(self.admin_url(), role.login()))
     }
 
+    /// Makes the server speak German on all later connections to this database, for tests of errors, which
+    /// must not depend on the text of messages.
+    ///
+    /// # Errors
+    /// [`TestkitError::Database`] if the server has no such locale: glibc's `localedef` and its sources of
+    /// locales are needed (on Debian the package `locales`), and PostgreSQL's translations.
+    pub async fn speak_german(&self) -> Result<(), TestkitError> {
+        let (name, locale) = (self.name(), crate::locale::GERMAN);
+        let sql = format!("ALTER DATABASE \"{name}\" SET lc_messages = '{locale}'");
+        self.run_sql(&sql).await
+    }
+
     /// The name of this database.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -37,6 +37,7 @@ mod id;
 mod installation;
 mod installed;
 mod lease;
+mod locale;
 mod lock;
 mod lookup;
 mod manager;

@@ -16,7 +16,8 @@ const ENOUGH: u64 = 16 << 20;
 /// A socket's whole path must fit into 104 bytes on macOS and 108 on Linux.
 const MAX_PATH: usize = 70;
 
-/// The options of every profile. Messages are English because only its text identifies a deadlock.
+/// The options of every profile. Messages are English, so that tests can quote them; see
+/// [`TestDb::speak_german`](crate::TestDb::speak_german).
 const OPTIONS: &[&str] = &[
     "listen_addresses=",
     "max_connections=300",

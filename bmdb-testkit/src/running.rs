@@ -9,6 +9,7 @@ pub(crate) use stop::Shutdown;
 use crate::TestkitError;
 use crate::installation::Installation;
 use crate::lease::Lease;
+use crate::locale;
 use crate::lock::lock;
 use crate::os_user::OsUser;
 use crate::profile::Profile;
@@ -116,6 +117,9 @@ impl RunningServer {
             // A process group of its own: Ctrl-C at the terminal, or a runner that kills a test's
             // group, must not kill the supervisor before it has cleaned up.
             .process_group(0);
+        if let Some(locales) = locale::folder(&self.user) {
+            shell.env("LOCPATH", locales);
+        }
         // Opened for reading now, because the folder is removed with a server that fails.
         let mut log = File::open(&log_path).map_err(TestkitError::files(&log_path))?;
         // If this fails, the error quotes the whole log.

@@ -123,7 +123,10 @@ fn name(places: &Places, user: &OsUser) -> String {
             .any(|program| folder.join(program).is_file())
     };
     places.path.retain(matters);
-    let decisive = format!("{places:?} {user:?} {:?}", Profile::Fast.folders());
+    // Two kits share a server only if both know that it speaks German.
+    let locale = crate::locale::folder(user);
+    let folders = Profile::Fast.folders();
+    let decisive = format!("{places:?} {user:?} {folders:?} {locale:?}");
     let options: Vec<&str> = Profile::Fast.options().collect();
     let key = fnv([decisive.as_bytes(), options.join(" ").as_bytes()]);
     protocol::name(user, key)

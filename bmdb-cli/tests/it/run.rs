@@ -1,5 +1,6 @@
 //! `bmdb run`: the input of a command, its exit codes, and its process group.
 
+mod errors;
 mod exits;
 mod groups;
 mod readers;

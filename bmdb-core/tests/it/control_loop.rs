@@ -2,6 +2,7 @@
 
 mod drain;
 mod ends;
+mod errors;
 mod limits;
 mod lost;
 mod pauses;
@@ -102,14 +103,14 @@ async fn once(bmdb: &Bmdb, does: Does) -> Result<Summary, LoopError> {
 }
 
 /// A loop that runs until [`Running::stop`].
-struct Running {
+pub(crate) struct Running {
     shutdown: Shutdown,
     log: Log,
     ran: tokio::task::JoinHandle<Result<Summary, LoopError>>,
 }
 
 impl Running {
-    fn new(bmdb: &Bmdb, does: Does, options: LoopOptions) -> Self {
+    pub(crate) fn new(bmdb: &Bmdb, does: Does, options: LoopOptions) -> Self {
         let shutdown = Shutdown::new();
         let log = does.log.clone();
         let runner = Runner::new(bmdb, does).options(options);
@@ -121,7 +122,7 @@ impl Running {
     }
 
     /// Waits until the log has this line so many times.
-    async fn logs(&self, line: &str, times: usize) {
+    pub(crate) async fn logs(&self, line: &str, times: usize) {
         let count = || {
             self.log
                 .lines()
@@ -139,7 +140,7 @@ impl Running {
         self.logs("started attempt 1", machines).await;
     }
 
-    async fn stop(self) -> Summary {
+    pub(crate) async fn stop(self) -> Summary {
         self.shutdown.request();
         self.ended().await
     }

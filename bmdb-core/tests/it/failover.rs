@@ -1,10 +1,12 @@
 //! Fail-over: the primary dies, its synchronous standby takes over, and components whose URL names both
 //! continue.
 
+use crate::control_loop::{Does, Running, options as loop_options};
 use crate::dedicated_server;
 use crate::scenario::RETRY;
+use bmdb_core::control_loop::Commit;
 use bmdb_core::{
-    Bmdb, Claim, Config, EndError, HistoryDetail, Session, SessionOptions, TxError, Work,
+    Bmdb, Claim, Config, EndError, HistoryDetail, Reader, Session, SessionOptions, TxError, Work,
 };
 use bmdb_model::history::Outcome;
 use bmdb_model::{AgentStarted, ErrorKind, Fence, MachineId, Process, Provided, Provider};
@@ -239,4 +241,67 @@ async fn work_claimed_before_a_fail_over_is_finished_on_the_new_primary() {
                     JOIN machine_agent_started USING (machine_id)";
     assert_eq!(pair.on_standby(outcomes).await, "Finished");
     session.close().await.unwrap();
+}
+
+/// The documents recommend an address that moves with the primary. It moved to the standby before that was
+/// promoted, and every loop ended there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_waits_at_an_address_that_moves_before_the_promotion() {
+    let pair = Pair::boot().await;
+    let address = std::env::temp_dir().join(format!("bmdb-address-{}", MachineId::random()));
+    let move_to = |server: &Server| {
+        let _ = std::fs::remove_file(&address);
+        std::os::unix::fs::symlink(server.folder().unwrap(), &address).unwrap();
+    };
+    move_to(&pair.primary);
+    let folder = pair.primary.folder().unwrap().to_str().unwrap();
+    let url = pair.db.url().replace(folder, address.to_str().unwrap());
+    let config = Config::new(url).component("address").retention(None);
+    let bmdb = Bmdb::connect(config).await.unwrap();
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    make_fleet(&session, 1).await;
+
+    let does =
+        Does::new(|_, _| Box::pin(async { Ok(Commit::agent_started(AgentStarted::now(b"key"))) }));
+    let running = Running::new(&bmdb, does, loop_options());
+    let finished = "Finished { rest: None }";
+    running.logs(finished, 1).await;
+
+    pair.primary.kill9().unwrap();
+    move_to(&pair.standby);
+    // Long enough for claims and heartbeats that meet the standby.
+    sleep(Duration::from_secs(3)).await;
+    pair.standby.promote().unwrap();
+    let began = Instant::now();
+    while session
+        .transact(async |tx| {
+            let machine = tx.create_machine().await?;
+            let provided = Provided::new(Provider::EQUINIX, "after");
+            tx.set_provided(machine, &provided).await
+        })
+        .await
+        .is_err()
+    {
+        assert!(began.elapsed() < LIMIT);
+        sleep(Duration::from_millis(50)).await;
+    }
+    running.logs(finished, 2).await;
+    running.stop().await;
+    std::fs::remove_file(&address).unwrap();
+}
+
+/// The cluster's default was SERIALIZABLE, which a standby refuses with every statement: the console never
+/// connected to one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_works_on_a_standby_whose_default_is_serializable() {
+    let pair = Pair::boot().await;
+    let name = pair.db.name();
+    let set =
+        format!("ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'");
+    pair.db.run_sql(&set).await.unwrap();
+    let reader = Reader::connect(Config::new(pair.url_of_standby()))
+        .await
+        .unwrap();
+    let counted = reader.read(async |conn| Ok(bmdb_model::counts::fleet(conn).await?));
+    assert_eq!(counted.await.unwrap().machines, 0);
 }

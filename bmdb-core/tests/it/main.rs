@@ -16,6 +16,7 @@ mod define;
 mod drain;
 mod ends;
 mod environment;
+mod errors;
 mod exclusion;
 mod failover;
 mod fake_provider;
@@ -28,6 +29,7 @@ mod holds;
 mod janitor;
 #[cfg(feature = "fleet")]
 mod kills;
+mod language;
 mod listening;
 mod maintenance;
 mod migrate;
