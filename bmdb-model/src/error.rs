@@ -141,6 +141,9 @@ impl Error {
         match self {
             Self::Database(error) => error.into(),
             Self::DefinitionBlocked { .. } => ErrorKind::LockTimeout,
+            Self::NulByte { .. } | Self::Empty { .. } | Self::TooLong { .. } => {
+                ErrorKind::InvalidValue
+            }
             _ => ErrorKind::Other,
         }
     }

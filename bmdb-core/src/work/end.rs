@@ -2,8 +2,6 @@
 
 use crate::db::pool::Checkout;
 use crate::db::retry::Retry;
-use crate::db::transaction::TxOptions;
-use crate::db::tx::Tx;
 use crate::error::TxError;
 use crate::session::attempt_end::{AttemptEnd, EndOutcome, end_all, random_of};
 use crate::telemetry;
@@ -11,11 +9,11 @@ use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
+use crate::work::refused_text::in_ascii;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_model::column::Column;
+use bmdb_model::ErrorKind;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, AttemptState, Rest};
-use bmdb_model::{ErrorKind, hold};
 use futures_util::future::join_all;
 use tracing::Instrument;
 
@@ -35,17 +33,23 @@ pub(crate) async fn fail_all<'a>(
     session: &SessionInner,
     failures: impl Iterator<Item = (OpenAttempt, &'a Backoff, &'a str)>,
 ) -> Vec<Result<FailureRecorded, EndError>> {
-    let (intervals, ends): (Vec<_>, Vec<_>) = failures
+    let (asked, ends): (Vec<_>, Vec<_>) = failures
         .map(|(open, backoff, cause)| {
             let (interval, end) = open.failure(backoff, cause);
-            (interval, (open, end))
+            ((interval, backoff, cause), (open, end))
         })
         .unzip();
     let ended = end_independently(session, ends).await.into_iter();
-    let failed = intervals.into_iter().zip(ended);
-    failed
-        .map(|(interval, ended)| recorded(interval, ended))
-        .collect()
+    let failed = asked.into_iter().zip(ended);
+    let failed = failed.map(async |((interval, backoff, cause), ended)| {
+        let error = match recorded(interval, ended) {
+            Ok(recorded) => return Ok(recorded),
+            Err(error) => error,
+        };
+        let (open, cause) = in_ascii(error, cause)?;
+        open.fail_once(backoff, &cause).await
+    });
+    join_all(failed).await
 }
 
 /// Hands the ends of this session's attempts to its batcher at once. An attempt of another session,
@@ -72,27 +76,17 @@ impl OpenAttempt {
         backoff: &Backoff,
         cause: &str,
     ) -> Result<FailureRecorded, EndError> {
-        let (interval, end) = self.failure(backoff, cause);
-        recorded(interval, self.end(end).await)
+        let error = match self.fail_once(backoff, cause).await {
+            Ok(recorded) => return Ok(recorded),
+            Err(error) => error,
+        };
+        let (open, cause) = in_ascii(error, cause)?;
+        open.fail_once(backoff, &cause).await
     }
 
-    /// See [`Work::fail_and_hold`](crate::Work::fail_and_hold).
-    pub(super) async fn fail_and_hold(
-        self,
-        backoff: &Backoff,
-        cause: &str,
-    ) -> Result<FailureRecorded, EndError> {
+    async fn fail_once(self, backoff: &Backoff, cause: &str) -> Result<FailureRecorded, EndError> {
         let (interval, end) = self.failure(backoff, cause);
-        let machine = self.attempt.machine;
-        let hold = &async |tx: &mut Tx<'_>| {
-            if hold::of(tx, machine).await?.is_none() {
-                let reason = Column::REASON.recorded_reason(cause);
-                tx.hold(machine, &reason).await?;
-            }
-            Ok(())
-        };
-        let ended = self.end_with(TxOptions::read_committed(), end, hold).await;
-        recorded(interval, ended.map(|((), rest)| rest))
+        recorded(interval, self.end(end).await)
     }
 
     /// The next interval of a backoff, and the end that makes the machine back off for it.

@@ -6,8 +6,10 @@ use crate::session::attempt_end::{AttemptEnd, Cancellation};
 use crate::work::end::recorded;
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
+use crate::work::refused_text::in_ascii;
 use bmdb_backoff::Backoff;
 use bmdb_model::column::Column;
+use bmdb_model::hold;
 use bmdb_model::internal::work::{self, ProviderPause};
 use std::time::Duration;
 
@@ -35,8 +37,53 @@ impl OpenAttempt {
         self.end(AttemptEnd::Canceled(cancellation)).await.map(drop)
     }
 
+    /// See [`Work::fail_and_hold`](crate::Work::fail_and_hold).
+    pub(super) async fn fail_and_hold(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        let error = match self.fail_and_hold_once(backoff, cause).await {
+            Ok(recorded) => return Ok(recorded),
+            Err(error) => error,
+        };
+        let (open, cause) = in_ascii(error, cause)?;
+        open.fail_and_hold_once(backoff, &cause).await
+    }
+
+    async fn fail_and_hold_once(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        let (interval, end) = self.failure(backoff, cause);
+        let machine = self.attempt.machine;
+        let hold = &async |tx: &mut Tx<'_>| {
+            if hold::of(tx, machine).await?.is_none() {
+                let reason = Column::REASON.recorded_reason(cause);
+                tx.hold(machine, &reason).await?;
+            }
+            Ok(())
+        };
+        let ended = self.end_with(TxOptions::read_committed(), end, hold).await;
+        recorded(interval, ended.map(|((), rest)| rest))
+    }
+
     /// See [`Work::fail_and_hold_process`](crate::Work::fail_and_hold_process).
     pub(super) async fn fail_and_hold_process(
+        self,
+        backoff: &Backoff,
+        cause: &str,
+    ) -> Result<FailureRecorded, EndError> {
+        let error = match self.fail_and_hold_process_once(backoff, cause).await {
+            Ok(recorded) => return Ok(recorded),
+            Err(error) => error,
+        };
+        let (open, cause) = in_ascii(error, cause)?;
+        open.fail_and_hold_process_once(backoff, &cause).await
+    }
+
+    async fn fail_and_hold_process_once(
         self,
         backoff: &Backoff,
         cause: &str,
@@ -45,7 +92,7 @@ impl OpenAttempt {
         let (machine, process) = (self.attempt.machine, self.attempt.process.clone());
         let process = &process;
         let hold = &async |tx: &mut Tx<'_>| {
-            let before = bmdb_model::hold::of_process(tx, machine, process).await?;
+            let before = hold::of_process(tx, machine, process).await?;
             if before.is_none() {
                 let reason = Column::REASON.recorded_reason(cause);
                 tx.hold_process(machine, process, &reason).await?;
@@ -58,6 +105,19 @@ impl OpenAttempt {
 
     /// See [`Work::pause_provider`](crate::Work::pause_provider).
     pub(super) async fn pause_provider(
+        self,
+        time: Duration,
+        cause: &str,
+    ) -> Result<Option<ProviderPause>, EndError> {
+        let error = match self.pause_provider_once(time, cause).await {
+            Ok(paused) => return Ok(paused),
+            Err(error) => error,
+        };
+        let (open, cause) = in_ascii(error, cause)?;
+        open.pause_provider_once(time, &cause).await
+    }
+
+    async fn pause_provider_once(
         self,
         time: Duration,
         cause: &str,

@@ -17,6 +17,7 @@ pub(crate) mod poll_options;
 pub(crate) mod poller;
 pub(crate) mod queue_cursor;
 pub(crate) mod rate_limiter;
+mod refused_text;
 mod replan_on_claim;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod work;

@@ -98,7 +98,7 @@ pub(crate) fn options() -> LoopOptions {
 }
 
 /// Processes what is due, once.
-async fn once(bmdb: &Bmdb, does: Does) -> Result<Summary, LoopError> {
+pub(crate) async fn once(bmdb: &Bmdb, does: Does) -> Result<Summary, LoopError> {
     let runner = Runner::new(bmdb, does).options(options().once(true));
     runner.run(Shutdown::new()).await
 }
@@ -153,7 +153,7 @@ impl Running {
 }
 
 impl Scenario {
-    async fn attempts(&self) -> Vec<String> {
+    pub(crate) async fn attempts(&self) -> Vec<String> {
         self.rows("SELECT outcome, cause, interval_seconds FROM work_attempt ORDER BY fence")
             .await
     }

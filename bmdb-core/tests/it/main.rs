@@ -59,5 +59,6 @@ mod telemetry;
 mod timeouts;
 mod tls;
 mod transactions;
+mod values;
 mod wait;
 mod work;

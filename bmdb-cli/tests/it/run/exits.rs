@@ -273,3 +273,31 @@ async fn a_process_without_a_workflow_is_refused() {
         .args(["--timeout", "0"])
         .fails_with(2, "leave the option out for no limit");
 }
+
+#[tokio::test]
+async fn a_key_of_4_kib_on_standard_output_is_stored_and_a_longer_one_than_the_limit_fails() {
+    let s = Fixture::new().await;
+    let key = "--set-agent-started-from-stdout";
+    s.once("head -c 70000 /dev/zero | tr '\\0' x")
+        .args([key])
+        .run();
+    let too_long = "standard output is longer than a public key: 65536 bytes";
+    assert_eq!(s.attempts().await, [format!("Failed|{too_long}|1")]);
+    s.db.advance(Duration::from_secs(2)).await.unwrap();
+    s.once("head -c 4096 /dev/urandom | sed 's/^[[:space:]]*/k/'")
+        .args([key])
+        .run();
+    let keys = "SELECT octet_length(agent_public_key) > 4000 FROM machine_agent_started";
+    assert_eq!(s.db.rows(keys).await.unwrap(), ["t"]);
+}
+
+/// `PGCLIENTENCODING` decides what psql sends. bmdb speaks UTF-8.
+#[tokio::test]
+async fn a_cause_is_recorded_whatever_the_environments_encoding_is() {
+    let s = Fixture::new().await;
+    let run = s.once("echo 'no route a → b' >&2; exit 1");
+    run.env("PGCLIENTENCODING", "LATIN1")
+        .env("LC_ALL", "C")
+        .run();
+    assert_eq!(s.attempts().await, ["Failed|no route a → b|1"]);
+}
