@@ -134,7 +134,10 @@ impl Server {
                 Err(error) => {
                     // Either this connection failed, or the process has too many open files.
                     tracing::debug!(%error, "cannot accept a connection");
-                    sleep(Duration::from_millis(100)).await;
+                    if has_too_many_files(&error) {
+                        limit.make_room();
+                    }
+                    sleep(RETRY).await;
                 }
             }
         }
@@ -146,6 +149,11 @@ impl Server {
             tracing::debug!("connections closed with requests under way");
         }
     }
+}
+
+/// EMFILE and ENFILE, which have these numbers on every Unix.
+fn has_too_many_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
 }
 
 /// A place for a connection of this client, after a wait if all connections are in use. `None` if the client

@@ -88,9 +88,7 @@ impl ConnectionLimit {
     /// [`Full`] if no connection may be ended.
     pub(crate) fn take(&mut self, client: IpAddr) -> Result<Arc<Slot>, Full> {
         let network = network_of(client);
-        self.slots.retain(|slot| slot.strong_count() > 0);
-        let mut slots: Vec<_> = self.slots.iter().filter_map(Weak::upgrade).collect();
-        slots.retain(|slot| !slot.usage().is_evicted);
+        let slots = self.open();
         let own = slots.iter().filter(|slot| slot.network == network);
         let own: Vec<_> = own.map(Arc::clone).collect();
         if own.len() >= self.per_client {
@@ -108,6 +106,20 @@ impl ConnectionLimit {
         });
         self.slots.push(Arc::downgrade(&slot));
         Ok(slot)
+    }
+
+    /// Ends the connection that matters least, for a process that has no file descriptor left for another
+    /// one. Returns whether there is one to end.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let slots = self.open();
+        least(&slots).map(|slot| slot.evict()).is_some()
+    }
+
+    /// The connections that are not being closed.
+    fn open(&mut self) -> Vec<Arc<Slot>> {
+        self.slots.retain(|slot| slot.strong_count() > 0);
+        let slots = self.slots.iter().filter_map(Weak::upgrade);
+        slots.filter(|slot| !slot.usage().is_evicted).collect()
     }
 }
 
@@ -244,6 +256,17 @@ mod tests {
         let _third = limit.take([192, 0, 2, 3].into()).unwrap();
         assert!(!is_evicted(&lonely), "although it is the oldest");
         assert!(is_evicted(&greedy[0]) && !is_evicted(&greedy[1]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_file_descriptor_the_oldest_connection_makes_room() {
+        let mut limit = ConnectionLimit::new(3, 3);
+        assert!(!limit.make_room());
+        let (first, second) = (limit.take(ONE).unwrap(), limit.take(ONE).unwrap());
+        assert!(!limit.make_room(), "both are new");
+        advance(FIRST_REQUEST).await;
+        assert!(limit.make_room());
+        assert!(is_evicted(&first) && !is_evicted(&second));
     }
 
     #[tokio::test(start_paused = true)]
