@@ -19,6 +19,6 @@ pub mod process_control;
 pub mod provided;
 pub mod reclaim;
 pub mod session;
-pub mod sqlstate;
 pub mod set_back;
+pub mod sqlstate;
 pub mod work;
