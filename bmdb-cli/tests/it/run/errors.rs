@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use crate::bmdb::{at, until};
+use bmdb_model::diesel_async::SimpleAsyncConnection;
 use bmdb_testkit::{Role, TestDb};
-use diesel_async::SimpleAsyncConnection;
 use nix::sys::signal::Signal;
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,11 +1,12 @@
 //! A host that cannot run the command gives machines back and waits, instead of taking all of them in a loop.
 
 use super::Fixture;
-use crate::bmdb::{due_machine, until};
+use crate::bmdb::{Bmdb, due_machine, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// No machine was harmed: none is claimed, backs off or rests.
 const UNHARMED: &str = "SELECT count(*) FROM work_item
@@ -155,4 +156,46 @@ async fn a_script_that_misses_a_program_has_failed_on_its_machine() {
     assert_eq!(attempts.len(), 1);
     assert!(attempts[0].starts_with("Failed|"), "{attempts:?}");
     assert!(attempts[0].contains("not found"), "{attempts:?}");
+}
+
+/// Runs the program below a limit of the shell's `ulimit`.
+fn limited(ulimit: &str, bmdb: Bmdb) -> Command {
+    let inner = bmdb.command();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit {ulimit} && exec timeout 3 \"$@\""),
+        "sh",
+    ]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// The host was out of open files: every machine was taken and given back, again and again.
+#[tokio::test]
+async fn out_of_open_files_is_the_fault_of_the_host() {
+    let s = Fixture::new().await;
+    // Which limit lets the program connect and start no command depends on its libraries. With a smaller one
+    // it waits for the database.
+    let mut ends = (8..64).map(|files| {
+        let ran = limited(&format!("-n {files}"), s.once("true"))
+            .output()
+            .unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    });
+    let (code, stderr) = ends
+        .find(|(code, stderr)| *code == Some(0) || stderr.contains("cannot start sh"))
+        .unwrap();
+    assert_eq!(code, Some(8), "{stderr}");
+    assert!(
+        stderr.contains("cannot start sh: Too many open files"),
+        "{stderr}"
+    );
+    assert_eq!(s.db.rows(UNHARMED).await.unwrap(), ["1"]);
 }
