@@ -215,7 +215,10 @@ impl Tls {
             }
             error => ConnectError::Tls {
                 target,
-                reason: error.clone().into(),
+                reason: match hint(error) {
+                    Some(hint) => format!("{error}; {hint}").into(),
+                    None => error.clone().into(),
+                },
             },
         }
     }
@@ -278,6 +281,21 @@ fn versions(url: &DatabaseUrl) -> Result<Versions, ConnectError> {
         (true, false) => Ok(ONLY_13),
         (false, true) => Ok(ONLY_12),
         (false, false) => Ok(BOTH),
+    }
+}
+
+/// What an alert that says little usually means.
+fn hint(error: &TlsError) -> Option<String> {
+    match error {
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(format!(
+            "the server has no cipher, key exchange or kind of certificate that is supported: ECDHE on X25519, \
+             P-256 or P-384 with AES-GCM or ChaCha20; of certificates, {}",
+            kinds::SUPPORTED
+        )),
+        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("the server speaks none of the allowed versions of TLS (1.2 and 1.3)".to_owned())
+        }
+        _ => None,
     }
 }
 

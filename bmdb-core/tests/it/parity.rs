@@ -5,7 +5,7 @@
 mod table;
 
 use crate::dedicated_server::installed;
-use crate::tls::{Authority, Folder, Identity};
+use crate::tls::{Authority, Folder, Identity, encrypting};
 use bmdb_core::Config;
 use bmdb_testkit::{Installation, Profile, Server, Tcp};
 use diesel::QueryableByName;
@@ -68,7 +68,7 @@ impl World {
         let booted = installed()
             .filter(|installation| installation.bin().join("psql").exists())
             .find_map(|installation| {
-                let encrypting = Server::boot_tcp(&installation, Profile::Fast, &tcp).ok()?;
+                let encrypting = encrypting(&installation, &tcp)?;
                 Some((installation, encrypting))
             });
         let Some((installation, encrypting)) = booted else {
