@@ -144,7 +144,7 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(self.versions)
-            .map_err(|error| unusable("ssl_min_protocol_version", error))?
+            .map_err(|error| files::unusable("ssl_min_protocol_version", error))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(&provider)?);
         let mut config = match &self.identity {
@@ -191,7 +191,7 @@ impl Tls {
             Mode::VerifyFull => verify::all(roots, revoked, provider.clone()),
             _ => verify::all_but_hostname(roots, revoked, provider.clone()),
         };
-        verified.map_err(|error| unusable("sslrootcert, sslcrl", error))
+        verified.map_err(|error| files::unusable("sslrootcert, sslcrl", error))
     }
 
     /// The connect error for a TLS error.
@@ -315,10 +315,6 @@ fn is_about_the_client(alert: AlertDescription) -> bool {
             | Alert::DecryptError
             | Alert::CertificateRequired
     )
-}
-
-fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
-    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
 }
 
 #[cfg(test)]
