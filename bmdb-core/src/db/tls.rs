@@ -144,7 +144,7 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(self.versions)
-            .map_err(|error| unusable("ssl_min_protocol_version", error))?
+            .map_err(|error| files::unusable("ssl_min_protocol_version", error))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(&provider)?);
         let mut config = match &self.identity {
@@ -191,7 +191,7 @@ impl Tls {
             Mode::VerifyFull => verify::all(roots, revoked, provider.clone()),
             _ => verify::all_but_hostname(roots, revoked, provider.clone()),
         };
-        verified.map_err(|error| unusable("sslrootcert, sslcrl", error))
+        verified.map_err(|error| files::unusable("sslrootcert, sslcrl", error))
     }
 
     /// The connect error for a TLS error.
@@ -215,7 +215,10 @@ impl Tls {
             }
             error => ConnectError::Tls {
                 target,
-                reason: error.clone().into(),
+                reason: match hint(error) {
+                    Some(hint) => format!("{error}; {hint}").into(),
+                    None => error.clone().into(),
+                },
             },
         }
     }
@@ -281,6 +284,21 @@ fn versions(url: &DatabaseUrl) -> Result<Versions, ConnectError> {
     }
 }
 
+/// What an alert that says little usually means.
+fn hint(error: &TlsError) -> Option<String> {
+    match error {
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(format!(
+            "the server has no cipher, key exchange or kind of certificate that is supported: ECDHE on X25519, \
+             P-256 or P-384 with AES-GCM or ChaCha20; of certificates, {}",
+            kinds::SUPPORTED
+        )),
+        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("the server speaks none of the allowed versions of TLS (1.2 and 1.3)".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// Whether the server refuses the client's certificate, or requires one.
 fn is_about_the_client(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
@@ -297,10 +315,6 @@ fn is_about_the_client(alert: AlertDescription) -> bool {
             | Alert::DecryptError
             | Alert::CertificateRequired
     )
-}
-
-fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
-    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
 }
 
 #[cfg(test)]

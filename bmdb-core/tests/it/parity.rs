@@ -5,7 +5,7 @@
 mod table;
 
 use crate::dedicated_server::installed;
-use crate::tls::{Authority, Folder, Identity};
+use crate::tls::{Authority, Folder, Identity, encrypting};
 use bmdb_core::Config;
 use bmdb_testkit::{Installation, Profile, Server, Tcp};
 use diesel::QueryableByName;
@@ -14,7 +14,7 @@ use diesel_async::RunQueryDsl;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use table::{Case, Expected};
 
@@ -46,7 +46,7 @@ const DATABASES: [&str; 3] = ["one", "two words", "a/b"];
 
 /// Two servers, the first with TLS, and a socket that takes connections and is silent.
 struct World {
-    installation: Installation,
+    psql: PathBuf,
     encrypting: Server,
     plain: Server,
     silent: TcpListener,
@@ -65,20 +65,19 @@ impl World {
             .tls(identity.certificate, identity.key)
             .client_authorities(&ours.certificate)
             .rules(RULES);
-        let booted = installed()
-            .filter(|installation| installation.bin().join("psql").exists())
-            .find_map(|installation| {
-                let encrypting = Server::boot_tcp(&installation, Profile::Fast, &tcp).ok()?;
-                Some((installation, encrypting))
-            });
-        let Some((installation, encrypting)) = booted else {
+        let booted = installed().find_map(|installation| {
+            let psql = psql_of(&installation)?;
+            let encrypting = encrypting(&installation, &tcp)?;
+            Some((installation, psql, encrypting))
+        });
+        let Some((installation, psql, encrypting)) = booted else {
             eprintln!("\n==== NOT TESTED: needs a PostgreSQL with psql and SSL ====\n");
             return None;
         };
         let plain = Server::boot_tcp(&installation, Profile::Fast, &Tcp::new()).unwrap();
         let world = Self {
             silent: TcpListener::bind("127.0.0.1:0").unwrap(),
-            installation,
+            psql,
             encrypting,
             plain,
             client: ours.client("certified"),
@@ -101,7 +100,7 @@ impl World {
         let databases = databases.filter(|database| *database != "postgres");
         statements.extend(databases.map(|database| format!("CREATE DATABASE \"{database}\"")));
         for statement in statements {
-            let mut psql = Command::new(self.installation.bin().join("psql"));
+            let mut psql = Command::new(&self.psql);
             let run = psql.args([
                 "-X",
                 "-v",
@@ -165,7 +164,7 @@ impl World {
             }
             command
         };
-        let mut psql = Command::new(self.installation.bin().join("psql"));
+        let mut psql = Command::new(&self.psql);
         psql.args(["-X", "-w", "-A", "-t", "-q", "-c", WHERE, "-d", &text]);
         let mut ours = Command::new(std::env::current_exe().unwrap());
         ours.args(["parity::probe", "--exact", "--ignored", "--nocapture"]);
@@ -187,6 +186,14 @@ impl World {
         let rest = rest.replace(&user, "{user}");
         format!("{name} {}", rest.replace(" 4MB", ""))
     }
+}
+
+/// The psql of an installation, whose programs may be links to where it is.
+fn psql_of(installation: &Installation) -> Option<PathBuf> {
+    let server = installation.bin().join("postgres");
+    let folders = [server.clone(), server.canonicalize().ok()?];
+    let mut found = folders.iter().map(|server| server.with_file_name("psql"));
+    found.find(|psql| psql.exists())
 }
 
 fn of_psql(output: &Output) -> Result<String, String> {

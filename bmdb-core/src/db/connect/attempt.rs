@@ -1,9 +1,10 @@
 //! Attempt: one try to connect to one address of a server.
 
 use super::driver::{self, Payloads};
+use super::explain::{NO_LOGIN, Peer};
+use super::liveness::Liveness;
 use super::negotiation::Encryption;
 use super::role::Role;
-use super::server::Server;
 use super::socket::{Address, Socket};
 use super::stream::Negotiated;
 use crate::error::ConnectError;
@@ -26,9 +27,11 @@ pub(crate) struct Connected {
 
 /// One try to connect to one address of a server.
 pub(super) struct Attempt<'a> {
-    pub(super) server: &'a Server,
-    /// The server's, with the address if it has several.
-    pub(super) name: &'a str,
+    /// With the address in its name if it has several.
+    pub(super) peer: Peer<'a>,
+    /// Whose certificate is expected.
+    pub(super) hostname: &'a str,
+    pub(super) liveness: &'a Liveness,
     pub(super) address: &'a Address,
     pub(super) config: &'a PgConfig,
     pub(super) tls: Option<&'a MakeRustlsConnect>,
@@ -37,7 +40,7 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     pub(super) async fn connect(&self, role: Role) -> Result<Connected, ConnectError> {
         let (mut conn, payloads) = self.try_each_mode().await?;
-        let target = || self.name.to_owned();
+        let target = || self.peer.name.to_owned();
         let info = set_up(&mut conn)
             .await
             .map_err(|reason| ConnectError::SetUp {
@@ -64,7 +67,7 @@ impl Attempt<'_> {
 
     async fn try_each_mode(&self) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
         let mut refusal = None;
-        for mode in self.server.tls.tries() {
+        for mode in self.peer.tls.tries() {
             let error = match self.open(*mode).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
@@ -82,14 +85,14 @@ impl Attempt<'_> {
     }
 
     async fn open(&self, mode: SslMode) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
-        let peer = self.server.peer(self.name);
-        let socket = Socket::connect(self.address, &self.server.liveness).await;
+        let peer = self.peer;
+        let socket = Socket::connect(self.address, self.liveness).await;
         let socket = socket.map_err(|error| peer.unreachable(error))?;
         let encryption = Encryption {
             mode,
-            is_direct: self.server.tls.is_direct(),
+            is_direct: peer.tls.is_direct(),
             tls: self.tls.cloned(),
-            hostname: self.server.host.name.clone(),
+            hostname: self.hostname.to_owned(),
         };
         let stream = encryption.negotiate(socket).await;
         let stream = stream.map_err(|error| peer.explain_negotiation(error))?;
@@ -101,7 +104,7 @@ impl Attempt<'_> {
             .to_owned();
         if !is_supported(&version) {
             return Err(ConnectError::UnsupportedServer {
-                target: self.name.to_owned(),
+                target: self.peer.name.to_owned(),
                 version,
             });
         }
@@ -114,14 +117,14 @@ impl Attempt<'_> {
 /// Whether the server may accept an encrypted connection instead of an unencrypted one, or vice versa. As in
 /// libpq, any refusal may be due to it: a line of `pg_hba.conf` for only one of both may want another password.
 fn is_about_encryption(error: &ConnectError) -> bool {
-    matches!(
-        error,
-        ConnectError::Refused { .. }
-            | ConnectError::NotEncrypted { .. }
-            | ConnectError::ServerNotTrusted { .. }
-            | ConnectError::ClientNotTrusted { .. }
-            | ConnectError::Tls { .. }
-    )
+    match error {
+        ConnectError::Refused { message, .. } => !message.starts_with(NO_LOGIN),
+        ConnectError::NotEncrypted { .. }
+        | ConnectError::ServerNotTrusted { .. }
+        | ConnectError::ClientNotTrusted { .. }
+        | ConnectError::Tls { .. } => true,
+        _ => false,
+    }
 }
 
 fn is_supported(version: &str) -> bool {

@@ -21,11 +21,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(super) struct Server {
     /// Host and port, or socket, for error messages.
     name: String,
-    pub(super) host: Host,
+    host: Host,
     /// Who logs in to what; the socket and its encryption are ours.
     config: PgConfig,
-    pub(super) liveness: Liveness,
-    pub(super) tls: Tls,
+    liveness: Liveness,
+    tls: Tls,
     /// The file with the password, unless the URL has it.
     passfile: Option<Passfile>,
 }
@@ -176,8 +176,9 @@ impl Server {
                 _ => format!("{} ({address})", self.name),
             };
             let attempt = Attempt {
-                server: self,
-                name: &name,
+                peer: self.peer(&name),
+                hostname: &self.host.name,
+                liveness: &self.liveness,
                 address,
                 config,
                 tls,
@@ -192,7 +193,7 @@ impl Server {
             .unwrap_or_else(|| unreachable!("every server has at least one address")))
     }
 
-    pub(super) fn peer<'a>(&'a self, name: &'a str) -> Peer<'a> {
+    fn peer<'a>(&'a self, name: &'a str) -> Peer<'a> {
         Peer {
             name,
             tls: &self.tls,

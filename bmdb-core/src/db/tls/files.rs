@@ -133,6 +133,11 @@ fn wrong(parameter: &'static str, path: &Path, problem: String) -> ConnectError 
     }
 }
 
+/// The error of parameters that contradict their files or each other.
+pub(super) fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
+    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::is_private;

@@ -1,6 +1,6 @@
 //! Identity: the certificate and key by which a client proves who it is.
 
-use super::{files, kinds, unusable};
+use super::{files, kinds};
 use crate::db::url::DatabaseUrl;
 use crate::error::ConnectError;
 use rustls::client::ResolvesClientCert;
@@ -87,7 +87,7 @@ impl Identity {
                 )));
             }
             Err(error @ TlsError::NoCertificatesPresented) => {
-                return Err(unusable("sslcert", error));
+                return Err(files::unusable("sslcert", error));
             }
             // What we cannot parse, for example X.509 version 1, is the server's to judge.
             _ => {}

@@ -55,17 +55,13 @@ impl std::error::Error for Unsupported {}
 
 /// Signatures that cannot be verified. They are offered all the same: without them, a server that has no
 /// other breaks off the handshake with an alert that does not say why, before its certificate is seen.
-const NOT_VERIFIED: [SignatureScheme; 8] = [
+const NOT_VERIFIED: [SignatureScheme; 5] = [
     SignatureScheme::ECDSA_NISTP521_SHA512,
     SignatureScheme::ED448,
     // RSASSA-PSS keys with SHA-256, SHA-384 and SHA-512.
     SignatureScheme::Unknown(0x0809),
     SignatureScheme::Unknown(0x080a),
     SignatureScheme::Unknown(0x080b),
-    // The Brainpool curves of 256, 384 and 512 bits.
-    SignatureScheme::Unknown(0x081a),
-    SignatureScheme::Unknown(0x081b),
-    SignatureScheme::Unknown(0x081c),
 ];
 
 /// The standard verifier, with errors that name what it does not support.

@@ -252,7 +252,7 @@ fn encryption() -> Vec<Case> {
         both("host=localhost port={A} user=secure dbname=one sslmode=allow", "A secure one tls"),
         both("host=localhost port={A} user=plainly dbname=one", "A plainly one plain"),
         both("host=localhost port={A} user=mixed dbname=one password=wrong", "A mixed one plain"),
-        both("host=localhost port={A} user=mixed dbname=one", "A mixed one plain"),
+        neither("host=localhost port={A} user=mixed dbname=one"),
         neither("host=localhost port={A} user=plainly dbname=one sslmode=require"),
         neither("host=localhost port={A} user=secure dbname=one sslmode=disable"),
         neither("host=localhost port={B} user=postgres dbname=one sslmode=require"),
@@ -289,9 +289,18 @@ fn encryption() -> Vec<Case> {
             .file("c", "{certificate}")
             .file(".postgresql/postgresql.key", "{key}"),
         neither("host=localhost port={A} user=certified dbname=one sslmode=require"),
-        neither("host=localhost port={A} user=certified dbname=one sslcert={home}/c sslkey={home}/k")
-            .file("c", "{certificate}")
-            .file("open:k", "{key}"),
+        neither(
+            "host=localhost port={A} user=certified dbname=one sslmode=require sslcert={home}/c \
+             sslkey={home}/k",
+        )
+        .file("c", "{certificate}")
+        .file("open:k", "{key}"),
+        we_refuse(
+            "host=localhost port={A} user=postgres dbname=one sslcert={home}/c sslkey={home}/k",
+            "a file that is named is meant to be used, and psql gives up encryption for it",
+        )
+        .file("c", "{certificate}")
+        .file("open:k", "{key}"),
         both(
             "host=localhost port={A} user=postgres dbname=one ssl_min_protocol_version=TLSv1.3",
             "A postgres one tls",

@@ -30,7 +30,7 @@ struct Made {
     refusal: &'static str,
 }
 
-const MADE: [Made; 5] = [
+const MADE: [Made; 4] = [
     Made {
         key: "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
         version: 1,
@@ -50,11 +50,6 @@ const MADE: [Made; 5] = [
         key: "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
         version: 3,
         refusal: "a key of a kind that is not supported: RSASSA-PSS",
-    },
-    Made {
-        key: "-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1",
-        version: 3,
-        refusal: "a key of a kind that is not supported: the elliptic curve brainpoolP256r1",
     },
 ];
 
@@ -102,7 +97,6 @@ async fn every_kind_of_certificate_does_where_nothing_is_verified_and_is_named_w
         let Some(tls) = Tls::boot(Tcp::new().tls(certificate, key)).await else {
             return;
         };
-        // TLS 1.2 does without the curves of Brainpool and without Ed448.
         for mode in ["require", "prefer"] {
             let connected = tls.is_encrypted(&format!("sslmode={mode}")).await;
             assert!(
