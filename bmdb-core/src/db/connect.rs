@@ -15,6 +15,7 @@ use crate::error::ConnectError;
 use bmdb_model::internal::connection::ConnectionInfo;
 use bmdb_model::internal::notify::Notify;
 use diesel_async::AsyncPgConnection;
+pub(crate) use driver::instrument;
 use role::Role;
 pub(crate) use server::Connected;
 use server::{Limit, Server};

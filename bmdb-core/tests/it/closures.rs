@@ -1,14 +1,17 @@
 //! Closures that misuse their transaction or its connection: noticed, and without consequences for others.
 
+use crate::control_loop::{Does, options};
 use crate::scenario::{RETRY, Scenario};
+use bmdb_core::control_loop::{Commit, Runner, Shutdown};
 use bmdb_core::{Bmdb, Config, Reader, Session, SessionOptions, Tx, TxError, WorkError};
-use bmdb_model::Process;
+use bmdb_model::{Process, Provided, Provider};
 use bmdb_testkit::TestDb;
 use diesel::sql_query;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
+use futures_util::FutureExt;
 use std::time::Duration;
 
 const HISTORY: &str = "SELECT outcome FROM work_attempt";
@@ -114,6 +117,53 @@ async fn a_finish_whose_closure_commits_has_ended_the_work_and_says_so() {
     assert_eq!(s.rows(HISTORY).await, ["Finished"]);
     // The open transaction was rolled back.
     assert_eq!(s.rows("SELECT n FROM note").await, ["1"]);
+}
+
+// Machines that a closure created and committed by itself were not planned: nothing was due on them for up to an
+// hour.
+#[tokio::test]
+async fn what_a_closure_commits_by_itself_is_planned() {
+    let s = with_table().await;
+    let created = s.session.transact(async |tx| {
+        let machine = tx.create_machine().await?;
+        let provided = Provided::new(Provider::EQUINIX, "a");
+        tx.set_provided(machine, &provided).await?;
+        tx.batch_execute("COMMIT").await?;
+        Ok(machine)
+    });
+    assert_eq!(ended_by(&created.await.unwrap_err()), "COMMIT");
+    s.claim_one().await.cancel().await.unwrap();
+}
+
+// A control loop's closure is a caller's too. Its machine fails, with the reason as its cause, or has finished
+// if the closure committed that.
+#[tokio::test]
+async fn a_control_loop_whose_commit_ends_its_transaction_records_why() {
+    for (sql, history) in [
+        (
+            "ROLLBACK; BEGIN",
+            "Failed|what was achieved could not be committed: the closure ended",
+        ),
+        ("COMMIT", "Finished|"),
+    ] {
+        let s = with_table().await;
+        s.provided("a").await;
+        let does = Does::new(move |_, _| {
+            let write = async move |tx: &mut Tx<'_>| Ok(tx.batch_execute(sql).await?);
+            async move { Ok(Commit::tags(write)) }.boxed()
+        });
+        let runner = Runner::new(&s.bmdb, does).options(options().once(true));
+        runner.run(Shutdown::new()).await.unwrap();
+        let rows = s
+            .rows("SELECT outcome, coalesce(cause, '') FROM work_attempt")
+            .await;
+        assert!(rows.len() == 1 && rows[0].starts_with(history), "{rows:?}");
+        assert_eq!(
+            s.rows("SELECT 1 FROM work_item WHERE session_id IS NOT NULL")
+                .await,
+            [""; 0]
+        );
+    }
 }
 
 // A closure that committed, went on, and then failed returned its own error, which promises that nothing was
