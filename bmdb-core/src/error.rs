@@ -200,7 +200,7 @@ pub enum TxError {
         problem: String,
     },
     /// The caller's closure ended the transaction itself, by SQL such as `COMMIT` or `ROLLBACK; BEGIN`. What it
-    /// wrote before a `COMMIT` is committed, without the plan; what it wrote later stood outside of the
+    /// wrote before a `COMMIT` is committed; what it wrote later stood outside of the
     /// transaction, and is rolled back where that is possible. Work that was to end in the transaction is given
     /// back if it is still claimed. Correct the closure: for a part that may fail, use a savepoint, as
     /// `transaction` of the connection does.

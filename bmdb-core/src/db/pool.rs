@@ -1,13 +1,13 @@
 //! Pooled connections: how they are made and checked, and the checkout that closes an unfinished one.
 
-use crate::db::connect::Target;
+use crate::db::connect::{Target, instrument};
 use crate::db::statement_watch::StatementWatch;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
 use bmdb_model::internal::notify::Notify;
 use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
+use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::FutureExt;
 use std::ops::{Deref, DerefMut};
 
@@ -37,7 +37,7 @@ impl Manager for Connector {
         })?;
         let notify = self.0.notify(&info);
         let watch = StatementWatch::default();
-        conn.set_instrumentation(watch.instrumentation());
+        instrument(&mut conn, watch.instrumentation());
         Ok(PooledConnection {
             conn,
             info,

@@ -141,7 +141,17 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
                     .await?;
                 return Ok(TxOutcome::Expired);
             }
-            Err(error) => return Err(rolled_back(tx.conn, deadline, error).await),
+            Err(error) => {
+                let touched = tx.touched();
+                let error = rolled_back(tx.conn, deadline, error).await;
+                if matches!(error, TxError::ClosureEndedTransaction { .. }) && !touched.is_empty() {
+                    let planned = plan_committed(conn, session, &touched);
+                    if let Err(error) = deadline.answer(planned).await {
+                        tracing::debug!(%error, "what a closure committed is left to the next replan");
+                    }
+                }
+                return Err(error);
+            }
         };
         let has_touched = tx.has_touched();
         let committed = match planning {
@@ -168,6 +178,24 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Plans machines whose tags a closure may have committed by itself. Fails if some of them do not exist, because
+/// the closure rolled back what created them.
+async fn plan_committed(
+    conn: &mut Checkout,
+    session: SessionId,
+    machines: &[MachineId],
+) -> Result<(), bmdb_model::Error> {
+    let notify = conn.notify();
+    let isolation = Isolation::ReadCommitted;
+    let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
+    match begun.await? {
+        Some(definitions) => {
+            internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+        }
+        None => internal::connection::roll_back(conn).await,
     }
 }
 

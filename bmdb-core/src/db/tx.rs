@@ -346,8 +346,13 @@ impl<'c> Tx<'c> {
         let Some(definitions) = &self.definitions else {
             return Ok(Vec::new());
         };
-        let touched: Vec<MachineId> = self.touched.iter().copied().collect();
+        let touched = self.touched();
         plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+    }
+
+    /// The machines to be planned, in id order.
+    pub(super) fn touched(&self) -> Vec<MachineId> {
+        self.touched.iter().copied().collect()
     }
 
     /// Whether there is anything to plan.

@@ -1,14 +1,19 @@
 //! Closures that misuse their transaction or its connection: noticed, and without consequences for others.
 
+mod leftovers;
+
+use crate::control_loop::{Does, options};
 use crate::scenario::{RETRY, Scenario};
+use bmdb_core::control_loop::{Commit, Runner, Shutdown};
 use bmdb_core::{Bmdb, Config, Reader, Session, SessionOptions, Tx, TxError, WorkError};
-use bmdb_model::Process;
+use bmdb_model::{Process, Provided, Provider};
 use bmdb_testkit::TestDb;
 use diesel::sql_query;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
+use futures_util::FutureExt;
 use std::time::Duration;
 
 const HISTORY: &str = "SELECT outcome FROM work_attempt";
@@ -114,6 +119,53 @@ async fn a_finish_whose_closure_commits_has_ended_the_work_and_says_so() {
     assert_eq!(s.rows(HISTORY).await, ["Finished"]);
     // The open transaction was rolled back.
     assert_eq!(s.rows("SELECT n FROM note").await, ["1"]);
+}
+
+// Machines that a closure created and committed by itself were not planned: nothing was due on them for up to an
+// hour.
+#[tokio::test]
+async fn what_a_closure_commits_by_itself_is_planned() {
+    let s = with_table().await;
+    let created = s.session.transact(async |tx| {
+        let machine = tx.create_machine().await?;
+        let provided = Provided::new(Provider::EQUINIX, "a");
+        tx.set_provided(machine, &provided).await?;
+        tx.batch_execute("COMMIT").await?;
+        Ok(machine)
+    });
+    assert_eq!(ended_by(&created.await.unwrap_err()), "COMMIT");
+    s.claim_one().await.cancel().await.unwrap();
+}
+
+// A control loop's closure is a caller's too. Its machine fails, with the reason as its cause, or has finished
+// if the closure committed that.
+#[tokio::test]
+async fn a_control_loop_whose_commit_ends_its_transaction_records_why() {
+    for (sql, history) in [
+        (
+            "ROLLBACK; BEGIN",
+            "Failed|what was achieved could not be committed: the closure ended",
+        ),
+        ("COMMIT", "Finished|"),
+    ] {
+        let s = with_table().await;
+        s.provided("a").await;
+        let does = Does::new(move |_, _| {
+            let write = async move |tx: &mut Tx<'_>| Ok(tx.batch_execute(sql).await?);
+            async move { Ok(Commit::tags(write)) }.boxed()
+        });
+        let runner = Runner::new(&s.bmdb, does).options(options().once(true));
+        runner.run(Shutdown::new()).await.unwrap();
+        let rows = s
+            .rows("SELECT outcome, coalesce(cause, '') FROM work_attempt")
+            .await;
+        assert!(rows.len() == 1 && rows[0].starts_with(history), "{rows:?}");
+        assert_eq!(
+            s.rows("SELECT 1 FROM work_item WHERE session_id IS NOT NULL")
+                .await,
+            [""; 0]
+        );
+    }
 }
 
 // A closure that committed, went on, and then failed returned its own error, which promises that nothing was
@@ -232,127 +284,6 @@ async fn a_read_that_ends_its_transaction_fails() {
     });
     assert_eq!(ended_by(&read.await.unwrap_err()), "ROLLBACK");
     reader.read(async |_| Ok(())).await.unwrap();
-}
-
-async fn value(tx: &mut Tx<'_>, sql: &str) -> Result<String, TxError> {
-    let value = diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(sql));
-    Ok(value.get_result(tx).await?)
-}
-
-// One closure changed the time zone for its report, and from then on each user of that connection computed with
-// it. The same goes for everything else that outlives a transaction.
-#[tokio::test]
-async fn what_a_closure_leaves_on_its_connection_does_not_reach_the_next_user() {
-    let s = with_table().await;
-    let (_bmdb, session) = with_one_connection(&s.db).await;
-    for (sql, seen) in [
-        ("SET TIME ZONE 'Asia/Tokyo'", "current_setting('TimeZone')"),
-        (
-            "SET search_path = pg_catalog, public",
-            "current_setting('search_path')",
-        ),
-        (
-            "SET statement_timeout = 1234",
-            "current_setting('statement_timeout')",
-        ),
-        (
-            "SET ROLE pg_monitor; RESET ROLE; SET my.setting = 'x'",
-            "coalesce(current_setting('my.setting', true), '')",
-        ),
-        (
-            "SELECT set_config('my.other', 'x', false)",
-            "coalesce(current_setting('my.other', true), '')",
-        ),
-        (
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "current_setting('default_transaction_isolation')",
-        ),
-        ("RESET ALL", "current_setting('search_path')"),
-        (
-            "LISTEN somebody",
-            "(SELECT count(*)::text FROM pg_listening_channels())",
-        ),
-        (
-            "CREATE TEMP TABLE scratch (n int)",
-            "coalesce(to_regclass('pg_temp.scratch')::text, '')",
-        ),
-        (
-            "SELECT pg_advisory_lock(42)",
-            "(SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
-        ),
-        (
-            "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-            "(SELECT count(*)::text FROM pg_cursors)",
-        ),
-        (
-            "PREPARE p AS SELECT 1",
-            "(SELECT count(*)::text FROM pg_prepared_statements WHERE from_sql)",
-        ),
-        (
-            "DO $$ BEGIN PERFORM set_config('my.third', 'x', false); END $$",
-            "coalesce(current_setting('my.third', true), '')",
-        ),
-    ] {
-        let look = async || {
-            session
-                .transact(async |tx| value(tx, seen).await)
-                .await
-                .unwrap()
-        };
-        let before = look().await;
-        let changing = session.transact(async |tx| {
-            tx.batch_execute(sql).await?;
-            Ok(())
-        });
-        changing.await.unwrap();
-        assert_eq!(look().await, before, "{sql}");
-    }
-    let locks = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42";
-    assert_eq!(s.rows(locks).await, [""; 0]);
-}
-
-// DEALLOCATE ALL takes the statements away that bmdb has prepared on the connection.
-#[tokio::test]
-async fn a_closure_that_deallocates_all_statements_commits_and_harms_nobody() {
-    let s = with_table().await;
-    let (_bmdb, session) = with_one_connection(&s.db).await;
-    for _ in 0..3 {
-        let created = session.transact(async |tx| {
-            let machine = tx.create_machine().await?;
-            tx.batch_execute("DEALLOCATE ALL").await?;
-            Ok(machine)
-        });
-        created.await.unwrap();
-        session
-            .transact(async |tx| tx.create_machine().await)
-            .await
-            .unwrap();
-    }
-    assert_eq!(s.rows("SELECT count(*) FROM machines").await, ["6"]);
-}
-
-// What lasts as long as the transaction is nobody else's business, and costs no connection.
-#[tokio::test]
-async fn settings_of_the_transaction_cost_no_connection() {
-    let s = with_table().await;
-    let (_bmdb, session) = with_one_connection(&s.db).await;
-    let used = async |sql: &str| {
-        let pid = session.transact(async |tx| {
-            tx.batch_execute(sql).await?;
-            pid(tx).await
-        });
-        pid.await.unwrap()
-    };
-    let first = used("SET LOCAL statement_timeout = 1000").await;
-    for sql in [
-        "SELECT pg_advisory_xact_lock(1)",
-        "SELECT 'COMMIT; SET x = 1'",
-        "INSERT INTO note VALUES (1)",
-    ] {
-        assert_eq!(used(sql).await, first, "{sql}");
-    }
-    assert_ne!(used("SET work_mem = '1MB'").await, 0);
-    assert_ne!(used("SELECT 1").await, first);
 }
 
 // With one connection, an operation inside of a closure of the same component waits for the connection that
