@@ -40,6 +40,7 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Host, problem)
             .hint("install it on this host, or correct --exec: nothing was claimed"));
     }
+    context.signals.leave_to_loop();
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     let config = context
@@ -62,8 +63,7 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
             connected.map_err(|error| context.explain(error))?
         }
         () = shutdown.requested() => {
-            events.close(Some(&Summary::default())).await;
-            return Ok(());
+            return events.close(Some(&Summary::default())).await;
         }
     };
     warn_of_unknown_providers(&args.providers, context).await;
@@ -77,8 +77,6 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         .session(SessionOptions::default().interval(args.interval))
         .once(args.once);
     let commands = Commands::new(args, events.clone(), context);
-    // Until here a signal ends the program.
-    context.signals.leave_to_loop();
     let ran = Runner::new(&bmdb, commands)
         .options(options)
         .run(shutdown)

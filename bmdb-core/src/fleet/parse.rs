@@ -209,8 +209,14 @@ impl<'t> Reading<'t> {
     }
 
     fn syntax(&mut self, error: &serde_json::Error) {
-        let problem = format!("{}; what follows was not checked", message(error));
-        let problem = self.positions.syntax(error.line(), error.column(), problem);
+        let (line, column) = (error.line(), error.column());
+        let before = self.positions.before(line, column);
+        let problem = match before.trim_ascii_end().ends_with(',') {
+            true => "trailing comma, or a value is missing".to_owned(),
+            false => message(error),
+        };
+        let problem = format!("{problem}; what follows was not checked");
+        let problem = self.positions.syntax(line, column, problem);
         self.note(problem);
     }
 

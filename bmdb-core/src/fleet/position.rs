@@ -37,10 +37,21 @@ impl<'t> Positions<'t> {
 
     /// A problem at a line and a column as JSON parsers count them, by line feeds only.
     pub(super) fn syntax(&self, line: usize, column: usize, problem: String) -> FleetProblem {
+        self.problem(self.offset_of(line, column), problem)
+    }
+
+    /// The text before such a position.
+    pub(super) fn before(&self, line: usize, column: usize) -> &'t str {
+        self.text
+            .get(..self.offset_of(line, column))
+            .unwrap_or_default()
+    }
+
+    fn offset_of(&self, line: usize, column: usize) -> usize {
         let feeds = self.text.match_indices('\n').map(|(at, _)| at + 1);
         let begin = std::iter::once(0).chain(feeds).nth(line.saturating_sub(1));
         let offset = begin.unwrap_or(self.text.len()) + column.saturating_sub(1);
-        self.problem(offset.min(self.text.len()), problem)
+        offset.min(self.text.len())
     }
 }
 
