@@ -40,7 +40,6 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Host, problem)
             .hint("install it on this host, or correct --exec: nothing was claimed"));
     }
-    context.signals.leave_to_loop();
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     let config = context
@@ -58,14 +57,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     let events = Arc::new(events);
     let _metrics = args.metrics.serve(|line| events.note(line)).await?;
     let waiting = |error: &ConnectError, delay| events.show(&Event::Waiting { error, delay });
-    let bmdb = tokio::select! {
-        connected = connect_service(|| Bmdb::connect(config.clone()), waiting) => {
-            connected.map_err(|error| context.explain(error))?
-        }
-        () = shutdown.requested() => {
-            return events.close(Some(&Summary::default())).await;
-        }
-    };
+    let connected = connect_service(|| Bmdb::connect(config.clone()), waiting).await;
+    let bmdb = connected.map_err(|error| context.explain(error))?;
     warn_of_unknown_providers(&args.providers, context).await;
     let options = LoopOptions::default()
         .parallelism(args.parallelism)
@@ -77,6 +70,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         .session(SessionOptions::default().interval(args.interval))
         .once(args.once);
     let commands = Commands::new(args, events.clone(), context);
+    // Until here a signal ends the program.
+    context.signals.leave_to_loop();
     let ran = Runner::new(&bmdb, commands)
         .options(options)
         .run(shutdown)

@@ -1,12 +1,12 @@
 //! `bmdb serve`: the console and the metrics over HTTP.
 
-use crate::connect;
+use crate::connect::{self, connect_service};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Page, Report};
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
-use bmdb_core::{Config, Reader};
+use bmdb_core::{Config, ConnectError, Reader};
 use bmdb_web::{
     Console, ConsoleOptions, Monitor, RecorderInstalled, SampleOptions, Sampler, ServeError,
     ServeOptions, Server, TlsFiles, Token, TokenError,
@@ -176,7 +176,8 @@ async fn reader(
     config = config.component("bmdb-serve").pool_size(connections);
     config.statement_timeout = limit;
     config.lock_timeout = limit.min(PAGE_TIMEOUT);
-    let reader = Reader::connect(config).await;
+    let waiting = |error: &ConnectError, delay| tracing::warn!(?delay, "{error}; waiting");
+    let reader = connect_service(|| Reader::connect(config.clone()), waiting).await;
     reader.map_err(|error| context.explain(error))
 }
 

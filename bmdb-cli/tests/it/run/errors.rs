@@ -2,7 +2,6 @@
 
 use super::Fixture;
 use crate::bmdb::{at, until};
-use bmdb_model::diesel_async::SimpleAsyncConnection;
 use bmdb_testkit::{Role, TestDb};
 use nix::sys::signal::Signal;
 use std::process::Stdio;
