@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::validate;
-use bmdb_core::control_loop::{Event, LoopError, LoopOptions, Runner, Shutdown, Summary};
+use bmdb_core::control_loop::{Event, LoopError, LoopOptions, Runner, Shutdown};
 use bmdb_core::{Bmdb, ConnectError, Reader, SessionOptions};
 use bmdb_model::Provider;
 use command::Commands;
