@@ -4,6 +4,8 @@
 //! would wait for answers that nobody reads, or fail with "connection closed".
 
 use crate::error::{ConnectError, TxError};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -75,7 +77,14 @@ impl HomeRuntime {
         if is_at_home || handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
             return Ok(());
         }
-        match tokio::time::timeout(PING_LIMIT, handle.spawn(async {})).await {
+        self.ping().await
+    }
+
+    /// Boxed: it is rare, and every operation's future would contain it.
+    fn ping(&self) -> BoxFuture<'_, Result<(), TxError>> {
+        let ping = tokio::time::timeout(PING_LIMIT, self.0.handle.spawn(async {}));
+        let answer = |pinged: Result<_, _>| {
+            match pinged {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(TxError::RuntimeEnded),
             Err(_) => Err(TxError::Unavailable(
@@ -84,5 +93,7 @@ impl HomeRuntime {
                     .into(),
             )),
         }
+        };
+        ping.map(answer).boxed()
     }
 }

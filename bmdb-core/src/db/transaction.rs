@@ -13,6 +13,8 @@ use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::{ErrorKind, MachineId, SessionId};
 use diesel::connection::CacheSize;
 use diesel_async::AsyncConnection;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 /// How a transaction runs.
@@ -183,20 +185,26 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
 
 /// Plans machines whose tags a closure may have committed by itself. Fails if some of them do not exist, because
 /// the closure rolled back what created them.
-async fn plan_committed(
-    conn: &mut Checkout,
+///
+/// Boxed: it is rare, and every transaction's future would contain it, also those of transactions inside of
+/// closures, which need their stack.
+fn plan_committed<'a>(
+    conn: &'a mut Checkout,
     session: SessionId,
-    machines: &[MachineId],
-) -> Result<(), bmdb_model::Error> {
-    let notify = conn.notify();
-    let isolation = Isolation::ReadCommitted;
-    let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
-    match begun.await? {
-        Some(definitions) => {
-            internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+    machines: &'a [MachineId],
+) -> BoxFuture<'a, Result<(), bmdb_model::Error>> {
+    let plan = async move {
+        let notify = conn.notify();
+        let isolation = Isolation::ReadCommitted;
+        let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
+        match begun.await? {
+            Some(definitions) => {
+                internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+            }
+            None => internal::connection::roll_back(conn).await,
         }
-        None => internal::connection::roll_back(conn).await,
-    }
+    };
+    plan.boxed()
 }
 
 /// Begin, fence check and closure; `None` if the session has expired. An expiry reported by the closure

@@ -79,7 +79,7 @@ impl OpenAttempt {
                     }
                 }
                 Err(error @ TxError::ClosureEndedTransaction { .. }) => {
-                    return Err(self.ended_by_closure(end, &mut retry, error).await);
+                    return Err(Box::pin(self.ended_by_closure(end, &mut retry, error)).await);
                 }
                 Err(error) => {
                     let ended = *lock(ended);
