@@ -196,7 +196,7 @@ impl Fixture {
             }
         }
         self.pages(&mut wrong);
-        self.works(&mut wrong).await;
+        self.claims(&mut wrong).await;
         assert!(wrong.is_empty(), "{what:?}:\n{}", wrong.join("\n"));
     }
 
@@ -226,7 +226,7 @@ impl Fixture {
     }
 
     /// Claims and ends work of the good machine, and writes heartbeats.
-    async fn works(&self, wrong: &mut Vec<String>) {
+    async fn claims(&self, wrong: &mut Vec<String>) {
         let (bmdb, session) = worker(&self.db, "tester").await;
         let beat: AgentHeartbeat = (self.good, None);
         match session.heartbeat_agents(&[beat]).await {

@@ -1,7 +1,7 @@
 //! The text of a file: what is no UTF-8 is named, with what to do.
 
+use super::error::{FleetError, FleetProblem};
 use super::position::Positions;
-use super::{FleetError, FleetProblem};
 
 /// How files begin that hold something else, and what to do with them.
 const OTHER: [(&[u8], &str); 7] = [

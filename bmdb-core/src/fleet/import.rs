@@ -1,6 +1,6 @@
 //! Importing a fleet into the database, in batches.
 
-use super::{Fleet, Imported};
+use super::machines::{Fleet, Imported};
 use bmdb_model::internal;
 use bmdb_model::provided::KnownMachine;
 use bmdb_model::{Error, MachineId, ProvidedMachine, hold, machine};

@@ -1,12 +1,13 @@
 //! Fleet file parser: finds the machines in the documents of a file, and all problems with their lines.
 
+use super::error::{FleetError, FleetProblem};
+use super::field::{Fields, is_of_a_machine, kind, unknown};
+use super::machines::Fleet;
 use super::position::Positions;
-use super::{Fleet, FleetError, FleetProblem};
 use bmdb_model::{MachineId, Provided, ProvidedMachine, Provider};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 
 /// How many problems are listed.
 const LISTED: usize = 20;
@@ -33,9 +34,6 @@ struct Listed {
     provider_ids: HashSet<(Provider, String)>,
     machine_ids: HashSet<MachineId>,
 }
-
-/// The fields of an object in their order, also those that are repeated.
-pub(super) struct Fields<'t>(pub(super) Vec<(String, &'t RawValue)>);
 
 pub(super) fn fleet(text: &str) -> Result<Fleet, FleetError> {
     let mut reading = Reading {
@@ -102,10 +100,7 @@ impl<'t> Reading<'t> {
     fn object(&mut self, json: &'t str, fields: Vec<(String, &'t RawValue)>) {
         let list = |(name, _): &&(String, &RawValue)| name == "machines" || name == "items";
         let Some((list, _)) = fields.iter().find(list).cloned() else {
-            if fields
-                .iter()
-                .any(|(name, _)| super::row::is_of_a_machine(name))
-            {
+            if fields.iter().any(|(name, _)| is_of_a_machine(name)) {
                 return self.machine(json, fields);
             }
             if fields.is_empty() {
@@ -253,54 +248,9 @@ impl<'t> Reading<'t> {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
 /// The message of an error, without the position that it counts from the part that was read.
 fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).unwrap_or(&text).to_owned()
-}
-
-/// What a value is, for people.
-pub(super) fn kind(json: &str) -> String {
-    match json.as_bytes().first() {
-        Some(b'{') => "an object".to_owned(),
-        Some(b'[') => "a list".to_owned(),
-        Some(b'"') => "a text".to_owned(),
-        _ => json.chars().take(40).collect(),
-    }
-}
-
-/// The problem of a field that is not known; one that is written in another way is named.
-pub(super) fn unknown(name: &str, known: &[&str]) -> String {
-    let plain = |name: &str| -> String {
-        let letters = name.chars().filter(char::is_ascii_alphanumeric);
-        letters.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let shown: String = name.escape_debug().take(64).collect();
-    match known.iter().find(|known| plain(known) == plain(name)) {
-        Some(meant) => format!("{shown}: unknown field, write {meant}"),
-        None => format!("{shown}: unknown field, expected {}", known.join(", ")),
-    }
 }

@@ -1,6 +1,6 @@
 //! Positions in a text: lines end with LF, CR LF or CR, whatever wrote the file.
 
-use super::FleetProblem;
+use super::error::FleetProblem;
 
 pub(super) struct Positions<'t> {
     text: &'t str,

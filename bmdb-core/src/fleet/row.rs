@@ -1,27 +1,14 @@
 //! One machine of a fleet file: the fields that are taken, and those that an export has besides.
 
-use super::parse::{Fields, Reading, kind, unknown};
+use super::field::{EXPORTED, Fields, TAKEN, column, kind, unknown};
+use super::parse::Reading;
+use bmdb_model::text::escape;
 use bmdb_model::{MachineId, Provided, Provider, ProviderStatus};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
-
-/// The fields that an import takes.
-const TAKEN: [&str; 8] = [
-    "machine_id",
-    "provider",
-    "provider_id",
-    "ip_address",
-    "location",
-    "reservation_id",
-    "status",
-    "hold",
-];
-
-/// Fields of exports: the time of the answer, tags by table, and what a database finds out by itself.
-const EXPORTED: [&str; 6] = ["at", "tags", "created_at", "version", "processes", "work"];
 
 /// What a machine's fields say.
 #[derive(Default)]
@@ -40,23 +27,6 @@ struct Row<'t> {
     /// Where a machine that is listed twice is reported.
     at: &'t str,
     has_problems: bool,
-}
-
-/// Whether a field belongs to a machine, and not to a list of machines.
-pub(super) fn is_of_a_machine(field: &str) -> bool {
-    TAKEN.contains(&column(field)) || field == "tags"
-}
-
-/// A field under the name of its column in `machine_provided` is the same one.
-fn column(field: &str) -> &str {
-    match field {
-        "provider_id" => field,
-        "provider_ip_address"
-        | "provider_location"
-        | "provider_reservation_id"
-        | "provider_status" => field.trim_start_matches("provider_"),
-        _ => field,
-    }
 }
 
 impl<'t> Reading<'t> {
@@ -172,7 +142,7 @@ impl<'t> Reading<'t> {
                 "machine_hold" if row.seen.contains("hold") => {}
                 "machine_hold" => self.field(row, "hold", json),
                 _ if json == "null" => {}
-                _ => self.leave_out(format!("tags.{}", table.escape_debug())),
+                _ => self.leave_out(format!("tags.{}", escape(&table))),
             }
         }
     }

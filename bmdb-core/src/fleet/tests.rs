@@ -1,3 +1,5 @@
+//! Files that are fleets, and files that are not.
+
 use super::*;
 
 const GOOD: &str = r#"{"machines": [
@@ -58,7 +60,11 @@ fn an_error_names_its_line_and_field() {
         ("[[[]]]", 1, "expected an object with the field `machines`"),
         ("{\"machines\": []}\n}", 2, "expected value; what follows"),
         ("{\"machines\": [\nNaN]}", 2, "expected value; what follows"),
-        ("{\"machines\": [\n{},]}", 2, "trailing comma; what follows"),
+        (
+            "{\"machines\": [\n{},]}",
+            2,
+            "trailing comma, or a value is missing; what follows",
+        ),
         (
             &machine(r#""provider": "Equinix""#),
             2,
