@@ -154,8 +154,8 @@ async fn a_cause_that_the_database_refuses_is_recorded_in_ascii() {
     }
     let session = &s.session;
     let claim = Claim::of(&START).limit(5);
-    let mut works = session.claim(&claim).await.unwrap().into_iter();
-    let mut next = || works.next().unwrap();
+    let mut claimed = session.claim(&claim).await.unwrap().into_iter();
+    let mut next = || claimed.next().unwrap();
     let cause = "no route a → b";
     next().fail(&RETRY, cause).await.unwrap();
     next().fail_and_hold(&RETRY, cause).await.unwrap();
