@@ -2,7 +2,12 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use bmdb_core::Config;
+use bmdb_core::{Config, ConnectError};
+use std::time::Duration;
+
+/// Delays between tries to connect to a server that starts.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// The configuration for a database URL. The environment fills in what the URL leaves out.
 pub(crate) fn config(url: Option<&str>) -> Config {
@@ -23,6 +28,26 @@ pub(crate) fn user_at_host() -> String {
     };
     let host = nix::unistd::gethostname().map(|host| host.to_string_lossy().into_owned());
     format!("{user}@{}", host.as_deref().unwrap_or("unknown host"))
+}
+
+/// Connects a program that runs for long: waits, with growing delays, for a server that says that it may take
+/// the connection later.
+pub(crate) async fn connect_service<T, F>(
+    connect: impl Fn() -> F,
+    waiting: impl Fn(&ConnectError, Duration),
+) -> Result<T, ConnectError>
+where
+    F: Future<Output = Result<T, ConnectError>>,
+{
+    let mut delay = FIRST_DELAY;
+    loop {
+        match connect().await {
+            Err(error) if error.may_pass() => waiting(&error, delay),
+            connected => return connected,
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
 }
 
 /// Adds a hint on how to name the database if no URL was given.

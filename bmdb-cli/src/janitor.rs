@@ -3,12 +3,14 @@
 mod dry_run;
 mod turn;
 
+use crate::connect::connect_service;
 use crate::context::{Context, close_session};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
-use bmdb_core::{Bmdb, Config, Retention, SessionOptions};
+use bmdb_core::{Bmdb, Config, ConnectError, Retention, SessionOptions};
+use std::pin::pin;
 use std::time::Duration;
 
 /// How long a turn may continue after a signal.
@@ -89,9 +91,14 @@ impl Janitor {
 }
 
 async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
-    let stopped = context.stopped()?;
-    let connected = Bmdb::connect(config).await;
-    let bmdb = connected.map_err(|error| context.explain(error))?;
+    let mut stopped = pin!(context.stopped()?);
+    let waiting = |error: &ConnectError, delay| tracing::warn!(?delay, "{error}; waiting");
+    let bmdb = tokio::select! {
+        connected = connect_service(|| Bmdb::connect(config.clone()), waiting) => {
+            connected.map_err(|error| context.explain(error))?
+        }
+        () = &mut stopped => return Ok(()),
+    };
     let work = async {
         may_write(&bmdb).await?;
         tracing::info!("the janitor is running; SIGTERM or Ctrl-C ends it");
@@ -99,7 +106,7 @@ async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
     };
     tokio::select! {
         denied = work => return denied,
-        () = stopped => {}
+        () = &mut stopped => {}
     }
     tracing::info!("ending");
     bmdb.drain(DRAIN_TIMEOUT).await?;

@@ -12,12 +12,13 @@ mod stream;
 
 pub(crate) use args::Run;
 
+use crate::connect::connect_service;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::validate;
 use bmdb_core::control_loop::{Event, LoopError, LoopOptions, Runner, Shutdown, Summary};
-use bmdb_core::{Bmdb, Config, Reader, SessionOptions};
+use bmdb_core::{Bmdb, ConnectError, Reader, SessionOptions};
 use bmdb_model::Provider;
 use command::Commands;
 use events::Events;
@@ -26,10 +27,6 @@ use std::time::Duration;
 
 /// How long the runner waits for a process group after SIGKILL.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Delays between tries to connect to a server that starts.
-const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
@@ -55,9 +52,15 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     let events = events.map_err(|error| Failure::other(format!("cannot start: {error}")))?;
     let events = Arc::new(events);
     let _metrics = args.metrics.serve(|line| events.note(line)).await?;
-    let Some(bmdb) = connect(&config, &shutdown, &events, context).await? else {
-        events.close(Some(&Summary::default())).await;
-        return Ok(());
+    let waiting = |error: &ConnectError, delay| events.show(&Event::Waiting { error, delay });
+    let bmdb = tokio::select! {
+        connected = connect_service(|| Bmdb::connect(config.clone()), waiting) => {
+            connected.map_err(|error| context.explain(error))?
+        }
+        () = shutdown.requested() => {
+            events.close(Some(&Summary::default())).await;
+            return Ok(());
+        }
     };
     warn_of_unknown_providers(&args.providers, context).await;
     let options = LoopOptions::default()
@@ -79,36 +82,6 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     }
     events.close(ran.as_ref().ok()).await;
     ran.map(|_| ()).map_err(Failure::from)
-}
-
-/// Connects, and waits for a server that says that it may take the connection later. `None` at a shutdown.
-async fn connect(
-    config: &Config,
-    shutdown: &Shutdown,
-    events: &Events,
-    context: &Context,
-) -> Result<Option<Bmdb>, Failure> {
-    let mut delay = FIRST_DELAY;
-    loop {
-        let connected = tokio::select! {
-            connected = Bmdb::connect(config.clone()) => connected,
-            () = shutdown.requested() => return Ok(None),
-        };
-        let error = match connected {
-            Ok(bmdb) => return Ok(Some(bmdb)),
-            Err(error) if error.may_pass() => error,
-            Err(error) => return Err(context.explain(error)),
-        };
-        events.show(&Event::Waiting {
-            error: &error,
-            delay,
-        });
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = shutdown.requested() => return Ok(None),
-        }
-        delay = (delay * 2).min(LONGEST_DELAY);
-    }
 }
 
 /// Warns about providers without machines: a loop for them would wait for ever without a message.

@@ -18,7 +18,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Prints what `read` returns: once, or repeatedly until Ctrl-C, which is a success. Reading is tried
-    /// again while the database is unreachable.
+    /// again while the database is unreachable or a table is locked.
     pub(crate) async fn show<R: Report>(
         &self,
         context: &Context,
@@ -35,7 +35,10 @@ impl Watch {
                 tokio::time::sleep(Duration::from(interval)).await;
                 match read().await {
                     Ok(report) => screen.draw(&report)?,
-                    Err(failure) if failure.exit() == Exit::Unreachable => {
+                    // A read conflicts only with a migration that has locked a table.
+                    Err(failure)
+                        if matches!(failure.exit(), Exit::Unreachable | Exit::Conflict) =>
+                    {
                         tracing::warn!("{failure}; trying again");
                     }
                     Err(failure) => return Err(failure),

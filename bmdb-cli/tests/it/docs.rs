@@ -40,6 +40,7 @@ documents! {
     library_guide: "docs/library-guide.md";
     comparison: "docs/comparison.md";
     failover: "docs/failover.md";
+    connecting: "docs/connecting.md";
     scaling: "docs/scaling.md";
     the_index: "docs/README.md";
     bmdb_run: "docs/cli/run.md";

@@ -56,7 +56,8 @@ pub struct Config {
     /// How long connecting, and waiting for a free connection, may take, and for how long
     /// [`Bmdb::drain`](crate::Bmdb::drain) tries to close its sessions. Several servers get equal shares,
     /// so that a server that does not answer leaves time for the others; a `connect_timeout` in the URL
-    /// applies to each server. Default: 10 s.
+    /// applies to each server. Each address of a server's name has that time to itself, as in libpq.
+    /// Default: 10 s.
     pub connect_timeout: Duration,
     /// How long the server works on one statement before it gives up, and how long it lets an open
     /// transaction wait for its client: a closure that waits longer for something else loses its
@@ -143,8 +144,8 @@ impl Config {
 
     /// The same, with what the URL leaves out taken from libpq's variables, which are read now (`PGHOST`,
     /// `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT`, …), and from its files
-    /// in the home folder (`~/.pgpass`, `~/.postgresql/root.crt`, `postgresql.crt` and `postgresql.key`
-    /// there).
+    /// in the home folder (`~/.pgpass`, `~/.pg_service.conf`, and `root.crt`, `postgresql.crt` and
+    /// `postgresql.key` in `~/.postgresql`).
     #[must_use]
     pub fn fill_from_env(self) -> Self {
         Self {

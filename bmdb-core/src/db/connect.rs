@@ -1,8 +1,10 @@
 //! Connecting: from a URL to a connection to a usable server.
 
+mod attempt;
 mod driver;
 mod error_scanner;
 mod explain;
+mod liveness;
 mod negotiation;
 mod role;
 mod server;
@@ -12,11 +14,11 @@ mod timeouts;
 
 use crate::db::url::{DatabaseUrl, Environment, UrlError};
 use crate::error::ConnectError;
+use attempt::Connected;
 use bmdb_model::internal::connection::ConnectionInfo;
 use bmdb_model::internal::notify::Notify;
 use diesel_async::AsyncPgConnection;
 use role::Role;
-pub(crate) use server::Connected;
 use server::{Limit, Server};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +58,11 @@ impl Target {
     pub(crate) fn new(settings: &ConnectSettings<'_>) -> Result<Self, ConnectError> {
         let unusable = |error: UrlError| ConnectError::InvalidUrl(error.to_string());
         let mut url: DatabaseUrl = settings.url.parse().map_err(unusable)?;
-        if let Some(environment) = settings.environment {
-            url = url.filled_from(environment).map_err(unusable)?;
+        url = match settings.environment {
+            Some(environment) => url.filled_from(environment),
+            None => url.filled_from_service(None),
         }
+        .map_err(unusable)?;
         let home = settings.environment.and_then(Environment::home);
         let hosts = url.hosts();
         let Ok(servers @ 1..) = u32::try_from(hosts.len()) else {
@@ -68,9 +72,10 @@ impl Target {
             };
             return Err(ConnectError::InvalidUrl(format!("it names no host{unset}")));
         };
-        // libpq's 0 means no limit, but a program must not hang for ever.
+        // Zero and less mean no limit in libpq, but a program must not hang for ever. libpq takes one second
+        // for two, because its clock counts in seconds.
         let limit = match url.number("connect_timeout") {
-            Some(seconds @ 1..) => Duration::from_secs(seconds.into()),
+            Some(seconds @ 1..) => Duration::from_secs(seconds.max(2).into()),
             _ => settings.connect_timeout / servers,
         };
         let servers: Result<Arc<[Server]>, ConnectError> = hosts
@@ -246,6 +251,8 @@ mod tests {
             ("host=a,b", 5),
             ("host=a,b connect_timeout=7", 7),
             ("host=a,b connect_timeout=0", 5),
+            ("host=a connect_timeout=-1", 10),
+            ("host=a connect_timeout=1", 2),
             ("host=a,b target_session_attrs=prefer-standby", 5),
         ] {
             let target = Config::new(url).target().unwrap();

@@ -1,13 +1,19 @@
 //! TLS: whether a connection is encrypted, and how server and client authenticate each other.
 
 mod files;
+mod identity;
+mod kinds;
 mod verify;
 
 use crate::db::url::{DatabaseUrl, Host};
 use crate::error::ConnectError;
+use identity::Identity;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, OtherError,
+    SupportedProtocolVersion,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_postgres::config::SslMode;
@@ -47,17 +53,9 @@ pub(crate) struct Tls {
     /// Certificate and key of the client.
     identity: Option<Identity>,
     revoked: Option<PathBuf>,
-    newest_only: bool,
+    versions: Versions,
     sends_name: bool,
     direct: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity {
-    certificate: PathBuf,
-    key: PathBuf,
-    /// Whether it is the one in the home folder, which need not exist.
-    is_default: bool,
 }
 
 impl Tls {
@@ -107,31 +105,17 @@ impl Tls {
         if direct && mode < Mode::Require && !host.is_socket() {
             return wrong("sslnegotiation=direct needs sslmode=require or stricter");
         }
-        let identity = match (named("sslcert"), named("sslkey")) {
-            _ if url.get("sslcertmode") == Some("disable") => None,
-            (Some(certificate), Some(key)) => Some(Identity {
-                certificate,
-                key,
-                is_default: false,
-            }),
-            (None, None) => {
-                file("postgresql.crt")
-                    .zip(file("postgresql.key"))
-                    .map(|(certificate, key)| Identity {
-                        certificate,
-                        key,
-                        is_default: true,
-                    })
-            }
-            (Some(_), None) => return wrong("sslcert is given without the sslkey that fits it"),
-            (None, Some(_)) => return wrong("sslkey is given without the sslcert that it fits"),
+        let identity = match url.get("sslcertmode") {
+            Some("disable") => None,
+            _ => Identity::of(url, home)?,
         };
+        let versions = versions(url)?;
         Ok(Self {
             mode,
             roots,
             identity,
             revoked: named("sslcrl").or_else(|| file("root.crl").filter(|crl| crl.is_file())),
-            newest_only: url.get("ssl_min_protocol_version") == Some("TLSv1.3"),
+            versions,
             sends_name: url.get("sslsni") != Some("0"),
             direct,
         })
@@ -158,33 +142,14 @@ impl Tls {
             return Ok(None);
         }
         let provider = Arc::new(ring::default_provider());
-        let versions: &[_] = if self.newest_only {
-            &[&TLS13]
-        } else {
-            &[&TLS12, &TLS13]
-        };
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
-            .map_err(|error| unusable("ssl_min_protocol_version", error))?
+            .with_protocol_versions(self.versions)
+            .map_err(|error| files::unusable("ssl_min_protocol_version", error))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(&provider)?);
         let mut config = match &self.identity {
             Some(identity) if identity.is_used() => {
-                let certificates = files::certificates("sslcert", &identity.certificate)?;
-                let key = files::private_key(&identity.key)?;
-                builder
-                    .with_client_auth_cert(certificates, key)
-                    .map_err(|error| match error {
-                        TlsError::InconsistentKeys(_) => ConnectError::UnusableFile {
-                            parameter: "sslkey",
-                            path: identity.key.clone(),
-                            problem: format!(
-                                "it is not the key of {}: name a matching pair",
-                                identity.certificate.display()
-                            ),
-                        },
-                        error => unusable("sslcert", error),
-                    })?
+                builder.with_client_cert_resolver(identity.load(&provider)?)
             }
             _ => builder.with_no_client_auth(),
         };
@@ -216,7 +181,7 @@ impl Tls {
             Roots::Default(_) => None,
         };
         let Some(roots) = roots else {
-            return Ok(verify::none(provider.clone()));
+            return Ok(verify::none(provider));
         };
         let revoked = match &self.revoked {
             Some(path) => files::revocations(path)?,
@@ -226,7 +191,7 @@ impl Tls {
             Mode::VerifyFull => verify::all(roots, revoked, provider.clone()),
             _ => verify::all_but_hostname(roots, revoked, provider.clone()),
         };
-        verified.map_err(|error| unusable("sslrootcert, sslcrl", error))
+        verified.map_err(|error| files::unusable("sslrootcert, sslcrl", error))
     }
 
     /// The connect error for a TLS error.
@@ -239,7 +204,7 @@ impl Tls {
             TlsError::AlertReceived(alert) if is_about_the_client(*alert) => {
                 let whose = match &self.identity {
                     Some(identity) if identity.is_used() => {
-                        format!("{} (sslcert)", identity.certificate.display())
+                        format!("{} (sslcert)", identity.certificate().display())
                     }
                     _ => "none, for there is no sslcert".to_owned(),
                 };
@@ -250,7 +215,10 @@ impl Tls {
             }
             error => ConnectError::Tls {
                 target,
-                reason: error.clone().into(),
+                reason: match hint(error) {
+                    Some(hint) => format!("{error}; {hint}").into(),
+                    None => error.clone().into(),
+                },
             },
         }
     }
@@ -283,6 +251,9 @@ impl Tls {
             Cert::ExpiredRevocationList | Cert::ExpiredRevocationListContext { .. } => {
                 format!("{error}; renew the list in sslcrl")
             }
+            Cert::Other(OtherError(other)) if other.is::<verify::Unsupported>() => {
+                other.to_string()
+            }
             Cert::Other(_) if error.to_string().contains("CaUsedAsEndEntity") => {
                 "it is an authority's own, not one that an authority has signed for the server; \
                  make the server one of its own"
@@ -293,9 +264,38 @@ impl Tls {
     }
 }
 
-impl Identity {
-    fn is_used(&self) -> bool {
-        !self.is_default || self.certificate.exists()
+type Versions = &'static [&'static SupportedProtocolVersion];
+
+static BOTH: Versions = &[&TLS12, &TLS13];
+static ONLY_12: Versions = &[&TLS12];
+static ONLY_13: Versions = &[&TLS13];
+
+/// The versions of TLS that the URL allows; those before 1.2 are never spoken.
+fn versions(url: &DatabaseUrl) -> Result<Versions, ConnectError> {
+    let min = url.get("ssl_min_protocol_version");
+    let max = url.get("ssl_max_protocol_version");
+    match (min == Some("TLSv1.3"), max == Some("TLSv1.2")) {
+        (true, true) => Err(ConnectError::InvalidUrl(
+            "ssl_min_protocol_version is newer than ssl_max_protocol_version".to_owned(),
+        )),
+        (true, false) => Ok(ONLY_13),
+        (false, true) => Ok(ONLY_12),
+        (false, false) => Ok(BOTH),
+    }
+}
+
+/// What an alert that says little usually means.
+fn hint(error: &TlsError) -> Option<String> {
+    match error {
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(format!(
+            "the server has no cipher, key exchange or kind of certificate that is supported: ECDHE on X25519, \
+             P-256 or P-384 with AES-GCM or ChaCha20; of certificates, {}",
+            kinds::SUPPORTED
+        )),
+        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("the server speaks none of the allowed versions of TLS (1.2 and 1.3)".to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -315,10 +315,6 @@ fn is_about_the_client(alert: AlertDescription) -> bool {
             | Alert::DecryptError
             | Alert::CertificateRequired
     )
-}
-
-fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
-    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
 }
 
 #[cfg(test)]
@@ -366,6 +362,10 @@ mod tests {
             ("host=h sslcert=/c", "without the sslkey"),
             ("host=h sslkey=/k", "without the sslcert"),
             (
+                "host=h ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2",
+                "newer than",
+            ),
+            (
                 "host=h sslmode=prefer sslnegotiation=direct",
                 "sslmode=require",
             ),
@@ -381,11 +381,14 @@ mod tests {
         let root = Roots::Default(Some("/h/.postgresql/root.crt".into()));
         assert_eq!(tls.roots, root);
         let identity = tls.identity.unwrap();
-        assert_eq!(identity.key, Path::new("/h/.postgresql/postgresql.key"));
+        assert_eq!(identity.key(), Path::new("/h/.postgresql/postgresql.key"));
         assert!(!identity.is_used(), "it is not there");
         let named = of("host=h sslcert=/c sslkey=/k sslrootcert=/r", Some("/h")).unwrap();
         assert_eq!(named.roots, Roots::File("/r".into()));
-        assert!(named.identity.is_some_and(|identity| !identity.is_default));
+        assert!(named.identity.is_some_and(|identity| identity.is_used()));
+        let named = of("host=h sslcert=/c", Some("/h")).unwrap().identity;
+        let key = named.map(|identity| identity.key().to_owned());
+        assert_eq!(key.unwrap(), Path::new("/h/.postgresql/postgresql.key"));
         let none = of("host=h sslcertmode=disable", Some("/h")).unwrap();
         assert_eq!(none.identity, None);
     }

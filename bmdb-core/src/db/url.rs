@@ -2,6 +2,7 @@
 
 mod environment;
 mod parameter;
+mod service;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -35,7 +36,8 @@ const PORT: u16 = 5432;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct DatabaseUrl {
     hosts: Vec<String>,
-    addresses: Vec<IpAddr>,
+    /// As many as hosts, if there are hosts; `None`: the name is looked up.
+    addresses: Vec<Option<IpAddr>>,
     /// As many as hosts or addresses, or one, or none.
     ports: Vec<Option<u16>>,
     /// All other parameters.
@@ -131,21 +133,25 @@ impl DatabaseUrl {
             Value::Plain(value) => value,
             Value::List(values) => values.join(","),
         };
-        match parameter.kind {
+        let value = match parameter.kind {
             _ if value.is_empty() => {
                 self.values.remove(name);
                 return Ok(());
             }
             Kind::Ignored => return Ok(()),
             Kind::Refused(instead) => return wrong(instead),
-            Kind::Number if value.parse::<u32>().is_err() => {
-                return wrong("is not a whole number");
+            Kind::Number(largest) => {
+                let number = value.trim().parse::<i32>().ok();
+                let Some(number) = number.filter(|number| *number <= largest) else {
+                    return wrong(&format!("is not a whole number of at most {largest}"));
+                };
+                number.to_string()
             }
             Kind::OneOf(known) if !known.contains(&value.as_str()) => {
                 return wrong(&format!("is none of {}", known.join(", ")));
             }
-            _ => {}
-        }
+            _ => value,
+        };
         self.values.insert(name, value);
         Ok(())
     }
@@ -161,8 +167,11 @@ impl DatabaseUrl {
         }
         match parameter.kind {
             Kind::Addresses => {
-                let addresses: Result<_, AddrParseError> =
-                    values.iter().map(|address| address.parse()).collect();
+                let address = |text: &String| match text.as_str() {
+                    "" => Ok(None),
+                    text => text.parse().map(Some),
+                };
+                let addresses: Result<_, AddrParseError> = values.iter().map(address).collect();
                 self.addresses = addresses.map_err(|_| wrong("a hostaddr is no IP address"))?;
             }
             Kind::Ports => {
@@ -186,6 +195,11 @@ impl DatabaseUrl {
                 "it names {hosts} hosts and {addresses} addresses: hostaddr has one for each host"
             )));
         }
+        if self.addresses.iter().all(Option::is_none) {
+            self.addresses.clear();
+        } else if hosts == 0 && self.addresses.contains(&None) {
+            return Err(UrlError("a hostaddr is empty, and its host too".to_owned()));
+        }
         let servers = hosts.max(addresses);
         if self.ports.iter().all(Option::is_none) {
             self.ports.clear();
@@ -203,20 +217,32 @@ impl DatabaseUrl {
         Ok(())
     }
 
+    /// Whether it does not have a value for this parameter.
+    fn leaves_out(&self, name: &str) -> bool {
+        match name {
+            "host" => self.hosts.is_empty(),
+            "hostaddr" => self.addresses.is_empty(),
+            "port" => self.ports.is_empty(),
+            name => !self.values.contains_key(name),
+        }
+    }
+
     /// The value of a parameter other than hosts, addresses and ports.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
+    /// The value of a number; zero if it is less, as in libpq.
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
-        self.get(name)?.parse().ok()
+        let number: i32 = self.get(name)?.parse().ok()?;
+        Some(u32::try_from(number).unwrap_or(0))
     }
 
     /// The servers, in order.
     pub(crate) fn hosts(&self) -> Vec<Host> {
         let servers = 0..self.hosts.len().max(self.addresses.len());
         let host = |i: usize| {
-            let address = self.addresses.get(i).copied();
+            let address = self.addresses.get(i).copied().flatten();
             // Without a name, the certificate must be for the address.
             let name = address.map(|address| address.to_string());
             Host {
@@ -274,7 +300,9 @@ impl fmt::Display for DatabaseUrl {
         write_encoded(f, self.get("dbname").unwrap_or_default())?;
         let mut separator = '?';
         if !self.addresses.is_empty() {
-            let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
+            let address =
+                |address: &Option<IpAddr>| address.map_or_else(String::new, |it| it.to_string());
+            let addresses: Vec<String> = self.addresses.iter().map(address).collect();
             write!(f, "{separator}hostaddr={}", addresses.join(","))?;
             separator = '&';
         }

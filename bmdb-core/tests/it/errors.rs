@@ -73,7 +73,7 @@ async fn a_deadlock_is_run_again(s: Scenario) {
     let tries = AtomicU32::new(0);
     let has_locked_one = Notify::new();
     let mut in_the_way = s.db.connect().await.unwrap();
-    // Whoever waits longer than its own timeout looks for the deadlock, and is its victim.
+    // The transaction that waits for longer than its own timeout looks for the deadlock, and is its victim.
     let begin = format!(
         "BEGIN; SET LOCAL deadlock_timeout = '10min'; {}",
         lock(other)

@@ -34,6 +34,7 @@ mod listening;
 mod maintenance;
 mod migrate;
 mod operator;
+mod parity;
 mod poller;
 mod protocol;
 mod race;

@@ -4,6 +4,7 @@ mod authority;
 mod clients;
 mod cycle;
 mod files;
+mod kinds;
 mod modes;
 
 pub(crate) use authority::{Authority, Identity};
@@ -66,7 +67,8 @@ impl Tls {
     }
 }
 
-fn encrypting(installation: &Installation, tcp: &Tcp) -> Option<Server> {
+/// `None` if the server cannot encrypt.
+pub(crate) fn encrypting(installation: &Installation, tcp: &Tcp) -> Option<Server> {
     match Server::boot_tcp(installation, Profile::Fast, tcp) {
         Ok(server) => Some(server),
         Err(error) if error.to_string().contains("SSL is not supported") => None,

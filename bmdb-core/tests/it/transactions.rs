@@ -179,7 +179,7 @@ async fn a_read_only_transaction_reads_and_refuses_to_write() {
         .await;
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "database: cannot execute UPDATE in a read-only transaction"
+        "database: cannot execute UPDATE in a read-only transaction (SQLSTATE 25006)"
     );
     s.db.expire(s.session.id()).await.unwrap();
     let expired = s.session.transact_with(options, async |_| Ok(())).await;

@@ -3,7 +3,6 @@
 use super::Fixture;
 use crate::bmdb::{at, until};
 use bmdb_testkit::{Role, TestDb};
-use diesel_async::SimpleAsyncConnection;
 use nix::sys::signal::Signal;
 use std::process::Stdio;
 use std::time::Duration;
@@ -43,26 +42,26 @@ async fn a_schema_that_does_not_fit_ends_with_6() {
     s.bmdb("true").fails_with(6, "(SQLSTATE 42703)");
 }
 
+/// Locks a table until [`UNLOCK`] is run.
+const LOCK: &str = "BEGIN; LOCK TABLE work_item, machines IN ACCESS EXCLUSIVE MODE;
+    SELECT pg_sleep(60)";
+const IS_LOCKED: &str = "SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep'";
+const UNLOCK: &str = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep'";
+
 #[tokio::test]
 async fn a_lock_that_is_not_got_ends_a_verb_with_4_in_any_language() {
     let s = in_german().await;
-    let hold = "BEGIN; LOCK TABLE machines IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)";
-    let locked = s.db.run_sql(hold);
     let url = format!("{}&options=-c%20lock_timeout%3D50ms", s.db.url());
     let create = async {
-        until(&s.db, "SELECT FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = 'machines'::regclass").await;
-        tokio::task::spawn_blocking(move || {
-            at(&url)
-                .args(["machine", "create"])
-                .fails_with(4, "(SQLSTATE 55P03)");
-        })
-        .await
-        .unwrap();
+        until(&s.db, IS_LOCKED).await;
+        let create = at(&url).args(["machine", "create"]);
+        create.fails_with(4, "(SQLSTATE 55P03)");
+        s.db.rows(UNLOCK).await.unwrap();
     };
-    tokio::select! {
-        _ = locked => unreachable!("it sleeps"),
-        () = create => {}
-    }
+    let (terminated, ()) = tokio::join!(s.db.run_sql(LOCK), create);
+    terminated.unwrap_err();
 }
 
 /// The operator canceled what blocked a migration: the claim of the loop, which ended with 1.
@@ -70,18 +69,19 @@ async fn a_lock_that_is_not_got_ends_a_verb_with_4_in_any_language() {
 async fn a_canceled_claim_does_not_end_the_program() {
     let s = in_german().await;
     let blocked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
-                   AND wait_event_type = 'Lock' AND application_name LIKE 'bmdb-run%'";
-    let mut other = s.db.connect().await.unwrap();
-    other
-        .batch_execute("BEGIN; LOCK TABLE work_item IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
-    let running = s.start("echo done > $FOLDER/done", &[]);
-    until(&s.db, blocked).await;
-    let cancel = format!("SELECT pg_cancel_backend(pid) FROM ({blocked}) AS blocked");
-    s.db.rows(&cancel).await.unwrap();
-    until(&s.db, blocked).await;
-    other.batch_execute("ROLLBACK").await.unwrap();
+                   AND wait_event_type = 'Lock' AND query LIKE '%work_item%'";
+    let cancel = async {
+        until(&s.db, IS_LOCKED).await;
+        let running = s.start("echo done > $FOLDER/done", &[]);
+        until(&s.db, blocked).await;
+        let cancel = format!("SELECT pg_cancel_backend(pid) FROM ({blocked}) AS blocked");
+        s.db.rows(&cancel).await.unwrap();
+        until(&s.db, blocked).await;
+        s.db.rows(UNLOCK).await.unwrap();
+        running
+    };
+    let (terminated, running) = tokio::join!(s.db.run_sql(LOCK), cancel);
+    terminated.unwrap_err();
     assert_eq!(s.written("done"), "done");
     running.signal(Signal::SIGTERM);
     assert_eq!(running.ended().code, Some(0));

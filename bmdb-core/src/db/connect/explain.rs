@@ -6,6 +6,10 @@ use crate::error::ConnectError;
 use rustls::Error as TlsError;
 use std::error::Error;
 use std::io;
+use tokio_postgres::error::SqlState;
+
+/// How the messages begin of refusals that come from us, because the login cannot succeed.
+pub(super) const NO_LOGIN: &str = "no login: ";
 
 /// The server that was asked: its name, and how its connections are protected.
 #[derive(Clone, Copy)]
@@ -68,6 +72,13 @@ impl Peer<'_> {
             };
         }
         let cause = error.source();
+        if let Some((problem, code)) = login_problem(error) {
+            return ConnectError::Refused {
+                target,
+                message: format!("{NO_LOGIN}{problem}"),
+                code: code.code().to_owned(),
+            };
+        }
         let from_the_system = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
         // A server that checks the client's certificate refuses it after the handshake.
         if let Some(tls) = from_the_system.and_then(tls_error) {
@@ -95,6 +106,19 @@ pub(super) fn of_all_addresses(mut errors: Vec<ConnectError>) -> Option<ConnectE
         return Some(errors.swap_remove(answered));
     }
     errors.pop()
+}
+
+/// Why tokio-postgres gave up a login, and what the server would answer if it had gone on. Waiting mends neither.
+fn login_problem(error: &tokio_postgres::Error) -> Option<(String, SqlState)> {
+    let cause = error.source()?.to_string();
+    if cause == "password missing" {
+        let problem = "it asks for a password, and there is none in the URL, PGPASSWORD or the password \
+                       file";
+        return Some((problem.to_owned(), SqlState::INVALID_PASSWORD));
+    }
+    // For example Kerberos, or channel binding that is required and not there.
+    let is_about_login = error.to_string().starts_with("authentication error");
+    is_about_login.then_some((cause, SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
 }
 
 /// The TLS error inside an I/O error.

@@ -1,32 +1,21 @@
 //! One server of a URL: how to connect to it, and whether it is usable.
 
-use super::driver::{self, Payloads};
+use super::attempt::{Attempt, Connected};
 use super::explain::{Peer, of_all_addresses};
-use super::negotiation::Encryption;
+use super::liveness::Liveness;
 use super::role::Role;
-use super::socket::{Address, Keepalives, Liveness, Socket};
-use super::stream::Negotiated;
+use super::socket::Address;
 use super::timeouts::Timeouts;
-use crate::db::passfile::{self, Login};
+use crate::db::passfile::{Login, Passfile};
 use crate::db::tls::Tls;
 use crate::db::url::{DatabaseUrl, Host};
 use crate::error::ConnectError;
-use bmdb_model::internal::connection::{ConnectionInfo, set_up};
-use diesel_async::AsyncPgConnection;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Config as PgConfig;
 use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
-use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// The oldest PostgreSQL that has all features we use.
-const OLDEST_SERVER: u32 = 14;
-
-/// How long a TCP connection waits for a server's host that has vanished.
-const VANISHED: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub(super) struct Server {
@@ -39,14 +28,6 @@ pub(super) struct Server {
     tls: Tls,
     /// The file with the password, unless the URL has it.
     passfile: Option<Passfile>,
-}
-
-/// A connection that is ready for statements.
-pub(crate) struct Connected {
-    pub(crate) conn: AsyncPgConnection,
-    pub(crate) info: ConnectionInfo,
-    /// The notifications that it receives. diesel-async's own stream of them stays empty.
-    pub(crate) payloads: Payloads,
 }
 
 /// How long connecting to one server may take.
@@ -68,11 +49,11 @@ impl Limit {
     }
 }
 
-#[derive(Clone)]
-struct Passfile {
-    path: PathBuf,
-    /// Whether it is the one in the home folder, which need not exist.
-    is_default: bool,
+/// What the files of a server say.
+struct Files {
+    tls: Option<MakeRustlsConnect>,
+    /// From a password file, as bytes: it need not be UTF-8.
+    password: Option<Vec<u8>>,
 }
 
 impl Server {
@@ -84,9 +65,18 @@ impl Server {
     ) -> Result<Self, ConnectError> {
         let tls = Tls::of(url, &host, home)?;
         let mut config = PgConfig::new();
-        if let Some(user) = url.get("user") {
-            config.user(user);
-        }
+        match url.get("user") {
+            Some(user) => config.user(user),
+            // tokio-postgres would ask for it as well, but the password file needs it too.
+            None => match whoami::username() {
+                Ok(user) => config.user(user),
+                Err(error) => {
+                    let problem =
+                        format!("it names no user, and that of the system is unknown: {error}");
+                    return Err(ConnectError::InvalidUrl(problem));
+                }
+            },
+        };
         if let Some(database) = url.get("dbname") {
             config.dbname(database);
         }
@@ -102,23 +92,15 @@ impl Server {
         // What tokio-postgres gets is negotiated already: see `Negotiated`.
         config.ssl_mode(SslMode::Require);
         config.ssl_negotiation(SslNegotiation::Direct);
-        let named = url.get("passfile").map(|path| Passfile {
-            path: path.into(),
-            is_default: false,
-        });
-        let default = home.map(|home| Passfile {
-            path: home.join(".pgpass"),
-            is_default: true,
-        });
         Ok(Self {
             name: host.to_string(),
             passfile: match url.get("password") {
                 Some(_) => None,
-                None => named.or(default),
+                None => Passfile::of(url, home),
             },
             host,
             config,
-            liveness: liveness(url),
+            liveness: Liveness::of(url),
             tls,
         })
     }
@@ -134,18 +116,17 @@ impl Server {
 
     /// Reads the files for a new connection, because certificates and passwords change while programs run.
     /// Blocks.
-    fn read_files(&self) -> Result<(Option<MakeRustlsConnect>, Option<String>), ConnectError> {
+    fn read_files(&self) -> Result<Files, ConnectError> {
         let tls = self.tls.load()?;
-        let Some(passfile) = &self.passfile else {
-            return Ok((tls, None));
-        };
         let user = self.config.get_user().unwrap_or_default();
         let login = Login {
             host: &self.host,
             database: self.config.get_dbname().unwrap_or(user),
             user,
         };
-        Ok((tls, passfile.password(&login)?))
+        let password = self.passfile.as_ref();
+        let password = password.and_then(|passfile| passfile.password(&login));
+        Ok(Files { tls, password })
     }
 
     /// Connects to the first of the server's addresses that answers in time and has this role.
@@ -161,7 +142,8 @@ impl Server {
         let whole = limit.of_each(1);
         let read = timeout(whole, reading).await;
         let read = read.map_err(|_| late(&self.name, whole))?;
-        let (tls, password) = read.map_err(|error| self.peer(&self.name).unreachable(error))??;
+        let Files { tls, password } =
+            read.map_err(|error| self.peer(&self.name).unreachable(error))??;
         let mut config = self.config.clone();
         config.options(timeouts.options());
         if let Some(password) = password {
@@ -194,8 +176,9 @@ impl Server {
                 _ => format!("{} ({address})", self.name),
             };
             let attempt = Attempt {
-                server: self,
-                name: &name,
+                peer: self.peer(&name),
+                hostname: &self.host.name,
+                liveness: &self.liveness,
                 address,
                 config,
                 tls,
@@ -225,182 +208,6 @@ fn late(target: &str, limit: Duration) -> ConnectError {
     }
 }
 
-/// How a connection notices that its server has vanished. Without these limits, an operation waits for hours if
-/// its peer vanishes without closing the connection.
-fn liveness(url: &DatabaseUrl) -> Liveness {
-    // As libpq documents it, zero means the system's own time.
-    let number = |name, default: u32| match url.number(name) {
-        None => Some(default),
-        Some(0) => None,
-        Some(given) => Some(given),
-    };
-    let seconds = |name, default: Duration| {
-        let default = u32::try_from(default.as_secs()).unwrap_or(u32::MAX);
-        number(name, default).map(|seconds| Duration::from_secs(seconds.into()))
-    };
-    let is_probed = url.get("keepalives") != Some("0");
-    Liveness {
-        user_timeout: match url.number("tcp_user_timeout") {
-            None => Some(VANISHED),
-            Some(0) => None,
-            Some(milliseconds) => Some(Duration::from_millis(milliseconds.into())),
-        },
-        keepalives: is_probed.then(|| Keepalives {
-            idle: seconds("keepalives_idle", VANISHED / 2),
-            interval: seconds("keepalives_interval", VANISHED / 6),
-            count: number("keepalives_count", 3),
-        }),
-    }
-}
-
-/// One try to connect to one address of a server.
-struct Attempt<'a> {
-    server: &'a Server,
-    /// The server's, with the address if it has several.
-    name: &'a str,
-    address: &'a Address,
-    config: &'a PgConfig,
-    tls: Option<&'a MakeRustlsConnect>,
-}
-
-impl Attempt<'_> {
-    async fn connect(&self, role: Role) -> Result<Connected, ConnectError> {
-        let (mut conn, payloads) = self.try_each_mode().await?;
-        let target = || self.name.to_owned();
-        let info = set_up(&mut conn)
-            .await
-            .map_err(|reason| ConnectError::SetUp {
-                target: target(),
-                reason,
-            })?;
-        info.check_encoding()
-            .map_err(|encoding| ConnectError::NotUtf8 {
-                target: target(),
-                encoding,
-            })?;
-        match role.missing(&info) {
-            None => Ok(Connected {
-                conn,
-                info,
-                payloads,
-            }),
-            Some(wanted) => Err(ConnectError::OtherRole {
-                target: target(),
-                wanted,
-            }),
-        }
-    }
-
-    async fn try_each_mode(&self) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
-        let mut refusal = None;
-        for mode in self.server.tls.tries() {
-            let error = match self.open(*mode).await {
-                Ok(opened) => return Ok(opened),
-                Err(error) => error,
-            };
-            let other_mode_may_do = is_about_encryption(&error);
-            // If both modes are refused, the refusal of the encrypted one says more.
-            if refusal.is_none() || *mode != SslMode::Disable || !other_mode_may_do {
-                refusal = Some(error);
-            }
-            if !other_mode_may_do {
-                break;
-            }
-        }
-        Err(refusal.unwrap_or_else(|| unreachable!("every mode has at least one attempt")))
-    }
-
-    async fn open(&self, mode: SslMode) -> Result<(AsyncPgConnection, Payloads), ConnectError> {
-        let peer = self.server.peer(self.name);
-        let socket = Socket::connect(self.address, &self.server.liveness).await;
-        let socket = socket.map_err(|error| peer.unreachable(error))?;
-        let encryption = Encryption {
-            mode,
-            is_direct: self.server.tls.is_direct(),
-            tls: self.tls.cloned(),
-            hostname: self.server.host.name.clone(),
-        };
-        let stream = encryption.negotiate(socket).await;
-        let stream = stream.map_err(|error| peer.explain_negotiation(error))?;
-        let started = self.config.connect_raw(stream, Negotiated).await;
-        let (client, connection) = started.map_err(|error| peer.explain_startup(&error))?;
-        let version = connection
-            .parameter("server_version")
-            .unwrap_or("unknown")
-            .to_owned();
-        if !is_supported(&version) {
-            return Err(ConnectError::UnsupportedServer {
-                target: self.name.to_owned(),
-                version,
-            });
-        }
-        driver::drive(client, connection)
-            .await
-            .map_err(|error| peer.unreachable(error))
-    }
-}
-
-impl Passfile {
-    fn password(&self, login: &Login<'_>) -> Result<Option<String>, ConnectError> {
-        let wrong = |problem: String| ConnectError::UnusableFile {
-            parameter: "passfile",
-            path: self.path.clone(),
-            problem,
-        };
-        let Ok(metadata) = fs::metadata(&self.path) else {
-            return match self.is_default {
-                true => Ok(None),
-                false => Err(wrong("it cannot be read, or is not there".to_owned())),
-            };
-        };
-        if let Some(mode) = open_to_others(&metadata) {
-            let problem = format!("others may read or change it (mode {mode:04o}); make that 0600");
-            if !self.is_default {
-                return Err(wrong(problem));
-            }
-            // The password may not be needed, and libpq continues as well.
-            tracing::warn!(path = %self.path.display(), problem, "the password file is ignored");
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&self.path).map_err(|error| wrong(error.to_string()))?;
-        Ok(passfile::find(&text, login))
-    }
-}
-
-#[cfg(unix)]
-fn open_to_others(metadata: &fs::Metadata) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let mode = metadata.mode() & 0o7777;
-    (mode & 0o077 != 0).then_some(mode)
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_: &fs::Metadata) -> Option<u32> {
-    None
-}
-
-/// Whether the server may accept an encrypted connection instead of an unencrypted one, or vice versa. It
-/// answers 28000 if no line of its `pg_hba.conf` matches the connection.
-fn is_about_encryption(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::Refused { code, .. } => {
-            *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION.code()
-        }
-        ConnectError::NotEncrypted { .. }
-        | ConnectError::ServerNotTrusted { .. }
-        | ConnectError::ClientNotTrusted { .. }
-        | ConnectError::Tls { .. } => true,
-        _ => false,
-    }
-}
-
-fn is_supported(version: &str) -> bool {
-    let major: String = version.chars().take_while(char::is_ascii_digit).collect();
-    major
-        .parse::<u32>()
-        .is_ok_and(|major| major >= OLDEST_SERVER)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,47 +218,6 @@ mod tests {
         let url: DatabaseUrl = url.parse().unwrap();
         let host = url.hosts().remove(0);
         Server::new(&url, host, None, "component").unwrap()
-    }
-
-    #[test]
-    fn servers_older_than_14_and_others_are_not_supported() {
-        for good in ["14.0", "15.18 (Debian 15.18-0+deb12u1)", "18beta1"] {
-            assert!(is_supported(good), "{good}");
-        }
-        for bad in ["13.22", "9.6.24", "unknown", "", "CockroachDB"] {
-            assert!(!is_supported(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_vanished_server_is_given_up_after_a_default_time_that_the_url_overrides() {
-        let seconds = Duration::from_secs;
-        let liveness = |parameters: &str| of(&format!("host=h {parameters}")).liveness;
-        let probed = |idle, interval, count| {
-            Some(Keepalives {
-                idle,
-                interval,
-                count,
-            })
-        };
-        let default = liveness("");
-        assert_eq!(default.user_timeout, Some(VANISHED));
-        assert_eq!(
-            default.keepalives,
-            probed(Some(seconds(15)), Some(seconds(5)), Some(3))
-        );
-        let given = liveness("tcp_user_timeout=5000 keepalives_idle=7 keepalives_count=9");
-        assert_eq!(given.user_timeout, Some(seconds(5)));
-        assert_eq!(
-            given.keepalives,
-            probed(Some(seconds(7)), Some(seconds(5)), Some(9))
-        );
-        let of_the_system = liveness(
-            "tcp_user_timeout=0 keepalives_idle=0 keepalives_interval=0 keepalives_count=0",
-        );
-        assert_eq!(of_the_system.user_timeout, None);
-        assert_eq!(of_the_system.keepalives, probed(None, None, None));
-        assert_eq!(liveness("keepalives=0").keepalives, None);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Sockets: the addresses of a server, and connections to one of them.
 
+use super::liveness::Liveness;
 use crate::db::url::Host;
-use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 
@@ -55,51 +54,6 @@ impl std::fmt::Display for Address {
             #[cfg(unix)]
             Self::Unix(path) => path.display().fmt(f),
         }
-    }
-}
-
-/// How a TCP connection notices that its peer has vanished; `None` leaves a time to the system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Liveness {
-    pub(super) user_timeout: Option<Duration>,
-    /// `None`: an idle connection is not probed.
-    pub(super) keepalives: Option<Keepalives>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Keepalives {
-    pub(super) idle: Option<Duration>,
-    pub(super) interval: Option<Duration>,
-    pub(super) count: Option<u32>,
-}
-
-impl Liveness {
-    fn apply(&self, stream: &TcpStream) -> io::Result<()> {
-        let socket = SockRef::from(stream);
-        #[cfg(target_os = "linux")]
-        if let Some(timeout) = self.user_timeout {
-            socket.set_tcp_user_timeout(Some(timeout))?;
-        }
-        let Some(Keepalives {
-            idle,
-            interval,
-            count,
-        }) = self.keepalives
-        else {
-            return Ok(());
-        };
-        socket.set_keepalive(true)?;
-        let mut times = TcpKeepalive::new();
-        if let Some(idle) = idle {
-            times = times.with_time(idle);
-        }
-        if let Some(interval) = interval {
-            times = times.with_interval(interval);
-        }
-        if let Some(count) = count {
-            times = times.with_retries(count);
-        }
-        socket.set_tcp_keepalive(&times)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Files of certificates and keys. Errors repeat nothing of their contents.
 
+use super::kinds;
 use crate::error::ConnectError;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
@@ -60,14 +61,25 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Connect
     }
     check_private(&metadata).map_err(wrong)?;
     let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        let is_encrypted = String::from_utf8_lossy(&text).contains("ENCRYPTED");
-        wrong(if is_encrypted {
-            "its key is encrypted; decrypt it with `openssl pkey` and protect the file".to_owned()
-        } else {
-            "it holds no private key in PEM form".to_owned()
-        })
-    })
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(&text) {
+        return Ok(key);
+    }
+    let holds = |part: &str| text.windows(part.len()).any(|it| it == part.as_bytes());
+    Err(wrong(if holds("ENCRYPTED") {
+        "its key is encrypted; decrypt it with `openssl pkey` and protect the file".to_owned()
+    } else if holds("BEGIN DSA PRIVATE KEY") {
+        format!(
+            "it is a DSA key, which is not supported; {}",
+            kinds::SUPPORTED
+        )
+    } else if holds("BEGIN OPENSSH PRIVATE KEY") {
+        "it is a key of OpenSSH; convert it with `ssh-keygen -p -m PKCS8`".to_owned()
+    } else if let Ok(key) = PrivateKeyDer::try_from(text) {
+        // libpq, too, takes a key in DER form.
+        return Ok(key);
+    } else {
+        "it holds no private key in PEM or DER form".to_owned()
+    }))
 }
 
 /// libpq's rule: only the owner may read the key; of a file owned by root, also its group.
@@ -119,6 +131,11 @@ fn wrong(parameter: &'static str, path: &Path, problem: String) -> ConnectError 
         path: path.to_owned(),
         problem,
     }
+}
+
+/// The error of parameters that contradict their files or each other.
+pub(super) fn unusable(parameters: &str, error: impl std::fmt::Display) -> ConnectError {
+    ConnectError::InvalidUrl(format!("{parameters}: {error}"))
 }
 
 #[cfg(all(test, unix))]

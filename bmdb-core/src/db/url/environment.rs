@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+/// Variables that stand for no parameter: they say where files are.
+const OTHERS: [&str; 2] = ["HOME", "PGSYSCONFDIR"];
+
 /// libpq's variables and the home folder, read once. They may contain a password, so there is no `Debug`.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
@@ -14,7 +17,22 @@ pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 impl Environment {
     /// Reads the variables of this process.
     pub(crate) fn read() -> Self {
-        std::env::vars_os().collect()
+        let variables = std::env::vars_os();
+        // Without the variable, libpq asks the system for the folder.
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        let home = home.map(|home| ("HOME".into(), home.into_os_string()));
+        variables.chain(home).collect()
+    }
+
+    /// The value of a variable that must be UTF-8; `None` if it is not set, or empty.
+    pub(super) fn text(&self, variable: &str) -> Result<Option<String>, UrlError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(None);
+        };
+        match value.to_str() {
+            Some(value) => Ok(Some(value.to_owned())),
+            None => Err(UrlError(format!("the variable {variable} is not UTF-8"))),
+        }
     }
 
     fn get(&self, variable: &str) -> Option<&OsStr> {
@@ -32,7 +50,7 @@ impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
         let ours = |name: &OsString| {
             let names = PARAMETERS.iter().filter_map(|parameter| parameter.variable);
-            names.chain(["HOME"]).any(|ours| name == ours)
+            names.chain(OTHERS).any(|ours| name == ours)
         };
         let kept = variables.into_iter().filter(|(name, _)| ours(name));
         Self(kept.collect())
@@ -40,32 +58,27 @@ impl FromIterator<(OsString, OsString)> for Environment {
 }
 
 impl DatabaseUrl {
-    /// The same with what it leaves out taken from these variables, as in libpq. A URL that names servers by
-    /// name or by address leaves out neither.
-    pub(crate) fn filled_from(mut self, environment: &Environment) -> Result<Self, UrlError> {
-        let names_servers = !self.hosts.is_empty() || !self.addresses.is_empty();
-        let names_ports = !self.ports.is_empty();
-        for parameter in PARAMETERS {
-            let left_out = match parameter.name {
-                "host" | "hostaddr" => !names_servers,
-                "port" => !names_ports,
-                name => !self.values.contains_key(name),
-            };
-            let Some(variable) = parameter.variable.filter(|_| left_out) else {
+    /// The same with what it leaves out taken from its service and then from these variables, as in libpq.
+    /// Reads the service file, if there is a service.
+    pub(crate) fn filled_from(self, environment: &Environment) -> Result<Self, UrlError> {
+        let mut filled = self.filled_from_service(Some(environment))?;
+        let left_out: Vec<_> = PARAMETERS
+            .iter()
+            .filter(|parameter| filled.leaves_out(parameter.name))
+            .collect();
+        for parameter in left_out {
+            let Some(variable) = parameter.variable else {
                 continue;
             };
-            let Some(value) = environment.get(variable) else {
+            let Some(value) = environment.text(variable)? else {
                 continue;
             };
-            let Some(value) = value.to_str() else {
-                return Err(UrlError(format!("the variable {variable} is not UTF-8")));
-            };
-            let set = self.set(parameter, Value::Plain(value.to_owned()));
+            let set = filled.set(parameter, Value::Plain(value));
             set.map_err(|UrlError(problem)| {
                 UrlError(format!("of the variable {variable}: {problem}"))
             })?;
         }
-        self.normalize()?;
-        Ok(self)
+        filled.normalize()?;
+        Ok(filled)
     }
 }

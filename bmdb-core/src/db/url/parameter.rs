@@ -11,8 +11,8 @@ pub(super) struct Parameter {
 /// The allowed values of a parameter.
 pub(super) enum Kind {
     Text,
-    /// A whole number, for example of seconds.
-    Number,
+    /// A whole number of at most this; zero and less mean the same, as in libpq.
+    Number(i32),
     OneOf(&'static [&'static str]),
     /// Accepted, and without effect here.
     Ignored,
@@ -44,8 +44,16 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Some("PGCHANNELBINDING"),
         OneOf(&["disable", "prefer", "require"]),
     ),
-    parameter("client_encoding", None, OneOf(&["UTF8", "utf8", "auto"])),
-    parameter("connect_timeout", Some("PGCONNECT_TIMEOUT"), Number),
+    parameter(
+        "client_encoding",
+        None,
+        OneOf(&["UTF8", "utf8", "UTF-8", "utf-8", "unicode", "auto"]),
+    ),
+    parameter(
+        "connect_timeout",
+        Some("PGCONNECT_TIMEOUT"),
+        Number(i32::MAX),
+    ),
     parameter("dbname", Some("PGDATABASE"), Text),
     parameter("fallback_application_name", None, Text),
     // GSS encryption is not supported, so preferring it means doing without.
@@ -54,12 +62,17 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Some("PGGSSENCMODE"),
         OneOf(&["disable", "prefer"]),
     ),
+    // Only for authentication with Kerberos, which is not supported.
+    parameter("gssdelegation", Some("PGGSSDELEGATION"), Ignored),
+    parameter("gsslib", Some("PGGSSLIB"), Ignored),
     parameter("host", Some("PGHOST"), Hosts),
     parameter("hostaddr", Some("PGHOSTADDR"), Addresses),
-    parameter("keepalives", None, SWITCH),
-    parameter("keepalives_count", None, Number),
-    parameter("keepalives_idle", None, Number),
-    parameter("keepalives_interval", None, Number),
+    parameter("keepalives", None, Number(i32::MAX)),
+    // The largest that Linux takes; it refuses larger ones when the connection is made.
+    parameter("keepalives_count", None, Number(127)),
+    parameter("keepalives_idle", None, Number(32_767)),
+    parameter("keepalives_interval", None, Number(32_767)),
+    parameter("krbsrvname", Some("PGKRBSRVNAME"), Ignored),
     parameter(
         "load_balance_hosts",
         Some("PGLOADBALANCEHOSTS"),
@@ -70,6 +83,11 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     parameter("password", Some("PGPASSWORD"), Text),
     parameter("port", Some("PGPORT"), Ports),
     parameter(
+        "replication",
+        None,
+        Refused("is not supported; connections for replication run no statements"),
+    ),
+    parameter(
         "require_auth",
         Some("PGREQUIREAUTH"),
         Refused("is not supported; channel_binding=require admits SCRAM over TLS only"),
@@ -79,15 +97,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Some("PGREQUIREPEER"),
         Refused("is not supported; use TLS with sslmode=verify-full"),
     ),
-    parameter(
-        "service",
-        Some("PGSERVICE"),
-        Refused("is not supported; write out what the service stands for"),
-    ),
+    parameter("service", Some("PGSERVICE"), Text),
+    parameter("servicefile", Some("PGSERVICEFILE"), Text),
     parameter(
         "ssl_max_protocol_version",
         Some("PGSSLMAXPROTOCOLVERSION"),
-        Refused("is not supported; TLS 1.2 and 1.3 are spoken"),
+        OneOf(&["TLSv1.2", "TLSv1.3"]),
     ),
     parameter(
         "ssl_min_protocol_version",
@@ -144,7 +159,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
             "prefer-standby",
         ]),
     ),
-    parameter("tcp_user_timeout", None, Number),
+    parameter("tcp_user_timeout", None, Number(i32::MAX)),
     parameter("user", Some("PGUSER"), Text),
 ];
 

@@ -55,6 +55,11 @@ fn servers_can_be_given_in_each_of_libpqs_ways() {
         ("host=/run port=6", &["/run/.s.PGSQL.6"]),
         ("host=h hostaddr=127.0.0.2", &["h:5432 (127.0.0.2)"]),
         (
+            "host=a,b hostaddr=,127.0.0.2",
+            &["a:5432", "b:5432 (127.0.0.2)"],
+        ),
+        ("host=@abstract", &["@abstract/.s.PGSQL.5432"]),
+        (
             "hostaddr=127.0.0.2,::1 port=,9",
             &["127.0.0.2:5432", "::1:9"],
         ),
@@ -109,6 +114,7 @@ fn invalid_and_contradictory_texts_are_refused_with_the_reason() {
         ("host=a,b port=1,2,3", "2 hosts and 3 ports"),
         ("host=a hostaddr=127.0.0.1,::1", "1 hosts and 2 addresses"),
         ("hostaddr=localhost", "no IP address"),
+        ("hostaddr=127.0.0.1,", "a hostaddr is empty"),
         ("postgres://[::1/db", "has no ]"),
         ("postgres://[::1]x/db", "follows a ]"),
         ("postgres://h/%zz", "two hexadecimal digits"),
@@ -121,6 +127,18 @@ fn invalid_and_contradictory_texts_are_refused_with_the_reason() {
             "connect_timeout=soon",
             "connect_timeout is not a whole number",
         ),
+        ("connect_timeout=3000000000", "connect_timeout is not a"),
+        (
+            "keepalives_idle=32768",
+            "keepalives_idle is not a whole number of at most 32767",
+        ),
+        ("keepalives_interval=99999", "keepalives_interval is not"),
+        (
+            "keepalives_count=128",
+            "keepalives_count is not a whole number of at most 127",
+        ),
+        ("keepalives=yes", "keepalives is not a whole number"),
+        ("tcp_user_timeout=2147483648", "tcp_user_timeout is not"),
         ("target_session_attrs=leader", "is none of any, read-write"),
         (
             "gssencmode=require",
@@ -208,7 +226,7 @@ fn the_error_of_an_unusable_variable_omits_its_value() {
     for (variable, value, reason) in [
         ("PGSSLMODE", "secret", "sslmode is none of"),
         ("PGPORT", "secret", "a port is not"),
-        ("PGSERVICE", "secret", "write out what the service"),
+        ("PGREQUIREPEER", "secret", "verify-full"),
         ("PGREQUIREAUTH", "secret", "not supported"),
         ("PGCONNECT_TIMEOUT", "secret", "not a whole number"),
     ] {

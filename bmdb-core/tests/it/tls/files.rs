@@ -63,7 +63,7 @@ fn the_error_of_an_unusable_file_names_it_and_a_remedy() {
             client(&certificate, &root),
             "sslkey",
             &root,
-            "no private key",
+            "no private key in PEM",
         ),
         (
             client(&certificate, &encrypted),
@@ -83,12 +83,6 @@ fn the_error_of_an_unusable_file_names_it_and_a_remedy() {
             "sslcrl",
             &empty,
             "no revocation list",
-        ),
-        (
-            check(&format!("sslrootcert={root} passfile={nowhere}")),
-            "passfile",
-            nowhere,
-            "not there",
         ),
     ] {
         let error = checked.unwrap_err();
@@ -134,4 +128,31 @@ async fn files_are_read_again_for_each_connection() {
     assert!(refused.to_string().contains("no authority"), "{refused}");
     folder.file("root.crt", &ours.certificate);
     start().await.unwrap();
+}
+
+/// A passfile of /dev/null, which says that there is none, a folder, a pipe, a file that others may read and one
+/// with a line in Latin-1 each kept a component from connecting. libpq warns of them and goes on.
+#[tokio::test]
+async fn a_password_file_that_cannot_be_used_is_passed_over() {
+    let Some(tls) = Tls::boot(Tcp::new()).await else {
+        return;
+    };
+    let folder = Folder::new();
+    let open = folder.file("open", "*:*:*:*:secret\n");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let latin = folder.file("latin", "");
+    fs::write(&latin, b"h:*:*:m\xfcller:no\n*:*:*:*:secret\n").unwrap();
+    let closed = folder.file("closed", "*:*:*:*:secret\n");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    for file in [
+        "/dev/null",
+        "/tmp",
+        "/nowhere/at.all",
+        &open,
+        &latin,
+        &closed,
+    ] {
+        let connected = tls.is_encrypted(&format!("passfile={file}")).await;
+        assert_eq!(connected.ok(), Some(false), "{file}");
+    }
 }

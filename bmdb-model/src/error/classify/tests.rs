@@ -1,3 +1,5 @@
+//! Tests of the classifier, with codes as servers report them.
+
 use super::*;
 
 /// An error with this code whose message no English text is compared with.
