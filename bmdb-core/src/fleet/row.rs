@@ -39,11 +39,10 @@ impl<'t> Reading<'t> {
         for (name, value) in fields {
             self.field(&mut row, &name, value.get());
         }
-        if row.says_none && row.provider.is_none() && row.provider_id.is_none() {
-            if let (Some(id), false) = (row.id, row.has_problems) {
-                let added = self.add_without_provider(row.at, id);
-                return self.hold(added, row.hold);
-            }
+        let has_no_provider = row.says_none && row.provider.is_none() && row.provider_id.is_none();
+        if let (true, Some(id), false) = (has_no_provider, row.id, row.has_problems) {
+            let added = self.add_without_provider(row.at, id);
+            return self.hold(added, row.hold);
         }
         for (name, is_missing) in [
             ("provider", row.provider.is_none()),
