@@ -1,6 +1,7 @@
 //! Confirmation: asks before something is destroyed.
 
 use crate::failure::Failure;
+use crate::output::shown;
 use clap::Args;
 use std::io::{IsTerminal, Write};
 
@@ -24,7 +25,7 @@ impl Confirm {
             let message = format!("no terminal to ask for confirmation: {what}?");
             return Err(Failure::usage(message).hint("add --yes to confirm"));
         }
-        let question = format!("{what}? [y/N] ");
+        let question = format!("{}? [y/N] ", shown(what));
         let answer = tokio::task::spawn_blocking(move || {
             let mut stderr = std::io::stderr();
             stderr.write_all(question.as_bytes())?;

@@ -1,15 +1,14 @@
-//! Context of a command: its output, its connections, and who handles Ctrl-C.
+//! Context of a command: its output, its connections, and its signals.
 
 use crate::connect;
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::output::Output;
+use crate::reaper::Reaper;
+use crate::signals::Signals;
 use bmdb_core::{Bmdb, Config, Reader, Session, SessionOptions};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::OnceCell;
 
 pub(crate) struct Context {
     pub(crate) output: Output,
@@ -17,24 +16,29 @@ pub(crate) struct Context {
     pub(crate) verbose: u8,
     /// Builds the definition of the command line.
     pub(crate) cli: fn() -> clap::Command,
+    pub(crate) signals: Signals,
+    pub(crate) reaper: Reaper,
     database_url: Option<String>,
     bmdb: OnceCell<Bmdb>,
     reader: OnceCell<Reader>,
-    handles_signals: AtomicBool,
-    interrupt: Arc<Notify>,
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global, cli: fn() -> clap::Command) -> Self {
+    pub(crate) fn new(
+        global: &Global,
+        cli: fn() -> clap::Command,
+        signals: Signals,
+        reaper: Reaper,
+    ) -> Self {
         Self {
             output: Output::new(global),
             verbose: global.verbose,
             cli,
+            signals,
+            reaper,
             database_url: global.database_url.clone(),
             bmdb: OnceCell::new(),
             reader: OnceCell::new(),
-            handles_signals: AtomicBool::new(false),
-            interrupt: Arc::default(),
         }
     }
 
@@ -75,50 +79,6 @@ impl Context {
         let written = write(&session).await?;
         close_session(session).await;
         Ok(written)
-    }
-
-    /// Called by a command that handles Ctrl-C itself from now on.
-    pub(crate) fn handle_signals(&self) {
-        self.handles_signals.store(true, Ordering::Relaxed);
-    }
-
-    /// For a command that handles Ctrl-C itself: waits for it.
-    pub(crate) fn ctrl_c(&self) -> impl Future<Output = ()> + use<> {
-        self.handle_signals();
-        let interrupt = self.interrupt.clone();
-        async move { interrupt.notified().await }
-    }
-
-    /// For a service: waits for Ctrl-C or SIGTERM.
-    ///
-    /// # Errors
-    /// When the operating system refuses to deliver SIGTERM.
-    pub(crate) fn stopped(&self) -> Result<impl Future<Output = ()> + use<>, Failure> {
-        let terminate = signal(SignalKind::terminate());
-        let mut terminate = terminate
-            .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-        let ctrl_c = self.ctrl_c();
-        Ok(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                () = ctrl_c => {}
-            }
-        })
-    }
-
-    /// Waits for Ctrl-C. Once the command handles it itself, passes it on to the command instead.
-    pub(crate) async fn interrupted(&self) {
-        loop {
-            if tokio::signal::ctrl_c().await.is_err() {
-                // Not delivered, so that Ctrl-C still ends the program by default.
-                std::future::pending().await
-            }
-            if !self.handles_signals.load(Ordering::Relaxed) {
-                return;
-            }
-            // Stored until the command waits for it.
-            self.interrupt.notify_one();
-        }
     }
 
     /// Closes what the command opened.

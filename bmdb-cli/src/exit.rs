@@ -12,7 +12,11 @@ pub(crate) enum Exit {
     Unreachable,
     Schema,
     Denied,
+    Host,
+    HungUp,
     Interrupted,
+    Quit,
+    Terminated,
 }
 
 impl Exit {
@@ -25,7 +29,12 @@ impl Exit {
             Self::Unreachable => 5,
             Self::Schema => 6,
             Self::Denied => 7,
+            Self::Host => 8,
+            // 128 + the number of the signal.
+            Self::HungUp => 129,
             Self::Interrupted => 130,
+            Self::Quit => 131,
+            Self::Terminated => 143,
         }
     }
 
@@ -39,7 +48,11 @@ impl Exit {
             Self::Unreachable => "unreachable",
             Self::Schema => "schema",
             Self::Denied => "denied",
+            Self::Host => "host",
+            Self::HungUp => "hung_up",
             Self::Interrupted => "interrupted",
+            Self::Quit => "quit",
+            Self::Terminated => "terminated",
         }
     }
 }
@@ -62,4 +75,5 @@ Exit codes:
        no writes, or the statement was canceled
     6  the database schema does not fit this program: see `bmdb migrate status`
     7  the database user may not log in, or lacks a privilege
-  130  interrupted by Ctrl-C";
+    8  this host cannot run the command of `bmdb run`
+  129, 130, 131, 143  ended by SIGHUP, Ctrl-C (SIGINT), SIGQUIT or SIGTERM";

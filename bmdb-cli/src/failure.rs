@@ -7,7 +7,7 @@ use bmdb_model::grants::GrantError;
 use bmdb_model::migration::MigrationError;
 
 /// Why a command failed, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
     exit: Exit,
@@ -46,6 +46,19 @@ impl Failure {
 
     pub(crate) fn what_to_do(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+}
+
+/// The failure of a command that a signal has ended.
+impl From<Exit> for Failure {
+    fn from(exit: Exit) -> Self {
+        let message = match exit {
+            Exit::HungUp => "ended by SIGHUP",
+            Exit::Quit => "ended by SIGQUIT",
+            Exit::Terminated => "ended by SIGTERM",
+            _ => "interrupted",
+        };
+        Self::new(exit, message)
     }
 }
 

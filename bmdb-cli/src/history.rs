@@ -140,8 +140,8 @@ impl Report for Answer {
             page.note(subject.empty());
         }
         for entry in &self.list.items {
-            let line = entry.render(subject, page, self.at);
-            page.line(line);
+            let line = entry.render(subject, self.at);
+            page.styled_line(&line);
         }
         self.list.show_next(page);
     }

@@ -10,7 +10,6 @@ use crate::failure::Failure;
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
 use bmdb_core::{Bmdb, Config, ConnectError, Retention, SessionOptions};
-use std::pin::pin;
 use std::time::Duration;
 
 /// How long a turn may continue after a signal.
@@ -91,14 +90,11 @@ impl Janitor {
 }
 
 async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
-    let mut stopped = pin!(context.stopped()?);
     let waiting = |error: &ConnectError, delay| tracing::warn!(?delay, "{error}; waiting");
-    let bmdb = tokio::select! {
-        connected = connect_service(|| Bmdb::connect(config.clone()), waiting) => {
-            connected.map_err(|error| context.explain(error))?
-        }
-        () = &mut stopped => return Ok(()),
-    };
+    let connected = connect_service(|| Bmdb::connect(config.clone()), waiting).await;
+    let bmdb = connected.map_err(|error| context.explain(error))?;
+    // Until here a signal ends the program.
+    let stopped = context.signals.stopped();
     let work = async {
         may_write(&bmdb).await?;
         tracing::info!("the janitor is running; SIGTERM or Ctrl-C ends it");
@@ -106,7 +102,7 @@ async fn serve(context: &Context, config: Config) -> Result<(), Failure> {
     };
     tokio::select! {
         denied = work => return denied,
-        () = &mut stopped => {}
+        () = stopped => {}
     }
     tracing::info!("ending");
     bmdb.drain(DRAIN_TIMEOUT).await?;

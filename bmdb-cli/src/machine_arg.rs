@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::ellipsis;
 use bmdb_model::{IdPrefix, MachineId, Provider, machine, provided};
 use std::str::FromStr;
 
@@ -84,7 +85,7 @@ fn ambiguous(prefix: &IdPrefix, several: &[MachineId]) -> Failure {
     let shown = several.iter().take(CANDIDATES);
     let mut list: String = shown.map(|id| format!("\n  {id}")).collect();
     if several.len() > CANDIDATES {
-        list += "\n  …";
+        list += &format!("\n  {}", ellipsis());
     }
     let message = format!("the ids of several machines begin with {prefix}:{list}");
     Failure::usage(message).hint("add digits")

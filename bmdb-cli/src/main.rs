@@ -43,10 +43,12 @@ mod output;
 mod paging;
 mod printer;
 mod process;
+mod reaper;
 mod replan;
 mod run;
 mod serve;
 mod session;
+mod signals;
 mod stats;
 mod tag;
 mod usage;
@@ -59,12 +61,14 @@ mod work;
 use clap::CommandFactory;
 use commands::Cli;
 use context::Context;
-use exit::Exit;
 use failure::Failure;
+use reaper::Reaper;
+use signals::Signals;
 use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    signals::unblock();
     let cli = match usage::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -87,18 +91,19 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
         .build()?;
     let log = log::start(&cli.global, &cli.command)?;
     let code = runtime.block_on(async {
-        let context = Context::new(&cli.global, Cli::command);
+        let (signals, reaper) = (Signals::listen()?, Reaper::start()?);
+        let context = Context::new(&cli.global, Cli::command, signals.clone(), reaper);
         let done = tokio::select! {
             done = cli.command.run(&context) => done,
-            () = context.interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+            exit = signals.ended() => Err(exit.into()),
         };
         context.close().await;
         let failure = done.as_ref().err();
         log.close(failure.map(|failure| context.output.render_failure(failure)))
             .await;
-        done.map_or_else(|failure| failure.exit().into(), |()| ExitCode::SUCCESS)
+        Ok(done.map_or_else(|failure| failure.exit().into(), |()| ExitCode::SUCCESS))
     });
     // Does not wait for a thread that still reads the answer to a prompt.
     runtime.shutdown_background();
-    Ok(code)
+    code
 }

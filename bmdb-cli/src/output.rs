@@ -2,23 +2,27 @@
 
 mod answer;
 mod cell;
+mod charset;
+mod line;
 mod page;
 mod progress;
-mod sanitize;
 mod screen;
 mod table;
+mod terminal;
 mod tone;
 mod value;
 mod width;
 
 pub(crate) use answer::answer;
 pub(crate) use cell::Cell;
+pub(crate) use charset::{ellipsis, is_ascii, shown, shown_json};
+pub(crate) use line::Line;
 pub(crate) use page::Page;
 pub(crate) use progress::Progress;
 pub(crate) use screen::Screen;
 pub(crate) use table::{Table, WHOLE};
 pub(crate) use tone::Tone;
-pub(crate) use value::{Text, Time, interval, one_line, relative};
+pub(crate) use value::{Text, Time, interval, relative};
 
 use crate::failure::Failure;
 use crate::global::{Colour, Global};
@@ -81,18 +85,20 @@ impl Output {
                 // The reader has read enough, as in `bmdb history … | head`.
                 std::process::exit(0);
             }
-            Failure::other(format!("cannot write to standard output: {error}"))
+            not_written(&error)
         })
     }
 
-    /// Prints one line on standard output. Returns whether it could be written.
-    pub(crate) fn line(&self, text: &str) -> bool {
+    /// Prints one line on standard output, whose text is escaped already.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-        written.is_ok()
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush())
     }
 
-    /// The text in the colour of its tone, if standard output is coloured.
+    /// The escaped text in the colour of its tone, if standard output is coloured.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         tone.paint(self.coloured, text)
     }
@@ -100,7 +106,7 @@ impl Output {
     /// Prints a remark for people on standard error, unless `--quiet` or `--json` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            error_line(text);
+            error_line(&shown(text));
         }
     }
 
@@ -115,11 +121,12 @@ impl Output {
             return failure_as_json(failure);
         }
         let label = |tone: Tone, text| tone.paint(self.coloured_errors, text);
-        let mut text = format!("{} {failure}", label(Tone::Bad, "error:"));
+        let message = indented_lines(&failure.to_string());
+        let mut text = format!("{} {message}", label(Tone::Bad, "error:"));
         if let Some(hint) = failure.what_to_do() {
-            text += &format!("\n{} {hint}", label(Tone::Good, "hint:"));
+            text += &format!("\n{} {}", label(Tone::Good, "hint:"), shown(hint));
         }
-        sanitize::sanitize(&text)
+        text
     }
 
     fn json_line<R: Report>(&self, report: &R) -> Result<String, Failure> {
@@ -127,14 +134,20 @@ impl Output {
     }
 
     fn page<R: Report>(&self, report: &R) -> String {
-        let width = self.terminal.then(table::terminal_width).flatten();
+        let width = self.terminal.then(terminal::width);
         let mut page = Page::new(width, self.coloured);
         report.show(&mut page);
         page.into_text()
     }
 }
 
-/// Prints a line on standard error in one write, so that lines of other threads cannot split it.
+/// The failure of a command whose answer cannot be written.
+pub(crate) fn not_written(error: &io::Error) -> Failure {
+    Failure::other(format!("cannot write to standard output: {error}"))
+}
+
+/// Prints a line on standard error in one write, so that lines of other threads cannot split it. The text is
+/// escaped already.
 pub(crate) fn error_line(text: &str) {
     // A closed standard error cannot be reported anywhere.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
@@ -142,7 +155,7 @@ pub(crate) fn error_line(text: &str) {
 
 fn json_text(text: serde_json::Result<String>) -> Result<String, Failure> {
     let text = text.map_err(|error| Failure::other(format!("cannot write JSON: {error}")))?;
-    Ok(text + "\n")
+    Ok(shown_json(&text).into_owned() + "\n")
 }
 
 /// Whether output is coloured. `terminal`: whether it goes to a terminal.
@@ -152,7 +165,10 @@ pub(crate) fn colours(global: &Global, terminal: bool) -> bool {
         Colour::Always => true,
         Colour::Never => false,
         Colour::Auto if set("NO_COLOR") => false,
-        Colour::Auto => terminal || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0"),
+        Colour::Auto => {
+            terminal && !terminal::is_dumb()
+                || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0")
+        }
     }
 }
 
@@ -165,5 +181,39 @@ pub(crate) fn failure_as_json(failure: &Failure) -> String {
         "message": failure.to_string(),
         "hint": failure.what_to_do(),
     }});
-    error.to_string()
+    shown_json(&error.to_string()).into_owned()
+}
+
+/// The escaped text with its indented lines: an error may list something below its first line. A line that is
+/// not indented is part of a value that somebody else wrote, and could pass for the next message.
+fn indented_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split("\n  ").map(shown).collect();
+    lines.join("\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Output = Output {
+        json: false,
+        quiet: false,
+        terminal: false,
+        coloured: false,
+        coloured_errors: false,
+    };
+
+    /// The text of a database error began a line with `hint:`, which looked like advice of bmdb.
+    #[test]
+    fn the_text_of_an_error_cannot_pass_for_another_message() {
+        let message = "two machines:\n  a\n  b\nhint: obey \u{1b}[2J\u{202e}";
+        let shown = PLAIN.render_failure(&Failure::other(message).hint("add digits\nor not"));
+        assert_eq!(
+            shown,
+            "error: two machines:\n  a\n  b\\nhint: obey \\u{1b}[2J\\u{202e}\n\
+             hint: add digits\\nor not"
+        );
+        let json = failure_as_json(&Failure::other("a\u{202e}\u{7f}"));
+        assert!(json.contains("a\\u202e\\u007f"), "{json}");
+    }
 }

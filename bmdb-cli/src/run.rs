@@ -8,6 +8,7 @@ mod event_json;
 mod event_text;
 mod events;
 mod process_group;
+mod program;
 mod stream;
 
 pub(crate) use args::Run;
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::validate;
-use bmdb_core::control_loop::{Event, LoopError, LoopOptions, Runner, Shutdown, Summary};
+use bmdb_core::control_loop::{Event, LoopError, LoopOptions, Runner, Shutdown};
 use bmdb_core::{Bmdb, ConnectError, Reader, SessionOptions};
 use bmdb_model::Provider;
 use command::Commands;
@@ -35,9 +36,12 @@ impl Run {
 }
 
 async fn run(args: Run, context: &Context) -> Result<(), Failure> {
+    if let Some(problem) = program::refuse_at_start(&args.exec, &context.reaper).await {
+        return Err(Failure::new(Exit::Host, problem)
+            .hint("install it on this host, or correct --exec: nothing was claimed"));
+    }
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
-    context.handle_signals();
     let config = context
         .config()
         .component(match &args.component {
@@ -53,15 +57,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     let events = Arc::new(events);
     let _metrics = args.metrics.serve(|line| events.note(line)).await?;
     let waiting = |error: &ConnectError, delay| events.show(&Event::Waiting { error, delay });
-    let bmdb = tokio::select! {
-        connected = connect_service(|| Bmdb::connect(config.clone()), waiting) => {
-            connected.map_err(|error| context.explain(error))?
-        }
-        () = shutdown.requested() => {
-            events.close(Some(&Summary::default())).await;
-            return Ok(());
-        }
-    };
+    let connected = connect_service(|| Bmdb::connect(config.clone()), waiting).await;
+    let bmdb = connected.map_err(|error| context.explain(error))?;
     warn_of_unknown_providers(&args.providers, context).await;
     let options = LoopOptions::default()
         .parallelism(args.parallelism)
@@ -72,7 +69,9 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
         .cancel_pause(args.cancel_pause)
         .session(SessionOptions::default().interval(args.interval))
         .once(args.once);
-    let commands = Commands::new(args, events.clone(), context.verbose);
+    let commands = Commands::new(args, events.clone(), context);
+    // Until here a signal ends the program.
+    context.signals.leave_to_loop();
     let ran = Runner::new(&bmdb, commands)
         .options(options)
         .run(shutdown)
@@ -80,8 +79,8 @@ async fn run(args: Run, context: &Context) -> Result<(), Failure> {
     if let Err(error) = bmdb.drain(Duration::ZERO).await {
         tracing::debug!(%error, "closing");
     }
-    events.close(ran.as_ref().ok()).await;
-    ran.map(|_| ()).map_err(Failure::from)
+    let written = events.close(ran.as_ref().ok()).await;
+    ran.map_err(Failure::from).and(written)
 }
 
 /// Warns about providers without machines: a loop for them would wait for ever without a message.
@@ -105,6 +104,7 @@ impl From<LoopError> for Failure {
         match error {
             LoopError::Session(error) => error.into(),
             LoopError::Claim(error) => error.into(),
+            LoopError::HostFails { .. } => Self::new(Exit::Host, error.to_string()),
             LoopError::NoWorkflow { .. } => Self::new(Exit::NotFound, error.to_string()),
             error => Self::usage(error.to_string()),
         }

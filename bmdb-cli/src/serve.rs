@@ -1,12 +1,12 @@
 //! `bmdb serve`: the console and the metrics over HTTP.
 
-use crate::connect;
+use crate::connect::{self, connect_service};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Page, Report};
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
-use bmdb_core::{Config, Reader};
+use bmdb_core::{Config, ConnectError, Reader};
 use bmdb_web::{
     Console, ConsoleOptions, Monitor, RecorderInstalled, SampleOptions, Sampler, ServeError,
     ServeOptions, Server, TlsFiles, Token, TokenError,
@@ -31,6 +31,7 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 Examples:
   bmdb serve
   bmdb serve --listen 127.0.0.1:0 --json
+  bmdb serve --base-path /fleet --allow-host ops.example
   head -c 24 /dev/urandom | base64 > token && chmod 600 token
   bmdb serve --listen 0.0.0.0:8717 --token-file token --tls-cert server.crt --tls-key server.key")]
 pub(crate) struct Serve {
@@ -59,6 +60,10 @@ pub(crate) struct Serve {
     /// Accept this host name too, such as the name of a proxy; can be repeated.
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+    /// The path below which a reverse proxy shows the server, such as /fleet. The proxy may remove it from
+    /// requests or not.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    base_path: String,
     /// Read this database instead of --database-url, such as a replica.
     #[arg(
         long,
@@ -102,9 +107,14 @@ impl Serve {
         let counter = reader(context, config, 1, sampling.timeout).await?;
         let sampler = Sampler::start(counter, sampling);
         let monitor = monitor.fleet(sampler.clone()).ready_with(probe);
-        let console = Console::new(pages, ConsoleOptions::default()).sampler(sampler);
+        let options = ConsoleOptions {
+            // Some proxies know it only with a slash at its end.
+            base_path: format!("{}/", self.base_path),
+            ..ConsoleOptions::default()
+        };
+        let console = Console::new(pages, options).sampler(sampler);
         let routes = monitor.router().merge(console.router());
-        let stopped = context.stopped()?;
+        let stopped = context.signals.stopped();
         context.output.report(&Listening {
             url: server.url(),
             address: server.address(),
@@ -117,6 +127,11 @@ impl Serve {
         let mut options = ServeOptions::default();
         options.listen = self.listen;
         options.allowed_hosts.clone_from(&self.allow_host);
+        options.base_path.clone_from(&self.base_path);
+        if self.listen.ip().is_loopback() {
+            // Behind a proxy all clients have its address.
+            options.max_connections_per_client = options.max_connections;
+        }
         if let Some(path) = &self.token_file {
             options.token = Some(Token::read(path)?);
         }
@@ -161,7 +176,8 @@ async fn reader(
     config = config.component("bmdb-serve").pool_size(connections);
     config.statement_timeout = limit;
     config.lock_timeout = limit.min(PAGE_TIMEOUT);
-    let reader = Reader::connect(config).await;
+    let waiting = |error: &ConnectError, delay| tracing::warn!(?delay, "{error}; waiting");
+    let reader = connect_service(|| Reader::connect(config.clone()), waiting).await;
     reader.map_err(|error| context.explain(error))
 }
 

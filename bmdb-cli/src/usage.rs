@@ -3,23 +3,35 @@
 use crate::commands::Cli;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, shown};
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Parses the command line. On an error, or after printing help, returns the exit code.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let command = Cli::command().color(colour(&args));
-    let parsed = command
-        .try_get_matches_from(&args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| refuse(&error, &args))
+    parsed(&args).map_err(|error| refuse(error, &args))
 }
 
-fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
+fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = Cli::command().color(colour(args));
+    let matches = command.try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// The arguments as they are shown; those that are not UTF-8 stay.
+fn legible(args: &[OsString]) -> Vec<OsString> {
+    let legible = args.iter().map(|arg| match arg.to_str() {
+        Some(text) => shown(text).into_owned().into(),
+        None => arg.clone(),
+    });
+    legible.collect()
+}
+
+fn refuse(error: clap::Error, args: &[OsString]) -> ExitCode {
     let is_help = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -28,8 +40,27 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
         output::error_line(&output::failure_as_json(&failure(&error.to_string())));
         return Exit::Usage.into();
     }
-    // Writing help to a closed pipe is not a failure.
-    let _ = error.print();
+    // The error quotes arguments. This one quotes them as they are shown.
+    let error = parsed(&legible(args)).err().unwrap_or(error);
+    let text = error.render().to_string();
+    let shown = text.lines().map(shown).collect::<Vec<_>>().join("\n");
+    let printed = match (shown == text.trim_end(), error.use_stderr()) {
+        (true, _) => error.print(),
+        // It quotes a variable, or it has characters that the terminal does not.
+        (false, true) => {
+            output::error_line(&shown);
+            Ok(())
+        }
+        (false, false) => writeln!(io::stdout(), "{shown}"),
+    };
+    if let Err(error) = printed
+        && is_help
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let failure = output::not_written(&error);
+        output::error_line(&format!("error: {failure}"));
+        return failure.exit().into();
+    }
     match error.use_stderr() {
         true => Exit::Usage.into(),
         false => ExitCode::SUCCESS,

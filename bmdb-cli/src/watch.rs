@@ -17,8 +17,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Prints what `read` returns: once, or repeatedly until Ctrl-C, which is a success. Reading is tried
-    /// again while the database is unreachable or a table is locked.
+    /// Prints what `read` returns: once, or repeatedly until Ctrl-C, which is a success after the first answer.
+    /// Reading is tried again while the database is unreachable or a table is locked.
     pub(crate) async fn show<R: Report>(
         &self,
         context: &Context,
@@ -27,10 +27,10 @@ impl Watch {
         let Some(interval) = self.watch else {
             return context.output.report(&read().await?);
         };
-        let ctrl_c = context.ctrl_c();
+        let mut screen = Screen::new(context.output);
+        screen.draw(&read().await?)?;
+        let ctrl_c = context.signals.ctrl_c();
         let repeat = async {
-            let mut screen = Screen::new(context.output);
-            screen.draw(&read().await?)?;
             loop {
                 tokio::time::sleep(Duration::from(interval)).await;
                 match read().await {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine_arg::MachineArg;
-use crate::output::{Page, Report, Text, Time, Tone, answer, one_line};
+use crate::output::{Line, Page, Report, Text, Time, Tone, answer};
 use crate::validate;
 use bmdb_core::operator::explain;
 use bmdb_model::gates::{self, Effect, Gates, TagState};
@@ -114,7 +114,7 @@ impl From<Gates> for Answer {
 
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
-        page.painted_line(Tone::Strong, one_line(&self.verdict));
+        page.painted_line(Tone::Strong, &self.verdict);
         page.blank();
         for (name, gate) in [
             ("eligible", &self.gates.eligible),
@@ -122,13 +122,13 @@ impl Report for Answer {
             ("free", &self.gates.free),
             ("allowed", &self.gates.allowed),
         ] {
-            let state = match gate.is_open {
-                true => page.paint(Tone::Good, "open"),
-                false => page.paint(Tone::Bad, "closed"),
-            };
-            page.line(format_args!("{name:<8}  {state}"));
+            let name = Line::new().plain(format_args!("{name:<8}  "));
+            page.styled_line(&match gate.is_open {
+                true => name.toned(Tone::Good, "open"),
+                false => name.toned(Tone::Bad, "closed"),
+            });
             for sentence in &gate.sentences {
-                page.line(format_args!("          {}", one_line(sentence)));
+                page.line(format_args!("          {sentence}"));
             }
         }
         if !self.advice.is_empty() {

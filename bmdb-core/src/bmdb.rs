@@ -4,6 +4,7 @@
 //! stand above this file.
 
 use crate::db::config::Config;
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::migrate::{self, MigrateOptions};
 use crate::error::{ConnectError, SessionError, TxError};
 use crate::maintenance::batch::Maintenance;
@@ -26,7 +27,6 @@ use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A connected component. Clones share one connection pool, one heartbeat and one janitor, which end
 /// with the last clone, session and work.
@@ -45,8 +45,15 @@ impl std::fmt::Debug for Bmdb {
 }
 
 impl Bmdb {
-    /// Connects, and starts the background tasks: the heartbeat of this program's sessions, the janitor,
-    /// and the cleanup of dropped work. Needs a tokio runtime.
+    /// Connects, and starts the background tasks: the janitor and the cleanup of dropped work in the caller's
+    /// tokio runtime, and the heartbeat of this program's sessions on a thread of its own, so that a step that
+    /// blocks its thread does not lose the lease.
+    ///
+    /// The handle belongs to that runtime. When the runtime ends, its sessions are lost, and everything refuses
+    /// with [`TxError::RuntimeEnded`]: make a `Bmdb` in each runtime, such as in each `#[tokio::test]`. While it
+    /// runs, the handle may be used in others. Outside of any runtime, calls fail with [`TxError::NoRuntime`];
+    /// [`Bmdb::draining`], [`Session::lost`] and [`Work::lost`](crate::Work::lost), which return no error, may
+    /// panic there. After a `fork`, the child must not use the handle: it has none of its threads.
     ///
     /// An empty database is accepted, for [`Bmdb::migrate`]. Session pooling is required: bmdb does not
     /// work through pgbouncer's transaction mode.
@@ -98,7 +105,7 @@ impl Bmdb {
             runtime_info,
             ..
         } = &component.config;
-        let sent = Instant::now();
+        let sent = LeaseInstant::now();
         let seconds = terms.interval_seconds();
         let id = bmdb_model::internal::session::start(&mut conn, name, runtime_info, seconds);
         let id = deadline.answer(id).await.map_err(TxError::from);

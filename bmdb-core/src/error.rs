@@ -99,6 +99,13 @@ pub enum ConnectError {
     /// The database's schema is too new for this component, or checking it failed.
     #[error(transparent)]
     Migration(#[from] bmdb_model::migration::MigrationError),
+    /// Connecting needs a tokio runtime with I/O and timers: call it inside of one, such as that of
+    /// `#[tokio::main]`.
+    #[error("no tokio runtime: connect inside of one, such as that of #[tokio::main]")]
+    NoRuntime,
+    /// The operating system refuses the thread for heartbeats: too many threads or files are in use.
+    #[error("cannot start the thread for heartbeats: {0}")]
+    NoThread(std::io::Error),
     /// Setting up the new connection failed.
     #[error("setting up the connection to {target} failed: {reason}")]
     SetUp {
@@ -176,6 +183,14 @@ pub enum TxError {
     /// This component is draining and refuses new work.
     #[error("draining: this component accepts no new work")]
     Draining,
+    /// The runtime in which the [`Bmdb`](crate::Bmdb) or [`Reader`](crate::Reader) was made has ended, and with
+    /// it heartbeats and connections: make one in each runtime. Nothing was committed. Its sessions are lost:
+    /// they expire, and a janitor frees their work.
+    #[error("the runtime in which this Bmdb was made has ended: make a Bmdb in each runtime")]
+    RuntimeEnded,
+    /// The call was made outside of any tokio runtime. Nothing was committed.
+    #[error("no tokio runtime: call this inside of the one in which the Bmdb was made")]
+    NoRuntime,
     /// A field has an unusable value.
     #[error("{field}: {problem}")]
     Invalid {
@@ -184,9 +199,29 @@ pub enum TxError {
         /// What is wrong, and what is expected.
         problem: String,
     },
+    /// The caller's closure ended the transaction itself, by SQL such as `COMMIT` or `ROLLBACK; BEGIN`. What it
+    /// wrote before a `COMMIT` is committed; what it wrote later stood outside of the
+    /// transaction, and is rolled back where that is possible. Work that was to end in the transaction is given
+    /// back if it is still claimed. Correct the closure: for a part that may fail, use a savepoint, as
+    /// `transaction` of the connection does.
+    #[error(
+        "the closure ended its transaction by itself ({statement}): leave BEGIN, COMMIT and ROLLBACK to bmdb, \
+         and use a savepoint for a part that may fail; what it wrote before a COMMIT is committed{}",
+        after(.error.as_deref())
+    )]
+    ClosureEndedTransaction {
+        /// The first words of the statement that ended it.
+        statement: String,
+        /// The closure's own error, if it returned one.
+        error: Option<Box<TxError>>,
+    },
     /// The caller's closure gave up ([`TxError::abort`]). Nothing was committed.
     #[error("the transaction was aborted by its closure: {}", with_sources(&**.0))]
     Aborted(Box<dyn Error + Send + Sync>),
+}
+
+fn after(error: Option<&TxError>) -> String {
+    error.map_or_else(String::new, |error| format!("; then it failed: {error}"))
 }
 
 impl TxError {

@@ -2,6 +2,7 @@
 
 use crate::db::config::Config;
 use crate::db::database::Database;
+use crate::db::home_runtime::HomeRuntime;
 use crate::db::tx_fn::ConnBody;
 use crate::error::{ConnectError, TxError};
 use crate::telemetry::Meters;
@@ -52,11 +53,18 @@ impl Reader {
     /// Every variant of [`ConnectError`]; [`ConnectError::Migration`] also for a database that has not
     /// been migrated.
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let home = HomeRuntime::current()?;
         let target = config.target()?;
         let (mut conn, _) = target.connect().await?;
         migration::check(&mut conn).await?;
         Ok(Self {
-            database: Database::new(target, config.pool_size, config.retry_for, Notify::Off),
+            database: Database::new(
+                home,
+                target,
+                config.pool_size,
+                config.retry_for,
+                Notify::Off,
+            ),
             meters: Arc::new(Meters::new(&config.component)),
         })
     }
@@ -67,7 +75,8 @@ impl Reader {
     /// Cancellation: dropping the future closes the connection; nothing stays behind.
     ///
     /// # Errors
-    /// [`TxError::Unavailable`] if no connection is available in time, the closure's error, or a database
+    /// [`TxError::Unavailable`] if no connection is available in time, [`TxError::ClosureEndedTransaction`],
+    /// [`TxError::RuntimeEnded`], the closure's error, or a database
     /// error.
     pub async fn read<T, F: ConnBody<T>>(&self, body: F) -> Result<T, TxError> {
         let reading = self.database.read(Isolation::RepeatableRead, &body);

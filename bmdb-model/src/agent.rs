@@ -7,10 +7,11 @@ pub use listening::{Listening, ProviderAgents, Silence, listening, silence};
 use crate::column::Column;
 use crate::schema::{machine_agent_heartbeat, machine_agent_started};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bytea, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bytea, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// The agent that was started on a machine, and the key that it authenticates with.

@@ -5,10 +5,11 @@
 
 use crate::history::Event;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What happened to a process in one minute.
@@ -47,7 +48,8 @@ impl Minute {
 
 statement! {
     // `now()` and not `clock_timestamp()`, which cannot bound an index scan.
-    Last = "SELECT minute, process, event, sum(count)::bigint, sum(waits)::bigint, sum(waited_ms)::bigint \
+    Last = "SELECT minute, process, event, least(sum(count), 9223372036854775807)::bigint, \
+             least(sum(waits), 9223372036854775807)::bigint, least(sum(waited_ms), 9223372036854775807)::bigint \
              FROM attempt_tally \
              WHERE minute > date_trunc('minute', now()) - $1 * interval '1 minute' \
              GROUP BY minute, process, event ORDER BY minute, process, event";

@@ -5,6 +5,7 @@ mod list;
 pub use list::{BackoffKey, ListedBackoff, Which, page};
 
 use crate::schema::work_backoff;
+use crate::time::Stored;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -21,6 +22,7 @@ pub struct BackoffRow {
     pub machine_id: MachineId,
     pub process: Process,
     /// When the backoff ends, or ended.
+    #[diesel(deserialize_as = Stored)]
     pub until: DateTime<Utc>,
     /// Why the last attempt failed.
     pub cause: Option<String>,

@@ -5,8 +5,8 @@ pub use diesel_async::AsyncPgConnection;
 
 use crate::Error;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
 
 /// How strictly a transaction is isolated from concurrent ones.

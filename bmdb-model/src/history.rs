@@ -11,6 +11,7 @@ pub use page::{Entry, HistoryKey, PastAttempt, page};
 
 use crate::schema::work_history;
 use crate::text_enum::text_enum;
+use crate::time::Stored;
 use crate::{Error, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -60,6 +61,7 @@ pub struct HistoryEvent {
     pub machine_id: MachineId,
     pub process: Process,
     pub event: Event,
+    #[diesel(deserialize_as = Stored)]
     pub timestamp: DateTime<Utc>,
     /// Why it failed.
     pub failed_cause: Option<String>,

@@ -4,12 +4,13 @@
 use crate::column::Column;
 use crate::schema::machine_hold;
 use crate::statement::statement;
+use crate::time::{Stored, Timestamptz};
 use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind;
 use diesel::result::Error::DatabaseError;
-use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Why and since when a machine is on hold.
@@ -21,6 +22,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub struct Hold {
     /// The reason, for people.
     pub reason: String,
+    #[diesel(deserialize_as = Stored)]
     pub since: DateTime<Utc>,
 }
 

@@ -75,6 +75,8 @@ pub mod retrieval;
 pub mod schema;
 pub mod session;
 pub mod tag;
+pub mod text;
+pub mod time;
 pub mod work;
 
 mod encoding;

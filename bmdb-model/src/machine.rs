@@ -5,6 +5,7 @@ use crate::schema::{
     machine_os_installation_report, machine_os_installation_request, machine_provided, machines,
     work_item,
 };
+use crate::time::Stored;
 use crate::{Error, IdPrefix, MachineId, internal};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -19,7 +20,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub struct Machine {
     #[diesel(column_name = machine_id)]
     pub id: MachineId,
-    #[diesel(column_name = machine_created_at)]
+    #[diesel(column_name = machine_created_at, deserialize_as = Stored)]
     pub created_at: DateTime<Utc>,
     /// How many times the machine's tags were written.
     #[diesel(column_name = machine_version)]

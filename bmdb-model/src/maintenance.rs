@@ -3,6 +3,7 @@
 
 use crate::schema::upkeep;
 use crate::text_enum::text_enum;
+use crate::time::Stored;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -65,6 +66,7 @@ impl TaskProgress {
 pub struct MaintenanceTask {
     pub task: Task,
     /// When its next batch may begin.
+    #[diesel(deserialize_as = Stored)]
     pub due_at: DateTime<Utc>,
     #[diesel(embed)]
     pub progress: TaskProgress,

@@ -42,7 +42,17 @@ macro_rules! name {
                 Self(Cow::Borrowed(text))
             }
 
-            /// The name.
+            /// The name of a row. One that somebody has written by SQL and that breaks the rule becomes
+            /// a marked one, which names no row: an error would be one of all rows of the statement.
+            fn stored(text: String) -> Self {
+                Self(Cow::Owned(match check($what, &text) {
+                    Ok(()) => text,
+                    Err(invalid) => invalid.marked(),
+                }))
+            }
+
+            /// The name. That of a row which somebody has written by SQL may be no valid one: then it reads
+            /// `(invalid process name "…")`.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -105,7 +115,7 @@ macro_rules! name {
 
         impl FromSql<Text, Pg> for $name {
             fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
-                Ok(Self::new(<String as FromSql<Text, Pg>>::from_sql(bytes)?)?)
+                Ok(Self::stored(<String as FromSql<Text, Pg>>::from_sql(bytes)?))
             }
         }
     };
@@ -161,6 +171,13 @@ pub struct InvalidName {
     what: &'static str,
     text: String,
     problem: Problem,
+}
+
+impl InvalidName {
+    /// The text as a list shows it: quoted, so that it is no valid name.
+    fn marked(&self) -> String {
+        format!("(invalid {} {:?})", self.what, self.text)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -223,6 +240,17 @@ mod tests {
         assert_eq!(process.as_ref(), "AcmeWipe");
         assert_eq!(String::from(process), "AcmeWipe");
         assert!(Lane::try_from("a b").is_err());
+    }
+
+    #[test]
+    fn a_stored_name_that_is_not_valid_is_marked() {
+        let stored = |text: &str| Process::stored(text.to_owned());
+        assert_eq!(stored("AcmeWipe"), Process::from_static("AcmeWipe"));
+        assert_eq!(
+            stored("a\u{1b}b").as_str(),
+            "(invalid process name \"a\\u{1b}b\")"
+        );
+        assert!(Process::new(stored("").as_str()).is_err());
     }
 
     #[test]

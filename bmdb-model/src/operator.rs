@@ -6,9 +6,10 @@
 use crate::page::{InvalidKey, Page, Parts, join};
 use crate::statement::statement;
 use crate::text_enum::text_enum;
+use crate::time::Timestamptz;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
@@ -205,7 +206,7 @@ statement! {
 statement! {
     OfMachine<'a> = actions!(
         "a.machine_id = $1 AND (a.process IS NULL OR a.process = coalesce($2::text, a.process)) \
-         AND (a.acted_at, a.action_id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::bigint, 0))",
+         AND (a.acted_at, a.action_id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::bigint, 9223372036854775807))",
         "a.acted_at DESC, a.action_id DESC LIMIT $5"
     );
     (
@@ -218,7 +219,7 @@ statement! {
 statement! {
     OfSession = actions!(
         "a.session_id = $1 \
-         AND (a.acted_at, a.action_id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::bigint, 0))",
+         AND (a.acted_at, a.action_id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::bigint, 9223372036854775807))",
         "a.acted_at DESC, a.action_id DESC LIMIT $4"
     );
     (

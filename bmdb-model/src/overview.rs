@@ -1,11 +1,12 @@
 //! The state of a fleet in a few numbers, each at a cost that does not grow with the fleet.
 
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::work::STUCK_AFTER;
 use crate::{Error, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// How many claimed items and how many sessions are read at most.

@@ -69,10 +69,9 @@ impl<'a> Parts<'a> {
         part.ok_or_else(|| self.invalid())
     }
 
-    /// A time within PostgreSQL's range, which ends later than Chrono's but begins no earlier.
+    /// A time, which may be infinite.
     pub(crate) fn time(&mut self) -> Result<DateTime<Utc>, InvalidKey> {
-        let micros = self.parse()?;
-        let time = DateTime::from_timestamp_micros(micros).filter(|time| *time >= EARLIEST);
+        let time = DateTime::from_timestamp_micros(self.parse()?);
         time.ok_or_else(|| self.invalid())
     }
 
@@ -131,7 +130,8 @@ pub(crate) use key;
 #[cfg(test)]
 mod tests {
     use super::{EARLIEST, Parts};
-    use chrono::{DateTime, Utc};
+    use crate::time::{INFINITY, NEGATIVE_INFINITY, infinite};
+    use chrono::TimeDelta;
 
     #[test]
     fn a_malformed_key_is_refused_with_its_text() {
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_only_chrono_has_is_refused() {
+    fn a_time_may_be_infinite_or_before_christ_and_no_other_number() {
         let read = |micros: i64| Parts::of(&micros.to_string()).time().ok();
-        let first = EARLIEST.timestamp_micros();
-        assert_eq!(read(first), Some(EARLIEST));
-        // The time in the first key of a history.
-        let last = DateTime::<Utc>::MAX_UTC.timestamp_micros();
-        assert_eq!(read(last), DateTime::from_timestamp_micros(last));
-        for bad in [first - 1, -3_000_000_000_000_000_000, i64::MIN, i64::MAX] {
+        for time in [INFINITY, NEGATIVE_INFINITY, EARLIEST - TimeDelta::days(365)] {
+            let read = read(time.timestamp_micros()).unwrap();
+            assert_eq!(infinite(read), infinite(time));
+            assert_eq!(read.timestamp_micros(), time.timestamp_micros());
+        }
+        for bad in [i64::MIN, i64::MAX] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

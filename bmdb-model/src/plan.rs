@@ -4,6 +4,7 @@ use crate::column::Column;
 use crate::internal::notify::Notify;
 use crate::internal::plan::replan_notifying;
 use crate::schema::plan_failure;
+use crate::time::Stored;
 use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -86,6 +87,7 @@ pub struct PlanFailure {
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub broken: BrokenWorkflow,
     /// Since when the process has not been plannable.
+    #[diesel(deserialize_as = Stored)]
     pub since: DateTime<Utc>,
 }
 

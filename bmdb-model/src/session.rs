@@ -6,6 +6,7 @@ pub use list::{ClaimedCount, ListedSession, SessionKey, find, page};
 
 use crate::SessionId;
 use crate::schema::sessions;
+use crate::time::Stored;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
@@ -24,12 +25,12 @@ pub struct SessionRow {
     /// Where and how it runs, a label.
     #[diesel(column_name = session_runtime_info)]
     pub runtime_info: String,
-    #[diesel(column_name = session_created_at)]
+    #[diesel(column_name = session_created_at, deserialize_as = Stored)]
     pub created_at: DateTime<Utc>,
     /// For how many seconds from now each heartbeat extends the deadline.
     #[diesel(column_name = session_interval_seconds)]
     pub interval_seconds: i64,
     /// When the lease ends if no further heartbeat comes.
-    #[diesel(column_name = session_deadline)]
+    #[diesel(column_name = session_deadline, deserialize_as = Stored)]
     pub deadline: DateTime<Utc>,
 }

@@ -1,4 +1,4 @@
-//! Moving time: moves all recorded times into the past, so that tests do not sleep.
+//! Moving time: moves all recorded times, so that tests do not sleep.
 
 use crate::connect::rows;
 use crate::{TestDb, TestkitError};
@@ -39,6 +39,28 @@ impl TestDb {
     /// [`TestkitError::Database`], also after waiting 10 s for a transaction that the test itself has
     /// left open.
     pub async fn advance(&self, time: Duration) -> Result<(), TestkitError> {
+        let time = interval(time);
+        self.move_times(&format!("- {time}"), "").await
+    }
+
+    /// Sets the database's clock back by this much, as far as its records can tell: all of them move into the
+    /// future by `time`, those of sessions too, in one transaction.
+    ///
+    /// A session that lives has a plausible deadline again after its next heartbeat.
+    ///
+    /// # Errors
+    /// As [`TestDb::advance`].
+    pub async fn set_clock_back(&self, time: Duration) -> Result<(), TestkitError> {
+        let by = format!("+ {}", interval(time));
+        let sessions = format!(
+            "UPDATE sessions SET session_created_at = session_created_at {by},
+                                 session_deadline = session_deadline {by};"
+        );
+        self.move_times(&by, &sessions).await
+    }
+
+    /// Moves all recorded times by `by`, and runs `further` in the same transaction.
+    async fn move_times(&self, by: &str, further: &str) -> Result<(), TestkitError> {
         let client = self.client().await?;
         let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '10s';\n");
         for row in rows(&client, TIME_COLUMNS).await? {
@@ -54,16 +76,16 @@ impl TestDb {
                 let moved: Vec<String> = moved.collect();
                 format!("UPDATE {table} SET {};", moved.join(", "))
             };
-            let time = interval(time);
             // In a unique index a moved row could collide with one that has not moved yet, so all rows
             // move far away first.
             let moved = match row.get(2) {
-                Some("t") => moved(FAR) + &moved(&format!("{BACK} - {time}")),
-                _ => moved(&format!("- {time}")),
+                Some("t") => moved(FAR) + &moved(&format!("{BACK} {by}")),
+                _ => moved(by),
             };
             // Writing to a String does not fail.
             let _ = writeln!(sql, "LOCK TABLE {table} IN EXCLUSIVE MODE; {moved}");
         }
+        sql.push_str(further);
         sql.push_str("COMMIT;");
         Ok(client.batch_execute(&sql).await?)
     }

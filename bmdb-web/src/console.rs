@@ -16,8 +16,9 @@ use std::time::Duration;
 /// Options of a [`Console`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleOptions {
-    /// The path where the router is nested, such as `/fleet`. Links between pages start with it.
-    /// Default: the root.
+    /// The path where the router is nested, such as `/fleet`. Links between pages start with it. The link to
+    /// the overview ends with a slash if this does: axum's `nest("/fleet", …)` answers at `/fleet` only,
+    /// some proxies at `/fleet/` only. Default: the root.
     pub base_path: String,
     /// How often an open page refreshes itself if the browser runs scripts, in whole seconds. Less than
     /// a second disables it. Default: 5 s.

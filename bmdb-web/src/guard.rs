@@ -4,12 +4,13 @@ mod client;
 mod connection_limit;
 mod headers;
 mod host;
+mod network;
 mod rate_limit;
 mod tls;
 mod token;
 
 pub(crate) use self::client::Client;
-pub(crate) use self::connection_limit::ConnectionLimit;
+pub(crate) use self::connection_limit::{ConnectionLimit, Full, Slot};
 pub(crate) use self::tls::Tls;
 pub use self::tls::{TlsError, TlsFiles};
 pub use self::token::{Token, TokenError};
@@ -32,6 +33,8 @@ const LONGEST_TARGET: usize = 4096;
 /// These need no token: they only say whether the server works.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
+const ALLOWED: &str = "GET, HEAD, OPTIONS";
+
 /// The first response after this time closes the connection.
 pub(crate) const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -39,7 +42,10 @@ pub(crate) const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 pub(crate) struct Guard {
     token: Option<Token>,
     hosts: Hosts,
+    /// Of requests with the token, or of all if none is required.
     rate_limits: RateLimits,
+    /// Of requests without the token: they must not use up what the others may have.
+    unauthorized: RateLimits,
     response_timeout: Duration,
 }
 
@@ -49,6 +55,7 @@ impl Guard {
             token,
             hosts: Hosts::Any,
             rate_limits: RateLimits::new(),
+            unauthorized: RateLimits::new(),
             response_timeout,
         }
     }
@@ -63,9 +70,20 @@ impl Guard {
         routes.layer(from_fn_with_state(Arc::new(self), guard))
     }
 
-    /// The response to a request that is refused.
+    /// The response to a request that is refused, or needs no route.
     fn refusal(&self, client: IpAddr, request: &Request) -> Option<Response> {
-        if let Err(wait) = self.rate_limits.check(client) {
+        if request.method() == Method::OPTIONS {
+            // Some proxies check so whether a server works.
+            return Some((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response());
+        }
+        let is_open = OPEN.contains(&request.uri().path());
+        let is_authorized = self.is_authorized(request);
+        let limits = match is_authorized {
+            true => &self.rate_limits,
+            false => &self.unauthorized,
+        };
+        // Health checks are cheap, and a flood from the same address must not stop them.
+        if !is_open && let Err(wait) = limits.check(client) {
             let seconds = [(
                 header::RETRY_AFTER,
                 wait.as_secs().saturating_add(1).to_string(),
@@ -77,7 +95,7 @@ impl Guard {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let text = "This server is read-only: it answers GET and HEAD.";
             let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, text);
-            return Some(([(header::ALLOW, "GET, HEAD")], refused).into_response());
+            return Some(([(header::ALLOW, ALLOWED)], refused).into_response());
         }
         if has_body(request) {
             let text = "This server does not accept requests with a body.";
@@ -87,12 +105,13 @@ impl Guard {
         if target.is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
             return Some(refuse(StatusCode::URI_TOO_LONG, "The address is too long."));
         }
-        if !self.hosts.allow(request.uri(), request.headers()) {
+        // Health checks show nothing, and many of them name no host or an address.
+        if !is_open && !self.hosts.allow(request) {
             let text = "This server only answers to names of this machine, such as localhost. To allow \
                         another name, start it with --allow-host.";
             return Some(refuse(StatusCode::MISDIRECTED_REQUEST, text));
         }
-        if !OPEN.contains(&request.uri().path()) && !self.is_authorized(request) {
+        if !is_open && !is_authorized {
             let text = "A token is required: as the password of any user, or in the header \
                         Authorization: Bearer …";
             let basic = [(
@@ -116,17 +135,23 @@ impl Guard {
 
 async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let client = request.extensions().get::<Client>().copied();
-    let address = client.map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.address);
+    let client = request.extensions().get::<Client>().cloned();
+    let address = client.as_ref().map(|client| client.address);
+    let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let mut response = match guard.refusal(address, &request) {
         Some(refused) => refused,
-        None => match tokio::time::timeout(guard.response_timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => refuse(
-                StatusCode::GATEWAY_TIMEOUT,
-                "The response took too long: try again later.",
-            ),
-        },
+        None => {
+            let is_authorized = guard.is_authorized(&request);
+            let slot = client.as_ref().map(|client| &client.slot);
+            let _under_way = slot.map(|slot| slot.begin(is_authorized));
+            match tokio::time::timeout(guard.response_timeout, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => refuse(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "The response took too long: try again later.",
+                ),
+            }
+        }
     };
     headers::add(response.headers_mut());
     if client.is_some_and(|client| client.connected_at.elapsed() > CONNECTION_LIFETIME) {

@@ -7,21 +7,24 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Links {
     base: String,
+    overview: String,
 }
 
 impl Links {
-    /// `base` may have slashes at its ends; an empty one or `/` is the root.
+    /// `base` may have slashes at its ends; an empty one or `/` is the root. The address of the overview ends
+    /// with a slash if `base` does.
     pub(crate) fn under(base: &str) -> Self {
         let inner = base.trim_matches('/');
-        let base = match inner {
-            "" => String::new(),
-            inner => format!("/{inner}"),
+        let (base, overview) = match inner {
+            "" => (String::new(), "/".to_owned()),
+            inner if base.ends_with('/') => (format!("/{inner}"), format!("/{inner}/")),
+            inner => (format!("/{inner}"), format!("/{inner}")),
         };
-        Self { base }
+        Self { base, overview }
     }
 
     pub(crate) fn overview(&self) -> String {
-        format!("{}/", self.base)
+        self.overview.clone()
     }
 
     pub(crate) fn machines(&self) -> String {
@@ -96,6 +99,8 @@ mod tests {
         for base in ["fleet/x", "/fleet/x", "/fleet/x/", "fleet/x/"] {
             assert_eq!(Links::under(base).machines(), "/fleet/x/machines");
         }
+        assert_eq!(Links::under("fleet").overview(), "/fleet");
+        assert_eq!(Links::under("/fleet/").overview(), "/fleet/");
         for root in ["", "/"] {
             assert_eq!(Links::under(root).overview(), "/");
             assert_eq!(Links::under(root).machines(), "/machines");

@@ -9,6 +9,7 @@ use crate::sampler::Latest;
 use bmdb_core::telemetry::{Kind, Metric};
 use bmdb_model::Process;
 use bmdb_model::agent::ProviderAgents;
+use bmdb_model::text::{escape, is_invisible};
 use stat::{Line, Stat, Values, stat};
 use std::fmt::Write;
 
@@ -194,6 +195,19 @@ pub fn console_metrics() -> impl Iterator<Item = Metric> {
 }
 
 /// Unknown values are left out, because 0 would be wrong.
+/// The text of metrics with everything invisible escaped. It only occurs in the values of labels, where a
+/// backslash is written as two.
+pub(crate) fn escape_values(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c != '\n' && is_invisible(c) {
+            true => escaped += &escape(c.encode_utf8(&mut [0; 4])).replace('\\', "\\\\"),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 pub(crate) fn render(latest: &Latest) -> String {
     let mut text = String::new();
     for stat in STATS.iter().chain(&control::STATS) {
@@ -233,5 +247,19 @@ fn lines(stat: &Stat, latest: &Latest) -> String {
             });
             values.collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape_values;
+
+    #[test]
+    fn the_value_of_a_label_is_escaped_as_prometheus_expects() {
+        let metrics = "a{b=\"c\u{202e}\u{7f}\\n\"} 1\n";
+        assert_eq!(
+            escape_values(metrics),
+            "a{b=\"c\\\\u{202e}\\\\u{7f}\\n\"} 1\n"
+        );
     }
 }

@@ -133,5 +133,5 @@ async fn show(State(monitor): State<Monitor>) -> Response {
     if let Some(fleet) = monitor.fleet {
         text.push_str(&metrics::render(&fleet.latest()));
     }
-    ([(CONTENT_TYPE, TEXT)], text).into_response()
+    ([(CONTENT_TYPE, TEXT)], metrics::escape_values(&text)).into_response()
 }

@@ -1,28 +1,33 @@
 //! Server: listens, limits connections, and shuts down gracefully.
 
+mod base_path;
 mod connection;
 mod options;
 
 pub use self::options::{ServeError, ServeOptions};
 
+use self::base_path::BasePath;
 use self::connection::Connections;
 use self::options::is_loopback;
-use crate::guard::{ConnectionLimit, Guard, Tls};
+use crate::guard::{ConnectionLimit, Full, Guard, Slot, Tls};
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+/// How long a new connection waits before it looks again for one that makes room.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Tls>,
+    base_path: BasePath,
     options: ServeOptions,
 }
 
@@ -41,6 +46,7 @@ impl Server {
     /// Every variant of [`ServeError`].
     pub async fn bind(options: ServeOptions) -> Result<Self, ServeError> {
         options.check()?;
+        let base_path = options.parse_base_path()?;
         let tls = options.tls.clone().map(Tls::read).transpose()?;
         let failed = |reason| ServeError::Listen {
             address: options.listen,
@@ -55,6 +61,7 @@ impl Server {
             listener,
             address,
             tls,
+            base_path,
             options,
         })
     }
@@ -65,11 +72,11 @@ impl Server {
         self.address
     }
 
-    /// The address for browsers.
+    /// The address for browsers, with the base path.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}/", self.address)
+        format!("{scheme}://{}{}/", self.address, self.base_path.as_str())
     }
 
     /// Serves these routes until `end` resolves. Then it stops listening, and waits up to
@@ -85,43 +92,52 @@ impl Server {
         let connections = Arc::new(Connections {
             routes: guard.protect(routes),
             tls: self.tls,
+            base_path: self.base_path,
             response_timeout: options.response_timeout,
             client_timeout: options.client_timeout,
         });
-        let total = Arc::new(Semaphore::new(options.max_connections));
-        let mut per_client = ConnectionLimit::new(options.max_connections_per_client);
+        let mut limit =
+            ConnectionLimit::new(options.max_connections, options.max_connections_per_client);
         let shutdown = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
         tokio::pin!(end);
         loop {
-            // Further clients wait in the listener's queue, without using a file descriptor.
-            let accepted = async {
-                // The semaphore is never closed.
-                let permit = total.clone().acquire_owned().await.ok();
-                (permit, self.listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 () = &mut end => break,
                 Some(_) = tasks.join_next() => continue,
-                accepted = accepted => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     let client = peer.ip();
-                    let Some(slot) = per_client.take(client) else {
+                    // Further clients wait in the listener's queue.
+                    let slot = tokio::select! {
+                        () = &mut end => break,
+                        slot = slot(&mut limit, client) => slot,
+                    };
+                    let Some(slot) = slot else {
                         tracing::debug!(%client, "connection closed: the client has too many");
                         continue;
                     };
                     let (connections, watcher) = (connections.clone(), shutdown.watcher());
                     tasks.spawn(async move {
-                        connections.serve(stream, client, watcher).await;
-                        drop((slot, permit));
+                        tokio::select! {
+                            () = connections.serve(stream, client, slot.clone(), watcher) => {}
+                            () = slot.evicted() => {
+                                tracing::debug!(%client, "connection closed: another one needs its place");
+                            }
+                        }
                     });
+                    // Every connection gets a turn to read its request before the next one is accepted.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     // Either this connection failed, or the process has too many open files.
                     tracing::debug!(%error, "cannot accept a connection");
-                    sleep(Duration::from_millis(100)).await;
+                    if has_too_many_files(&error) {
+                        limit.make_room();
+                    }
+                    sleep(RETRY).await;
                 }
             }
         }
@@ -131,6 +147,23 @@ impl Server {
             .is_err()
         {
             tracing::debug!("connections closed with requests under way");
+        }
+    }
+}
+
+/// EMFILE and ENFILE, which have these numbers on every Unix.
+fn has_too_many_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
+}
+
+/// A place for a connection of this client, after a wait if all connections are in use. `None` if the client
+/// has too many.
+async fn slot(limit: &mut ConnectionLimit, client: IpAddr) -> Option<Arc<Slot>> {
+    loop {
+        match limit.take(client) {
+            Ok(slot) => return Some(slot),
+            Err(Full::Client) => return None,
+            Err(Full::Total) => sleep(RETRY).await,
         }
     }
 }

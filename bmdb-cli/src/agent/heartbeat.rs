@@ -82,8 +82,8 @@ impl Heartbeat {
     }
 
     async fn stream(self, context: &Context) -> Result<(), Failure> {
-        let stopped = context.stopped()?;
         let mut writer = Writer::start(context, self.provider).await?;
+        let stopped = context.signals.stopped();
         let lines = input::read()
             .map_err(|error| Failure::other(format!("cannot read standard input: {error}")))?;
         let summary = writer.run(lines, stopped).await?;

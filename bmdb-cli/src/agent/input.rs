@@ -94,11 +94,24 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Strin
     if line.is_empty() {
         return Ok(None);
     }
-    let text = String::from_utf8(line).map_err(|_| "not UTF-8".to_owned());
-    Ok(Some(text.and_then(|text| match text.contains('\0') {
-        true => Err("contains a NUL byte".to_owned()),
-        false => Ok(text),
-    })))
+    Ok(Some(text(line)))
+}
+
+/// The text of a line, without the mark that some programs write at the beginning of a file.
+fn text(line: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(line).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        format!("not UTF-8 from byte {at} of the line on")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    // Otherwise lines that end with a carriage return only would be one long name.
+    match text.trim().find(['\0', '\r']) {
+        None => Ok(text.to_owned()),
+        Some(at) if text.trim()[at..].starts_with('\0') => {
+            Err("contains a NUL byte: is it UTF-16? Write UTF-8".to_owned())
+        }
+        Some(_) => Err("contains a carriage return: end each line with a line feed".to_owned()),
+    }
 }
 
 /// A heartbeat; `None` for an empty line.
@@ -177,7 +190,25 @@ mod tests {
         assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[0].as_ref().unwrap_err().contains("or longer"));
         assert_eq!(lines[1].as_deref(), Ok("fra1/a\n"));
-        assert!(lines[2].is_err());
+        assert_eq!(
+            lines[2],
+            Err("not UTF-8 from byte 1 of the line on".to_owned())
+        );
         assert_eq!(lines[3].as_deref(), Ok("fra1/b"));
+    }
+
+    /// A spreadsheet's export once became machines with line ends in their names.
+    #[test]
+    fn what_other_systems_write_is_taken_or_named() {
+        let line = |bytes: &[u8]| text(bytes.to_vec());
+        assert_eq!(line(b"\xef\xbb\xbffra1/a\r\n").as_deref(), Ok("fra1/a\r\n"));
+        for (bytes, why) in [
+            (&b"fra1/a\rfra1/b\r"[..], "a carriage return"),
+            (b"f\0r\0a\0", "UTF-16"),
+            (b"\xff\xfef\0", "not UTF-8 from byte 1"),
+        ] {
+            let error = line(bytes).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

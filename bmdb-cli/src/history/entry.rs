@@ -1,7 +1,7 @@
 //! Entry of a history: claimed work, an attempt that has ended, or an operator action.
 
 use super::subject::Subject;
-use crate::output::{Page, Text, Time, Tone, answer, interval, one_line};
+use crate::output::{Line, Text, Time, Tone, answer, interval};
 use bmdb_model::history::{self, Outcome, PastAttempt};
 use bmdb_model::work::ClaimedWork;
 use bmdb_model::{Fence, MachineId, Process, SessionId, operator};
@@ -90,7 +90,7 @@ impl From<history::Entry> for Entry {
 
 impl Entry {
     /// A line for people, without what the subject of the history says already.
-    pub(super) fn render(&self, subject: Subject, page: &Page, now: Time) -> String {
+    pub(super) fn render(&self, subject: Subject, now: Time) -> Line {
         match self {
             Self::Ongoing {
                 process,
@@ -98,24 +98,23 @@ impl Entry {
                 component,
                 fence,
                 started_at,
-            } => {
-                let state = page.paint(Tone::Strong, "claimed");
-                format!(
-                    "{}  {process}  {state} by {component} (session {session_id}, fence {fence})",
-                    started_at.beside(now)
-                )
-            }
-            Self::Attempt(attempt) => attempt.render(subject, page, now),
-            Self::Action(action) => match subject {
+            } => Line::new()
+                .plain(format_args!("{}  {process}  ", started_at.beside(now)))
+                .toned(Tone::Strong, "claimed")
+                .plain(format_args!(
+                    " by {component} (session {session_id}, fence {fence})"
+                )),
+            Self::Attempt(attempt) => attempt.render(subject, now),
+            Self::Action(action) => Line::new().plain(match subject {
                 Subject::Operators => action.render_with_object(now),
                 _ => action.render(now),
-            },
+            }),
         }
     }
 }
 
 impl Attempt {
-    fn render(&self, subject: Subject, page: &Page, now: Time) -> String {
+    fn render(&self, subject: Subject, now: Time) -> Line {
         let tone = match self.outcome.0 {
             Outcome::Finished => Tone::Good,
             Outcome::Canceled => Tone::Plain,
@@ -125,22 +124,23 @@ impl Attempt {
             Subject::Machine(_) => String::new(),
             _ => format!("{}  ", self.machine_id),
         };
-        let mut line = format!(
-            "{}  {machine}{}  {}",
-            self.ended_at.beside(now),
-            self.process,
-            page.paint(tone, self.outcome)
-        );
+        let before = format!("{}  {machine}{}  ", self.ended_at.beside(now), self.process);
+        let mut after = String::new();
         if self.repeats > 0 {
-            line += &format!(" ×{} since {}", self.repeats + 1, self.started_at);
+            let times = self.repeats.saturating_add(1);
+            after += &format!(" ×{times} since {}", self.started_at);
         }
         if let Some(seconds) = self.interval_seconds {
-            line += &format!(", backs off for {}", interval(seconds));
+            after += &format!(", backs off for {}", interval(seconds));
         }
         if let Some(cause) = &self.cause {
-            line += &format!(": {}", one_line(cause));
+            after += &format!(": {cause}");
         }
-        line + &format!("  (fence {})", self.last_fence)
+        after += &format!("  (fence {})", self.last_fence);
+        Line::new()
+            .plain(before)
+            .toned(tone, self.outcome)
+            .plain(after)
     }
 }
 
@@ -177,6 +177,6 @@ impl Action {
             let details = details.map(|(name, value)| format!("{name}={value}"));
             line += &format!("  [{}]", details.collect::<Vec<_>>().join(", "));
         }
-        one_line(&line)
+        line
     }
 }

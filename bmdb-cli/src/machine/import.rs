@@ -4,25 +4,30 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::output::{Cell, Page, Report, Table, Text, answer};
-use bmdb_core::fleet::{Fleet, Imported};
+use crate::output::{Cell, Page, Report, Table, Text};
+use bmdb_core::fleet::{Fleet, FleetError, Imported};
 use bmdb_core::{Session, TxError};
 use bmdb_model::{MachineId, ProvidedMachine, Provider};
 use serde::Serialize;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a file, so that a mistake such as /dev/zero ends.
+const LARGEST: u64 = 512 << 20;
 
 /// Import the machines of a fleet file, all or none.
 ///
 /// The file is JSON: {"machines": [{"provider": "fra1", "provider_id": "rack-a-07"}, …]}. The fields
-/// "ip_address", "location" and "machine_id" (a UUID) are optional. Errors name the line and the column. A
-/// machine exists already if the database has its provider and provider id. That is an error, unless
-/// --skip-existing is given, which leaves such machines as they are.
+/// "ip_address", "location", "reservation_id", "status", "hold" and "machine_id" (a UUID) are optional. The
+/// answers of `bmdb machine list --json` and `machine show --json` can be imported too. Errors name the line
+/// and the column. A machine exists already if the database has its provider and provider id. That is an
+/// error, unless --skip-existing is given, which leaves such machines as they are.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   bmdb machine import fleet.json
   my-inventory --as-json | bmdb machine import -
+  bmdb machine list --all --json > fleet.json
   bmdb machine import --skip-existing --dry-run fleet.json
 
 Exit codes: 2 the file is invalid, 4 a machine exists already; then nothing is imported")]
@@ -49,12 +54,31 @@ struct Answer {
     skipped: Vec<Skipped>,
 }
 
-answer! {
-    struct Skipped from machine: ProvidedMachine {
-        provider: Text<Provider> = Text(machine.provided.provider),
-        provider_id: String = machine.provided.provider_id,
-        /// The id of the existing machine.
-        machine_id: Text<MachineId> = Text(machine.machine_id),
+#[derive(Serialize)]
+struct Skipped {
+    provider: Option<Text<Provider>>,
+    provider_id: Option<String>,
+    /// The id of the existing machine.
+    machine_id: Text<MachineId>,
+}
+
+impl From<ProvidedMachine> for Skipped {
+    fn from(machine: ProvidedMachine) -> Self {
+        Self {
+            provider: Some(Text(machine.provided.provider)),
+            provider_id: Some(machine.provided.provider_id),
+            machine_id: Text(machine.machine_id),
+        }
+    }
+}
+
+impl From<MachineId> for Skipped {
+    fn from(machine: MachineId) -> Self {
+        Self {
+            provider: None,
+            provider_id: None,
+            machine_id: Text(machine),
+        }
     }
 }
 
@@ -66,6 +90,9 @@ struct DryRun(Imported);
 impl Import {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let fleet = self.read().await?;
+        for note in fleet.notes() {
+            context.output.note(note);
+        }
         let imported = context.with_session(async |session| match self.dry_run {
             true => self.try_out(session, &fleet).await,
             false => self.import(session, &fleet).await,
@@ -74,7 +101,14 @@ impl Import {
         context.output.report(&Answer {
             dry_run: self.dry_run,
             imported: imported.created.len(),
-            skipped: imported.skipped.into_iter().map(Skipped::from).collect(),
+            skipped: (imported.skipped.into_iter().map(Skipped::from))
+                .chain(
+                    imported
+                        .skipped_without_provider
+                        .into_iter()
+                        .map(Skipped::from),
+                )
+                .collect(),
         })
     }
 
@@ -107,22 +141,13 @@ impl Import {
     async fn read(&self) -> Result<Fleet, Failure> {
         let file = self.file.clone();
         // Reading standard input may block for as long as a person types.
-        let text = tokio::task::spawn_blocking(move || match file.as_os_str() == "-" {
-            true => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map(|_| text)
-            }
-            false => std::fs::read_to_string(&file),
-        });
-        let text = text
+        let bytes = tokio::task::spawn_blocking(move || contents(&file));
+        let bytes = bytes
             .await
             .map_err(|error| Failure::other(error.to_string()))?;
         let name = self.name();
-        let text = text.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
-        Fleet::parse(&text).map_err(|error| {
-            let (line, column, problem) = (error.line, error.column, error.problem);
-            Failure::usage(format!("{name}:{line}:{column}: {problem}"))
-        })
+        let bytes = bytes.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        Fleet::read(&bytes).map_err(|error| Failure::usage(listed(&name, &error)))
     }
 
     fn name(&self) -> String {
@@ -142,6 +167,35 @@ impl Import {
     }
 }
 
+/// The bytes of the file, up to one more than may be read.
+fn contents(file: &Path) -> std::io::Result<Vec<u8>> {
+    let input: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(std::io::stdin().lock()),
+        false => Box::new(std::fs::File::open(file)?),
+    };
+    let mut bytes = Vec::new();
+    let read = input.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    match u64::try_from(read) {
+        Ok(..=LARGEST) => Ok(bytes),
+        _ => Err(std::io::Error::other(
+            "larger than 512 MiB: import it in several files",
+        )),
+    }
+}
+
+/// All problems of a file, one on each line.
+fn listed(name: &str, error: &FleetError) -> String {
+    let problems = error.problems().iter().map(|problem| {
+        let (line, column, problem) = (problem.line, problem.column, &problem.problem);
+        format!("{name}:{line}:{column}: {problem}")
+    });
+    let mut text = problems.collect::<Vec<_>>().join("\n  ");
+    if error.further() > 0 {
+        text += &format!("\n  and {} further problems", error.further());
+    }
+    text
+}
+
 impl Report for Answer {
     fn show(&self, page: &mut Page) {
         let verb = match self.dry_run {
@@ -156,8 +210,8 @@ impl Report for Answer {
         let mut table = Table::new(["PROVIDER", "PROVIDER ID", "MACHINE"]);
         for skipped in &self.skipped {
             table.row([
-                Cell::new(&skipped.provider),
-                Cell::new(&skipped.provider_id),
+                Cell::optional(skipped.provider.as_ref()),
+                Cell::optional(skipped.provider_id.as_ref()),
                 Cell::machine(skipped.machine_id),
             ]);
         }

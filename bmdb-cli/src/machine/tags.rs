@@ -1,6 +1,6 @@
 //! A tag of a machine: the values of its row, for any tag table.
 
-use crate::output::{Page, Time, Tone};
+use crate::output::{Page, Time, Tone, ellipsis};
 use bmdb_model::custom_tags::{self, TagTable, Value};
 use serde::Serialize;
 
@@ -82,10 +82,12 @@ impl Shown {
         match self {
             Self::Null => String::new(),
             Self::Time(time) => time.beside(now),
-            Self::Text(text) => text.replace('\n', " "),
-            Self::Cut { text, length } => format!("{} … ({length} characters)", first(text)),
+            Self::Text(text) => text.clone(),
+            Self::Cut { text, length } => {
+                format!("{} {} ({length} characters)", first(text), ellipsis())
+            }
             Self::Bytes { hex, length } if hex.len() <= LINE => format!("{hex} ({length} bytes)"),
-            Self::Bytes { hex, length } => format!("{}… ({length} bytes)", first(hex)),
+            Self::Bytes { hex, length } => format!("{}{} ({length} bytes)", first(hex), ellipsis()),
         }
     }
 }
@@ -94,5 +96,5 @@ impl Shown {
 const LINE: usize = 64;
 
 fn first(text: &str) -> String {
-    text.replace('\n', " ").chars().take(LINE).collect()
+    text.chars().take(LINE).collect()
 }

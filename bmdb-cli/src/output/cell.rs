@@ -1,7 +1,8 @@
 //! Cell: one value of a table, with a shorter form where there is one.
 
+use super::charset::shown;
 use super::tone::Tone;
-use super::value::{Time, one_line, relative};
+use super::value::{Time, relative};
 use comfy_table::{Attribute, CellAlignment, Color};
 use std::fmt::Display;
 
@@ -20,7 +21,7 @@ impl Cell {
     pub(crate) fn new(text: impl Display) -> Self {
         Self {
             // A line break in a cause would break the table.
-            text: one_line(&text.to_string()),
+            text: shown(&text.to_string()).into_owned(),
             short: None,
             tone: Tone::Plain,
             is_number: false,

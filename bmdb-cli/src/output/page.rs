@@ -1,6 +1,6 @@
 //! Page: an answer for people, made of lines, fields and tables.
 
-use super::sanitize::sanitize;
+use super::line::Line;
 use super::table::Table;
 use super::tone::Tone;
 use std::fmt::Display;
@@ -26,20 +26,19 @@ impl Page {
         self.text
     }
 
-    /// A part of a line, in the colour of its tone.
-    pub(crate) fn paint(&self, tone: Tone, text: impl Display) -> String {
-        tone.paint(self.coloured, text)
-    }
-
-    /// Adds a line. Control characters are removed, because parts of the text come from commands and tags.
+    /// Adds a line, whose text is escaped.
     pub(crate) fn line(&mut self, text: impl Display) {
-        self.text.push_str(&sanitize(&text.to_string()));
-        self.blank();
+        self.painted_line(Tone::Plain, text);
     }
 
     pub(crate) fn painted_line(&mut self, tone: Tone, text: impl Display) {
-        let text = self.paint(tone, text);
-        self.line(text);
+        self.styled_line(&Line::new().toned(tone, text));
+    }
+
+    /// Adds a line of several tones.
+    pub(crate) fn styled_line(&mut self, line: &Line) {
+        self.text.push_str(&line.paint(self.coloured));
+        self.blank();
     }
 
     pub(crate) fn blank(&mut self) {
@@ -68,8 +67,10 @@ impl Page {
         let widest = fields.iter().map(|(name, _)| name.as_ref().chars().count());
         let widest = widest.max().unwrap_or_default();
         for (name, value) in fields {
-            let name = self.paint(Tone::Dim, format_args!("{:<widest$}", name.as_ref()));
-            self.line(format_args!("{name}  {value}"));
+            let line = Line::new()
+                .toned(Tone::Dim, format_args!("{:<widest$}", name.as_ref()))
+                .plain(format_args!("  {value}"));
+            self.styled_line(&line);
         }
     }
 
@@ -100,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_removed_and_colours_stay() {
+    fn whatever_a_text_contains_is_escaped() {
         let mut page = Page::new(None, true);
         page.painted_line(Tone::Bad, "a\u{1b}]52;c;x\u{7}b\u{9b}2J\tc");
         page.line("\u{1b}[2Jd\u{1b}[31");
         assert_eq!(
             page.into_text(),
-            "\u{1b}[1m\u{1b}[31ma ]52;c;x b 2J c\u{1b}[0m\n [2Jd [31\n"
+            "\u{1b}[1m\u{1b}[31ma\\u{1b}]52;c;x\\u{7}b\\u{9b}2J\\tc\u{1b}[0m\n\\u{1b}[2Jd\\u{1b}[31\n"
         );
     }
 }

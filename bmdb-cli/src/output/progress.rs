@@ -1,5 +1,6 @@
 //! Progress of a long command on standard error: a bar on a terminal, elsewhere a line every ten seconds.
 
+use super::is_ascii;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -28,13 +29,17 @@ impl Progress {
             None => "{spinner} {msg} {human_pos} {elapsed}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(match is_ascii() {
+                true => style.progress_chars("=> ").tick_chars("|/-\\ "),
+                false => style,
+            });
         }
         Self {
-            bar,
             what: what.to_owned(),
-            prints_lines: !terminal && !silent,
+            // It is hidden on a dumb terminal too.
+            prints_lines: !silent && bar.is_hidden(),
             printed_at: Instant::now(),
+            bar,
         }
     }
 

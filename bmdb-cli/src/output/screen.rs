@@ -1,6 +1,6 @@
 //! Screen: an answer that `--watch` prints repeatedly.
 
-use super::{Output, Report};
+use super::{Output, Report, terminal};
 use crate::failure::Failure;
 
 /// Clears a terminal before each answer. Elsewhere it puts a blank line between answers, or prints one JSON
@@ -21,7 +21,7 @@ impl Screen {
 
     pub(crate) fn draw<R: Report>(&mut self, report: &R) -> Result<(), Failure> {
         let Output { json, terminal, .. } = self.output;
-        let before = match (json, terminal) {
+        let before = match (json, terminal && !terminal::is_dumb()) {
             (true, _) => "",
             // Clears the scrollback too and starts at the top.
             (false, true) => "\u{1b}[H\u{1b}[2J\u{1b}[3J",

@@ -1,6 +1,7 @@
 //! Table: complete in a pipe, fitted to the width of a terminal.
 
 use super::cell::Cell;
+use super::charset::ellipsis;
 use super::width::{self, Column, Flexible, GAP, Slot};
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
 
@@ -95,7 +96,7 @@ impl Table {
         let mut table = comfy_table::Table::new();
         table
             .load_style(presets::NOTHING)
-            .set_truncation_indicator("…")
+            .set_truncation_indicator(ellipsis())
             // No cell contains a line break, so that text is cut in the middle of a word if need be.
             .set_delimiter('\n')
             .force_no_tty();
@@ -128,13 +129,6 @@ fn line(slots: &[Slot], cell: impl FnMut(&Slot) -> comfy_table::Cell) -> Row {
     row
 }
 
-/// The width of the terminal: COLUMNS, or what the terminal reports.
-pub(super) fn terminal_width() -> Option<u16> {
-    let columns = std::env::var("COLUMNS").ok();
-    let columns = columns.and_then(|columns| columns.parse().ok());
-    columns.or_else(|| comfy_table::Table::new().width())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tone::Tone;
@@ -164,7 +158,7 @@ mod tests {
         assert_eq!(
             table().render(None, false).text,
             "MACHINE                               USES  CAUSE\n\
-             67e55044-10b1-426f-9247-bb680e5fe0c8     7  no answer on port 22 after ten minutes\n\
+             67e55044-10b1-426f-9247-bb680e5fe0c8     7  no answer on port 22\\nafter ten minutes\n\
              x                                       12\n"
         );
     }
@@ -174,7 +168,7 @@ mod tests {
         assert_eq!(
             at(60),
             "MACHINE   USES  CAUSE\n\
-             67e55044     7  no answer on port 22 after ten minutes\n\
+             67e55044     7  no answer on port 22\\nafter ten minutes\n\
              x           12\n"
         );
         assert_eq!(

@@ -1,5 +1,6 @@
 //! Tone: what a piece of text means, and its colour on a terminal.
 
+use super::charset::shown;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Display;
 
@@ -16,7 +17,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// The text in the tone's colour if `coloured`, else the text alone.
+    /// The escaped text, in the tone's colour if `coloured`.
     pub(crate) fn paint(self, coloured: bool, text: impl Display) -> String {
         let style = match self {
             _ if !coloured => Style::new(),
@@ -27,7 +28,7 @@ impl Tone {
             Self::Dim => Style::new().dimmed(),
             Self::Strong => Style::new().bold(),
         };
-        format!("{style}{text}{style:#}")
+        format!("{style}{}{style:#}", shown(&text.to_string()))
     }
 }
 
@@ -40,5 +41,11 @@ mod tests {
         assert_eq!(Tone::Good.paint(true, "up"), "\u{1b}[32mup\u{1b}[0m");
         assert_eq!(Tone::Plain.paint(true, "up"), "up");
         assert_eq!(Tone::Good.paint(false, "up"), "up");
+    }
+
+    #[test]
+    fn a_text_cannot_bring_colours_of_its_own() {
+        let painted = Tone::Good.paint(true, "\u{1b}[8mup\n");
+        assert_eq!(painted, "\u{1b}[32m\\u{1b}[8mup\\n\u{1b}[0m");
     }
 }

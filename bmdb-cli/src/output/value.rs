@@ -1,11 +1,12 @@
 //! Single values: times, intervals, ids and names, for people and in JSON.
 
 use bmdb_backoff::Seconds;
+use bmdb_model::time::infinite;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display};
 
-/// A time: RFC 3339 in UTC in JSON, `2026-11-22 05:34:25Z` for people.
+/// A time: RFC 3339 in UTC in JSON, `2026-11-22 05:34:25Z` for people; `infinity` and `-infinity` in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) DateTime<Utc>);
 
@@ -18,13 +19,19 @@ impl Time {
 
 impl Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.format("%Y-%m-%d %H:%M:%SZ").fmt(f)
+        match infinite(self.0) {
+            Some(infinite) => f.pad(infinite),
+            None => self.0.format("%Y-%m-%d %H:%M:%SZ").fmt(f),
+        }
     }
 }
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+        match infinite(self.0) {
+            Some(infinite) => serializer.serialize_str(infinite),
+            None => serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        }
     }
 }
 
@@ -39,12 +46,6 @@ pub(crate) fn interval(seconds: i64) -> String {
         ..=0 => "0s".to_owned(),
         _ => Seconds::from_db(seconds).to_string(),
     }
-}
-
-/// The text on one line, without control characters: a cause is whatever a command printed.
-pub(crate) fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(printable).collect()
 }
 
 /// A value that JSON shows as the text that people see.
@@ -78,6 +79,17 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&at(0)).unwrap(),
             "\"2026-11-22T05:34:25.000000Z\""
+        );
+    }
+
+    #[test]
+    fn an_infinite_time_is_shown_as_postgres_writes_it() {
+        use bmdb_model::time::{INFINITY, NEGATIVE_INFINITY};
+        assert_eq!(Time(INFINITY).beside(at(0)), "infinity (never)");
+        assert_eq!(Time(NEGATIVE_INFINITY).beside(at(0)), "-infinity (always)");
+        assert_eq!(
+            serde_json::to_string(&Time(INFINITY)).unwrap(),
+            "\"infinity\""
         );
     }
 

@@ -22,10 +22,15 @@ use std::time::Duration;
 /// The exit code of the command decides. 0 finishes the work; if the machine is still due then, it rests. 75
 /// cancels it: the machine is released without a backoff. 79 snoozes the machine: it rests for --snooze-for,
 /// and nothing counts as a failure. 80 is a failure that puts only this process on hold on the machine. 81
-/// pauses the process on all machines of the provider for --pause-for. Any other code is a failure: its cause
+/// pauses the process on all machines of the provider for --pause-for. 82 says that this host cannot do it:
+/// the machine is released for other hosts, and this program waits, as it does if it cannot start the command.
+/// Any other code is a failure: its cause
 /// is the last line of standard error, as for 80 and 81, and the machine backs off. The command runs in a process group of its own. The group gets SIGTERM and then SIGKILL when
 /// the timeout has passed, when the lease is lost, and when this program has to stop. Processes that a
 /// command leaves in its group are killed when it exits.
+///
+/// A host that cannot start the command claims one machine at a time, after delays that double up to 5 minutes.
+/// With --once the program gives up after three such failures in a row, with exit code 8.
 ///
 /// After SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP (unless SIGHUP was ignored at the start, as by nohup)
 /// nothing more is claimed, and running commands may finish within --drain-timeout. A second signal ends
@@ -160,6 +165,7 @@ fn hold_exit(text: &str) -> Result<u8, String> {
         Ok(79) => Err("79 snoozes the machine".to_owned()),
         Ok(80) => Err("80 puts only this process on hold".to_owned()),
         Ok(81) => Err("81 pauses the provider".to_owned()),
+        Ok(82) => Err("82 means that this host cannot process the machine".to_owned()),
         Ok(code) => Ok(code),
         Err(_) => Err("expected an exit code from 1 to 255".to_owned()),
     }

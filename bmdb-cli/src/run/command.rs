@@ -4,7 +4,10 @@ use super::args::{Run, Unset};
 use super::child::ChildInput;
 use super::events::Events;
 use super::process_group::ProcessGroup;
+use super::program;
 use super::stream::StreamReader;
+use crate::context::Context;
+use crate::reaper::{OwnChild, Reaper};
 use bmdb_backoff::Backoff;
 use bmdb_core::Work;
 use bmdb_core::control_loop::{Commit, ControlLoop, Event, Failure, Machine};
@@ -13,6 +16,7 @@ use bmdb_model::{AgentStarted, Process, Provider};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use nix::sys::signal::Signal;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -33,6 +37,9 @@ const EXIT_HOLDS_PROCESS: i32 = 80;
 /// The process is paused for the machine's provider.
 const EXIT_PAUSES_PROVIDER: i32 = 81;
 
+/// The host cannot process the machine.
+const EXIT_HOST_FAILED: i32 = 82;
+
 /// The longest public key in bytes.
 const MAX_KEY: usize = Column::PUBLIC_KEY.maximum_bytes;
 
@@ -44,6 +51,7 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Commands {
     run: Run,
     events: Arc<Events>,
+    reaper: Reaper,
     /// Whether the output of commands is printed on standard error.
     prints_output: bool,
 }
@@ -56,11 +64,12 @@ struct Exited {
 }
 
 impl Commands {
-    pub(super) fn new(run: Run, events: Arc<Events>, verbose: u8) -> Self {
+    pub(super) fn new(run: Run, events: Arc<Events>, context: &Context) -> Self {
         Self {
             run,
             events,
-            prints_output: verbose > 0,
+            reaper: context.reaper.clone(),
+            prints_output: context.verbose > 0,
         }
     }
 
@@ -80,11 +89,12 @@ impl Commands {
     /// Runs until the command exits; `None` if it was stopped before that.
     async fn run_to_exit(
         &self,
-        mut child: Child,
+        mut own: OwnChild,
         json: &[u8],
         machine: &Machine,
     ) -> Option<Exited> {
-        let mut group = ProcessGroup::of(&child);
+        let child = &mut own.child;
+        let mut group = ProcessGroup::of(child);
         let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (mut stdout, mut stderr) = (StreamReader::default(), StreamReader::default());
         let id = machine.id.to_string();
@@ -113,7 +123,7 @@ impl Commands {
                     status = child.wait() => break status,
                     () = &mut output, if !output.is_terminated() => {}
                     () = machine.stop().cancelled() => {
-                        self.stop(&group, &mut child, output).await;
+                        self.stop(&group, child, output).await;
                         group.kill();
                         // Reaped, so that no process is left when the machine is released.
                         drop(child.wait().await);
@@ -127,6 +137,9 @@ impl Commands {
             }
             status.ok()?
         };
+        // Those that are still open.
+        stdout.end(print_unless_key);
+        stderr.end(print);
         Some(Exited {
             status,
             stdout,
@@ -162,6 +175,7 @@ impl Commands {
             code => {
                 let cause = cause(exited.status, exited.stderr.last_line());
                 match code {
+                    Some(EXIT_HOST_FAILED) => return Err(Failure::host(cause)),
                     Some(EXIT_HOLDS_PROCESS) => return Err(Failure::hold_process(cause)),
                     Some(EXIT_PAUSES_PROVIDER) => {
                         return Err(Failure::pause_provider(self.run.pause_for, cause));
@@ -175,6 +189,11 @@ impl Commands {
                 }
             }
         }
+    }
+
+    /// Why the host cannot start the command, if it exited as a shell does that cannot.
+    async fn why_not_started(&self, status: ExitStatus) -> Option<String> {
+        program::why_not_started(&self.run.exec, status.code()?, &self.reaper).await
     }
 
     /// What a success writes.
@@ -227,22 +246,32 @@ impl ControlLoop for Commands {
 
     async fn process(&self, work: &Work, machine: &Machine) -> Result<Commit, Failure> {
         let input = ChildInput::new(work, machine);
-        let child = match self.command(&input).spawn() {
-            Ok(child) => child,
-            // The fault of this computer, so the machine must not back off.
-            Err(error) => {
-                tracing::error!(%error, "cannot start sh");
-                return Err(Failure::cancel());
-            }
+        let own = match self.reaper.spawn(&mut self.command(&input)) {
+            Ok(own) => own,
+            Err(error) => return Err(not_started(&error)),
         };
-        match self.run_to_exit(child, &input.json(), machine).await {
-            Some(exited) => self.outcome(exited, machine),
-            None => Err(Failure::cancel()),
+        let Some(exited) = self.run_to_exit(own, &input.json(), machine).await else {
+            return Err(Failure::cancel());
+        };
+        if let Some(problem) = self.why_not_started(exited.status).await {
+            return Err(Failure::host(problem));
         }
+        self.outcome(exited, machine)
     }
 
     fn on_event(&self, event: &Event<'_>) {
         self.events.show(event);
+    }
+}
+
+/// The failure of an attempt whose shell could not be started.
+fn not_started(error: &io::Error) -> Failure {
+    let cause = format!("cannot start sh: {error}");
+    match error.kind() {
+        // The values of this machine are too long for an environment.
+        io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput => Failure::new(cause),
+        // No shell, no processes, no open files, no memory.
+        _ => Failure::host(cause),
     }
 }
 

@@ -16,6 +16,14 @@ pub(super) fn event(event: &Event<'_>) -> Value {
         Event::Waiting { error, delay } => json!({
             "event": "waiting", "reason": error.to_string(), "seconds": delay.as_secs_f64(),
         }),
+        Event::HostFailing {
+            cause,
+            failures,
+            delay,
+        } => json!({
+            "event": "host_failing", "cause": cause, "failures": failures,
+            "seconds": delay.as_secs_f64(),
+        }),
         Event::Started { work, machine } => attempt("started", machine, work.fence()),
         Event::Ended {
             machine,
@@ -44,6 +52,7 @@ pub(super) fn summary(summary: &Summary) -> Value {
         "failed": summary.failed,
         "put_on_hold": summary.put_on_hold,
         "canceled": summary.canceled,
+        "host_failed": summary.host_failed,
         "lost": summary.lost,
     })
 }
@@ -93,6 +102,11 @@ fn ended(outcome: &Outcome, machine: &Machine, fence: Fence) -> Value {
             line
         }
         Outcome::Canceled => attempt("canceled"),
+        Outcome::HostFailed { cause } => {
+            let mut line = attempt("host_failed");
+            line["cause"] = json!(cause);
+            line
+        }
         Outcome::Lost => attempt("lost"),
         Outcome::Failed {
             cause,

@@ -16,6 +16,17 @@ pub(super) fn render(event: &Event<'_>) -> Option<(Tone, String)> {
             Tone::Warn,
             format!("waiting   {}: {error}", seconds(*delay)),
         ),
+        Event::HostFailing {
+            cause,
+            failures,
+            delay,
+        } => (
+            Tone::Bad,
+            format!(
+                "waiting   {}: this host cannot process machines, {failures} in a row: {cause}",
+                seconds(*delay)
+            ),
+        ),
         Event::Started { work, machine } => (
             Tone::Plain,
             format!("started   {}", attempt(machine, work.fence())),
@@ -59,6 +70,10 @@ fn ended(outcome: &Outcome, attempt: &str) -> (Tone, String) {
             let paused = format!("{provider} is paused {until}: {cause}");
             (Tone::Warn, format!("paused    {attempt}  {paused}"))
         }
+        Outcome::HostFailed { cause } => (
+            Tone::Bad,
+            format!("released  {attempt}  this host cannot process it: {cause}"),
+        ),
         Outcome::Canceled => (Tone::Plain, format!("canceled  {attempt}")),
         Outcome::Failed {
             cause,

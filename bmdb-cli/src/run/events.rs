@@ -1,18 +1,22 @@
 //! Events of `bmdb run`: prints a line for each event, for people or as JSON.
 
 use super::{event_json, event_text};
+use crate::failure::Failure;
 use crate::output::{self, Output, Tone};
 use crate::printer::{Next, Printer};
 use bmdb_core::control_loop::{Event, Shutdown, Summary};
 use bmdb_model::Process;
 use serde_json::Value;
 use std::io;
+use std::sync::{Arc, OnceLock};
 
 /// Prints events. When standard output cannot be written to any more, it shuts the loop down.
 pub(super) struct Events {
     output: Output,
     process: Process,
     printer: Printer<Line>,
+    /// Why an event could not be written.
+    failure: Arc<OnceLock<Failure>>,
 }
 
 enum Line {
@@ -28,6 +32,8 @@ impl Events {
     /// Starts the printing thread, so that the loop never waits for a reader.
     pub(super) fn start(output: Output, process: Process, shutdown: Shutdown) -> io::Result<Self> {
         let name = process.clone();
+        let failure = Arc::new(OnceLock::new());
+        let keep = Arc::clone(&failure);
         let printer = Printer::start("printer", move |next| {
             let event = match next {
                 Next::Line(Line::Event(line)) => line,
@@ -35,7 +41,12 @@ impl Events {
                 Next::Line(Line::Error(line)) => return output::error_line(&line),
                 Next::Line(Line::Note(line)) => return output.note(&line),
             };
-            if !output.line(&event) {
+            if let Err(error) = output.line(&event) {
+                // A reader that has read enough, as in `bmdb run … | head`, is no failure.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    // Only the first one counts.
+                    let _ = keep.set(output::not_written(&error));
+                }
                 shutdown.request();
             }
         })?;
@@ -43,6 +54,7 @@ impl Events {
             output,
             process,
             printer,
+            failure,
         })
     }
 
@@ -58,7 +70,7 @@ impl Events {
 
     /// Prints a line of a command's output on standard error.
     pub(super) fn command_output(&self, machine: &str, line: &str) {
-        let line = format!("{}: {line}", event_text::short(machine));
+        let line = format!("{}: {}", event_text::short(machine), output::shown(line));
         self.printer.put(Line::Error(line));
     }
 
@@ -67,12 +79,16 @@ impl Events {
     }
 
     /// Prints the queued lines and then the summary.
-    pub(super) async fn close(&self, summary: Option<&Summary>) {
+    ///
+    /// # Errors
+    /// When an event could not be written.
+    pub(super) async fn close(&self, summary: Option<&Summary>) -> Result<(), Failure> {
         let last = summary.map(|summary| match self.output.is_json() {
             true => Line::Event(json_line(event_json::summary(summary), &self.process)),
             false => Line::Note(summary.to_string()),
         });
         self.printer.close(last).await;
+        self.failure.get().cloned().map_or(Ok(()), Err)
     }
 }
 
@@ -87,5 +103,5 @@ fn dropped(output: Output, process: &Process, lines: usize) -> String {
 
 fn json_line(mut line: Value, process: &Process) -> String {
     line["process"] = process.as_str().into();
-    line.to_string()
+    output::shown_json(&line.to_string()).into_owned()
 }

@@ -41,8 +41,8 @@ impl ProcessGroup {
 
     fn is_alive(&self) -> bool {
         let Some(group) = self.0 else { return false };
-        // If this program is process 1, as in a container, it inherits orphans, and they count as alive
-        // until they are reaped. Elsewhere it has no such children.
+        // Orphans that this program has inherited count as alive until they are reaped. The reaper does that
+        // too, a moment later.
         let any = Pid::from_raw(-group.as_raw());
         let reap = || waitpid(any, Some(WaitPidFlag::WNOHANG));
         while reap().is_ok_and(|status| status != WaitStatus::StillAlive) {}

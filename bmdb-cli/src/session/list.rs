@@ -12,7 +12,10 @@ use bmdb_model::session::{self, ClaimedCount, ListedSession};
 #[command(after_long_help = "\
 Examples:
   bmdb session list
-  bmdb session list --json | jq -r '.items[] | select(.is_live | not).session_id'")]
+  bmdb session list --json | jq -r '.items[] | select(.is_live | not).session_id'
+
+The state `overlong` is that of a lease that ends later than it can, because the database's clock was set back. \
+`bmdb session show` explains it.")]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     listing: Listing,
@@ -29,6 +32,8 @@ answer! {
         pub(super) deadline: Time = Time(listed.row.deadline),
         /// Whether the deadline is in the future.
         pub(super) is_live: bool = listed.is_live,
+        /// Whether the deadline is farther away than the interval: the database's clock was set back.
+        pub(super) is_overlong: bool = listed.is_overlong,
         /// How many work items it has claimed.
         claimed: i64 = match listed.claimed {
             ClaimedCount::Exactly(items) | ClaimedCount::AtLeast(items) => items,
@@ -80,6 +85,7 @@ impl Item for Listed {
             Cell::new(self.session_id),
             Cell::new(&self.component),
             match self.is_live {
+                true if self.is_overlong => Cell::new("overlong").tone(Tone::Warn),
                 true => Cell::new("live").tone(Tone::Good),
                 false => Cell::new("expired").tone(Tone::Bad),
             },

@@ -64,6 +64,14 @@ impl Show {
     }
 }
 
+fn overlong(id: &str, seconds: i64) -> String {
+    format!(
+        "The deadline is farther away than the heartbeat interval: the database's clock was set back. The next \
+         heartbeat moves it. If none arrives within {seconds} s, a janitor that runs ends the lease; \
+         `bmdb session end {id}` ends it now."
+    )
+}
+
 fn not_found(id: SessionId) -> Failure {
     let message = format!("there is no session {id}: it was closed or has expired");
     Failure::new(Exit::NotFound, message).hint(format!(
@@ -87,6 +95,12 @@ impl Report for Answer {
             (deadline, session.deadline.beside(self.at)),
             ("claimed", session.claimed()),
         ]);
+        if session.is_overlong {
+            page.note(overlong(
+                &session.session_id.to_string(),
+                session.interval_seconds,
+            ));
+        }
         page.heading("Work");
         show_items(page, &self.work, self.at);
         if self.more_work {

@@ -50,7 +50,7 @@ answer! {
         /// When it became due before it was claimed.
         due_since: Option<Time> = work.due_since.map(Time),
         /// The number of this attempt since the last success, from 1.
-        attempt: i64 = work.failures + work.losses + 1,
+        attempt: i64 = (work.failures.saturating_add(work.losses)).saturating_add(1),
     }
 }
 
@@ -103,7 +103,9 @@ impl Item for Claimed {
     }
 
     fn cells(&self, now: Time) -> Vec<Cell> {
-        let is_stuck = self.claimed_seconds.unsigned_abs() >= STUCK_AFTER.as_secs();
+        // Negative if the database's clock was set back since the claim.
+        let claimed = u64::try_from(self.claimed_seconds).unwrap_or(0);
+        let is_stuck = claimed >= STUCK_AFTER.as_secs();
         let claimed = Cell::number(interval(self.claimed_seconds));
         let waited = self.due_since.map(|due| self.started_at.0 - due.0);
         let waited = waited.map(|waited| interval(waited.num_seconds()));

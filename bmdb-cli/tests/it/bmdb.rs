@@ -56,7 +56,16 @@ pub(crate) fn nowhere() -> Bmdb {
             .iter()
             .any(|prefix| name_text.starts_with(prefix));
         if is_setting
-            || ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&&*name_text)
+            || [
+                "RUST_LOG",
+                "NO_COLOR",
+                "CLICOLOR_FORCE",
+                "COLUMNS",
+                "LANG",
+                "LC_ALL",
+                "LC_CTYPE",
+            ]
+            .contains(&&*name_text)
         {
             command.env_remove(&name);
         }

@@ -36,7 +36,10 @@ async fn causes_are_counted_by_text_and_name_a_machine() {
         lines[1].contains("2  ShepherdAgentStart  Equinix"),
         "{text}"
     );
-    assert!(lines[1].contains("the API answers 429 slow down"), "{text}");
+    assert!(
+        lines[1].contains(r"the API answers 429\nslow down"),
+        "{text}"
+    );
     assert!(lines[2].contains("no route to host"), "{text}");
 
     let ran = bmdb(&db)

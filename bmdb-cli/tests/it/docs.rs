@@ -35,6 +35,7 @@ documents! {
     the_readme: "README.md";
     contributing: "CONTRIBUTING.md";
     getting_started: "docs/getting-started.md";
+    clocks: "docs/clocks.md";
     concepts: "docs/concepts.md";
     operators_handbook: "docs/operators-handbook.md";
     library_guide: "docs/library-guide.md";

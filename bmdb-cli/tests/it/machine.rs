@@ -48,9 +48,116 @@ async fn an_invalid_file_is_reported_with_its_line_and_nothing_is_imported() {
     std::fs::remove_file(&file).unwrap();
     import().fails_with(2, "No such file");
     std::fs::remove_dir(&folder).unwrap();
-    let wrong = bmdb(&db).args(["machine", "import", "-"]).stdin("[]");
-    wrong.fails_with(2, "standard input:1:1: invalid type: sequence");
+    let import = |bytes: &[u8]| bmdb(&db).args(["machine", "import", "-"]).stdin(bytes);
+    import(b"").fails_with(2, "standard input:1:1: empty: expected {\"machines\"");
+    import(b"[7]").fails_with(2, "standard input:1:2: expected an object");
+    import(b"\xff\xfe{\0").fails_with(2, "standard input:1:1: UTF-16: convert it");
+    import(b"{\"machines\":\n[\"\xe4\"]}")
+        .fails_with(2, "standard input:2:3: not UTF-8: byte 0xe4");
+    let ran = import(b"[{\"provider\": 7},\n {\"rack\": 1}]").output();
+    for problem in [
+        "input:1:15: provider: \"7\"",
+        "input:1:2: provider_id: missing",
+        "input:2:11: rack: unknown",
+    ] {
+        assert!(ran.stderr.contains(problem), "{ran:?}");
+    }
+    bmdb(&db)
+        .args(["machine", "import", "/"])
+        .fails_with(2, "/: Is a directory");
+    let closed = bmdb(&db).args(["machine", "import", "/dev/null"]);
+    closed.fails_with(2, "/dev/null:1:1: empty");
     assert!(machines(&db).await.is_empty());
+}
+
+/// A database is moved or restored by what `machine list` and `machine show` print: machines with every tag,
+/// on hold, without a provider.
+#[tokio::test]
+async fn what_lists_print_can_be_imported_again() {
+    let db = TestDb::new().await.unwrap();
+    let full = db.machine().provided(&Provider::EQUINIX, "full \u{e9}\"");
+    let minute = std::time::Duration::from_secs(60);
+    let full = full
+        .agent_started(minute)
+        .agent_heartbeat(minute)
+        .hold("fan");
+    let full = full
+        .hardware_report(b"raw")
+        .os_installation_request(1, b"raw");
+    let full = full.planned().create().await.unwrap().to_string();
+    let more = "UPDATE machine_provided SET provider_ip_address = '10.0.0.7', provider_location = 'rack 7',
+                provider_status = 'Running', provider_reservation_id = 'r'";
+    db.run_sql(more).await.unwrap();
+    for id in ["b", "c"] {
+        let plain = db.machine().provided(&Provider::LUMEN, id).planned();
+        plain.create().await.unwrap();
+    }
+    db.machine().create().await.unwrap();
+
+    let list = |args: &[&str]| {
+        bmdb(&db)
+            .args(["machine", "list", "--json"])
+            .args(args)
+            .run()
+    };
+    let all = list(&["--all"]).stdout;
+    let mut pages = String::new();
+    let mut page = list(&["--limit=1"]);
+    loop {
+        pages += &page.stdout;
+        match page.json()["next"].as_str() {
+            Some(next) => page = list(&["--limit=1", "--after", next]),
+            None => break,
+        }
+    }
+    let items = page_items(&all);
+    let lines: Vec<String> = items.iter().map(ToString::to_string).collect();
+    let listed = "SELECT m.machine_id, provider, provider_id, provider_ip_address, provider_location,
+                  provider_status, reason FROM machines m LEFT JOIN machine_provided USING (machine_id)
+                  LEFT JOIN machine_hold USING (machine_id) ORDER BY 1";
+    let expected = db.rows(listed).await.unwrap();
+    for export in [
+        all,
+        pages,
+        lines.join("\n"),
+        format!("[{}]", lines.join(",")),
+    ] {
+        let other = TestDb::new().await.unwrap();
+        let import = || {
+            bmdb(&other)
+                .args(["machine", "import", "-"])
+                .stdin(&*export)
+        };
+        let ran = import().run();
+        assert_eq!(ran.stdout, "imported 4 machines\n", "{export}");
+        assert!(
+            ran.stderr.contains("not imported: processes (of "),
+            "{ran:?}"
+        );
+        assert_eq!(other.rows(listed).await.unwrap(), expected, "{export}");
+        let again = import().args(["--skip-existing", "--json"]).run();
+        documented("bmdb machine import", &again);
+        assert_eq!(again.json()["skipped"].as_array().unwrap().len(), 4);
+        import().fails_with(4, "--skip-existing skips machines that exist");
+    }
+
+    let shown = bmdb(&db)
+        .args(["machine", "show", "--json", &full])
+        .run()
+        .stdout;
+    let other = TestDb::new().await.unwrap();
+    let ran = bmdb(&other)
+        .args(["machine", "import", "-"])
+        .stdin(shown)
+        .run();
+    assert!(ran.stderr.contains("tags.machine_agent_started"), "{ran:?}");
+    let rows = "SELECT provider_reservation_id, reason FROM machine_provided JOIN machine_hold USING (machine_id)";
+    assert_eq!(other.rows(rows).await.unwrap(), ["r|fan"]);
+}
+
+fn page_items(text: &str) -> Vec<serde_json::Value> {
+    let page: serde_json::Value = serde_json::from_str(text).unwrap();
+    page["items"].as_array().unwrap().clone()
 }
 
 #[tokio::test]

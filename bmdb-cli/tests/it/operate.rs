@@ -233,6 +233,36 @@ async fn claimed_work_is_listed_and_released_only_with_its_fence() {
     );
 }
 
+/// The database's clock was set back by an hour: a lease that a dead worker has left looked like any other.
+#[tokio::test]
+async fn a_lease_that_ends_later_than_it_can_is_named_and_explained() {
+    let s = Fixture::new().await;
+    let (session, _) = s.claim().await;
+    let id = session.to_string();
+    s.db.set_clock_back(HOUR).await.unwrap();
+    let list = bmdb(&s.db).args(["session", "list", "--json"]).run().json();
+    assert_eq!(list["items"][0]["is_overlong"], true);
+    let list = bmdb(&s.db).args(["session", "list"]).run().stdout;
+    assert!(list.contains("overlong"), "{list}");
+    let show = bmdb(&s.db).args(["session", "show", &id]).run().stdout;
+    assert!(show.contains("the database's clock was set back"), "{show}");
+    let why = bmdb(&s.db)
+        .args(["why", &s.machine.to_string(), "ShepherdAgentStart"])
+        .run()
+        .stdout;
+    for part in [
+        "The lease ends later than it can",
+        "The database's clock was set back: the machine was claimed",
+        &format!("bmdb session end {id}"),
+    ] {
+        assert!(why.contains(part), "no {part} in {why}");
+    }
+    bmdb(&s.db)
+        .args(["session", "end", &id, "--reason", "dead", "--yes"])
+        .run();
+    assert_eq!(s.db.rows("SELECT 1 FROM work").await.unwrap(), [""; 0]);
+}
+
 #[tokio::test]
 async fn sessions_are_listed_shown_and_ended() {
     let s = Fixture::new().await;

@@ -17,7 +17,7 @@ no audit record; the table of migrations records what was applied (`bmdb migrate
 ";
 
 /// The help of a command on a terminal of 100 columns.
-fn help(path: &[String]) -> String {
+pub(crate) fn help(path: &[String]) -> String {
     let ran = nowhere()
         .env("COLUMNS", "100")
         .args(path)
@@ -27,7 +27,7 @@ fn help(path: &[String]) -> String {
 }
 
 /// The sub-commands that the help lists.
-fn sub_commands(help: &str) -> Vec<String> {
+pub(crate) fn sub_commands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let list = list.take_while(|line| !line.is_empty());
     let names = list

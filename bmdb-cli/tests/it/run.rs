@@ -3,7 +3,9 @@
 mod errors;
 mod exits;
 mod groups;
+mod host;
 mod readers;
+mod reaping;
 
 use crate::bmdb::{Bmdb, Ran, bmdb, due_machine};
 use bmdb_model::MachineId;

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server that is killed when the test ends.
@@ -29,7 +29,11 @@ impl Serving {
         let program = bmdb(db)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(args);
-        let mut command = program.command();
+        Self::run(program.command())
+    }
+
+    /// Runs this command, which is a server, and waits until it prints its address.
+    fn run(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -47,7 +51,7 @@ impl Serving {
         after.split('/').next().unwrap().parse().unwrap()
     }
 
-    fn get(&self, target: &str, header: &str) -> String {
+    pub(crate) fn get(&self, target: &str, header: &str) -> String {
         get(self.address(), target, header)
     }
 
@@ -220,4 +224,58 @@ async fn a_control_loop_serves_its_own_metrics() {
         .args(["run", "--process", "ShepherdAgentStart", "--exec", "true"])
         .args(["--metrics-listen", "0.0.0.0:0"])
         .fails_with(2, "give a token (--metrics-token-file)");
+}
+
+/// Below a reverse proxy the links of the console led to the root, and its load balancer got 421 for a health
+/// check by HTTP/1.0.
+#[tokio::test]
+async fn a_base_path_is_part_of_every_link_and_health_checks_need_no_host() {
+    let db = TestDb::new().await.unwrap();
+    let server = Serving::start(&db, &["--base-path", "fleet"]);
+    assert!(server.line.ends_with("/fleet/\n"), "{}", server.line);
+    for target in ["/fleet", "/fleet/", "/", "/fleet/machines", "/machines"] {
+        let page = server.get(target, "");
+        assert!(page.starts_with("HTTP/1.1 200"), "{target}: {page}");
+        assert!(page.contains("href=\"/fleet/\"") && !page.contains("href=\"/machines"));
+    }
+    for request in [
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /fleet/readyz HTTP/1.0\r\n\r\n",
+        "HEAD /healthz HTTP/1.1\r\nHost: 10.0.0.7\r\nConnection: close\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 200 OK\r\n"), "{request}: {answer}");
+    }
+    for bad in ["/a b", "//evil.example", "/machines"] {
+        let refused = bmdb(&db).args(["serve", "--base-path", bad]);
+        refused.fails_with(2, "such as /fleet");
+    }
+}
+
+/// A server with few file descriptors accepted nothing until idle clients had timed out.
+#[tokio::test]
+async fn idle_clients_do_not_use_up_the_file_descriptors() {
+    let db = TestDb::new().await.unwrap();
+    let program = bmdb(&db).command();
+    let mut command = Command::new("sh");
+    let serve = "ulimit -n 64; exec \"$0\" serve --listen 127.0.0.1:0";
+    command.args(["-c", serve]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let server = Serving::run(command);
+    let idle: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
+    let began = Instant::now();
+    assert!(server.get("/healthz", "").contains(" 200 OK"));
+    // Idle connections are closed after ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(8));
+    drop(idle);
 }

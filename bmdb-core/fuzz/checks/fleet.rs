@@ -9,11 +9,19 @@ pub(crate) fn check(text: &str) {
     match Fleet::parse(text) {
         Ok(fleet) => check_machines(fleet.machines()),
         Err(error) => {
-            let lines: Vec<&str> = text.split('\n').collect();
-            let line = error.line.checked_sub(1).and_then(|line| lines.get(line));
-            let is_within = line.is_some_and(|line| (1..=line.len() + 1).contains(&error.column));
-            assert!(is_within, "{text:?}: {error}");
-            assert!(!error.problem.is_empty());
+            let text = text.replace("\r\n", "\n\n").replace('\r', "\n");
+            assert!(!error.problems().is_empty());
+            for problem in error.problems() {
+                // A line feed after a carriage return begins no line, so there may be fewer lines.
+                let lines = text.split('\n').count();
+                let longest = text.split('\n').map(str::len).max().unwrap_or(0);
+                assert!((1..=lines).contains(&problem.line), "{text:?}: {error}");
+                assert!(
+                    (1..=longest + 3).contains(&problem.column),
+                    "{text:?}: {error}"
+                );
+                assert!(!problem.problem.is_empty());
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The longest grace period after the lease is lost: shorter than the shortest default delay after
-/// which others may claim the machine.
+/// The longest grace period after the lease is lost, whenever that is noticed: shorter than the shortest
+/// default delay after which others may claim the machine.
 const GRACE_WHEN_LOST: Duration = Duration::from_secs(10);
 
 /// Delays between tries to record an end; each of them has retried for a while itself.
@@ -88,22 +88,25 @@ impl<L: ControlLoop> Attempt<L> {
         let mut processing = pin!(AssertUnwindSafe(processing).catch_unwind());
         let reason = tokio::select! {
             biased;
+            // First: after a stop of this process, or of the computer, the future must not act once more.
+            _ = self.work.lost_at() => StopReason::LeaseLost,
             processed = &mut processing => return Some(unwound(processed)),
-            () = self.work.lost() => StopReason::LeaseLost,
             () = self.cancel_now.cancelled() => StopReason::CancelNow,
             limit = timeout(self.options.timeout) => StopReason::Timeout(limit),
         };
         self.machine.stop().cancel();
-        // Without the lease, another session may soon act on the machine.
-        let lost = async {
-            self.work.lost().await;
-            tokio::time::sleep(GRACE_WHEN_LOST).await;
+        // Without the lease, another session may soon act on the machine, or does so already: the period
+        // begins with the loss, however late it is noticed.
+        let others_may_act = async {
+            (self.work.lost_at().await + GRACE_WHEN_LOST)
+                .reached()
+                .await;
         };
         let late = tokio::select! {
             biased;
+            () = others_may_act => None,
             processed = &mut processing => Some(processed),
             () = tokio::time::sleep(self.options.grace) => None,
-            () = lost => None,
         };
         match reason {
             StopReason::LeaseLost => None,
@@ -174,6 +177,13 @@ async fn end(
         }
         Effect::Cancel => match cancel(work, rest).await {
             Ok(()) => Outcome::Canceled,
+            Err(outcome) => outcome,
+        },
+        // Without a rest, so that another host can take it at once. This loop waits.
+        Effect::Host => match cancel(work, None).await {
+            Ok(()) => Outcome::HostFailed {
+                cause: failure.cause().to_owned(),
+            },
             Err(outcome) => outcome,
         },
         Effect::PauseProvider(time) if machine.provided.is_some() => {

@@ -3,9 +3,10 @@
 use super::ControlLoop;
 use super::attempt::Attempt;
 use super::error::LoopError;
+use super::host::{FEW, TRIAL};
 use super::machine::Machine;
 use super::pause_watch;
-use super::run::Run;
+use super::run::{Ended, Run};
 use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::session::Session;
@@ -42,6 +43,21 @@ impl<L: ControlLoop> Run<L> {
         let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
         loop {
+            if let Some(wait) = self.host.wait() {
+                if self.options.once && wait.failures >= FEW {
+                    return Err(host_fails(&wait.cause));
+                }
+                if self.wait_for_host(&wait, session).await.is_none() {
+                    return Ok(SessionEnd::Done);
+                }
+            }
+            if self.host.is_on_trial() {
+                match self.wait_for_trial(session).await {
+                    Some(()) => continue,
+                    None if self.shutdown.is_requested() => return Ok(SessionEnd::Done),
+                    None => return Ok(SessionEnd::Lost),
+                }
+            }
             let free = self.free_slots();
             let once = self.options.once;
             let claimed = async {
@@ -60,7 +76,15 @@ impl<L: ControlLoop> Run<L> {
             let claimed = match claimed {
                 Ok(claimed) if claimed.is_empty() => {
                     self.wait_for_running().await;
-                    return Ok(SessionEnd::Done);
+                    if self.shutdown.is_requested() {
+                        return Ok(SessionEnd::Done);
+                    }
+                    match self.host.doubt() {
+                        // The machine that was given back is tried again.
+                        Some(_) if self.host.has_to_wait() => continue,
+                        Some(cause) => return Err(host_fails(cause)),
+                        None => return Ok(SessionEnd::Done),
+                    }
                 }
                 Ok(claimed) => claimed,
                 Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
@@ -124,7 +148,11 @@ impl<L: ControlLoop> Run<L> {
     fn free_slots(&self) -> u32 {
         let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
         let free = self.options.parallelism.saturating_sub(running);
-        free.min(self.options.batch)
+        let most = match self.host.is_doubtful() {
+            true => 1,
+            false => self.options.batch,
+        };
+        free.min(most)
     }
 
     /// Returns those that have been processed before, with [`once`](super::LoopOptions::once).
@@ -147,7 +175,12 @@ impl<L: ControlLoop> Run<L> {
                 work,
                 machine,
             };
-            self.running.spawn(attempt.run());
+            self.host.started();
+            let machine = attempt.machine.id;
+            self.running.spawn(async move {
+                let outcome = attempt.run().await;
+                Ended { machine, outcome }
+            });
         }
         again
     }
@@ -174,6 +207,21 @@ impl<L: ControlLoop> Run<L> {
                 }
             }
         }
+    }
+
+    /// Waits until the one attempt that tries a doubtful host has ended, or has run for a while. `None` at a
+    /// shutdown, or when the session is lost.
+    async fn wait_for_trial(&mut self, session: &Session) -> Option<()> {
+        let draining = self.shutdown.draining().clone();
+        let trial = tokio::time::sleep(TRIAL);
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => return None,
+            () = session.lost() => return None,
+            Some(()) = self.next_ended() => {}
+            () = trial => self.host.recovered(),
+        }
+        Some(())
     }
 
     /// Gives machines back that are due again before the loop has come to its end. They rest for as long as
@@ -205,5 +253,11 @@ impl<L: ControlLoop> Run<L> {
                 Some(()) = self.next_ended() => {}
             }
         }
+    }
+}
+
+fn host_fails(cause: &str) -> LoopError {
+    LoopError::HostFails {
+        cause: cause.to_owned(),
     }
 }

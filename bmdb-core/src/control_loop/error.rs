@@ -28,6 +28,13 @@ pub enum LoopError {
         /// The process.
         process: Process,
     },
+    /// With [`LoopOptions::once`](super::LoopOptions::once): the host cannot process machines
+    /// ([`Failure::host`](super::Failure::host)). Those that are left are given back.
+    #[error("this host cannot process machines: {cause}")]
+    HostFails {
+        /// Why the last attempt failed.
+        cause: String,
+    },
     /// No machine can be claimed, and waiting would not help.
     #[error("claiming machines: {0}")]
     Claim(#[from] TxError),

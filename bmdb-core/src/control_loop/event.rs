@@ -24,6 +24,15 @@ pub enum Event<'a> {
         error: &'a (dyn Error + Send + Sync + 'static),
         delay: Duration,
     },
+    /// The last attempts failed because of the host ([`Failure::host`](super::Failure::host)), and the loop
+    /// claims nothing for a while.
+    HostFailing {
+        /// Why the last one failed, for people.
+        cause: &'a str,
+        /// How many have failed in a row.
+        failures: u32,
+        delay: Duration,
+    },
     /// The loop has claimed a machine and begins to process it.
     Started {
         work: &'a Work,
@@ -79,6 +88,9 @@ pub enum Outcome {
         /// When the pause in force ends; `None` if only when somebody resumes.
         until: Option<DateTime<Utc>>,
     },
+    /// The machine was released, because the host could not process it:
+    /// [`Failure::host`](super::Failure::host).
+    HostFailed { cause: String },
     /// The lease was lost, or the work was ended by others: the loop recorded nothing.
     Lost,
     /// Its end could not be recorded, or it is not known whether it was.
@@ -106,6 +118,8 @@ pub struct Summary {
     pub put_on_hold: u64,
     /// How many had no result; also those that were snoozed or have paused a provider.
     pub canceled: u64,
+    /// How many of those that were canceled failed because of the host.
+    pub host_failed: u64,
     /// How many were lost, or had an end that could not be recorded.
     pub lost: u64,
 }
@@ -128,6 +142,10 @@ impl Summary {
             Outcome::Canceled | Outcome::Snoozed { .. } | Outcome::ProviderPaused { .. } => {
                 self.canceled += 1;
             }
+            Outcome::HostFailed { .. } => {
+                self.canceled += 1;
+                self.host_failed += 1;
+            }
             Outcome::Lost | Outcome::Unrecorded { .. } => self.lost += 1,
         }
     }
@@ -143,12 +161,14 @@ impl std::fmt::Display for Summary {
             failed,
             put_on_hold,
             canceled,
+            host_failed,
             lost,
         } = self;
         write!(
             f,
             "{claimed} claimed: {finished} finished ({unproductive} of them without effect), {failed} failed \
-             ({put_on_hold} of them put on hold), {canceled} canceled, {lost} lost; sessions: {sessions}"
+             ({put_on_hold} of them put on hold), {canceled} canceled ({host_failed} of them because of this \
+             host), {lost} lost; sessions: {sessions}"
         )
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Effect {
     Snooze(Duration),
     /// The attempt is canceled, and the process paused for the provider.
     PauseProvider(Duration),
+    /// The attempt is canceled, and the loop waits.
+    Host,
 }
 
 impl Failure {
@@ -86,6 +88,19 @@ impl Failure {
     /// once; not when the loop shuts down.
     pub fn cancel() -> Self {
         Self::with("canceled".to_owned(), Effect::Cancel)
+    }
+
+    /// The fault of the host, the computer that this loop runs on, and not of the machine: a program or a
+    /// secret is missing, no process can be started, the disk is full. Nothing was done to the machine.
+    ///
+    /// The machine is given back at once and without a rest, so that another host can take it. The attempt is
+    /// recorded as canceled. This loop waits before it claims again, from half a second to 5 minutes, twice as
+    /// long each time, and then tries one machine: [`Event::HostFailing`](super::Event::HostFailing). An
+    /// attempt that ends otherwise, or that runs for 5 s, ends that. With
+    /// [`LoopOptions::once`](super::LoopOptions::once) the loop gives up after three in a row:
+    /// [`LoopError::HostFails`](super::LoopError::HostFails).
+    pub fn host(cause: impl Into<String>) -> Self {
+        Self::with(cause.into(), Effect::Host)
     }
 
     /// The same with this backoff instead of the loop's.

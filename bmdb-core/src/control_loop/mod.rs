@@ -43,6 +43,7 @@ mod commit;
 mod error;
 mod event;
 mod failure;
+mod host;
 mod machine;
 mod options;
 mod pause_watch;
@@ -94,6 +95,13 @@ pub trait ControlLoop: Send + Sync + 'static {
     /// The runner records the result: a [`Commit`] with what it writes, or a [`Failure`], into which `?`
     /// converts every error and every text. A panic is a failure with its message as cause; an attempt
     /// that takes longer than [`LoopOptions::timeout`] is a failure too.
+    ///
+    /// It may block its thread for a while, if the runtime has others: heartbeats have a thread of their own, so
+    /// the lease stays. But nothing else of that thread runs in the meantime, such as other attempts, and
+    /// neither a timeout, a shutdown nor a lost lease can interrupt a future that does not await. Run calls
+    /// that block in [`spawn_blocking`](tokio::task::spawn_blocking). A heartbeat proves that the program
+    /// lives, and not that this future makes progress: one that hangs keeps its machine until
+    /// [`LoopOptions::timeout`], which has no default.
     ///
     /// Cancellation: [`Machine::stop`] is canceled when the lease is lost, the attempt has timed out, the
     /// loop shuts down, or an operator has paused the process and stops what runs; the future is dropped [`LoopOptions::grace`] later, at any of its awaits.

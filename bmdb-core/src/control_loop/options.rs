@@ -16,7 +16,8 @@ pub struct LoopOptions {
     /// How often the loop may claim, including polls while it waits; with several providers, each claim
     /// counts. Default: 10 a second, 20 in a burst. `None`: as often as slots become free.
     pub rate: Option<Rate>,
-    /// How long processing one machine may take before the attempt fails. Default: no limit.
+    /// How long processing one machine may take before the attempt fails. Default: no limit. A future that
+    /// blocks its thread is noticed only when it returns to the runtime: if it is done by then, it counts.
     pub timeout: Option<Duration>,
     /// How long after [`Machine::stop`](super::Machine::stop) the future is dropped. Default: 2 s.
     ///

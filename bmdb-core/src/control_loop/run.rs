@@ -2,6 +2,7 @@
 
 use super::ControlLoop;
 use super::event::{Event, Outcome, Summary};
+use super::host::{FEW, HostHealth, HostWait};
 use super::options::LoopOptions;
 use super::pause_watch::StopTokens;
 use super::shutdown::Shutdown;
@@ -18,6 +19,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) machine: MachineId,
+    pub(super) outcome: Outcome,
+}
+
 /// A loop that runs.
 pub(super) struct Run<L> {
     pub(super) bmdb: Bmdb,
@@ -32,7 +40,8 @@ pub(super) struct Run<L> {
     /// Stops attempts because of a pause. Ends when it is dropped.
     pub(super) pause_watch: JoinSet<()>,
     /// The attempts of all sessions of the loop.
-    pub(super) running: JoinSet<Outcome>,
+    pub(super) running: JoinSet<Ended>,
+    pub(super) host: HostHealth,
     pub(super) began: Instant,
     /// The machines that were claimed, with [`LoopOptions::once`].
     pub(super) seen: HashSet<MachineId>,
@@ -56,6 +65,7 @@ impl<L: ControlLoop> Run<L> {
             stop_tokens: Arc::default(),
             pause_watch: JoinSet::new(),
             running: JoinSet::new(),
+            host: HostHealth::new(),
             began: Instant::now(),
             seen: HashSet::new(),
             summary: Summary::default(),
@@ -92,7 +102,7 @@ impl<L: ControlLoop> Run<L> {
     pub(super) async fn next_ended(&mut self) -> Option<()> {
         let ended = self.running.join_next().await?;
         match ended {
-            Ok(outcome) => self.summary.count(&outcome),
+            Ok(ended) => self.count(&ended),
             // Only `on_event` can panic there. Dropping the work has canceled it.
             Err(error) => {
                 tracing::error!(%error, "a control loop's event handler panicked");
@@ -100,6 +110,55 @@ impl<L: ControlLoop> Run<L> {
             }
         }
         Some(())
+    }
+
+    fn count(&mut self, ended: &Ended) {
+        self.summary.count(&ended.outcome);
+        self.host.note(&ended.outcome);
+        if matches!(ended.outcome, Outcome::HostFailed { .. }) {
+            let process = self.control.workflow();
+            self.bmdb.component.meters.host_failed(&process);
+            // Nothing was done there, so with `once` it may be tried again.
+            self.seen.remove(&ended.machine);
+        }
+    }
+
+    /// Waits before the loop claims again after failures of the host, unless the session is lost. `None` at a
+    /// shutdown.
+    pub(super) async fn wait_for_host(&mut self, wait: &HostWait, session: &Session) -> Option<()> {
+        let HostWait {
+            cause,
+            failures,
+            delay,
+        } = wait;
+        self.control.on_event(&Event::HostFailing {
+            cause,
+            failures: *failures,
+            delay: *delay,
+        });
+        match *failures >= FEW {
+            true => tracing::warn!(
+                failures,
+                ?delay,
+                "this host cannot process machines: {cause}"
+            ),
+            false => tracing::info!(
+                failures,
+                ?delay,
+                "this host cannot process machines: {cause}"
+            ),
+        }
+        let component = self.bmdb.component.clone();
+        let wait = async {
+            tokio::select! {
+                () = tokio::time::sleep(*delay) => Some(()),
+                () = session.lost() => Some(()),
+                () = component.draining() => None,
+            }
+        };
+        let waited = self.wait_for(wait).await?;
+        self.host.waited();
+        waited
     }
 
     /// Waits for the attempts, cancels them after the limit, and closes the session.

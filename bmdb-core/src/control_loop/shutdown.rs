@@ -2,18 +2,6 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Whether SIGHUP is ignored; `false` if that is not known. Only on Linux can it be read without unsafe
-/// code.
-#[cfg(unix)]
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.is_some_and(|mask| {
-        // The lowest bit is the first signal, SIGHUP.
-        u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1)
-    })
-}
-
 /// Asks loops to shut down, first gracefully, then at once. All clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
@@ -43,7 +31,7 @@ impl Shutdown {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut quit = signal(SignalKind::quit())?;
-        let mut hangup = match ignores_hangup() {
+        let mut hangup = match Self::ignores_hangup() {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
         };
@@ -66,6 +54,19 @@ impl Shutdown {
             }
         });
         Ok(shutdown)
+    }
+
+    /// Whether SIGHUP is ignored, as under `nohup`; `false` if that is not known. Only on Linux can it be read
+    /// without unsafe code.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn ignores_hangup() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        ignored.is_some_and(|mask| {
+            // The lowest bit is the first signal, SIGHUP.
+            u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1)
+        })
     }
 
     /// A shutdown that is requested when `future` resolves.

@@ -18,6 +18,7 @@ use attempt::Connected;
 use bmdb_model::internal::connection::ConnectionInfo;
 use bmdb_model::internal::notify::Notify;
 use diesel_async::AsyncPgConnection;
+pub(crate) use driver::instrument;
 use role::Role;
 use server::{Limit, Server};
 use std::sync::Arc;

@@ -3,17 +3,19 @@
 
 use crate::db::connect::Target;
 use crate::db::deadline::{Deadline, LeaseWatch, silence};
+use crate::db::home_runtime::HomeRuntime;
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::pool::{Checkout, Connector};
 use crate::db::retry::Retry;
 use crate::db::tx_fn::{ConnBody, TxFn};
-use crate::error::TxError;
+use crate::error::{ConnectError, TxError};
 use crate::lock::lock;
 use bmdb_model::ErrorKind;
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::plan::Unplanned;
-use deadpool::managed::{Pool, Timeouts};
+use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use diesel_async::AsyncPgConnection;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub(crate) struct Load {
 #[derive(Clone)]
 pub(crate) struct Database {
     connections: Pool<Connector>,
+    pub(crate) home: HomeRuntime,
     statement_timeout: Duration,
     retry_for: Duration,
     /// Whether bmdb's own transactions notify pollers of machines that become due.
@@ -53,7 +56,13 @@ pub(crate) struct Database {
 impl Database {
     /// At most `size` connections to the target. Transactions that lost against a concurrent one are
     /// retried for `retry_for`.
-    pub(crate) fn new(target: Target, size: usize, retry_for: Duration, notify: Notify) -> Self {
+    pub(crate) fn new(
+        home: HomeRuntime,
+        target: Target,
+        size: usize,
+        retry_for: Duration,
+        notify: Notify,
+    ) -> Self {
         let (wait, statement_timeout) = (Some(target.pool_timeout()), target.statement_timeout());
         let timeouts = Timeouts {
             wait,
@@ -70,6 +79,7 @@ impl Database {
             .unwrap_or_else(|error| unreachable!("a pool with a runtime: {error}"));
         Self {
             connections,
+            home,
             statement_timeout,
             retry_for,
             notify,
@@ -113,7 +123,7 @@ impl Database {
     }
 
     /// The deadline of closing a session whose lease runs out at `expiry`.
-    pub(crate) fn closing_deadline(&self, expiry: Instant) -> Deadline {
+    pub(crate) fn closing_deadline(&self, expiry: LeaseInstant) -> Deadline {
         Deadline::of_closing(self.statement_timeout, expiry)
     }
 
@@ -133,6 +143,7 @@ impl Database {
 
     /// Checks out a connection.
     pub(crate) async fn checkout(&self, deadline: &Deadline) -> Result<Checkout, TxError> {
+        self.home.check().await?;
         tokio::select! {
             biased;
             () = deadline.passed() => {
@@ -141,9 +152,21 @@ impl Database {
             }
             connection = self.connections.get() => match connection {
                 Ok(connection) => Ok(Checkout::new(connection)),
-                Err(error) => Err(deadline.explain(TxError::Unavailable(error.into()))),
+                Err(error) => Err(deadline.explain(self.unavailable(error))),
             },
         }
+    }
+
+    fn unavailable(&self, error: PoolError<ConnectError>) -> TxError {
+        TxError::Unavailable(match error {
+            PoolError::Timeout(TimeoutType::Wait) => format!(
+                "none of the {} connections became free in time: raise the pool's size, and begin no \
+                 operation inside of a transaction's closure, which would need a second one",
+                self.connections.status().max_size
+            )
+            .into(),
+            error => error.into(),
+        })
     }
 
     /// Checks out a connection for the next try.
@@ -193,7 +216,10 @@ impl Database {
         let mut conn = self.checkout(&deadline).await?;
         let read = async {
             internal::connection::begin(&mut conn, isolation, Access::ReadOnly).await?;
+            let watch = conn.watch().clone();
+            let armed = watch.arm();
             let read = body(&mut conn).await;
+            let read = armed.settle(read);
             // It has written nothing, so there is nothing to commit.
             internal::connection::roll_back(&mut conn).await?;
             read

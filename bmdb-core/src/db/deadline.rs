@@ -1,11 +1,11 @@
 //! Deadlines: how long an operation waits for the database, so that a hung server hangs nothing else.
 
+use crate::db::lease_clock::LeaseInstant;
 use crate::error::TxError;
 use bmdb_model::{Error, SessionId};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long an operation may continue after its lease is lost. A healthy database can still say in this
 /// time that the session was closed or had expired.
@@ -19,10 +19,10 @@ pub(crate) trait LeaseWatch: std::fmt::Debug + Send + Sync {
     fn session(&self) -> SessionId;
 
     /// When the lease was lost, if it is.
-    fn lost_since(&self) -> Option<Instant>;
+    fn lost_since(&self) -> Option<LeaseInstant>;
 
     /// Resolves when the lease is lost, with the time of the loss.
-    fn lost(&self) -> BoxFuture<'_, Instant>;
+    fn lost(&self) -> BoxFuture<'_, LeaseInstant>;
 }
 
 /// The deadline of one operation. Every wait for the database goes through one: otherwise an operation
@@ -39,10 +39,10 @@ pub(crate) struct Deadline {
 #[derive(Debug, Clone)]
 enum Limit {
     None,
-    At(Instant),
+    At(LeaseInstant),
     /// [`GRACE_AFTER_LOSS`] after the lease is lost or the operation began, whichever is later: the
     /// database judges what begins after the loss.
-    Lease(Arc<dyn LeaseWatch>, Instant),
+    Lease(Arc<dyn LeaseWatch>, LeaseInstant),
 }
 
 impl Deadline {
@@ -67,15 +67,15 @@ impl Deadline {
     /// For an operation of a session.
     pub(crate) fn of_session(statement_timeout: Duration, lease: Arc<dyn LeaseWatch>) -> Self {
         Self {
-            limit: Limit::Lease(lease, Instant::now()),
+            limit: Limit::Lease(lease, LeaseInstant::now()),
             ..Self::of_server(statement_timeout)
         }
     }
 
     /// For closing a session, which expires by itself at `expiry`.
-    pub(crate) fn of_closing(statement_timeout: Duration, expiry: Instant) -> Self {
+    pub(crate) fn of_closing(statement_timeout: Duration, expiry: LeaseInstant) -> Self {
         Self {
-            limit: Limit::At(expiry.max(Instant::now()) + GRACE_AFTER_LOSS),
+            limit: Limit::At(expiry.max(LeaseInstant::now()) + GRACE_AFTER_LOSS),
             ..Self::of_server(statement_timeout)
         }
     }
@@ -109,8 +109,7 @@ impl Deadline {
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        let now = Instant::now();
-        self.end().is_some_and(|end| now >= end)
+        self.end().is_some_and(LeaseInstant::has_come)
     }
 
     /// Turns a connection error into `SessionExpired` once the lease is lost.
@@ -128,15 +127,15 @@ impl Deadline {
     pub(crate) async fn passed(&self) {
         match &self.limit {
             Limit::None => std::future::pending().await,
-            Limit::At(end) => tokio::time::sleep_until(*end).await,
+            Limit::At(end) => end.reached().await,
             Limit::Lease(lease, begun) => {
                 let lost = lease.lost().await;
-                tokio::time::sleep_until(lost.max(*begun) + GRACE_AFTER_LOSS).await;
+                (lost.max(*begun) + GRACE_AFTER_LOSS).reached().await;
             }
         }
     }
 
-    fn end(&self) -> Option<Instant> {
+    fn end(&self) -> Option<LeaseInstant> {
         match &self.limit {
             Limit::None => None,
             Limit::At(end) => Some(*end),

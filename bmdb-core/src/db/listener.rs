@@ -10,6 +10,7 @@ use bmdb_model::internal::notify;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ const LAST_RECONNECT: Duration = Duration::from_secs(10);
 /// The waiting pollers of this component, and the connection that listens for them.
 pub(crate) struct Listener {
     pollers: Arc<Pollers>,
+    /// Listens for pollers of all runtimes.
+    runtime: Handle,
     /// `None` if the engine cannot notify.
     target: Option<Target>,
     connection: Mutex<Weak<ListenGuard>>,
@@ -42,8 +45,9 @@ impl Drop for ListenGuard {
 }
 
 impl Listener {
-    pub(crate) fn new(target: Option<Target>) -> Self {
+    pub(crate) fn new(runtime: Handle, target: Option<Target>) -> Self {
         Self {
+            runtime,
             pollers: Arc::default(),
             target,
             connection: Mutex::default(),
@@ -68,7 +72,8 @@ impl Listener {
         let target = self.target.as_ref()?;
         let mut shared = lock(&self.connection);
         let guard = shared.upgrade().unwrap_or_else(|| {
-            let listening = tokio::spawn(listen(target.clone(), self.pollers.clone()));
+            let listening = listen(target.clone(), self.pollers.clone());
+            let listening = self.runtime.spawn(listening);
             Arc::new(ListenGuard(listening.abort_handle()))
         });
         *shared = Arc::downgrade(&guard);

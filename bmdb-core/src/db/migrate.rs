@@ -141,6 +141,8 @@ async fn run_once<F: Future<Output = Result<Vec<String>, MigrationError>>>(
     limits: Limits,
     run: impl Fn(AsyncPgConnection, Limits) -> F,
 ) -> Result<Vec<String>, MigrationError> {
+    let checked = database.home.check().await;
+    checked.map_err(|error| MigrationError::Failed(error.into()))?;
     let conn = target.for_migration().connect().await;
     let (conn, info) = conn.map_err(|error| MigrationError::Failed(error.into()))?;
     let mut seen = Vec::new();

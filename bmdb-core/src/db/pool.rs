@@ -1,6 +1,7 @@
 //! Pooled connections: how they are made and checked, and the checkout that closes an unfinished one.
 
-use crate::db::connect::Target;
+use crate::db::connect::{Target, instrument};
+use crate::db::statement_watch::StatementWatch;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
 use bmdb_model::internal::notify::Notify;
@@ -18,6 +19,7 @@ pub(crate) struct PooledConnection {
     conn: AsyncPgConnection,
     info: ConnectionInfo,
     notify: Notify,
+    watch: StatementWatch,
 }
 
 impl Manager for Connector {
@@ -34,7 +36,14 @@ impl Manager for Connector {
             reason,
         })?;
         let notify = self.0.notify(&info);
-        Ok(PooledConnection { conn, info, notify })
+        let watch = StatementWatch::default();
+        instrument(&mut conn, watch.instrumentation());
+        Ok(PooledConnection {
+            conn,
+            info,
+            notify,
+            watch,
+        })
     }
 
     async fn recycle(
@@ -60,9 +69,10 @@ impl Checkout {
     }
 
     /// Returns the connection to the pool after an operation that left nothing open. A connection that is
-    /// still in a transaction, because its rollback was given up, is closed instead.
+    /// still in a transaction, because its rollback was given up, is closed instead; so is one in which a
+    /// closure left something behind, such as a setting or a lock, that the next user must not meet.
     pub(crate) fn give_back(mut self) {
-        if !self.is_broken() {
+        if !self.is_broken() && !self.watch().is_changed() {
             drop(self.0.take());
         }
     }
@@ -99,6 +109,11 @@ impl Checkout {
     /// Whether planning on this connection notifies pollers.
     pub(crate) fn notify(&self) -> Notify {
         self.pooled().notify
+    }
+
+    /// What closures do on this connection.
+    pub(crate) fn watch(&self) -> &StatementWatch {
+        &self.pooled().watch
     }
 
     fn pooled(&self) -> &Object<Connector> {

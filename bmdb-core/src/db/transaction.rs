@@ -11,6 +11,10 @@ use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal;
 use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::{ErrorKind, MachineId, SessionId};
+use diesel::connection::CacheSize;
+use diesel_async::AsyncConnection;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 /// How a transaction runs.
@@ -139,7 +143,17 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
                     .await?;
                 return Ok(TxOutcome::Expired);
             }
-            Err(error) => return Err(rolled_back(tx.conn, deadline, error).await),
+            Err(error) => {
+                let touched = tx.touched();
+                let error = rolled_back(tx.conn, deadline, error).await;
+                if matches!(error, TxError::ClosureEndedTransaction { .. }) && !touched.is_empty() {
+                    let planned = plan_committed(conn, session, &touched);
+                    if let Err(error) = deadline.answer(planned).await {
+                        tracing::debug!(%error, "what a closure committed is left to the next replan");
+                    }
+                }
+                return Err(error);
+            }
         };
         let has_touched = tx.has_touched();
         let committed = match planning {
@@ -169,6 +183,30 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
     }
 }
 
+/// Plans machines whose tags a closure may have committed by itself. Fails if some of them do not exist, because
+/// the closure rolled back what created them.
+///
+/// Boxed: it is rare, and every transaction's future would contain it, also those of transactions inside of
+/// closures, which need their stack.
+fn plan_committed<'a>(
+    conn: &'a mut Checkout,
+    session: SessionId,
+    machines: &'a [MachineId],
+) -> BoxFuture<'a, Result<(), bmdb_model::Error>> {
+    let plan = async move {
+        let notify = conn.notify();
+        let isolation = Isolation::ReadCommitted;
+        let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
+        match begun.await? {
+            Some(definitions) => {
+                internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+            }
+            None => internal::connection::roll_back(conn).await,
+        }
+    };
+    plan.boxed()
+}
+
 /// Begin, fence check and closure; `None` if the session has expired. An expiry reported by the closure
 /// is the closure's error: it may concern another session.
 async fn begin_and_run<T, F: TxBody<T>>(
@@ -196,7 +234,15 @@ async fn begin_and_run<T, F: TxBody<T>>(
             tx.touched_at_begin(machine, definitions);
         }
     }
-    let value = body(tx).await?;
+    let watch = tx.watch();
+    let armed = watch.arm();
+    let result = body(tx).await;
+    let value = armed.settle(result)?;
+    if watch.is_changed() {
+        // The closure may have deallocated the prepared statements. The connection is closed afterwards.
+        tx.conn
+            .set_prepared_statement_cache_size(CacheSize::Disabled);
+    }
     tx.read_definitions().await?;
     Ok(Some(value))
 }

@@ -1,6 +1,7 @@
 //! `Tx`: an open transaction of a session, and everything that can be written in it.
 
 use crate::db::pool::Checkout;
+use crate::db::statement_watch::StatementWatch;
 use crate::error::TxError;
 #[cfg(feature = "fleet")]
 use crate::fleet::{Fleet, Imported, import};
@@ -27,6 +28,8 @@ use std::sync::{Arc, Mutex};
 /// Every method that writes a tag touches its machine first.
 pub struct Tx<'c> {
     pub(super) conn: &'c mut AsyncPgConnection,
+    /// Notices when the closure ends the transaction.
+    watch: StatementWatch,
     /// The machines to be planned before the commit.
     touched: BTreeSet<MachineId>,
     /// The definitions to plan them by, read after the last machine was locked.
@@ -281,6 +284,7 @@ impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c mut Checkout) -> Self {
         Self {
             notify: conn.notify(),
+            watch: conn.watch().clone(),
             conn,
             touched: BTreeSet::new(),
             definitions: None,
@@ -300,6 +304,11 @@ impl<'c> Tx<'c> {
     pub(crate) fn plan_created(&mut self, machines: impl IntoIterator<Item = MachineId>) {
         self.touched.extend(machines);
         self.definitions = None;
+    }
+
+    /// What a caller's closure does in this transaction.
+    pub(crate) fn watch(&self) -> StatementWatch {
+        self.watch.clone()
     }
 
     /// Whether planning notifies pollers here.
@@ -337,8 +346,13 @@ impl<'c> Tx<'c> {
         let Some(definitions) = &self.definitions else {
             return Ok(Vec::new());
         };
-        let touched: Vec<MachineId> = self.touched.iter().copied().collect();
+        let touched = self.touched();
         plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+    }
+
+    /// The machines to be planned, in id order.
+    pub(super) fn touched(&self) -> Vec<MachineId> {
+        self.touched.iter().copied().collect()
     }
 
     /// Whether there is anything to plan.

@@ -1,9 +1,9 @@
 //! Importing a fleet into the database, in batches.
 
-use super::{Fleet, Imported};
+use super::machines::{Fleet, Imported};
 use bmdb_model::internal;
 use bmdb_model::provided::KnownMachine;
-use bmdb_model::{Error, MachineId, ProvidedMachine, machine};
+use bmdb_model::{Error, MachineId, ProvidedMachine, hold, machine};
 use diesel_async::AsyncPgConnection;
 use std::collections::HashSet;
 
@@ -21,7 +21,15 @@ pub(crate) async fn all(
         internal::provided::refuse_known(conn, machines).await?;
         imported.created.extend(create(conn, machines).await?);
     }
-    Ok(())
+    for machines in fleet.without_provider().chunks(BATCH) {
+        let known = internal::machine::existing(conn, machines).await?;
+        if let Some(machine) = known.iter().next() {
+            return Err(Error::MachineExists(*machine));
+        }
+        machine::create(conn, machines).await?;
+        imported.created.extend(machines);
+    }
+    put_on_hold(conn, fleet, imported).await
 }
 
 /// Creates the machines of a fleet that do not exist yet. `imported` has what was created before an error.
@@ -42,6 +50,32 @@ pub(crate) async fn unknown(
             .filter(|m| !existing.contains(&m.machine_id));
         let new: Vec<ProvidedMachine> = new.cloned().collect();
         imported.created.extend(create(conn, &new).await?);
+    }
+    for machines in fleet.without_provider().chunks(BATCH) {
+        let known = internal::machine::existing(conn, machines).await?;
+        let new = machines.iter().copied().filter(|m| !known.contains(m));
+        let new: Vec<MachineId> = new.collect();
+        machine::create(conn, &new).await?;
+        imported.created.extend(new);
+        imported.skipped_without_provider.extend(known);
+    }
+    put_on_hold(conn, fleet, imported).await
+}
+
+/// Puts those of the created machines on hold of which the file says so.
+async fn put_on_hold(
+    conn: &mut AsyncPgConnection,
+    fleet: &Fleet,
+    imported: &Imported,
+) -> Result<(), Error> {
+    if fleet.holds().is_empty() {
+        return Ok(());
+    }
+    let created: HashSet<&MachineId> = imported.created.iter().collect();
+    for (machine, reason) in fleet.holds() {
+        if created.contains(machine) {
+            hold::set(conn, *machine, reason).await?;
+        }
     }
     Ok(())
 }

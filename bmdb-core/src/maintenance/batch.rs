@@ -3,6 +3,7 @@
 use crate::db::config::Config;
 use crate::db::database::Database;
 use crate::error::TxError;
+use crate::maintenance::overlong::OverlongLeases;
 use bmdb_model::MachineId;
 use bmdb_model::column::Column;
 use bmdb_model::history::Retention;
@@ -68,6 +69,7 @@ pub(crate) struct Maintenance {
     pub(crate) database: Database,
     pub(crate) replan_period: Option<Duration>,
     pub(crate) retention: Option<Retention>,
+    pub(crate) overlong_leases: OverlongLeases,
     tasks: Vec<Task>,
 }
 
@@ -84,6 +86,7 @@ impl Maintenance {
             database,
             replan_period: config.replan_period,
             retention: config.retention,
+            overlong_leases: OverlongLeases::default(),
             tasks: tasks.into_iter().flatten().collect(),
         }
     }

@@ -5,6 +5,7 @@ use crate::db::retry::jittered;
 use crate::error::TxError;
 use crate::maintenance::batch::{Maintenance, MaintenanceBatch};
 use crate::maintenance::reclaim::{self, Reclaimed};
+use crate::maintenance::set_back;
 use crate::session::heartbeat::Registry;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::internal::maintenance::{self, PendingTasks};
@@ -48,6 +49,8 @@ pub(crate) async fn run(
             expired,
             due,
             disarmed,
+            overlong,
+            set_back,
         }) = pending.filter(|_| may_act)
         else {
             continue;
@@ -55,12 +58,22 @@ pub(crate) async fn run(
         if disarmed && let Err(error) = rearm(&maintenance).await {
             tracing::warn!(%error, "disarmed breakers could not be counted");
         }
-        if expired {
+        let ended = match end_overlong_leases(&maintenance, overlong).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::warn!(%error, "leases that end later than they can could not be ended");
+                false
+            }
+        };
+        if expired || ended {
             reclaim_and_log(&maintenance, &attempt_counts).await;
         }
-        if !due.is_empty() && batches.is_empty() {
+        if (!due.is_empty() || set_back) && batches.is_empty() {
             let maintenance = Arc::clone(&maintenance);
             batches.spawn(async move {
+                if set_back && let Err(error) = set_back::mend(&maintenance.database).await {
+                    tracing::warn!(%error, "times in the future of a clock that was set back are not mended yet");
+                }
                 for task in due {
                     maintenance.do_and_log(task).await;
                 }
@@ -74,6 +87,8 @@ pub(crate) async fn take_turn(
     maintenance: &Maintenance,
     attempt_counts: &AttemptCounts,
 ) -> Result<JanitorReport, TxError> {
+    end_overlong_leases(maintenance, true).await?;
+    set_back::mend(&maintenance.database).await?;
     let mut report = JanitorReport {
         reclaimed: reclaim::reclaim(&maintenance.database, attempt_counts).await?,
         ..JanitorReport::default()
@@ -116,6 +131,15 @@ async fn pending(maintenance: &Maintenance) -> Option<PendingTasks> {
             tracing::warn!(%error, "the janitor could not take its turn");
             None
         }
+    }
+}
+
+/// Ends leases that the database's clock keeps alive after it was set back; returns whether there were any.
+async fn end_overlong_leases(maintenance: &Maintenance, are_any: bool) -> Result<bool, TxError> {
+    let leases = &maintenance.overlong_leases;
+    match are_any {
+        true => leases.end_unchanged(&maintenance.database).await,
+        false => Ok(false),
     }
 }
 

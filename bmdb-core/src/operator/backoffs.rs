@@ -10,7 +10,7 @@ use bmdb_model::internal;
 use bmdb_model::internal::notify;
 use bmdb_model::internal::operator::NewAction;
 use bmdb_model::operator::Verb;
-use bmdb_model::{MachineId, Process};
+use bmdb_model::{MachineId, Process, time};
 
 pub(super) async fn clear(
     author: &Author,
@@ -59,7 +59,7 @@ async fn changed(
         ("failures", was.failures.to_string()),
         ("losses", was.losses.to_string()),
     ];
-    details.extend(was.until.map(|until| ("until", until.to_rfc3339())));
+    details.extend(was.until.map(|until| ("until", time::text(until))));
     details.extend(was.cause.clone().map(|cause| ("cause", cause)));
     let action = NewAction {
         process: Some(process),

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod clock;
 mod gate;
 mod listening;
 mod moment;
@@ -309,7 +310,14 @@ fn holder_sentences(holder: &CurrentClaim, gates: &Gates) -> Vec<String> {
         holder.session,
         holder.fence
     )];
-    sentences.push(if holder.is_live {
+    sentences.push(if holder.is_overlong {
+        format!(
+            "The lease ends later than it can, {}: the database's clock was set back. The next heartbeat moves \
+             the deadline. If none arrives within {} s, a janitor ends the lease.",
+            moment(holder.deadline, gates.at),
+            holder.interval_seconds
+        )
+    } else if holder.is_live {
         format!(
             "The session is alive: the gate opens when the attempt ends, or after {} if no further \
              heartbeat arrives.",
@@ -353,6 +361,7 @@ fn advice(gates: &Gates) -> Vec<String> {
                 .to_owned(),
         );
     }
+    advice.extend(clock::advice(gates));
     let eligible = &gates.eligible;
     if eligible.hold.is_some() {
         advice.push(format!(

@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, Imported};
 use crate::session::Session;
 use bmdb_model::internal::operator::NewAction;
 use bmdb_model::operator::Verb;
-use bmdb_model::{MachineId, Process, Provided, hold, provided};
+use bmdb_model::{MachineId, Process, Provided, hold, provided, time};
 
 pub(super) async fn create(
     author: &Author,
@@ -119,7 +119,7 @@ pub(super) async fn release_hold(
         let action = NewAction {
             details: vec![
                 ("held because", before.reason),
-                ("held since", before.since.to_rfc3339()),
+                ("held since", time::text(before.since)),
             ],
             ..author.action_on(Verb::ReleaseMachine, machine)
         };
@@ -173,7 +173,7 @@ pub(super) async fn release_process_hold(
             process: Some(process),
             details: vec![
                 ("held because", before.reason),
-                ("held since", before.since.to_rfc3339()),
+                ("held since", time::text(before.since)),
             ],
             ..author.action_on(Verb::ReleaseProcess, machine)
         };

@@ -11,7 +11,7 @@ use bmdb_model::internal::operator::NewAction;
 use bmdb_model::internal::process_control::{self, NewPause};
 use bmdb_model::operator::Verb;
 use bmdb_model::process_control::{Breaker, Limit, Pause, PauseSource, Per};
-use bmdb_model::{ErrorKind, Process, Provider};
+use bmdb_model::{ErrorKind, Process, Provider, time};
 
 /// The result of pausing a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub(super) async fn pause(
         };
         let (pause, replaced) = process_control::pause(tx, &new).await?;
         let mut details = scope(options.provider.as_ref());
-        details.extend(pause.until.map(|until| ("until", until.to_rfc3339())));
+        details.extend(pause.until.map(|until| ("until", time::text(until))));
         if pause.stop_running {
             details.push(("stop running", "true".to_owned()));
         }
@@ -304,7 +304,7 @@ fn was<'p>(pauses: impl IntoIterator<Item = &'p Pause>) -> Option<(&'static str,
             None => String::new(),
             Some(provider) => format!("{provider} "),
         };
-        let since = pause.since.to_rfc3339();
+        let since = time::text(pause.since);
         format!("{of}by {} since {since}: {}", pause.paused_by, pause.reason)
     };
     let texts: Vec<String> = pauses.into_iter().map(text).collect();

@@ -30,7 +30,6 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How long the cleanup waits for a lock before it continues with other tasks.
@@ -228,7 +227,7 @@ impl Shared {
         if let Err(error) = closed {
             tracing::debug!(session = %lease.session, %error, "not closed yet");
         }
-        let is_over = lease.is_closed() || Instant::now() > lease.valid_until();
+        let is_over = lease.is_closed() || lease.has_run_out();
         if !is_over {
             self.change(lease.session, |pending| *pending = Pending::Close);
         }

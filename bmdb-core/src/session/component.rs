@@ -3,6 +3,7 @@
 use crate::db::config::Config;
 use crate::db::connect::Target;
 use crate::db::database::Database;
+use crate::db::home_runtime::HomeRuntime;
 use crate::db::in_flight::InFlight;
 use crate::db::listener::Listener;
 use crate::db::retry::Retry;
@@ -10,6 +11,7 @@ use crate::error::{ConnectError, TxError};
 use crate::lock::lock;
 use crate::session::cleanup::{self, Cleanup};
 use crate::session::heartbeat::{self, Registry};
+use crate::session::heartbeat_thread::{self, HeartbeatThread};
 use crate::session::listening_observer::ListeningObserver;
 use crate::telemetry::attempt_counts::{self, AttemptCounts};
 use crate::telemetry::{self, Meters};
@@ -48,6 +50,7 @@ pub(crate) struct Component {
     /// removes its process.
     controlled: Mutex<HashSet<Process>>,
     tasks: Vec<AbortHandle>,
+    _heartbeat: HeartbeatThread,
 }
 
 impl Drop for Component {
@@ -61,18 +64,21 @@ impl Drop for Component {
 impl Component {
     /// Connects once, to check the server and the database, and starts the tasks that sessions need.
     pub(crate) async fn start(config: Config) -> Result<Self, ConnectError> {
+        let home = HomeRuntime::current()?;
         let target = config.target()?;
         let beat_target = target.for_heartbeat(heartbeat::LONGEST_LIMIT);
-        let (mut conn, info) = beat_target.connect().await?;
-        migration::check_not_too_old(&mut conn).await?;
+        let meters = Arc::new(Meters::new(&config.component));
+        let registry = Arc::new(Registry::new(meters.session_lost.clone()));
+        let heartbeat = heartbeat_thread::start(beat_target, registry.clone(), home.clone());
+        let (heartbeat, info) = heartbeat.await?;
         let notify = target.notify(&info);
-        let database =
-            |target: &Target, size| Database::new(target.clone(), size, config.retry_for, notify);
+        let database = |target: &Target, size| {
+            let (home, target) = (home.clone(), target.clone());
+            Database::new(home, target, size, config.retry_for, notify)
+        };
         // A separate connection: canceling dropped work must not wait for other operations.
         let cleanup_database = database(&target.for_cleanup(cleanup::LOCK_LIMIT), 1);
         let database = database(&target, config.pool_size);
-        let meters = Arc::new(Meters::new(&config.component));
-        let registry = Arc::new(Registry::new(meters.session_lost.clone()));
         let attempt_counts = Arc::new(AttemptCounts::new(config.attempt_counts_interval.is_some()));
         let can_listen = info.engine.has_listen_notify();
         let mut component = Self {
@@ -82,7 +88,7 @@ impl Component {
                 attempt_counts.clone(),
                 config.history,
             ),
-            listener: Listener::new(can_listen.then(|| target.clone())),
+            listener: Listener::new(home.handle().clone(), can_listen.then(|| target.clone())),
             config,
             target,
             database,
@@ -96,9 +102,9 @@ impl Component {
             replan_on_claim: Mutex::default(),
             controlled: Mutex::default(),
             tasks: Vec::new(),
+            _heartbeat: heartbeat,
         };
         let registry = component.registry.clone();
-        component.spawn(heartbeat::keep_alive(beat_target, conn, registry.clone()));
         let heartbeat_age = move || registry.oldest_confirmation();
         let (meters, database) = (component.meters.clone(), component.database.clone());
         component.spawn(telemetry::keep_gauges(

@@ -51,15 +51,21 @@ impl SessionCore {
         }
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lease().state() == SessionState::Lost
+    }
+
     pub(crate) fn refuse_if_lost(&self) -> Result<(), TxError> {
-        match self.lease().state() {
-            SessionState::Lost => Err(TxError::SessionExpired),
-            SessionState::Live | SessionState::Suspect => Ok(()),
+        self.component.database.home.refuse_if_ended()?;
+        match self.is_lost() {
+            true => Err(TxError::SessionExpired),
+            false => Ok(()),
         }
     }
 
     /// Only a live session of a component that does not drain may claim.
     pub(crate) fn refuse_new_work(&self) -> Result<(), TxError> {
+        self.component.database.home.refuse_if_ended()?;
         match self.lease().state() {
             SessionState::Lost => Err(TxError::SessionExpired),
             SessionState::Live => self.component.refuse_if_draining(),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Drains a component; returns whether all operations and attempts ended within the limit.
 pub(crate) async fn drain(component: &Component, limit: Duration) -> Result<bool, TxError> {
     component.start_draining();
+    component.database.home.check().await?;
     let ended = timeout(limit, component.in_flight.idle()).await.is_ok();
     let closing = component.config.connect_timeout;
     let until = Instant::now() + closing;

@@ -1,6 +1,7 @@
 //! Heartbeat: one statement for all sessions of this program, on its own connection.
 
 use crate::db::connect::Target;
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::retry::{Delays, jittered};
 use crate::lock::lock;
 use crate::session::lease::{Lease, SessionState};
@@ -14,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tracing::Instrument;
 
 /// How long the server works on a heartbeat at most, and how long its answer is awaited: a statement this
@@ -101,7 +101,7 @@ pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registr
             registry.changed.notified().await;
             continue;
         };
-        let began = Instant::now();
+        let began = LeaseInstant::now();
         let beating = beat_once(&target, &mut conn, &leases, period);
         let span = telemetry::heartbeat(leases.len());
         let pause = match beating.instrument(span).await {
@@ -123,7 +123,8 @@ pub(crate) async fn keep_alive(target: Target, first: AsyncPgConnection, registr
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            // A computer that was asleep renews its leases as soon as it is awake.
+            () = (LeaseInstant::now() + pause).reached() => {}
             () = registry.changed.notified() => {}
         }
     }
@@ -137,10 +138,9 @@ fn delays(period: Duration) -> Delays {
 
 /// At most half of the time until the first lease runs out, so that there is time for another attempt.
 fn pause_between(delays: &mut Delays, leases: &[Arc<Lease>]) -> Duration {
-    let now = Instant::now();
     let left = leases
         .iter()
-        .map(|lease| lease.valid_until() - now)
+        .map(|lease| lease.valid_until().left())
         .filter(|left| !left.is_zero())
         .min();
     let most = left.map_or(Duration::ZERO, |left| delays.jittered(left / 2));
@@ -162,8 +162,8 @@ async fn beat_once(
     }
     if slot.is_none() {
         let until = leases.iter().map(|lease| lease.valid_until()).max();
-        let until = until.unwrap_or_else(Instant::now);
-        let connected = target.connect_by(until).await;
+        let until = until.unwrap_or_else(LeaseInstant::now);
+        let connected = target.connect_by(until.as_timer()).await;
         let (conn, _) = connected.map_err(|error| error.to_string())?;
         *slot = Some(conn);
     }
@@ -171,7 +171,7 @@ async fn beat_once(
         return Ok(());
     };
     let ids: Vec<SessionId> = leases.iter().map(|lease| lease.session).collect();
-    let sent = Instant::now();
+    let sent = LeaseInstant::now();
     let limit = period.min(LONGEST_LIMIT);
     let alive = tokio::time::timeout(limit, session::heartbeat(conn, &ids))
         .await
@@ -196,7 +196,7 @@ mod tests {
     fn lease(interval: u64) -> Arc<Lease> {
         let options = SessionOptions::default().interval(Duration::from_secs(interval));
         let terms = options.terms().unwrap();
-        Arc::new(Lease::new(SessionId::random(), terms, Instant::now()))
+        Arc::new(Lease::new(SessionId::random(), terms, LeaseInstant::now()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,7 +227,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(4)).await;
         while leases[0].state() != SessionState::Lost {
             let pause = pause_between(&mut delays, &leases);
-            let left = leases[0].valid_until() - Instant::now();
+            let left = leases[0].valid_until().left();
             assert!(
                 pause <= (left / 2).max(SHORTEST_PAUSE),
                 "{left:?}: {pause:?}"

@@ -13,6 +13,7 @@ pub(crate) mod component;
 pub(crate) mod core;
 pub(crate) mod drain;
 pub(crate) mod heartbeat;
+mod heartbeat_thread;
 pub(crate) mod lease;
 pub(crate) mod listening;
 pub(crate) mod listening_observer;

@@ -29,7 +29,8 @@ pub struct SessionOptions {
     /// How long before the deadline this program takes the lease for lost: at least a hundredth of the
     /// interval, less than a third of it. Default: a tenth of the interval.
     ///
-    /// The margin covers clocks that run at different speeds, and the time to stop acting on a machine
+    /// The margin covers clocks that run at different speeds (this program counts its own, which also goes on
+    /// while the computer is suspended, and never reads the time of day), and the time to stop acting on a machine
     /// after [`Work::lost`](crate::Work::lost) has resolved.
     pub margin: Option<Duration>,
 }

@@ -59,6 +59,11 @@ impl Session {
     /// may consider it expired. Needs no answer from the database: it resolves at the latest the interval
     /// less the margin after the last successful heartbeat was sent.
     ///
+    /// Time counts also while the process is stopped or the computer is suspended. Each poll looks at the
+    /// clock, so the first one afterwards sees the loss: ask this first, in a `select!` that is `biased`. A task
+    /// that nothing else wakes sees it a quarter of a second later. On systems other than Linux, Android and
+    /// those of Apple, the time of a suspended computer does not count.
+    ///
     /// Operations that wait for the database are given up at most half a second later.
     pub async fn lost(&self) {
         self.inner.lease().lost().await;
@@ -209,6 +214,13 @@ impl Session {
     /// # }
     /// ```
     ///
+    /// The transaction is bmdb's: a closure that ends it by SQL, such as `COMMIT`, fails with
+    /// [`TxError::ClosureEndedTransaction`]. For a part that may fail, use a savepoint: `tx.transaction(…)`.
+    /// Settings, roles, session-level locks, temporary tables, prepared statements and the like end with the
+    /// transaction, because the connection is closed then; `SET LOCAL` and `pg_advisory_xact_lock` cost no
+    /// connection. What a function of your own changes inside is not noticed: let it use `set_config(…, true)`.
+    /// Do not begin another operation of the component inside: with few connections, both would wait.
+    ///
     /// Cancellation: dropping the future rolls back, unless the commit was under way; no lock stays behind.
     ///
     /// When the session is lost, the closure is dropped and the transaction rolled back half a second later
@@ -216,7 +228,7 @@ impl Session {
     ///
     /// # Errors
     /// [`TxError::SessionExpired`], [`TxError::CommitUnknown`], or the closure's or the database's error;
-    /// nothing was committed, except possibly with `CommitUnknown`. From a hung database, as soon as the
+    /// nothing was committed, except possibly with `CommitUnknown` and `ClosureEndedTransaction`. From a hung database, as soon as the
     /// session is lost: `CommitUnknown` if the commit had been sent, else `SessionExpired`.
     pub async fn transact<T: Send, F: TxBody<T>>(&self, body: F) -> Result<T, TxError> {
         self.transact_with(TxOptions::default(), body).await

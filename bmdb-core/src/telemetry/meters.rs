@@ -2,8 +2,8 @@
 
 use super::{
     CLAIM_DURATION, SESSION_LOST, SESSION_STARTED, TRANSACTION_DURATION, TRANSACTION_EXECUTED,
-    TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD, WORK_LOST,
-    WORK_STARTED, WORK_UNPRODUCTIVE,
+    TRANSACTION_FAILED, TRANSACTION_RETRIED, WORK_DURATION, WORK_FINISHED, WORK_HELD,
+    WORK_HOST_FAILED, WORK_LOST, WORK_STARTED, WORK_UNPRODUCTIVE,
 };
 use crate::db::deadline::LeaseWatch;
 use crate::lock::lock;
@@ -48,6 +48,7 @@ type Claimed = HashMap<(SessionId, Fence), (Arc<dyn LeaseWatch>, Arc<ProcessMete
 struct ProcessMeters {
     started: Counter,
     unproductive: Counter,
+    host_failed: Counter,
     claims: Histogram,
     held: Gauge,
     lost: Gauge,
@@ -132,6 +133,11 @@ impl Meters {
         }
     }
 
+    /// Counts an attempt that failed because of the host.
+    pub(crate) fn host_failed(&self, process: &Process) {
+        self.process(process).host_failed.increment(1);
+    }
+
     /// Sets how many claimed machines are lost, by process.
     pub(super) fn set_lost(&self) {
         let mut lost: HashMap<*const ProcessMeters, u32> = HashMap::new();
@@ -185,6 +191,7 @@ impl ProcessMeters {
         Self {
             started: counter!(WORK_STARTED, labels.iter()),
             unproductive: counter!(WORK_UNPRODUCTIVE, labels.iter()),
+            host_failed: counter!(WORK_HOST_FAILED, labels.iter()),
             claims: histogram!(CLAIM_DURATION, labels.iter()),
             held: gauge!(WORK_HELD, labels.iter()),
             lost: gauge!(WORK_LOST, labels.iter()),

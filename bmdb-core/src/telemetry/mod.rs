@@ -53,6 +53,8 @@ pub const WORK_STARTED: &str = "bmdb_work_started";
 pub const WORK_FINISHED: &str = "bmdb_work_finished";
 /// Counter: finishes after which the machine rests.
 pub const WORK_UNPRODUCTIVE: &str = "bmdb_work_unproductive";
+/// Counter: attempts that failed because of the host.
+pub const WORK_HOST_FAILED: &str = "bmdb_work_host_failed";
 /// Histogram: how long machines were claimed.
 pub const WORK_DURATION: &str = "bmdb_work_duration_seconds";
 /// Histogram: how long transactions took.
@@ -128,7 +130,7 @@ const PROCESS: &[&str] = &["component", "processor", "process"];
 const RESULT: &[&str] = &["component", "processor", "process", "result"];
 
 /// Every metric of this crate.
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 18] = [
     Metric::new(
         SESSION_STARTED,
         Kind::Counter,
@@ -171,6 +173,12 @@ pub const METRICS: [Metric; 17] = [
         Kind::Counter,
         PROCESS,
         "Attempts that finished and whose machine rests, because it was still due or is finished again and again",
+    ),
+    Metric::new(
+        WORK_HOST_FAILED,
+        Kind::Counter,
+        PROCESS,
+        "Attempts that were canceled because the host could not make them; their loop waits before it claims again",
     ),
     Metric::new(
         WORK_DURATION,

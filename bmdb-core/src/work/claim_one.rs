@@ -124,6 +124,8 @@ async fn try_in<F: TxBody<Vec<MachineId>>>(
     tried: &Mutex<Option<MachineId>>,
 ) -> Result<Found, TxError> {
     let candidates = retrieve(tx).await?;
+    // A claim outside of the transaction would be committed at once.
+    tx.watch().refuse_if_ended()?;
     let gates = work::gates(tx, process, &candidates).await?;
     let open: Vec<MachineId> = gates
         .iter()
@@ -142,8 +144,10 @@ async fn try_in<F: TxBody<Vec<MachineId>>>(
         None if internal::machine::lock(tx, first_open).await? => first_open,
         None => return Ok(Found::Raced(first_open)),
     };
-    let still_open = retrieve(tx).await?.contains(&machine)
-        && work::gates(tx, process, &[machine]).await? == [(machine, Gate::Open)];
+    let is_listed = retrieve(tx).await?.contains(&machine);
+    tx.watch().refuse_if_ended()?;
+    let still_open =
+        is_listed && work::gates(tx, process, &[machine]).await? == [(machine, Gate::Open)];
     if !still_open {
         return Ok(Found::Raced(machine));
     }

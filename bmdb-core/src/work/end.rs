@@ -253,7 +253,7 @@ impl OpenAttempt {
         if outcome == end.outcome() {
             let counts = &self.session.component.attempt_counts;
             EndOutcome::ended(counts, &self.attempt.process, outcome, rest)
-        } else if outcome == Outcome::Expired || self.session.refuse_if_lost().is_err() {
+        } else if outcome == Outcome::Expired || self.session.is_lost() {
             EndOutcome::SessionExpired
         } else {
             EndOutcome::Lost
@@ -290,7 +290,7 @@ impl OpenAttempt {
     /// The attempt has not ended, or that is not known. It is not returned after the lease is lost: no
     /// later end could change anything, because a janitor frees the machine or has freed it.
     pub(super) fn not_ended(self, reason: TxError) -> EndError {
-        let is_lost = self.session.refuse_if_lost().is_err();
+        let is_lost = self.session.is_lost();
         EndError {
             reason,
             attempt: (!is_lost).then(|| Box::new(self)),

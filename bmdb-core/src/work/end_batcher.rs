@@ -16,6 +16,7 @@ use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::ErrorKind;
 use bmdb_model::internal::work::Attempt;
 use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// A batch that failed: its ends have to be sent alone.
@@ -72,11 +73,17 @@ impl EndBatcher {
         self: &Arc<Self>,
         ends: impl IntoIterator<Item = (Attempt, AttemptEnd)>,
     ) -> Vec<PendingEnd> {
+        // Outside of any runtime, each end finds out by itself why it cannot be sent.
+        let runtime = Handle::try_current();
         let mut queue = lock(&self.queue);
         let mut pending = Vec::new();
         for (attempt, end) in ends {
             let (answer, receiver) = oneshot::channel();
             pending.push(receiver);
+            if runtime.is_err() {
+                let _ = answer.send(Err(BatchError { in_doubt: None }));
+                continue;
+            }
             queue.ends.push(QueuedEnd {
                 attempt,
                 end,
@@ -87,12 +94,14 @@ impl EndBatcher {
         queue.is_served |= needs_task;
         // A runtime that is shutting down drops the task right here, and its drop takes the lock.
         drop(queue);
-        if needs_task {
+        if let Ok(runtime) = runtime
+            && needs_task
+        {
             let sender = BatchSender {
                 batcher: self.clone(),
                 is_done: false,
             };
-            tokio::spawn(sender.run());
+            runtime.spawn(sender.run());
         }
         pending
     }

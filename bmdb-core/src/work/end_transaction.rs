@@ -1,5 +1,6 @@
 //! End transaction: an attempt ends in one transaction with what its caller writes.
 
+use crate::db::retry::Retry;
 use crate::db::transaction::{TxOptions, TxOutcome, TxStart};
 use crate::db::tx::Tx;
 use crate::db::tx_fn::TxBody;
@@ -77,6 +78,9 @@ impl OpenAttempt {
                         }
                     }
                 }
+                Err(error @ TxError::ClosureEndedTransaction { .. }) => {
+                    return Err(Box::pin(self.ended_by_closure(end, &mut retry, error)).await);
+                }
                 Err(error) => {
                     let ended = *lock(ended);
                     if !matches!(ended, Ended::Done(_)) {
@@ -87,6 +91,27 @@ impl OpenAttempt {
                     }
                 }
             }
+        }
+    }
+}
+
+impl OpenAttempt {
+    /// The closure ended the transaction, and perhaps the attempt with it: if its `COMMIT` did, there is nothing
+    /// left to end.
+    async fn ended_by_closure(
+        self,
+        end: &AttemptEnd,
+        retry: &mut Retry,
+        reason: TxError,
+    ) -> EndError {
+        let AttemptState::Ended(outcome, rest) = self.look_up(retry).await else {
+            return self.not_ended(reason);
+        };
+        let found = self.found(end, outcome, rest);
+        let attempt = None;
+        match self.conclude(end, found) {
+            Ok(_) => EndError { reason, attempt },
+            Err(lost) => lost,
         }
     }
 }

@@ -26,10 +26,12 @@ impl<'s> PendingClaim<'s> {
         }
     }
 
-    /// Ends the claim with its result. An error is an answer too, unless the connection was lost.
+    /// Ends the claim with its result. An error is an answer too, unless it leaves open what is committed.
     pub(super) fn settle<T>(mut self, result: &Result<T, TxError>) {
         self.answered = match result {
             Ok(_) => true,
+            // What was claimed before or after it may be committed.
+            Err(TxError::ClosureEndedTransaction { .. }) => false,
             Err(error) => error.kind() != Some(ErrorKind::ConnectionLost),
         };
     }

@@ -172,6 +172,7 @@ impl Poller {
 
     async fn claim(&mut self, limit: u32, when_empty: WhenEmpty) -> Result<Vec<Work>, TxError> {
         let session = self.session.clone();
+        session.component.database.home.refuse_if_ended()?;
         let claimed = tokio::select! {
             // After either of the two, nothing may be claimed. Draining ends the session too.
             biased;

@@ -1,5 +1,6 @@
 //! Work: a claimed machine and process, which outlives transactions and ends exactly once.
 
+use crate::db::lease_clock::LeaseInstant;
 use crate::db::transaction::TxOptions;
 use crate::db::tx_fn::TxBody;
 use crate::error::TxError;
@@ -84,8 +85,29 @@ impl Work {
 
     /// Resolves when the session's lease is lost. From then on another session may claim the machine,
     /// so stop acting on it. See [`Session::lost`](crate::Session::lost).
+    ///
+    /// Each poll looks at the clock. So a `select!` that asks this first never acts once more after the process
+    /// was stopped, or the computer suspended, past the lease:
+    ///
+    /// ```
+    /// # async fn next_command(_work: &bmdb_core::Work) {}
+    /// async fn act(work: &bmdb_core::Work) {
+    ///     loop {
+    ///         tokio::select! {
+    ///             biased;
+    ///             () = work.lost() => return,
+    ///             () = next_command(work) => {}
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub async fn lost(&self) {
-        self.0.session.lease().lost().await;
+        self.lost_at().await;
+    }
+
+    /// Like [`Work::lost`], with the time of the loss.
+    pub(crate) async fn lost_at(&self) -> LeaseInstant {
+        self.0.session.lease().lost().await
     }
 
     /// Ends the work as finished: what `body` writes and the end are committed in one transaction.
@@ -104,7 +126,8 @@ impl Work {
     ///
     /// # Errors
     /// [`EndError`] gives the work back unless it is lost; nothing of the closure is committed then,
-    /// except possibly after [`TxError::CommitUnknown`]. If the database does not answer:
+    /// except possibly after [`TxError::CommitUnknown`] and [`TxError::ClosureEndedTransaction`]: a closure
+    /// that sent `COMMIT` has ended the work, and there is none to give back. If the database does not answer:
     /// `CommitUnknown` if the end had been sent, else [`TxError::SessionExpired`], both as soon as the
     /// session is lost and without the work.
     pub async fn finish<T, F>(self, body: F) -> Result<T, EndError>

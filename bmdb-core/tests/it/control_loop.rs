@@ -3,6 +3,7 @@
 mod drain;
 mod ends;
 mod errors;
+mod host;
 mod limits;
 mod lost;
 mod pauses;

@@ -1,5 +1,6 @@
 //! Janitor: its turns, its dry run, and how soon it frees expired work.
 
+mod clock;
 mod dry_run;
 mod killed;
 mod maintenance;

@@ -9,6 +9,7 @@ mod backoff;
 mod batch;
 mod broken_views;
 mod claim;
+mod closures;
 mod connect;
 mod control_loop;
 mod dedicated_server;
@@ -43,6 +44,7 @@ mod regressions;
 mod replan_on_claim;
 mod rest;
 mod round_trips;
+mod runtimes;
 mod scenario;
 mod secrets;
 mod servers;
@@ -51,6 +53,8 @@ mod shutdown;
 #[cfg(feature = "fleet")]
 mod silence;
 mod similar_names;
+#[cfg(unix)]
+mod stopped;
 mod telemetry;
 mod timeouts;
 mod tls;

@@ -1,10 +1,11 @@
 //! Who listens to agents, and since when: a silence of ours is not a silence of theirs.
 
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Whether somebody listens to the agents of a provider, as it was last observed.

@@ -2,10 +2,11 @@
 
 use crate::page::{Page, key};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A backoff of an unclaimed item.

@@ -9,10 +9,11 @@ use super::filter::Filter;
 use super::source::{CANDIDATES, Source};
 use super::sql::{Bind, Sql};
 use super::state::ItemState;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 

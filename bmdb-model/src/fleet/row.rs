@@ -5,10 +5,11 @@ use super::state::ItemState;
 use crate::hold::Hold;
 use crate::schema::{machine_hold, machine_provided, machines};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, Provided, Provider, SessionId, connection};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashMap;
 

@@ -1,9 +1,10 @@
 //! A statement that is built at run time, and the values that it binds.
 
+use crate::time::Timestamptz;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A value of a statement.

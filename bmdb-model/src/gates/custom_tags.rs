@@ -2,12 +2,13 @@
 
 use super::gate::{Effect, TagState};
 use crate::statement::{cached_by_text, statement};
+use crate::time::Timestamptz;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A table or view that a view reads, or the view itself.

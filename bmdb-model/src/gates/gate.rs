@@ -246,4 +246,9 @@ pub struct CurrentClaim {
     pub deadline: DateTime<Utc>,
     /// Whether that deadline is ahead.
     pub is_live: bool,
+    /// How far a heartbeat moves the deadline.
+    pub interval_seconds: i64,
+    /// Whether the deadline is farther away than that, because the database's clock was set back. A janitor ends
+    /// the lease after the interval, unless a heartbeat arrives.
+    pub is_overlong: bool,
 }

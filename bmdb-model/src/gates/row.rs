@@ -7,10 +7,11 @@ use crate::history::{PastAttempt, PastColumns};
 use crate::hold::Hold;
 use crate::process_control::ProcessGate;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::work::RestCause;
 use crate::{Error, Lane, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 type Definition = (Text, Text, Text, Bool, Nullable<Text>, Bool);
@@ -35,6 +36,8 @@ type ClaimColumns = (
     BigInt,
     Timestamptz,
     Timestamptz,
+    Bool,
+    BigInt,
     Bool,
 );
 type DefinitionRow = (Process, Lane, Lane, bool, Option<String>, bool);

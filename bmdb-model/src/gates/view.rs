@@ -4,12 +4,13 @@ use super::custom_tags::{self, Relation};
 use super::gate::{Effect, TagState, View, When};
 use crate::internal::{connection, plan};
 use crate::statement::cached_by_text;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Provider};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What a view says of a machine.

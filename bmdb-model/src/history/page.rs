@@ -4,11 +4,12 @@ use super::Outcome;
 use crate::operator::{self, Action, ActionKey, Scope};
 use crate::page::{InvalidKey, Page, Parts, join};
 use crate::statement::statement;
+use crate::time::{INFINITY, Timestamptz};
 use crate::work::{self, ClaimedWork};
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
@@ -65,16 +66,13 @@ pub struct HistoryKey {
     action: ActionKey,
 }
 
-/// A time after every entry.
-const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
-
 impl HistoryKey {
     const FIRST: Self = Self {
         window: i64::MAX,
-        ended_at: NEVER,
+        ended_at: INFINITY,
         last_fence: i64::MAX,
         action: ActionKey {
-            acted_at: NEVER,
+            acted_at: INFINITY,
             id: i64::MAX,
         },
     };
@@ -83,7 +81,7 @@ impl HistoryKey {
     const fn below(self, window: i64) -> Self {
         Self {
             window,
-            ended_at: NEVER,
+            ended_at: INFINITY,
             last_fence: i64::MAX,
             ..self
         }

@@ -2,9 +2,10 @@
 
 use crate::agent::AgentHeartbeat;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Provider, SessionId};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::BTreeMap;
 use uuid::Uuid;

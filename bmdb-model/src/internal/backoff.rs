@@ -2,9 +2,10 @@
 
 use crate::backoff::LockedBackoff;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 statement! {

@@ -9,10 +9,11 @@ pub(crate) use transaction::{beginning, committing};
 
 use crate::encoding;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, NotUtf8};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 /// The server process of a connection. Process ids are reused, start times are not.

@@ -6,6 +6,7 @@ use crate::{Error, MachineId};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::HashSet;
 
 statement! {
     Touch<'a> = include_str!("../sql/touch.sql");
@@ -33,6 +34,22 @@ pub async fn touch_existing(
     ids: &[MachineId],
 ) -> Result<Vec<MachineId>, Error> {
     Ok(Touch { ids }.load(conn).await?)
+}
+
+/// Returns those of the machines that exist.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn existing(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<HashSet<MachineId>, Error> {
+    let found: Vec<MachineId> = machines::table
+        .filter(machines::machine_id.eq_any(ids))
+        .select(machines::machine_id)
+        .load(conn)
+        .await?;
+    Ok(found.into_iter().collect())
 }
 
 statement! {

@@ -17,11 +17,15 @@ pub struct PendingTasks {
     pub due: Vec<Task>,
     /// Whether a breaker is disarmed that may be armed again.
     pub disarmed: bool,
+    /// Whether a session's deadline is farther away than its interval: the clock was set back.
+    pub overlong: bool,
+    /// Whether the clock was set back by more than a few minutes, and not everything is mended yet.
+    pub set_back: bool,
 }
 
 statement! {
     Pending<'a> = include_str!("../sql/pending_tasks.sql");
-    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>, Bool)
+    (tasks: &'a [Task] => Array<Text>) -> (Bool, Array<Text>, Bool, Bool, Bool)
 }
 
 /// Returns which of these tasks are due and whether sessions have expired. One statement that writes

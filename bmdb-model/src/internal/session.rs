@@ -15,7 +15,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 
 diesel::define_sql_function! {
-        /// The current time and not the transaction's start: the only clock by which a lease may be judged.
+    /// The current time and not the transaction's start: the only clock by which a lease may be judged.
     fn clock_timestamp() -> Timestamptz;
 }
 

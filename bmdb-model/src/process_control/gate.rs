@@ -2,9 +2,10 @@
 
 use super::{Pause, PauseSource, Per, SlotKind};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Process, Provider};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Bool, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A closed gate: why a process does not start on the machines of a provider.

@@ -7,9 +7,10 @@ use super::{
     Percent, SlotKind, SlotUse,
 };
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Lane, Process, Provider};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A process, what limits it, and whether it is stopped.

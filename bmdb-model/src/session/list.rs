@@ -3,10 +3,11 @@
 use super::SessionRow;
 use crate::page::{Page, key};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A session of a list.
@@ -18,6 +19,9 @@ pub struct ListedSession {
     pub row: SessionRow,
     /// Whether its deadline is ahead, by the database's clock. The janitor removes other sessions.
     pub is_live: bool,
+    /// Whether its deadline is farther away than its interval, because the database's clock was set back. The
+    /// janitor ends its lease after the interval, unless a heartbeat arrives.
+    pub is_overlong: bool,
     /// How many work items it has claimed.
     pub claimed: ClaimedCount,
 }
@@ -40,13 +44,14 @@ key! {
 type Columns = (
     (SqlUuid, Text, Text, Timestamptz, BigInt, Timestamptz),
     Bool,
+    Bool,
     BigInt,
     Bool,
 );
 
-type Row = (SessionRow, bool, i64, bool);
+type Row = (SessionRow, bool, bool, i64, bool);
 
-fn listed((row, is_live, count, all_counted): Row) -> ListedSession {
+fn listed((row, is_live, is_overlong, count, all_counted): Row) -> ListedSession {
     let claimed = if all_counted {
         ClaimedCount::Exactly(count)
     } else {
@@ -55,6 +60,7 @@ fn listed((row, is_live, count, all_counted): Row) -> ListedSession {
     ListedSession {
         row,
         is_live,
+        is_overlong,
         claimed,
     }
 }

@@ -5,5 +5,6 @@ FROM (SELECT date_trunc('minute', clock_timestamp()) AS minute) now,
      unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
          AS c (process, event, count, waits, waited_ms)
 ON CONFLICT (minute, process, event, writer) DO UPDATE
-SET count = t.count + excluded.count, waits = t.waits + excluded.waits,
-    waited_ms = t.waited_ms + excluded.waited_ms
+SET count = least(t.count::numeric + excluded.count, 9223372036854775807)::bigint,
+    waits = least(t.waits::numeric + excluded.waits, 9223372036854775807)::bigint,
+    waited_ms = least(t.waited_ms::numeric + excluded.waited_ms, 9223372036854775807)::bigint

@@ -1,7 +1,7 @@
 -- Claimed work of one machine, the latest claim first.
 SELECT i.machine_id, i.process, i.lane, i.session_id, s.session_component_name,
        s.session_deadline > clock_timestamp(), i.fence, i.started_at,
-       floor(extract(epoch FROM clock_timestamp() - i.started_at))::bigint,
+       CASE WHEN isfinite(i.started_at) THEN floor(extract(epoch FROM clock_timestamp() - i.started_at))::bigint ELSE 0 END,
        CASE WHEN isfinite(i.ready_at) THEN least(i.ready_at, i.started_at) END,
        i.failures, i.losses
 FROM work_item i

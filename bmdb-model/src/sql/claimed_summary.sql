@@ -6,7 +6,7 @@ WITH looked AS MATERIALIZED (
     ORDER BY machine_id, lane LIMIT $1
 ), waits AS (
     SELECT greatest(0, floor(1000 * extract(epoch FROM started_at - ready_at)))::bigint AS ms FROM looked
-    WHERE isfinite(ready_at)
+    WHERE isfinite(ready_at) AND isfinite(started_at)
 )
 SELECT (SELECT count(*) FROM looked),
        (SELECT count(*) FROM looked WHERE started_at < clock_timestamp() - $2 * interval '1 second'),

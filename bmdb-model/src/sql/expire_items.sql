@@ -15,7 +15,7 @@ WITH lost AS (
     WHERE i.session_id = ANY ($4)
 ), freed AS (
     UPDATE work_item i
-    SET session_id = NULL, started_at = NULL, losses = i.losses + 1,
+    SET session_id = NULL, started_at = NULL, losses = least(i.losses, 9223372036854775806) + 1,
         last_interval_seconds = CASE WHEN i.backoff_until IS NOT NULL THEN i.last_interval_seconds END,
         backoff_until = greatest(i.backoff_until, clock_timestamp() + h.delay * interval '1 second')
     FROM held h

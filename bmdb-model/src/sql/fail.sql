@@ -14,7 +14,7 @@ WITH failure AS MATERIALIZED (
     UPDATE work_item i
     SET session_id = NULL, started_at = NULL,
         backoff_until = clock_timestamp() + f.delay * interval '1 second',
-        last_interval_seconds = f.interval_seconds, failures = i.failures + 1, losses = 0,
+        last_interval_seconds = f.interval_seconds, failures = least(i.failures, 9223372036854775806) + 1, losses = 0,
         cause = f.cause
     FROM failure f
     WHERE i.machine_id = f.machine_id AND i.process = f.process AND i.fence = f.fence
@@ -33,7 +33,7 @@ WITH failure AS MATERIALIZED (
       AND last.interval_seconds = e.interval_seconds
 ), folded AS (
     UPDATE work_attempt a
-    SET repeats = a.repeats + 1, last_fence = s.last_fence, ended_at = s.ended_at, session_id = $9
+    SET repeats = least(a.repeats, 9223372036854775806) + 1, last_fence = s.last_fence, ended_at = s.ended_at, session_id = $9
     FROM streak s
     -- Not by its key, of which a plan that was made while there was no history makes no use.
     WHERE a.ctid = s.at

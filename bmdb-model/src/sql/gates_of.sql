@@ -14,7 +14,8 @@ SELECT clock_timestamp(),
        coalesce(i.failures, 0), coalesce(i.losses, 0), i.cause, i.last_interval_seconds,
        i.backoff_until, coalesce(i.unproductive, 0), coalesce(i.flapping, 0), i.hold_reason, i.hold_since,
        h.process, h.session_id, s.session_component_name, s.session_runtime_info, h.fence, h.started_at,
-       s.session_deadline, s.session_deadline > clock_timestamp(),
+       s.session_deadline, s.session_deadline > clock_timestamp(), s.session_interval_seconds,
+       s.session_deadline > clock_timestamp() + (s.session_interval_seconds + 1) * interval '1 second',
        a.machine_id, a.process, a.session_id, a.fence, a.last_fence, a.started_at, a.ended_at, a.outcome,
        a.cause, a.repeats, a.interval_seconds
 FROM asked

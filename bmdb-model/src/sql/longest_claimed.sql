@@ -22,7 +22,7 @@ WITH looked AS MATERIALIZED (
 SELECT (SELECT count(*) FROM looked) <= 10000,
        f.machine_id, f.process, f.lane, f.session_id, s.session_component_name,
        s.session_deadline > clock_timestamp(), f.fence, f.started_at,
-       floor(extract(epoch FROM clock_timestamp() - f.started_at))::bigint,
+       CASE WHEN isfinite(f.started_at) THEN floor(extract(epoch FROM clock_timestamp() - f.started_at))::bigint ELSE 0 END,
        CASE WHEN isfinite(f.ready_at) THEN least(f.ready_at, f.started_at) END,
        f.failures, f.losses
 FROM (SELECT 1) one

@@ -6,7 +6,7 @@ CROSS JOIN LATERAL (
     WITH RECURSIVE first AS (
         (SELECT i.machine_id, i.provider, i.ready_at FROM work_item i
          WHERE i.process = d.process AND i.provider IS NOT NULL
-           AND i.eligible AND i.session_id IS NULL
+           AND i.eligible AND i.session_id IS NULL AND i.ready_at > '-infinity'
          ORDER BY i.provider, i.ready_at LIMIT 1)
         UNION ALL
         SELECT n.machine_id, n.provider, n.ready_at
@@ -14,14 +14,14 @@ CROSS JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT i.machine_id, i.provider, i.ready_at FROM work_item i
             WHERE i.process = d.process AND i.provider > f.provider
-              AND i.eligible AND i.session_id IS NULL
+              AND i.eligible AND i.session_id IS NULL AND i.ready_at > '-infinity'
             ORDER BY i.provider, i.ready_at LIMIT 1
         ) n
     )
     SELECT * FROM first
     UNION ALL
     (SELECT i.machine_id, i.provider, i.ready_at FROM work_item i
-     WHERE i.process = d.process AND i.provider IS NULL AND i.eligible AND i.session_id IS NULL
+     WHERE i.process = d.process AND i.provider IS NULL AND i.eligible AND i.session_id IS NULL AND i.ready_at > '-infinity'
      ORDER BY i.provider, i.ready_at LIMIT 1)
     ORDER BY ready_at LIMIT 1
 ) f

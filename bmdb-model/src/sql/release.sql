@@ -43,7 +43,7 @@ WITH release AS MATERIALIZED (
         flapping = CASE WHEN NOT r.clears THEN i.flapping
                         WHEN greatest(i.finished_at,
                                       CASE WHEN i.failures = 0 AND (i.unproductive > 0 OR i.flapping >= 2)
-                                           THEN i.backoff_until END) > now() - r.soon THEN i.flapping + 1
+                                           THEN i.backoff_until END) > now() - r.soon THEN least(i.flapping, 9223372036854775806) + 1
                         ELSE 0 END
     FROM release r
     WHERE i.machine_id = r.machine_id AND i.process = r.process AND i.fence = r.fence
@@ -70,7 +70,7 @@ WITH release AS MATERIALIZED (
     WHERE e.folds AND last.outcome = e.outcome AND last.cause IS NOT DISTINCT FROM e.cause
 ), folded AS (
     UPDATE work_attempt a
-    SET repeats = a.repeats + 1, last_fence = s.last_fence, ended_at = clock_timestamp(), session_id = $9
+    SET repeats = least(a.repeats, 9223372036854775806) + 1, last_fence = s.last_fence, ended_at = clock_timestamp(), session_id = $9
     FROM streak s
     -- As in fail.sql.
     WHERE a.ctid = s.at

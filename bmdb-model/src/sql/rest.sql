@@ -6,7 +6,7 @@
 WITH finished AS MATERIALIZED (
     SELECT i.machine_id, i.process, f.permille, i.unproductive AS unproductive_before,
            d.rest_initial_seconds, d.rest_maximum_seconds, d.flapping_within_seconds, k.is_due,
-           CASE WHEN k.is_due THEN i.unproductive + 1 ELSE 0 END AS unproductive,
+           CASE WHEN k.is_due THEN least(i.unproductive, 9223372036854775806) + 1 ELSE 0 END AS unproductive,
            -- Only finishes that changed something count: release.sql has counted this one too.
            CASE WHEN k.is_due THEN greatest(i.flapping - 1, 0) ELSE i.flapping END AS flapping
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[]) AS f (machine_id, process, fence, permille)

@@ -10,6 +10,7 @@
 SELECT p.session_id, p.session_component_name, p.session_runtime_info, p.session_created_at,
        p.session_interval_seconds, p.session_deadline,
        p.session_deadline > clock_timestamp() AS is_live,
+       p.session_deadline > clock_timestamp() + (p.session_interval_seconds + 1) * interval '1 second' AS is_overlong,
        coalesce(c.held, 0) AS held,
        (SELECT count(*) FROM held) <= 10000 AS all_counted
 FROM page p

@@ -6,6 +6,6 @@ WITH locked AS MATERIALIZED (
     ORDER BY machine_id
     FOR NO KEY UPDATE
 )
-UPDATE machines m SET machine_version = m.machine_version + 1
+UPDATE machines m SET machine_version = least(m.machine_version, 9223372036854775806) + 1
 FROM locked l WHERE m.machine_id = l.machine_id
 RETURNING m.machine_id

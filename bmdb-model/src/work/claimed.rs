@@ -6,10 +6,11 @@
 use crate::error::optional_storable;
 use crate::page::{Page, key};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Fence, Lane, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::time::Duration;
 

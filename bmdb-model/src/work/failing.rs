@@ -1,10 +1,11 @@
 //! What fails now, by cause, and what rests although it succeeds.
 
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// How many backoffs of a process, and how many resting items, are read at most.

@@ -2,10 +2,11 @@
 
 use crate::page::{Page, key};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of the view `work_poisoned`, which defines the limits, and the state of its item.

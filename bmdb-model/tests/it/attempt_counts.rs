@@ -144,7 +144,7 @@ async fn reading_the_last_hour_and_trimming_do_not_read_the_whole_table() {
     s.trim(5000).await;
     for (text, execute, most) in [
         (
-            "SELECT minute, process, event, sum(count)",
+            "SELECT minute, process, event, least(sum(count)",
             "EXECUTE counts (60)",
             100,
         ),

@@ -35,6 +35,8 @@ async fn pending_tasks_are_those_that_are_due_and_whether_sessions_have_expired(
         expired: false,
         due: vec![],
         disarmed: false,
+        overlong: false,
+        set_back: false,
     };
     assert_eq!(s.look().await, nothing);
     s.advance(3600).await;

@@ -27,8 +27,10 @@ impl Scenario {
         Self::on(TestDb::new().await.unwrap()).await
     }
 
+    /// Defines a process as its owner does: components may not.
     pub(crate) async fn define(&mut self, definition: &ProcessDef) -> Result<(), Error> {
-        process::define(&mut self.conn, definition).await
+        let mut owner = self.db.connect().await.unwrap();
+        process::define(&mut owner, definition).await
     }
 
     /// Without the shipped limits of recovery, which are not what most tests are about.

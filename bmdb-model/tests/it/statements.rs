@@ -8,7 +8,7 @@ use bmdb_model::history::{self, Event, Retention};
 use bmdb_model::internal::attempt_counts::Count;
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::operator::NewAction;
-use bmdb_model::internal::{self, plan, reclaim};
+use bmdb_model::internal::{self, overlong, plan, reclaim, set_back};
 use bmdb_model::maintenance::{self, Task, TaskProgress};
 use bmdb_model::operator::{self, Scope, Verb};
 use bmdb_model::work::{self, ClaimedFilter};
@@ -114,6 +114,7 @@ impl Scenario {
             .await
             .unwrap();
         self.keep_up().await;
+        self.mend().await;
         connection::clock(&mut self.conn).await.unwrap();
         counts::fleet(&mut self.conn).await.unwrap();
         counts::processes(&mut self.conn).await.unwrap();
@@ -275,6 +276,19 @@ impl Scenario {
         internal::process_control::resume(conn, &START, None)
             .await
             .unwrap();
+    }
+
+    /// What a janitor does after the clock was set back. Nothing is odd here.
+    async fn mend(&mut self) {
+        let conn = &mut self.conn;
+        assert_eq!(overlong::all(conn).await.unwrap(), []);
+        assert!(!set_back::lock(conn).await.unwrap());
+        set_back::mend_controls(conn).await.unwrap();
+        assert_eq!(set_back::heard_in_future(conn, 1).await.unwrap(), []);
+        set_back::planned_in_future(conn, None, 1).await.unwrap();
+        set_back::mend_agents(conn, &[]).await.unwrap();
+        assert_eq!(set_back::mend_backoffs(conn, 1).await.unwrap(), 0);
+        set_back::mended(conn).await.unwrap();
     }
 
     async fn lose_a_session(&mut self, machine: MachineId) {

@@ -69,6 +69,36 @@ async fn advancing_moves_every_recorded_time_except_those_of_sessions() -> Resul
 }
 
 #[tokio::test]
+async fn setting_the_clock_back_moves_every_recorded_time_into_the_future() -> Result {
+    let db = with_session().await?;
+    db.run_sql(&format!(
+        "INSERT INTO machines (machine_id) VALUES ('{SESSION}');
+         INSERT INTO work_item (machine_id, process, lane, eligible, plan_at, session_id, started_at)
+         VALUES ('{SESSION}', 'A', 'A', true, now(), '{SESSION}', now())"
+    ))
+    .await?;
+    db.set_clock_back(Duration::from_secs(3600)).await?;
+    let minutes = "round(extract(epoch from (x - now())) / 60)";
+    let ahead = format!(
+        "SELECT what, {minutes} FROM (
+             SELECT 'created' AS what, machine_created_at AS x FROM machines
+             UNION ALL SELECT 'plan', plan_at FROM work_item
+             UNION ALL SELECT 'claimed', started_at FROM work_item
+             UNION ALL SELECT 'session', session_created_at FROM sessions
+             UNION ALL SELECT 'deadline', session_deadline FROM sessions) times"
+    );
+    let expected = [
+        "created|60",
+        "plan|60",
+        "claimed|60",
+        "session|60",
+        "deadline|60",
+    ];
+    assert_eq!(db.rows(&ahead).await?, expected);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_expired_session_has_a_deadline_in_the_past() -> Result {
     let db = with_session().await?;
     db.expire(SESSION.parse()?).await?;

@@ -7,13 +7,13 @@ pub(crate) fn show(number: impl Display) -> Markup {
     html! { span.number { (number) } }
 }
 
-/// With a thin space between thousands.
+/// With a comma between thousands.
 pub(crate) fn grouped(count: i64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (nth, digit) in digits.chars().enumerate() {
         if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
-            grouped.push('\u{202F}');
+            grouped.push(',');
         }
         grouped.push(digit);
     }
@@ -34,11 +34,7 @@ pub(crate) fn times(count: i64) -> String {
 mod tests {
     #[test]
     fn thousands_are_separated() {
-        for (count, expected) in [
-            (0, "0"),
-            (999, "999"),
-            (1_234_567, "1\u{202F}234\u{202F}567"),
-        ] {
+        for (count, expected) in [(0, "0"), (999, "999"), (1_234_567, "1,234,567")] {
             assert_eq!(super::grouped(count), expected);
         }
     }

@@ -1,20 +1,31 @@
 //! Times in UTC, with their distance from now by the database's clock, and durations.
 
+use bmdb_model::time::infinite;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
 /// A time and its distance from `now`, the moment when the page was read.
 pub(crate) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    if infinite(at).is_some() {
+        return plain(at);
+    }
     html! { (plain(at)) " " span.ago data-at=(machine(at)) { (hint(at - now)) } }
 }
 
 /// Only the distance from `now`, for narrow columns; the title has the time.
 pub(crate) fn short(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    if infinite(at).is_some() {
+        return plain(at);
+    }
     html! { time.ago datetime=(machine(at)) data-at=(machine(at)) title=(title(at)) { (hint(at - now)) } }
 }
 
 /// Only the time, to the second.
 pub(crate) fn plain(at: DateTime<Utc>) -> Markup {
+    if let Some(infinite) = infinite(at) {
+        // No value of HTML's `datetime`, and no distance that the script could count on.
+        return html! { span { (infinite) } };
+    }
     html! { time datetime=(machine(at)) title=(title(at)) { (at.format("%Y-%m-%d %H:%M:%S")) " UTC" } }
 }
 
@@ -80,6 +91,20 @@ mod tests {
         ] {
             assert_eq!(length(seconds), expected);
         }
+    }
+
+    #[test]
+    fn an_infinite_time_is_shown_as_postgres_writes_it() {
+        use bmdb_model::time::{INFINITY, NEGATIVE_INFINITY};
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        assert_eq!(
+            relative(INFINITY, now).into_string(),
+            "<span>infinity</span>"
+        );
+        assert_eq!(
+            short(NEGATIVE_INFINITY, now).into_string(),
+            "<span>-infinity</span>"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Host check: protects a server on this machine against DNS rebinding, where another site's page reaches
 //! it under a name that resolves to 127.0.0.1.
 
+use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{Version, header};
 use std::net::IpAddr;
 
 /// The host names that a server answers to.
@@ -16,14 +17,15 @@ pub(super) enum Hosts {
 
 impl Hosts {
     /// Whether a request names exactly one host, and the server answers to it.
-    pub(super) fn allow(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+    pub(super) fn allow(&self, request: &Request) -> bool {
         let Self::Loopback(more) = self else {
             return true;
         };
-        // An HTTP/1.0 request without a host is refused; browsers do not send it.
-        let mut named = headers.get_all(header::HOST).iter();
-        let authority = match (uri.authority(), named.next(), named.next()) {
+        let mut named = request.headers().get_all(header::HOST).iter();
+        let authority = match (request.uri().authority(), named.next(), named.next()) {
             (Some(authority), ..) => Some(authority.clone()),
+            // Browsers, which the check is about, always name a host. HTTP/1.0 does not have it.
+            (None, None, None) => return request.version() <= Version::HTTP_10,
             (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
             _ => None,
         };
@@ -46,12 +48,18 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::body::Body;
+
+    fn request(version: Version, target: &str, hosts: &[&str]) -> Request {
+        let mut request = Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        request.body(Body::empty()).unwrap()
+    }
 
     fn allowed(hosts: &Hosts, host: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-        hosts.allow(&Uri::from_static("/"), &headers)
+        hosts.allow(&request(Version::HTTP_11, "/", &[host]))
     }
 
     #[test]
@@ -78,19 +86,20 @@ mod tests {
         ] {
             assert!(!allowed(&hosts, bad), "{bad}");
         }
-        assert!(!hosts.allow(&Uri::from_static("/"), &HeaderMap::new()));
+        assert!(!hosts.allow(&request(Version::HTTP_11, "/", &[])));
+        assert!(hosts.allow(&request(Version::HTTP_10, "/", &[])));
+        assert!(!hosts.allow(&request(Version::HTTP_10, "/", &["evil.example"])));
         assert!(allowed(&Hosts::Any, "anything.example"));
     }
 
     #[test]
     fn a_second_host_header_or_another_host_in_the_target_is_refused() {
         let hosts = Hosts::Loopback(Vec::new());
-        let mut headers = HeaderMap::new();
-        headers.append(header::HOST, HeaderValue::from_static("localhost"));
-        headers.append(header::HOST, HeaderValue::from_static("evil.example"));
-        assert!(!hosts.allow(&Uri::from_static("/"), &headers));
-        headers.clear();
-        headers.append(header::HOST, HeaderValue::from_static("localhost"));
-        assert!(!hosts.allow(&Uri::from_static("http://evil.example/"), &headers));
+        for (target, named) in [
+            ("/", &["localhost", "evil.example"][..]),
+            ("http://evil.example/", &["localhost"]),
+        ] {
+            assert!(!hosts.allow(&request(Version::HTTP_11, target, named)));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Rate limits: requests per second of one client, and of all clients.
 
-use super::client::network_of;
+use super::network::network_of;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::net::IpAddr;

@@ -82,7 +82,8 @@ impl Token {
             return Err(TokenError::WorldReadable(path.to_owned()));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let line = text.strip_suffix('\n').unwrap_or(text);
         Self::new(line.strip_suffix('\r').unwrap_or(line))
     }
 

@@ -8,6 +8,7 @@ use crate::link::Links;
 use crate::moment::Moment;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use bmdb_model::text::escape;
 use maud::{DOCTYPE, Markup, html};
 
 pub(crate) fn respond(app: &App, page: Page) -> Response {
@@ -17,7 +18,9 @@ pub(crate) fn respond(app: &App, page: Page) -> Response {
         (CACHE_CONTROL, "no-store"),
     ];
     let status = page.status;
-    (status, headers, document(app, &page).into_string()).into_response()
+    let document = document(app, &page).into_string();
+    // Templates have no line breaks: every character that is escaped here comes from a value.
+    (status, headers, escape(&document).into_owned()).into_response()
 }
 
 fn document(app: &App, page: &Page) -> Markup {

@@ -107,7 +107,7 @@ fn details(moment: Moment, session: &ListedSession) -> Markup {
         dl.facts.panel {
             dt { "Id" } dd { (id::whole(row.id)) }
             dt { "Component" } dd { (row.component_name) }
-            dt { "State" } dd { (state(session.is_live)) }
+            dt { "State" } dd { (state(session)) }
             dt { "Runs as" } dd {
                 @if row.runtime_info.is_empty() { span.muted { "unknown" } } @else { (row.runtime_info) }
             }
@@ -117,6 +117,17 @@ fn details(moment: Moment, session: &ListedSession) -> Markup {
                 "; each heartbeat moves it " (time::length(row.interval_seconds.unsigned_abs())) " ahead"
             }
             dt { "Claimed" } dd { (claimed(session.claimed)) }
+        }
+        @if session.is_overlong {
+            div.notice {
+                p.lead { "The deadline is farther away than it can be: the database's clock was set back." }
+                p {
+                    "The next heartbeat moves it. If none arrives within "
+                    (time::length(row.interval_seconds.unsigned_abs()))
+                    ", a janitor that runs ends the lease. To end it now: "
+                    code { "bmdb session end " (row.id) }
+                }
+            }
         }
         @if !session.is_live {
             div.notice.bad {

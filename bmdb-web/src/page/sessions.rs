@@ -54,7 +54,7 @@ fn rows(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
         vec![
             id::session(links, row.id),
             html! { (row.component_name) },
-            state(session.is_live),
+            state(session),
             time::short(row.deadline, moment.at),
             time::short(row.created_at, moment.at),
             number::show(claimed(session.claimed)),
@@ -63,8 +63,10 @@ fn rows(links: &Links, moment: Moment, rows: &[ListedSession]) -> Markup {
     })
 }
 
-pub(super) fn state(is_live: bool) -> Markup {
-    if is_live {
+pub(super) fn state(session: &ListedSession) -> Markup {
+    if session.is_overlong {
+        badge(Tone::Waiting, "overlong")
+    } else if session.is_live {
         badge(Tone::Good, "live")
     } else {
         badge(Tone::Bad, "expired")

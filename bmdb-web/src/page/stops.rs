@@ -151,6 +151,6 @@ pub(super) fn nearest(breakers: &[BreakerState]) -> Option<(&BreakerState, &Part
         .filter(|(_, partition)| partition.due.is_some())
         .max_by_key(|(_, partition)| {
             let (due, threshold) = (partition.due.unwrap_or(0), partition.threshold.unwrap_or(0));
-            due.saturating_mul(1000) / (threshold.max(0) + 1)
+            due.saturating_mul(1000) / threshold.max(0).saturating_add(1)
         })
 }

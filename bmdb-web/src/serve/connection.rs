@@ -1,6 +1,7 @@
 //! One connection: TLS, HTTP/1.1 and their timeouts.
 
-use crate::guard::{CONNECTION_LIFETIME, Client, Tls};
+use super::base_path::BasePath;
+use crate::guard::{CONNECTION_LIFETIME, Client, Slot, Tls};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -8,12 +9,13 @@ use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tower::Layer;
+use tower::{Layer, ServiceExt as _};
 
 /// The largest head of a request, in bytes and headers.
 const LARGEST_HEAD: usize = 16 * 1024;
@@ -23,35 +25,50 @@ const MOST_HEADERS: usize = 64;
 pub(super) struct Connections {
     pub(super) routes: Router,
     pub(super) tls: Option<Tls>,
+    pub(super) base_path: BasePath,
     pub(super) response_timeout: Duration,
     pub(super) client_timeout: Duration,
 }
 
 impl Connections {
     /// Serves one connection until it ends. Ends it after the request under way when the server shuts down.
-    pub(super) async fn serve(&self, stream: TcpStream, address: IpAddr, shutdown: Watcher) {
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+        slot: Arc<Slot>,
+        shutdown: Watcher,
+    ) {
         // Responses are small, and must not wait for more data to send.
         let _ = stream.set_nodelay(true);
         let stream = with_write_timeout(stream, self.client_timeout);
+        let client = Client {
+            address,
+            connected_at: Instant::now(),
+            slot,
+        };
         match self.tls.as_ref().map(Tls::acceptor) {
-            None => self.serve_http(stream, address, shutdown).await,
+            None => self.serve_http(stream, client, shutdown).await,
             Some(acceptor) => match timeout(self.client_timeout, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve_http(stream, address, shutdown).await,
+                Ok(Ok(stream)) => self.serve_http(stream, client, shutdown).await,
                 Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%address, "TLS handshake timed out"),
             },
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, address: IpAddr, shutdown: Watcher)
+    async fn serve_http<S>(&self, stream: S, client: Client, shutdown: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let client = Client {
-            address,
-            connected_at: Instant::now(),
-        };
-        let service = TowerToHyperService::new(Extension(client).layer(self.routes.clone()));
+        let address = client.address;
+        let base_path = self.base_path.clone();
+        let routes = Extension(client).layer(self.routes.clone());
+        let routes = routes.map_request(move |mut request: hyper::Request<_>| {
+            base_path.strip(request.uri_mut());
+            request
+        });
+        let service = TowerToHyperService::new(routes);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // Also limits how long a connection is idle between requests.

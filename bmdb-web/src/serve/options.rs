@@ -1,5 +1,6 @@
 //! Options of a server, and why it does not start.
 
+use super::base_path::BasePath;
 use crate::guard::{TlsError, TlsFiles, Token};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,10 +21,18 @@ pub struct ServeOptions {
     /// Further host names that a server on a loopback address answers to, such as that of a proxy in front
     /// of it. Default: none.
     pub allowed_hosts: Vec<String>,
-    /// The maximum number of connections; further ones wait. Default: 256.
+    /// The path below which a reverse proxy shows the server, such as `/fleet`. Default: the root.
+    ///
+    /// It is removed from the addresses of requests, or the proxy has removed it: both are answered. The
+    /// routes must link to addresses below it ([`ConsoleOptions::base_path`](crate::ConsoleOptions)).
+    pub base_path: String,
+    /// The maximum number of connections. For a further one, the server closes the connection that matters
+    /// least: one without a token, otherwise one that is idle. While all are in use, further ones wait.
+    /// Default: 256.
     pub max_connections: usize,
-    /// The maximum number of connections of one client; further ones are closed at once. Default: 64, a
-    /// quarter of all, so that one client cannot block the others.
+    /// The maximum number of connections of one client. A further one replaces another one of that client,
+    /// or is closed if all are in use. Default: 64, a quarter of all, so that one client cannot block the
+    /// others.
     ///
     /// A client is an IPv4 address or an IPv6 network (/64). All users behind a reverse proxy have the
     /// proxy's address: set this to [`ServeOptions::max_connections`] there.
@@ -44,6 +53,7 @@ impl Default for ServeOptions {
             token: None,
             tls: None,
             allowed_hosts: Vec::new(),
+            base_path: String::new(),
             max_connections: 256,
             max_connections_per_client: 64,
             response_timeout: Duration::from_secs(15),
@@ -63,6 +73,14 @@ impl ServeOptions {
         }
         Err(ServeError::Open(self.listen))
     }
+
+    pub(super) fn parse_base_path(&self) -> Result<BasePath, ServeError> {
+        let parsed = BasePath::new(&self.base_path);
+        parsed.map_err(|reason| ServeError::InvalidBasePath {
+            path: self.base_path.clone(),
+            reason,
+        })
+    }
 }
 
 pub(super) fn is_loopback(address: IpAddr) -> bool {
@@ -79,6 +97,14 @@ pub enum ServeError {
          certificates (--tls-cert, --tls-key, --client-ca), or listen on 127.0.0.1"
     )]
     Open(SocketAddr),
+    /// The base path cannot be used.
+    #[error("invalid base path {path:?}: {reason} (expected a path such as /fleet)")]
+    InvalidBasePath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The address cannot be used.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

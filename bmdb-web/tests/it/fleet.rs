@@ -10,7 +10,7 @@ use bmdb_testkit::{TestDb, TestkitError};
 use std::str::FromStr;
 
 /// A value that injects markup into any page that does not escape it.
-pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever";
+pub(crate) const HOSTILE: &str = "</td><script>alert(\"x\")</script> & 'quoted' \u{202e}desrever\u{2028}\u{200b}\u{e0041}\u{9b}2J";
 
 pub(crate) const MACHINES: u32 = 64;
 
@@ -127,7 +127,7 @@ CREATE FUNCTION pg_temp.session(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT (lpad(to_hex(n), 8, '0') || '-cafe-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$;
 INSERT INTO sessions (session_id, session_component_name, session_runtime_info, session_created_at,
                       session_interval_seconds, session_deadline)
-SELECT pg_temp.session(n), component, runtime, clock_timestamp() - age, 60,
+SELECT pg_temp.session(n), component, runtime, clock_timestamp() - age, 86400,
        clock_timestamp() + left_of_it
 FROM (VALUES
     (1, 'agent-starter', 'pod agent-starter-6d5f-x2k9, v1.14.2', interval '3 days 2 h', interval '23 h'),

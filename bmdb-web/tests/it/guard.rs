@@ -119,14 +119,13 @@ async fn every_answer_has_the_security_headers() {
 #[tokio::test]
 async fn only_get_and_head_are_answered() {
     let server = open().await;
-    for method in [
-        "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW",
-    ] {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"] {
         let answer = server
             .ask(&format!("{method} / HTTP/1.1\r\nHost: localhost\r\n"))
             .await;
         assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method}");
+        let allowed = Some("GET, HEAD, OPTIONS");
+        assert_eq!(answer.header("allow"), allowed, "{method}");
     }
     let head = server.ask("HEAD / HTTP/1.1\r\nHost: localhost\r\n").await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
@@ -155,6 +154,36 @@ async fn a_loopback_server_only_answers_to_its_names() {
     }
 }
 
+/// Load balancers check by HTTP/1.0 without a host, by OPTIONS, or under any name or address: all got 421 or
+/// 405, and took the server out of service.
+#[tokio::test]
+async fn health_checks_of_every_kind_are_answered() {
+    for server in [open().await, with_token().await] {
+        for (lines, status) in [
+            ("GET /healthz HTTP/1.0\r\n", 200),
+            ("HEAD /healthz HTTP/1.0\r\n", 200),
+            ("GET /healthz HTTP/1.1\r\n", 200),
+            ("GET /healthz HTTP/1.1\r\nHost: \r\n", 200),
+            ("GET /healthz HTTP/1.1\r\nHost: 10.1.2.3:8717\r\n", 200),
+            ("GET /healthz HTTP/1.1\r\nHost: pod-7.svc.local\r\n", 200),
+            (
+                "GET http://any.example/healthz HTTP/1.1\r\nHost: any.example\r\n",
+                200,
+            ),
+            ("OPTIONS /healthz HTTP/1.0\r\n", 204),
+            ("OPTIONS / HTTP/1.0\r\n", 204),
+            ("OPTIONS * HTTP/1.1\r\nHost: any\r\n", 204),
+        ] {
+            assert_eq!(server.ask(lines).await.status, status, "{lines:?}");
+        }
+    }
+    let server = open().await;
+    assert_eq!(server.ask("GET /metrics HTTP/1.0\r\n").await.status, 200);
+    assert_eq!(server.ask("GET /metrics HTTP/1.1\r\n").await.status, 421);
+    let evil = "GET /metrics HTTP/1.0\r\nHost: evil.example\r\n";
+    assert_eq!(server.ask(evil).await.status, 421);
+}
+
 #[tokio::test]
 async fn too_many_requests_are_refused_with_a_time_to_wait() {
     let server = open().await;
@@ -162,7 +191,7 @@ async fn too_many_requests_are_refused_with_a_time_to_wait() {
     let mut statuses = Vec::new();
     for _ in 0..150 {
         stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await
             .unwrap();
         let answer = read_one(&mut stream).await;
@@ -176,6 +205,7 @@ async fn too_many_requests_are_refused_with_a_time_to_wait() {
     }
     assert_eq!(statuses[..100], [200; 100]);
     assert_eq!(statuses.last(), Some(&429));
+    assert_eq!(server.get("/healthz").await.status, 200);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ SELECT md5(n::text)::uuid, 'disk' FROM generate_series(1, MACHINES, 500) n;
 const SESSIONS: &str = "
 INSERT INTO sessions (session_id, session_component_name, session_runtime_info, session_created_at,
                       session_interval_seconds, session_deadline)
-SELECT md5('s' || n)::uuid, 'agent-starter', 'one of many', now() - n * interval '1 s', 3600,
+SELECT md5('s' || n)::uuid, 'agent-starter', 'one of many', now() - n * interval '1 s', 86400,
        now() + interval '1 day'
 FROM generate_series(1, 200) n;
 ";

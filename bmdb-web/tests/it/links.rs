@@ -3,6 +3,7 @@
 use crate::fleet::{self, HOSTILE};
 use crate::scenario::Scenario;
 use axum::http::StatusCode;
+use bmdb_model::text::is_invisible;
 use std::collections::{BTreeSet, VecDeque};
 
 /// The addresses within the console that a page links to.
@@ -28,6 +29,8 @@ async fn every_page_is_reachable_and_well_formed() {
             answer.heading()
         );
         assert!(!answer.text.contains(HOSTILE), "{address} is not escaped");
+        let invisible = answer.text.chars().find(|c| is_invisible(*c));
+        assert_eq!(invisible, None, "{address}");
         for link in links(&answer.text) {
             // Static files are not pages.
             if !link.starts_with("/assets/") && known.insert(link.clone()) {

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backoffs;
+mod base_path;
 mod cost;
 mod fleet;
+mod flood;
 mod frame;
 mod guard;
 mod html;

@@ -19,7 +19,7 @@ pub(crate) async fn everything(db: &TestDb) {
     let sql = format!(
         "INSERT INTO sessions (session_id, session_component_name, session_runtime_info,
                                session_interval_seconds, session_deadline)
-         VALUES ('{SESSION}', '{hostile}', '{hostile}', 15, now() + interval '1 hour');
+         VALUES ('{SESSION}', '{hostile}', '{hostile}', 3600, now() + interval '1 hour');
          INSERT INTO machines (machine_id) SELECT md5(n::text)::uuid FROM generate_series(1, 60) n;
          INSERT INTO machine_provided (machine_id, provider, provider_id, provider_location,
                                        provider_ip_address, provider_status)

@@ -38,7 +38,7 @@ async fn a_session_shows_its_state_its_claims_and_its_past_attempts() {
     for part in [
         "agent-starter",
         ">live</span>",
-        "each heartbeat moves it 1 min ahead",
+        "each heartbeat moves it 1 d",
         "<h2>Claimed machines</h2>",
         &format!("href=\"/machines/{}\"", seeded.stuck),
         "<h2>Past attempts</h2>",
@@ -54,6 +54,30 @@ async fn a_session_shows_its_state_its_claims_and_its_past_attempts() {
     );
     let expired = s.page(&format!("/sessions/{}", seeded.expired)).await;
     assert!(expired.contains("its heartbeats have stopped.") && expired.contains("bmdb janitor"));
+}
+
+/// The database's clock was set back by an hour, and the lease of a dead worker looked like any other.
+#[tokio::test]
+async fn a_lease_that_ends_later_than_it_can_is_explained() {
+    let s = Scenario::new().await;
+    let seeded = fleet::seed(&s.db).await.unwrap();
+    s.db.set_clock_back(std::time::Duration::from_secs(2 * 3600))
+        .await
+        .unwrap();
+    assert!(s.page("/sessions").await.contains(">overlong</span>"));
+    let page = s.page(&format!("/sessions/{}", seeded.live)).await;
+    for part in [
+        ">overlong</span>",
+        "the database's clock was set back",
+        &format!("bmdb session end {}", seeded.live),
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    let machine = s.page(&format!("/machines/{}", seeded.stuck)).await;
+    assert!(
+        machine.contains("The lease ends later than it can"),
+        "{machine}"
+    );
 }
 
 #[tokio::test]

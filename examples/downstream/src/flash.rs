@@ -86,9 +86,11 @@ async fn update(
         fence: work.fence(),
     };
     let flashed = tokio::select! {
-        flashed = flash(&order) => flashed,
+        // In this order: after a stop of this process, nothing is sent to a machine that it has lost.
+        biased;
         // Another session can claim the machine from here on.
         () = work.lost() => return Err(TxError::SessionExpired.into()),
+        flashed = flash(&order) => flashed,
     };
     if let Err(cause) = flashed {
         work.fail(&RETRY, &cause).await?;

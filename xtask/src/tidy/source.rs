@@ -6,6 +6,7 @@ use super::tokens::{self, Kind, Token};
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let tokens = tokens::of(text);
     let mut findings = everywhere(path, &tokens);
+    findings.extend(own_escapes(path, &tokens));
     // Only `src`: tests are not part of a layer.
     match path.split_once("/src/") {
         Some(("bmdb-backoff", file)) => findings.extend(backoff(path, file, text, &tokens)),
@@ -38,6 +39,37 @@ fn everywhere(path: &str, tokens: &[Token]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What may look at control characters besides the one function that escapes: the characters of a terminal in
+/// the locale C, parameters that are refused, and reasons that become one line.
+const ESCAPES: [&str; 5] = [
+    "bmdb-cli/src/output/charset.rs",
+    // Leaves only ASCII, which every encoding of a database has.
+    "bmdb-model/src/column.rs",
+    "bmdb-model/src/internal/process_control/pause.rs",
+    "bmdb-model/src/text.rs",
+    "bmdb-web/src/request.rs",
+];
+
+/// Everything that people see is escaped by one function, which knows more than control characters.
+fn own_escapes(path: &str, tokens: &[Token]) -> Vec<Finding> {
+    let is_product = path.starts_with("bmdb-") && path.contains("/src/");
+    if !is_product || path.starts_with("bmdb-testkit/") || ESCAPES.contains(&path) {
+        return Vec::new();
+    }
+    let names = [
+        "is_control",
+        "escape_debug",
+        "escape_default",
+        "escape_unicode",
+    ];
+    let own = tokens
+        .iter()
+        .filter(|token| names.iter().any(|name| token.is(name)));
+    let fix = "call `bmdb_model::text::escape`: it escapes whatever a reader would not see";
+    own.map(|token| Finding::new(path, token.line, "one function escapes", fix))
+        .collect()
 }
 
 fn backoff(path: &str, file: &str, text: &str, tokens: &[Token]) -> Vec<Finding> {
@@ -184,6 +216,15 @@ mod tests {
                 [(1, "nothing unfinished")]
             );
         }
+    }
+
+    #[test]
+    fn a_second_way_to_escape_text_is_found() {
+        let text = "fn f(c: char) -> bool { c.is_control() }";
+        let rule = "one function escapes";
+        assert_eq!(found("bmdb-cli/src/a.rs", text), [(1, rule)]);
+        assert!(found("bmdb-model/src/text.rs", text).is_empty());
+        assert!(found("xtask/src/a.rs", text).is_empty());
     }
 
     #[test]

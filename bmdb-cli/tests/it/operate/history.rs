@@ -26,7 +26,7 @@ async fn a_history_is_shown_newest_first_and_continues_on_the_next_page() {
     insta::assert_json_snapshot!("history", history.redacted());
     let text = bmdb(&s.db).args(["history", &id]).run().stdout;
     assert!(
-        text.contains("Failed ×3") && text.contains(": no answer [31m"),
+        text.contains("Failed ×3") && text.contains(r": no\nanswer\u{1b}[31m"),
         "{text}"
     );
     assert!(!text.contains('\u{1b}'), "{text}");

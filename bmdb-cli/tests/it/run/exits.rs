@@ -176,7 +176,8 @@ async fn a_failure_has_the_last_line_of_standard_error_as_cause() {
     let s = Fixture::new().await;
     let fails = "echo first >&2; printf 'no \\033[31mpower\\033[0m\\n\\n' >&2; exit 3";
     let ran = s.once(fails).run();
-    let cause = "no \\u{1b}[31mpower\\u{1b}[0m";
+    // Colours are for a terminal.
+    let cause = "no power";
     assert_eq!(s.attempts().await, [format!("Failed|{cause}|1")]);
     let line = ran.stdout.lines().find(|line| line.starts_with("failed"));
     let line = line.unwrap();
@@ -185,6 +186,21 @@ async fn a_failure_has_the_last_line_of_standard_error_as_cause() {
         line.ends_with(&format!("backs off for up to 1s: {cause}")),
         "{line}"
     );
+}
+
+/// The cause of a failed download was the beginning of its progress, without the error at its end.
+#[tokio::test]
+async fn the_cause_is_what_a_terminal_would_show_last() {
+    let s = Fixture::new().await;
+    let progress = "i=0; while [ $i -lt 3000 ]; do printf '\\r%d of 3000' $i; i=$((i+1)); done >&2; \
+                    printf '\\r\\033[Kcurl: (56) reset' >&2; exit 1";
+    s.once(progress).run();
+    assert_eq!(s.attempts().await, ["Failed|curl: (56) reset|1"]);
+    s.db.advance(Duration::from_secs(2)).await.unwrap();
+    // A process that has left the group keeps standard error open: what it has shown so far counts.
+    s.once("setsid sleep 8 & printf '\\r10 %%\\r20 %%' >&2; exit 1")
+        .run();
+    assert_eq!(s.attempts().await[1], "Failed|20 %|2");
 }
 
 #[tokio::test]

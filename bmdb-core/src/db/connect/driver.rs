@@ -34,6 +34,14 @@ pub(super) async fn drive(
     Ok((conn, payloads))
 }
 
+/// Reports what happens on the connection to another instrumentation than the program's default. Diesel's own way
+/// would replace what closes the connection.
+pub(crate) fn instrument(conn: &mut AsyncPgConnection, instrumentation: impl Instrumentation) {
+    if let Some(closer) = conn.instrumentation().downcast_mut::<Closer>() {
+        closer.instrumentation = Some(Box::new(instrumentation));
+    }
+}
+
 /// Ends the task when it is dropped. What it replaces, the program's own instrumentation, goes on.
 struct Closer {
     _closer: oneshot::Sender<()>,

@@ -2,8 +2,8 @@
 //!
 //! rustls with ring verifies RSA of 2048 to 8192 bits, ECDSA on P-256 and P-384 (with SHA-256 or SHA-384) and
 //! Ed25519, in certificates of X.509 version 3. aws-lc-rs would add P-521 and ECDSA with SHA-512 and nothing
-//! else of this list: no Ed448, no DSA, no short RSA keys, no SHA-1. It costs a second library in C of
-//! several times ring's size and build time in the tree of every user, so it is not used.
+//! else of this list: no Ed448, no DSA, no short RSA keys, no SHA-1. It would be a second, larger library in C
+//! in the tree of every user, for one curve that public authorities do not use, so it is left out.
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

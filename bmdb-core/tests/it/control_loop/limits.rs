@@ -125,9 +125,9 @@ async fn the_rate_limits_the_claims() {
     let s = Scenario::new().await;
     let few = round_trips_of_an_idle_loop(&s.db, 4).await;
     let more = round_trips_of_an_idle_loop(&s.db, 44).await;
-    // The first polls prepare statements, with either burst.
+    // The first polls prepare statements, with either burst, and a slow one may look for listeners.
     let further = more - few;
-    assert!((30..=40).contains(&further), "{few}, then {more}");
+    assert!((30..=44).contains(&further), "{few}, then {more}");
 }
 
 #[tokio::test]

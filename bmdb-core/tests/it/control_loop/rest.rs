@@ -15,7 +15,7 @@ const PER_MACHINE: &str = "SELECT count(*), min(n), max(n) FROM (
     SELECT sum(repeats + 1) AS n FROM work_attempt GROUP BY machine_id) a";
 
 impl Scenario {
-    async fn machines(&self, count: u32) {
+    pub(super) async fn machines(&self, count: u32) {
         let sql = format!(
             "INSERT INTO machines (machine_id)
              SELECT gen_random_uuid() FROM generate_series(1, {count});

@@ -59,8 +59,23 @@ async fn a_failure_with_a_hold_that_is_lost_twice_takes_effect_once() {
 }
 
 #[tokio::test]
+async fn a_failure_with_a_hold_of_the_process_that_is_lost_twice_takes_effect_once() {
+    check_second_loss(End::FailAndHoldProcess).await;
+}
+
+#[tokio::test]
 async fn a_cancel_that_is_lost_twice_takes_effect_once() {
     check_second_loss(End::Cancel).await;
+}
+
+#[tokio::test]
+async fn a_snooze_that_is_lost_twice_takes_effect_once() {
+    check_second_loss(End::Snooze).await;
+}
+
+#[tokio::test]
+async fn a_pause_of_a_provider_that_is_lost_twice_takes_effect_once() {
+    check_second_loss(End::PauseProvider).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
+const SEVERAL_MINUTES: Duration = Duration::from_secs(300);
 
 /// A scenario, and a second component that is connected through a proxy.
 pub(super) struct Proxied {
@@ -59,16 +60,22 @@ pub(super) enum End {
     FinishUnchanged,
     Fail,
     FailAndHold,
+    FailAndHoldProcess,
     Cancel,
+    Snooze,
+    PauseProvider,
 }
 
 impl End {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Finish,
         Self::FinishUnchanged,
         Self::Fail,
         Self::FailAndHold,
+        Self::FailAndHoldProcess,
         Self::Cancel,
+        Self::Snooze,
+        Self::PauseProvider,
     ];
 
     pub(super) async fn of(self, work: Work) -> Result<(), EndError> {
@@ -77,7 +84,10 @@ impl End {
             Self::FinishUnchanged => work.complete().await,
             Self::Fail => work.fail(&RETRY, "test").await.map(drop),
             Self::FailAndHold => work.fail_and_hold(&RETRY, "test").await.map(drop),
+            Self::FailAndHoldProcess => work.fail_and_hold_process(&RETRY, "test").await.map(drop),
             Self::Cancel => work.cancel().await,
+            Self::Snooze => work.snooze(SEVERAL_MINUTES).await,
+            Self::PauseProvider => work.pause_provider(SEVERAL_MINUTES, "test").await.map(drop),
         }
     }
 
@@ -85,7 +95,11 @@ impl End {
     /// process in other ends, which are one statement.
     pub(super) fn needle(self) -> &'static str {
         match self {
-            Self::Finish | Self::FinishUnchanged | Self::FailAndHold => COMMIT,
+            Self::Finish
+            | Self::FinishUnchanged
+            | Self::FailAndHold
+            | Self::FailAndHoldProcess
+            | Self::PauseProvider => COMMIT,
             _ => "ShepherdAccess",
         }
     }
@@ -93,8 +107,8 @@ impl End {
     pub(super) fn outcome(self) -> &'static str {
         match self {
             Self::Finish | Self::FinishUnchanged => "Finished",
-            Self::Fail | Self::FailAndHold => "Failed",
-            Self::Cancel => "Canceled",
+            Self::Fail | Self::FailAndHold | Self::FailAndHoldProcess => "Failed",
+            Self::Cancel | Self::Snooze | Self::PauseProvider => "Canceled",
         }
     }
 }
@@ -154,8 +168,23 @@ async fn a_failure_with_a_hold_that_is_lost_on_the_way_takes_effect_once() {
 }
 
 #[tokio::test]
+async fn a_failure_with_a_hold_of_the_process_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::FailAndHoldProcess).await;
+}
+
+#[tokio::test]
 async fn a_cancel_that_is_lost_on_the_way_takes_effect_once() {
     check_end_that_meets(End::Cancel).await;
+}
+
+#[tokio::test]
+async fn a_snooze_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::Snooze).await;
+}
+
+#[tokio::test]
+async fn a_pause_of_a_provider_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::PauseProvider).await;
 }
 
 /// Shows that the proxy loses the request: a transaction without a fence has an unknown outcome.

@@ -7,10 +7,11 @@ use crate::gates::is_about_silence;
 use crate::internal::agent;
 use crate::process_control::{Pause, PauseSource};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Process, Provider, fleet};
 use chrono::{DateTime, Utc};
 use diesel::OptionalExtension;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! Attempts: the key of every end.
 
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::OptionalExtension;
-use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Identifies an attempt to end. Every end is keyed on all of these fields and changes exactly one row.

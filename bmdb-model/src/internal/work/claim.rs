@@ -2,10 +2,11 @@
 
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::sync::LazyLock;
 

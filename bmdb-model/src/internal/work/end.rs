@@ -7,11 +7,12 @@ use crate::column::Column;
 use crate::history::Outcome;
 use crate::schema::work_attempt;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::work::RestCause;
 use crate::{Error, Fence, MachineId, Process, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
 

@@ -4,10 +4,11 @@ use super::attempt::Attempt;
 use super::release::whole_milliseconds;
 use crate::column::Column;
 use crate::statement::statement;
+use crate::time::Timestamptz;
 use crate::{Error, MachineId, Process, Provider};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::time::Duration;
 

@@ -169,18 +169,30 @@ impl Writer {
     /// Plans by the current definitions.
     async fn plan(&self, machines: &str) -> Result<(), tokio_postgres::Error> {
         let defined = self.send("definitions", &[]).await?;
-        let column = |at: usize| array(defined.iter().map(|row| row.get(at).unwrap()));
+        // Since the limits, a plan names the version of the definitions that it is made by.
+        let version = defined.first().and_then(|row| row.try_get("version").ok()?);
+        let skipped = usize::from(version.is_some());
+        let value = |row: &'_ SimpleQueryRow, at: usize| row.get(skipped + at).unwrap().to_owned();
+        let column = |at: usize| {
+            let values: Vec<String> = defined.iter().map(|row| value(row, at)).collect();
+            array(values.iter().map(String::as_str))
+        };
         let mut plan = self.statements["plan"].sql.clone();
         let branch = &self.statements["plan_branch"].sql;
         let branches = defined.iter().map(|row| {
             branch
-                .replace("{process}", &quoted(row.get(0).unwrap()))
-                .replace("{view}", row.get(2).unwrap())
+                .replace("{process}", &quoted(&value(row, 0)))
+                .replace("{view}", &value(row, 2))
         });
         let branches: String = branches.collect();
         plan = plan.replace("{workflows}", &branches);
-        for (placeholder, value) in [("$1", machines), ("$2", &column(0)), ("$3", &column(1))] {
-            plan = plan.replace(placeholder, &quoted(value));
+        let (processes, lanes) = (column(0), column(1));
+        let mut values = vec![machines, &processes, &lanes];
+        if let Some(version) = version {
+            values.insert(1, version);
+        }
+        for (at, value) in values.into_iter().enumerate() {
+            plan = plan.replace(&format!("${}", at + 1), &quoted(value));
         }
         self.client.batch_execute(&plan).await?;
         self.answered("plan");

@@ -131,7 +131,10 @@ fn claimed(links: &Links, gates: &Gates, holder: &CurrentClaim, now: DateTime<Ut
         @else { "Its lane " (gates.lane) " is claimed for " (holder.process) }
         " by session " (id::session(links, holder.session)) " (" span.cause { (holder.component) } ")"
         " since " (time::relative(holder.started_at, now)) ", fence " (number::show(holder.fence)) "."
-        @if holder.is_live {
+        @if holder.is_overlong {
+            " The lease ends later than it can (" (time::short(holder.deadline, now))
+            "), because the database's clock was set back; a janitor ends it unless a heartbeat arrives."
+        } @else if holder.is_live {
             " " span.muted { "The lease ends " (time::short(holder.deadline, now)) " without a heartbeat." }
         } @else {
             " The lease has expired; a janitor will free the machine."

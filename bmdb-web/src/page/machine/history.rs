@@ -59,7 +59,8 @@ fn ongoing(links: &Links, now: DateTime<Utc>, work: &ClaimedWork) -> Vec<Markup>
 
 fn past(links: &Links, now: DateTime<Utc>, attempt: &PastAttempt) -> Vec<Markup> {
     let lasted = (attempt.ended_at - attempt.started_at).num_seconds();
-    let lasted = time::length(lasted.unsigned_abs());
+    // Negative if the database's clock was set back meanwhile.
+    let lasted = time::length(u64::try_from(lasted).unwrap_or(0));
     vec![
         time::relative(attempt.ended_at, now),
         html! {

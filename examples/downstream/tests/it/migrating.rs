@@ -3,6 +3,7 @@
 use crate::{Result, SITE, TEMPLATE, connect, due, machine, session, want};
 use bmdb_model::{MachineId, Provided, migration};
 use bmdb_testkit::TestDb;
+use racks::commission::{self, Step};
 
 #[tokio::test]
 async fn an_empty_database_is_migrated_once() -> Result {
@@ -86,13 +87,24 @@ async fn reverting_a_migration_removes_its_process_and_other_programs_still_work
 
 // The reason for the order in down.sql: without the view, the definition must not exist.
 #[tokio::test]
-async fn writing_a_tag_fails_if_the_view_of_a_definition_is_missing() -> Result {
+async fn a_definition_whose_view_is_missing_stops_only_its_own_process() -> Result {
     let db = TEMPLATE.database().await?;
     let session = session(db.url()).await?;
     let only = machine(&db, "B2", 1).await?;
+    want(&session, &[only], "2.1").await?;
     db.run_sql("DROP VIEW firmware_workflow").await?;
-    let written = session.transact(async |tx| tx.hold(only, "its rack is moved").await);
-    let error = written.await.unwrap_err().to_string();
-    assert!(error.contains("firmware_workflow"), "{error}");
+    let answers = async |_| Ok(b"its key".to_vec());
+    let step = commission::step(&session, "B2", answers).await?;
+    assert_eq!(step, Step::Commissioned(only));
+    // Its own machines stay as they were planned before.
+    assert_eq!(due(&session).await?, [only]);
+    let failures = db.rows("SELECT process, error FROM plan_failure").await?;
+    let [failure] = &failures[..] else {
+        panic!("{failures:?}");
+    };
+    assert!(
+        failure.starts_with("RacksFirmwareUpdate|") && failure.contains("firmware_workflow"),
+        "{failure}"
+    );
     Ok(())
 }
