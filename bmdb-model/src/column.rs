@@ -126,10 +126,10 @@ impl Column {
         maximum_bytes: 4096,
         stored_in: &["sessions.session_runtime_info"],
     };
-    /// The view of a workflow.
+    /// The view of a workflow. No view has a longer name, so there is none to define it by.
     pub const WORKFLOW: Self = Self {
         name: "workflow",
-        maximum_bytes: 255,
+        maximum_bytes: 63,
         stored_in: &[
             "plan_failure.workflow",
             "process_def.off_workflow",

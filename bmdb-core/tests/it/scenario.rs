@@ -55,6 +55,13 @@ impl Scenario {
         self.db.run_sql(&as_owner).await.unwrap();
     }
 
+    /// Makes the database refuse failures with this cause.
+    pub(crate) async fn refuse_cause(&self, cause: &str) {
+        let check =
+            format!("ALTER TABLE work_attempt ADD CONSTRAINT refused CHECK (cause <> '{cause}')");
+        self.db.run_sql(&check).await.unwrap();
+    }
+
     /// Another session of the same component.
     pub(crate) async fn another_session(&self) -> Session {
         self.bmdb

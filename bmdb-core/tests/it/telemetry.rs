@@ -141,10 +141,11 @@ fn an_end_that_returns_the_work_is_not_counted() {
     recorded(async |recorded| {
         let s = Scenario::new().await;
         s.provided("1").await;
+        s.refuse_cause("refused").await;
         let refused = s
             .claim_one()
             .await
-            .fail(&RETRY, "a \0 byte")
+            .fail(&RETRY, "refused")
             .await
             .unwrap_err();
         refused

@@ -35,7 +35,7 @@ pub async fn define(conn: &mut AsyncPgConnection, definition: &ProcessDef) -> Re
         return Err(invalid(process, problem));
     }
     if let Some(workflow) = &definition.workflow {
-        Column::WORKFLOW.check_non_empty(workflow)?;
+        crate::error::storable_non_empty(Column::WORKFLOW.name, workflow)?;
     }
     if of(conn, process).await? == *definition {
         return Ok(());

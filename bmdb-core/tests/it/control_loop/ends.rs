@@ -252,7 +252,9 @@ async fn a_failure_and_its_hold_are_recorded_in_one_transaction() {
     let work = work_on(&session, &Process::SHEPHERD_ACCESS, machine)
         .await
         .unwrap();
-    let error = work.fail_and_hold(&RETRY, "a\0b").await.unwrap_err();
+    let refuse = "ALTER TABLE machine_hold ADD CONSTRAINT refused CHECK (reason <> 'refused')";
+    s.db.run_sql(refuse).await.unwrap();
+    let error = work.fail_and_hold(&RETRY, "refused").await.unwrap_err();
     let work = error.into_work().expect("the work is still claimed");
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(s.rows(outcomes).await, ["Expired"]);
