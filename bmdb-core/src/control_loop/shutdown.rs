@@ -102,11 +102,6 @@ impl Shutdown {
         self.drain.is_cancelled()
     }
 
-    /// Resolves when the shutdown is requested.
-    pub async fn requested(&self) {
-        self.drain.cancelled().await;
-    }
-
     pub(super) fn draining(&self) -> &CancellationToken {
         &self.drain
     }
