@@ -145,14 +145,7 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
             }
             Err(error) => {
                 let touched = tx.touched();
-                let error = rolled_back(tx.conn, deadline, error).await;
-                if matches!(error, TxError::ClosureEndedTransaction { .. }) && !touched.is_empty() {
-                    let planned = plan_committed(conn, session, &touched);
-                    if let Err(error) = deadline.answer(planned).await {
-                        tracing::debug!(%error, "what a closure committed is left to the next replan");
-                    }
-                }
-                return Err(error);
+                return Err(failed(conn, session, touched, deadline, error).await);
             }
         };
         let has_touched = tx.has_touched();
@@ -183,28 +176,47 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
     }
 }
 
-/// Plans machines whose tags a closure may have committed by itself. Fails if some of them do not exist, because
-/// the closure rolled back what created them.
+/// Rolls back after an error, and returns the error. Machines that the closure touched are planned if it ended
+/// the transaction by itself, because it may have committed their tags.
 ///
 /// Boxed: it is rare, and every transaction's future would contain it, also those of transactions inside of
 /// closures, which need their stack.
-fn plan_committed<'a>(
+fn failed<'a>(
     conn: &'a mut Checkout,
     session: SessionId,
-    machines: &'a [MachineId],
-) -> BoxFuture<'a, Result<(), bmdb_model::Error>> {
-    let plan = async move {
-        let notify = conn.notify();
-        let isolation = Isolation::ReadCommitted;
-        let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
-        match begun.await? {
-            Some(definitions) => {
-                internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+    touched: Vec<MachineId>,
+    deadline: &'a Deadline,
+    error: TxError,
+) -> BoxFuture<'a, TxError> {
+    let failed = async move {
+        let error = rolled_back(conn, deadline, error).await;
+        if matches!(error, TxError::ClosureEndedTransaction { .. }) && !touched.is_empty() {
+            let planned = plan_committed(conn, session, &touched);
+            if let Err(error) = deadline.answer(planned).await {
+                tracing::debug!(%error, "what a closure committed is left to the next replan");
             }
-            None => internal::connection::roll_back(conn).await,
         }
+        error
     };
-    plan.boxed()
+    failed.boxed()
+}
+
+/// Plans machines whose tags a closure may have committed. Fails if some of them do not exist, because the
+/// closure rolled back what created them.
+async fn plan_committed(
+    conn: &mut Checkout,
+    session: SessionId,
+    machines: &[MachineId],
+) -> Result<(), bmdb_model::Error> {
+    let notify = conn.notify();
+    let isolation = Isolation::ReadCommitted;
+    let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
+    match begun.await? {
+        Some(definitions) => {
+            internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
+        }
+        None => internal::connection::roll_back(conn).await,
+    }
 }
 
 /// Begin, fence check and closure; `None` if the session has expired. An expiry reported by the closure

@@ -18,6 +18,8 @@ use bmdb_model::{
 };
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
@@ -341,13 +343,18 @@ impl<'c> Tx<'c> {
     }
 
     /// Plans the touched machines without the workflows that fail, for a commit of its own; returns what was
-    /// not planned.
-    pub(super) async fn plan_carefully(&mut self) -> Result<Vec<Unplanned>, bmdb_model::Error> {
-        let Some(definitions) = &self.definitions else {
-            return Ok(Vec::new());
-        };
+    /// not planned. Boxed: it is rare, and every transaction's future would contain it.
+    pub(super) fn plan_carefully(
+        &mut self,
+    ) -> BoxFuture<'_, Result<Vec<Unplanned>, bmdb_model::Error>> {
         let touched = self.touched();
-        plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+        let plan = async move {
+            let Some(definitions) = &self.definitions else {
+                return Ok(Vec::new());
+            };
+            plan::replan_carefully(self.conn, &touched, definitions, self.notify).await
+        };
+        plan.boxed()
     }
 
     /// The machines to be planned, in id order.
