@@ -81,7 +81,6 @@ async fn a_deadlock_is_run_again(s: Scenario) {
     in_the_way.batch_execute(&begin).await.unwrap();
     let options = TxOptions::read_committed();
     let victim = s.session.transact_with(options, async |tx| {
-        run(tx, "SET LOCAL deadlock_timeout = '10ms'").await?;
         run(tx, &lock(one)).await?;
         if tries.fetch_add(1, Ordering::Relaxed) == 0 {
             has_locked_one.notify_one();

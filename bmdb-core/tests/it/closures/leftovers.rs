@@ -26,7 +26,7 @@ async fn what_a_closure_leaves_on_its_connection_does_not_reach_the_next_user() 
             "current_setting('statement_timeout')",
         ),
         (
-            "SET ROLE pg_monitor; RESET ROLE; SET my.setting = 'x'",
+            "SET ROLE NONE; RESET ROLE; SET my.setting = 'x'",
             "coalesce(current_setting('my.setting', true), '')",
         ),
         (
