@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::watch::interval;
 use bmdb_backoff::Seconds;
-use bmdb_core::{Bmdb, Config, ConnectError, Retention, SessionOptions};
+use bmdb_core::{Bmdb, Config, ConnectError, Reader, Retention, SessionOptions};
 use std::time::Duration;
 
 /// How long a turn may continue after a signal.
@@ -19,7 +19,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Every control loop has a janitor too. A separate one is for a fleet whose components may all be down at
 /// the same time. Any number may run. History is only trimmed with --keep-days or --keep-rows, because
-/// components may keep more than the default. Ctrl-C and SIGTERM end the program in order with exit code 0.
+/// components may keep more than the default. Ctrl-C and SIGTERM end the program in order with exit code 0;
+/// before its first connection to the database, with 130 and 143.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -54,8 +55,14 @@ impl Janitor {
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        // Checks the schema first.
-        context.reader().await?;
+        let waiting = |error: &ConnectError, delay| tracing::warn!(?delay, "{error}; waiting");
+        if self.is_service() {
+            let checked = connect_service(|| Reader::connect(context.config()), waiting).await;
+            checked.map_err(|error| context.explain(error))?;
+        } else {
+            // Checks the schema first.
+            context.reader().await?;
+        }
         let config = self.config(context);
         if self.is_service() {
             let interval = Some(Duration::from(self.interval));

@@ -90,7 +90,12 @@ impl Signals {
             if is_handled_by(Handler::Service) {
                 std::process::exit(received.next().await.code().into());
             }
-            return;
+            // It may be writing to a pipe that nothing reads.
+            tokio::select! {
+                () = tokio::time::sleep(END_TIMEOUT) => {}
+                _ = received.next() => {}
+            }
+            std::process::exit(exit.code().into());
         }
         self.ends.send_replace(Some(exit));
         let exit = tokio::select! {

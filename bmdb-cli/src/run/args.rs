@@ -34,7 +34,8 @@ use std::time::Duration;
 ///
 /// After SIGTERM, SIGINT (Ctrl-C), SIGQUIT or SIGHUP (unless SIGHUP was ignored at the start, as by nohup)
 /// nothing more is claimed, and running commands may finish within --drain-timeout. A second signal ends
-/// them at once. If this program is killed with SIGKILL, its commands continue: run it under a supervisor
+/// them at once. Before the first connection to the database, a signal ends the program with 128 and its number.
+/// If this program is killed with SIGKILL, its commands continue: run it under a supervisor
 /// that ends the whole control group, such as systemd.
 #[derive(Args)]
 #[command(after_long_help = "\

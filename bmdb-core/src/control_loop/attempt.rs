@@ -31,6 +31,10 @@ const GRACE_WHEN_LOST: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
+/// For how long an end with statements of the caller's is tried again after an error that they may cause
+/// themselves, such as a misspelt column.
+const REPAIR: Duration = Duration::from_secs(60);
+
 /// One claimed machine, and everything that processing it needs.
 pub(super) struct Attempt<L> {
     pub(super) control: Arc<L>,
@@ -144,7 +148,8 @@ fn unwound(
 }
 
 async fn finish(work: Work, commit: &Commit, backoff: &Backoff, rest: Option<Duration>) -> Outcome {
-    let finished = retry(work, |work| async move {
+    let until = commit.writes().then(|| Instant::now() + REPAIR);
+    let finished = retry_until(until, work, |work| async move {
         let machine = work.machine();
         if commit.writes() {
             let write = async |tx: &mut Tx<'_>| commit.write(tx, machine).await;
@@ -255,7 +260,19 @@ async fn cancel(work: Work, rest: Option<Duration>) -> Result<(), Outcome> {
 
 /// Ends the work, with retries while the error may pass; because an end is keyed on the fence, it takes
 /// effect once. Returns the work with the error if it is still claimed.
-async fn retry<T, F>(mut work: Work, end: impl Fn(Work) -> F) -> Result<T, (TxError, Option<Work>)>
+async fn retry<T, F>(work: Work, end: impl Fn(Work) -> F) -> Result<T, (TxError, Option<Work>)>
+where
+    F: Future<Output = Result<T, EndError>>,
+{
+    retry_until(None, work, end).await
+}
+
+/// The same, but errors that the caller's statements may cause themselves are waited for only until then.
+async fn retry_until<T, F>(
+    until: Option<Instant>,
+    mut work: Work,
+    end: impl Fn(Work) -> F,
+) -> Result<T, (TxError, Option<Work>)>
 where
     F: Future<Output = Result<T, EndError>>,
 {
@@ -268,7 +285,7 @@ where
             Err(error) => error,
         };
         match error.into_parts() {
-            (reason, Some(claimed)) if is_worth_waiting(&reason) => {
+            (reason, Some(claimed)) if is_worth_waiting(&reason, until) => {
                 let kind = Some(reason.kind());
                 if failing == kind {
                     tracing::debug!(%reason, "retrying an end");
@@ -290,16 +307,49 @@ where
 }
 
 /// Whether an end is tried again for as long as the lease lives: what was achieved must not be lost because
-/// a server has a bad moment, or an administrator is just repairing a privilege or a table.
-fn is_worth_waiting(reason: &TxError) -> bool {
-    let is_repaired = Some(ErrorKind::Denied) == reason.kind()
-        || Some(ErrorKind::SchemaMismatch) == reason.kind();
-    reason.may_pass() || is_repaired
+/// a server has a bad moment, or an administrator is just repairing a privilege or a table. After `until`,
+/// an error that the statement may cause itself is one that stays.
+fn is_worth_waiting(reason: &TxError, until: Option<Instant>) -> bool {
+    match reason.kind() {
+        Some(
+            ErrorKind::Denied
+            | ErrorKind::SchemaMismatch
+            | ErrorKind::Internal
+            | ErrorKind::NotReady
+            | ErrorKind::StalePlan,
+        ) => until.is_none_or(|until| Instant::now() < until),
+        _ => reason.may_pass(),
+    }
 }
 
 fn not_recorded(reason: TxError) -> Outcome {
     match reason {
         TxError::SessionExpired | TxError::WorkLost => Outcome::Lost,
         reason => Outcome::Unrecorded { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bmdb_model::internal::sqlstate::{self, SqlState};
+    use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+    fn of(code: [u8; 5], text: &str) -> TxError {
+        sqlstate::note(SqlState::new(code), text);
+        let kind = DatabaseErrorKind::Unknown;
+        TxError::from(DieselError::DatabaseError(kind, Box::new(text.to_owned())))
+    }
+
+    // A closure that named a missing column kept its machine and its slot for as long as the loop lived.
+    #[tokio::test]
+    async fn what_a_caller_may_have_misspelt_is_waited_for_only_for_a_while() {
+        let passed = Some(Instant::now());
+        let ahead = Some(Instant::now() + REPAIR);
+        let missing = of(*b"42703", "column \"x\" does not exist");
+        let full = of(*b"53100", "could not extend file: no space left on device");
+        assert!(is_worth_waiting(&missing, None) && is_worth_waiting(&missing, ahead));
+        assert!(!is_worth_waiting(&missing, passed));
+        assert!(is_worth_waiting(&full, passed));
     }
 }

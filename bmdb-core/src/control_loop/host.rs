@@ -19,8 +19,10 @@ pub(super) const TRIAL: Duration = Duration::from_secs(5);
 /// What is known about the host.
 #[derive(Debug)]
 pub(super) struct HostHealth {
-    /// How many attempts in a row have failed because of the host.
+    /// How many attempts have failed because of the host since one has ended well.
     failures: u32,
+    /// Whether the host is tried by one attempt at a time.
+    is_doubtful: bool,
     /// The cause of the last one.
     cause: String,
     /// Whether the loop has not waited for the last one yet.
@@ -42,6 +44,7 @@ impl HostHealth {
     pub(super) fn new() -> Self {
         Self {
             failures: 0,
+            is_doubtful: false,
             cause: String::new(),
             is_due: false,
             delays: Delays::new(FIRST_DELAY, LONGEST_DELAY),
@@ -55,6 +58,7 @@ impl HostHealth {
         match outcome {
             Outcome::HostFailed { cause } => {
                 self.failures = self.failures.saturating_add(1);
+                self.is_doubtful = true;
                 self.cause.clone_from(cause);
                 self.is_due = true;
             }
@@ -63,15 +67,17 @@ impl HostHealth {
             | Outcome::Snoozed { .. }
             | Outcome::ProviderPaused { .. } => {
                 self.recovered();
+                self.failures = 0;
                 self.delays.restart();
             }
             Outcome::Canceled | Outcome::Lost | Outcome::Unrecorded { .. } => {}
         }
     }
 
-    /// Notes that an attempt has run for [`TRIAL`]. The delays go on growing until one has ended well.
+    /// Notes that an attempt has run for [`TRIAL`]. The delays go on growing, and failures are counted on, until
+    /// one has ended well.
     pub(super) fn recovered(&mut self) {
-        self.failures = 0;
+        self.is_doubtful = false;
         self.is_due = false;
         self.on_trial = false;
     }
@@ -83,7 +89,7 @@ impl HostHealth {
 
     /// Whether the last attempt failed because of the host.
     pub(super) const fn is_doubtful(&self) -> bool {
-        self.failures > 0
+        self.is_doubtful
     }
 
     /// Whether an attempt runs that shows whether the host works again.
@@ -174,7 +180,17 @@ mod tests {
         host.started();
         host.recovered();
         assert!(!host.is_doubtful() && !host.is_on_trial());
-        host.note(&host_failed());
-        assert!(host.wait().is_some());
+    }
+
+    // Its attempts run for longer than a trial before they fail, so each of them seemed to be the first.
+    #[test]
+    fn the_failures_of_a_host_that_fails_slowly_are_counted_on() {
+        let mut host = HostHealth::new();
+        for failures in 1..=FEW {
+            host.started();
+            host.recovered();
+            host.note(&host_failed());
+            assert_eq!(host.wait().unwrap().failures, failures);
+        }
     }
 }

@@ -201,7 +201,7 @@ impl Target {
             for server in self.in_order() {
                 // Boxed: connecting is rare, and its future large and deep for those that contain it.
                 let connecting = server.connect(&self.timeouts, *role, limit, self.is_shuffled);
-                match Box::pin(connecting).await {
+                match limit.apply(server.name(), Box::pin(connecting)).await {
                     Ok(connected) => return Ok(connected),
                     Err(reason) => reasons.push(reason),
                 }

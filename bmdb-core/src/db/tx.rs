@@ -27,7 +27,8 @@ use std::sync::{Arc, Mutex};
 /// An open transaction of a session. It dereferences to the connection, so Diesel's queries and the
 /// functions of [`bmdb_model`] accept it.
 ///
-/// Every method that writes a tag touches its machine first.
+/// Every method that writes a tag touches its machine first. A closure must not set an instrumentation of its own:
+/// bmdb's holds the connection, which would end.
 pub struct Tx<'c> {
     pub(super) conn: &'c mut AsyncPgConnection,
     /// Notices when the closure ends the transaction.

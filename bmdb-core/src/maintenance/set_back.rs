@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 enum Next {
     /// The clock was not set back, or another janitor mends, or everything is mended.
     Nothing,
-    /// Machines after this one, of those that are due in the future.
+    /// Machines after this one: each is mended once, because an agent's clock may be ahead for good.
     After(Option<MachineId>),
 }
 
@@ -56,18 +56,19 @@ async fn mend_batch(
     if !set_back::lock(conn).await? {
         return Ok(Next::Nothing);
     }
-    let heard = set_back::heard_in_future(conn, MACHINES).await?;
+    let heard = set_back::heard_in_future(conn, after, MACHINES).await?;
     let planned = set_back::planned_in_future(conn, after, MACHINES).await?;
-    let after = planned.last().copied().or(after);
     let machines: BTreeSet<MachineId> = heard.into_iter().chain(planned).collect();
-    let machines: Vec<MachineId> = machines.into_iter().collect();
+    let batch = usize::try_from(MACHINES).unwrap_or(usize::MAX);
+    let machines: Vec<MachineId> = machines.into_iter().take(batch).collect();
+    let (after, is_done) = (machines.last().copied().or(after), machines.is_empty());
     let machines = internal::machine::touch_existing(conn, &machines).await?;
     set_back::mend_agents(conn, &machines).await?;
     let definitions = internal::plan::definitions(conn).await?;
     let plan = internal::plan::replan_carefully(conn, &machines, &definitions, database.notify);
     database.note_unplanned(&plan.await?);
     let backoffs = set_back::mend_backoffs(conn, MACHINES).await?;
-    if !machines.is_empty() || backoffs > 0 {
+    if !is_done || backoffs > 0 {
         return Ok(Next::After(after));
     }
     set_back::mended(conn).await?;

@@ -10,13 +10,13 @@
 /// | 0A000, 26xxx, 42P05 | `StalePlan` | again on a new connection | asks again | again | new connection | 5 |
 /// | 25006 | `ReadOnly` | again on a new connection | asks again, for as long as it lives | for as long as the lease lives | new connection | 5 |
 /// | 53xxx, 58xxx | `OutOfResources` | error | asks again | for as long as the lease lives | again | 5 |
-/// | 08001, 08003, 08004, 55000, 55006, 57000 | `NotReady` | error | asks again | for as long as the lease lives | again | 5 |
+/// | 08001, 08003, 08004, 55000, 55006, 57000 | `NotReady` | error | asks again | as `Denied` | again | 5 |
 /// | 55P03 | `LockTimeout` | error | asks again | for as long as the lease lives | again | 4 |
 /// | 57014 | `StatementTimeout`, `Canceled` | error | asks again | for as long as the lease lives | again | 5 |
-/// | XXxxx | `Internal` | error | asks again | for as long as the lease lives | again | 1 |
+/// | XXxxx | `Internal` | error | asks again | as `Denied` | again | 1 |
 /// | 22xxx, 54xxx | `InvalidValue` | error | asks again; a machine that cannot be read backs off | recorded in another form, or as a failure | | 2 |
-/// | 42501, 28xxx, 0Pxxx | `Denied` | error | ends | given up | until the lease is lost | 7 |
-/// | 42xxx, 3Fxxx | `SchemaMismatch` | error | ends | given up | until the lease is lost | 6 |
+/// | 42501, 28xxx, 0Pxxx | `Denied` | error | ends | as long as the lease lives; with statements of the caller's for a minute | until the lease is lost | 7 |
+/// | 42xxx, 3Fxxx | `SchemaMismatch` | error | ends | as `Denied` | until the lease is lost | 6 |
 /// | 25P02 | `Aborted` | error | ends | given up | again | 1 |
 /// | all others | `Other` | error | ends | given up | until the lease is lost | 1 |
 ///

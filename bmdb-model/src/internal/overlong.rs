@@ -21,7 +21,7 @@ pub struct OverlongLease {
 
 statement! {
     Overlong = "SELECT session_id, session_deadline::text, session_interval_seconds FROM sessions \
-                WHERE session_deadline > clock_timestamp() + session_interval_seconds * interval '1 second'";
+                WHERE session_deadline > clock_timestamp() + (session_interval_seconds + 1) * interval '1 second'";
     () -> (SqlUuid, Text, BigInt)
 }
 
@@ -36,7 +36,7 @@ pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<OverlongLease>, Err
 statement! {
     End<'a> = "UPDATE sessions SET session_deadline = clock_timestamp() \
                WHERE session_id = $1 AND session_deadline::text = $2 \
-                 AND session_deadline > clock_timestamp() + session_interval_seconds * interval '1 second'";
+                 AND session_deadline > clock_timestamp() + (session_interval_seconds + 1) * interval '1 second'";
     (session: SessionId => SqlUuid, deadline: &'a str => Text) -> ()
 }
 

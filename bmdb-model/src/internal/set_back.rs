@@ -54,7 +54,7 @@ statement! {
 statement! {
     MendPauses = "UPDATE process_pause \
                   SET since = clock_timestamp(), until = clock_timestamp() + (until - since) \
-                  WHERE source <> 'Operator' AND isfinite(until) \
+                  WHERE source <> 'Operator' AND isfinite(until) AND isfinite(since) \
                     AND since > clock_timestamp() + interval '1 second'";
     () -> ()
 }
@@ -70,7 +70,7 @@ statement! {
     MendSlots = "UPDATE process_slot s \
                  SET taken_at = clock_timestamp(), free_at = clock_timestamp() + (s.free_at - s.taken_at) \
                  WHERE s.slot_id IN (SELECT t.slot_id FROM process_slot t \
-                                     WHERE t.kind = 'Start' AND isfinite(t.free_at) \
+                                     WHERE t.kind = 'Start' AND isfinite(t.free_at) AND isfinite(t.taken_at) \
                                        AND t.taken_at > clock_timestamp() + interval '1 second' \
                                      ORDER BY t.slot_id FOR NO KEY UPDATE SKIP LOCKED)";
     () -> ()
@@ -115,19 +115,21 @@ statement! {
                          WHERE agent_heartbeat_at > clock_timestamp() + interval '1 minute' \
                          UNION SELECT machine_id FROM machine_agent_started \
                          WHERE agent_started_at > clock_timestamp() + interval '1 minute') m \
-                     ORDER BY machine_id LIMIT $1";
-    (limit: i64 => BigInt) -> SqlUuid
+                     WHERE machine_id > coalesce($1, '00000000-0000-0000-0000-000000000000') \
+                     ORDER BY machine_id LIMIT $2";
+    (after: Option<MachineId> => Nullable<SqlUuid>, limit: i64 => BigInt) -> SqlUuid
 }
 
-/// Lists up to `limit` machines whose agents were started or heard in the future.
+/// Lists up to `limit` machines after one in id order, whose agents were started or heard in the future.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn heard_in_future(
     conn: &mut AsyncPgConnection,
+    after: Option<MachineId>,
     limit: i64,
 ) -> Result<Vec<MachineId>, Error> {
-    Ok(HeardInFuture { limit }.load(conn).await?)
+    Ok(HeardInFuture { after, limit }.load(conn).await?)
 }
 
 statement! {

@@ -8,7 +8,9 @@ SELECT s.expired, u.due,
        s.overlong, u.set_back
 FROM (
     SELECT coalesce(bool_or(session_deadline < clock_timestamp()), false) AS expired,
-           coalesce(bool_or(session_deadline > clock_timestamp() + session_interval_seconds * interval '1 second'),
+           -- Clocks are also set back by a little, to no harm.
+           coalesce(bool_or(session_deadline
+                            > clock_timestamp() + (session_interval_seconds + 1) * interval '1 second'),
                     false) AS overlong
     FROM sessions
 ) s

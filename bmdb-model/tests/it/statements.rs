@@ -284,7 +284,7 @@ impl Scenario {
         assert_eq!(overlong::all(conn).await.unwrap(), []);
         assert!(!set_back::lock(conn).await.unwrap());
         set_back::mend_controls(conn).await.unwrap();
-        assert_eq!(set_back::heard_in_future(conn, 1).await.unwrap(), []);
+        assert_eq!(set_back::heard_in_future(conn, None, 1).await.unwrap(), []);
         set_back::planned_in_future(conn, None, 1).await.unwrap();
         set_back::mend_agents(conn, &[]).await.unwrap();
         assert_eq!(set_back::mend_backoffs(conn, 1).await.unwrap(), 0);

@@ -40,6 +40,22 @@ pub(super) struct Limit {
 }
 
 impl Limit {
+    /// Bounds all that connecting to a server takes, also its files and looking up its name, so that the next
+    /// server is asked in time.
+    pub(super) async fn apply<T>(
+        self,
+        name: &str,
+        connecting: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        match self.server {
+            None => connecting.await,
+            Some(limit) => {
+                let connected = timeout(limit, connecting).await;
+                connected.map_err(|_| late(name, limit))?
+            }
+        }
+    }
+
     fn of_each(self, addresses: usize) -> Duration {
         let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
         match self.server {
