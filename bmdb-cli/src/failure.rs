@@ -76,6 +76,8 @@ impl From<ConnectError> for Failure {
             ConnectError::Refused { code, .. } if code.starts_with("28") || code == "42501" => {
                 Exit::Denied
             }
+            // Waiting does not mend it.
+            ConnectError::NotUtf8 { .. } => Exit::Schema,
             _ => Exit::Unreachable,
         };
         Self::new(exit, error.to_string())
@@ -87,12 +89,12 @@ impl From<MigrationError> for Failure {
         let exit = match error {
             MigrationError::ComponentTooOld { .. }
             | MigrationError::DatabaseTooOld { .. }
-            | MigrationError::BuiltUpon { .. } => Exit::Schema,
+            | MigrationError::BuiltUpon { .. }
+            | MigrationError::NotUtf8(_) => Exit::Schema,
             MigrationError::Busy { .. }
             | MigrationError::Locked { .. }
             | MigrationError::NotTheNewest { .. } => Exit::Conflict,
             MigrationError::MayNotMigrate { .. } => Exit::Denied,
-            MigrationError::NotUtf8(_) => Exit::Unreachable,
             MigrationError::Failed(source) => return migration_failed(source),
             MigrationError::Database(error) => return bmdb_model::Error::from(error).into(),
             _ => Exit::Other,

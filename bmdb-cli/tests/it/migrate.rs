@@ -145,7 +145,7 @@ async fn grants_can_be_printed_before_they_are_applied() {
 
 /// What could not be recorded there was done again, for ever.
 #[tokio::test]
-async fn a_database_that_is_not_in_utf_8_is_not_migrated_and_ends_with_5() {
+async fn a_database_that_is_not_in_utf_8_is_not_migrated_and_ends_with_6() {
     let db = TestDb::empty().await.unwrap();
     let name = format!("{}_latin1", db.name());
     let create = format!(
@@ -155,7 +155,7 @@ async fn a_database_that_is_not_in_utf_8_is_not_migrated_and_ends_with_5() {
     let url = db.admin_url().replace(db.name(), &name);
     for verb in ["up", "status"] {
         let expected = "the encoding of the database is LATIN1";
-        at(&url).args(["migrate", verb]).fails_with(5, expected);
+        at(&url).args(["migrate", verb]).fails_with(6, expected);
     }
     let drop = format!("DROP DATABASE {name} WITH (FORCE)");
     db.run_sql(&drop).await.unwrap();

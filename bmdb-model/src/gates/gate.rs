@@ -96,7 +96,7 @@ pub struct Workflow {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Eligible {
-    /// Whether the item says so. Claims read only the item.
+    /// Whether the item says so, and nothing is on hold.
     pub is_open: bool,
     /// The hold that closes this gate for every process of the machine.
     pub hold: Option<Hold>,

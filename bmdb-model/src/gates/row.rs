@@ -132,7 +132,8 @@ pub(super) fn gates(
         not_plannable: None,
         is_stale: item.differs_from(&said, hold.is_some() || process_hold.is_some(), at),
         eligible: Eligible {
-            is_open: is_eligible,
+            // A claim looks for holds too: one that was written by SQL binds before the item is planned.
+            is_open: is_eligible && hold.is_none() && process_hold.is_none(),
             hold,
             process_hold,
             view: said.view,

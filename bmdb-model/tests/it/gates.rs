@@ -325,3 +325,16 @@ async fn the_gates_of_a_machine_of_a_large_fleet_cost_a_few_buffers() {
         .await;
     assert!(cost <= 40, "{cost}");
 }
+
+// `why` said that the next claim takes the machine, and that it is on hold.
+#[tokio::test]
+async fn a_hold_that_was_written_by_sql_closes_the_first_gate_before_the_item_is_planned() {
+    let mut s = Scenario::new().await;
+    let machine = s.provided("a").await;
+    assert!(s.why(machine, &START).await.eligible.is_open);
+    let hold = format!("INSERT INTO machine_hold (machine_id, reason) VALUES ('{machine}', 'x')");
+    s.db.run_sql(&hold).await.unwrap();
+    let why = s.why(machine, &START).await;
+    assert!(!why.eligible.is_open && why.is_stale, "{why:#?}");
+    assert!(s.claim(&START).await.is_empty());
+}
