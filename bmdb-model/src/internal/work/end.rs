@@ -23,7 +23,7 @@ pub struct FailedAttempt<'a> {
     pub delay_seconds: u32,
     /// The interval without jitter from which the next one is computed, in seconds.
     pub interval_seconds: u32,
-    /// Why it failed, for people. Longer than [`MAXIMUM_CAUSE_BYTES`](super::MAXIMUM_CAUSE_BYTES) it is
+    /// Why it failed, for people. Longer than [`Column::CAUSE`](crate::column::Column::CAUSE) it is
     /// cut with a mark.
     pub cause: &'a str,
     /// Whether a failure that equals the one before is folded into that one's history row.

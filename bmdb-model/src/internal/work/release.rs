@@ -33,7 +33,7 @@ pub struct Cancel<'a> {
     /// For how long the machine rests, in whole milliseconds and at most ten years. None at all: nothing
     /// but the plan and an earlier backoff keep it from being claimed again at once.
     pub rest: Option<Duration>,
-    /// Why, for people. Longer than [`MAXIMUM_CAUSE_BYTES`](super::MAXIMUM_CAUSE_BYTES) it is cut with a
+    /// Why, for people. Longer than [`Column::CAUSE`](crate::column::Column::CAUSE) it is cut with a
     /// mark.
     pub cause: Option<&'a str>,
     /// Whether a cancellation that equals the one before is folded into that one's history row.
