@@ -1,6 +1,7 @@
 //! Limits of the columns that hold texts and bytes, in bytes. Checked before anything is sent.
 
 use crate::Error;
+use crate::error::storable;
 use std::borrow::Cow;
 
 /// Columns of texts or bytes that have the same meaning, and the longest value that they take.
@@ -182,13 +183,7 @@ impl Column {
     /// [`Error::TooLong`], [`Error::NulByte`].
     pub fn check(&self, text: &str) -> Result<(), Error> {
         self.check_bytes(text.as_bytes())?;
-        match text.bytes().position(|byte| byte == 0) {
-            None => Ok(()),
-            Some(offset) => Err(Error::NulByte {
-                field: self.name,
-                offset,
-            }),
-        }
+        storable(self.name, text)
     }
 
     /// Like [`Column::check`]; also refuses an empty text.

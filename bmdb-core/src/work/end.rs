@@ -9,7 +9,7 @@ use crate::work::end_batcher::{BatchError, PendingEnd};
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
-use crate::work::refused_text::in_ascii;
+use crate::work::refused_text::or_in_ascii;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::ErrorKind;
 use bmdb_model::history::Outcome;
@@ -42,12 +42,8 @@ pub(crate) async fn fail_all<'a>(
     let ended = end_independently(session, ends).await.into_iter();
     let failed = asked.into_iter().zip(ended);
     let failed = failed.map(async |((interval, backoff, cause), ended)| {
-        let error = match recorded(interval, ended) {
-            Ok(recorded) => return Ok(recorded),
-            Err(error) => error,
-        };
-        let (open, cause) = in_ascii(error, cause)?;
-        open.fail_once(backoff, &cause).await
+        let again = async |open: OpenAttempt, cause: String| open.fail_once(backoff, &cause).await;
+        or_in_ascii(recorded(interval, ended), cause, again).await
     });
     join_all(failed).await
 }
@@ -76,12 +72,9 @@ impl OpenAttempt {
         backoff: &Backoff,
         cause: &str,
     ) -> Result<FailureRecorded, EndError> {
-        let error = match self.fail_once(backoff, cause).await {
-            Ok(recorded) => return Ok(recorded),
-            Err(error) => error,
-        };
-        let (open, cause) = in_ascii(error, cause)?;
-        open.fail_once(backoff, &cause).await
+        let ended = self.fail_once(backoff, cause).await;
+        let again = async |open: OpenAttempt, cause: String| open.fail_once(backoff, &cause).await;
+        or_in_ascii(ended, cause, again).await
     }
 
     async fn fail_once(self, backoff: &Backoff, cause: &str) -> Result<FailureRecorded, EndError> {

@@ -6,7 +6,7 @@ use crate::session::attempt_end::{AttemptEnd, Cancellation};
 use crate::work::end::recorded;
 use crate::work::end_error::{EndError, FailureRecorded};
 use crate::work::open_attempt::OpenAttempt;
-use crate::work::refused_text::in_ascii;
+use crate::work::refused_text::or_in_ascii;
 use bmdb_backoff::Backoff;
 use bmdb_model::column::Column;
 use bmdb_model::hold;
@@ -43,12 +43,10 @@ impl OpenAttempt {
         backoff: &Backoff,
         cause: &str,
     ) -> Result<FailureRecorded, EndError> {
-        let error = match self.fail_and_hold_once(backoff, cause).await {
-            Ok(recorded) => return Ok(recorded),
-            Err(error) => error,
-        };
-        let (open, cause) = in_ascii(error, cause)?;
-        open.fail_and_hold_once(backoff, &cause).await
+        let ended = self.fail_and_hold_once(backoff, cause).await;
+        let again =
+            async |open: OpenAttempt, cause: String| open.fail_and_hold_once(backoff, &cause).await;
+        or_in_ascii(ended, cause, again).await
     }
 
     async fn fail_and_hold_once(
@@ -75,12 +73,11 @@ impl OpenAttempt {
         backoff: &Backoff,
         cause: &str,
     ) -> Result<FailureRecorded, EndError> {
-        let error = match self.fail_and_hold_process_once(backoff, cause).await {
-            Ok(recorded) => return Ok(recorded),
-            Err(error) => error,
+        let ended = self.fail_and_hold_process_once(backoff, cause).await;
+        let again = async |open: OpenAttempt, cause: String| {
+            open.fail_and_hold_process_once(backoff, &cause).await
         };
-        let (open, cause) = in_ascii(error, cause)?;
-        open.fail_and_hold_process_once(backoff, &cause).await
+        or_in_ascii(ended, cause, again).await
     }
 
     async fn fail_and_hold_process_once(
@@ -109,12 +106,10 @@ impl OpenAttempt {
         time: Duration,
         cause: &str,
     ) -> Result<Option<ProviderPause>, EndError> {
-        let error = match self.pause_provider_once(time, cause).await {
-            Ok(paused) => return Ok(paused),
-            Err(error) => error,
-        };
-        let (open, cause) = in_ascii(error, cause)?;
-        open.pause_provider_once(time, &cause).await
+        let ended = self.pause_provider_once(time, cause).await;
+        let again =
+            async |open: OpenAttempt, cause: String| open.pause_provider_once(time, &cause).await;
+        or_in_ascii(ended, cause, again).await
     }
 
     async fn pause_provider_once(

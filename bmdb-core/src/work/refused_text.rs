@@ -8,18 +8,24 @@ use crate::work::open_attempt::OpenAttempt;
 use bmdb_model::ErrorKind;
 use bmdb_model::column::escaped;
 
-/// The attempt and its cause in printable ASCII, if that may be recorded where the cause itself was refused.
-/// Otherwise the error.
-pub(super) fn in_ascii(error: EndError, cause: &str) -> Result<(OpenAttempt, String), EndError> {
-    let ascii = escaped(cause);
-    match error {
-        EndError {
+/// The result of an end, or of ending the attempt `again` with its cause in printable ASCII, if that may be recorded
+/// where the cause itself was refused.
+pub(super) async fn or_in_ascii<T, F>(
+    ended: Result<T, EndError>,
+    cause: &str,
+    again: impl FnOnce(OpenAttempt, String) -> F,
+) -> Result<T, EndError>
+where
+    F: Future<Output = Result<T, EndError>>,
+{
+    match ended {
+        Err(EndError {
             reason,
             attempt: Some(open),
-        } if reason.kind() == Some(ErrorKind::InvalidValue) && ascii != cause => {
+        }) if reason.kind() == Some(ErrorKind::InvalidValue) && escaped(cause) != cause => {
             tracing::warn!(error = %reason, "the cause of a failure is refused, and is recorded in ASCII");
-            Ok((*open, ascii))
+            again(*open, escaped(cause)).await
         }
-        error => Err(error),
+        ended => ended,
     }
 }
