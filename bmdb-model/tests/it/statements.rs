@@ -11,10 +11,12 @@ use bmdb_model::internal::operator::NewAction;
 use bmdb_model::internal::{self, overlong, plan, reclaim, set_back};
 use bmdb_model::maintenance::{self, Task, TaskProgress};
 use bmdb_model::operator::{self, Scope, Verb};
+use bmdb_model::os_installation::{self, InstallationResult::Success};
+use bmdb_model::tag::{self, TagName};
 use bmdb_model::work::{self, ClaimedFilter};
 use bmdb_model::{
     AgentStarted, MachineId, Provided, Provider, agent, attempt_counts, counts, custom_tags, gates,
-    hold, machine, overview, process, process_control, provided, retrieval, session,
+    hardware, hold, machine, overview, process, process_control, provided, retrieval, session,
 };
 use uuid::Uuid;
 
@@ -196,6 +198,16 @@ impl Scenario {
     async fn write_tags(&mut self, machine: MachineId) {
         let conn = &mut self.conn;
         machine::touch(conn, &[machine]).await.unwrap();
+        hardware::set(conn, machine, b"report").await.unwrap();
+        os_installation::set_request(conn, machine, 1, b"request")
+            .await
+            .unwrap();
+        os_installation::set_report(conn, machine, 1, Success, b"report")
+            .await
+            .unwrap();
+        for tag in TagName::ALL {
+            tag::unset(conn, machine, tag).await.unwrap();
+        }
         let tag = Provided::new(Provider::EQUINIX, "a");
         provided::set(conn, machine, &tag).await.unwrap();
         provided::of_all(conn, &[machine]).await.unwrap();
