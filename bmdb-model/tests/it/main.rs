@@ -60,4 +60,5 @@ mod serde;
 mod snapshots;
 mod statements;
 mod tags;
+mod uncontrolled;
 mod workflows;
