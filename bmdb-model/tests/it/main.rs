@@ -7,6 +7,7 @@ mod attempt_counts;
 mod bad_input;
 mod breakers;
 mod causes;
+mod claimed_provided;
 mod claims;
 mod columns;
 mod compatibility;
