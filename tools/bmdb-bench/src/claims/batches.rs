@@ -66,7 +66,7 @@ async fn measure_one(bench: &mut Bench, db: &TestDb, workers: u32, batch: u32) -
     }
     let ours = Row::new(format!("ours, {of}"), "/s", ours);
     bench.report.row(if (workers, batch) == PROMISED {
-        let promised = Target::MedianAtLeast(30_000.0);
+        let promised = Target::MedianAtLeast(25_000.0);
         ours.target(promised).limited_by(limits)
     } else {
         ours

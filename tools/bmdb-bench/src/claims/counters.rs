@@ -19,6 +19,9 @@ const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
       AND pid <> pg_backend_pid()";
 
+/// What a server process says whose client is gone.
+const LEFT: &str = "connection to client lost";
+
 /// The counters at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Counters {
@@ -112,7 +115,8 @@ fn errors(server: &Server) -> Result<Vec<String>, Failure> {
     let log = std::fs::read_to_string(log).map_err(Failure::check)?;
     let errors = log.lines().filter(|line| {
         let levels = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
-        levels.iter().any(|level| line.contains(level))
+        // A program that has ended leaves its connections, also those that just run a background statement.
+        levels.iter().any(|level| line.contains(level)) && !line.contains(LEFT)
     });
     Ok(errors.map(str::to_owned).collect())
 }

@@ -13,7 +13,7 @@ use bmdb_testkit::TestDb;
 const WORKERS: &[u32] = &[1, 4, 16, 64];
 
 /// Numbers of workers for `--quick`.
-const FEW: &[u32] = &[1, 16];
+const FEW: &[u32] = &[16];
 
 /// The numbers of workers that have a target, as a share of the baseline.
 const PROMISED: [u32; 2] = [1, 16];

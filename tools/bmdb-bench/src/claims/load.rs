@@ -6,7 +6,11 @@ use bmdb_testkit::{Server, TestDb};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
+
+/// No load takes longer, unless it waits for what never comes.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The program.
 #[derive(Debug)]
@@ -58,12 +62,10 @@ impl Load {
             command.arg(format!("--{name}"));
             command.args(Some(value).filter(|value| !value.is_empty()));
         }
-        let output = command
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(Failure::check)?;
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(LONGEST, output).await;
+        let hung = |_| Failure::check(format!("the load {options:?} has not ended in {LONGEST:?}"));
+        let output = output.map_err(hung)?.map_err(Failure::check)?;
         let after = Counters::read(db, server).await?;
         let said = String::from_utf8_lossy(&output.stdout);
         let printed: Value = serde_json::from_str(&said).unwrap_or_default();

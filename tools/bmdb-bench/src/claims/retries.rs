@@ -14,7 +14,10 @@ const AT_ONCE: u32 = 16;
 const MACHINES: u32 = 20_000;
 
 pub(super) async fn measure(bench: &mut Bench) -> Done {
-    let machines = if bench.quick { 500 } else { MACHINES };
+    let (machines, due) = match bench.quick {
+        true => (500, SMALL / 5),
+        false => (MACHINES, SMALL),
+    };
     let of = format!("failed once, then finished, {AT_ONCE} at once");
     let clients = Clients {
         clients: AT_ONCE,
@@ -26,11 +29,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
     for round in 1..=bench.rounds {
         eprintln!("retries: round {round}");
         let is_last = round == bench.rounds;
-        let db = bench.database_with(SMALL).await?;
+        let db = bench.database_with(due).await?;
         let ends = [End::Fail, End::Tags];
         let measured = bench.pgbench(&db, &ends, clients).await?;
-        // The fleet of the load is finished completely, warm-up included.
-        let db = bench.database_with(machines + AT_ONCE).await?;
+        // The warm-up finishes some of them too.
+        let db = bench.database_with(machines + 10 * AT_ONCE).await?;
         let options = [
             ("workers", AT_ONCE.to_string()),
             ("shape", "runner".to_owned()),

@@ -32,6 +32,15 @@ const SINGLE: [Way; 7] = [
 
 const BATCHED: [Way; 2] = [Way::BareStatements, Way::Hand];
 
+/// For `--quick`: each kind of load once.
+const FEW_SINGLE: [Way; 4] = [
+    Way::BareStatements,
+    Way::Pgbench,
+    Way::Runner,
+    Way::RunnerClosure,
+];
+const FEW_BATCHED: [Way; 1] = [Way::Hand];
+
 /// The measurements of one number of machines at once, by round.
 struct Series {
     clients: Clients,
@@ -63,9 +72,13 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
             batched.collect(),
         )
     };
-    let single = run(bench, (&db, &bare), &SINGLE, &single).await?;
+    let (singly, in_batches): (&[Way], &[Way]) = match bench.quick {
+        true => (&FEW_SINGLE, &FEW_BATCHED),
+        false => (&SINGLE, &BATCHED),
+    };
+    let single = run(bench, (&db, &bare), singly, &single).await?;
     chart(bench, &single);
-    let batched = run(bench, (&db, &bare), &BATCHED, &batched).await?;
+    let batched = run(bench, (&db, &bare), in_batches, &batched).await?;
     for series in single.into_iter().chain(batched) {
         series.report(bench);
     }
