@@ -13,118 +13,122 @@ pub(crate) struct Args {
     from: Option<PathBuf>,
 }
 
-/// A table of medians. In the names of rows, `{}` is the number at the beginning of the table's row.
+/// A table of medians. In the names of rows, `{}` is the end that belongs to the table's row.
 struct Grid {
     title: &'static str,
     first: &'static str,
-    numbers: &'static [&'static str],
+    /// Each with its end of the names.
+    rows: &'static [(&'static str, &'static str)],
     columns: &'static [(&'static str, &'static str)],
 }
+
+const AT_ONCE: [(&str, &str); 4] = [
+    ("1", "1 at once"),
+    ("16", "16 at once"),
+    ("64", "64 at once"),
+    ("200", "200 at once"),
+];
+
+const WORKERS: [(&str, &str); 4] = [
+    ("1", "1 worker"),
+    ("4", "4 workers"),
+    ("16", "16 workers"),
+    ("64", "64 workers"),
+];
 
 const GRIDS: [Grid; 6] = [
     Grid {
         title: "Machines per second that are claimed and finished with a write",
         first: "machines at once",
-        numbers: &["1", "16", "64", "200"],
+        rows: &AT_ONCE,
         columns: &[
             (
                 "two bare statements",
-                "success: two bare statements, pgbench, {} at once",
+                "success: two bare statements, pgbench, {}",
             ),
             (
                 "pgbench, same statements",
-                "success: the same statements, pgbench, {} at once",
+                "success: the same statements, pgbench, {}",
             ),
-            (
-                "by hand, typed write",
-                "success: typed write, by hand, {} at once",
-            ),
-            (
-                "runner, typed write",
-                "success: typed write, runner, {} at once",
-            ),
-            ("runner, closure", "success: closure, runner, {} at once"),
+            ("by hand, typed write", "success: typed write, by hand, {}"),
+            ("runner, typed write", "success: typed write, runner, {}"),
+            ("runner, closure", "success: closure, runner, {}"),
         ],
     },
     Grid {
-        title: "The same in batches by hand, 1 task",
-        first: "machines in a batch",
-        numbers: &["100", "500"],
-        columns: &SUCCESS_BY_ONE,
-    },
-    Grid {
-        title: "The same in batches by hand, 4 tasks",
-        first: "machines in a batch",
-        numbers: &["100", "500"],
-        columns: &SUCCESS_BY_FOUR,
+        title: "The same in batches by hand",
+        first: "machines in a batch, tasks",
+        rows: &[
+            ("100, 1", "batches of 100, 1 at once"),
+            ("500, 1", "batches of 500, 1 at once"),
+            ("100, 4", "batches of 100, 4 at once"),
+            ("500, 4", "batches of 500, 4 at once"),
+        ],
+        columns: &[
+            (
+                "two bare statements",
+                "success: two bare statements, pgbench, {}",
+            ),
+            (
+                "pgbench, same statements",
+                "success: the same statements, pgbench, {}",
+            ),
+            ("typed writes", "success: typed write, by hand, {}"),
+        ],
     },
     Grid {
         title: "Machines per second that fail once and then succeed",
         first: "machines at once",
-        numbers: &["16"],
+        rows: &[("16", "failed once, then finished, 16 at once")],
         columns: &[
             (
                 "pgbench, same statements",
-                "the same statements, pgbench, failed once, then finished, {} at once",
+                "the same statements, pgbench, {}",
             ),
-            ("runner", "runner, failed once, then finished, {} at once"),
+            ("runner", "runner, {}"),
+        ],
+    },
+    Grid {
+        title: "What a success costs in a quiet database, per machine",
+        first: "",
+        rows: &[
+            ("alone, typed write", "success, typed write"),
+            ("alone, closure", "success, closure"),
+            ("in a batch of 100", "success, typed writes, batch of 100"),
+        ],
+        columns: &[
+            ("statements", "{}: statements per machine"),
+            ("planning, µs", "{}: planning per machine"),
+            ("execution, µs", "{}: execution per machine"),
+            ("index entries", "{}: index entries per machine"),
+            ("WAL, B", "{}: WAL per machine"),
+            ("pages written to", "{}: pages written to per machine"),
         ],
     },
     Grid {
         title: "Machines per second that are claimed and failed, each on its own",
         first: "workers",
-        numbers: &["1", "4", "16", "64"],
+        rows: &WORKERS,
         columns: &[
-            ("pgbench, same statements", "pgbench, {} workers"),
-            (
-                "each claims for itself",
-                "each claims for itself, {} workers",
-            ),
-            (
-                "one loop claims for all",
-                "one loop claims for all, {} workers",
-            ),
+            ("pgbench, same statements", "pgbench, {}"),
+            ("each claims for itself", "each claims for itself, {}"),
+            ("one loop claims for all", "one loop claims for all, {}"),
         ],
     },
     Grid {
         title: "The same in batches by hand",
         first: "machines in a batch",
-        numbers: &["1", "10", "100", "500"],
+        rows: &[
+            ("1", "batches of 1"),
+            ("10", "batches of 10"),
+            ("100", "batches of 100"),
+            ("500", "batches of 500"),
+        ],
         columns: &[
-            ("1 at once", "ours, batches of {}, 1 at once"),
-            ("4 at once", "ours, batches of {}, 4 at once"),
+            ("1 at once", "ours, {}, 1 at once"),
+            ("4 at once", "ours, {}, 4 at once"),
         ],
     },
-];
-
-const SUCCESS_BY_ONE: [(&str, &str); 3] = [
-    (
-        "two bare statements",
-        "success: two bare statements, pgbench, batches of {}, 1 at once",
-    ),
-    (
-        "pgbench, same statements",
-        "success: the same statements, pgbench, batches of {}, 1 at once",
-    ),
-    (
-        "typed writes",
-        "success: typed write, by hand, batches of {}, 1 at once",
-    ),
-];
-
-const SUCCESS_BY_FOUR: [(&str, &str); 3] = [
-    (
-        "two bare statements",
-        "success: two bare statements, pgbench, batches of {}, 4 at once",
-    ),
-    (
-        "pgbench, same statements",
-        "success: the same statements, pgbench, batches of {}, 4 at once",
-    ),
-    (
-        "typed writes",
-        "success: typed write, by hand, batches of {}, 4 at once",
-    ),
 ];
 
 pub(crate) fn run(args: &Args) -> Done {
@@ -147,17 +151,11 @@ impl Grid {
             format!("| {} | {} |", self.first, headings.join(" | ")),
             format!("|{}", "---:|".repeat(headings.len() + 1)),
         ];
-        for number in self.numbers {
-            let medians = self.columns.iter().map(|(_, name)| {
-                // One worker is written in the singular.
-                let name = match *number {
-                    "1" => name.replace("{} workers", "1 worker"),
-                    _ => (*name).to_owned(),
-                };
-                median(numbers, &name.replace("{}", number))
-            });
+        for (label, end) in self.rows {
+            let medians = self.columns.iter();
+            let medians = medians.map(|(_, name)| median(numbers, &name.replace("{}", end)));
             let medians: Vec<String> = medians.collect();
-            lines.push(format!("| {number} | {} |", medians.join(" | ")));
+            lines.push(format!("| {label} | {} |", medians.join(" | ")));
         }
         lines.join("\n")
     }
@@ -172,6 +170,10 @@ fn median(numbers: &Value, name: &str) -> String {
 }
 
 fn grouped(value: f64) -> String {
+    if value < 100.0 {
+        let shown = format!("{value:.1}");
+        return shown.trim_end_matches(".0").to_owned();
+    }
     let digits = format!("{value:.0}");
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        let shown = [7.0, 999.0, 1000.0, 1_234_567.4].map(grouped);
-        assert_eq!(shown, ["7", "999", "1,000", "1,234,567"]);
+        let shown = [7.0, 7.25, 999.0, 1000.0, 1_234_567.4].map(grouped);
+        assert_eq!(shown, ["7", "7.2", "999", "1,000", "1,234,567"]);
     }
 }

@@ -61,8 +61,8 @@ impl Bare {
         clients: Clients,
     ) -> Result<Option<Measured>, Failure> {
         let rows = match clients.batch {
-            1 => 20_000 * clients.seconds,
-            _ => 150_000 * clients.seconds,
+            1 => 20_000 * clients.duration(),
+            _ => 150_000 * clients.duration(),
         };
         self.fill(rows).await?;
         self.run(bench, CLAIM_AND_FINISH, clients).await

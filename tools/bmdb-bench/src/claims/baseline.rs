@@ -35,6 +35,22 @@ pub(super) struct Clients {
     pub(super) seconds: u32,
 }
 
+impl Clients {
+    /// Seconds before the measurement, in which each connection plans its statements. None for `--quick`.
+    const fn warm_up(self) -> u32 {
+        match (self.seconds, self.clients) {
+            (..=1, _) => 0,
+            (_, ..=64) => 1,
+            (_, _) => 3,
+        }
+    }
+
+    /// How long a run takes, in seconds.
+    pub(super) const fn duration(self) -> u32 {
+        self.warm_up() + self.seconds
+    }
+}
+
 impl Baseline {
     /// The error says why there is no baseline.
     pub(super) fn new(installation: &Installation, folder: &Path) -> Result<Self, String> {
@@ -79,7 +95,8 @@ impl Baseline {
             .arg(format!("--file={}", self.script.display()))
             .arg(format!("--client={}", how.clients))
             .arg(format!("--jobs={}", how.clients.min(2)))
-            .arg(format!("--time={}", how.seconds))
+            .arg(format!("--time={}", how.duration()))
+            .arg("--progress=1")
             .args(defined.map(|(name, value)| format!("--define={name}={value}")))
             .arg(db.url())
             .stdin(Stdio::null())
@@ -100,6 +117,8 @@ impl Baseline {
         if printed.failed > 0.0 {
             return Err(wrong("lost against other transactions"));
         }
+        let progress = String::from_utf8_lossy(&output.stderr);
+        let per_second = after_warm_up(&progress, how).unwrap_or(printed.per_second);
         let mut machines = printed.transactions * f64::from(how.batch);
         let spent = after.since(&before, |claims| {
             // A claim may get fewer machines than it asks for.
@@ -109,7 +128,7 @@ impl Baseline {
             machines
         });
         Ok(Measured {
-            machines_per_second: printed.per_second * machines / printed.transactions,
+            machines_per_second: per_second * machines / printed.transactions,
             spent,
         })
     }
@@ -151,9 +170,44 @@ impl Printed {
     }
 }
 
+/// The transactions per second after the warm-up, by what pgbench prints every second; `None` without one.
+fn after_warm_up(progress: &str, how: Clients) -> Option<f64> {
+    let speeds: Vec<f64> = progress
+        .lines()
+        .filter_map(|line| {
+            let (_, line) = line.split_once("progress: ")?;
+            line.split_once(" s, ")?
+                .1
+                .split_once(" tps")?
+                .0
+                .parse()
+                .ok()
+        })
+        .skip(usize::try_from(how.warm_up()).ok()?)
+        .collect();
+    let seconds = u32::try_from(speeds.len()).ok().filter(|n| *n > 0)?;
+    let is_warm = how.warm_up() > 0;
+    is_warm.then(|| speeds.iter().sum::<f64>() / f64::from(seconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Printed;
+    use super::{Clients, Printed, after_warm_up};
+
+    #[test]
+    fn the_first_second_warms_up() {
+        let progress = "progress: 1.0 s, 10.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n\
+                        progress: 2.0 s, 100.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n\
+                        progress: 3.0 s, 300.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n";
+        let clients = |seconds| Clients {
+            clients: 1,
+            batch: 1,
+            seconds,
+        };
+        assert_eq!(after_warm_up(progress, clients(2)), Some(200.0));
+        assert_eq!(after_warm_up(progress, clients(1)), None);
+        assert_eq!(after_warm_up("", clients(2)), None);
+    }
 
     #[test]
     fn a_run_of_pgbench_is_read() {

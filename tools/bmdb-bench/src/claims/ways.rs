@@ -96,7 +96,7 @@ async fn top_up(db: &TestDb, clients: Clients) -> Done {
         (..=16, 1) => 12_000,
         _ => 25_000,
     };
-    let wanted = f64::from(a_second * clients.seconds);
+    let wanted = f64::from(a_second * clients.duration());
     let due = number(db, DUE).await?;
     if due < wanted {
         // A whole number below 2^32.
