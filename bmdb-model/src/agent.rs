@@ -5,13 +5,15 @@ mod listening;
 pub use listening::{Listening, ProviderAgents, Silence, listening, silence};
 
 use crate::column::Column;
-use crate::schema::{machine_agent_heartbeat, machine_agent_started};
+use crate::rows::{self, Rows};
+use crate::schema::machine_agent_started;
 use crate::statement::statement;
+use crate::tag::{self, TagName};
 use crate::time::Timestamptz;
 use crate::{Error, MachineId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bytea, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bytea, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// The agent that was started on a machine, and the key that it authenticates with.
@@ -54,18 +56,12 @@ impl AgentStarted {
 }
 
 statement! {
-    SetStarted<'a> = "INSERT INTO machine_agent_started (machine_id, agent_started_at, agent_public_key) \
-         VALUES ($1, coalesce($2, clock_timestamp()), $3) \
-         ON CONFLICT (machine_id) DO UPDATE SET agent_started_at = excluded.agent_started_at, \
-             agent_public_key = excluded.agent_public_key";
-    (machine: MachineId => SqlUuid, at: Option<DateTime<Utc>> => Nullable<Timestamptz>, key: &'a [u8] => Bytea) -> ()
-}
-
-statement! {
-    /// A heartbeat of an earlier agent says nothing about this one.
-    ForgetOlderHeartbeat = "DELETE FROM machine_agent_heartbeat h USING machine_agent_started s \
-         WHERE h.machine_id = $1 AND s.machine_id = $1 AND h.agent_heartbeat_at < s.agent_started_at";
-    (machine: MachineId => SqlUuid) -> ()
+    SetStarted<'a> = include_str!("sql/set_agents_started.sql");
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        at: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+        public_keys: &'a [&'a [u8]] => Array<Bytea>,
+    ) -> ()
 }
 
 /// Sets the tag, and deletes heartbeats from before the start. The caller has touched the machine.
@@ -78,15 +74,39 @@ pub async fn set_started(
     started: &AgentStarted,
 ) -> Result<(), Error> {
     started.check()?;
-    SetStarted {
-        machine,
-        at: started.at,
-        key: &started.public_key,
-    }
-    .execute(conn)
-    .await?;
-    ForgetOlderHeartbeat { machine }.execute(conn).await?;
-    Ok(())
+    set_started_pipelined(conn, &Rows::from([(machine, started)])).await
+}
+
+/// Like [`set_started`] for many machines, in one statement. If a machine is named twice, the last entry
+/// counts. The caller has touched all of them.
+///
+/// # Errors
+/// [`Error::OfMachine`] with [`Error::TooLong`], and then nothing was written; [`Error::Database`].
+pub async fn set_all_started(
+    conn: &mut AsyncPgConnection,
+    started: &[(MachineId, AgentStarted)],
+) -> Result<(), Error> {
+    let rows = rows::last_of(started);
+    rows::check(&rows, AgentStarted::check)?;
+    set_started_pipelined(conn, &rows).await
+}
+
+/// Sets the tag to values that have been checked.
+pub(crate) async fn set_started_pipelined(
+    conn: &AsyncPgConnection,
+    started: &Rows<'_, AgentStarted>,
+) -> Result<(), Error> {
+    let batches = rows::batches(started, |started| started.public_key.len()).into_iter();
+    let statements = batches.map(|batch| async move {
+        let set = SetStarted {
+            machines: &batch.machines,
+            at: &batch.column(|started| started.at),
+            public_keys: &batch.column(|started| &*started.public_key),
+        };
+        set.execute(&mut &*conn).await?;
+        Ok(())
+    });
+    rows::pipelined(statements).await
 }
 
 /// Deletes both agent tags, as before a reinstallation. The caller has touched the machine.
@@ -94,12 +114,7 @@ pub async fn set_started(
 /// # Errors
 /// [`Error::Database`].
 pub async fn unset(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<(), Error> {
-    diesel::delete(machine_agent_heartbeat::table.find(machine))
-        .execute(conn)
-        .await?;
-    diesel::delete(machine_agent_started::table.find(machine))
-        .execute(conn)
-        .await?;
+    tag::unset(conn, machine, TagName::AgentStarted).await?;
     Ok(())
 }
 
@@ -126,10 +141,14 @@ pub async fn advance_heartbeat(
 }
 
 statement! {
-    SetHeartbeat = "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) \
-         VALUES ($1, coalesce($2, clock_timestamp())) \
+    SetHeartbeats<'a> = "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) \
+         SELECT b.machine_id, coalesce(b.at, clock_timestamp()) \
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS b (machine_id, at) ORDER BY b.machine_id \
          ON CONFLICT (machine_id) DO UPDATE SET agent_heartbeat_at = excluded.agent_heartbeat_at";
-    (machine: MachineId => SqlUuid, at: Option<DateTime<Utc>> => Nullable<Timestamptz>) -> ()
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        at: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+    ) -> ()
 }
 
 /// Sets the heartbeat, also to an earlier time. The caller has touched the machine, because a first
@@ -142,7 +161,16 @@ pub async fn set_heartbeat(
     machine: MachineId,
     at: Option<DateTime<Utc>>,
 ) -> Result<(), Error> {
-    SetHeartbeat { machine, at }.execute(conn).await?;
+    set_heartbeats_pipelined(conn, &[machine], &[at]).await
+}
+
+/// Sets the heartbeat of each machine, in machine order.
+pub(crate) async fn set_heartbeats_pipelined(
+    mut conn: &AsyncPgConnection,
+    machines: &[MachineId],
+    at: &[Option<DateTime<Utc>>],
+) -> Result<(), Error> {
+    SetHeartbeats { machines, at }.execute(&mut conn).await?;
     Ok(())
 }
 

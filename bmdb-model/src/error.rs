@@ -47,6 +47,13 @@ pub enum Error {
         /// The longest value, in bytes.
         limit: usize,
     },
+    /// One machine's value among those of many was refused.
+    #[error("machine {machine}: {error}")]
+    OfMachine {
+        machine: MachineId,
+        /// Why it was refused.
+        error: Box<Error>,
+    },
     /// No machine has this id.
     #[error("there is no machine {0}")]
     NoSuchMachine(MachineId),
@@ -140,6 +147,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Database(error) => error.into(),
+            Self::OfMachine { error, .. } => error.kind(),
             Self::DefinitionBlocked { .. } => ErrorKind::LockTimeout,
             Self::NulByte { .. } | Self::Empty { .. } | Self::TooLong { .. } => {
                 ErrorKind::InvalidValue

@@ -22,4 +22,5 @@ pub mod session;
 pub mod set_back;
 pub mod sqlstate;
 pub mod statement_effect;
+pub mod tag_writes;
 pub mod work;

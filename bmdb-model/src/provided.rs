@@ -2,6 +2,7 @@
 
 use crate::column::Column;
 use crate::error::{storable, storable_non_empty};
+use crate::rows::{self, Rows};
 use crate::schema::machine_provided;
 use crate::statement::statement;
 use crate::text_enum::text_enum;
@@ -9,7 +10,7 @@ use crate::{Error, MachineId, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 text_enum! {
@@ -106,6 +107,13 @@ impl Provided {
         Column::IP_ADDRESS.check_optional(self.ip_address.as_deref())?;
         Column::LOCATION.check_optional(self.location.as_deref())
     }
+
+    /// About how long it is.
+    fn bytes(&self) -> usize {
+        let optional = [&self.reservation_id, &self.ip_address, &self.location];
+        let optional = optional.into_iter().flatten().map(String::len);
+        self.provider_id.len() + optional.sum::<usize>()
+    }
 }
 
 /// A row of `machine_provided`.
@@ -142,14 +150,97 @@ pub async fn set(
     provided: &Provided,
 ) -> Result<(), Error> {
     provided.check()?;
-    let result = diesel::insert_into(machine_provided::table)
-        .values((machine_provided::machine_id.eq(machine), provided))
-        .on_conflict(machine_provided::machine_id)
-        .do_update()
-        .set(provided)
-        .execute(conn)
-        .await;
-    taken(result, provided)
+    set_pipelined(conn, &Rows::from([(machine, provided)])).await
+}
+
+/// Like [`set`] for many machines, in one statement, and in machine order: an id that one machine gives
+/// up can be given to a later one. If a machine is named twice, the last entry counts. The caller has
+/// touched all of them.
+///
+/// # Errors
+/// [`Error::OfMachine`] with an error of [`Provided::check`], and then nothing was written;
+/// [`Error::ProviderIdTaken`], also if two of the machines have the same id; [`Error::Database`].
+pub async fn set_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[ProvidedMachine],
+) -> Result<(), Error> {
+    let rows: Rows<'_, Provided> = machines
+        .iter()
+        .map(|machine| (machine.machine_id, &machine.provided))
+        .collect();
+    rows::check(&rows, Provided::check)?;
+    set_pipelined(conn, &rows).await
+}
+
+statement! {
+    Set<'a> = include_str!("sql/set_provided.sql");
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        providers: &'a [&'a Provider] => Array<Text>,
+        provider_ids: &'a [&'a str] => Array<Text>,
+        reservation_ids: &'a [Option<&'a str>] => Array<Nullable<Text>>,
+        ip_addresses: &'a [Option<&'a str>] => Array<Nullable<Text>>,
+        locations: &'a [Option<&'a str>] => Array<Nullable<Text>>,
+        statuses: &'a [Option<ProviderStatus>] => Array<Nullable<Text>>,
+    ) -> ()
+}
+
+/// Sets the tag to values that have been checked.
+pub(crate) async fn set_pipelined(
+    conn: &AsyncPgConnection,
+    provided: &Rows<'_, Provided>,
+) -> Result<(), Error> {
+    let batches = rows::batches(provided, Provided::bytes).into_iter();
+    let statements = batches.map(|batch| async move {
+        let set = Set {
+            machines: &batch.machines,
+            providers: &batch.column(|provided| &provided.provider),
+            provider_ids: &batch.column(|provided| &*provided.provider_id),
+            reservation_ids: &batch.column(|provided| provided.reservation_id.as_deref()),
+            ip_addresses: &batch.column(|provided| provided.ip_address.as_deref()),
+            locations: &batch.column(|provided| provided.location.as_deref()),
+            statuses: &batch.column(|provided| provided.status),
+        };
+        match set.execute(&mut &*conn).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(taken(error, &batch.values)),
+        }
+    });
+    rows::pipelined(statements).await
+}
+
+/// The error of setting these tags. PostgreSQL names the key of a unique violation in its own language:
+/// `Key (provider, provider_id)=(fra1, rack-7) already exists.`
+fn taken(error: DieselError, provided: &[&Provided]) -> Error {
+    let DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, report) = &error else {
+        return error.into();
+    };
+    let details = report.details().unwrap_or_default();
+    let is_named = |provided: &&&Provided| {
+        details.contains(&format!(
+            "=({}, {})",
+            provided.provider, provided.provider_id
+        ))
+    };
+    let taken = match provided {
+        [only] => Some(only),
+        // A text may contain another one.
+        all => all
+            .iter()
+            .filter(is_named)
+            .max_by_key(|provided| provided.provider_id.len()),
+    };
+    match taken {
+        Some(Provided {
+            provider,
+            provider_id,
+            ..
+        }) => Error::ProviderIdTaken {
+            provider: provider.clone(),
+            provider_id: provider_id.clone(),
+        },
+        None => error.into(),
+    }
 }
 
 /// A machine of a list that exists already.
@@ -184,19 +275,6 @@ pub async fn find(
         .first(conn)
         .await
         .optional()?)
-}
-
-fn taken(result: QueryResult<usize>, provided: &Provided) -> Result<(), Error> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {
-            Err(Error::ProviderIdTaken {
-                provider: provided.provider.clone(),
-                provider_id: provided.provider_id.clone(),
-            })
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Updates what a provider reports about a machine; `None` keeps the current value. Returns whether the

@@ -1,11 +1,8 @@
 //! bmdb's own tags by name, for programs that learn a tag's name at run time.
 
-use crate::schema::{
-    machine_agent_heartbeat, machine_agent_started, machine_hardware_report,
-    machine_os_installation_report, machine_os_installation_request, machine_provided,
-};
+use crate::statement::statement;
 use crate::{Error, MachineId};
-use diesel::prelude::*;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::fmt;
 use std::str::FromStr;
@@ -91,20 +88,64 @@ pub async fn unset(
     machine: MachineId,
     tag: TagName,
 ) -> Result<bool, Error> {
-    macro_rules! delete {
-        ($table:ident) => {
-            diesel::delete($table::table.find(machine))
-                .execute(conn)
-                .await?
-        };
-    }
-    let deleted = match tag {
-        TagName::Provided => delete!(machine_provided),
-        TagName::AgentStarted => delete!(machine_agent_heartbeat) + delete!(machine_agent_started),
-        TagName::AgentHeartbeat => delete!(machine_agent_heartbeat),
-        TagName::HardwareReport => delete!(machine_hardware_report),
-        TagName::OsInstallationRequest => delete!(machine_os_installation_request),
-        TagName::OsInstallationReport => delete!(machine_os_installation_report),
+    Ok(!unset_pipelined(conn, &[machine], tag).await?.is_empty())
+}
+
+/// Like [`unset`] for many machines, in one statement. Returns those that had the tag, in id order. The
+/// caller has touched all of them.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn unset_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    tag: TagName,
+) -> Result<Vec<MachineId>, Error> {
+    let mut had = unset_pipelined(conn, machines, tag).await?;
+    had.sort_unstable();
+    Ok(had)
+}
+
+statement! {
+    UnsetAgents<'a> = include_str!("sql/unset_agents.sql");
+    (machines: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+statement! {
+    UnsetAgentHeartbeats<'a> = include_str!("sql/unset_agent_heartbeats.sql");
+    (machines: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// Defines the statement that deletes rows of a tag whose writers have all locked the machine.
+macro_rules! unset {
+    ($name:ident from $table:literal) => {
+        statement! {
+            $name<'a> = concat!(
+                "DELETE FROM ", $table, " WHERE machine_id = ANY ($1) RETURNING machine_id"
+            );
+            (machines: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+        }
     };
-    Ok(deleted > 0)
+}
+
+unset!(UnsetProvided from "machine_provided");
+unset!(UnsetHardwareReports from "machine_hardware_report");
+unset!(UnsetOsInstallationRequests from "machine_os_installation_request");
+unset!(UnsetOsInstallationReports from "machine_os_installation_report");
+
+pub(crate) async fn unset_pipelined(
+    mut conn: &AsyncPgConnection,
+    machines: &[MachineId],
+    tag: TagName,
+) -> Result<Vec<MachineId>, Error> {
+    let conn = &mut conn;
+    let had = match tag {
+        TagName::Provided => UnsetProvided { machines }.load(conn).await,
+        TagName::AgentStarted => UnsetAgents { machines }.load(conn).await,
+        TagName::AgentHeartbeat => UnsetAgentHeartbeats { machines }.load(conn).await,
+        TagName::HardwareReport => UnsetHardwareReports { machines }.load(conn).await,
+        TagName::OsInstallationRequest => UnsetOsInstallationRequests { machines }.load(conn).await,
+        TagName::OsInstallationReport => UnsetOsInstallationReports { machines }.load(conn).await,
+    };
+    Ok(had?)
 }

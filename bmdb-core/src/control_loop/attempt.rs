@@ -148,14 +148,14 @@ fn unwound(
 }
 
 async fn finish(work: Work, commit: &Commit, backoff: &Backoff, rest: Option<Duration>) -> Outcome {
-    let until = commit.writes().then(|| Instant::now() + REPAIR);
+    let until = commit.closure().is_some().then(|| Instant::now() + REPAIR);
     let finished = retry_until(until, work, |work| async move {
-        let machine = work.machine();
-        if commit.writes() {
-            let write = async |tx: &mut Tx<'_>| commit.write(tx, machine).await;
-            work.finish_judged(write).await
-        } else {
-            work.complete_judged().await
+        match commit.closure() {
+            Some(closure) => {
+                let write = async |tx: &mut Tx<'_>| closure.write(tx).await;
+                work.finish_judged(write).await
+            }
+            None => work.complete_judged(commit.writes()).await,
         }
     });
     match finished.await {

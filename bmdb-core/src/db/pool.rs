@@ -5,6 +5,7 @@ use crate::db::statement_watch::StatementWatch;
 use crate::error::{ConnectError, TxError};
 use bmdb_model::internal::connection::{ConnectionInfo, plan_once};
 use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::KnownDefinitions;
 use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
@@ -20,6 +21,7 @@ pub(crate) struct PooledConnection {
     info: ConnectionInfo,
     notify: Notify,
     watch: StatementWatch,
+    known: KnownDefinitions,
 }
 
 impl Manager for Connector {
@@ -43,6 +45,7 @@ impl Manager for Connector {
             info,
             notify,
             watch,
+            known: KnownDefinitions::default(),
         })
     }
 
@@ -109,6 +112,11 @@ impl Checkout {
     /// Whether planning on this connection notifies pollers.
     pub(crate) fn notify(&self) -> Notify {
         self.pooled().notify
+    }
+
+    /// The definitions that were read on this connection.
+    pub(crate) fn known_definitions(&self) -> &KnownDefinitions {
+        &self.pooled().known
     }
 
     /// What closures do on this connection.

@@ -212,7 +212,8 @@ async fn plan_committed(
     let isolation = Isolation::ReadCommitted;
     let begun = internal::session::begin_fenced_touching(conn, isolation, session, machines);
     match begun.await? {
-        Some(definitions) => {
+        Some(version) => {
+            let definitions = conn.known_definitions().clone().of(conn, version).await?;
             internal::plan::replan_and_commit(conn, machines, &definitions, notify).await
         }
         None => internal::connection::roll_back(conn).await,
@@ -230,22 +231,17 @@ async fn begin_and_run<T, F: TxBody<T>>(
     let TxOptions {
         isolation, access, ..
     } = options;
-    match touch {
-        None => {
-            if !internal::session::begin_fenced(tx.conn, isolation, access, session).await? {
-                return Ok(None);
-            }
-        }
+    let version = match touch {
+        None => internal::session::begin_fenced(tx.conn, isolation, access, session).await?,
         Some(machine) => {
             let touch = [machine];
-            let begun =
-                internal::session::begin_fenced_touching(tx.conn, isolation, session, &touch);
-            let Some(definitions) = begun.await? else {
-                return Ok(None);
-            };
-            tx.touched_at_begin(machine, definitions);
+            internal::session::begin_fenced_touching(tx.conn, isolation, session, &touch).await?
         }
-    }
+    };
+    let Some(version) = version else {
+        return Ok(None);
+    };
+    tx.begun(version, touch);
     let watch = tx.watch();
     let armed = watch.arm();
     let result = body(tx).await;

@@ -8,13 +8,15 @@ use crate::fleet::{Fleet, Imported, import};
 use crate::lock::lock;
 use bmdb_model::internal;
 use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::plan::{self, Definitions, Unplanned};
-use bmdb_model::internal::work::{self, Attempt, Jitter, Rest};
+use bmdb_model::internal::plan::{
+    self, Definitions, DefinitionsVersion, KnownDefinitions, Unplanned,
+};
+use bmdb_model::internal::work::{self, Attempt, Finish, Jitter, Rest};
 use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::tag::{self, TagName};
 use bmdb_model::{
-    AgentHeartbeat, AgentStarted, MachineId, Provided, agent, hardware, machine, os_installation,
-    provided,
+    AgentHeartbeat, AgentStarted, MachineId, Provided, TagWrites, agent, hardware, machine,
+    os_installation, provided,
 };
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
@@ -22,7 +24,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// An open transaction of a session. It dereferences to the connection, so Diesel's queries and the
 /// functions of [`bmdb_model`] accept it.
@@ -35,8 +37,12 @@ pub struct Tx<'c> {
     watch: StatementWatch,
     /// The machines to be planned before the commit.
     touched: BTreeSet<MachineId>,
-    /// The definitions to plan them by, read after the last machine was locked.
-    definitions: Option<Definitions>,
+    /// The version of the definitions when the transaction began. If they have changed before the plan, the
+    /// plan fails, and the transaction is run again.
+    version: Option<DefinitionsVersion>,
+    known: KnownDefinitions,
+    /// The definitions to plan by, once the closure has ended.
+    definitions: Option<Arc<Definitions>>,
     notify: Notify,
     /// The finish in this transaction, which is judged by the plan.
     finished: Option<Finished>,
@@ -48,6 +54,19 @@ struct Finished {
     jitter: Jitter,
     rest: Arc<Mutex<Option<Rest>>>,
 }
+
+impl Finished {
+    /// The closure has written what is to be written.
+    fn as_finish(&self) -> Finish<'_> {
+        Finish {
+            attempt: &self.attempt,
+            jitter: self.jitter,
+            writes: &NO_WRITES,
+        }
+    }
+}
+
+static NO_WRITES: LazyLock<TagWrites> = LazyLock::new(TagWrites::new);
 
 impl Tx<'_> {
     /// Locks a machine and bumps its version, once per transaction. Call it before writing tags by raw
@@ -70,7 +89,7 @@ impl Tx<'_> {
             .filter(|id| !self.touched.contains(id))
             .collect();
         if !fresh.is_empty() {
-            self.definitions = Some(plan::touch(self.conn, &fresh).await?);
+            machine::touch(self.conn, &fresh).await?;
             self.touched.extend(fresh);
         }
         Ok(())
@@ -288,25 +307,25 @@ impl<'c> Tx<'c> {
         Self {
             notify: conn.notify(),
             watch: conn.watch().clone(),
+            known: conn.known_definitions().clone(),
             conn,
             touched: BTreeSet::new(),
+            version: None,
             definitions: None,
             finished: None,
         }
     }
 
-    /// Notes that `machine` was touched by the statement that began the transaction, which read these
-    /// definitions.
-    pub(super) fn touched_at_begin(&mut self, machine: MachineId, definitions: Definitions) {
-        self.touched.insert(machine);
-        self.definitions = Some(definitions);
+    /// Notes the version of the definitions, and which machine was touched, by the statements that began the
+    /// transaction.
+    pub(super) fn begun(&mut self, version: DefinitionsVersion, touched: Option<MachineId>) {
+        self.version = Some(version);
+        self.touched.extend(touched);
     }
 
-    /// Plans machines that this transaction locked or created, by definitions that are read as late as
-    /// possible: a change of definitions does not wait for machines that do not exist yet.
+    /// Plans machines that this transaction locked or created.
     pub(crate) fn plan_created(&mut self, machines: impl IntoIterator<Item = MachineId>) {
         self.touched.extend(machines);
-        self.definitions = None;
     }
 
     /// What a caller's closure does in this transaction.
@@ -319,10 +338,12 @@ impl<'c> Tx<'c> {
         self.notify
     }
 
-    /// Reads the definitions to plan by, unless they have been read.
+    /// Reads the definitions to plan by, unless this connection knows them.
     pub(super) async fn read_definitions(&mut self) -> Result<(), TxError> {
-        if self.definitions.is_none() && !self.touched.is_empty() {
-            self.definitions = Some(plan::definitions(self.conn).await?);
+        if let Some(version) = self.version
+            && !self.touched.is_empty()
+        {
+            self.definitions = Some(self.known.of(self.conn, version).await?);
         }
         Ok(())
     }
@@ -379,9 +400,9 @@ impl<'c> Tx<'c> {
                 let Some(finished) = self.finished else {
                     return plan::replan_and_commit(conn, &touched, &definitions, notify).await;
                 };
-                let attempt = (&finished.attempt, finished.jitter);
+                let finish = finished.as_finish();
                 let committed =
-                    work::replan_judge_and_commit(conn, &touched, &definitions, notify, attempt);
+                    work::replan_judge_and_commit(conn, &touched, &definitions, notify, finish);
                 *lock(&finished.rest) = committed.await?;
                 Ok(())
             }
@@ -394,8 +415,8 @@ impl<'c> Tx<'c> {
         let Some(finished) = self.finished else {
             return internal::connection::check_not_aborted_and_commit(self.conn).await;
         };
-        let attempt = (&finished.attempt, finished.jitter);
-        *lock(&finished.rest) = work::judge_and_commit(self.conn, attempt).await?;
+        let committed = work::judge_and_commit(self.conn, finished.as_finish());
+        *lock(&finished.rest) = committed.await?;
         Ok(())
     }
 }

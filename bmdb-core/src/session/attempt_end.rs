@@ -1,15 +1,17 @@
 //! Attempt ends: the request of a caller, the statement that it becomes, and the answer of the database.
 
 use crate::db::database::{Database, Planning};
+use crate::db::pool::Checkout;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_backoff::mix;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::plan::may_be_a_views_fault;
 use bmdb_model::internal::work::{
-    self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan, Rest,
+    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter, Replan, Rest, Waiting,
 };
-use bmdb_model::{Process, SessionId};
+use bmdb_model::{Process, SessionId, TagWrites};
 use diesel_async::AsyncPgConnection;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most attempts that one statement ends: more do not get cheaper by sharing it.
@@ -18,7 +20,7 @@ pub(crate) const MOST: usize = 500;
 /// How an attempt is to end.
 #[derive(Debug, Clone)]
 pub(crate) enum AttemptEnd {
-    Finished,
+    Finished(Arc<TagWrites>),
     Failed {
         delay_seconds: u32,
         interval_seconds: u32,
@@ -58,12 +60,27 @@ pub(crate) enum EndOutcome {
     SessionExpired,
     /// Nothing was written: the session does not have this attempt any more.
     Lost,
+    /// Nothing was written: another transaction has locked the machine, and the end did not wait for it.
+    Busy,
 }
 
 impl AttemptEnd {
+    /// Finished, with these writes.
+    pub(crate) fn finished(writes: TagWrites) -> Self {
+        Self::Finished(Arc::new(writes))
+    }
+
+    /// What is written with it.
+    pub(crate) fn writes(&self) -> Option<&TagWrites> {
+        match self {
+            Self::Finished(writes) => Some(writes),
+            Self::Failed { .. } | Self::Canceled(_) => None,
+        }
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Finished => Outcome::Finished,
+            Self::Finished(_) => Outcome::Finished,
             Self::Failed { .. } => Outcome::Failed,
             Self::Canceled(_) => Outcome::Canceled,
         }
@@ -71,7 +88,7 @@ impl AttemptEnd {
 
     pub(crate) fn kind(&self) -> EndKind {
         match self {
-            Self::Finished => EndKind::Finish,
+            Self::Finished(_) => EndKind::Finish,
             Self::Failed { .. } => EndKind::Failure,
             Self::Canceled(_) => EndKind::Cancellation,
         }
@@ -101,6 +118,7 @@ impl EndOutcome {
             Ended::Done(rest) => Self::ended(counts, process, outcome, rest),
             Ended::SessionExpired => Self::SessionExpired,
             Ended::Lost => Self::Lost,
+            Ended::Busy => Self::Busy,
         }
     }
 }
@@ -109,14 +127,15 @@ impl EndOutcome {
 /// commits by itself. The outcomes have the order of the ends.
 pub(crate) async fn end_all(
     database: &Database,
-    conn: &mut AsyncPgConnection,
+    conn: &mut Checkout,
     counts: &AttemptCounts,
     session: SessionId,
+    waiting: Waiting,
     ends: &[(&Attempt, &AttemptEnd)],
 ) -> Result<Vec<EndOutcome>, bmdb_model::Error> {
     let is_finish = |(_, end): &(_, &AttemptEnd)| end.kind() == EndKind::Finish;
     let ended = match ends.iter().all(is_finish) {
-        true => finish(database, conn, session, ends).await?,
+        true => finish(database, conn, session, waiting, ends).await?,
         false => send(conn, session, ends).await?,
     };
     let outcomes = ends.iter().zip(ended).map(|((attempt, end), ended)| {
@@ -137,19 +156,31 @@ pub(crate) fn random_of(attempt: &Attempt) -> u64 {
 /// and plans without it, or not at all.
 async fn finish(
     database: &Database,
-    conn: &mut AsyncPgConnection,
+    conn: &mut Checkout,
     session: SessionId,
+    waiting: Waiting,
     ends: &[(&Attempt, &AttemptEnd)],
 ) -> Result<Vec<Ended<Option<Rest>>>, bmdb_model::Error> {
-    let jitter = |attempt| Jitter::from_random(random_of(attempt));
-    let finished: Vec<_> = ends.iter().map(|(a, _)| (*a, jitter(a))).collect();
+    let finishes = ends.iter().filter_map(|&(attempt, end)| {
+        Some(Finish {
+            attempt,
+            jitter: Jitter::from_random(random_of(attempt)),
+            writes: end.writes()?,
+        })
+    });
+    let finishes: Vec<Finish<'_>> = finishes.collect();
+    let known = conn.known_definitions().clone();
     let mut replan = match database.planning() {
         Planning::AtOnce => Replan::AtOnce,
         Planning::Careful => Replan::Carefully,
     };
     loop {
-        let error = match work::finish_all(conn, session, &finished, replan, database.notify).await
-        {
+        let how = How {
+            replan,
+            waiting,
+            notify: database.notify,
+        };
+        let error = match work::finish_all(conn, session, &finishes, &known, how).await {
             Ok(finished) => {
                 database.note_unplanned(&finished.unplanned);
                 return Ok(finished.ended);
@@ -176,7 +207,7 @@ pub(crate) async fn send(
     let mut canceled: Vec<(&Attempt, Cancel<'_>)> = Vec::new();
     for (attempt, end) in ends {
         match end {
-            AttemptEnd::Finished => unreachable!("finishes are sent by themselves"),
+            AttemptEnd::Finished(_) => unreachable!("finishes are sent by themselves"),
             AttemptEnd::Canceled(Cancellation { rest, cause, fold }) => {
                 let cancel = Cancel {
                     rest: *rest,

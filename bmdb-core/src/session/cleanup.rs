@@ -23,7 +23,7 @@ use crate::session::lease::{Lease, SessionState};
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::internal::agent;
 use bmdb_model::internal::connection::{self, Backend};
-use bmdb_model::internal::work::{self, Attempt};
+use bmdb_model::internal::work::{self, Attempt, Waiting};
 use bmdb_model::{ErrorKind, SessionId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -365,7 +365,7 @@ impl LeftoverClaims {
         let ends: Vec<_> = group.iter().map(|a| (a, &end)).collect();
         let ended = shared.database.run_by(deadline, async |conn| {
             let (database, counts) = (&shared.database, &shared.attempt_counts);
-            Ok(end_all(database, conn, counts, session, &ends).await?)
+            Ok(end_all(database, conn, counts, session, Waiting::Yes, &ends).await?)
         });
         ended.await?;
         for attempt in group {

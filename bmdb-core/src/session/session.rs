@@ -15,7 +15,7 @@ use crate::work::poll_options::PollOptions;
 use crate::work::poller::Poller;
 use crate::work::{Work, claim_one, end};
 use bmdb_backoff::Backoff;
-use bmdb_model::{AgentHeartbeat, MachineId, Process, Provider, SessionId};
+use bmdb_model::{AgentHeartbeat, MachineId, Process, Provider, SessionId, TagWrites};
 use std::sync::Arc;
 
 /// A component's lease. It is kept alive in the background; every transaction runs inside it or fails
@@ -134,19 +134,38 @@ impl Session {
         Poller::new(self.inner.clone(), claim, options)
     }
 
-    /// Ends attempts as finished without changing any tag, up to 500 of them in one transaction. Returns the
-    /// result for each, in the given order; they end independently. See [`Work::complete`].
+    /// Ends attempts as finished, each with what is written about its machine, up to 500 of them in one
+    /// transaction: one statement for each kind of tag. Returns the result for each, in the given order; they end
+    /// independently. See [`Work::complete_with`].
+    ///
+    /// ```
+    /// # use bmdb_core::{Session, Work};
+    /// use bmdb_model::{AgentStarted, TagWrites};
+    ///
+    /// # async fn example(session: &Session, started: Vec<(Work, Vec<u8>)>) {
+    /// let finishes = started.into_iter().map(|(work, key)| {
+    ///     (work, TagWrites::new().agent_started(AgentStarted::now(key)))
+    /// });
+    /// for finished in session.finish_all(finishes).await {
+    ///     if let Err(error) = finished {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// Cancellation: if the future is dropped, each attempt has ended or is canceled in the background.
     ///
     /// # Errors
-    /// Those of [`Work::complete`], for each attempt by itself.
+    /// Those of [`Work::complete_with`], for each attempt by itself.
     pub async fn finish_all(
         &self,
-        claimed: impl IntoIterator<Item = Work>,
+        finishes: impl IntoIterator<Item = (Work, TagWrites)>,
     ) -> Vec<Result<(), EndError>> {
-        let attempts = claimed.into_iter().map(Work::into_attempt);
-        end::release_all(&self.inner, attempts, AttemptEnd::Finished).await
+        let finishes = finishes
+            .into_iter()
+            .map(|(work, writes)| (work.into_attempt(), writes));
+        end::finish_all(&self.inner, finishes).await
     }
 
     /// Gives machines back without an outcome, up to 500 of them in one statement. See [`Work::cancel`] and

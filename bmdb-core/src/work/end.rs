@@ -11,9 +11,9 @@ use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use crate::work::refused_text::or_in_ascii;
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_model::ErrorKind;
 use bmdb_model::history::Outcome;
-use bmdb_model::internal::work::{self, AttemptState, Rest};
+use bmdb_model::internal::work::{self, AttemptState, Rest, Waiting};
+use bmdb_model::{ErrorKind, TagWrites};
 use futures_util::future::join_all;
 use tracing::Instrument;
 
@@ -26,6 +26,26 @@ pub(crate) async fn release_all(
     let ends = attempts.map(|open| (open, end.clone())).collect();
     let ended = end_independently(session, ends).await.into_iter();
     ended.map(|ended| ended.map(drop)).collect()
+}
+
+/// Ends attempts as finished; see [`Session::finish_all`](crate::Session::finish_all).
+pub(crate) async fn finish_all(
+    session: &SessionInner,
+    finishes: impl Iterator<Item = (OpenAttempt, TagWrites)>,
+) -> Vec<Result<(), EndError>> {
+    // What cannot be stored is refused before anything is sent, and without harm to the others.
+    let (checked, ends): (Vec<Result<(), EndError>>, Vec<_>) = finishes
+        .map(|(open, writes)| match writes.check() {
+            Ok(()) => (Ok(()), Some((open, AttemptEnd::finished(writes)))),
+            Err(error) => (Err(open.not_ended(error.into())), None),
+        })
+        .unzip();
+    let ends = ends.into_iter().flatten().collect();
+    let mut ended = end_independently(session, ends).await.into_iter();
+    let result = |checked: Result<(), EndError>| {
+        checked.and_then(|()| ended.next().map_or(Ok(()), |ended| ended.map(drop)))
+    };
+    checked.into_iter().map(result).collect()
 }
 
 /// Ends attempts as failed; see [`Session::fail_all`](crate::Session::fail_all).
@@ -99,6 +119,14 @@ impl OpenAttempt {
         random_of(&self.attempt)
     }
 
+    /// See [`Work::complete_with`](crate::Work::complete_with).
+    pub(super) async fn finish(self, writes: TagWrites) -> Result<Option<Rest>, EndError> {
+        match writes.check() {
+            Ok(()) => self.end(AttemptEnd::finished(writes)).await,
+            Err(error) => Err(self.not_ended(error.into())),
+        }
+    }
+
     /// Ends the attempt in a statement or transaction that it shares with others that end at the same time.
     /// Returns the backoff or rest that the end begins.
     pub(super) async fn end(self, end: AttemptEnd) -> Result<Option<Rest>, EndError> {
@@ -125,6 +153,8 @@ impl OpenAttempt {
                 None => Err(BatchError { in_doubt: None }),
             };
             match answer {
+                // Another transaction has locked the machine: it is waited for without delaying others.
+                Ok(EndOutcome::Busy) => self.end_alone(&end, None, &mut retry).await,
                 Ok(outcome) => self.conclude(&end, outcome),
                 Err(BatchError { in_doubt }) => self.end_alone(&end, in_doubt, &mut retry).await,
             }
@@ -182,7 +212,7 @@ impl OpenAttempt {
         let end_once = async |conn: &mut Checkout| {
             let one = [(&self.attempt, end)];
             let (database, counts) = (&component.database, &component.attempt_counts);
-            Ok(end_all(database, conn, counts, session, &one).await?)
+            Ok(end_all(database, conn, counts, session, Waiting::Yes, &one).await?)
         };
         let outcomes = component.database.run_for(retry, end_once).await?;
         Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))
@@ -200,7 +230,7 @@ impl OpenAttempt {
             EndOutcome::Ended(_) => return self.conclude(end, outcome),
             // The session is lost even if an earlier statement has ended the attempt.
             EndOutcome::SessionExpired => drop(self.session.expired()),
-            EndOutcome::Lost => {}
+            EndOutcome::Lost | EndOutcome::Busy => {}
         }
         match self.look_up(retry).await {
             AttemptState::Ended(found, rest) => match self.found(end, found, rest) {
@@ -267,7 +297,8 @@ impl OpenAttempt {
                 let reason = self.session.expired();
                 Err(self.lost(reason))
             }
-            EndOutcome::Lost => Err(self.lost(TxError::WorkLost)),
+            // An end alone waits, so the machine is busy for it only if it was deleted.
+            EndOutcome::Lost | EndOutcome::Busy => Err(self.lost(TxError::WorkLost)),
         }
     }
 

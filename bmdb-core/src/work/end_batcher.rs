@@ -14,7 +14,7 @@ use crate::session::attempt_end::{AttemptEnd, EndKind, EndOutcome, MOST, end_all
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::ErrorKind;
-use bmdb_model::internal::work::Attempt;
+use bmdb_model::internal::work::{Attempt, Waiting};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -118,7 +118,14 @@ impl EndBatcher {
         let ends: Vec<(&Attempt, &AttemptEnd)> =
             batch.iter().map(|q| (&q.attempt, &q.end)).collect();
         let (database, session) = (&self.database, self.lease.session);
-        let ended = end_all(database, &mut conn, &self.counts, session, &ends);
+        let ended = end_all(
+            database,
+            &mut conn,
+            &self.counts,
+            session,
+            Waiting::No,
+            &ends,
+        );
         let ended = deadline.answer(ended).await.map_err(TxError::from);
         conn.settle(ended).map_err(|error| {
             let is_lost = error.kind() == Some(ErrorKind::ConnectionLost);

@@ -44,9 +44,9 @@ impl OpenAttempt {
             let rest = match done {
                 Ended::Done(rest) => rest,
                 Ended::SessionExpired => return Err(TxError::SessionExpired),
-                Ended::Lost => return Err(TxError::WorkLost),
+                Ended::Lost | Ended::Busy => return Err(TxError::WorkLost),
             };
-            if let AttemptEnd::Finished = end {
+            if let AttemptEnd::Finished(_) = end {
                 tx.judge(attempt.clone(), jitter, judged.clone());
             }
             Ok((body(tx).await?, rest))
@@ -123,7 +123,7 @@ async fn end_fenced(
     attempt: &Attempt,
     end: &AttemptEnd,
 ) -> Result<Ended<Option<Rest>>, bmdb_model::Error> {
-    if let AttemptEnd::Finished = end {
+    if let AttemptEnd::Finished(_) = end {
         let ended = work::finish_fenced(conn, attempt).await?;
         return Ok(ended.map(|()| None));
     }

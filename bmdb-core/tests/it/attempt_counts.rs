@@ -1,7 +1,7 @@
 //! Attempt counts: every start and end is counted once, without extra statements for claims and ends.
 
 use crate::batch::{Fleet, START};
-use crate::scenario::{RETRY, Scenario, counted};
+use crate::scenario::{RETRY, Scenario, counted, unwritten};
 use crate::wait::until;
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::Provider;
@@ -69,7 +69,7 @@ async fn every_kind_of_end_is_counted_once_and_written_by_draining() {
     for failed in session.fail_all(pipelined).await {
         failed.unwrap();
     }
-    for finished in session.finish_all([next(), next()]).await {
+    for finished in session.finish_all(unwritten([next(), next()])).await {
         finished.unwrap();
     }
     drop((next(), next()));

@@ -1,6 +1,6 @@
 //! Batches: many attempts end in one statement, each independently.
 
-use crate::scenario::{RETRY, Scenario, counted};
+use crate::scenario::{RETRY, Scenario, counted, unwritten};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::{Bmdb, Claim, Session, TxError, Work};
 use bmdb_model::{Process, Provider};
@@ -148,7 +148,7 @@ async fn a_batch_finishes_work_of_its_own_session_and_of_another() {
     let claim = Claim::of(&START).provider(&Provider::EQUINIX);
     claimed.extend(fleet.s.session.claim(&claim).await.unwrap());
     assert_eq!(claimed.len(), 3);
-    let ended = fleet.session.finish_all(claimed).await;
+    let ended = fleet.session.finish_all(unwritten(claimed)).await;
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     assert_eq!(fleet.attempts("outcome").await, ["Finished"; 3]);
     assert!(fleet.session.finish_all([]).await.is_empty());

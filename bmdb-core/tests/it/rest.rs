@@ -1,6 +1,6 @@
 //! Rests after finishes by hand: every way to finish plans the machine and judges it.
 
-use crate::scenario::{Scenario, work_on};
+use crate::scenario::{Scenario, unwritten, work_on};
 use bmdb_core::{Claim, TxError, TxOptions, Work};
 use bmdb_model::{AgentStarted, MachineId, Process};
 
@@ -25,7 +25,7 @@ impl Scenario {
         match way {
             Way::Complete => work.complete().await.unwrap(),
             Way::All => {
-                for finished in self.session.finish_all([work]).await {
+                for finished in self.session.finish_all(unwritten([work])).await {
                     finished.unwrap();
                 }
             }
@@ -154,7 +154,7 @@ async fn finishes_of_a_batch_are_judged_each_by_itself() {
     let claim = Claim::of(&START).limit(2);
     let claimed = s.session.claim(&claim).await.unwrap();
     s.start_agent_by_sql(machines[1]).await;
-    for finished in s.session.finish_all(claimed).await {
+    for finished in s.session.finish_all(unwritten(claimed)).await {
         finished.unwrap();
     }
     let rests = "SELECT machine_id FROM work_item WHERE unproductive = 1";

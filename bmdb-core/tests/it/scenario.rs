@@ -4,7 +4,7 @@ use crate::wait;
 use bmdb_backoff::{Backoff, Factor, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, Session, SessionOptions, TxError, Work, WorkError};
 use bmdb_model::backoff::BackoffRow;
-use bmdb_model::{MachineId, Process, Provided, Provider, retrieval};
+use bmdb_model::{MachineId, Process, Provided, Provider, TagWrites, retrieval};
 use bmdb_testkit::{Proxy, Role, TestDb};
 use std::time::Duration;
 
@@ -195,4 +195,12 @@ pub(crate) async fn work_on(
 pub(crate) async fn work_and_give_back(session: &Session, process: &Process, machine: MachineId) {
     let work = work_on(session, process, machine).await.unwrap();
     work.cancel().await.unwrap();
+}
+
+/// Finishes that write nothing, for [`Session::finish_all`].
+pub(crate) fn unwritten(
+    claimed: impl IntoIterator<Item = Work>,
+) -> impl Iterator<Item = (Work, TagWrites)> {
+    let unwritten = |work| (work, TagWrites::new());
+    claimed.into_iter().map(unwritten)
 }

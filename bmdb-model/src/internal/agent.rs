@@ -1,6 +1,6 @@
 //! Heartbeats of many agents in one statement, and who listens to them.
 
-use crate::agent::AgentHeartbeat;
+use crate::agent::{AgentHeartbeat, set_heartbeats_pipelined};
 use crate::statement::statement;
 use crate::time::Timestamptz;
 use crate::{Error, MachineId, Provider, SessionId};
@@ -64,17 +64,6 @@ pub async fn advance_heartbeats(
     Ok(is_alive.then_some(rest))
 }
 
-statement! {
-    SetHeartbeats<'a> = "INSERT INTO machine_agent_heartbeat (machine_id, agent_heartbeat_at) \
-         SELECT b.machine_id, coalesce(b.at, clock_timestamp()) \
-         FROM unnest($1::uuid[], $2::timestamptz[]) AS b (machine_id, at) ORDER BY b.machine_id \
-         ON CONFLICT (machine_id) DO UPDATE SET agent_heartbeat_at = excluded.agent_heartbeat_at";
-    (
-        machines: &'a [MachineId] => Array<SqlUuid>,
-        at: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
-    ) -> ()
-}
-
 /// Like [`set_heartbeat`](crate::agent::set_heartbeat) for many machines. The caller has touched all of
 /// them.
 ///
@@ -85,13 +74,7 @@ pub async fn set_heartbeats(
     heartbeats: &[AgentHeartbeat],
 ) -> Result<(), Error> {
     let (machines, at) = latest(heartbeats);
-    SetHeartbeats {
-        machines: &machines,
-        at: &at,
-    }
-    .execute(conn)
-    .await?;
-    Ok(())
+    set_heartbeats_pipelined(conn, &machines, &at).await
 }
 
 statement! {

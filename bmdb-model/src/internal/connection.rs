@@ -4,8 +4,8 @@ mod path;
 mod transaction;
 
 pub use path::secure_search_path;
+pub(crate) use transaction::{PlanSettings, beginning, committing};
 pub use transaction::{attempt, begin, check_not_aborted_and_commit, commit, roll_back, save};
-pub(crate) use transaction::{beginning, committing};
 
 use crate::encoding;
 use crate::statement::statement;
@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use std::sync::LazyLock;
 
 /// The server process of a connection. Process ids are reused, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,13 +130,26 @@ pub const PLAN_ONCE: [(&str, &str); 3] = [
 /// that a table had when the plan was made, and a scan that cannot be avoided must not seem so
 /// expensive that it is compiled. Only statements of this crate run outside of transactions, and all of
 /// them look for a few rows whatever their parameters. [`begin`] resets these settings, because a
-/// caller's queries may need a plan for each set of parameters, or all rows of a table.
+/// caller's queries may need a plan for each set of parameters, or all rows of a table. Transactions that
+/// consist of statements of this crate keep them.
 ///
 /// # Errors
 /// [`Error::Database`].
 pub async fn plan_once(conn: &mut AsyncPgConnection) -> Result<(), Error> {
     Ok(conn.batch_execute(&plan_once_sql()).await?)
 }
+
+/// Like [`plan_once`], until the end of the transaction: for statements of this crate in a transaction of a
+/// caller's.
+pub(crate) async fn plan_once_locally(mut conn: &AsyncPgConnection) -> Result<(), Error> {
+    Ok(conn.batch_execute(&PLAN_ONCE_LOCALLY).await?)
+}
+
+static PLAN_ONCE_LOCALLY: LazyLock<String> = LazyLock::new(|| {
+    PLAN_ONCE
+        .map(|(name, value)| format!("SET LOCAL {name} = {value}"))
+        .join("; ")
+});
 
 /// The text that [`plan_once`] sends, for explaining a statement as a pooled connection runs it.
 #[must_use]

@@ -19,6 +19,7 @@ pub(crate) async fn touch_pipelined(
     ids: &[MachineId],
 ) -> Result<(), Error> {
     let touched: Vec<MachineId> = Touch { ids }.load(&mut conn).await?;
+    let touched: HashSet<MachineId> = touched.into_iter().collect();
     match ids.iter().find(|id| !touched.contains(id)) {
         None => Ok(()),
         Some(missing) => Err(Error::NoSuchMachine(*missing)),

@@ -1,7 +1,8 @@
 //! Sessions: starting and ending them, heartbeats, and the fence check of every transaction.
 
-use super::connection::beginning;
-use super::plan::{self, Definitions};
+use super::connection::{PlanSettings, beginning};
+use super::machine;
+use super::plan::DefinitionsVersion;
 use crate::column::Column;
 use crate::connection::{Access, Isolation};
 use crate::schema::sessions;
@@ -10,7 +11,7 @@ use crate::statement::statement;
 use crate::{Error, MachineId, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 
@@ -49,6 +50,12 @@ pub async fn start(
     Ok(id)
 }
 
+statement! {
+    FenceCheck = "SELECT (SELECT version FROM definitions_version) FROM sessions \
+         WHERE session_id = $1 AND session_deadline > clock_timestamp() FOR KEY SHARE";
+    (id: SessionId => SqlUuid) -> Nullable<BigInt>
+}
+
 /// Fence check: the first statement of every transaction of a session. Returns whether the session is
 /// alive.
 ///
@@ -59,19 +66,16 @@ pub async fn start(
 /// # Errors
 /// [`Error::Database`].
 pub async fn fence_check(conn: &mut AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
-    fence_check_pipelined(conn, id).await
+    Ok(fence_check_pipelined(conn, id).await?.is_some())
 }
 
-async fn fence_check_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Result<bool, Error> {
-    let alive: Option<i32> = sessions::table
-        .filter(sessions::session_id.eq(id))
-        .filter(sessions::session_deadline.gt(clock_timestamp()))
-        .select(1.into_sql::<diesel::sql_types::Integer>())
-        .for_key_share()
-        .first(&mut conn)
-        .await
-        .optional()?;
-    Ok(alive.is_some())
+/// Also returns the version of the definitions, so that reading them once is enough.
+async fn fence_check_pipelined(
+    mut conn: &AsyncPgConnection,
+    id: SessionId,
+) -> Result<Option<DefinitionsVersion>, Error> {
+    let alive: Option<Option<i64>> = FenceCheck { id }.get_result(&mut conn).await.optional()?;
+    Ok(alive.map(DefinitionsVersion))
 }
 
 /// Returns whether a session is alive, without locking it: for read-only transactions, which cannot
@@ -92,8 +96,8 @@ async fn is_alive_pipelined(mut conn: &AsyncPgConnection, id: SessionId) -> Resu
         .await?)
 }
 
-/// Begins a transaction with its fence check, in one round trip. Returns whether the session is alive;
-/// if not, the caller rolls back.
+/// Begins a transaction with its fence check, in one round trip. Returns the version of the definitions, which
+/// a read-only transaction does not ask for, or `None` if the session is not alive; then the caller rolls back.
 ///
 /// # Errors
 /// [`Error::Database`]; the transaction may be open then.
@@ -102,16 +106,18 @@ pub async fn begin_fenced(
     isolation: Isolation,
     access: Access,
     id: SessionId,
-) -> Result<bool, Error> {
+) -> Result<Option<DefinitionsVersion>, Error> {
     let check = async |conn: &AsyncPgConnection| match access {
         Access::ReadWrite => fence_check_pipelined(conn, id).await,
-        Access::ReadOnly => is_alive_pipelined(conn, id).await,
+        Access::ReadOnly => {
+            let alive = is_alive_pipelined(conn, id).await?;
+            Ok(alive.then_some(DefinitionsVersion(None)))
+        }
     };
-    beginning(conn, isolation, access, check).await
+    beginning(conn, PlanSettings::Default, (isolation, access), check).await
 }
 
 /// Like [`begin_fenced`], and touches machines, waiting for locks on them, still in one round trip.
-/// Returns the processes to plan them by, or `None` if the session is not alive.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`]; [`Error::Database`]; the transaction may be open then.
@@ -120,37 +126,19 @@ pub async fn begin_fenced_touching(
     isolation: Isolation,
     id: SessionId,
     machines: &[MachineId],
-) -> Result<Option<Definitions>, Error> {
+) -> Result<Option<DefinitionsVersion>, Error> {
     // If the transaction does not begin, a touch on its own does no harm.
     let first = async |conn: &AsyncPgConnection| {
         let check = fence_check_pipelined(conn, id);
-        let (alive, touched) = join(check, plan::touch_pipelined(conn, machines)).await;
+        let (alive, touched) = join(check, machine::touch_pipelined(conn, machines)).await;
         Ok((alive?, touched))
     };
-    let (alive, touched) = beginning(conn, isolation, Access::ReadWrite, first).await?;
-    if alive { touched.map(Some) } else { Ok(None) }
-}
-
-/// Like [`begin_fenced`] at READ COMMITTED, and locks those of these machines for planning that no other
-/// transaction has locked, still in one round trip. Returns these in id order with the definitions to plan
-/// them by, or `None` if the session is not alive.
-///
-/// # Errors
-/// [`Error::Database`]; the transaction may be open then.
-pub(crate) async fn begin_fenced_locking(
-    conn: &mut AsyncPgConnection,
-    id: SessionId,
-    machines: &[MachineId],
-) -> Result<Option<(Vec<MachineId>, Definitions)>, Error> {
-    // If the transaction does not begin, locks on their own do no harm.
-    let first = async |conn: &AsyncPgConnection| {
-        let check = fence_check_pipelined(conn, id);
-        let (alive, locked) = join(check, plan::lock_idle_pipelined(conn, machines)).await;
-        Ok((alive?, locked))
-    };
-    let (alive, locked) =
-        beginning(conn, Isolation::ReadCommitted, Access::ReadWrite, first).await?;
-    if alive { locked.map(Some) } else { Ok(None) }
+    let how = (isolation, Access::ReadWrite);
+    let (alive, touched) = beginning(conn, PlanSettings::Default, how, first).await?;
+    if alive.is_some() {
+        touched?;
+    }
+    Ok(alive)
 }
 
 statement! {

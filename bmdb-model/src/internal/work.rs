@@ -5,6 +5,7 @@ mod attempts;
 mod claim;
 mod end;
 mod finish;
+mod finish_lock;
 mod head;
 mod open_queues;
 mod pause;
@@ -18,9 +19,10 @@ pub use claim::{
 };
 pub use end::{AttemptState, FAIL, FailedAttempt, attempt_state, fail, fail_all};
 pub use finish::{
-    Finished, Jitter, Replan, Rest, finish, finish_all, finish_fenced, judge_and_commit,
-    replan_judge_and_commit,
+    Finish, Finished, How, Jitter, Replan, Rest, finish, finish_all, finish_fenced,
+    judge_and_commit, replan_judge_and_commit,
 };
+pub use finish_lock::Waiting;
 pub use head::QueueHead;
 pub use open_queues::{OpenQueue, OpenQueues, open_queues};
 pub use pause::{ProviderPause, pause_provider};

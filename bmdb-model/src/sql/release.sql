@@ -1,6 +1,6 @@
 -- Ends attempts of one session without a failure, each keyed on its fence, whether for one machine or
 -- a hundred. Finished clears backoff and failures, and counts how many finishes in a row came soon after
--- the one before; rest.sql judges it. Canceled is no verdict, so they survive; it may make the machine
+-- the one before; judge.sql judges it. Canceled is no verdict, so they survive; it may make the machine
 -- rest, and is folded into the row of an equal one before it. The item of a process without a workflow
 -- goes as soon as it carries nothing any more. In a transaction whose fence check has locked the session,
 -- the deadline is not judged again: a SERIALIZABLE one would see it as it was at its beginning. Items are
@@ -39,12 +39,7 @@ WITH release AS MATERIALIZED (
                      ELSE r.cause END,
         -- now() is the mark by which the rest of this transaction finds what it has finished.
         finished_at = CASE WHEN r.clears THEN now() ELSE i.finished_at END,
-        -- After a rest, a machine could not have been finished earlier than at its end.
-        flapping = CASE WHEN NOT r.clears THEN i.flapping
-                        WHEN greatest(i.finished_at,
-                                      CASE WHEN i.failures = 0 AND (i.unproductive > 0 OR i.flapping >= 2)
-                                           THEN i.backoff_until END) > now() - r.soon THEN least(i.flapping, 9223372036854775806) + 1
-                        ELSE 0 END
+        flapping = CASE WHEN r.clears THEN /* quick_finishes */ ELSE i.flapping END
     FROM release r
     WHERE i.machine_id = r.machine_id AND i.process = r.process AND i.fence = r.fence
       AND i.session_id IS NOT DISTINCT FROM $9 AND (r.kept OR i.hold_reason IS NOT NULL)

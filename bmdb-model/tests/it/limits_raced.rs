@@ -3,9 +3,9 @@
 use crate::scenario::{START, Scenario, attempt, failed};
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
-use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, Jitter, Replan};
-use bmdb_model::{Error, Provider, SessionId};
+use bmdb_model::internal::plan::KnownDefinitions;
+use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, Finish, How, Jitter};
+use bmdb_model::{Error, Provider, SessionId, TagWrites};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::future::join_all;
 use std::time::{Duration, Instant};
@@ -145,9 +145,17 @@ async fn claim_and_end(
             assert!(ended.iter().all(|ended| matches!(ended, Ended::Done(_))));
         }
         2 => {
-            let finished: Vec<_> = claimed.iter().map(|a| (a, Jitter::default())).collect();
-            let ended =
-                work::finish_all(conn, session, &finished, Replan::AtOnce, Notify::Off).await?;
+            let writes = TagWrites::new();
+            let finishes: Vec<_> = claimed
+                .iter()
+                .map(|attempt| Finish {
+                    attempt,
+                    jitter: Jitter::default(),
+                    writes: &writes,
+                })
+                .collect();
+            let known = KnownDefinitions::default();
+            let ended = work::finish_all(conn, session, &finishes, &known, How::default()).await?;
             assert!(
                 ended
                     .ended

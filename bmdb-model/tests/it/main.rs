@@ -59,5 +59,6 @@ mod schema_snapshots;
 mod serde;
 mod snapshots;
 mod statements;
+mod tag_writes;
 mod tags;
 mod workflows;

@@ -193,7 +193,7 @@ async fn without_notifications_the_statement_does_not_contain_pg_notify() {
     assert_eq!(s.claim(&START).await.len(), 1);
     assert_eq!(listener.heard(&s).await, [""; 0]);
     let prepared = s.prepared().await;
-    assert!(prepared.iter().any(|text| text.contains("listed AS")));
+    assert!(prepared.iter().any(|text| text.contains("wanted AS (")));
     assert!(!prepared.iter().any(|text| text.contains("notify")));
 }
 

@@ -4,11 +4,14 @@
 use crate::scenario::{START, Scenario};
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::notify::Notify;
+use bmdb_model::internal::plan::KnownDefinitions;
 use bmdb_model::internal::{connection, plan, session};
 use bmdb_model::{
-    AgentStarted, Error, ErrorKind, MachineId, Process, ProcessDef, agent, machine, process,
+    AgentStarted, Error, ErrorKind, MachineId, Process, ProcessDef, SessionId, agent, machine,
+    process,
 };
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use std::sync::Arc;
 use std::time::Duration;
 
 const READ_COMMITTED: Isolation = Isolation::ReadCommitted;
@@ -20,9 +23,9 @@ async fn start_agent(
     machine: MachineId,
 ) -> Result<plan::Definitions, Error> {
     let begun = session::begin_fenced_touching(conn, READ_COMMITTED, s.session, &[machine]).await;
-    let definitions = begun?.expect("the session lives");
+    begun?.expect("the session lives");
     agent::set_started(conn, machine, &AgentStarted::now(b"key")).await?;
-    Ok(definitions)
+    plan::definitions(conn).await
 }
 
 impl Scenario {
@@ -59,32 +62,42 @@ async fn the_touch_the_write_and_the_plan_commit_at_once_with_and_without_prepar
     }
 }
 
+/// Begins a transaction that touches the machine, with the definitions to plan by.
+async fn begin_touching(
+    conn: &mut AsyncPgConnection,
+    known: &KnownDefinitions,
+    session: SessionId,
+    machine: MachineId,
+) -> Arc<plan::Definitions> {
+    let begun = session::begin_fenced_touching(conn, READ_COMMITTED, session, &[machine]).await;
+    known.of(conn, begun.unwrap().unwrap()).await.unwrap()
+}
+
 #[tokio::test]
-async fn definitions_are_read_after_the_machines_lock_was_obtained() {
+async fn a_plan_fails_if_definitions_changed_while_a_lock_was_awaited_and_is_right_the_second_time()
+{
     let mut s = Scenario::new().await;
     let mut conn = s.db.connect().await.unwrap();
     // Components never add a process.
     let mut owner = s.db.connect().await.unwrap();
     let machine = s.provided("1").await;
+    let (known, session) = (KnownDefinitions::default(), s.session);
+    begin_touching(&mut conn, &known, session, machine).await;
+    connection::roll_back(&mut conn).await.unwrap();
     for name in ["First", "Second"] {
-        // Another transaction has locked the machine, and a process is added meanwhile.
+        // Another transaction has locked the machine.
         connection::begin(&mut s.conn, READ_COMMITTED, Access::ReadWrite)
             .await
             .unwrap();
         machine::touch(&mut s.conn, &[machine]).await.unwrap();
-        let process = Process::new(name).unwrap();
-        let definition = ProcessDef::new(process).workflow("workflow_agent_start");
-        process::define(&mut owner, &definition).await.unwrap();
-
-        let session = s.session;
+        let of_waiting = known.clone();
         let waiting = tokio::spawn(async move {
-            let machines = [machine];
-            let begun =
-                session::begin_fenced_touching(&mut conn, READ_COMMITTED, session, &machines).await;
-            let definitions = begun.unwrap().unwrap();
-            plan::replan_and_commit(&mut conn, &machines, &definitions, Notify::Off)
-                .await
-                .unwrap();
+            for expected in [Err(ErrorKind::Serialization), Ok(())] {
+                let definitions = begin_touching(&mut conn, &of_waiting, session, machine).await;
+                let planned =
+                    plan::replan_and_commit(&mut conn, &[machine], &definitions, Notify::Off).await;
+                assert_eq!(planned.map_err(|error| error.kind()), expected);
+            }
             conn
         });
         let waits = "SELECT count(*) FROM pg_stat_activity
@@ -92,6 +105,9 @@ async fn definitions_are_read_after_the_machines_lock_was_obtained() {
         while s.db.rows(waits).await.unwrap() != ["1"] {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        let process = Process::new(name).unwrap();
+        let definition = ProcessDef::new(process).workflow("workflow_agent_start");
+        process::define(&mut owner, &definition).await.unwrap();
         connection::commit(&mut s.conn).await.unwrap();
         conn = waiting.await.unwrap();
         let planned = format!("SELECT eligible FROM work_item WHERE process = '{name}'");
@@ -114,7 +130,7 @@ async fn an_expired_session_touches_nothing() {
 
     let access = Access::ReadOnly;
     let begun = session::begin_fenced(&mut conn, READ_COMMITTED, access, s.session).await;
-    assert!(!begun.unwrap());
+    assert_eq!(begun.unwrap(), None);
 }
 
 #[tokio::test]
@@ -181,10 +197,10 @@ async fn a_transaction_within_a_transaction_is_refused() {
     let begin = async |conn: &mut AsyncPgConnection| {
         session::begin_fenced(conn, READ_COMMITTED, access, s.session).await
     };
-    assert!(begin(&mut conn).await.unwrap());
+    assert!(begin(&mut conn).await.unwrap().is_some());
     begin(&mut conn).await.unwrap_err();
     connection::commit(&mut conn).await.unwrap();
-    assert!(begin(&mut conn).await.unwrap());
+    assert!(begin(&mut conn).await.unwrap().is_some());
 }
 
 #[tokio::test]

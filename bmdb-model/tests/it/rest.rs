@@ -1,10 +1,10 @@
 //! Rests: a finish plans its machine, and one without an effect that lasts is followed by a rest.
 
 use crate::scenario::{ACCESS, RECOVERY, START, Scenario, failed};
-use bmdb_model::internal::notify::Notify;
-use bmdb_model::internal::work::{self, Ended, Jitter, Replan};
+use bmdb_model::internal::plan::KnownDefinitions;
+use bmdb_model::internal::work::{self, Attempt, Ended, Finish, How, Jitter, Rest};
 use bmdb_model::work::{RestCause, resting};
-use bmdb_model::{MachineId, ProcessDef};
+use bmdb_model::{MachineId, ProcessDef, TagWrites};
 use chrono::{DateTime, TimeDelta, Utc};
 
 const ITEM: &str = "SELECT unproductive, flapping, failures, last_interval_seconds, cause
@@ -188,10 +188,9 @@ async fn a_machine_that_another_transaction_plans_is_ended_and_judged_by_the_pla
     bmdb_model::machine::touch(&mut other, &[slow])
         .await
         .unwrap();
-    let finished: Vec<_> = attempts.iter().map(|a| (a, Jitter::default())).collect();
-    let (session, notify) = (s.session, Notify::Off);
-    let ended = work::finish_all(&mut s.conn, session, &finished, Replan::AtOnce, notify).await;
-    for (attempt, ended) in attempts.iter().zip(ended.unwrap().ended) {
+    let jitter = vec![Jitter::default(); attempts.len()];
+    let ended = s.finish_all(&attempts, &jitter).await;
+    for (attempt, ended) in attempts.iter().zip(ended) {
         assert!(
             matches!(ended, Ended::Done(Some(_))),
             "{attempt:?}: {ended:?}"
@@ -212,10 +211,8 @@ async fn rests_are_up_to_a_tenth_longer_by_chance() {
     }
     let attempts = s.claim(&START).await;
     let jitter = [Jitter::from_random(0), Jitter::from_random(999)];
-    let finished: Vec<_> = attempts.iter().zip(jitter).collect();
-    let (session, notify) = (s.session, Notify::Off);
-    let ended = work::finish_all(&mut s.conn, session, &finished, Replan::AtOnce, notify).await;
-    let until = ended.unwrap().ended.into_iter().map(|ended| match ended {
+    let ended = s.finish_all(&attempts, &jitter).await;
+    let until = ended.into_iter().map(|ended| match ended {
         Ended::Done(Some(rest)) => rest.until,
         ended => panic!("{ended:?}"),
     });
@@ -255,4 +252,25 @@ async fn a_failure_keeps_what_finishes_have_counted() {
         .await
         .unwrap();
     assert_eq!(s.rows(ITEM).await, ["1|0|1|1|no answer"]);
+}
+
+impl Scenario {
+    /// Finishes attempts without writes, in one transaction.
+    async fn finish_all(
+        &mut self,
+        attempts: &[Attempt],
+        jitter: &[Jitter],
+    ) -> Vec<Ended<Option<Rest>>> {
+        let writes = TagWrites::new();
+        let finish = |(attempt, jitter): (_, &Jitter)| Finish {
+            attempt,
+            jitter: *jitter,
+            writes: &writes,
+        };
+        let finishes: Vec<Finish<'_>> = attempts.iter().zip(jitter).map(finish).collect();
+        let known = KnownDefinitions::default();
+        let (session, how) = (self.session, How::default());
+        let finished = work::finish_all(&mut self.conn, session, &finishes, &known, how).await;
+        finished.unwrap().ended
+    }
 }

@@ -98,7 +98,7 @@ async fn the_texts_that_are_built_from_workflows() {
     let mut s = Scenario::new().await;
     let machine = s.provided("a").await;
     plan::replan(&mut s.conn, &[machine]).await.unwrap();
-    check("plan", &s.text("listed AS").await);
+    check("plan", &s.text("wanted AS (").await);
     internal::plan::replan_notifying(&mut s.conn, &[machine], Notify::On)
         .await
         .unwrap();
@@ -108,6 +108,9 @@ async fn the_texts_that_are_built_from_workflows() {
         .await
         .unwrap();
     check("retrieval", &s.text("workflow_agent_start\" w").await);
+    let attempt = s.claim_one(&START).await;
+    s.finish(&attempt).await;
+    check("plan_and_finish", &s.text("others AS (").await);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Ends in doubt: further faults while the component looks up their outcome.
 
 use super::ends::{End, Proxied, check_ended_once, claimed_fences};
-use crate::scenario::RETRY;
+use crate::scenario::{RETRY, unwritten};
 use bmdb_core::{EndError, TxError, Work};
 use bmdb_model::Process;
 use bmdb_testkit::Loss;
@@ -182,7 +182,7 @@ async fn check_batch(
 #[tokio::test]
 async fn a_batch_of_finishes_that_is_lost_takes_effect_once() {
     check_batch("Finished", async |p, claimed| {
-        p.session.finish_all(claimed).await
+        p.session.finish_all(unwritten(claimed)).await
     })
     .await;
 }

@@ -7,10 +7,14 @@ use crate::scenario::{Scenario, work_on};
 use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::internal::notify;
-use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, FailedAttempt, Jitter, Replan};
+use bmdb_model::internal::plan::KnownDefinitions;
+use bmdb_model::internal::work::{
+    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter,
+};
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
-    AgentStarted, ErrorKind, MachineId, Process, ProcessDef, agent, machine, plan, process,
+    AgentStarted, ErrorKind, MachineId, Process, ProcessDef, TagWrites, agent, machine, plan,
+    process,
 };
 use bmdb_testkit::TestDb;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
@@ -192,10 +196,14 @@ async fn releases_of_a_batch_lock_items_in_order_if_given_in_another() {
 #[tokio::test]
 async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_machines() {
     check_ends_against_planner(async |mut conn, [second, first]| {
-        let finished = [(&second, Jitter::default()), (&first, Jitter::default())];
-        let (session, replan) = (first.session, Replan::AtOnce);
-        let ended =
-            work::finish_all(&mut conn, session, &finished, replan, notify::Notify::Off).await;
+        let writes = TagWrites::new();
+        let finishes = [&second, &first].map(|attempt| Finish {
+            attempt,
+            jitter: Jitter::default(),
+            writes: &writes,
+        });
+        let (known, how) = (KnownDefinitions::default(), How::default());
+        let ended = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
         let ended = ended.unwrap().ended;
         assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
     })

@@ -30,9 +30,17 @@ use std::num::NonZeroU32;
 
 type Manager = AnsiTransactionManager;
 
-/// The message that begins a transaction. It resets the settings of [`super::plan_once`] within the
-/// transaction.
-fn begin_sql(isolation: Isolation, access: Access) -> String {
+/// How the server plans the statements of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanSettings {
+    /// As it does by default: for statements of a caller's.
+    Default,
+    /// Once ([`super::plan_once`]): for a transaction of this crate's statements only.
+    Kept,
+}
+
+/// The message that begins a transaction.
+fn begin_sql(settings: PlanSettings, isolation: Isolation, access: Access) -> String {
     let level = match isolation {
         Isolation::Serializable => "SERIALIZABLE",
         Isolation::RepeatableRead => "REPEATABLE READ",
@@ -42,7 +50,12 @@ fn begin_sql(isolation: Isolation, access: Access) -> String {
         Access::ReadWrite => "",
         Access::ReadOnly => " READ ONLY",
     };
-    let set_back = PLAN_ONCE.map(|(name, _)| format!("; SET LOCAL {name} TO DEFAULT"));
+    let set_back = match settings {
+        PlanSettings::Default => {
+            PLAN_ONCE.map(|(name, _)| format!("; SET LOCAL {name} TO DEFAULT"))
+        }
+        PlanSettings::Kept => Default::default(),
+    };
     format!("BEGIN ISOLATION LEVEL {level}{access}{}", set_back.concat())
 }
 
@@ -56,7 +69,7 @@ pub async fn begin(
     isolation: Isolation,
     access: Access,
 ) -> Result<(), Error> {
-    let sql = begin_sql(isolation, access);
+    let sql = begin_sql(PlanSettings::Default, isolation, access);
     Ok(AnsiTransactionManager::begin_transaction_sql(conn, &sql).await?)
 }
 
@@ -163,8 +176,8 @@ pub(crate) async fn committing<T>(
 /// take it back when the future is dropped midway.
 pub(crate) async fn beginning<T>(
     conn: &mut AsyncPgConnection,
-    isolation: Isolation,
-    access: Access,
+    settings: PlanSettings,
+    (isolation, access): (Isolation, Access),
     first: impl AsyncFnOnce(&AsyncPgConnection) -> Result<T, Error>,
 ) -> Result<T, Error> {
     if depth(conn)?.is_some() {
@@ -172,7 +185,7 @@ pub(crate) async fn beginning<T>(
     }
     change_depth(conn, TransactionDepthChange::IncreaseDepth)?;
     let begin = async |mut conn: &AsyncPgConnection| {
-        let sql = begin_sql(isolation, access);
+        let sql = begin_sql(settings, isolation, access);
         conn.batch_execute(&sql).await
     };
     let (begun, first) = join(begin(&*conn), first(&*conn)).await;

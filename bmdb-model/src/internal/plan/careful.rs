@@ -7,6 +7,7 @@ use super::unplanned::{Unplanned, note};
 use super::{Definitions, plan_pipelined};
 use crate::error::is_about_another_server;
 use crate::internal::connection;
+use crate::internal::connection::plan_once_locally;
 use crate::internal::notify::Notify;
 use crate::plan::BrokenWorkflow;
 use crate::statement::statement;
@@ -73,6 +74,7 @@ pub(super) async fn plan_usable(
     definitions: &Definitions,
     notify: Notify,
 ) -> Result<Vec<Unplanned>, Error> {
+    plan_once_locally(conn).await?;
     let timeout: String = LimitTime {}.get_result(conn).await?;
     let mut careful = Careful {
         conn: &mut *conn,

@@ -14,6 +14,9 @@ pub enum Ended<T> {
     SessionExpired,
     /// The session is alive but does not have this attempt any more; nothing was written.
     Lost,
+    /// Another transaction has locked the machine, about which something was to be written; nothing was
+    /// written.
+    Busy,
 }
 
 impl<T> Ended<T> {
@@ -23,6 +26,7 @@ impl<T> Ended<T> {
             Self::Done(value) => Ended::Done(map(value)),
             Self::SessionExpired => Ended::SessionExpired,
             Self::Lost => Ended::Lost,
+            Self::Busy => Ended::Busy,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::attempt::Attempt;
 use super::attempts::{Attempts, Ended, only};
 use crate::column::Column;
 use crate::history::Outcome;
+use crate::internal::plan::with_quick_finishes;
 use crate::statement::statement;
 use crate::time::Timestamptz;
 use crate::{Error, Fence, MachineId, Process, SessionId};
@@ -11,10 +12,11 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 statement! {
-    ReleaseAll<'a> = include_str!("../../sql/release.sql");
+    ReleaseAll<'a> = &RELEASE;
     (
         machines: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
         fences: &'a [Fence] => Array<BigInt>, started_at: &'a [DateTime<Utc>] => Array<Timestamptz>,
@@ -23,6 +25,9 @@ statement! {
         session: SessionId => SqlUuid, fenced: bool => Bool
     ) -> (Bool, Nullable<BigInt>)
 }
+
+static RELEASE: LazyLock<String> =
+    LazyLock::new(|| with_quick_finishes(include_str!("../../sql/release.sql")));
 
 /// The longest rest or pause that an attempt can ask for, in milliseconds: ten years.
 const LONGEST_REST: i64 = 10 * 366 * 86_400_000;

@@ -21,8 +21,10 @@ async fn the_statements_of_this_release_are_recorded() {
     settings.bind(|| insta::assert_snapshot!(version, print(&sent)));
 }
 
-/// The beginning of the planning statement's part for one workflow.
-const BRANCH: &str = " UNION ALL SELECT v.machine_id";
+/// What comes before the planning statement's branches for workflows, at the end of each, and after them.
+const WANTED: &str = "wanted AS (";
+const UNION_ALL: &str = "UNION ALL";
+const LAST_BRANCH: &str = "\n    SELECT m.machine_id, i.process, i.lane";
 
 const SET_PROVIDED: &str = "\
 INSERT INTO machine_provided (machine_id, provider, provider_id, provider_reservation_id,
@@ -121,7 +123,7 @@ impl Recorder {
         session::fence_check(&mut self.s.conn, session)
             .await
             .unwrap();
-        self.is("fence_check", "one session limit").await;
+        self.is("fence_check", "session").await;
     }
 
     async fn tags(&mut self) -> MachineId {
@@ -164,25 +166,25 @@ impl Recorder {
         plan::replan_by(&mut self.s.conn, &[machine], &definitions, Notify::Off)
             .await
             .unwrap();
-        self.is("plan", "machines version processes lanes first second")
-            .await;
+        self.is("plan", "machines version processes lanes").await;
         let (_, plan) = self.sent.pop().unwrap();
-        let (head, rest) = plan.sql.split_once(BRANCH).unwrap();
-        let (branches, tail) = rest.split_once("), wanted").unwrap();
-        let branches = branches.split(BRANCH).zip(["5", "6"]);
+        let (head, rest) = plan.sql.split_once(WANTED).unwrap();
+        let (branches, tail) = rest.split_once(LAST_BRANCH).unwrap();
+        let branches = branches.split_inclusive(UNION_ALL).zip(1..);
         let branches: Vec<String> = branches
             .zip(["workflow_agent_start", "workflow_agent_recovery"])
-            .map(|((branch, parameter), view)| {
-                let process = format!("${parameter}::");
-                BRANCH.to_owned()
-                    + &branch
-                        .replace(&process, "{process}::")
-                        .replace(view, "{view}")
+            .map(|((branch, n), view)| {
+                branch
+                    .replace(&format!("[{n}]"), "[{n}]")
+                    .replace(view, "{view}")
             })
             .collect();
         assert_eq!(branches[0], branches[1], "one branch for each workflow");
         for (name, sql) in [
-            ("plan", format!("{head}{{workflows}}), wanted{tail}")),
+            (
+                "plan",
+                format!("{head}{WANTED}{{workflows}}{LAST_BRANCH}{tail}"),
+            ),
             ("plan_branch", branches[0].clone()),
         ] {
             let parameters = Vec::new();

@@ -179,9 +179,10 @@ impl Writer {
         };
         let mut plan = self.statements["plan"].sql.clone();
         let branch = &self.statements["plan_branch"].sql;
-        let branches = defined.iter().map(|row| {
+        let branches = defined.iter().zip(1..).map(|(row, n)| {
             branch
                 .replace("{process}", &quoted(&value(row, 0)))
+                .replace("{n}", &n.to_string())
                 .replace("{view}", &value(row, 2))
         });
         let branches: String = branches.collect();

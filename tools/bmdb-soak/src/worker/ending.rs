@@ -8,8 +8,8 @@ use crate::fixture::{BACKOFF, CHECK};
 use crate::journal::{Step, Tags};
 use crate::rng::Rng;
 use bmdb_core::{EndError, Session, Work};
-use bmdb_model::Fence;
 use bmdb_model::history::Outcome;
+use bmdb_model::{Fence, TagWrites};
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -106,7 +106,10 @@ async fn end_in_set(
         answers.collect()
     };
     let answers: Vec<Answer> = match outcome {
-        Outcome::Finished => without_backoff(session.finish_all(claimed).await),
+        Outcome::Finished => {
+            let finishes = claimed.into_iter().map(|work| (work, TagWrites::new()));
+            without_backoff(session.finish_all(finishes).await)
+        }
         Outcome::Canceled => without_backoff(session.cancel_all(claimed).await),
         _ => {
             let failures = claimed.into_iter().map(|work| (work, &BACKOFF, CAUSE));

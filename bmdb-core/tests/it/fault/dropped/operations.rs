@@ -1,7 +1,7 @@
 //! Every public operation, dropped at each await.
 
 use super::environment::{Done, Environment, Orphans, RECOVERY, START, all, check, config};
-use crate::scenario::{RETRY, owner};
+use crate::scenario::{RETRY, owner, unwritten};
 use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
 };
@@ -334,7 +334,7 @@ dropped! {
     async |_: &Environment, work| -> Done { Ok(work.cancel().await?) };
     finishing_all, ["Session::finish_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
-    async |s: &Environment, claimed| -> Done { all(s.session.finish_all(claimed).await) };
+    async |s: &Environment, claimed| -> Done { all(s.session.finish_all(unwritten(claimed)).await) };
     failing_all, ["Session::fail_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
     async |s: &Environment, claimed| -> Done {

@@ -1,0 +1,29 @@
+-- Begins the end of attempts: checks the session, locks the machines that no other transaction has locked, and
+-- touches some of them, as touch.sql does; locks the items of the attempts that the session still has. The session
+-- is locked first, and items after machines, each in the order in which everybody locks them.
+WITH alive AS MATERIALIZED (
+    SELECT 1 FROM sessions
+    WHERE session_id = $1 AND session_deadline > clock_timestamp()
+    FOR KEY SHARE
+), machine AS MATERIALIZED (
+    SELECT m.machine_id FROM machines m
+    WHERE m.machine_id = ANY ($2::uuid[]) AND EXISTS (SELECT 1 FROM alive)
+    ORDER BY m.machine_id
+    FOR NO KEY UPDATE SKIP LOCKED
+), touched AS (
+    UPDATE machines m SET machine_version = least(m.machine_version, 9223372036854775806) + 1
+    FROM machine l
+    WHERE m.machine_id = l.machine_id AND l.machine_id = ANY ($3::uuid[])
+), item AS MATERIALIZED (
+    SELECT i.fence FROM work_item i
+    JOIN unnest($4::uuid[], $5::text[], $6::bigint[]) AS a (machine_id, process, fence)
+      ON i.machine_id = a.machine_id AND i.process = a.process
+    WHERE i.fence = a.fence AND i.session_id IS NOT DISTINCT FROM $1
+      AND EXISTS (SELECT 1 FROM alive)
+      -- Machines are locked first.
+      AND (SELECT count(*) FROM machine) >= 0
+    ORDER BY i.machine_id, i.process
+    FOR NO KEY UPDATE OF i
+)
+SELECT EXISTS (SELECT 1 FROM alive) AS lives, (SELECT version FROM definitions_version) AS version,
+       ARRAY(SELECT fence FROM item) AS claimed, ARRAY(SELECT machine_id FROM machine) AS locked
