@@ -1,11 +1,14 @@
 //! `cargo xtask bench` and `bench claims`: measure the cost of claims and failures beside pgbench
 //! with the same statements.
 
+mod anatomy;
 mod backoff;
+mod bare;
 mod baseline;
 mod batches;
 mod bench;
 mod buffers;
+mod capture;
 mod costs;
 mod counters;
 mod cycles;
@@ -14,7 +17,13 @@ mod growth;
 mod latency;
 mod limits;
 mod load;
+mod log;
+mod retries;
+mod script;
+mod success;
 mod wakeups;
+mod wal;
+mod ways;
 
 use super::report::Report;
 use super::{heartbeats, machine};
@@ -26,6 +35,7 @@ use bmdb_shell::{Done, Failure, root};
 use bmdb_testkit::{Installation, Lookup, Places, Profile, Server, TestDb};
 use costs::Costs;
 use load::{Built, Load};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +69,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
+    Success,
+    Retries,
+    Anatomy,
     Cycles,
     Limits,
     Batches,
@@ -97,6 +110,7 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
     let folder = server.folder().ok_or_else(not_ours)?;
     let mut bench = Bench {
         baseline: Baseline::new(&installation, folder),
+        scripts: BTreeMap::new(),
         load,
         seconds: if args.quick { 1 } else { args.seconds.into() },
         rounds: if args.quick { 1 } else { args.rounds.into() },
@@ -111,6 +125,7 @@ pub(crate) fn run(args: &Args, whole: Whole) -> Done {
         ),
         costs: Costs::default(),
         server: Arc::new(server),
+        installation,
     };
     let chosen = |part| match args.only.as_slice() {
         [] => whole.has(part),
@@ -137,6 +152,16 @@ async fn measure(bench: &mut Bench, chosen: &impl Fn(Part) -> bool) -> Done {
     machine::describe(&mut bench.report, &bench.server, &db).await?;
     machine::measure_commits(&mut bench.report, &db, bench.rounds).await?;
     drop(db);
+    if chosen(Part::Success) {
+        // Boxed, because its type is too deep for the compiler.
+        Box::pin(success::measure(bench)).await?;
+    }
+    if chosen(Part::Retries) {
+        Box::pin(retries::measure(bench)).await?;
+    }
+    if chosen(Part::Anatomy) {
+        Box::pin(anatomy::measure(bench)).await?;
+    }
     if chosen(Part::Cycles) {
         cycles::measure(bench).await?;
     }

@@ -1,8 +1,7 @@
 //! Baseline: pgbench runs the same statements and does nothing else.
 
 use super::counters::{Counters, Spent, number};
-use bmdb_model::internal::connection::PLAN_ONCE;
-use bmdb_model::internal::work::{CLAIM, FAIL};
+use super::script::Script;
 use bmdb_shell::Failure;
 use bmdb_testkit::{Installation, Server, TestDb};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use tokio::process::Command;
 /// Counts the items that are still claimed after a load.
 const HELD: &str = "SELECT count(*) FROM work_item WHERE session_id IS NOT NULL";
 
-/// pgbench with a script that claims machines and fails them.
+/// pgbench, and where its scripts are written.
 #[derive(Debug)]
 pub(super) struct Baseline {
     pgbench: PathBuf,
@@ -22,7 +21,7 @@ pub(super) struct Baseline {
 
 /// What one run printed, and what the server counted during it.
 #[derive(Debug)]
-pub(super) struct Floored {
+pub(super) struct Measured {
     pub(super) machines_per_second: f64,
     pub(super) spent: Spent,
 }
@@ -31,47 +30,75 @@ pub(super) struct Floored {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clients {
     pub(super) clients: u32,
+    /// The machines of one run of the script.
     pub(super) batch: u32,
     pub(super) seconds: u32,
 }
 
+impl Clients {
+    /// Seconds before the measurement, in which each connection plans its statements. None for `--quick`.
+    const fn warm_up(self) -> u32 {
+        match (self.seconds, self.clients) {
+            (..=1, _) => 0,
+            (_, ..=64) => 1,
+            (_, _) => 3,
+        }
+    }
+
+    /// How long a run takes, in seconds.
+    pub(super) const fn duration(self) -> u32 {
+        self.warm_up() + self.seconds
+    }
+}
+
 impl Baseline {
-    /// Writes the script into `folder`. The error says why there is no baseline.
+    /// The error says why there is no baseline.
     pub(super) fn new(installation: &Installation, folder: &Path) -> Result<Self, String> {
-        let pgbench =
-            pgbench(installation).ok_or("the server's programs do not include pgbench")?;
-        let script = folder.join("cycle.sql");
-        std::fs::write(&script, cycle()?).map_err(|error| error.to_string())?;
+        let pgbench = program(installation, "pgbench")
+            .ok_or("the server's programs do not include pgbench")?;
+        let script = folder.join("pgbench.sql");
         Ok(Self { pgbench, script })
     }
 
+    /// Runs a script that claims machines and ends their attempts.
     pub(super) async fn run(
         &self,
         db: &TestDb,
         server: &Server,
+        script: &Script,
         how: Clients,
-    ) -> Result<Floored, Failure> {
+    ) -> Result<Measured, Failure> {
         let session = db.session(Duration::from_secs(3600)).await;
+        let mut script = script.clone();
         let session = session.map_err(Failure::check)?.to_string();
-        let all = |value: &str| format!("{{{}}}", vec![value; how.batch as usize].join(","));
+        script.variables.push(("session".to_owned(), session));
+        let measured = self.run_bare(db, server, &script, how).await?;
+        match number(db, HELD).await? > 0.0 {
+            false => Ok(measured),
+            true => Err(Failure::check("pgbench left machines claimed")),
+        }
+    }
+
+    /// Runs a script that need not have anything to do with bmdb.
+    pub(super) async fn run_bare(
+        &self,
+        db: &TestDb,
+        server: &Server,
+        script: &Script,
+        how: Clients,
+    ) -> Result<Measured, Failure> {
+        std::fs::write(&self.script, &script.text).map_err(Failure::check)?;
+        let defined = script.variables.iter();
         let before = Counters::read(db, server).await?;
         let output = Command::new(&self.pgbench)
             .args(["--no-vacuum", "--protocol=prepared"])
             .arg(format!("--file={}", self.script.display()))
             .arg(format!("--client={}", how.clients))
             .arg(format!("--jobs={}", how.clients.min(2)))
-            .arg(format!("--time={}", how.seconds))
-            .args(define("process", "ShepherdAgentStart"))
-            .args(define("provider", "Equinix"))
-            .args(define("session", &session))
-            .args(define("limit", &how.batch.to_string()))
-            .args(define("ready_at", "-infinity"))
-            .args(define("processes", &all("ShepherdAgentStart")))
-            .args(define("seconds", &all("1")))
-            .args(define("causes", &all("\"no answer\"")))
-            .args(define("folds", &all("f")))
+            .arg(format!("--time={}", how.duration()))
+            .arg("--progress=1")
+            .args(defined.map(|(name, value)| format!("--define={name}={value}")))
             .arg(db.url())
-            .env("PGOPTIONS", options())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -86,93 +113,44 @@ impl Baseline {
         if !output.status.success() {
             return Err(wrong("failed"));
         }
-        let printed = Printed::read(&said).ok_or_else(|| wrong("did not tell what it did"))?;
-        let spent = after.since(&before);
-        if number(db, HELD).await? > 0.0 {
-            return Err(wrong("left machines claimed"));
+        let printed = Printed::read(&said).ok_or_else(|| wrong("did not print what it did"))?;
+        if printed.failed > 0.0 {
+            return Err(wrong("lost against other transactions"));
         }
-        Ok(Floored {
-            machines_per_second: printed.per_second * spent.machines / printed.transactions,
+        let progress = String::from_utf8_lossy(&output.stderr);
+        let per_second = after_warm_up(&progress, how).unwrap_or(printed.per_second);
+        let mut machines = printed.transactions * f64::from(how.batch);
+        let spent = after.since(&before, |claims| {
+            // A claim may get fewer machines than it asks for.
+            if script.claims > 0.0 {
+                machines = claims / script.claims;
+            }
+            machines
+        });
+        Ok(Measured {
+            machines_per_second: per_second * machines / printed.transactions,
             spent,
         })
     }
 }
 
-/// Searches beside the server's program and beside the target of its link.
-fn pgbench(installation: &Installation) -> Option<PathBuf> {
+/// A program of the server: beside its main one, or beside the target of that one's link.
+pub(super) fn program(installation: &Installation, name: &str) -> Option<PathBuf> {
     let linked = installation.bin().join("postgres").canonicalize().ok();
     let folders = [
         Some(installation.bin()),
         linked.as_deref().and_then(Path::parent),
     ];
-    let programs = folders.into_iter().flatten().map(|bin| bin.join("pgbench"));
+    let programs = folders.into_iter().flatten().map(|bin| bin.join(name));
     programs.into_iter().find(|program| program.is_file())
-}
-
-fn define(name: &str, value: &str) -> [String; 2] {
-    ["--define".to_owned(), format!("{name}={value}")]
-}
-
-/// The settings of a pooled connection.
-fn options() -> String {
-    PLAN_ONCE
-        .map(|(name, value)| format!("-c {name}={value}"))
-        .join(" ")
-}
-
-/// A claim and the failure of its machines, in pgbench's language. The claim's rows become the arrays
-/// that the failures take. The next claim begins where this one ended.
-fn cycle() -> Result<String, String> {
-    let (query, columns) = CLAIM
-        .rsplit_once("\nSELECT ")
-        .and_then(|(before, query)| Some((before, query.split_once("\nFROM ")?.1)))
-        .ok_or("the claim does not end in a SELECT of its own")?;
-    let claim = format!(
-        "{query}\nSELECT bool_or(s.lives) AS lives, array_agg(c.machine_id) AS machines,
-         array_agg(c.fence) AS fences, array_agg(c.started_at) AS started_at,
-         max(c.ready_at) AS ready_at\nFROM {columns}"
-    );
-    let claim = with_variables(
-        &claim,
-        &["process", "provider", "ready_at", "session", "limit"],
-    );
-    let fail = with_variables(
-        FAIL,
-        &[
-            "machines",
-            "processes",
-            "fences",
-            "started_at",
-            "seconds",
-            "seconds",
-            "causes",
-            "folds",
-            "session",
-        ],
-    );
-    Ok(format!(
-        "{} \\gset\n{};\n",
-        claim.trim_end(),
-        fail.trim_end()
-    ))
-}
-
-/// Replaces the statement's parameters by pgbench's variables. Comments are removed: pgbench would take
-/// variables in them for parameters without a type.
-fn with_variables(sql: &str, names: &[&str]) -> String {
-    let is_code = |line: &&str| !line.trim_start().starts_with("--");
-    let mut sql = sql.lines().filter(is_code).collect::<Vec<_>>().join("\n");
-    // From the last to the first, so that $1 is not replaced within $10.
-    for (at, name) in names.iter().enumerate().rev() {
-        sql = sql.replace(&format!("${}", at + 1), &format!(":{name}"));
-    }
-    sql
 }
 
 /// What pgbench prints at its end.
 #[derive(Debug, PartialEq)]
 struct Printed {
     transactions: f64,
+    /// Serialization failures and deadlocks; other errors end pgbench.
+    failed: f64,
     per_second: f64,
 }
 
@@ -185,14 +163,51 @@ impl Printed {
         };
         Some(Self {
             transactions: after("number of transactions actually processed:")?,
+            // Versions before 15 end with any error, and do not print this.
+            failed: after("number of failed transactions:").unwrap_or(0.0),
             per_second: after("tps =")?,
         })
     }
 }
 
+/// The transactions per second after the warm-up, by what pgbench prints every second; `None` without one.
+fn after_warm_up(progress: &str, how: Clients) -> Option<f64> {
+    let speeds: Vec<f64> = progress
+        .lines()
+        .filter_map(|line| {
+            let (_, line) = line.split_once("progress: ")?;
+            line.split_once(" s, ")?
+                .1
+                .split_once(" tps")?
+                .0
+                .parse()
+                .ok()
+        })
+        .skip(usize::try_from(how.warm_up()).ok()?)
+        .collect();
+    let seconds = u32::try_from(speeds.len()).ok().filter(|n| *n > 0)?;
+    let is_warm = how.warm_up() > 0;
+    is_warm.then(|| speeds.iter().sum::<f64>() / f64::from(seconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Printed, cycle, with_variables};
+    use super::{Clients, Printed, after_warm_up};
+
+    #[test]
+    fn the_first_second_warms_up() {
+        let progress = "progress: 1.0 s, 10.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n\
+                        progress: 2.0 s, 100.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n\
+                        progress: 3.0 s, 300.0 tps, lat 2.0 ms stddev 0.1, 0 failed\n";
+        let clients = |seconds| Clients {
+            clients: 1,
+            batch: 1,
+            seconds,
+        };
+        assert_eq!(after_warm_up(progress, clients(2)), Some(200.0));
+        assert_eq!(after_warm_up(progress, clients(1)), None);
+        assert_eq!(after_warm_up("", clients(2)), None);
+    }
 
     #[test]
     fn a_run_of_pgbench_is_read() {
@@ -206,6 +221,7 @@ mod tests {
                     tps = 987.654321 (without initial connection time)\n";
         let printed = Printed {
             transactions: 4711.0,
+            failed: 0.0,
             per_second: 987.654_321,
         };
         assert_eq!(Printed::read(said), Some(printed));
@@ -215,19 +231,5 @@ mod tests {
             Printed::read(&limited).map(|printed| printed.transactions),
             Some(10.0)
         );
-    }
-
-    #[test]
-    fn parameters_become_variables_and_longer_numbers_are_not_mistaken() {
-        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-        assert_eq!(with_variables("$1 $10 $2::x $1", &names), ":a :j :b::x :a");
-        assert_eq!(with_variables("$1\n  -- $2\n$3", &names), ":a\n:c");
-    }
-
-    #[test]
-    fn a_cycle_has_no_parameter_left() {
-        let cycle = cycle().unwrap();
-        assert!(!cycle.contains('$'), "{cycle}");
-        assert_eq!(cycle.matches("\\gset").count(), 1, "{cycle}");
     }
 }

@@ -7,7 +7,7 @@ use crate::report::{Report, Table, cores};
 #[derive(Debug, Default)]
 pub(super) struct Costs(Vec<(String, Spent)>);
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "commits",
     "buffers",
     "WAL, B",
@@ -15,6 +15,7 @@ const COLUMNS: [&str; 9] = [
     "page images",
     "indexed rows",
     "HOT updates",
+    "HOT share, %",
     "server's CPU, µs",
     "clients' CPU, µs",
 ];
@@ -38,13 +39,14 @@ impl Costs {
                 spent.wal_images,
                 spent.indexed_rows,
                 spent.hot_updates,
+                spent.hot_share,
                 cpu(spent.server_cpu),
                 cpu(spent.clients_cpu),
             ];
             (name, values)
         });
         report.table(Table {
-            title: "Cost of claiming and failing a machine, including autovacuum",
+            title: "Cost of each machine, including autovacuum",
             columns: COLUMNS.to_vec(),
             rows: rows.collect(),
         });

@@ -12,12 +12,15 @@ const COUNTERS: &str = "
     FROM pg_stat_database d, pg_stat_wal w, work_fence f,
          (SELECT sum(n_tup_ins) AS n_tup_ins, sum(n_tup_upd) AS n_tup_upd,
                  sum(n_tup_hot_upd) AS n_tup_hot_upd
-          FROM pg_stat_user_tables WHERE relname IN ('work_item', 'work_attempt')) t
+          FROM pg_stat_user_tables) t
     WHERE d.datname = current_database()";
 
 const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
       AND pid <> pg_backend_pid()";
+
+/// What a server process says whose client is gone.
+const LEFT: &str = "connection to client lost";
 
 /// The counters at one moment.
 #[derive(Debug, Clone)]
@@ -32,8 +35,6 @@ pub(super) struct Counters {
 /// What a claim and an end cost per machine, including autovacuum.
 #[derive(Debug, Clone)]
 pub(super) struct Spent {
-    /// Claimed machines.
-    pub(super) machines: f64,
     /// Errors in the server's log, including serialization failures and deadlocks.
     pub(super) errors: Vec<String>,
     pub(super) commits: f64,
@@ -42,9 +43,11 @@ pub(super) struct Spent {
     /// Images of complete pages, after a checkpoint.
     pub(super) wal_images: f64,
     pub(super) wal_bytes: f64,
-    /// New rows and updates that are not HOT, which write all indexes.
+    /// New rows and updates that are not HOT, which write all indexes; of all tables.
     pub(super) indexed_rows: f64,
     pub(super) hot_updates: f64,
+    /// The share of HOT updates in all updates, in percent.
+    pub(super) hot_share: f64,
     /// In microseconds, as the next field.
     pub(super) server_cpu: Result<f64, String>,
     pub(super) clients_cpu: Result<f64, String>,
@@ -71,7 +74,8 @@ impl Counters {
         })
     }
 
-    pub(super) fn since(&self, before: &Self) -> Spent {
+    /// What each machine has cost; `machines` says how many there were after so many claims.
+    pub(super) fn since(&self, before: &Self, machines: impl FnOnce(f64) -> f64) -> Spent {
         let spent: Vec<f64> = self
             .values
             .iter()
@@ -79,14 +83,13 @@ impl Counters {
             .map(|(after, before)| after - before)
             .collect();
         let at = |index: usize| spent.get(index).copied().unwrap_or(f64::NAN);
-        let machines = at(0);
+        let machines = machines(at(0));
         let each = |index: usize| at(index) / machines;
         let cpu = |after: &Result<f64, String>, before: &Result<f64, String>| {
             let (after, before) = (after.clone()?, before.clone()?);
             Ok((after - before) * 1e6 / machines)
         };
         Spent {
-            machines,
             errors: self
                 .errors
                 .get(before.errors.len()..)
@@ -99,6 +102,7 @@ impl Counters {
             wal_bytes: each(5),
             indexed_rows: each(6) + each(7) - each(8),
             hot_updates: each(8),
+            hot_share: 100.0 * at(8) / at(7),
             server_cpu: cpu(&self.server_cpu, &before.server_cpu),
             clients_cpu: cpu(&self.clients_cpu, &before.clients_cpu),
         }
@@ -111,7 +115,8 @@ fn errors(server: &Server) -> Result<Vec<String>, Failure> {
     let log = std::fs::read_to_string(log).map_err(Failure::check)?;
     let errors = log.lines().filter(|line| {
         let levels = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
-        levels.iter().any(|level| line.contains(level))
+        // A program that has ended leaves its connections, also those that just run a background statement.
+        levels.iter().any(|level| line.contains(level)) && !line.contains(LEFT)
     });
     Ok(errors.map(str::to_owned).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::baseline::Clients;
 use super::bench::Bench;
+use super::capture::End;
 use super::costs::limit;
 use super::load::Loaded;
 use crate::report::{Chart, Line, Row, Target};
@@ -12,7 +13,7 @@ use bmdb_testkit::TestDb;
 const WORKERS: &[u32] = &[1, 4, 16, 64];
 
 /// Numbers of workers for `--quick`.
-const FEW: &[u32] = &[1, 16];
+const FEW: &[u32] = &[16];
 
 /// The numbers of workers that have a target, as a share of the baseline.
 const PROMISED: [u32; 2] = [1, 16];
@@ -82,19 +83,18 @@ pub(super) async fn measure(bench: &mut Bench) -> Done {
 
 impl Series {
     async fn baseline(&mut self, bench: &mut Bench, db: &TestDb, clients: u32, round: u32) -> Done {
-        let Ok(baseline) = &bench.baseline else {
-            return Ok(());
-        };
         let clients = Clients {
             clients,
             batch: 1,
             seconds: bench.seconds,
         };
-        let floored = baseline.run(db, &bench.server, clients).await?;
-        self.baseline.push(floored.machines_per_second);
+        let Some(measured) = bench.pgbench(db, &[End::Fail], clients).await? else {
+            return Ok(());
+        };
+        self.baseline.push(measured.machines_per_second);
         if round == bench.rounds {
             let name = format!("{BASELINE}, {}", named(clients.clients));
-            bench.costs.add(name, floored.spent);
+            bench.costs.add(name, measured.spent);
         }
         Ok(())
     }

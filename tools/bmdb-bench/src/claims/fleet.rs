@@ -12,25 +12,32 @@ pub(super) enum Due {
     Tomorrow,
 }
 
-/// Creates machines that need `ShepherdAgentStart`, and runs VACUUM ANALYZE as autovacuum would.
+/// Adds machines that need `ShepherdAgentStart`, and runs VACUUM ANALYZE as autovacuum would.
 pub(super) async fn fill(db: &TestDb, machines: u32, due: Due) -> Done {
     let since = match due {
         Due::Now => "0 s",
         Due::Tomorrow => "-1 day",
     };
     let fleet = format!(
-        "INSERT INTO machines (machine_id) SELECT gen_random_uuid() FROM generate_series(1, {machines});
-         INSERT INTO machine_provided (machine_id, provider, provider_id)
-         SELECT machine_id, 'Equinix', machine_id::text FROM machines;
+        "WITH new AS (
+             INSERT INTO machines (machine_id)
+             SELECT gen_random_uuid() FROM generate_series(1, {machines}) RETURNING machine_id
+         ), provided AS (
+             INSERT INTO machine_provided (machine_id, provider, provider_id)
+             SELECT machine_id, 'Equinix', machine_id::text FROM new
+         )
          INSERT INTO work_item (machine_id, process, lane, provider, eligible, plan_at)
          SELECT machine_id, 'ShepherdAgentStart', 'shepherd', 'Equinix', true,
                 now() - interval '{since}' - row_number() OVER () * interval '1 ms'
-         FROM machines"
+         FROM new"
     );
+    // Before the machines are written: after it, the first change of each page would write the whole page
+    // into the log, more than the change itself, and only in the first measurement.
+    db.run_sql("CHECKPOINT").await.map_err(Failure::check)?;
     db.run_sql(&fleet).await.map_err(Failure::check)?;
     for table in ["machines", "machine_provided", "work_item", "work_attempt"] {
         let vacuum = format!("VACUUM ANALYZE {table}");
         db.run_sql(&vacuum).await.map_err(Failure::check)?;
     }
-    db.run_sql("CHECKPOINT").await.map_err(Failure::check)
+    Ok(())
 }

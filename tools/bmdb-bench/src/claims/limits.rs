@@ -10,7 +10,7 @@ use bmdb_testkit::TestDb;
 const WORKERS: &[u32] = &[1, 16, 64];
 
 /// For `--quick`.
-const FEW: &[u32] = &[1, 16];
+const FEW: &[u32] = &[16];
 
 /// The promised share of the unlimited throughput, in percent.
 const PROMISED: f64 = 70.0;

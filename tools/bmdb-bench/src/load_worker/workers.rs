@@ -1,7 +1,8 @@
 //! Workers of the load, each alone or as one loop.
 
+use crate::Error;
+use crate::ends::{self, End};
 use crate::measured::Measured;
-use crate::{BACKOFF, CAUSE, Error};
 use bmdb_core::{Claim, Session, TxError, Work};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,43 +45,87 @@ impl Shared {
     }
 }
 
-/// Each worker claims machines and fails them.
-pub(crate) async fn each(
-    session: &Arc<Session>,
-    claim: &Claim,
-    workers: usize,
-    until: Until,
-) -> Result<Measured, Error> {
-    // Warm up: open the connections and prepare the statements.
-    rounds(session, claim, workers, Until::Machines(1)).await?;
-    rounds(session, claim, workers, until).await
+/// What all workers do.
+pub(crate) struct Load {
+    pub(crate) session: Arc<Session>,
+    pub(crate) claim: Claim,
+    pub(crate) end: End,
+    pub(crate) workers: usize,
 }
 
-async fn rounds(
-    session: &Arc<Session>,
-    claim: &Claim,
-    workers: usize,
-    until: Until,
-) -> Result<Measured, Error> {
-    let shared = Arc::new(Shared::new(until));
-    let mut running = JoinSet::new();
-    for _ in 0..workers {
-        running.spawn(work(session.clone(), claim.clone(), shared.clone()));
+impl Load {
+    /// Each worker claims machines and ends them.
+    pub(crate) async fn each(&self, until: Until) -> Result<Measured, Error> {
+        // Warm up: open the connections and prepare the statements.
+        self.rounds(Until::Machines(1)).await?;
+        self.rounds(until).await
     }
-    let mut all = Measured::default();
-    while let Some(measured) = running.join_next().await {
-        all.add(measured??);
+
+    async fn rounds(&self, until: Until) -> Result<Measured, Error> {
+        let shared = Arc::new(Shared::new(until));
+        let mut running = JoinSet::new();
+        for _ in 0..self.workers {
+            let (session, claim) = (self.session.clone(), self.claim.clone());
+            running.spawn(work(session, claim, self.end, shared.clone()));
+        }
+        let mut all = Measured::default();
+        while let Some(measured) = running.join_next().await {
+            all.add(measured??);
+        }
+        Ok(all)
     }
-    Ok(all)
+
+    /// A loop claims for all free workers. Each worker ends its own work.
+    pub(crate) async fn one_loop(&self, until: Until) -> Result<Measured, Error> {
+        self.claim_for_free(Until::Machines(1)).await?;
+        self.claim_for_free(until).await
+    }
+
+    async fn claim_for_free(&self, until: Until) -> Result<Measured, Error> {
+        let shared = Shared::new(until);
+        let mut measured = Measured::default();
+        let mut running = JoinSet::new();
+        loop {
+            if !shared.is_over() {
+                let free = u32::try_from(self.workers.saturating_sub(running.len()))?;
+                let claim = self.claim.clone().limit(free);
+                for work in timed_claim(&self.session, &claim, &mut measured).await? {
+                    let (session, end) = (self.session.clone(), self.end);
+                    running.spawn(async move { ends::end(&session, end, vec![work]).await });
+                }
+            }
+            match running.join_next().await {
+                Some(ended) => ended??,
+                None if shared.is_over() => break,
+                None => continue,
+            }
+            let mut ended = 1;
+            // Ends of one batch arrive at the same time: let all of them finish.
+            tokio::task::yield_now().await;
+            while let Some(another) = running.try_join_next() {
+                another??;
+                ended += 1;
+            }
+            shared.done(ended);
+            measured.machines += u64::try_from(ended)?;
+        }
+        measured.time = shared.began.elapsed();
+        Ok(measured)
+    }
 }
 
 /// Runs at least one cycle, so that every worker warms up.
-async fn work(session: Arc<Session>, claim: Claim, shared: Arc<Shared>) -> Result<Measured, Error> {
+async fn work(
+    session: Arc<Session>,
+    claim: Claim,
+    end: End,
+    shared: Arc<Shared>,
+) -> Result<Measured, Error> {
     let mut measured = Measured::default();
     loop {
         let claimed = timed_claim(&session, &claim, &mut measured).await?;
         let machines = claimed.len();
-        fail(&session, claimed).await?;
+        ends::end(&session, end, claimed).await?;
         shared.done(machines);
         measured.machines += u64::try_from(machines)?;
         if shared.is_over() {
@@ -111,65 +156,4 @@ async fn timed_claim(
         measured.claims.push(began.elapsed());
     }
     Ok(claimed)
-}
-
-async fn fail(session: &Session, mut claimed: Vec<Work>) -> Result<(), Error> {
-    if claimed.len() == 1
-        && let Some(work) = claimed.pop()
-    {
-        work.fail(&BACKOFF, CAUSE).await?;
-        return Ok(());
-    }
-    let failures = claimed.into_iter().map(|work| (work, &BACKOFF, CAUSE));
-    for failed in session.fail_all(failures).await {
-        failed?;
-    }
-    Ok(())
-}
-
-/// A loop claims for all free workers. Each worker ends its own work.
-pub(crate) async fn one_loop(
-    session: &Session,
-    claim: &Claim,
-    workers: usize,
-    until: Until,
-) -> Result<Measured, Error> {
-    claim_for_free(session, claim, workers, Until::Machines(1)).await?;
-    claim_for_free(session, claim, workers, until).await
-}
-
-async fn claim_for_free(
-    session: &Session,
-    claim: &Claim,
-    workers: usize,
-    until: Until,
-) -> Result<Measured, Error> {
-    let shared = Shared::new(until);
-    let mut measured = Measured::default();
-    let mut running = JoinSet::new();
-    loop {
-        if !shared.is_over() {
-            let free = u32::try_from(workers.saturating_sub(running.len()))?;
-            let claim = claim.clone().limit(free);
-            for work in timed_claim(session, &claim, &mut measured).await? {
-                running.spawn(async move { work.fail(&BACKOFF, CAUSE).await.map(drop) });
-            }
-        }
-        match running.join_next().await {
-            Some(ended) => ended??,
-            None if shared.is_over() => break,
-            None => continue,
-        }
-        let mut ended = 1;
-        // Ends of one batch arrive at the same time: let all of them finish.
-        tokio::task::yield_now().await;
-        while let Some(another) = running.try_join_next() {
-            another??;
-            ended += 1;
-        }
-        shared.done(ended);
-        measured.machines += u64::try_from(ended)?;
-    }
-    measured.time = shared.began.elapsed();
-    Ok(measured)
 }
