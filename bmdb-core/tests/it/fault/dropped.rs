@@ -3,6 +3,7 @@
 mod environment;
 mod listed;
 mod operations;
+mod tags;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
