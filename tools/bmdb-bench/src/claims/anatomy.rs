@@ -135,7 +135,7 @@ async fn of(bench: &mut Bench, server: &Arc<Server>, how: How) -> Done {
     let machines = (WARM_UP + rounds) * how.batch + 1_000;
     fleet::fill(&db, machines, fleet::Due::Now).await?;
     let config = Config::new(db.url()).component("anatomy").pool_size(1);
-    let config = config.retention(None).history(HistoryDetail::Full);
+    let config = config.janitor_interval(None).history(HistoryDetail::Full);
     let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
     // No heartbeat in the meantime.
     let options = SessionOptions::default().interval(Duration::from_secs(120));

@@ -7,7 +7,7 @@ use super::fleet;
 use super::log::{Entry, entries};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, EndError, HistoryDetail, Session, SessionOptions, Work};
-use bmdb_model::{AgentStarted, Process, Provider};
+use bmdb_model::{AgentStarted, Process, Provider, TagWrites};
 use bmdb_shell::Failure;
 use bmdb_testkit::{Server, TestDb};
 use futures_util::future::join_all;
@@ -58,7 +58,7 @@ pub(super) async fn capture(
     let log_all = format!("ALTER DATABASE {} SET log_statement = 'all'", db.name());
     db.run_sql(&log_all).await.map_err(Failure::check)?;
     let config = Config::new(db.url()).component("capture");
-    let config = config.pool_size(1).retention(None);
+    let config = config.pool_size(1).janitor_interval(None);
     let config = config.history(HistoryDetail::Full);
     let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
     // No heartbeat is due while the log is read.
@@ -126,7 +126,14 @@ pub(super) async fn end_all(
             let failed = session.fail_all(failures).await.into_iter();
             failed.map(|failed| failed.map(drop)).collect()
         }
-        End::Tags | End::Closure => join_all(claimed.into_iter().map(finish)).await,
+        End::Tags => {
+            let finished = claimed.into_iter().map(|work| {
+                let writes = TagWrites::new().agent_started(AgentStarted::now(key(&work)));
+                (work, writes)
+            });
+            session.finish_all(finished).await
+        }
+        End::Closure => join_all(claimed.into_iter().map(finish)).await,
     };
     for ended in ended {
         ended.map_err(Failure::check)?;
