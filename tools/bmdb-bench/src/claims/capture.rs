@@ -67,12 +67,12 @@ pub(super) async fn capture(
     // The first end also prepares its statements.
     let claimed = claim(&session, batch).await?;
     end_all(&session, end, claimed).await?;
-    let works = claim(&session, batch).await?;
-    let claimed = Claimed::of(&session, &works);
+    let attempts = claim(&session, batch).await?;
+    let claimed = Claimed::of(&session, &attempts);
     let not_ours = || Failure::check("this process did not boot the server");
     let log = server.folder().ok_or_else(not_ours)?.join("log");
     let before = read(&log)?.len();
-    end_all(&session, end, works).await?;
+    end_all(&session, end, attempts).await?;
     let written = read(&log)?.split_off(before);
     session.close().await.map_err(Failure::check)?;
     let statements = of_one_connection(entries(&written));
@@ -154,8 +154,8 @@ fn key(work: &Work) -> Vec<u8> {
 }
 
 impl Claimed {
-    fn of(session: &Session, works: &[Work]) -> Self {
-        let of = |text: fn(&Work) -> String| works.iter().map(text).collect();
+    fn of(session: &Session, attempts: &[Work]) -> Self {
+        let of = |text: fn(&Work) -> String| attempts.iter().map(text).collect();
         let columns: [(&str, Vec<String>); 4] = [
             ("machines", of(|work| work.machine().to_string())),
             ("fences", of(|work| work.fence().to_string())),
