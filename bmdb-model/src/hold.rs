@@ -2,15 +2,16 @@
 //! on a machine, in its work item.
 
 use crate::column::Column;
+use crate::rows::{self, Rows};
 use crate::schema::machine_hold;
 use crate::statement::statement;
 use crate::time::{Stored, Timestamptz};
 use crate::{Error, MachineId, Process};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::result::DatabaseErrorKind;
 use diesel::result::Error::DatabaseError;
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Why and since when a machine is on hold.
@@ -27,12 +28,8 @@ pub struct Hold {
 }
 
 statement! {
-    /// The foreign key would abort the transaction.
-    Set<'a> = "INSERT INTO machine_hold (machine_id, reason) \
-               SELECT m.machine_id, r.reason FROM (SELECT $1::uuid AS id, $2::text AS reason) r \
-               JOIN machines m ON m.machine_id = r.id \
-               ON CONFLICT (machine_id) DO UPDATE SET reason = excluded.reason";
-    (machine: MachineId => SqlUuid, reason: &'a str => Text) -> ()
+    SetAll<'a> = include_str!("sql/hold_machines.sql");
+    (machines: &'a [MachineId] => Array<SqlUuid>, reasons: &'a [&'a str] => Array<Text>) -> SqlUuid
 }
 
 /// Puts a machine on hold, or changes the reason of its hold. This needs no lock of the machine, because
@@ -45,15 +42,60 @@ pub async fn set(
     machine: MachineId,
     reason: &str,
 ) -> Result<(), Error> {
-    Column::REASON.check_non_empty(reason)?;
-    match (Set { machine, reason }).execute(conn).await {
-        Ok(0) => Err(Error::NoSuchMachine(machine)),
-        Ok(_) => Ok(()),
-        // It was deleted meanwhile.
-        Err(DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
-            Err(Error::NoSuchMachine(machine))
-        }
-        Err(error) => Err(error.into()),
+    check(reason)?;
+    set_pipelined(conn, &Rows::from([(machine, reason)])).await
+}
+
+/// Like [`set`] for many machines, in one statement; for more than 32 MiB of reasons, in several. If a
+/// machine is named twice, the last entry counts.
+///
+/// # Errors
+/// [`Error::OfMachine`] with [`Error::Empty`], [`Error::TooLong`] or [`Error::NulByte`], and then nothing
+/// was written; [`Error::NoSuchMachine`] for the first machine that does not exist, and then the others
+/// are on hold; [`Error::Database`].
+pub async fn set_all<R: AsRef<str>>(
+    conn: &mut AsyncPgConnection,
+    reasons: &[(MachineId, R)],
+) -> Result<(), Error> {
+    let reasons: Rows<'_, str> = reasons
+        .iter()
+        .map(|(machine, reason)| (*machine, reason.as_ref()))
+        .collect();
+    rows::check(&reasons, check)?;
+    set_pipelined(conn, &reasons).await
+}
+
+fn check(reason: &str) -> Result<(), Error> {
+    Column::REASON.check_non_empty(reason)
+}
+
+async fn set_pipelined(conn: &AsyncPgConnection, reasons: &Rows<'_, str>) -> Result<(), Error> {
+    let batches = rows::batches(reasons, str::len).into_iter();
+    let statements = batches.map(|batch| async move {
+        let set = SetAll {
+            machines: &batch.machines,
+            reasons: &batch.values,
+        };
+        let existing: QueryResult<Vec<MachineId>> = set.load(&mut &*conn).await;
+        let existing = existing.map_err(|error| deleted_meanwhile(error, &batch.machines))?;
+        rows::all_of(&batch.machines, existing)
+    });
+    rows::pipelined(statements).await
+}
+
+/// The error of a foreign key names the machine that was deleted while it was put on hold.
+fn deleted_meanwhile(error: DieselError, machines: &[MachineId]) -> Error {
+    let DatabaseError(DatabaseErrorKind::ForeignKeyViolation, report) = &error else {
+        return error.into();
+    };
+    let details = report.details().unwrap_or_default();
+    let deleted = match machines {
+        [only] => Some(only),
+        all => all.iter().find(|id| details.contains(&id.to_string())),
+    };
+    match deleted {
+        Some(machine) => Error::NoSuchMachine(*machine),
+        None => error.into(),
     }
 }
 
@@ -62,10 +104,26 @@ pub async fn set(
 /// # Errors
 /// [`Error::Database`].
 pub async fn unset(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<bool, Error> {
-    Ok(diesel::delete(machine_hold::table.find(machine))
-        .execute(conn)
-        .await?
-        == 1)
+    Ok(!unset_all(conn, &[machine]).await?.is_empty())
+}
+
+statement! {
+    UnsetAll<'a> = include_str!("sql/release_machines.sql");
+    (machines: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// Releases many machines in one statement; returns those that were on hold, in id order. The caller has
+/// touched all of them.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn unset_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+) -> Result<Vec<MachineId>, Error> {
+    let mut released: Vec<MachineId> = UnsetAll { machines }.load(conn).await?;
+    released.sort_unstable();
+    Ok(released)
 }
 
 /// Returns the machine's hold.

@@ -1,14 +1,13 @@
 //! Machines: creating, finding, touching and deleting them.
 
-use crate::schema::{
-    machine_agent_heartbeat, machine_agent_started, machine_hardware_report, machine_hold,
-    machine_os_installation_report, machine_os_installation_request, machine_provided, machines,
-    work_item,
-};
+use crate::schema::{machines, work_item};
+use crate::statement::statement;
+use crate::tag::{self, TagName};
 use crate::time::Stored;
-use crate::{Error, IdPrefix, MachineId, internal};
+use crate::{Error, IdPrefix, MachineId, hold, internal};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A row of `machines`.
@@ -27,16 +26,22 @@ pub struct Machine {
     pub version: i64,
 }
 
-/// Creates machines with the given ids.
+statement! {
+    Create<'a> = "INSERT INTO machines (machine_id) SELECT unnest($1::uuid[])";
+    (ids: &'a [MachineId] => Array<SqlUuid>) -> ()
+}
+
+/// Creates machines with the given ids, in one statement.
 ///
 /// # Errors
 /// [`Error::Database`], with a unique violation when an id is taken.
 pub async fn create(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
-    let rows: Vec<_> = ids.iter().map(|id| machines::machine_id.eq(*id)).collect();
-    diesel::insert_into(machines::table)
-        .values(rows)
-        .execute(conn)
-        .await?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    Create { ids: &ids }.execute(conn).await?;
     Ok(())
 }
 
@@ -107,38 +112,39 @@ pub async fn with_prefix(
 /// [`Error::NoSuchMachine`]; [`Error::MachineHasWork`]; [`Error::Database`], also when a table of
 /// a downstream user still refers to the machine.
 pub async fn delete(conn: &mut AsyncPgConnection, id: MachineId) -> Result<(), Error> {
-    touch(conn, &[id]).await?;
+    delete_all(conn, &[id]).await
+}
+
+/// Like [`delete`] for many machines, in as many statements as for one.
+///
+/// # Errors
+/// As [`delete`], for the first machine by id that is refused. The transaction must be rolled back then,
+/// because some tags may be gone.
+pub async fn delete_all(conn: &mut AsyncPgConnection, ids: &[MachineId]) -> Result<(), Error> {
+    touch(conn, ids).await?;
     // Only unclaimed items are deleted. A claimed one, even if it was claimed meanwhile, keeps the
     // machine by its foreign key.
     let idle = work_item::machine_id
-        .eq(id)
+        .eq_any(ids)
         .and(work_item::session_id.is_null());
     diesel::delete(work_item::table.filter(idle))
         .execute(conn)
         .await?;
-    let claimed: i64 = work_item::table
-        .filter(work_item::machine_id.eq(id))
-        .count()
-        .get_result(conn)
-        .await?;
-    if claimed > 0 {
-        return Err(Error::MachineHasWork(id));
+    let claimed: Option<MachineId> = work_item::table
+        .filter(work_item::machine_id.eq_any(ids))
+        .order(work_item::machine_id)
+        .select(work_item::machine_id)
+        .first(conn)
+        .await
+        .optional()?;
+    if let Some(machine) = claimed {
+        return Err(Error::MachineHasWork(machine));
     }
-    macro_rules! delete_tags {
-        ($($table:ident),*) => {
-            $(diesel::delete($table::table.filter($table::machine_id.eq(id))).execute(conn).await?;)*
-        };
+    hold::unset_all(conn, ids).await?;
+    for tag in TagName::ALL {
+        tag::unset_all(conn, ids, tag).await?;
     }
-    delete_tags!(
-        machine_hold,
-        machine_os_installation_report,
-        machine_os_installation_request,
-        machine_hardware_report,
-        machine_agent_heartbeat,
-        machine_agent_started,
-        machine_provided
-    );
-    diesel::delete(machines::table.find(id))
+    diesel::delete(machines::table.filter(machines::machine_id.eq_any(ids)))
         .execute(conn)
         .await?;
     Ok(())

@@ -5,7 +5,7 @@ use crate::error::{storable, storable_non_empty};
 use crate::rows::{self, Rows};
 use crate::schema::machine_provided;
 use crate::statement::statement;
-use crate::text_enum::text_enum;
+use crate::text_enum::{UnknownName, text_enum};
 use crate::{Error, MachineId, Provider};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -30,6 +30,11 @@ text_enum! {
         Unknown,
     }
 }
+
+/// A tag that this release cannot read: its status is one of a later release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("provider_status: {0}")]
+pub struct UnreadableProvided(#[from] UnknownName);
 
 /// The contents of the tag.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]

@@ -2,7 +2,7 @@
 
 use crate::{Error, MachineId};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A value for each machine, in machine order: the order in which transactions lock rows. If a machine
 /// is inserted twice, the last value counts.
@@ -30,6 +30,15 @@ pub(crate) fn check<T: ?Sized>(
             error: Box::new(error),
         })
     })
+}
+
+/// Refuses machines that are not among the existing ones.
+pub(crate) fn all_of(machines: &[MachineId], existing: Vec<MachineId>) -> Result<(), Error> {
+    let existing: HashSet<MachineId> = existing.into_iter().collect();
+    match machines.iter().find(|machine| !existing.contains(machine)) {
+        None => Ok(()),
+        Some(missing) => Err(Error::NoSuchMachine(*missing)),
+    }
 }
 
 /// How many bytes of values one statement writes, unless a single value has more. PostgreSQL takes less

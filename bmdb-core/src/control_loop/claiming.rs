@@ -7,7 +7,6 @@ use super::host::{FEW, TRIAL};
 use super::machine::Machine;
 use super::pause_watch;
 use super::run::{Ended, Run};
-use crate::db::retry::Delays;
 use crate::error::TxError;
 use crate::session::Session;
 use crate::session::attempt_end::{AttemptEnd, Cancellation};
@@ -15,12 +14,8 @@ use crate::work::Work;
 use crate::work::claim::Claim;
 use crate::work::end;
 use crate::work::poller::Poller;
-use bmdb_model::ErrorKind;
-use std::time::Duration;
-
-/// Delays after machines that were claimed and could not be read.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+use bmdb_backoff::Backoff;
+use bmdb_model::provided::UnreadableProvided;
 
 /// Why a loop stopped working under a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +35,6 @@ impl<L: ControlLoop> Run<L> {
         }
         self.watch_pauses(session);
         let mut poller = self.poller(session);
-        let mut delays = Delays::new(FIRST_DELAY, LONGEST_DELAY);
         let draining = self.shutdown.draining().clone();
         loop {
             if let Some(wait) = self.host.wait() {
@@ -91,26 +85,8 @@ impl<L: ControlLoop> Run<L> {
                 Err(TxError::Draining) => return Ok(SessionEnd::Done),
                 Err(error) => return Err(error.into()),
             };
-            match Machine::read_all(session, &claimed).await {
-                Ok(machines) => {
-                    delays.restart();
-                    let again = self.start(claimed, machines);
-                    self.give_back(session, again).await;
-                }
-                Err(TxError::SessionExpired) => return Ok(SessionEnd::Lost),
-                Err(error) if error.kind() == Some(ErrorKind::InvalidValue) => {
-                    self.start_readable(session, claimed).await;
-                }
-                Err(error) => {
-                    session.cancel_all(claimed).await;
-                    if !error.may_pass() {
-                        return Err(error.into());
-                    }
-                    if self.wait_after(&error, &mut delays).await.is_none() {
-                        return Ok(SessionEnd::Done);
-                    }
-                }
-            }
+            let again = self.start(session, claimed).await;
+            self.give_back(session, again).await;
         }
     }
 
@@ -134,7 +110,7 @@ impl<L: ControlLoop> Run<L> {
     }
 
     fn poller(&self, session: &Session) -> Poller {
-        let claim = Claim::of(&self.control.workflow());
+        let claim = Claim::of(&self.control.workflow()).with_provided();
         let providers = self.control.providers();
         let (first, others) = match providers.split_first() {
             None => (claim, providers.as_slice()),
@@ -155,10 +131,18 @@ impl<L: ControlLoop> Run<L> {
         free.min(most)
     }
 
-    /// Returns those that have been processed before, with [`once`](super::LoopOptions::once).
-    fn start(&mut self, claimed: Vec<Work>, machines: Vec<Machine>) -> Vec<Work> {
-        let mut again = Vec::new();
-        for (work, machine) in claimed.into_iter().zip(machines) {
+    /// Returns those that have been processed before, with [`once`](super::LoopOptions::once). What cannot be
+    /// read backs off by itself: it does not pass by waiting, and concerns no other machine.
+    async fn start(&mut self, session: &Session, claimed: Vec<Work>) -> Vec<Work> {
+        let (mut again, mut unreadable) = (Vec::new(), Vec::new());
+        for work in claimed {
+            let machine = match Machine::of(&work) {
+                Ok(machine) => machine,
+                Err(error) => {
+                    unreadable.push((work, error));
+                    continue;
+                }
+            };
             // A machine that was worked on is counted already.
             if self.options.once && !self.seen.insert(machine.id) {
                 again.push(work);
@@ -182,29 +166,32 @@ impl<L: ControlLoop> Run<L> {
                 Ended { machine, outcome }
             });
         }
+        self.fail_unreadable(session, unreadable).await;
         again
     }
 
-    /// Starts those machines that can be read. Each of the others backs off by itself, because what is wrong
-    /// with its row does not pass by waiting, and concerns no other machine.
-    async fn start_readable(&mut self, session: &Session, claimed: Vec<Work>) {
-        for work in claimed {
-            match Machine::read_all(session, std::slice::from_ref(&work)).await {
-                Ok(machines) => {
-                    let again = self.start(vec![work], machines);
-                    self.give_back(session, again).await;
-                }
-                Err(error) if error.kind() == Some(ErrorKind::InvalidValue) => {
-                    let machine = work.machine();
-                    tracing::error!(%machine, %error, "a machine cannot be read, and backs off");
-                    let cause = format!("the machine cannot be read: {error}");
-                    if let Err(error) = work.fail(&self.control.backoff(), &cause).await {
-                        tracing::debug!(%error, "a machine is released in the background");
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a machine is released in the background");
-                }
+    async fn fail_unreadable(
+        &self,
+        session: &Session,
+        unreadable: Vec<(Work, UnreadableProvided)>,
+    ) {
+        if unreadable.is_empty() {
+            return;
+        }
+        let backoff = self.control.backoff();
+        let mut causes = Vec::new();
+        for (work, error) in &unreadable {
+            let machine = work.machine();
+            tracing::error!(%machine, %error, "a machine cannot be read, and backs off");
+            causes.push(format!("the machine cannot be read: {error}"));
+        }
+        let failed = unreadable.into_iter().map(|(work, _)| work).zip(&causes);
+        let failures: Vec<(Work, &Backoff, &str)> = failed
+            .map(|(work, cause)| (work, &backoff, cause.as_str()))
+            .collect();
+        for failed in session.fail_all(failures).await {
+            if let Err(error) = failed {
+                tracing::debug!(%error, "a machine is released in the background");
             }
         }
     }

@@ -1,13 +1,9 @@
 //! Machine: the data of a machine that a control loop has claimed.
 
-use crate::db::pool::Checkout;
-use crate::error::TxError;
-use crate::session::Session;
 use crate::work::Work;
 use bmdb_backoff::Seconds;
-use bmdb_model::provided::{self, ProvidedMachine};
+use bmdb_model::provided::UnreadableProvided;
 use bmdb_model::{MachineId, Provided};
-use std::collections::HashMap;
 use tokio_util::sync::CancellationToken;
 
 /// A machine to act on.
@@ -16,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Machine {
     /// The machine's id.
     pub id: MachineId,
-    /// Where it comes from and how it is reached, read right after the claim; `None` if no provider has
-    /// it any more.
+    /// Where it comes from and how it is reached, as it was when the machine had been claimed; `None` if no
+    /// provider has it any more. It comes with the claim and costs no round trip.
     pub provided: Option<Provided>,
     /// The number of this attempt since the last success, from 1.
     pub attempt: i64,
@@ -48,32 +44,13 @@ impl Machine {
         &self.stop
     }
 
-    /// The machines of claimed work, in its order: one statement for all of them.
-    pub(super) async fn read_all(
-        session: &Session,
-        claimed: &[Work],
-    ) -> Result<Vec<Self>, TxError> {
-        let ids: Vec<MachineId> = claimed.iter().map(Work::machine).collect();
-        let mut provided: HashMap<MachineId, Provided> = read(session, &ids)
-            .await?
-            .into_iter()
-            .map(|row| (row.machine_id, row.provided))
-            .collect();
-        let machine = |work: &Work| Self {
+    /// The machine of claimed work.
+    pub(super) fn of(work: &Work) -> Result<Self, UnreadableProvided> {
+        let provided = work.provided().map_err(Clone::clone)?;
+        Ok(Self {
             attempt: work.failures().saturating_add(1),
             previous_interval: work.previous_interval(),
-            ..Self::new(work.machine(), provided.remove(&work.machine()))
-        };
-        Ok(claimed.iter().map(machine).collect())
+            ..Self::new(work.machine(), provided.cloned())
+        })
     }
-}
-
-async fn read(session: &Session, ids: &[MachineId]) -> Result<Vec<ProvidedMachine>, TxError> {
-    let mut retry = session.inner.retry(None);
-    let database = &session.inner.component.database;
-    let read = async |retry: &_| {
-        let read = async |conn: &mut Checkout| Ok(provided::of_all(conn, ids).await?);
-        database.run_for(retry, read).await
-    };
-    retry.read(read).await
 }

@@ -21,4 +21,5 @@ pub(crate) mod transaction;
 pub(crate) mod tx;
 pub(crate) mod tx_fn;
 mod tx_holds;
+pub(crate) mod tx_tags;
 pub(crate) mod url;

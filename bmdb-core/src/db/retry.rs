@@ -76,21 +76,6 @@ impl Retry {
         }
     }
 
-    /// Like [`Retry::run`], for an operation that only reads: it is also tried again when its answer was
-    /// lost.
-    pub(crate) async fn read<T>(
-        &mut self,
-        operation: impl for<'r> TxFn<&'r Self, Result<T, TxError>, Fut: Send>,
-    ) -> Result<T, TxError> {
-        loop {
-            match operation(self).await {
-                Ok(value) => return Ok(value),
-                Err(error) if error.may_pass() && self.pause().await => {}
-                Err(error) => self.after(error).await?,
-            }
-        }
-    }
-
     /// Waits before the next try, or returns the error if there is to be none.
     pub(crate) async fn after(&mut self, error: TxError) -> Result<(), TxError> {
         let worth_it = match error.kind() {

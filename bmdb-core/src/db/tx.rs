@@ -12,13 +12,7 @@ use bmdb_model::internal::plan::{
     self, Definitions, DefinitionsVersion, KnownDefinitions, Unplanned,
 };
 use bmdb_model::internal::work::{self, Attempt, Finish, Jitter, Rest};
-use bmdb_model::os_installation::InstallationResult;
-use bmdb_model::tag::{self, TagName};
-use bmdb_model::{
-    AgentHeartbeat, AgentStarted, MachineId, Provided, TagWrites, agent, hardware, machine,
-    os_installation, provided,
-};
-use chrono::{DateTime, Utc};
+use bmdb_model::{MachineId, TagWrites, machine};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -83,11 +77,7 @@ impl Tx<'_> {
     /// # Errors
     /// As [`Tx::touch`].
     pub async fn touch_all(&mut self, machines: &[MachineId]) -> Result<(), TxError> {
-        let fresh: Vec<MachineId> = machines
-            .iter()
-            .copied()
-            .filter(|id| !self.touched.contains(id))
-            .collect();
+        let fresh = self.not_touched(machines);
         if !fresh.is_empty() {
             machine::touch(self.conn, &fresh).await?;
             self.touched.extend(fresh);
@@ -95,17 +85,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Touches a machine unless another transaction has locked it or it does not exist; returns whether it
-    /// is touched.
-    pub(crate) async fn touch_if_free(&mut self, machine: MachineId) -> Result<bool, TxError> {
-        if self.touched.contains(&machine) {
+    /// Touches those of the machines that exist and that no other transaction has locked, in one statement;
+    /// returns whether that is all of them.
+    pub(crate) async fn touch_free(&mut self, machines: &[MachineId]) -> Result<bool, TxError> {
+        let fresh = self.not_touched(machines);
+        if fresh.is_empty() {
             return Ok(true);
         }
-        let locked = internal::machine::lock_first_free(self, &[machine]).await?;
-        if locked.is_some() {
-            self.touch(machine).await?;
-        }
-        Ok(locked.is_some())
+        let touched = internal::machine::touch_free(self, &fresh).await?;
+        self.plan_created(touched);
+        Ok(self.not_touched(&fresh).is_empty())
+    }
+
+    fn not_touched(&self, machines: &[MachineId]) -> Vec<MachineId> {
+        let fresh = machines.iter().filter(|id| !self.touched.contains(id));
+        fresh.copied().collect()
     }
 
     /// Creates a machine without tags.
@@ -123,8 +117,16 @@ impl Tx<'_> {
     /// # Errors
     /// The database's; a unique violation if the id is taken.
     pub async fn create_machine_as(&mut self, id: MachineId) -> Result<(), TxError> {
-        machine::create(self, &[id]).await?;
-        self.plan_created([id]);
+        self.create_machines_as(&[id]).await
+    }
+
+    /// Creates machines under given ids, in one statement.
+    ///
+    /// # Errors
+    /// The database's; a unique violation if an id is taken or given twice.
+    pub async fn create_machines_as(&mut self, ids: &[MachineId]) -> Result<(), TxError> {
+        machine::create(self, ids).await?;
+        self.plan_created(ids.iter().copied());
         Ok(())
     }
 
@@ -133,10 +135,29 @@ impl Tx<'_> {
     /// # Errors
     /// [`bmdb_model::Error::MachineHasWork`], [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn delete_machine(&mut self, id: MachineId) -> Result<(), TxError> {
-        machine::delete(self, id).await?;
-        // A deleted machine needs no plan.
-        self.touched.remove(&id);
-        Ok(())
+        self.delete_machines(&[id]).await
+    }
+
+    /// Deletes machines with their tags and idle work items, all or none, in as many statements as one
+    /// machine takes.
+    ///
+    /// # Errors
+    /// As [`Tx::delete_machine`], for the first machine that is refused.
+    pub async fn delete_machines(&mut self, ids: &[MachineId]) -> Result<(), TxError> {
+        match machine::delete_all(self, ids).await {
+            Ok(()) => {
+                // A deleted machine needs no plan.
+                self.touched.retain(|touched| !ids.contains(touched));
+                Ok(())
+            }
+            Err(error) => {
+                // Their idle items are gone, and the closure may ignore the error.
+                if matches!(error, bmdb_model::Error::MachineHasWork(_)) {
+                    self.plan_created(ids.iter().copied());
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Creates all machines of a fleet with their tag `provided`, or none; returns the created ones.
@@ -169,136 +190,6 @@ impl Tx<'_> {
         self.plan_created(imported.created.iter().copied());
         result?;
         Ok(imported)
-    }
-
-    /// Sets the tag `provided`: the provider of the machine, and its identity there.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::ProviderIdTaken`], [`bmdb_model::Error::NulByte`],
-    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::Empty`], [`bmdb_model::Error::NoSuchMachine`], the
-    /// database's.
-    pub async fn set_provided(
-        &mut self,
-        machine: MachineId,
-        provided: &Provided,
-    ) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(provided::set(self, machine, provided).await?)
-    }
-
-    /// Records that the agent was started. Deletes heartbeats from before the start: an earlier agent sent
-    /// them.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_agent_started(
-        &mut self,
-        machine: MachineId,
-        started: &AgentStarted,
-    ) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(agent::set_started(self, machine, started).await?)
-    }
-
-    /// Records that the agent is gone, for example before a reinstallation: deletes its start and
-    /// heartbeat.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn unset_agent(&mut self, machine: MachineId) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(agent::unset(self, machine).await?)
-    }
-
-    /// Removes one of bmdb's own tags from a machine, and the agent's heartbeat with its start; returns
-    /// whether the machine had it. A hold is not such a tag: see [`Tx::release_hold`].
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn unset_tag(&mut self, machine: MachineId, tag: TagName) -> Result<bool, TxError> {
-        self.touch(machine).await?;
-        Ok(tag::unset(self, machine, tag).await?)
-    }
-
-    /// Records a heartbeat of the agent, now or at a given time.
-    ///
-    /// Only a first heartbeat, and one that moves the time back, are planned: they make the machine due
-    /// for recovery earlier. Every other heartbeat is one statement that touches nothing else.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_agent_heartbeat(
-        &mut self,
-        machine: MachineId,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<(), TxError> {
-        if agent::advance_heartbeat(self, machine, at).await? {
-            return Ok(());
-        }
-        self.touch(machine).await?;
-        Ok(agent::set_heartbeat(self, machine, at).await?)
-    }
-
-    /// Records heartbeats of many agents, like [`Tx::set_agent_heartbeat`] for each; if a machine is named
-    /// twice, the latest heartbeat counts. One statement, unless some have to be planned.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_agent_heartbeats(
-        &mut self,
-        heartbeats: &[AgentHeartbeat],
-    ) -> Result<(), TxError> {
-        // Never `None`: without a session, none can have expired.
-        let rest = internal::agent::advance_heartbeats(self, None, heartbeats).await?;
-        let rest = heartbeats_of(heartbeats, &rest.unwrap_or_default());
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let machines: Vec<MachineId> = rest.iter().map(|(machine, _)| *machine).collect();
-        self.touch_all(&machines).await?;
-        Ok(internal::agent::set_heartbeats(self, &rest).await?)
-    }
-
-    /// Stores the agent's report of the machine's hardware.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_hardware_report(
-        &mut self,
-        machine: MachineId,
-        raw: &[u8],
-    ) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(hardware::set(self, machine, raw).await?)
-    }
-
-    /// Requests the installation of an operating system; a new generation replaces the one before.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_os_installation_request(
-        &mut self,
-        machine: MachineId,
-        generation: i64,
-        raw: &[u8],
-    ) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(os_installation::set_request(self, machine, generation, raw).await?)
-    }
-
-    /// Reports the result of installing a generation.
-    ///
-    /// # Errors
-    /// [`bmdb_model::Error::TooLong`], [`bmdb_model::Error::NoSuchMachine`], the database's.
-    pub async fn set_os_installation_report(
-        &mut self,
-        machine: MachineId,
-        generation: i64,
-        result: InstallationResult,
-        raw: &[u8],
-    ) -> Result<(), TxError> {
-        self.touch(machine).await?;
-        Ok(os_installation::set_report(self, machine, generation, result, raw).await?)
     }
 }
 
@@ -441,16 +332,4 @@ impl std::fmt::Debug for Tx<'_> {
             .field("touched", &self.touched)
             .finish_non_exhaustive()
     }
-}
-
-/// The heartbeats of these machines. `machines` must be in id order.
-pub(crate) fn heartbeats_of(
-    heartbeats: &[AgentHeartbeat],
-    machines: &[MachineId],
-) -> Vec<AgentHeartbeat> {
-    heartbeats
-        .iter()
-        .filter(|(machine, _)| machines.binary_search(machine).is_ok())
-        .copied()
-        .collect()
 }

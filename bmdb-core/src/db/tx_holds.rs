@@ -14,7 +14,7 @@ impl Tx<'_> {
     /// [`bmdb_model::Error::NoSuchMachine`], the database's.
     pub async fn hold(&mut self, machine: MachineId, reason: &str) -> Result<(), TxError> {
         hold::set(self, machine, reason).await?;
-        self.touch_if_free(machine).await?;
+        self.touch_free(&[machine]).await?;
         Ok(())
     }
 
@@ -25,6 +25,34 @@ impl Tx<'_> {
     pub async fn release_hold(&mut self, machine: MachineId) -> Result<bool, TxError> {
         self.touch(machine).await?;
         Ok(hold::unset(self, machine).await?)
+    }
+
+    /// Puts many machines on hold, like [`Tx::hold`] for each, in one statement. If a machine is named twice,
+    /// the last reason counts.
+    ///
+    /// # Errors
+    /// As [`Tx::hold`]; a reason that cannot be stored with [`bmdb_model::Error::OfMachine`], and then no
+    /// machine is on hold.
+    pub async fn hold_machines<R: AsRef<str> + Sync>(
+        &mut self,
+        reasons: &[(MachineId, R)],
+    ) -> Result<(), TxError> {
+        hold::set_all(self, reasons).await?;
+        let machines: Vec<MachineId> = reasons.iter().map(|(machine, _)| *machine).collect();
+        self.touch_free(&machines).await?;
+        Ok(())
+    }
+
+    /// Releases many machines, in one statement; returns those that were on hold, in id order.
+    ///
+    /// # Errors
+    /// [`bmdb_model::Error::NoSuchMachine`], the database's.
+    pub async fn release_holds(
+        &mut self,
+        machines: &[MachineId],
+    ) -> Result<Vec<MachineId>, TxError> {
+        self.touch_all(machines).await?;
+        Ok(hold::unset_all(self, machines).await?)
     }
 
     /// Puts one process on hold on a machine, or changes the reason of that hold: it does not start there

@@ -3,11 +3,11 @@
 use super::machines::{Fleet, Imported};
 use bmdb_model::internal;
 use bmdb_model::provided::KnownMachine;
-use bmdb_model::{Error, MachineId, ProvidedMachine, hold, machine};
+use bmdb_model::{Error, MachineId, ProvidedMachine, hold, machine, provided};
 use diesel_async::AsyncPgConnection;
 use std::collections::HashSet;
 
-/// How many machines one statement inserts; a statement has at most 65,535 binds.
+/// How many machines one statement inserts: client and server hold its values in memory.
 const BATCH: usize = 5000;
 
 /// Creates all machines of a fleet, or fails for the first one that exists. `imported` has what was created
@@ -72,12 +72,13 @@ async fn put_on_hold(
         return Ok(());
     }
     let created: HashSet<&MachineId> = imported.created.iter().collect();
-    for (machine, reason) in fleet.holds() {
-        if created.contains(machine) {
-            hold::set(conn, *machine, reason).await?;
-        }
-    }
-    Ok(())
+    let holds: Vec<(MachineId, &str)> = fleet
+        .holds()
+        .iter()
+        .filter(|(machine, _)| created.contains(machine))
+        .map(|(machine, reason)| (*machine, &**reason))
+        .collect();
+    hold::set_all(conn, &holds).await
 }
 
 async fn create(
@@ -86,7 +87,7 @@ async fn create(
 ) -> Result<Vec<MachineId>, Error> {
     let ids: Vec<MachineId> = machines.iter().map(|m| m.machine_id).collect();
     machine::create(conn, &ids).await?;
-    internal::provided::insert_all(conn, machines).await?;
+    provided::set_all(conn, machines).await?;
     Ok(ids)
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn hold(
         record(tx, &action).await
     })
     .await?;
-    let plan = transact(session, async |tx| tx.touch_if_free(machine).await);
+    let plan = transact(session, async |tx| tx.touch_free(&[machine]).await);
     match plan.await {
         Ok(true) => {}
         Ok(false) => {

@@ -2,7 +2,8 @@
 
 use crate::db::pool::Checkout;
 use crate::db::transaction::TxOptions;
-use crate::db::tx::{Tx, heartbeats_of};
+use crate::db::tx::Tx;
+use crate::db::tx_tags::heartbeats_of;
 use crate::error::TxError;
 use crate::session::core::SessionCore;
 use bmdb_model::internal;

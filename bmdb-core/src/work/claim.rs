@@ -18,6 +18,7 @@ pub struct Claim {
     pub(crate) process: Process,
     pub(crate) provider: Option<Provider>,
     pub(crate) limit: u32,
+    pub(crate) reads_provided: bool,
 }
 
 impl Claim {
@@ -28,6 +29,7 @@ impl Claim {
             process: process.clone(),
             provider: None,
             limit: 1,
+            reads_provided: false,
         }
     }
 
@@ -46,6 +48,17 @@ impl Claim {
     pub fn limit(self, machines: u32) -> Self {
         Self {
             limit: machines,
+            ..self
+        }
+    }
+
+    /// Reads with each machine where it comes from and how it is reached, for
+    /// [`Work::provided`](crate::Work::provided). This costs no round trip, and the server some microseconds for
+    /// each machine. Default: it is not read.
+    #[must_use]
+    pub fn with_provided(self) -> Self {
+        Self {
+            reads_provided: true,
             ..self
         }
     }
@@ -141,7 +154,7 @@ impl SessionInner {
         scan: Scan,
         retry: &Retry,
     ) -> Result<Option<Answer>, TxError> {
-        let Claim { process, limit, .. } = claim;
+        let Claim { process, .. } = claim;
         // Before the checkout: a claim that waits here must not occupy a connection.
         let _claiming = self.claimed_fences.claiming.read().await;
         let mut conn = self.component.database.checkout_for(retry).await?;
@@ -155,7 +168,16 @@ impl SessionInner {
             }
             Scan::FromCursor | Scan::WholeQueue => None,
         };
-        let batch = work::claim_from(&mut conn, process, providers, cursor, id, (*limit).into());
+        let limit = claim.limit.into();
+        let batch = async {
+            match claim.reads_provided {
+                false => work::claim_from(&mut conn, process, providers, cursor, id, limit).await,
+                true => {
+                    work::claim_reading_provided(&mut conn, process, providers, cursor, id, limit)
+                        .await
+                }
+            }
+        };
         let batch = retry.deadline().answer(batch).await;
         let result = batch.map_err(TxError::from).map(|batch| {
             batch.map(|batch| {

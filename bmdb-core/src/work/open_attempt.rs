@@ -6,10 +6,11 @@ use crate::session::lease::SessionState;
 use crate::telemetry;
 use crate::work::inner::SessionInner;
 use bmdb_backoff::Seconds;
-use bmdb_model::Process;
 use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{Attempt, Claimed};
+use bmdb_model::provided::UnreadableProvided;
 use bmdb_model::work::RestCause;
+use bmdb_model::{Process, Provided};
 use std::sync::Arc;
 use tracing::Span;
 
@@ -20,6 +21,7 @@ pub(crate) struct OpenAttempt {
     pub(crate) attempt: Attempt,
     pub(crate) previous_interval: Option<Seconds>,
     pub(crate) failures: i64,
+    pub(crate) provided: Result<Option<Provided>, UnreadableProvided>,
     pub(crate) span: Span,
     is_over: bool,
     meter: telemetry::WorkMeter,
@@ -51,6 +53,7 @@ impl OpenAttempt {
             attempt,
             previous_interval: claimed.previous_interval.map(Seconds::from_db),
             failures: claimed.failures,
+            provided: claimed.provided,
             span,
             is_over: false,
             meter,

@@ -172,10 +172,20 @@ impl SessionInner {
             let definitions = definitions.only(process);
             let machines =
                 plan_due(tx, database, process, machines, &definitions, planning).await?;
-            let claim =
-                work::claim_planned(tx, &machines, process, provider, session, missing.into());
+            let limit = missing.into();
+            let claimed = match claim.reads_provided {
+                false => {
+                    work::claim_planned(tx, &machines, process, provider, session, limit).await?
+                }
+                true => {
+                    work::claim_planned_reading_provided(
+                        tx, &machines, process, provider, session, limit,
+                    )
+                    .await?
+                }
+            };
             Ok(Batch {
-                claimed: claim.await?,
+                claimed,
                 more,
                 head: None,
             })

@@ -10,8 +10,9 @@ use crate::work::inner::SessionInner;
 use crate::work::open_attempt::OpenAttempt;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_model::internal::work::{Claimed, ProviderPause};
+use bmdb_model::provided::UnreadableProvided;
 use bmdb_model::work::RestCause;
-use bmdb_model::{Fence, MachineId, Process, TagWrites};
+use bmdb_model::{Fence, MachineId, Process, Provided, TagWrites};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,17 @@ impl Work {
     #[must_use]
     pub fn failures(&self) -> i64 {
         self.0.failures
+    }
+
+    /// Where the machine comes from and how it is reached, as it was when the machine had been claimed: what the
+    /// attempt before has written is there. `None` if no provider has the machine, and for claims without
+    /// [`Claim::with_provided`](crate::Claim::with_provided).
+    ///
+    /// # Errors
+    /// [`UnreadableProvided`]: a later release has written what this one does not know. This passes only with an
+    /// update of this program, so fail the work.
+    pub fn provided(&self) -> Result<Option<&Provided>, &UnreadableProvided> {
+        self.0.provided.as_ref().map(Option::as_ref)
     }
 
     /// The span to act on the machine in. It carries the session, process, machine, fence, and the

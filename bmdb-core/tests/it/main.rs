@@ -55,6 +55,8 @@ mod silence;
 mod similar_names;
 #[cfg(unix)]
 mod stopped;
+mod tag_statements;
+mod tags;
 mod telemetry;
 mod timeouts;
 mod tls;

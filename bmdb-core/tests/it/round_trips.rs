@@ -41,6 +41,27 @@ async fn a_claim_and_every_end_but_a_finish_are_one_round_trip_each() {
 }
 
 #[tokio::test]
+async fn a_claim_that_reads_what_it_claims_is_one_round_trip() {
+    let fleet = Fleet::of(20).await;
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(10);
+    let mut kept = Vec::new();
+    let claiming = round_trips(&fleet, async || {
+        let claim = claim.clone().with_provided();
+        kept.extend(fleet.session.claim(&claim).await.unwrap());
+    });
+    assert_eq!(claiming.await, 1);
+    assert_eq!(kept.len(), 20);
+    for work in &kept {
+        let provided = work.provided().unwrap().expect("the machine has the tag");
+        assert_eq!(provided.provider_id, work.machine().to_string());
+    }
+    fleet.session.cancel_all(kept).await;
+    for work in fleet.session.claim(&claim).await.unwrap() {
+        assert_eq!(work.provided(), Ok(None), "the claim did not ask for it");
+    }
+}
+
+#[tokio::test]
 async fn a_finish_with_a_closure_is_three_round_trips_besides_its_closures() {
     let fleet = Fleet::of(4).await;
     let finishing = round_trips(&fleet, async || {

@@ -1,5 +1,6 @@
 //! Locking machines.
 
+use crate::rows;
 use crate::schema::machines;
 use crate::statement::statement;
 use crate::{Error, MachineId};
@@ -19,11 +20,7 @@ pub(crate) async fn touch_pipelined(
     ids: &[MachineId],
 ) -> Result<(), Error> {
     let touched: Vec<MachineId> = Touch { ids }.load(&mut conn).await?;
-    let touched: HashSet<MachineId> = touched.into_iter().collect();
-    match ids.iter().find(|id| !touched.contains(id)) {
-        None => Ok(()),
-        Some(missing) => Err(Error::NoSuchMachine(*missing)),
-    }
+    rows::all_of(ids, touched)
 }
 
 /// Like [`touch`](crate::machine::touch), but skips machines that do not exist. Returns those that do.
@@ -35,6 +32,29 @@ pub async fn touch_existing(
     ids: &[MachineId],
 ) -> Result<Vec<MachineId>, Error> {
     Ok(Touch { ids }.load(conn).await?)
+}
+
+statement! {
+    TouchFree<'a> = "WITH free AS MATERIALIZED ( \
+             SELECT machine_id FROM machines WHERE machine_id = ANY ($1) \
+             ORDER BY machine_id FOR NO KEY UPDATE SKIP LOCKED \
+         ) \
+         UPDATE machines SET machine_version = least(machine_version, 9223372036854775806) + 1 \
+         WHERE machine_id = ANY (ARRAY(SELECT machine_id FROM free)) \
+         RETURNING machine_id";
+    (ids: &'a [MachineId] => Array<SqlUuid>) -> SqlUuid
+}
+
+/// Like [`touch`](crate::machine::touch), but skips machines that another transaction has locked or that
+/// do not exist. Returns those that it touched.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn touch_free(
+    conn: &mut AsyncPgConnection,
+    ids: &[MachineId],
+) -> Result<Vec<MachineId>, Error> {
+    Ok(TouchFree { ids }.load(conn).await?)
 }
 
 /// Returns those of the machines that exist.

@@ -1,31 +1,10 @@
-//! The tag `machine_provided` of many machines, for imports.
+//! Which machines of a list exist already, for imports.
 
 use crate::provided::KnownMachine;
-use crate::schema::machine_provided;
 use crate::statement::statement;
 use crate::{Error, MachineId, ProvidedMachine, Provider};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-
-/// Sets the tag of many machines that do not have it yet, in one statement. The caller has touched
-/// them.
-///
-/// # Errors
-/// As [`crate::Provided::check`]; [`Error::Database`]. Nothing was written then. A taken id is a
-/// unique violation: [`refuse_known`] says beforehand which one.
-pub async fn insert_all(
-    conn: &mut AsyncPgConnection,
-    machines: &[ProvidedMachine],
-) -> Result<(), Error> {
-    for machine in machines {
-        machine.provided.check()?;
-    }
-    diesel::insert_into(machine_provided::table)
-        .values(machines)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
 
 statement! {
     /// Positions in the list, from 1, of machines whose id or provider id is taken.

@@ -1,6 +1,6 @@
 -- Sets the tag of many machines, and deletes heartbeats from before the start: those of an earlier
--- agent. Heartbeats are locked first, in id order, or this and a batch of heartbeats could wait for
--- each other. The arrays are in machine order.
+-- agent. The arrays are in machine order, and heartbeats are locked in that order, one after the other,
+-- or this and a batch of heartbeats could wait for each other.
 WITH started AS (
     INSERT INTO machine_agent_started AS s (machine_id, agent_started_at, agent_public_key)
     SELECT b.machine_id, coalesce(b.at, clock_timestamp()), b.public_key
@@ -9,10 +9,11 @@ WITH started AS (
         agent_public_key = excluded.agent_public_key
     RETURNING s.machine_id, s.agent_started_at
 ), older AS MATERIALIZED (
-    SELECT h.machine_id
-    FROM machine_agent_heartbeat h JOIN started s ON s.machine_id = h.machine_id
-    WHERE h.agent_heartbeat_at < s.agent_started_at
-    ORDER BY h.machine_id
-    FOR UPDATE OF h
+    SELECT o.machine_id
+    FROM started s CROSS JOIN LATERAL (
+        SELECT h.machine_id FROM machine_agent_heartbeat h
+        WHERE h.machine_id = s.machine_id AND h.agent_heartbeat_at < s.agent_started_at
+        FOR UPDATE
+    ) o
 )
-DELETE FROM machine_agent_heartbeat h USING older o WHERE h.machine_id = o.machine_id
+DELETE FROM machine_agent_heartbeat WHERE machine_id = ANY (ARRAY(SELECT machine_id FROM older))

@@ -6,5 +6,6 @@ WITH beating AS MATERIALIZED (
     ORDER BY machine_id
     FOR UPDATE
 )
-DELETE FROM machine_agent_heartbeat h USING beating b WHERE h.machine_id = b.machine_id
-RETURNING h.machine_id
+DELETE FROM machine_agent_heartbeat
+WHERE machine_id = ANY (ARRAY(SELECT machine_id FROM beating))
+RETURNING machine_id

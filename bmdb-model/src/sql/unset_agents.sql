@@ -6,8 +6,9 @@ WITH beating AS MATERIALIZED (
     ORDER BY machine_id
     FOR UPDATE
 ), silenced AS (
-    DELETE FROM machine_agent_heartbeat h USING beating b WHERE h.machine_id = b.machine_id
-    RETURNING h.machine_id
+    DELETE FROM machine_agent_heartbeat
+    WHERE machine_id = ANY (ARRAY(SELECT machine_id FROM beating))
+    RETURNING machine_id
 ), stopped AS (
     DELETE FROM machine_agent_started WHERE machine_id = ANY ($1)
     RETURNING machine_id

@@ -4,10 +4,11 @@ use crate::migrations::contents;
 use crate::scenario::{ACCESS, Scenario};
 use bmdb_model::column::Column;
 use bmdb_model::internal::operator::{NewAction, record};
-use bmdb_model::internal::{provided as many, session};
+use bmdb_model::internal::session;
 use bmdb_model::migration::{known, revert_last, run_pending};
 use bmdb_model::operator::Verb;
 use bmdb_model::os_installation::InstallationResult::Success;
+use bmdb_model::os_installation::{InstallationReport, InstallationRequest};
 use bmdb_model::{
     AgentStarted, Error, MachineId, Provided, ProvidedMachine, Provider, agent, hardware, hold,
     os_installation, provided,
@@ -115,6 +116,15 @@ fn refused(column: Column, result: Result<impl Sized, Error>) {
     assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
 }
 
+/// The writer of many machines refuses it as well, and names the machine.
+fn refused_of(machine: MachineId, column: Column, result: Result<(), Error>) {
+    let result = result.map_err(|error| match error {
+        Error::OfMachine { machine: of, error } if of == machine => *error,
+        error => panic!("{error:?} does not name the machine"),
+    });
+    refused(column, result);
+}
+
 #[tokio::test]
 async fn what_is_too_long_is_refused_before_anything_is_sent() {
     let mut s = Scenario::new().await;
@@ -133,8 +143,8 @@ async fn what_is_too_long_is_refused_before_anything_is_sent() {
         (Column::LOCATION, tag().location(&*long)),
     ] {
         refused(column, provided::set(conn, machine, &tag).await);
-        let all = [ProvidedMachine::new(MachineId::random(), tag)];
-        refused(column, many::insert_all(conn, &all).await);
+        let all = [ProvidedMachine::new(machine, tag)];
+        refused_of(machine, column, provided::set_all(conn, &all).await);
     }
     let equinix = &Provider::EQUINIX;
     let long = Some(&*long);
@@ -148,6 +158,8 @@ async fn what_is_too_long_is_refused_before_anything_is_sent() {
         Column::PUBLIC_KEY,
         agent::set_started(conn, machine, &key).await,
     );
+    let keys = agent::set_all_started(conn, &[(machine, key)]).await;
+    refused_of(machine, Column::PUBLIC_KEY, keys);
     let report = too_long(Column::HARDWARE_REPORT).into_bytes();
     refused(
         Column::HARDWARE_REPORT,
@@ -157,9 +169,19 @@ async fn what_is_too_long_is_refused_before_anything_is_sent() {
     refused(Column::OS_INSTALLATION_REQUEST, request);
     let reported = os_installation::set_report(conn, machine, 1, Success, &report).await;
     refused(Column::OS_INSTALLATION_REPORT, reported);
+    let requests = [(machine, InstallationRequest::new(1, &*report))];
+    let requested = os_installation::set_requests(conn, &requests).await;
+    refused_of(machine, Column::OS_INSTALLATION_REQUEST, requested);
+    let reports = [(machine, InstallationReport::new(1, Success, &*report))];
+    let reported = os_installation::set_reports(conn, &reports).await;
+    refused_of(machine, Column::OS_INSTALLATION_REPORT, reported);
+    let reports = hardware::set_all(conn, &[(machine, &report)]).await;
+    refused_of(machine, Column::HARDWARE_REPORT, reports);
 
     let reason = too_long(Column::REASON);
     refused(Column::REASON, hold::set(conn, machine, &reason).await);
+    let holds = hold::set_all(conn, &[(machine, &reason)]).await;
+    refused_of(machine, Column::REASON, holds);
     refused(
         Column::REASON,
         hold::set_process(conn, machine, &ACCESS, &reason).await,

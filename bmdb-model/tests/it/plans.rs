@@ -3,10 +3,11 @@
 use crate::fleet::{Fleet, Situation};
 use crate::scenario::{ACCESS, START, Scenario};
 use bmdb_model::internal::{self, session, work};
-use bmdb_model::{Provider, connection, plan};
+use bmdb_model::tag::{self, TagName};
+use bmdb_model::{AgentStarted, Provider, agent, connection, plan};
 
 /// A part of each statement that no other prepared statement contains.
-const HOT: [(&str, &str); 9] = [
+const HOT: [(&str, &str); 12] = [
     ("the claim", "i.provider = $2"),
     ("the claim for any provider", "$2::text IS NULL"),
     ("failing", "Ends attempts of one session as failed"),
@@ -19,6 +20,18 @@ const HOT: [(&str, &str); 9] = [
     ("planning", "eligible OR planned"),
     ("finishing", "others AS ("),
     ("beginning to finish", "Begins the end of attempts"),
+    (
+        "agents that start",
+        "Sets the tag of many machines, and deletes heartbeats",
+    ),
+    (
+        "unsetting agents",
+        "Deletes the agent tags of many machines",
+    ),
+    (
+        "unsetting heartbeats",
+        "Deletes the heartbeats of many machines",
+    ),
 ];
 
 /// What a statement with such a part does not contain, because there is another one with the part.
@@ -40,6 +53,13 @@ impl Scenario {
         let machine = self.rows("SELECT machine_id FROM machines LIMIT 1").await;
         let machine = machine[0].parse().unwrap();
         plan::replan(&mut self.conn, &[machine]).await.unwrap();
+        let agent = AgentStarted::now(b"key");
+        agent::set_started(&mut self.conn, machine, &agent)
+            .await
+            .unwrap();
+        for tag in [TagName::AgentHeartbeat, TagName::AgentStarted] {
+            tag::unset(&mut self.conn, machine, tag).await.unwrap();
+        }
         let attempt = self.claim_machine(machine, &ACCESS).await;
         self.cancel(&attempt).await;
         let attempt = self.claim_machine(machine, &ACCESS).await;
@@ -141,9 +161,12 @@ async fn check(machines: u32) {
     ] {
         s.db.run_sql(&situation.sql()).await.unwrap();
         s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
-        s.db.run_sql("ANALYZE machines, machine_provided, work_attempt, sessions, process_def")
-            .await
-            .unwrap();
+        s.db.run_sql(
+            "ANALYZE machines, machine_provided, machine_agent_started,
+                      machine_agent_heartbeat, work_attempt, sessions, process_def",
+        )
+        .await
+        .unwrap();
         s.check(&hot, &format!("analyzed with {situation:?}")).await;
     }
 }

@@ -136,20 +136,28 @@ async fn many_tags_are_set_all_or_none() {
     s.provided("taken").await;
     let (first, second) = (s.bare().await, s.bare().await);
     let ids = "SELECT provider_id FROM machine_provided ORDER BY 1";
-    let unique = "duplicate key value violates unique constraint";
-    for (id, refusal) in [("taken", unique), ("", "provider_id must not be empty")] {
+    let taken = "provider id \"taken\" of Equinix belongs to another machine already".to_owned();
+    let empty = format!("machine {second}: provider_id must not be empty");
+    for (id, refusal) in [("taken", taken), ("", empty)] {
         let tags = [of_equinix(first, "b"), of_equinix(second, id)];
-        let error = internal::provided::insert_all(&mut s.conn, &tags)
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains(refusal), "{error}");
+        let error = provided::set_all(&mut s.conn, &tags).await.unwrap_err();
+        assert_eq!(error.to_string(), refusal);
         assert_eq!(s.rows(ids).await, ["taken"]);
     }
     let tags = [of_equinix(first, "b"), of_equinix(second, "c")];
-    internal::provided::insert_all(&mut s.conn, &tags)
-        .await
-        .unwrap();
+    provided::set_all(&mut s.conn, &tags).await.unwrap();
     assert_eq!(s.rows(ids).await, ["b", "c", "taken"]);
+    let tags = [
+        of_equinix(first, "d"),
+        of_equinix(second, "e"),
+        of_equinix(first, "f"),
+    ];
+    provided::set_all(&mut s.conn, &tags).await.unwrap();
+    assert_eq!(
+        s.rows(ids).await,
+        ["e", "f", "taken"],
+        "the last one counts"
+    );
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ impl Scenario {
             "UPDATE work_item SET backoff_until = NULL, unproductive = 0, flapping = 0";
         self.db.run_sql(without_rest).await.unwrap();
         agent::listening(&mut self.conn).await.unwrap();
+        hold::set(&mut self.conn, machine, "test").await.unwrap();
+        hold::unset(&mut self.conn, machine).await.unwrap();
         hold::set_process(&mut self.conn, machine, &ACCESS, "test")
             .await
             .unwrap();

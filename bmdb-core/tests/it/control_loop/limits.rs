@@ -94,6 +94,47 @@ async fn many_machines_are_read_in_one_statement() {
     assert!(twenty <= one + 1, "{one} for one, {twenty} for twenty");
 }
 
+/// The round trips of a loop until it has claimed so many machines one after the other, and failed all but
+/// the last.
+async fn round_trips_of_failures(machines: usize) -> u64 {
+    let fleet = Fleet::of(60).await;
+    let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counted, last) = (begun.clone(), gate.clone());
+    let does = Does::new(move |_, machine| {
+        assert!(machine.provided.is_some());
+        let is_last = counted.fetch_add(1, Ordering::SeqCst) + 1 == machines;
+        let last = last.clone();
+        Box::pin(async move {
+            if is_last {
+                last.acquire().await.unwrap().forget();
+            }
+            Err("no answer".into())
+        })
+    });
+    let quiet = SessionOptions::default().interval(Duration::from_secs(86_400));
+    let options = options().parallelism(1).session(quiet);
+    let before = fleet.proxy.round_trips();
+    let running = Running::new(&fleet.bmdb, does, options);
+    while begun.load(Ordering::SeqCst) < machines {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let sent = fleet.proxy.round_trips() - before;
+    gate.add_permits(1);
+    running.stop().await;
+    sent
+}
+
+#[tokio::test]
+async fn a_machine_is_read_with_its_claim() {
+    let few = round_trips_of_failures(10).await;
+    let more = round_trips_of_failures(30).await;
+    // A claim and a failure each. Every other claim asks the second provider first, whose queue is empty.
+    assert!(
+        more - few <= 20 * 2 + 10,
+        "{few} for ten, {more} for thirty"
+    );
+}
+
 /// The round trips of an idle loop with this burst, and a rate that allows hardly any more.
 async fn round_trips_of_an_idle_loop(db: &TestDb, burst: u32) -> u64 {
     let proxy = Proxy::unix(db.url()).await.unwrap();

@@ -55,6 +55,7 @@ async fn claim_by_lookup(
             failures: 0,
             previous_interval: None,
             ready_at: None,
+            provided: Ok(None),
         })
     });
     Ok(Some(claimed.collect()))

@@ -6,7 +6,6 @@ use super::gate::{Before, Gate};
 use crate::scenario::{Scenario, work_on};
 use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
-use bmdb_model::internal::notify;
 use bmdb_model::internal::plan::KnownDefinitions;
 use bmdb_model::internal::work::{
     self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter,

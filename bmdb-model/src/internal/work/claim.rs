@@ -1,12 +1,14 @@
 //! Claiming work items, from the queue or one by one.
 
+use super::claim_provided::{ProvidedColumns, ProvidedRow, reading_provided, tag};
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
+use crate::provided::UnreadableProvided;
 use crate::statement::statement;
 use crate::time::Timestamptz;
-use crate::{Error, Fence, MachineId, Process, Provider, SessionId};
+use crate::{Error, Fence, MachineId, Process, Provided, Provider, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::sync::LazyLock;
 
@@ -25,6 +27,8 @@ pub struct Claimed {
     /// Since when it was due. Known only for a claim from the queue of a process that does not replan
     /// on claim; `None` also if its workflow says that it has always been due.
     pub ready_at: Option<DateTime<Utc>>,
+    /// The machine's tag `machine_provided`; `None` also if the claim does not read it.
+    pub provided: Result<Option<Provided>, UnreadableProvided>,
 }
 
 /// What other claims return, which do not follow the queue's order alone.
@@ -39,6 +43,7 @@ impl From<ClaimedRow> for Claimed {
             failures,
             previous_interval,
             ready_at: None,
+            provided: Ok(None),
         }
     }
 }
@@ -112,6 +117,24 @@ statement! {
     -> (Bool, Nullable<BigInt>, ClaimColumns, Bool)
 }
 
+statement! {
+    ClaimReadingOfProvider<'a> = &CLAIM_READING;
+    (process: &'a Process => Text, provider: &'a Provider => Text, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool, ProvidedColumns)
+}
+
+statement! {
+    ClaimReadingOfNone<'a> = &CLAIM_READING_OF_NONE;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool, ProvidedColumns)
+}
+
+statement! {
+    ClaimReadingOfAny<'a> = &CLAIM_READING_OF_ANY;
+    (process: &'a Process => Text, provider: Option<&'a Provider> => Nullable<Text>, cursor: Option<DateTime<Utc>> => Nullable<Timestamptz>, session: SessionId => SqlUuid, limit: i64 => BigInt)
+    -> (Bool, Nullable<BigInt>, ClaimColumns, Bool, ProvidedColumns)
+}
+
 /// The text of a claim of one provider's machines, as [`claim_from`] prepares it, for measuring and
 /// explaining it without this crate. Its parameters are the process, the provider, the queue cursor,
 /// the session and the limit.
@@ -128,19 +151,49 @@ static CLAIM_OF_NONE: LazyLock<String> = LazyLock::new(|| {
         .replace("i.provider = $2", "$2::text IS NULL AND i.provider IS NULL")
 });
 
-type ClaimRow = (
-    bool,
+/// The same claims, each with the tag `machine_provided` of what it claims.
+static CLAIM_READING: LazyLock<String> = LazyLock::new(|| reading_provided(CLAIM));
+static CLAIM_READING_OF_ANY: LazyLock<String> = LazyLock::new(|| reading_provided(&CLAIM_OF_ANY));
+static CLAIM_READING_OF_NONE: LazyLock<String> = LazyLock::new(|| reading_provided(&CLAIM_OF_NONE));
+
+type ClaimedColumns = (
+    Option<MachineId>,
+    Option<Fence>,
+    Option<DateTime<Utc>>,
+    Option<DateTime<Utc>>,
     Option<i64>,
-    (
-        Option<MachineId>,
-        Option<Fence>,
-        Option<DateTime<Utc>>,
-        Option<DateTime<Utc>>,
-        Option<i64>,
-        Option<i64>,
-    ),
-    bool,
+    Option<i64>,
 );
+
+type ClaimRow = (bool, Option<i64>, ClaimedColumns, bool);
+
+type ReadingRow = (bool, Option<i64>, ClaimedColumns, bool, ProvidedRow);
+
+/// Runs the form of a claim that belongs to the providers.
+macro_rules! claiming {
+    (
+        ($one:ident, $any:ident, $none:ident),
+        $conn:ident, $process:ident, $providers:ident, $cursor:ident, $session:ident, $limit:ident
+    ) => {{
+        macro_rules! load {
+            ($statement:ident, $provider:expr) => {{
+                let claim = $statement {
+                    process: $process,
+                    provider: $provider,
+                    cursor: $cursor,
+                    session: $session,
+                    limit: $limit,
+                };
+                claim.load($conn).await?
+            }};
+        }
+        match $providers {
+            Providers::One(provider) => load!($one, provider),
+            Providers::Any => load!($any, None),
+            Providers::None => load!($none, None),
+        }
+    }};
+}
 
 /// Claims up to `limit` due items of a process for a session; `None` if the session has expired.
 ///
@@ -182,50 +235,85 @@ pub async fn claim_from(
     session: SessionId,
     limit: i64,
 ) -> Result<Option<ClaimBatch>, Error> {
-    macro_rules! load {
-        ($statement:ident, $provider:expr) => {{
-            let claim = $statement {
-                process,
-                provider: $provider,
-                cursor,
-                session,
-                limit,
-            };
-            claim.load(conn).await?
-        }};
-    }
-    let rows: Vec<ClaimRow> = match providers {
-        Providers::One(provider) => load!(ClaimOfProvider, provider),
-        Providers::Any => load!(ClaimOfAny, None),
-        Providers::None => load!(ClaimOfNone, None),
+    let rows: Vec<ClaimRow> = claiming!(
+        (ClaimOfProvider, ClaimOfAny, ClaimOfNone),
+        conn,
+        process,
+        providers,
+        cursor,
+        session,
+        limit
+    );
+    Ok(batch(rows.into_iter().map(|row| (row, None)).collect()))
+}
+
+/// Like [`claim_from`], and reads the tag `machine_provided` of the claimed machines in the same statement: as
+/// it is once they are claimed. A tag that this release cannot read fails no other machine.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_reading_provided(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    providers: Providers<'_>,
+    cursor: Option<DateTime<Utc>>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Option<ClaimBatch>, Error> {
+    let rows: Vec<ReadingRow> = claiming!(
+        (
+            ClaimReadingOfProvider,
+            ClaimReadingOfAny,
+            ClaimReadingOfNone
+        ),
+        conn,
+        process,
+        providers,
+        cursor,
+        session,
+        limit
+    );
+    let split = |(is_alive, due_in, claimed, is_controlled, provided): ReadingRow| {
+        ((is_alive, due_in, claimed, is_controlled), Some(provided))
     };
-    let claimed: Vec<Claimed> = rows
-        .iter()
-        .filter_map(
-            |(_, _, (machine, fence, started_at, ready_at, failures, previous_interval), _)| {
-                Some(Claimed {
-                    machine: (*machine)?,
-                    fence: (*fence)?,
-                    started_at: (*started_at)?,
-                    failures: (*failures)?,
-                    previous_interval: *previous_interval,
-                    ready_at: *ready_at,
-                })
-            },
-        )
-        .collect();
+    let mut batch = batch(rows.into_iter().map(split).collect());
+    if let Some(batch) = &mut batch {
+        // The statement claims in this order, and its join may mix the rows.
+        batch
+            .claimed
+            .sort_unstable_by_key(|claimed| claimed.machine);
+    }
+    Ok(batch)
+}
+
+/// `None` if the session has expired.
+fn batch(rows: Vec<(ClaimRow, Option<ProvidedRow>)>) -> Option<ClaimBatch> {
+    let latest = rows.iter().filter_map(|(row, _)| row.2.3).max();
+    let head = rows.iter().find_map(|(row, _)| row.1);
+    let is_controlled = rows.iter().any(|(row, _)| row.3);
+    let lives = rows.iter().any(|(row, _)| row.0);
+    let claimed = |(row, provided): (ClaimRow, Option<ProvidedRow>)| {
+        let (machine, fence, started_at, ready_at, failures, previous_interval) = row.2;
+        Some(Claimed {
+            machine: machine?,
+            fence: fence?,
+            started_at: started_at?,
+            failures: failures?,
+            previous_interval,
+            ready_at,
+            provided: provided.map_or(Ok(None), tag),
+        })
+    };
+    let claimed: Vec<Claimed> = rows.into_iter().filter_map(claimed).collect();
     // Work of a session that expired during the statement is still returned: the caller must know it to
     // end it.
-    let is_alive = rows.iter().any(|(is_alive, ..)| *is_alive) || !claimed.is_empty();
-    let latest = rows.iter().filter_map(|(_, _, columns, _)| columns.3).max();
-    let head = rows.iter().find_map(|(_, due_in, ..)| *due_in);
-    let is_controlled = rows.iter().any(|(.., is_controlled)| *is_controlled);
-    Ok(is_alive.then_some(ClaimBatch {
+    let is_alive = lives || !claimed.is_empty();
+    is_alive.then_some(ClaimBatch {
         claimed,
         latest,
         head: QueueHead::from_millis(head),
         is_controlled,
-    }))
+    })
 }
 
 statement! {
@@ -252,101 +340,6 @@ pub async fn claim_machine(
     };
     let claimed: Option<ClaimedRow> = claim.get_result(conn).await.optional()?;
     Ok(claimed.map(Claimed::from))
-}
-
-/// The gate that keeps a process from a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gate {
-    /// No gate is closed.
-    Open,
-    /// A process of the same lane is claimed.
-    LaneTaken,
-    /// The process is backing off there.
-    BackedOff {
-        /// When the backoff ends.
-        until: DateTime<Utc>,
-    },
-    /// The machine is on hold.
-    OnHold,
-    /// Only this process is on hold there.
-    ProcessOnHold {
-        /// Why.
-        reason: String,
-    },
-    /// The process is paused, everywhere or on the machines of this provider.
-    Paused {
-        /// Who has paused it.
-        by: String,
-        /// Why.
-        reason: String,
-        /// When the pause ends by itself; `None` if a person has to resume.
-        until: Option<DateTime<Utc>>,
-    },
-    /// A limit is reached.
-    Limited {
-        /// When the next slot becomes free, if that is known.
-        opens_at: Option<DateTime<Utc>>,
-    },
-    /// The machine does not exist.
-    Unknown,
-}
-
-statement! {
-    Gates<'a> = include_str!("../../sql/gates.sql");
-    (process: &'a Process => Text, machines: &'a [MachineId] => Array<SqlUuid>)
-    -> (
-        SqlUuid, Bool, Bool, Nullable<Text>, Bool, Nullable<Timestamptz>,
-        (Nullable<Text>, Nullable<Timestamptz>, Nullable<Text>, Nullable<Text>)
-    )
-}
-
-/// Returns the gates of `machines` for a process, in the given order.
-///
-/// # Errors
-/// [`Error::Database`].
-pub async fn gates(
-    conn: &mut AsyncPgConnection,
-    process: &Process,
-    machines: &[MachineId],
-) -> Result<Vec<(MachineId, Gate)>, Error> {
-    type OfProcess = (
-        Option<String>,
-        Option<DateTime<Utc>>,
-        Option<String>,
-        Option<String>,
-    );
-    type Row = (
-        MachineId,
-        bool,
-        bool,
-        Option<String>,
-        bool,
-        Option<DateTime<Utc>>,
-        OfProcess,
-    );
-    let rows: Vec<Row> = Gates { process, machines }.load(conn).await?;
-    let gate =
-        |(machine, is_known, on_hold, hold_reason, lane_taken, backoff_until, closed): Row| {
-            let (closed, opens_at, by, reason) = closed;
-            let gate = match (hold_reason, backoff_until) {
-                _ if !is_known => Gate::Unknown,
-                _ if on_hold => Gate::OnHold,
-                (Some(reason), _) => Gate::ProcessOnHold { reason },
-                _ if lane_taken => Gate::LaneTaken,
-                (_, Some(until)) => Gate::BackedOff { until },
-                _ => match (closed, by.zip(reason)) {
-                    (None, _) => Gate::Open,
-                    (Some(_), None) => Gate::Limited { opens_at },
-                    (Some(_), Some((by, reason))) => Gate::Paused {
-                        by,
-                        reason,
-                        until: opens_at,
-                    },
-                },
-            };
-            (machine, gate)
-        };
-    Ok(rows.into_iter().map(gate).collect())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! of those that are not, and claims the rest.
 
 use super::claim::{Claimed, ClaimedRow, Providers};
+use super::claim_provided::{ProvidedColumns, ProvidedRow, joining_provided, tag};
 use super::head::{QueueHead, at_the_head, at_the_head_of_any};
 use crate::internal::plan::{self, Definitions};
 use crate::statement::statement;
@@ -15,6 +16,10 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join;
 use std::sync::LazyLock;
+
+const CLAIM_PLANNED: &str = include_str!("../../sql/claim_planned.sql");
+
+static CLAIM_PLANNED_READING: LazyLock<String> = LazyLock::new(|| joining_provided(CLAIM_PLANNED));
 
 const LOCK_DUE: &str = include_str!("../../sql/lock_due.sql");
 
@@ -55,7 +60,7 @@ statement! {
 }
 
 statement! {
-    ClaimPlanned<'a> = include_str!("../../sql/claim_planned.sql");
+    ClaimPlanned<'a> = CLAIM_PLANNED;
     (
         machines: &'a [MachineId] => Array<SqlUuid>,
         process: &'a Process => Text,
@@ -63,6 +68,17 @@ statement! {
         limit: i64 => BigInt,
         session: SessionId => SqlUuid,
     ) -> (SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>)
+}
+
+statement! {
+    ClaimPlannedReading<'a> = &CLAIM_PLANNED_READING;
+    (
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        process: &'a Process => Text,
+        provider: Option<&'a Provider> => Nullable<Text>,
+        limit: i64 => BigInt,
+        session: SessionId => SqlUuid,
+    ) -> ((SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>), ProvidedColumns)
 }
 
 /// Reads the head of a process's queue, and whether limits, breakers or pauses may stop the process; `None`
@@ -160,6 +176,34 @@ pub async fn claim_planned(
     };
     let claimed: Vec<ClaimedRow> = claim.load(conn).await?;
     Ok(claimed.into_iter().map(Claimed::from).collect())
+}
+
+/// Like [`claim_planned`], and reads the tag `machine_provided` of the claimed machines in the same statement.
+/// A tag that this release cannot read fails no other machine.
+///
+/// # Errors
+/// As [`claim_planned`].
+pub async fn claim_planned_reading_provided(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    process: &Process,
+    provider: Option<&Provider>,
+    session: SessionId,
+    limit: i64,
+) -> Result<Vec<Claimed>, Error> {
+    let claim = ClaimPlannedReading {
+        machines,
+        process,
+        provider,
+        limit,
+        session,
+    };
+    let claimed: Vec<(ClaimedRow, ProvidedRow)> = claim.load(conn).await?;
+    let claimed = claimed.into_iter().map(|(claimed, provided)| Claimed {
+        provided: tag(provided),
+        ..Claimed::from(claimed)
+    });
+    Ok(claimed.collect())
 }
 
 statement! {
