@@ -7,7 +7,7 @@ use super::fleet;
 use super::log::{Entry, entries};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::{Bmdb, Claim, Config, EndError, HistoryDetail, Session, SessionOptions, Work};
-use bmdb_model::{AgentStarted, Process, Provider};
+use bmdb_model::{AgentStarted, Process, Provider, TagWrites};
 use bmdb_shell::Failure;
 use bmdb_testkit::{Server, TestDb};
 use futures_util::future::join_all;
@@ -58,7 +58,7 @@ pub(super) async fn capture(
     let log_all = format!("ALTER DATABASE {} SET log_statement = 'all'", db.name());
     db.run_sql(&log_all).await.map_err(Failure::check)?;
     let config = Config::new(db.url()).component("capture");
-    let config = config.pool_size(1).retention(None);
+    let config = config.pool_size(1).janitor_interval(None);
     let config = config.history(HistoryDetail::Full);
     let bmdb = Bmdb::connect(config).await.map_err(Failure::check)?;
     // No heartbeat is due while the log is read.
@@ -67,12 +67,12 @@ pub(super) async fn capture(
     // The first end also prepares its statements.
     let claimed = claim(&session, batch).await?;
     end_all(&session, end, claimed).await?;
-    let works = claim(&session, batch).await?;
-    let claimed = Claimed::of(&session, &works);
+    let attempts = claim(&session, batch).await?;
+    let claimed = Claimed::of(&session, &attempts);
     let not_ours = || Failure::check("this process did not boot the server");
     let log = server.folder().ok_or_else(not_ours)?.join("log");
     let before = read(&log)?.len();
-    end_all(&session, end, works).await?;
+    end_all(&session, end, attempts).await?;
     let written = read(&log)?.split_off(before);
     session.close().await.map_err(Failure::check)?;
     let statements = of_one_connection(entries(&written));
@@ -126,7 +126,14 @@ pub(super) async fn end_all(
             let failed = session.fail_all(failures).await.into_iter();
             failed.map(|failed| failed.map(drop)).collect()
         }
-        End::Tags | End::Closure => join_all(claimed.into_iter().map(finish)).await,
+        End::Tags => {
+            let finished = claimed.into_iter().map(|work| {
+                let writes = TagWrites::new().agent_started(AgentStarted::now(key(&work)));
+                (work, writes)
+            });
+            session.finish_all(finished).await
+        }
+        End::Closure => join_all(claimed.into_iter().map(finish)).await,
     };
     for ended in ended {
         ended.map_err(Failure::check)?;
@@ -147,8 +154,8 @@ fn key(work: &Work) -> Vec<u8> {
 }
 
 impl Claimed {
-    fn of(session: &Session, works: &[Work]) -> Self {
-        let of = |text: fn(&Work) -> String| works.iter().map(text).collect();
+    fn of(session: &Session, attempts: &[Work]) -> Self {
+        let of = |text: fn(&Work) -> String| attempts.iter().map(text).collect();
         let columns: [(&str, Vec<String>); 4] = [
             ("machines", of(|work| work.machine().to_string())),
             ("fences", of(|work| work.fence().to_string())),

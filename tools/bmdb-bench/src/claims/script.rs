@@ -101,10 +101,12 @@ impl Script {
             let statements = statements.filter(|statement| !statement.is_empty());
             return statements.map(|one| format!("{one};\n")).collect();
         }
-        let values: Vec<String> = entry
-            .parameters
-            .iter()
-            .map(|value| self.value(name, value.as_deref(), claimed))
+        let parameters = entry.parameters.iter().enumerate();
+        let values: Vec<String> = parameters
+            .map(|(at, value)| {
+                let value = self.value(name, value.as_deref(), claimed);
+                format!("{value}{}", cast_of(&sql, at + 1))
+            })
             .collect();
         let sql = with_values(&sql, &values);
         vec![format!("{};\n", sql.trim_end())]
@@ -153,6 +155,17 @@ impl Script {
             self.variables.push((name.to_owned(), value));
         }
     }
+}
+
+/// The cast of a parameter, wherever it is, or nothing: pgbench names no types, and an expression such as
+/// `($1)[2]` needs one.
+fn cast_of(sql: &str, number: usize) -> String {
+    let Some((_, after)) = sql.split_once(&format!("${number}::")) else {
+        return String::new();
+    };
+    let is_of_type = |c: char| c.is_ascii_alphanumeric() || "_[]".contains(c);
+    let end = after.find(|c: char| !is_of_type(c)).unwrap_or(after.len());
+    format!("::{}", &after[..end])
 }
 
 /// Comments are removed: pgbench would take variables in them for parameters without a type.
@@ -207,7 +220,7 @@ fn elements(value: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Script, elements, with_values};
+    use super::{Script, cast_of, elements, with_values};
     use crate::claims::capture::{Captured, Claimed, End};
     use crate::claims::log::Entry;
 
@@ -215,6 +228,14 @@ mod tests {
     fn longer_numbers_of_parameters_are_not_mistaken() {
         let values = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(str::to_owned);
         assert_eq!(with_values("$1 $10 $2::x $1", &values), "a j b::x a");
+    }
+
+    #[test]
+    fn a_parameter_has_the_type_that_is_written_anywhere() {
+        let sql = "SELECT ($1)[2], $10::bigint FROM x WHERE ($1::text[]) IS NULL";
+        assert_eq!(cast_of(sql, 1), "::text[]");
+        assert_eq!(cast_of(sql, 10), "::bigint");
+        assert_eq!(cast_of(sql, 2), "");
     }
 
     #[test]
@@ -255,7 +276,7 @@ mod tests {
         };
         let script = Script::default().end(&captured);
         let expected = "\\startpipeline\nBEGIN;\nSET LOCAL jit TO DEFAULT;\n\
-                        SELECT :machines::uuid[], NULL::text, :session, :tags_0;\n\\endpipeline\n";
+                        SELECT :machines::uuid[]::uuid[], NULL::text::text, :session, :tags_0;\n\\endpipeline\n";
         assert_eq!(script.text, expected);
         let constants = [("tags_0".to_owned(), "7".to_owned())];
         assert_eq!(script.variables, constants);

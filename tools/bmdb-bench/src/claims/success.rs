@@ -30,7 +30,7 @@ const SINGLE: [Way; 7] = [
     Way::RunnerClosure,
 ];
 
-const BATCHED: [Way; 2] = [Way::BareStatements, Way::Hand];
+const BATCHED: [Way; 3] = [Way::BareStatements, Way::Pgbench, Way::Hand];
 
 /// For `--quick`: each kind of load once.
 const FEW_SINGLE: [Way; 4] = [

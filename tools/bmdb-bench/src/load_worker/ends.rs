@@ -3,7 +3,7 @@
 use crate::Error;
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::{EndError, Session, Work};
-use bmdb_model::{AgentStarted, MachineId};
+use bmdb_model::{AgentStarted, MachineId, TagWrites};
 use futures_util::future::join_all;
 
 /// The shortest backoff.
@@ -38,8 +38,28 @@ pub(crate) async fn end(session: &Session, end: End, claimed: Vec<Work>) -> Resu
         End::Tags | End::Closure => (Vec::new(), claimed),
     };
     fail(session, first).await?;
-    let ended = join_all(others.into_iter().map(finish_by_closure)).await;
-    all(ended)
+    match end {
+        End::Closure => all(join_all(others.into_iter().map(finish_by_closure)).await),
+        End::Fail | End::Tags | End::Retry => finish(session, others).await,
+    }
+}
+
+async fn finish(session: &Session, mut claimed: Vec<Work>) -> Result<(), Error> {
+    let writes = |work: &Work| TagWrites::new().agent_started(started(work.machine()));
+    if claimed.len() <= 1 {
+        return match claimed.pop() {
+            Some(work) => {
+                let writes = writes(&work);
+                Ok(work.complete_with(writes).await?)
+            }
+            None => Ok(()),
+        };
+    }
+    let finished = claimed.into_iter().map(|work| {
+        let writes = writes(&work);
+        (work, writes)
+    });
+    all(session.finish_all(finished).await)
 }
 
 async fn fail(session: &Session, mut claimed: Vec<Work>) -> Result<(), Error> {
