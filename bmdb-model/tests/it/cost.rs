@@ -126,6 +126,8 @@ async fn check(situation: Situation, claimed: bool) {
         assert_eq!(cost.claimed, claimed, "{costs:?}");
         assert!(cost.candidate <= 5, "{costs:?}");
         assert!(cost.whole <= 40, "{costs:?}");
+        // An idle poll reads the head of the queue and the session, by its index.
+        assert!(claimed || cost.whole <= cost.candidate + 2, "{costs:?}");
         assert!(more(|cost| cost.candidate) <= levels, "{costs:?}");
         assert!(more(|cost| cost.whole) <= DESCENTS * levels, "{costs:?}");
     }
