@@ -9,7 +9,7 @@ use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::internal::notify;
 use bmdb_model::internal::plan::KnownDefinitions;
 use bmdb_model::internal::work::{
-    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter,
+    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter, Waiting,
 };
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
@@ -202,7 +202,11 @@ async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_mac
             jitter: Jitter::default(),
             writes: &writes,
         });
-        let (known, how) = (KnownDefinitions::default(), How::default());
+        let known = KnownDefinitions::default();
+        let how = How {
+            waiting: Waiting::ForItems,
+            ..How::default()
+        };
         let ended = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
         let ended = ended.unwrap().ended;
         assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
