@@ -214,6 +214,30 @@ async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_mac
     .await;
 }
 
+#[tokio::test]
+async fn finishes_with_tags_wait_for_machines_before_they_lock_items() {
+    check_ends_against_planner(async |mut conn, [second, first]| {
+        let writes = TagWrites::new().agent_started(AgentStarted::now(b"finish"));
+        let finishes = [&second, &first].map(|attempt| Finish {
+            attempt,
+            jitter: Jitter::default(),
+            writes: &writes,
+        });
+        let known = KnownDefinitions::default();
+        let how = How {
+            waiting: Waiting::ForMachines,
+            ..How::default()
+        };
+        let ended = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
+        let ended = ended.unwrap().ended;
+        assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
+        let how = How::default();
+        let again = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
+        assert_eq!(again.unwrap().ended, [Ended::Lost, Ended::Lost]);
+    })
+    .await;
+}
+
 /// Two lane mates are due on both machines, in opposite queue orders.
 #[tokio::test]
 async fn claims_of_lane_mates_in_opposite_queue_orders_do_not_deadlock() {
