@@ -60,7 +60,7 @@ pub(crate) enum EndOutcome {
     SessionExpired,
     /// Nothing was written: the session does not have this attempt any more.
     Lost,
-    /// Nothing was written: another transaction has locked the machine, and the end did not wait for it.
+    /// Nothing was written: another transaction has locked the item or machine, and the end did not wait.
     Busy,
 }
 

@@ -12,7 +12,7 @@ use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, 
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
 use bmdb_model::process_control::{Breaker, Limit, Per};
-use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provider};
+use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provider, TagWrites};
 use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
@@ -310,6 +310,9 @@ dropped! {
     completing, ["Work::complete"], Orphans::No,
     async |s: &Environment| s.work().await,
     async |_: &Environment, work| -> Done { Ok(work.complete().await?) };
+    completing_with_tags, ["Work::complete_with"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.complete_with(started()).await?) };
     failing, ["Work::fail"], Orphans::No,
     async |s: &Environment| s.work().await,
     async |_: &Environment, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
@@ -340,6 +343,12 @@ dropped! {
     finishing_all, ["Session::finish_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
     async |s: &Environment, claimed| -> Done { all(s.session.finish_all(unwritten(claimed)).await) };
+    finishing_all_with_tags, ["Session::finish_all"], Orphans::No,
+    async |s: &Environment| s.claim_all().await,
+    async |s: &Environment, claimed| -> Done {
+        let tagged = claimed.into_iter().map(|work| (work, started()));
+        all(s.session.finish_all(tagged).await)
+    };
     failing_all, ["Session::fail_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
     async |s: &Environment, claimed| -> Done {
@@ -362,6 +371,10 @@ impl ControlLoop for Nothing {
     async fn process(&self, _: &Work, _: &Machine) -> Result<Commit, Failure> {
         Ok(Commit::unchanged())
     }
+}
+
+fn started() -> TagWrites {
+    TagWrites::new().agent_started(AgentStarted::now(b"key"))
 }
 
 /// Three machines seem due for recovery; one of them has sent a heartbeat since.
