@@ -20,13 +20,12 @@ const FEW: &[u32] = &[16];
 const BATCHES: &[u32] = &[100, 500];
 const TASKS: &[u32] = &[1, 4];
 
-const SINGLE: [Way; 7] = [
+const SINGLE: [Way; 6] = [
     Way::BareCommits,
     Way::BareStatements,
     Way::Pgbench,
     Way::Hand,
     Way::Runner,
-    Way::HandClosure,
     Way::RunnerClosure,
 ];
 

@@ -26,7 +26,7 @@ pub(super) enum Way {
     /// Tasks that claim and end for themselves, with a typed write.
     Hand,
     Runner,
-    HandClosure,
+    /// The runner, with a closure that writes the same.
     RunnerClosure,
 }
 
@@ -38,16 +38,12 @@ impl Way {
             Self::Pgbench => "the same statements, pgbench",
             Self::Hand => "typed write, by hand",
             Self::Runner => "typed write, runner",
-            Self::HandClosure => "closure, by hand",
             Self::RunnerClosure => "closure, runner",
         }
     }
 
     pub(super) const fn is_ours(self) -> bool {
-        matches!(
-            self,
-            Self::Hand | Self::Runner | Self::HandClosure | Self::RunnerClosure
-        )
+        matches!(self, Self::Hand | Self::Runner | Self::RunnerClosure)
     }
 
     /// `None` without pgbench.
@@ -68,7 +64,6 @@ impl Way {
             }
             Self::Hand => ("each", "tags"),
             Self::Runner => ("runner", "tags"),
-            Self::HandClosure => ("each", "closure"),
             Self::RunnerClosure => ("runner", "closure"),
         };
         top_up(db, clients).await?;
