@@ -6,6 +6,7 @@
 )]
 
 mod claims;
+mod comparison;
 mod cpu;
 mod heartbeats;
 mod machine;
@@ -49,6 +50,7 @@ struct Bench {
 enum What {
     /// Measure only claims and failures: cycles, limits, batches, latency, buffers and growth.
     Claims(claims::Args),
+    Comparison(comparison::Args),
     Heartbeats(heartbeats::Args),
     Testkit(testkit::Args),
     /// A process started by a measurement.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
     exit(match &bench.what {
         None => claims::run(&bench.whole, Whole::All),
         Some(What::Claims(args)) => claims::run(args, Whole::Claims),
+        Some(What::Comparison(args)) => comparison::run(args),
         Some(What::Heartbeats(args)) => heartbeats::run(args),
         Some(What::Testkit(args)) => testkit::run(args),
         Some(What::TestkitProcess { role }) => testkit::be(*role),
