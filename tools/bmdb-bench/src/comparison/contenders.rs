@@ -26,8 +26,9 @@ pub(super) const ALL: &[Contender] = &[
     Contender {
         argument: "graphile",
         title: "graphile_worker 0.14.1",
-        settings: "its guide's options, without those for batches; driver sqlx. The handler's write is a \
-                   statement of its own",
+        settings: "`Worker::run_once`, which processes all available jobs, again and again, because each \
+                   worker of `run` takes one job at each poll of a queue that was filled before; driver sqlx. \
+                   The handler's write is a statement of its own",
         retry: "2.7 s, not adjustable",
     },
     Contender {

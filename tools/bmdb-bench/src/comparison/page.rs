@@ -65,7 +65,7 @@ fn succeeding(race: &Race, courses: &[(Course, Vec<Results>)]) -> Vec<String> {
     ];
     for (at, contender) in race.contenders.iter().enumerate() {
         let results = courses.iter().filter_map(|(_, results)| results.get(at));
-        let cells: Vec<String> = results.map(|of| per_second(of)).collect();
+        let cells: Vec<String> = results.map(per_second).collect();
         lines.push(format!("| {} | {} |", contender.title, cells.join(" | ")));
     }
     lines.push(String::new());

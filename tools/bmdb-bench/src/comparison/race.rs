@@ -9,7 +9,12 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::process::Command;
+use tokio::time::timeout;
+
+/// A contender that takes longer is stuck.
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// What is run, by whom, and how often.
 #[derive(Debug)]
@@ -139,17 +144,18 @@ impl Race {
         course: Course,
         step: &str,
     ) -> Result<String, Failure> {
-        let output = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args([contender.argument, step])
             .arg(format!("--jobs={}", self.jobs_on(course)))
             .arg(format!("--workers={}", course.workers()))
             .args(course.fails_once().then_some("--fail-once"))
             .env("DATABASE_URL", db.url())
             .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(Failure::check)?;
+            .kill_on_drop(true);
+        let late = |_| Failure::check(format!("{} is stuck in {course:?}", contender.title));
+        let output = timeout(LONGEST, command.output()).await.map_err(late)?;
+        let output = output.map_err(Failure::check)?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(printed);

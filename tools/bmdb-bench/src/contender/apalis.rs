@@ -1,7 +1,7 @@
 //! apalis with its storage in PostgreSQL: one worker with many tasks, as its example sets it up.
 
-use crate::Error;
 use crate::progress::Progress;
+use crate::{Error, for_sqlx};
 use apalis::prelude::*;
 use apalis_postgres::{Config, PostgresStorage};
 use futures_util::stream;
@@ -68,5 +68,5 @@ fn storage(pool: &PgPool) -> PostgresStorage<u32> {
 
 async fn pool(url: &str, connections: u32) -> Result<PgPool, Error> {
     let options = PgPoolOptions::new().max_connections(connections);
-    Ok(options.connect(url).await?)
+    Ok(options.connect(&for_sqlx(url)).await?)
 }

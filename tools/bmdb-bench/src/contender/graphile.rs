@@ -1,7 +1,7 @@
 //! graphile_worker: jobs one by one, with its batching options, and as jobs of many items.
 
-use crate::Error;
 use crate::progress::Progress;
+use crate::{Error, for_sqlx};
 use graphile_worker::{
     BatchTaskHandler, IntoBatchTaskHandlerResult, IntoTaskHandlerResult, JobSpec, LocalQueueConfig,
     RawJobSpec, TaskHandler, WorkerContext, WorkerOptions, WorkerUtils,
@@ -22,6 +22,9 @@ const ITEMS: u32 = 100;
 
 /// Jobs per statement that fills the queue.
 const CHUNK: usize = 5_000;
+
+/// How long a worker waits that has found no job.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What is done for many jobs at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +129,9 @@ async fn utils(url: &str) -> Result<WorkerUtils, Error> {
 }
 
 /// Except for the number of workers as its guide sets up a "throughput-oriented worker".
+///
+/// Without a local queue not by `Worker::run`: of a queue that was filled before, each of its workers takes
+/// one job at each poll, because only notifications of new jobs make it take more.
 pub(crate) async fn work(
     url: &str,
     workers: u32,
@@ -150,11 +156,18 @@ pub(crate) async fn work(
             .fail_job_batch_delay(delay)
             .local_queue(queue.with_ttl(Duration::from_secs(60)));
     }
-    options.init().await?.run().await?;
-    Ok(())
+    let worker = options.init().await?;
+    if batched != Batched::Not {
+        worker.run().await?;
+        return Ok(());
+    }
+    loop {
+        worker.run_once().await?;
+        tokio::time::sleep(IDLE).await;
+    }
 }
 
 async fn pool(url: &str, connections: u32) -> Result<PgPool, Error> {
     let options = PgPoolOptions::new().max_connections(connections);
-    Ok(options.connect(url).await?)
+    Ok(options.connect(&for_sqlx(url)).await?)
 }

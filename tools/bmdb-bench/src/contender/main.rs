@@ -168,3 +168,8 @@ async fn connect(url: &str) -> Result<tokio_postgres::Client, Error> {
     tokio::spawn(connection);
     Ok(client)
 }
+
+/// sqlx refuses a URL without a host, also if a parameter names the socket, which it prefers.
+fn for_sqlx(url: &str) -> String {
+    url.replacen("@/", "@localhost/", 1)
+}

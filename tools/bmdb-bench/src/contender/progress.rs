@@ -83,3 +83,26 @@ impl Progress {
         Duration::from_micros(self.longest_pause.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+
+    #[test]
+    fn a_job_fails_once_if_it_has_to() {
+        let progress = Progress::new(2, true);
+        assert_eq!(
+            [1, 1, 0, 0].map(|job| progress.must_fail(job)),
+            [true, false, true, false]
+        );
+        assert!(!Progress::new(2, false).must_fail(0));
+    }
+
+    #[tokio::test]
+    async fn the_last_success_is_the_end() {
+        let progress = Progress::new(3, false);
+        progress.succeed(2);
+        progress.succeed(1);
+        progress.all_succeeded().await;
+    }
+}

@@ -1,7 +1,7 @@
 //! underway: its worker's step, which takes one task, runs it and ends it, by as many tasks at once.
 
-use crate::Error;
 use crate::progress::Progress;
+use crate::{Error, for_sqlx};
 use sqlx_of_underway::postgres::PgPoolOptions;
 use sqlx_of_underway::{PgPool, Postgres, Transaction};
 use std::sync::Arc;
@@ -89,5 +89,5 @@ async fn queue(pool: &PgPool) -> Result<Queue<Job>, Error> {
 
 async fn pool(url: &str, connections: u32) -> Result<PgPool, Error> {
     let options = PgPoolOptions::new().max_connections(connections);
-    Ok(options.connect(url).await?)
+    Ok(options.connect(&for_sqlx(url)).await?)
 }
