@@ -55,8 +55,7 @@ fn succeeding(race: &Race, courses: &[(Course, Vec<Results>)]) -> Vec<String> {
     let titles: Vec<String> = titles.collect();
     let mut lines = vec![
         format!(
-            "Jobs per second that are claimed and succeed with one small write; median (range) of {} \
-             rounds:",
+            "Jobs per second that are claimed and succeed with one small write. Median (range); rounds: {}.",
             race.rounds
         ),
         String::new(),
@@ -138,7 +137,9 @@ fn costs(courses: &[(Course, Vec<Results>)]) -> Vec<String> {
 
 fn per_second(of: &Results) -> String {
     let row = &of.jobs_per_second;
-    format!("{:.0} ({})", row.median(), row.range())
+    let least = row.samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = row.samples.iter().copied().fold(0.0, f64::max);
+    format!("{:.0} ({least:.0}–{most:.0})", row.median())
 }
 
 #[cfg(test)]

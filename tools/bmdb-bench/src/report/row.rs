@@ -51,7 +51,7 @@ impl Row {
         self.limit.as_deref().filter(|_| missed)
     }
 
-    pub(crate) fn range(&self) -> String {
+    pub(super) fn range(&self) -> String {
         format!("{}–{}", shown(self.least()), shown(self.most()))
     }
 
