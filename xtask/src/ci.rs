@@ -2,6 +2,7 @@
 
 use crate::tidy;
 use bmdb_shell::{Done, Failure, cargo, run};
+use serde_json::Value;
 use std::env;
 
 /// Run every check that a change must pass, and list the failed ones at the end.
@@ -50,6 +51,9 @@ const PUBLISHED: &[&str] = &[
     "bmdb-cli",
 ];
 
+/// Features whose dependencies take minutes to compile, and concern only who measures.
+const SLOW: &[&str] = &["bmdb-bench/comparison"];
+
 pub(crate) fn run_all() -> Done {
     println!(
         "Running {} checks. On two cores this usually takes 25 minutes.",
@@ -71,13 +75,39 @@ pub(crate) fn run_all() -> Done {
 }
 
 fn clippy() -> Done {
-    let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
-    run(&mut cargo(what.into_iter().chain(["--", "-D", "warnings"])))
+    let features = features()?;
+    let what = ["clippy", "--workspace", "--all-targets", "--features"];
+    let strictly = [features.as_str(), "--", "-D", "warnings"];
+    run(&mut cargo(what.into_iter().chain(strictly)))
 }
 
 fn doc() -> Done {
-    let what = ["doc", "--workspace", "--all-features", "--no-deps"];
+    let features = features()?;
+    let what = ["doc", "--workspace", "--no-deps", "--features", &features];
     run(cargo(what).env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+/// All features of the workspace but the slow ones, as cargo's option takes them.
+fn features() -> Result<String, Failure> {
+    let mut metadata = cargo(["metadata", "--no-deps", "--format-version", "1"]);
+    let output = metadata.output().map_err(Failure::check)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::check(format!("cargo metadata failed: {said}")));
+    }
+    let metadata = serde_json::from_slice(&output.stdout).map_err(Failure::check)?;
+    Ok(features_of(&metadata))
+}
+
+fn features_of(metadata: &Value) -> String {
+    let mut features = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        let own = package["features"].as_object().into_iter().flatten();
+        features.extend(own.map(|(feature, _)| format!("{name}/{feature}")));
+    }
+    features.retain(|feature| !SLOW.contains(&feature.as_str()));
+    features.join(",")
 }
 
 /// Packages what would be published. Building each package takes minutes and is left to the release;
@@ -130,4 +160,20 @@ fn downstream() -> Done {
         run(command.env_remove("BMDB_TEST_DATABASE_URL"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::features_of;
+    use serde_json::json;
+
+    #[test]
+    fn every_feature_is_checked_but_the_slow_ones() {
+        let metadata = json!({"packages": [
+            {"name": "bmdb-core", "features": {"fleet": ["dep:serde"], "serde": []}},
+            {"name": "bmdb-bench", "features": {"comparison": []}},
+            {"name": "xtask", "features": {}},
+        ]});
+        assert_eq!(features_of(&metadata), "bmdb-core/fleet,bmdb-core/serde");
+    }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod claims;
+mod comparison;
 mod cpu;
 mod heartbeats;
 mod machine;
@@ -53,6 +54,7 @@ struct Bench {
 enum What {
     /// Measure only claims and their ends: everything but heartbeats and backoff.
     Claims(claims::Args),
+    Comparison(comparison::Args),
     Heartbeats(heartbeats::Args),
     Tables(tables::Args),
     Testkit(testkit::Args),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
     exit(match &bench.what {
         None => claims::run(&bench.whole, Whole::All),
         Some(What::Claims(args)) => claims::run(args, Whole::Claims),
+        Some(What::Comparison(args)) => comparison::run(args),
         Some(What::Heartbeats(args)) => heartbeats::run(args),
         Some(What::Tables(args)) => tables::run(args),
         Some(What::Testkit(args)) => testkit::run(args),

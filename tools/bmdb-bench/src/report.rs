@@ -57,6 +57,21 @@ impl Report {
         self.machine.push((what, is.to_string()));
     }
 
+    /// What was measured on, as one sentence.
+    pub(crate) fn described(&self) -> String {
+        let [before, after] = self.loads();
+        let machine = self
+            .machine
+            .iter()
+            .map(|(what, is)| format!("; {what}: {is}"));
+        format!(
+            "{}, {} cores, load average {before} before and {after} after{}.",
+            self.on,
+            cores(),
+            machine.collect::<String>()
+        )
+    }
+
     pub(crate) fn row(&mut self, row: Row) {
         self.rows.push(row);
     }
