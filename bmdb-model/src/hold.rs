@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::result::Error::DatabaseError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// Why and since when a machine is on hold.
@@ -57,16 +57,21 @@ pub async fn set_all<R: AsRef<str>>(
     conn: &mut AsyncPgConnection,
     reasons: &[(MachineId, R)],
 ) -> Result<(), Error> {
-    let reasons: Rows<'_, str> = reasons
-        .iter()
-        .map(|(machine, reason)| (*machine, reason.as_ref()))
-        .collect();
-    rows::check(&reasons, check)?;
+    let reasons = checked(reasons)?;
     set_pipelined(conn, &reasons).await
 }
 
 fn check(reason: &str) -> Result<(), Error> {
     Column::REASON.check_non_empty(reason)
+}
+
+fn checked<R: AsRef<str>>(reasons: &[(MachineId, R)]) -> Result<Rows<'_, str>, Error> {
+    let reasons: Rows<'_, str> = reasons
+        .iter()
+        .map(|(machine, reason)| (*machine, reason.as_ref()))
+        .collect();
+    rows::check(&reasons, check)?;
+    Ok(reasons)
 }
 
 async fn set_pipelined(conn: &AsyncPgConnection, reasons: &Rows<'_, str>) -> Result<(), Error> {
@@ -141,7 +146,11 @@ pub async fn of(conn: &mut AsyncPgConnection, machine: MachineId) -> Result<Opti
 
 statement! {
     HoldProcess<'a> = include_str!("sql/hold_process.sql");
-    (machine: MachineId => SqlUuid, process: &'a Process => Text, reason: &'a str => Text) -> ()
+    (
+        process: &'a Process => Text,
+        machines: &'a [MachineId] => Array<SqlUuid>,
+        reasons: &'a [&'a str] => Array<Text>,
+    ) -> ()
 }
 
 /// Puts one process on hold on a machine, or changes the reason of that hold: it does not start there, and
@@ -155,19 +164,46 @@ pub async fn set_process(
     process: &Process,
     reason: &str,
 ) -> Result<(), Error> {
-    Column::REASON.check_non_empty(reason)?;
-    let hold = HoldProcess {
-        machine,
-        process,
-        reason,
-    };
-    hold.execute(conn).await?;
-    Ok(())
+    check(reason)?;
+    set_process_pipelined(conn, process, &Rows::from([(machine, reason)])).await
+}
+
+/// Like [`set_process`] for many machines, in one statement; for more than 32 MiB of reasons, in several. If
+/// a machine is named twice, the last entry counts. The caller has touched all of them.
+///
+/// # Errors
+/// [`Error::OfMachine`] with [`Error::Empty`], [`Error::TooLong`] or [`Error::NulByte`], and then nothing
+/// was written; [`Error::Database`].
+pub async fn set_process_on_all<R: AsRef<str>>(
+    conn: &mut AsyncPgConnection,
+    process: &Process,
+    reasons: &[(MachineId, R)],
+) -> Result<(), Error> {
+    let reasons = checked(reasons)?;
+    set_process_pipelined(conn, process, &reasons).await
+}
+
+async fn set_process_pipelined(
+    conn: &AsyncPgConnection,
+    process: &Process,
+    reasons: &Rows<'_, str>,
+) -> Result<(), Error> {
+    let batches = rows::batches(reasons, str::len).into_iter();
+    let statements = batches.map(|batch| async move {
+        let hold = HoldProcess {
+            process,
+            machines: &batch.machines,
+            reasons: &batch.values,
+        };
+        hold.execute(&mut &*conn).await?;
+        Ok(())
+    });
+    rows::pipelined(statements).await
 }
 
 statement! {
     ReleaseProcess<'a> = include_str!("sql/release_process.sql");
-    (machine: MachineId => SqlUuid, process: &'a Process => Text) -> BigInt
+    (machines: &'a [MachineId] => Array<SqlUuid>, process: &'a Process => Text) -> SqlUuid
 }
 
 /// Releases one process on a machine; returns whether it was on hold there. The caller has touched the
@@ -180,8 +216,23 @@ pub async fn unset_process(
     machine: MachineId,
     process: &Process,
 ) -> Result<bool, Error> {
-    let released: i64 = ReleaseProcess { machine, process }.get_result(conn).await?;
-    Ok(released == 1)
+    let released = unset_process_on_all(conn, &[machine], process).await?;
+    Ok(!released.is_empty())
+}
+
+/// Releases one process on many machines, in one statement; returns those where it was on hold, in id order.
+/// The caller has touched all of them.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn unset_process_on_all(
+    conn: &mut AsyncPgConnection,
+    machines: &[MachineId],
+    process: &Process,
+) -> Result<Vec<MachineId>, Error> {
+    let mut released: Vec<MachineId> = ReleaseProcess { machines, process }.load(conn).await?;
+    released.sort_unstable();
+    Ok(released)
 }
 
 statement! {

@@ -85,6 +85,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Touches the machines of a list of pairs.
+    pub(super) async fn touch_machines_of<T: Sync>(
+        &mut self,
+        entries: &[(MachineId, T)],
+    ) -> Result<(), TxError> {
+        let machines: Vec<MachineId> = entries.iter().map(|(machine, _)| *machine).collect();
+        self.touch_all(&machines).await
+    }
+
     /// Touches those of the machines that exist and that no other transaction has locked, in one statement;
     /// returns whether that is all of them.
     pub(crate) async fn touch_free(&mut self, machines: &[MachineId]) -> Result<bool, TxError> {

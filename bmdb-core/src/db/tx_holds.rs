@@ -70,6 +70,20 @@ impl Tx<'_> {
         Ok(hold::set_process(self, machine, process, reason).await?)
     }
 
+    /// Puts one process on hold on many machines, like [`Tx::hold_process`] for each, in one statement. If a
+    /// machine is named twice, the last reason counts.
+    ///
+    /// # Errors
+    /// As [`Tx::hold_machines`].
+    pub async fn hold_process_on_machines<R: AsRef<str> + Sync>(
+        &mut self,
+        process: &Process,
+        reasons: &[(MachineId, R)],
+    ) -> Result<(), TxError> {
+        self.touch_machines_of(reasons).await?;
+        Ok(hold::set_process_on_all(self, process, reasons).await?)
+    }
+
     /// Releases one process on a machine; returns whether it was on hold there. A hold of the machine as a
     /// whole is another one: see [`Tx::release_hold`].
     ///
@@ -82,5 +96,19 @@ impl Tx<'_> {
     ) -> Result<bool, TxError> {
         self.touch(machine).await?;
         Ok(hold::unset_process(self, machine, process).await?)
+    }
+
+    /// Releases one process on many machines, in one statement; returns those where it was on hold, in id
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Tx::release_holds`].
+    pub async fn release_process_holds(
+        &mut self,
+        process: &Process,
+        machines: &[MachineId],
+    ) -> Result<Vec<MachineId>, TxError> {
+        self.touch_all(machines).await?;
+        Ok(hold::unset_process_on_all(self, machines, process).await?)
     }
 }

@@ -252,15 +252,6 @@ impl Tx<'_> {
         self.touch_machines_of(reports).await?;
         Ok(os_installation::set_reports(self, reports).await?)
     }
-
-    /// Touches the machines of a list of pairs.
-    async fn touch_machines_of<T: Sync>(
-        &mut self,
-        entries: &[(MachineId, T)],
-    ) -> Result<(), TxError> {
-        let machines: Vec<MachineId> = entries.iter().map(|(machine, _)| *machine).collect();
-        self.touch_all(&machines).await
-    }
 }
 
 /// The heartbeats of these machines. `machines` must be in id order.

@@ -60,7 +60,7 @@ pub(crate) enum EndOutcome {
     SessionExpired,
     /// Nothing was written: the session does not have this attempt any more.
     Lost,
-    /// Nothing was written: another transaction has locked the machine, and the end did not wait for it.
+    /// Nothing was written: another transaction has locked the item or machine, and the end did not wait.
     Busy,
 }
 
@@ -190,8 +190,9 @@ async fn finish(
         };
         replan = match replan {
             Replan::AtOnce => Replan::Carefully,
-            Replan::Carefully => Replan::No,
-            Replan::No => return Err(error),
+            // What is written and not planned would look as if it had had no effect.
+            Replan::Carefully if finishes.iter().all(|f| f.writes.is_empty()) => Replan::No,
+            Replan::Carefully | Replan::No => return Err(error),
         };
         tracing::debug!(%error, ?replan, "a finish could not be planned");
     }

@@ -365,7 +365,7 @@ impl LeftoverClaims {
         let ends: Vec<_> = group.iter().map(|a| (a, &end)).collect();
         let ended = shared.database.run_by(deadline, async |conn| {
             let (database, counts) = (&shared.database, &shared.attempt_counts);
-            Ok(end_all(database, conn, counts, session, Waiting::Yes, &ends).await?)
+            Ok(end_all(database, conn, counts, session, Waiting::ForItems, &ends).await?)
         });
         ended.await?;
         for attempt in group {

@@ -153,7 +153,7 @@ impl OpenAttempt {
                 None => Err(BatchError { in_doubt: None }),
             };
             match answer {
-                // Another transaction has locked the machine: it is waited for without delaying others.
+                // Another transaction has locked the item or machine: it is waited for without delaying others.
                 Ok(EndOutcome::Busy) => self.end_alone(&end, None, &mut retry).await,
                 Ok(outcome) => self.conclude(&end, outcome),
                 Err(BatchError { in_doubt }) => self.end_alone(&end, in_doubt, &mut retry).await,
@@ -209,10 +209,15 @@ impl OpenAttempt {
     async fn end_once(&self, end: &AttemptEnd, retry: &Retry) -> Result<EndOutcome, TxError> {
         let component = &self.session.component;
         let session = self.attempt.session;
+        // A machine about which nothing is written is planned by the transaction that has it locked.
+        let waiting = match end.writes() {
+            Some(writes) if !writes.is_empty() => Waiting::ForMachines,
+            _ => Waiting::ForItems,
+        };
         let end_once = async |conn: &mut Checkout| {
             let one = [(&self.attempt, end)];
             let (database, counts) = (&component.database, &component.attempt_counts);
-            Ok(end_all(database, conn, counts, session, Waiting::Yes, &one).await?)
+            Ok(end_all(database, conn, counts, session, waiting, &one).await?)
         };
         let outcomes = component.database.run_for(retry, end_once).await?;
         Ok(outcomes.first().copied().unwrap_or(EndOutcome::Lost))

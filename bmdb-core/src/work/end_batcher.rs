@@ -14,10 +14,15 @@ use crate::session::attempt_end::{AttemptEnd, EndKind, EndOutcome, MOST, end_all
 use crate::session::lease::Lease;
 use crate::telemetry::attempt_counts::AttemptCounts;
 use bmdb_model::ErrorKind;
+use bmdb_model::internal::tag_writes;
 use bmdb_model::internal::work::{Attempt, Waiting};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+/// The most bytes of tags in a batch that has more than one end: a report may have a megabyte, and a batch is
+/// in memory as a whole.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A batch that failed: its ends have to be sent alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +170,7 @@ impl BatchSender {
         loop {
             let mut batch: Vec<QueuedEnd> = {
                 let mut queue = lock(&self.batcher.queue);
-                let length = queue.ends.len().min(MOST);
+                let length = batch_length(&queue.ends);
                 if length == 0 {
                     // Under the lock, or an end that is submitted now would wait for ever. Another task
                     // may serve the queue from here on.
@@ -185,6 +190,18 @@ impl BatchSender {
             }
         }
     }
+}
+
+/// How many of the ends, which are in the order in which they came, share a batch. A single one does whatever its
+/// size is.
+fn batch_length(ends: &[QueuedEnd]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |queued: &&QueuedEnd| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(1 + queued.end.writes().map_or(0, tag_writes::bytes));
+        is_first || bytes <= MOST_BYTES
+    };
+    ends.iter().take(MOST).take_while(fits).count()
 }
 
 fn answer(batch: Vec<QueuedEnd>, outcomes: Result<Vec<EndOutcome>, BatchError>) {

@@ -11,7 +11,9 @@ use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::notify::Notify;
 use bmdb_model::internal::{connection, plan as planner};
 use bmdb_model::plan::{self, PlanFailure};
-use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider, machine};
+use bmdb_model::{
+    AgentStarted, MachineId, Process, ProcessDef, Provided, Provider, TagWrites, machine,
+};
 use bmdb_testkit::TestDb;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -155,6 +157,65 @@ async fn tags_holds_releases_ends_and_replans_go_on_where_a_view_divides_by_zero
         )
     );
     ann.delete_machine(&s.session, others).await.unwrap();
+}
+
+#[tokio::test]
+async fn finishes_with_tags_are_recorded_where_a_view_divides_by_zero() {
+    let acme = Acme::new().await;
+    let s = &acme.s;
+    let (bad, good) = (acme.machine("bad", 1).await, acme.machine("good", 1).await);
+    s.bmdb.replan().await.unwrap();
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(2);
+    let claimed = s.session.claim(&claim).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    acme.load(bad, 0).await;
+    let started = TagWrites::new().agent_started(AgentStarted::now(b"key"));
+    let tagged = claimed.into_iter().map(|work| (work, started.clone()));
+    let ended = s.session.finish_all(tagged).await;
+    assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    // The failing workflow's item stays as it was.
+    let planned = ["AcmeScrub|t", "ShepherdAgentStart|f", "ShepherdRecovery|t"];
+    for machine in [bad, good] {
+        assert_eq!(acme.items(machine).await, planned);
+    }
+    let failures = acme.failures().await;
+    assert_eq!(noted(&failures).2, bad);
+    // The process of the failing view is finished too.
+    let work = work_on(&s.session, &SCRUB, bad).await.unwrap();
+    let report = TagWrites::new().hardware_report(b"16 cores");
+    work.complete_with(report).await.unwrap();
+    let outcomes = s.rows("SELECT outcome FROM work_attempt").await;
+    assert_eq!(outcomes, ["Finished"; 3]);
+    let reports = s.rows("SELECT 1 FROM machine_hardware_report").await;
+    assert_eq!(reports.len(), 1);
+}
+
+#[tokio::test]
+async fn a_view_that_lists_a_machine_twice_keeps_no_finish_from_being_recorded_once() {
+    let s = Scenario::new().await;
+    s.create_view(
+        "CREATE VIEW acme_workflow_scrub AS
+         SELECT machine_id, provider, NULL::timestamptz AS ready_at FROM machine_provided, (VALUES (1), (2)) v",
+    )
+    .await;
+    let twice = ProcessDef::new(SCRUB).workflow("acme_workflow_scrub");
+    s.owner().await.define_process(&twice).await.unwrap();
+    let machine = s.provided("1").await;
+    let work = work_on(&s.session, &START, machine).await.unwrap();
+    let started = TagWrites::new().agent_started(AgentStarted::now(b"key"));
+    work.complete_with(started).await.unwrap();
+    // A component that has not met the view: its finish is in the statement that plans.
+    let bmdb = crate::scenario::connect(&s.db).await;
+    let session = bmdb.start_session(SessionOptions::default()).await.unwrap();
+    let work = work_on(&session, &SCRUB, machine).await.unwrap();
+    let report = TagWrites::new().hardware_report(b"16 cores");
+    work.complete_with(report).await.unwrap();
+    let attempts = "SELECT process, outcome FROM work_attempt ORDER BY fence";
+    let once = ["ShepherdAgentStart|Finished", "AcmeScrub|Finished"];
+    assert_eq!(s.rows(attempts).await, once);
+    let due = "SELECT process FROM work_item WHERE eligible OR session_id IS NOT NULL ORDER BY 1";
+    assert_eq!(s.rows(due).await, ["ShepherdRecovery"]);
+    assert_eq!(noted(&failures(&s.db).await).0, &SCRUB);
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@
 //! whenever that does harm. A step is what happens between two moments at which PostgreSQL may run
 //! another transaction's step: a statement's snapshot, a row lock, a commit. Under READ COMMITTED a
 //! statement that has waited for a row reads it again, so a guard that reads the locked row is safe.
-//! [`lease`] models the client's clock, [`limits`] the slots of a limit, and [`definitions`] a change of the
-//! definitions that machines are planned by.
+//! [`lease`] models the client's clock, [`limits`] the slots of a limit, [`definitions`] a change of the
+//! definitions that machines are planned by, and [`batch`] ends that share a transaction with their tags.
 //!
 //! Each guard of the design can be left out; then the model has to find the violation that the guard
 //! prevents. If you change a statement's locks, conditions or order, change the step here first, and run
 //! `cargo test --release -p bmdb-core --test it protocol -- --include-ignored`.
 
+mod batch;
 mod definitions;
 mod janitor;
 mod lease;
@@ -21,6 +22,7 @@ mod request;
 mod state;
 mod worker;
 
+use batch::{Batch, NO_WRITE_UNLOCKED, REPORTS_ARE_TRUE, TAG_IF_FINISHED};
 use definitions::{Definitions, NO_STALE_PLAN, ONE_HOLDER, Release};
 use lease::{LOST_IS_FINAL, NO_REVIVAL, OneLease, VALID_IS_NOT_EXPIRED};
 use limits::{NO_LEAK, NOT_MORE_THAN_ALLOWED, Slots};
@@ -355,5 +357,52 @@ fn each_guard_of_a_change_of_definitions_is_needed() {
         let without = Some(guard);
         let checker = Definitions { without, writer }.checker().spawn_bfs().join();
         checker.assert_any_discovery(property);
+    }
+}
+
+/// A batch with all guards.
+fn batch(refused: Option<usize>, losses: u8) -> Batch {
+    Batch {
+        without: None,
+        refused,
+        losses,
+    }
+}
+
+#[test]
+fn a_batch_writes_a_tag_if_and_only_if_its_attempt_is_finished_in_any_interleaving() {
+    for refused in [None, Some(0)] {
+        let checker = batch(refused, 1).checker().threads(2).spawn_bfs();
+        checker.join().assert_properties();
+    }
+}
+
+#[test]
+#[ignore = "a million states: run it with --release"]
+fn a_batch_of_which_two_answers_are_lost_violates_nothing() {
+    for refused in [None, Some(0)] {
+        let checker = batch(refused, 2).checker().threads(2).spawn_bfs();
+        checker.join().assert_properties();
+    }
+}
+
+#[test]
+fn each_guard_of_a_batch_is_needed() {
+    use batch::Guard::{LocksItems, LocksMachines, LooksUp, Splits, WritesOfItsOwn};
+    for (guard, refused, property) in [
+        (LocksItems, None, TAG_IF_FINISHED),
+        (LocksMachines, None, NO_WRITE_UNLOCKED),
+        (WritesOfItsOwn, None, TAG_IF_FINISHED),
+        (Splits, Some(0), REPORTS_ARE_TRUE),
+        (LooksUp, None, REPORTS_ARE_TRUE),
+    ] {
+        let without = Some(guard);
+        let broken = Batch {
+            without,
+            ..batch(refused, 1)
+        };
+        let found = HasDiscoveries::AnyOf([property].into());
+        let checker = broken.checker().finish_when(found).spawn_bfs();
+        checker.join().assert_any_discovery(property);
     }
 }

@@ -12,4 +12,5 @@ mod order;
 mod planner;
 mod replan_on_claim;
 mod retrieval;
+mod tagged_ends;
 mod zombie;

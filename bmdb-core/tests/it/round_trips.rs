@@ -1,9 +1,11 @@
 //! Round trips of each operation once its statements are prepared, counted on the wire.
 
 use crate::batch::{Fleet, START};
+use crate::control_loop::{Does, options};
 use crate::scenario::RETRY;
+use bmdb_core::control_loop::{Commit, Runner, Shutdown};
 use bmdb_core::{Claim, TxError, TxOptions};
-use bmdb_model::{AgentStarted, Provider};
+use bmdb_model::{AgentStarted, Provider, TagWrites};
 
 /// The round trips of `operation`, the second time it runs: the first prepares its statements.
 async fn round_trips<T>(fleet: &Fleet, mut operation: impl AsyncFnMut() -> T) -> u64 {
@@ -59,6 +61,46 @@ async fn a_claim_that_reads_what_it_claims_is_one_round_trip() {
     for work in fleet.session.claim(&claim).await.unwrap() {
         assert_eq!(work.provided(), Ok(None), "the claim did not ask for it");
     }
+}
+
+fn started() -> TagWrites {
+    TagWrites::new().agent_started(AgentStarted::now(b"key"))
+}
+
+#[tokio::test]
+async fn a_finish_with_tags_is_two_round_trips_alone_and_in_a_batch() {
+    let fleet = Fleet::of(30).await;
+    let finishing = round_trips(&fleet, async || {
+        let work = fleet.claim(1).await.remove(0);
+        work.complete_with(started()).await.unwrap();
+    });
+    // The claim; begin with fence check and locks; tag, end with plan, and commit. None waits for a batch.
+    assert_eq!(finishing.await, 1 + 2);
+    let finishing = round_trips(&fleet, async || {
+        let claimed = fleet.claim(10).await;
+        assert_eq!(claimed.len(), 10);
+        let tagged = claimed.into_iter().map(|work| (work, started()));
+        let ended = fleet.session.finish_all(tagged).await;
+        assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    });
+    assert_eq!(finishing.await, 1 + 2);
+}
+
+#[tokio::test]
+async fn a_runner_that_writes_a_tag_sends_a_claim_and_two_round_trips_for_each_machine() {
+    const MACHINES: u32 = 40;
+    let fleet = Fleet::of(MACHINES).await;
+    let starts =
+        Does::new(|_, _| Box::pin(async { Ok(Commit::agent_started(AgentStarted::now(b"key"))) }));
+    let options = options().parallelism(1).once(true);
+    let before = fleet.proxy.round_trips();
+    let runner = Runner::new(&fleet.bmdb, starts).options(options);
+    let summary = runner.run(Shutdown::new()).await.unwrap();
+    assert_eq!(summary.finished, u64::from(MACHINES), "{summary:?}");
+    let sent = fleet.proxy.round_trips() - before;
+    // Each statement is prepared once; the session is started, kept alive and closed.
+    let at_most = u64::from(3 * MACHINES) + 35;
+    assert!(sent <= at_most, "{sent}");
 }
 
 #[tokio::test]

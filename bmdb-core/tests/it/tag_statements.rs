@@ -3,8 +3,9 @@
 use crate::scenario::{Scenario, counted};
 use crate::tags::{Kind, create, each, machines};
 use bmdb_core::{Session, TxOptions};
+use bmdb_model::os_installation::{InstallationReport, InstallationRequest, InstallationResult};
 use bmdb_model::tag::TagName;
-use bmdb_model::{AgentStarted, MachineId};
+use bmdb_model::{AgentStarted, MachineId, Provided, Provider, TagWrites};
 use bmdb_testkit::{Proxy, TestDb};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -23,10 +24,10 @@ async fn requests(proxy: &Proxy, session: &Session, kind: Kind, machines: &[Mach
 }
 
 #[tokio::test]
-async fn ten_thousand_machines_take_as_many_statements_as_one() {
+async fn many_machines_take_as_many_statements_as_one() {
     let db = TestDb::new().await.unwrap();
     let (proxy, _bmdb, session) = counted(&db).await;
-    let fleet = machines(1, 10_000);
+    let fleet = machines(1, 500);
     create(&session, &fleet).await;
     for kind in [
         Kind::Provided,
@@ -37,6 +38,7 @@ async fn ten_thousand_machines_take_as_many_statements_as_one() {
         Kind::Unset(TagName::OsInstallationReport),
         Kind::UnsetAgent,
         Kind::Hold,
+        Kind::HoldProcess,
     ] {
         let one = requests(&proxy, &session, kind, &fleet[..1]).await;
         let all = requests(&proxy, &session, kind, &fleet).await;
@@ -44,6 +46,48 @@ async fn ten_thousand_machines_take_as_many_statements_as_one() {
         // Begin, fence check; touch with definitions, the tag; plan, commit.
         assert!(all <= 7, "{kind:?}: {all}");
     }
+}
+
+#[tokio::test]
+async fn ten_thousand_machines_are_written_by_one_statement_for_each_kind_of_tag() {
+    let db = TestDb::new().await.unwrap();
+    let (proxy, _bmdb, session) = counted(&db).await;
+    let fleet = machines(1, 10_000);
+    let (report, request) = (
+        InstallationReport::new(1, InstallationResult::Error, "disk"),
+        InstallationRequest::new(1, "debian"),
+    );
+    let writes = each(&fleet, |n| {
+        TagWrites::new()
+            .provided(Provided::new(Provider::EQUINIX, n.to_string()))
+            .agent_started(AgentStarted::now(n.to_string()))
+            .agent_heartbeat(None)
+            .hardware_report(vec![7; 1000])
+            .os_installation_request(request.clone())
+            .os_installation_report(report.clone())
+    });
+    let write = async |fleet: &[MachineId], writes: &[(MachineId, TagWrites)]| {
+        let before = proxy.requests();
+        let written = session.transact(async |tx| {
+            tx.create_machines_as(fleet).await?;
+            tx.write_tags(writes).await
+        });
+        written.await.unwrap();
+        proxy.requests() - before
+    };
+    let one = machines(2, 2);
+    for machine in &one {
+        let writes = TagWrites::new().agent_started(AgentStarted::now("key"));
+        write(&[*machine], &[(*machine, writes)]).await;
+    }
+    let all = write(&fleet, &writes).await;
+    // Begin, fence check; machines; six tags; definitions; plan, commit. Each statement is prepared first.
+    assert!(all <= 2 * 13, "{all}");
+    let count = "SELECT count(*) FROM machine_provided JOIN machine_agent_started USING (machine_id)
+        JOIN machine_agent_heartbeat USING (machine_id) JOIN machine_hardware_report USING (machine_id)
+        JOIN machine_os_installation_request USING (machine_id)
+        JOIN machine_os_installation_report USING (machine_id)";
+    assert_eq!(db.rows(count).await.unwrap(), ["10000"]);
 }
 
 #[cfg(feature = "fleet")]

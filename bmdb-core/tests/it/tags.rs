@@ -13,12 +13,13 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 const START: Process = Process::SHEPHERD_AGENT_START;
+const ACCESS: Process = Process::SHEPHERD_ACCESS;
 
 /// Everything about the machines, without their provider ids.
 const STATE: &str =
     "SELECT to_jsonb(p) - 'provider_id', to_jsonb(s), to_jsonb(b), to_jsonb(h), to_jsonb(q),
         to_jsonb(r), to_jsonb(o) - 'since',
-        (SELECT jsonb_agg(jsonb_build_array(process, eligible, ready_at > now()) ORDER BY process)
+        (SELECT jsonb_agg(jsonb_build_array(process, eligible, ready_at > now(), hold_reason) ORDER BY process)
          FROM work_item i WHERE i.machine_id = m.machine_id)
      FROM machines m
      LEFT JOIN machine_provided p USING (machine_id)
@@ -102,6 +103,8 @@ pub(crate) enum Kind {
     Report,
     Hold,
     ReleaseHold,
+    HoldProcess,
+    ReleaseProcess,
     UnsetAgent,
     Unset(TagName),
 }
@@ -126,6 +129,10 @@ impl Kind {
                 }
                 Self::Hold => tx.hold(machine, &n.to_string()).await?,
                 Self::ReleaseHold => assert!(tx.release_hold(machine).await?),
+                Self::HoldProcess => tx.hold_process(machine, &ACCESS, &n.to_string()).await?,
+                Self::ReleaseProcess => {
+                    assert!(tx.release_process_hold(machine, &ACCESS).await?);
+                }
                 Self::UnsetAgent => tx.unset_agent(machine).await?,
                 Self::Unset(tag) => drop(tx.unset_tag(machine, tag).await?),
             }
@@ -166,6 +173,15 @@ impl Kind {
                 assert_eq!(tx.release_holds(machines).await?.len(), machines.len());
                 Ok(())
             }
+            Self::HoldProcess => {
+                let reasons = each(machines, raw);
+                tx.hold_process_on_machines(&ACCESS, &reasons).await
+            }
+            Self::ReleaseProcess => {
+                let released = tx.release_process_holds(&ACCESS, machines).await?;
+                assert_eq!(released.len(), machines.len());
+                Ok(())
+            }
             Self::UnsetAgent => tx.unset_agents(machines).await,
             Self::Unset(tag) => tx.unset_tags(machines, tag).await.map(drop),
         }
@@ -187,7 +203,9 @@ impl Kind {
             }
             Self::UnsetAgent => writes.unset(TagName::AgentStarted),
             Self::Unset(tag) => writes.unset(tag),
-            Self::Hold | Self::ReleaseHold => return None,
+            Self::Hold | Self::ReleaseHold | Self::HoldProcess | Self::ReleaseProcess => {
+                return None;
+            }
         })
     }
 }
@@ -197,7 +215,7 @@ fn started(n: u32) -> AgentStarted {
 }
 
 /// Heartbeats are older than some starts, and later than others.
-const SEQUENCE: [Kind; 18] = [
+const SEQUENCE: [Kind; 20] = [
     Kind::Provided,
     Kind::Heartbeat,
     Kind::Started,
@@ -206,6 +224,8 @@ const SEQUENCE: [Kind; 18] = [
     Kind::Report,
     Kind::Hold,
     Kind::ReleaseHold,
+    Kind::HoldProcess,
+    Kind::ReleaseProcess,
     Kind::UnsetAgent,
     Kind::Started,
     Kind::Heartbeat,

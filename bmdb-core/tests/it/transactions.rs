@@ -2,8 +2,8 @@
 
 use crate::scenario::Scenario;
 use crate::wait::until;
-use bmdb_core::{Tx, TxError, TxOptions};
-use bmdb_model::{ErrorKind, MachineId};
+use bmdb_core::{Claim, Tx, TxError, TxOptions};
+use bmdb_model::{AgentStarted, ErrorKind, MachineId, Process, Provider, TagWrites};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -241,4 +241,46 @@ async fn raw_sql_writes_are_planned_after_touching_the_machine() {
         .unwrap();
     let eligible = "SELECT process FROM work_item WHERE eligible";
     assert_eq!(s.rows(eligible).await, ["ShepherdRecovery"]);
+}
+
+#[tokio::test]
+async fn closures_have_the_servers_plan_settings_also_after_ends_on_their_connection() {
+    let s = Scenario::new().await;
+    for id in ["1", "2", "3"] {
+        s.provided(id).await;
+    }
+    let settings =
+        "concat_ws(' ', current_setting('plan_cache_mode'), current_setting('enable_seqscan'),
+                              current_setting('jit'))";
+    let default = s.rows(&format!("SELECT {settings}")).await.remove(0);
+    // Fails if they differ.
+    let check = &format!("SELECT 1 / ({settings} = '{default}')::integer");
+    let (_proxy, _bmdb, session) = crate::scenario::counted(&s.db).await;
+    let claim = Claim::of(&Process::SHEPHERD_AGENT_START);
+    let claim = claim.provider(&Provider::EQUINIX).limit(3);
+    for work in session.claim(&claim).await.unwrap() {
+        let machine = work.machine();
+        let within = session.transact(async |tx| {
+            run(tx, check).await?;
+            tx.touch(machine).await?;
+            run(tx, check).await.map(drop)
+        });
+        within.await.unwrap();
+        let started = AgentStarted::now(b"key");
+        match machine.as_uuid().as_u128() % 2 {
+            0 => work
+                .complete_with(TagWrites::new().agent_started(started))
+                .await
+                .unwrap(),
+            _ => work
+                .finish(async |tx| {
+                    tx.set_agent_started(machine, &started).await?;
+                    run(tx, check).await.map(drop)
+                })
+                .await
+                .unwrap(),
+        }
+        let after = session.transact(async |tx| run(tx, check).await.map(drop));
+        after.await.unwrap();
+    }
 }

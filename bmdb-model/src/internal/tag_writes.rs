@@ -82,6 +82,26 @@ pub async fn write_all_pipelined(
     rows::pipelined(statements).await
 }
 
+/// About how many bytes of values are written: those that have no small limit.
+#[must_use]
+pub fn bytes(writes: &TagWrites) -> usize {
+    fn set<T>(write: Option<&TagWrite<T>>, bytes: impl FnOnce(&T) -> usize) -> usize {
+        match write {
+            Some(TagWrite::Set(value)) => bytes(value),
+            Some(TagWrite::Unset) | None => 0,
+        }
+    }
+    set(writes.agent_started.as_ref(), |started| {
+        started.public_key.len()
+    }) + set(writes.hardware_report.as_ref(), Vec::len)
+        + set(writes.os_installation_request.as_ref(), |request| {
+            request.raw.len()
+        })
+        + set(writes.os_installation_report.as_ref(), |report| {
+            report.raw.len()
+        })
+}
+
 /// What is done with one kind of tag.
 struct Tag<'a, T> {
     set: Rows<'a, T>,

@@ -1,6 +1,7 @@
 -- Claims due items of a process: all three gates are columns of the locked row, which SKIP LOCKED
 -- re-reads in its newest version. Limits, breakers and pauses are enforced by a trigger, which leaves rows
--- out of the update; an answer without a machine says whether there may be any for the process.
+-- out of the update; an answer without a machine, although one is due, says whether there may be any for the
+-- process.
 -- The look at the queue's head keeps an idle poll read-only: without it the fence check's row lock would
 -- take a transaction id and write WAL on every poll.
 -- $3 is where to begin in the queue. It keeps a claim from stepping over the dead entries at the
@@ -42,7 +43,7 @@
 SELECT s.lives, s.due_in,
        c.machine_id, c.fence, c.started_at, CASE WHEN isfinite(c.ready_at) THEN c.ready_at END AS ready_at,
        c.failures, c.previous_interval,
-       CASE WHEN c.machine_id IS NULL
+       CASE WHEN c.machine_id IS NULL AND (SELECT due FROM head)
             THEN EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) ELSE false END AS is_controlled
 FROM (SELECT EXISTS (SELECT 1 FROM sessions
                      WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,

@@ -3,4 +3,6 @@
 SELECT EXISTS (SELECT 1 FROM sessions
                WHERE session_id = $4 AND session_deadline > clock_timestamp()) AS lives,
        (SELECT due_in FROM head) AS due_in,
-       EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) AS is_controlled
+       -- What is not due is not claimed anyhow.
+       CASE WHEN (SELECT due FROM head)
+            THEN EXISTS (SELECT 1 FROM process_control p WHERE p.process = $1) ELSE false END AS is_controlled

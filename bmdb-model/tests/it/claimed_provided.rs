@@ -113,6 +113,22 @@ async fn a_tag_that_cannot_be_read_is_no_error_of_the_claim() {
     assert_eq!(s.rows(claimed).await, ["2"]);
 }
 
+#[tokio::test]
+async fn an_idle_poll_reads_no_tags() {
+    let mut s = Scenario::new().await;
+    let refuse =
+        "CREATE OR REPLACE FUNCTION provided_of(machines uuid[]) RETURNS SETOF machine_provided
+                  LANGUAGE plpgsql VOLATILE ROWS 10 AS $$ BEGIN RAISE 'called'; END $$";
+    s.db.run_sql(refuse).await.unwrap();
+    for providers in [
+        Providers::Any,
+        Providers::One(&Provider::EQUINIX),
+        Providers::None,
+    ] {
+        assert_eq!(s.claim_reading(providers, 5).await, []);
+    }
+}
+
 /// An attempt on the machine may end, and write the tag, while a claim is under way.
 #[tokio::test]
 async fn the_tag_is_as_it_was_when_the_machine_had_been_claimed() {

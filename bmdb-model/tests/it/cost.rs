@@ -99,19 +99,24 @@ fn find<'p>(plan: &'p Value, property: &str, value: &str) -> Option<&'p Value> {
         .find_map(|child| find(child, property, value))
 }
 
-fn buffers(node: &Value) -> usize {
+pub(crate) fn buffers(node: &Value) -> usize {
     let of = |kind: &str| usize::try_from(node[kind].as_u64().unwrap()).unwrap();
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
 
-/// The costs with fleets of a thousand machines and more, the smallest first.
-async fn costs(situation: Situation) -> Vec<Cost> {
+/// How many machines the fleets have.
+pub(crate) fn fleets() -> Vec<u32> {
     let mut fleets = vec![1_000, 100_000];
     if std::env::var("BMDB_TEST_MILLION").is_ok_and(|million| million == "1") {
         fleets.push(1_000_000);
     }
+    fleets
+}
+
+/// The costs with fleets of a thousand machines and more, the smallest first.
+async fn costs(situation: Situation) -> Vec<Cost> {
     let mut costs = Vec::new();
-    for machines in fleets {
+    for machines in fleets() {
         let mut s = Fleet::of(machines).scenario(situation).await;
         s.db.run_sql("VACUUM ANALYZE work_item").await.unwrap();
         costs.push(s.cost(None).await);
@@ -126,6 +131,8 @@ async fn check(situation: Situation, claimed: bool) {
         assert_eq!(cost.claimed, claimed, "{costs:?}");
         assert!(cost.candidate <= 5, "{costs:?}");
         assert!(cost.whole <= 40, "{costs:?}");
+        // An idle poll reads the head of the queue and the session, by its index.
+        assert!(claimed || cost.whole <= cost.candidate + 2, "{costs:?}");
         assert!(more(|cost| cost.candidate) <= levels, "{costs:?}");
         assert!(more(|cost| cost.whole) <= DESCENTS * levels, "{costs:?}");
     }

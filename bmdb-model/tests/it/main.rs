@@ -20,6 +20,7 @@ mod deletion;
 mod eligibility;
 mod ends;
 mod external_migrations;
+mod finish_cost;
 mod fleet;
 mod fuzzed;
 mod gates;

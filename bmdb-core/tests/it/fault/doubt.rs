@@ -1,9 +1,10 @@
 //! Ends in doubt: further faults while the component looks up their outcome.
 
+use super::COMMIT;
 use super::ends::{End, Proxied, check_ended_once, claimed_fences};
 use crate::scenario::{RETRY, unwritten};
 use bmdb_core::{EndError, TxError, Work};
-use bmdb_model::Process;
+use bmdb_model::{AgentStarted, Process, TagWrites};
 use bmdb_testkit::Loss;
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -46,6 +47,11 @@ async fn a_finish_that_is_lost_twice_takes_effect_once() {
 #[tokio::test]
 async fn a_finish_without_closure_that_is_lost_twice_takes_effect_once() {
     check_second_loss(End::FinishUnchanged).await;
+}
+
+#[tokio::test]
+async fn a_finish_with_tags_that_is_lost_twice_takes_effect_once() {
+    check_second_loss(End::FinishWithTags).await;
 }
 
 #[tokio::test]
@@ -155,9 +161,10 @@ async fn an_end_in_doubt_whose_session_has_expired_reports_that() {
     }
 }
 
-/// Ends of three attempts that share the statement that is lost.
+/// Ends of three attempts that share the request that is lost.
 async fn check_batch(
     outcome: &str,
+    needle: &str,
     end: impl AsyncFn(&Proxied, Vec<Work>) -> Vec<Result<(), EndError>>,
 ) {
     for loss in Loss::ALL {
@@ -168,7 +175,7 @@ async fn check_batch(
         let claim = claim.provider(&bmdb_model::Provider::EQUINIX).limit(3);
         let claimed = p.session.claim(&claim).await.unwrap();
         assert_eq!(claimed.len(), 3);
-        p.proxy.lose(loss, RELEASE);
+        p.proxy.lose(loss, needle);
         for ended in end(&p, claimed).await {
             assert!(ended.is_ok(), "{outcome}, {loss:?}: {ended:?}");
         }
@@ -181,15 +188,37 @@ async fn check_batch(
 
 #[tokio::test]
 async fn a_batch_of_finishes_that_is_lost_takes_effect_once() {
-    check_batch("Finished", async |p, claimed| {
-        p.session.finish_all(unwritten(claimed)).await
-    })
-    .await;
+    for needle in [RELEASE, COMMIT] {
+        check_batch("Finished", needle, async |p, claimed| {
+            p.session.finish_all(unwritten(claimed)).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_finishes_that_is_lost_writes_each_tag_once() {
+    let tagged = |work: Work| {
+        let key = work.fence().to_string();
+        let writes = TagWrites::new().agent_started(AgentStarted::now(key));
+        (work, writes)
+    };
+    for needle in [RELEASE, COMMIT] {
+        check_batch("Finished", needle, async |p, claimed| {
+            let ended = p.session.finish_all(claimed.into_iter().map(tagged)).await;
+            let untrue = "SELECT FROM work_attempt a FULL JOIN machine_agent_started s
+                              ON s.machine_id = a.machine_id AND s.agent_public_key = a.fence::text::bytea
+                          WHERE a.fence IS NULL OR s.machine_id IS NULL";
+            assert!(p.s.rows(untrue).await.is_empty());
+            ended
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_batch_of_failures_that_is_lost_takes_effect_once() {
-    check_batch("Failed", async |p, claimed| {
+    check_batch("Failed", RELEASE, async |p, claimed| {
         let failures = claimed.into_iter().map(|work| (work, &RETRY, "test"));
         let failed = p.session.fail_all(failures).await;
         failed.into_iter().map(|f| f.map(drop)).collect()
@@ -199,7 +228,7 @@ async fn a_batch_of_failures_that_is_lost_takes_effect_once() {
 
 #[tokio::test]
 async fn a_batch_of_cancellations_that_is_lost_takes_effect_once() {
-    check_batch("Canceled", async |p, claimed| {
+    check_batch("Canceled", RELEASE, async |p, claimed| {
         p.session.cancel_all(claimed).await
     })
     .await;
@@ -207,8 +236,13 @@ async fn a_batch_of_cancellations_that_is_lost_takes_effect_once() {
 
 #[tokio::test]
 async fn pipelined_ends_that_are_lost_take_effect_once() {
-    for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
-        check_batch(end.outcome(), async |_, claimed| {
+    for end in [
+        End::FinishUnchanged,
+        End::FinishWithTags,
+        End::Fail,
+        End::Cancel,
+    ] {
+        check_batch(end.outcome(), RELEASE, async |_, claimed| {
             join_all(claimed.into_iter().map(|work| end.of(work))).await
         })
         .await;

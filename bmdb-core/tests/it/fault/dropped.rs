@@ -3,11 +3,12 @@
 mod environment;
 mod listed;
 mod operations;
+mod tags;
 
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::until;
 use bmdb_core::{Claim, Work};
-use bmdb_model::{AgentStarted, MachineId, Process};
+use bmdb_model::{AgentStarted, MachineId, Process, TagWrites};
 use bmdb_testkit::TestDb;
 use environment::{MANY, QUIESCED, START, polled};
 
@@ -120,6 +121,15 @@ async fn a_dropped_finish_takes_effect_as_a_whole_or_gives_the_machine_back() {
                 .await
         });
         polled(polls, finish).await.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_finish_with_tags_takes_effect_as_a_whole_or_gives_the_machine_back() {
+    check_dropped_end(async |work, polls| {
+        let writes = TagWrites::new().agent_started(AgentStarted::now(b"key"));
+        polled(polls, work.complete_with(writes)).await.is_some()
     })
     .await;
 }

@@ -5,7 +5,7 @@ use super::{COMMIT, component_trying_for};
 use crate::scenario::{RETRY, Scenario, work_on};
 use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, EndError, Session, SessionOptions, TxError, Work};
-use bmdb_model::{AgentStarted, ErrorKind, MachineId, Process};
+use bmdb_model::{AgentStarted, ErrorKind, MachineId, Process, TagWrites};
 use bmdb_testkit::{Loss, Proxy, TestDb};
 use diesel_async::SimpleAsyncConnection;
 use std::time::Duration;
@@ -58,6 +58,7 @@ impl Proxied {
 pub(super) enum End {
     Finish,
     FinishUnchanged,
+    FinishWithTags,
     Fail,
     FailAndHold,
     FailAndHoldProcess,
@@ -67,9 +68,10 @@ pub(super) enum End {
 }
 
 impl End {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Finish,
         Self::FinishUnchanged,
+        Self::FinishWithTags,
         Self::Fail,
         Self::FailAndHold,
         Self::FailAndHoldProcess,
@@ -82,6 +84,7 @@ impl End {
         match self {
             Self::Finish => finish(work).await,
             Self::FinishUnchanged => work.complete().await,
+            Self::FinishWithTags => work.complete_with(started()).await,
             Self::Fail => work.fail(&RETRY, "test").await.map(drop),
             Self::FailAndHold => work.fail_and_hold(&RETRY, "test").await.map(drop),
             Self::FailAndHoldProcess => work.fail_and_hold_process(&RETRY, "test").await.map(drop),
@@ -97,6 +100,7 @@ impl End {
         match self {
             Self::Finish
             | Self::FinishUnchanged
+            | Self::FinishWithTags
             | Self::FailAndHold
             | Self::FailAndHoldProcess
             | Self::PauseProvider => COMMIT,
@@ -106,11 +110,15 @@ impl End {
 
     pub(super) fn outcome(self) -> &'static str {
         match self {
-            Self::Finish | Self::FinishUnchanged => "Finished",
+            Self::Finish | Self::FinishUnchanged | Self::FinishWithTags => "Finished",
             Self::Fail | Self::FailAndHold | Self::FailAndHoldProcess => "Failed",
             Self::Cancel | Self::Snooze | Self::PauseProvider => "Canceled",
         }
     }
+}
+
+fn started() -> TagWrites {
+    TagWrites::new().agent_started(AgentStarted::now(b"key"))
 }
 
 async fn finish(work: Work) -> Result<(), EndError> {
@@ -126,6 +134,10 @@ async fn finish(work: Work) -> Result<(), EndError> {
 pub(super) async fn check_ended_once(db: &TestDb, outcome: &str) {
     let outcomes = "SELECT outcome FROM work_attempt";
     assert_eq!(db.rows(outcomes).await.unwrap(), [outcome]);
+    if outcome != "Finished" {
+        let tags = "SELECT FROM machine_agent_started";
+        assert!(db.rows(tags).await.unwrap().is_empty(), "{outcome}");
+    }
     assert!(claimed_fences(db).await.is_empty());
 }
 
@@ -155,6 +167,11 @@ async fn a_finish_whose_commit_is_lost_on_the_way_takes_effect_once() {
 #[tokio::test]
 async fn a_finish_without_closure_that_is_lost_on_the_way_takes_effect_once() {
     check_end_that_meets(End::FinishUnchanged).await;
+}
+
+#[tokio::test]
+async fn a_finish_with_tags_that_is_lost_on_the_way_takes_effect_once() {
+    check_end_that_meets(End::FinishWithTags).await;
 }
 
 #[tokio::test]
@@ -261,7 +278,12 @@ async fn a_finish_whose_connection_is_killed_in_its_closure_gives_the_work_back(
 
 #[tokio::test]
 async fn ends_that_are_killed_while_they_wait_for_a_lock_take_effect_once() {
-    for end in [End::FinishUnchanged, End::Fail, End::Cancel] {
+    for end in [
+        End::FinishUnchanged,
+        End::FinishWithTags,
+        End::Fail,
+        End::Cancel,
+    ] {
         let s = Scenario::new().await;
         let machine = s.provided("1").await;
         let work = work_on(&s.session, &ACCESS, machine).await.unwrap();

@@ -8,7 +8,7 @@ use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_core::{Bmdb, Claim, Config, SessionOptions};
 use bmdb_model::internal::plan::KnownDefinitions;
 use bmdb_model::internal::work::{
-    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter,
+    self, Attempt, Cancel, Ended, FailedAttempt, Finish, How, Jitter, Waiting,
 };
 use bmdb_model::internal::{reclaim, session};
 use bmdb_model::{
@@ -201,10 +201,38 @@ async fn finishes_of_a_batch_lock_items_in_order_and_do_not_wait_for_planned_mac
             jitter: Jitter::default(),
             writes: &writes,
         });
-        let (known, how) = (KnownDefinitions::default(), How::default());
+        let known = KnownDefinitions::default();
+        let how = How {
+            waiting: Waiting::ForItems,
+            ..How::default()
+        };
         let ended = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
         let ended = ended.unwrap().ended;
         assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn finishes_with_tags_wait_for_machines_before_they_lock_items() {
+    check_ends_against_planner(async |mut conn, [second, first]| {
+        let writes = TagWrites::new().agent_started(AgentStarted::now(b"finish"));
+        let finishes = [&second, &first].map(|attempt| Finish {
+            attempt,
+            jitter: Jitter::default(),
+            writes: &writes,
+        });
+        let known = KnownDefinitions::default();
+        let how = How {
+            waiting: Waiting::ForMachines,
+            ..How::default()
+        };
+        let ended = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
+        let ended = ended.unwrap().ended;
+        assert_eq!(ended, [Ended::Done(None), Ended::Done(None)]);
+        let how = How::default();
+        let again = work::finish_all(&mut conn, first.session, &finishes, &known, how).await;
+        assert_eq!(again.unwrap().ended, [Ended::Lost, Ended::Lost]);
     })
     .await;
 }

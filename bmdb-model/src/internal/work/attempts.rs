@@ -14,8 +14,8 @@ pub enum Ended<T> {
     SessionExpired,
     /// The session is alive but does not have this attempt any more; nothing was written.
     Lost,
-    /// Another transaction has locked the machine, about which something was to be written; nothing was
-    /// written.
+    /// Another transaction has locked the item, or the machine about which something was to be written, and
+    /// this one did not wait; nothing was written.
     Busy,
 }
 

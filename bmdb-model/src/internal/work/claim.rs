@@ -57,7 +57,7 @@ pub struct ClaimBatch {
     pub latest: Option<DateTime<Utc>>,
     /// What was first in the queue, from the cursor on, before the claim.
     pub head: QueueHead,
-    /// Whether nothing was claimed, and limits, breakers or pauses may be the reason: claim by
+    /// Whether nothing was claimed of what is due, and limits, breakers or pauses may be the reason: claim by
     /// [`open_queues`](super::open_queues).
     pub is_controlled: bool,
 }

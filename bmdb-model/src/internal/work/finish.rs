@@ -98,10 +98,10 @@ pub struct Finished {
 /// replans their machines, and lets those rest that are still due or flap. The attempts end independently: a lost
 /// one does not affect the others, and nothing of it is written.
 ///
-/// Each item is written once, with its end and its plan. With [`Waiting::No`], machines are locked only if they are
-/// free. A transaction that has one locked plans it at its own end; until then a finish without writes is judged by
-/// the plan that there is, or the machine could be claimed again and again for as long as that transaction takes.
-/// A finish with writes is [`Ended::Busy`].
+/// Each item is written once, with its end and its plan. Unless it waits for them, machines are locked only if they
+/// are free. A transaction that has one locked plans it at its own end; until then a finish without writes is judged
+/// by the plan that there is, or the machine could be claimed again and again for as long as that transaction takes.
+/// A finish with writes is [`Ended::Busy`], and so is one whose item is locked and not awaited.
 ///
 /// READ COMMITTED: each statement sees what was committed before it began, so the plan, which follows the
 /// locks, includes the tags of every transaction that had a machine locked before. Only what is locked is
@@ -170,7 +170,7 @@ struct Batch<'a> {
     planned: Vec<Finish<'a>>,
     /// In one of their own, because their process has no workflow or their machine is not planned.
     unplanned: Vec<Finish<'a>>,
-    /// Nothing is written for them: their machines are locked.
+    /// Nothing is written for them: another transaction has locked their items, or their machines.
     busy: Vec<Fence>,
     writes: Vec<(MachineId, &'a TagWrites)>,
     /// The machines to plan, in id order.
@@ -192,28 +192,26 @@ impl<'a> Batch<'a> {
             machines: Vec::new(),
         };
         for finish in finishes {
-            let Attempt {
-                machine,
-                process,
-                fence,
-                ..
-            } = finish.attempt;
-            let is_locked = locked.machines.contains(machine);
-            if !locked.claimed.contains(fence) {
+            let attempt = finish.attempt;
+            let is_locked = locked.machines.contains(&attempt.machine);
+            if !locked.attempts.contains(&attempt.fence) {
+                if locked.busy.contains(&attempt.fence) {
+                    batch.busy.push(attempt.fence);
+                }
                 continue;
             }
             if !finish.writes.is_empty() {
                 if !is_locked {
-                    batch.busy.push(*fence);
+                    batch.busy.push(attempt.fence);
                     continue;
                 }
-                batch.writes.push((*machine, finish.writes));
+                batch.writes.push((attempt.machine, finish.writes));
             }
             let is_planned = is_locked && replan != Replan::No;
             if is_planned {
-                batch.machines.push(*machine);
+                batch.machines.push(attempt.machine);
             }
-            match is_planned && replan == Replan::AtOnce && definitions.has(process) {
+            match is_planned && replan == Replan::AtOnce && definitions.has(&attempt.process) {
                 true => batch.planned.push(*finish),
                 false => batch.unplanned.push(*finish),
             }

@@ -12,22 +12,46 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Whether the transaction waits for another one that has a machine locked.
+/// Which locks of other transactions are awaited, each for as long as the connection's settings let a statement
+/// wait. An end that needs another one is [`Ended::Busy`](super::Ended::Busy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// An attempt with writes is then [`Ended::Busy`](super::Ended::Busy).
+    /// None, so that no end delays the others of its batch.
     No,
-    /// The lock is awaited, for as long as the connection's settings let a statement wait.
-    Yes,
+    /// Those of items.
+    ForItems,
+    /// Those of machines too.
+    ForMachines,
 }
 
 const LOCK: &str = include_str!("../../sql/finish/lock.sql");
-static LOCK_WAITING: LazyLock<String> = LazyLock::new(|| LOCK.replace(" SKIP LOCKED", ""));
+const SKIP: &str = " SKIP LOCKED";
+static LOCK_WAITING_FOR_ITEMS: LazyLock<String> = LazyLock::new(|| {
+    let (machines, items) = LOCK.rsplit_once(SKIP).unwrap_or((LOCK, ""));
+    format!("{machines}{items}")
+});
+static LOCK_WAITING: LazyLock<String> = LazyLock::new(|| LOCK.replace(SKIP, ""));
 
-type LockColumns = (Bool, Nullable<BigInt>, Array<BigInt>, Array<SqlUuid>);
+type LockColumns = (
+    Bool,
+    Nullable<BigInt>,
+    Array<BigInt>,
+    Array<SqlUuid>,
+    Array<BigInt>,
+);
 
 statement! {
     Lock<'a> = LOCK;
+    (
+        session: SessionId => SqlUuid,
+        machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
+        machine_of: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
+        fences: &'a [Fence] => Array<BigInt>,
+    ) -> LockColumns
+}
+
+statement! {
+    LockWaitingForItems<'a> = &LOCK_WAITING_FOR_ITEMS;
     (
         session: SessionId => SqlUuid,
         machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
@@ -46,19 +70,21 @@ statement! {
     ) -> LockColumns
 }
 
-type LockRow = (bool, Option<i64>, Vec<Fence>, Vec<MachineId>);
+type LockRow = (bool, Option<i64>, Vec<Fence>, Vec<MachineId>, Vec<Fence>);
 
 /// What a transaction has locked.
 pub(super) struct Locked {
     pub(super) version: DefinitionsVersion,
-    /// The attempts that the session has.
-    pub(super) claimed: HashSet<Fence>,
+    /// The attempts whose items are locked: the session has them, and nobody else can end them.
+    pub(super) attempts: HashSet<Fence>,
     /// The machines. Another transaction has locked the others, or has deleted them.
     pub(super) machines: HashSet<MachineId>,
+    /// The attempts that another transaction has locked, and whose items were not awaited.
+    pub(super) busy: HashSet<Fence>,
 }
 
-/// Begins a transaction, checks the session, and locks attempts and their machines, or those that are free, all
-/// in one round trip. Machines about which something is written are touched. `None` if the session is not alive.
+/// Begins a transaction, checks the session, and locks attempts and their machines, all in one round trip. The
+/// machines of locked attempts about which something is written are touched. `None` if the session is not alive.
 ///
 /// # Errors
 /// [`Error::Database`]; the transaction may be open then.
@@ -88,12 +114,27 @@ pub(super) async fn begin_locking(
     let how = (Isolation::ReadCommitted, Access::ReadWrite);
     let row: LockRow = match waiting {
         Waiting::No => beginning(conn, PlanSettings::Kept, how, lock!(Lock)).await?,
-        Waiting::Yes => beginning(conn, PlanSettings::Kept, how, lock!(LockWaiting)).await?,
+        Waiting::ForItems => {
+            beginning(conn, PlanSettings::Kept, how, lock!(LockWaitingForItems)).await?
+        }
+        Waiting::ForMachines => {
+            beginning(conn, PlanSettings::Kept, how, lock!(LockWaiting)).await?
+        }
     };
-    let (is_alive, version, claimed, machines) = row;
+    let (is_alive, version, attempts, machines, claimed) = row;
+    let attempts: HashSet<Fence> = attempts.into_iter().collect();
+    // What was claimed when the statement began, and not when its lock was awaited, is lost.
+    let busy = match waiting {
+        Waiting::No => claimed
+            .into_iter()
+            .filter(|fence| !attempts.contains(fence))
+            .collect(),
+        Waiting::ForItems | Waiting::ForMachines => HashSet::new(),
+    };
     Ok(is_alive.then(|| Locked {
         version: DefinitionsVersion(version),
-        claimed: claimed.into_iter().collect(),
+        attempts,
         machines: machines.into_iter().collect(),
+        busy,
     }))
 }

@@ -81,8 +81,8 @@ statement! {
     ) -> ((SqlUuid, BigInt, Timestamptz, BigInt, Nullable<BigInt>), ProvidedColumns)
 }
 
-/// Reads the head of a process's queue, and whether limits, breakers or pauses may stop the process; `None`
-/// if the session has expired.
+/// Reads the head of a process's queue, and if that is due, whether limits, breakers or pauses may stop the
+/// process; `None` if the session has expired.
 ///
 /// # Errors
 /// [`Error::Database`].

@@ -1,6 +1,7 @@
 //! Every public operation, dropped at each await.
 
 use super::environment::{Done, Environment, Orphans, RECOVERY, START, all, check, config};
+use super::tags::{write_each, write_many};
 use crate::scenario::{RETRY, owner, unwritten};
 use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,
@@ -10,10 +11,8 @@ use bmdb_core::operator::{Operator, OperatorError, PauseOptions, Tag};
 use bmdb_core::{Bmdb, Claim, MigrateOptions, Reader, SessionOptions, TxOptions, Work};
 use bmdb_model::counts;
 use bmdb_model::history::Retention;
-use bmdb_model::os_installation::InstallationResult;
 use bmdb_model::process_control::{Breaker, Limit, Per};
-use bmdb_model::tag::TagName;
-use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provided, Provider};
+use bmdb_model::{AgentStarted, MachineId, Process, ProcessDef, Provider, TagWrites};
 use std::time::Duration;
 
 const ACCESS: Process = Process::SHEPHERD_ACCESS;
@@ -231,7 +230,13 @@ dropped! {
      "Tx::set_agent_heartbeats", "Tx::set_hardware_report", "Tx::set_os_installation_request",
      "Tx::set_os_installation_report", "Tx::hold", "Tx::release_hold", "Tx::hold_process",
      "Tx::release_process_hold"], Orphans::No, nothing,
-    async |s: &Environment, ()| -> Done { write_each_tag(s).await };
+    async |s: &Environment, ()| -> Done { write_each(s).await };
+    writing_tags_of_many,
+    ["Tx::create_machines_as", "Tx::delete_machines", "Tx::write_tags", "Tx::set_all_provided",
+     "Tx::set_agents_started", "Tx::unset_agents", "Tx::unset_tags", "Tx::set_hardware_reports",
+     "Tx::set_os_installation_requests", "Tx::set_os_installation_reports", "Tx::hold_machines",
+     "Tx::release_holds", "Tx::hold_process_on_machines", "Tx::release_process_holds"],
+    Orphans::No, nothing, async |s: &Environment, ()| -> Done { write_many(s).await };
     // Machines that exist already make no difference to its awaits.
     importing_a_fleet, ["Tx::import_fleet", "Tx::import_unknown"], Orphans::No, nothing,
     async |s: &Environment, ()| -> Done {
@@ -305,6 +310,9 @@ dropped! {
     completing, ["Work::complete"], Orphans::No,
     async |s: &Environment| s.work().await,
     async |_: &Environment, work| -> Done { Ok(work.complete().await?) };
+    completing_with_tags, ["Work::complete_with"], Orphans::No,
+    async |s: &Environment| s.work().await,
+    async |_: &Environment, work| -> Done { Ok(work.complete_with(started()).await?) };
     failing, ["Work::fail"], Orphans::No,
     async |s: &Environment| s.work().await,
     async |_: &Environment, work| -> Done { Ok(work.fail(&RETRY, "test").await.map(drop)?) };
@@ -335,6 +343,12 @@ dropped! {
     finishing_all, ["Session::finish_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
     async |s: &Environment, claimed| -> Done { all(s.session.finish_all(unwritten(claimed)).await) };
+    finishing_all_with_tags, ["Session::finish_all"], Orphans::No,
+    async |s: &Environment| s.claim_all().await,
+    async |s: &Environment, claimed| -> Done {
+        let tagged = claimed.into_iter().map(|work| (work, started()));
+        all(s.session.finish_all(tagged).await)
+    };
     failing_all, ["Session::fail_all"], Orphans::No,
     async |s: &Environment| s.claim_all().await,
     async |s: &Environment, claimed| -> Done {
@@ -359,33 +373,8 @@ impl ControlLoop for Nothing {
     }
 }
 
-async fn write_each_tag(s: &Environment) -> Done {
-    let known = MachineId::random();
-    let written = s.session.transact(async |tx| {
-        let machine = tx.create_machine().await?;
-        tx.create_machine_as(known).await?;
-        let provided = Provided::new(Provider::LUMEN, known.to_string());
-        tx.set_provided(machine, &provided).await?;
-        let started = AgentStarted::now(b"key");
-        tx.set_agent_started(machine, &started).await?;
-        tx.set_agent_heartbeat(machine, None).await?;
-        tx.set_agent_heartbeats(&[(machine, None)]).await?;
-        tx.unset_agent(machine).await?;
-        tx.unset_tag(machine, TagName::HardwareReport).await?;
-        tx.set_hardware_report(machine, b"report").await?;
-        tx.set_os_installation_request(machine, 1, b"request")
-            .await?;
-        let success = InstallationResult::Success;
-        tx.set_os_installation_report(machine, 1, success, b"report")
-            .await?;
-        tx.hold(machine, "test").await?;
-        tx.release_hold(machine).await?;
-        tx.hold_process(machine, &ACCESS, "test").await?;
-        tx.release_process_hold(machine, &ACCESS).await?;
-        tx.delete_machine(machine).await?;
-        tx.delete_machine(known).await
-    });
-    Ok(written.await?)
+fn started() -> TagWrites {
+    TagWrites::new().agent_started(AgentStarted::now(b"key"))
 }
 
 /// Three machines seem due for recovery; one of them has sent a heartbeat since.
