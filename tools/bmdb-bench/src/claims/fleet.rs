@@ -12,8 +12,15 @@ pub(super) enum Due {
     Tomorrow,
 }
 
-/// Adds machines that need `ShepherdAgentStart`, and runs VACUUM ANALYZE as autovacuum would.
+/// Creates a fleet after a checkpoint. After one, the first change of each page writes the whole page into the
+/// log, more than the change itself: the first measurement would pay for it, and not the others.
 pub(super) async fn fill(db: &TestDb, machines: u32, due: Due) -> Done {
+    db.run_sql("CHECKPOINT").await.map_err(Failure::check)?;
+    add(db, machines, due).await
+}
+
+/// Adds machines that need `ShepherdAgentStart`, and runs VACUUM ANALYZE as autovacuum would.
+pub(super) async fn add(db: &TestDb, machines: u32, due: Due) -> Done {
     let since = match due {
         Due::Now => "0 s",
         Due::Tomorrow => "-1 day",
@@ -31,9 +38,6 @@ pub(super) async fn fill(db: &TestDb, machines: u32, due: Due) -> Done {
                 now() - interval '{since}' - row_number() OVER () * interval '1 ms'
          FROM new"
     );
-    // Before the machines are written: after it, the first change of each page would write the whole page
-    // into the log, more than the change itself, and only in the first measurement.
-    db.run_sql("CHECKPOINT").await.map_err(Failure::check)?;
     db.run_sql(&fleet).await.map_err(Failure::check)?;
     for table in ["machines", "machine_provided", "work_item", "work_attempt"] {
         let vacuum = format!("VACUUM ANALYZE {table}");

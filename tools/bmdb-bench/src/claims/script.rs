@@ -126,7 +126,7 @@ impl Script {
         for (all, first, _) in COLUMNS {
             let mut column = claimed.columns.get(all).cloned().unwrap_or_default();
             column.sort();
-            if column == elements {
+            if !column.is_empty() && column == elements {
                 return format!(":{all}");
             }
             if let [one] = column.as_slice()

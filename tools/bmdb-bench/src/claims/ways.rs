@@ -97,7 +97,7 @@ async fn top_up(db: &TestDb, clients: Clients) -> Done {
         // A whole number below 2^32.
         let missing = format!("{:.0}", wanted - due);
         let missing = missing.parse().map_err(Failure::check)?;
-        fleet::fill(db, missing, fleet::Due::Now).await?;
+        fleet::add(db, missing, fleet::Due::Now).await?;
     }
     Ok(())
 }
