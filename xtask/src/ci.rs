@@ -1,13 +1,18 @@
 //! `cargo xtask ci`: runs every check, as continuous integration does.
 
 use crate::tidy;
-use bmdb_shell::{Done, Failure, cargo, run};
+use bmdb_shell::{
+    Done, Failure, WHOLE_WORKSPACE, WITH_THE_TESTS, cargo, check_tool, metadata, run,
+};
 use serde_json::Value;
 use std::env;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Run every check that a change must pass, and list the failed ones at the end.
 ///
-/// Takes about 25 minutes on two cores, most of it for tests and compilation.
+/// Takes less than 30 minutes on two idle cores, most of it for tests and compilation. Prints at the end
+/// how long each check took.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -20,26 +25,27 @@ const STEPS: &[Step] = &[
     ("cargo xtask tidy", tidy::run),
     ("cargo clippy", clippy),
     ("cargo doc", doc),
-    ("cargo xtask api --check", || {
-        run(&mut cargo(["xtask", "api", "--check"]))
-    }),
+    ("cargo check of each tool alone", tools_alone),
     ("cargo package", package),
+    // What the steps below run.
+    ("cargo build", build),
+    ("cargo xtask api --check", || run(&mut task("api --check"))),
     // Also compares schema.rs with the migrations.
     ("cargo xtask migrate check", || {
-        run(&mut cargo(["xtask", "migrate", "check"]))
+        run(&mut task("migrate check"))
     }),
     // The commands of the README.
     ("cargo xtask demo", demo),
     ("cargo xtask bench --quick", bench),
     ("cargo xtask soak --seconds 30", soak),
-    ("cargo xtask test", || run(&mut cargo(["xtask", "test"]))),
-    (ON_NEWEST, test_as_component),
+    ("cargo xtask test", || run(&mut task("test"))),
+    (ON_NEWEST, || run(&mut task(ON_NEWEST))),
     ("cargo test in examples/downstream", downstream),
 ];
 
 /// The newest major version, with only the privileges of a component. One run covers both: no
-/// behaviour is known to depend on their combination.
-const ON_NEWEST: &str = "cargo xtask test --as-component --postgres 18";
+/// behaviour is known to depend on their combination. Without `--server-only` it runs every test.
+const ON_NEWEST: &str = "cargo xtask test --as-component --postgres 18 --server-only";
 
 /// The crates that are published. Those in tools/ depend on each other without versions.
 const PUBLISHED: &[&str] = &[
@@ -51,22 +57,24 @@ const PUBLISHED: &[&str] = &[
     "bmdb-cli",
 ];
 
-/// Features whose dependencies take minutes to compile, and concern only who measures.
-const SLOW: &[&str] = &["bmdb-bench/comparison"];
-
 pub(crate) fn run_all() -> Done {
     println!(
-        "Running {} checks. On two cores this usually takes 25 minutes.",
+        "Running {} checks. On two idle cores this usually takes less than 30 minutes.",
         STEPS.len()
     );
     let mut failed = Vec::new();
+    let mut took = Vec::new();
     for (name, step) in STEPS {
         println!("\n== {name}");
-        if let Err(failure) = step() {
+        let began = Instant::now();
+        let done = step();
+        took.push((*name, began.elapsed()));
+        if let Err(failure) = done {
             println!("{}", failure.message().unwrap_or("failed"));
             failed.push(*name);
         }
     }
+    print_durations(&took);
     if failed.is_empty() {
         println!("\nall {} checks passed", STEPS.len());
         return Ok(());
@@ -74,40 +82,76 @@ pub(crate) fn run_all() -> Done {
     Err(Failure::check(format!("failed: {}", failed.join(", "))))
 }
 
+/// Shows where the time goes, before somebody has to look for it.
+fn print_durations(took: &[(&str, Duration)]) {
+    println!("\n== seconds");
+    for (name, duration) in took {
+        println!("{:>6} {name}", duration.as_secs());
+    }
+    let all: Duration = took.iter().map(|(_, duration)| *duration).sum();
+    println!("{:>6} in all", all.as_secs());
+}
+
 fn clippy() -> Done {
-    let features = features()?;
-    let what = ["clippy", "--workspace", "--all-targets", "--features"];
-    let strictly = [features.as_str(), "--", "-D", "warnings"];
-    run(&mut cargo(what.into_iter().chain(strictly)))
+    let what = ["clippy"]
+        .into_iter()
+        .chain(WHOLE_WORKSPACE.iter().copied());
+    run(&mut cargo(what.chain(["--", "-D", "warnings"])))
 }
 
+/// With the examples, because only with targets that have dev-dependencies does cargo give the dependencies
+/// the features that clippy has checked them with; otherwise it would check them again.
 fn doc() -> Done {
-    let features = features()?;
-    let what = ["doc", "--workspace", "--no-deps", "--features", &features];
-    run(cargo(what).env("RUSTDOCFLAGS", "-Dwarnings"))
+    let what = [
+        "doc",
+        "--workspace",
+        "--all-features",
+        "--no-deps",
+        "--lib",
+        "--examples",
+    ];
+    let mut command = cargo(what);
+    for program in documented_programs()? {
+        command.args(["--bin", &program]);
+    }
+    run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
-/// All features of the workspace but the slow ones, as cargo's option takes them.
-fn features() -> Result<String, Failure> {
-    let mut metadata = cargo(["metadata", "--no-deps", "--format-version", "1"]);
-    let output = metadata.output().map_err(Failure::check)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::check(format!("cargo metadata failed: {said}")));
-    }
-    let metadata = serde_json::from_slice(&output.stdout).map_err(Failure::check)?;
-    Ok(features_of(&metadata))
+/// The programs without `doc = false`, which `--bins` would document all the same.
+fn documented_programs() -> Result<Vec<String>, Failure> {
+    let metadata = metadata(&["--no-deps"])?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata["packages"]);
+    let targets = packages
+        .iter()
+        .flat_map(|package| list(&package["targets"]));
+    let documented = targets.filter(|target| {
+        target["doc"] == true && list(&target["kind"]).contains(&Value::from("bin"))
+    });
+    Ok(documented
+        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .collect())
 }
 
-fn features_of(metadata: &Value) -> String {
-    let mut features = Vec::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        let name = package["name"].as_str().unwrap_or_default();
-        let own = package["features"].as_object().into_iter().flatten();
-        features.extend(own.map(|(feature, _)| format!("{name}/{feature}")));
-    }
-    features.retain(|feature| !SLOW.contains(&feature.as_str()));
-    features.join(",")
+/// The steps below use tools that are built with the features of the tests.
+fn tools_alone() -> Done {
+    ["bmdb-dev", "bmdb-soak", "bmdb-bench"]
+        .into_iter()
+        .try_for_each(check_tool)
+}
+
+fn build() -> Done {
+    run(&mut cargo(
+        ["build"].into_iter().chain(WHOLE_WORKSPACE.iter().copied()),
+    ))
+}
+
+/// A task, typed as in the README, that uses what `cargo build` has built.
+fn task(typed: &str) -> Command {
+    let typed = typed.strip_prefix("cargo xtask ").unwrap_or(typed);
+    let mut command = cargo(["xtask"].into_iter().chain(typed.split(' ')));
+    command.env(WITH_THE_TESTS, "1");
+    command
 }
 
 /// Packages what would be published. Building each package takes minutes and is left to the release;
@@ -118,30 +162,19 @@ fn package() -> Done {
     run(&mut cargo(["package"].into_iter().chain(crates).chain(how)))
 }
 
-fn test_as_component() -> Done {
-    run(&mut cargo(ON_NEWEST.split(' ').skip(1)))
-}
-
 /// Long enough for backoffs and the takeover from the killed worker.
 fn demo() -> Done {
-    run(&mut cargo([
-        "xtask",
-        "demo",
-        "--machines",
-        "60",
-        "--seconds",
-        "50",
-    ]))
+    run(&mut task("demo --machines 60 --seconds 50"))
 }
 
 /// Shows that everything can still be measured. Speed depends on the machine.
 fn bench() -> Done {
-    run(&mut cargo(["xtask", "bench", "--quick"]))
+    run(&mut task("bench --quick"))
 }
 
 /// Injects every fault once, in an order drawn from a seed that is printed.
 fn soak() -> Done {
-    run(&mut cargo(["xtask", "soak", "--seconds", "30"]))
+    run(&mut task("soak --seconds 30"))
 }
 
 /// Tests a crate that depends on bmdb, with plain cargo and no server set up for it.
@@ -160,20 +193,4 @@ fn downstream() -> Done {
         run(command.env_remove("BMDB_TEST_DATABASE_URL"))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::features_of;
-    use serde_json::json;
-
-    #[test]
-    fn every_feature_is_checked_but_the_slow_ones() {
-        let metadata = json!({"packages": [
-            {"name": "bmdb-core", "features": {"fleet": ["dep:serde"], "serde": []}},
-            {"name": "bmdb-bench", "features": {"comparison": []}},
-            {"name": "xtask", "features": {}},
-        ]});
-        assert_eq!(features_of(&metadata), "bmdb-core/fleet,bmdb-core/serde");
-    }
 }

@@ -1,7 +1,7 @@
 //! End batcher: attempts of a session that end while another end is on its way to the database end in
 //! the next statement, all at once, as a database groups commits: failures in one statement, cancellations
-//! in another, finishes in one transaction with the plan of their machines. A lone end is sent immediately;
-//! nothing waits to fill a batch.
+//! in another, finishes in one transaction with their tags and the plan of their machines. A lone end is sent
+//! immediately; nothing waits to fill a batch, and a large batch does not wait for another one.
 //!
 //! A statement that fails, fails for all of its attempts, perhaps because of one bad cause. After that
 //! each attempt has to end alone.
@@ -19,6 +19,13 @@ use bmdb_model::internal::work::{Attempt, Waiting};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+/// So many ends that wait are a batch of their own: they are sent beside the batch that is on its way, over another
+/// connection. Fewer wait for it, because sharing a commit is worth more to them.
+const CROWD: usize = 50;
+
+/// The most batches of a session that are on their way at the same time.
+const MOST_SENDERS: usize = 4;
 
 /// The most bytes of tags in a batch that has more than one end: a report may have a megabyte, and a batch is
 /// in memory as a whole.
@@ -54,8 +61,8 @@ struct Queue {
     /// At most one for each attempt of the session that has not ended, because an end consumes its
     /// `Work`. They leave with their statement, which is given up when the lease is lost.
     ends: Vec<QueuedEnd>,
-    /// Whether a task takes from it.
-    is_served: bool,
+    /// How many tasks take from it.
+    senders: usize,
 }
 
 impl EndBatcher {
@@ -95,8 +102,11 @@ impl EndBatcher {
                 answer,
             });
         }
-        let needs_task = !queue.is_served && !queue.ends.is_empty();
-        queue.is_served |= needs_task;
+        let needs_task = match queue.senders {
+            0 => !queue.ends.is_empty(),
+            senders => senders < MOST_SENDERS && queue.ends.len() >= CROWD,
+        };
+        queue.senders += usize::from(needs_task);
         // A runtime that is shutting down drops the task right here, and its drop takes the lock.
         drop(queue);
         if let Ok(runtime) = runtime
@@ -152,7 +162,7 @@ impl Drop for BatchSender {
     fn drop(&mut self) {
         if !self.is_done {
             let mut queue = lock(&self.batcher.queue);
-            queue.is_served = false;
+            queue.senders -= 1;
             queue.ends.clear();
         }
     }
@@ -174,7 +184,7 @@ impl BatchSender {
                 if length == 0 {
                     // Under the lock, or an end that is submitted now would wait for ever. Another task
                     // may serve the queue from here on.
-                    queue.is_served = false;
+                    queue.senders -= 1;
                     self.is_done = true;
                     return;
                 }

@@ -109,9 +109,8 @@ async fn what_was_tried_again_succeeded_or_is_on_hold_has_no_cause() {
 
 #[tokio::test]
 async fn causes_and_rests_are_read_in_a_bounded_number_of_buffers_in_a_fleet_of_any_size() {
-    let mut s = Fleet::of(100_000)
-        .scenario(Situation::NothingEligible)
-        .await;
+    // Several times the five thousand that are read at most.
+    let mut s = Fleet::of(30_000).scenario(Situation::NothingEligible).await;
     s.db.run_sql(
         "UPDATE work_item SET eligible = true, failures = 1 + fence % 7, cause = 'cause ' || fence % 5,
              backoff_until = now() + fence * interval '1 second'

@@ -9,16 +9,15 @@ use std::process::{Command, ExitCode};
 /// The rustdoc that this program runs when cargo runs this program as rustdoc.
 const RUSTDOC: &str = "BMDB_API_RUSTDOC";
 
-/// Documents the workspace's libraries with all features.
+/// Documents the workspace's libraries with all features. Also its examples, so that the dependencies have
+/// the features that clippy has checked them with, and need not be checked again.
 pub(crate) fn write_json(workspace: &Workspace) -> Done {
     let this = env::current_exe().map_err(Failure::check)?;
     let rustdoc = env::var_os("RUSTDOC").unwrap_or_else(|| OsString::from("rustdoc"));
-    let mut command = cargo(["doc", "--no-deps", "--lib", "--all-features"]);
+    let what = ["doc", "--workspace", "--all-features", "--no-deps"];
+    let mut command = cargo(what.into_iter().chain(["--lib", "--examples"]));
     if let Some(manifest) = &workspace.manifest {
         command.arg("--manifest-path").arg(manifest);
-    }
-    for library in &workspace.libraries {
-        command.arg("--package").arg(library);
     }
     // `cargo doc` without this program is what reports warnings.
     let flags = "-Zunstable-options --output-format=json --cap-lints=allow";

@@ -1,6 +1,6 @@
 //! Workspace: the published libraries and the folders of a checkout, from `cargo metadata`.
 
-use bmdb_shell::{Failure, cargo};
+use bmdb_shell::{Failure, metadata};
 use serde_json::Value;
 use std::path::{Path, PathBuf, absolute};
 
@@ -16,16 +16,12 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn read(manifest: Option<&Path>) -> Result<Self, Failure> {
         let manifest = manifest.map(absolute).transpose().map_err(Failure::usage)?;
-        let mut command = cargo(["metadata", "--no-deps", "--format-version", "1"]);
-        if let Some(manifest) = &manifest {
-            command.arg("--manifest-path").arg(manifest);
-        }
-        let output = command.output().map_err(Failure::check)?;
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::check(format!("cargo metadata failed: {error}")));
-        }
-        let metadata: Value = serde_json::from_slice(&output.stdout).map_err(Failure::check)?;
+        let path = manifest.as_ref().map(|path| path.to_string_lossy());
+        let path: Vec<&str> = path
+            .iter()
+            .flat_map(|path| ["--manifest-path", path])
+            .collect();
+        let metadata = metadata(&[&["--no-deps"][..], &path].concat())?;
         let folder = |key: &str| PathBuf::from(metadata[key].as_str().unwrap_or_default());
         Ok(Self {
             manifest,

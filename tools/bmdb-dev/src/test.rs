@@ -4,6 +4,7 @@ use bmdb_dev::server::{self, Network};
 use bmdb_shell::{Done, Failure, cargo, succeeds, tool};
 use bmdb_testkit::{Profile, Server};
 use std::ffi::OsStr;
+use std::{env, thread};
 
 /// Environment variable: the server to test on.
 const SERVER: &str = "BMDB_TEST_DATABASE_URL";
@@ -16,6 +17,15 @@ const ROLE: &str = "BMDB_TEST_ROLE";
 
 /// The packages whose tests run with the privileges of a component.
 const COMPONENTS: &str = "package(bmdb-core) + package(bmdb-model) + package(bmdb-soak)";
+
+/// The profile of cargo-nextest, in .config/nextest.toml, of the tests that depend on the server.
+const SERVER_ONLY: [&str; 2] = ["--profile", "server-only"];
+
+/// Environment variable: how many tests cargo-nextest runs at once.
+const TEST_THREADS: &str = "NEXTEST_TEST_THREADS";
+
+/// Tests at once for each processor, because half of their time they wait for timers, disks and restarts.
+const PER_PROCESSOR: usize = 2;
 
 /// Environment variable: tests fetch nothing.
 const OFFLINE: &str = "BMDB_TEST_OFFLINE";
@@ -37,6 +47,11 @@ pub(crate) struct Args {
     /// component (bmdb_component) instead of a superuser's.
     #[arg(long)]
     as_component: bool,
+    /// Run only the tests whose result can depend on the server's version or on privileges, as
+    /// .config/nextest.toml says, and not the examples in the documentation. Needs cargo-nextest; without
+    /// it everything runs.
+    #[arg(long, conflicts_with = "runner")]
+    server_only: bool,
     /// Run only the stress, for this many seconds instead of five, and its controls.
     #[arg(long, value_name = "SECONDS", conflicts_with = "runner",
           value_parser = clap::value_parser!(u16).range(1..=600))]
@@ -58,6 +73,10 @@ pub(crate) struct Args {
 impl Args {
     fn role(&self) -> Option<(&'static str, &'static OsStr)> {
         self.as_component.then_some((ROLE, OsStr::new("component")))
+    }
+
+    fn profile(&self) -> &'static [&'static str] {
+        if self.server_only { &SERVER_ONLY } else { &[] }
     }
 }
 
@@ -108,8 +127,8 @@ pub(crate) fn run(args: &Args) -> Done {
 
 /// What the run does and how long it takes, before anything slow begins.
 fn announcement(args: &Args) -> String {
-    if args.runner.is_empty() && args.stress.is_none() {
-        "Running all tests on a PostgreSQL server. On two cores this usually takes 6 minutes, and as \
+    if args.runner.is_empty() && args.stress.is_none() && !args.server_only {
+        "Running all tests on a PostgreSQL server. On two cores this usually takes 8 minutes, and as \
          long again to compile the first time."
             .to_owned()
     } else {
@@ -121,6 +140,12 @@ fn announcement(args: &Args) -> String {
 
 fn tests_on(args: &Args, server: &Server, more: &[(&str, &OsStr)]) -> Done {
     let mut variables = vec![(SERVER, OsStr::new(server.url()))];
+    let threads = thread::available_parallelism().map_or(1, usize::from) * PER_PROCESSOR;
+    let threads = threads.to_string();
+    // An option among ARGS takes precedence.
+    if env::var_os(TEST_THREADS).is_none() {
+        variables.push((TEST_THREADS, OsStr::new(&threads)));
+    }
     variables.extend_from_slice(more);
     if args.network.offline {
         variables.push((OFFLINE, OsStr::new("1")));
@@ -171,8 +196,10 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
     } else {
         &["--workspace", "--all-features"]
     };
+    let profile = if is_nextest { args.profile() } else { &[] };
     let run = |filter: &[&str], role: Option<(&str, &OsStr)>| {
-        let mut tests = cargo(runner.iter().chain(everything).chain(filter).copied());
+        let options = runner.iter().chain(everything).chain(profile);
+        let mut tests = cargo(options.chain(filter).copied());
         tests.args(&args.runner).envs(role);
         bmdb_shell::run(tests.envs(variables.iter().copied()))
     };
@@ -193,6 +220,9 @@ fn run_tests(args: &Args, variables: &[(&str, &OsStr)]) -> Done {
             )?;
             run(&["--exclude", "bmdb-core", "--exclude", "bmdb-model"], None)?;
         }
+    }
+    if !profile.is_empty() {
+        return Ok(());
     }
     let mut examples = cargo(["test", "--doc"].iter().chain(everything).copied());
     bmdb_shell::run(examples.envs(variables.iter().copied()))

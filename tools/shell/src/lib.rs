@@ -10,6 +10,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+/// Environment variable: everything of the workspace is built for its tests anyway, so programs come from
+/// that build. On its own a program has other features, and its dependencies would be built once more.
+pub const WITH_THE_TESTS: &str = "BMDB_BUILD_WITH_THE_TESTS";
+
+/// The options that build the whole workspace as its tests need it.
+pub const WHOLE_WORKSPACE: &[&str] = &["--workspace", "--all-features", "--all-targets"];
+
 /// Why a task did not succeed.
 #[derive(Debug)]
 pub enum Failure {
@@ -114,11 +121,28 @@ pub fn run(command: &mut Command) -> Done {
     Err(Failure::Command(code.unwrap_or(1)))
 }
 
-/// Builds the program of this name, and says where it is. Cargo shows its progress.
+/// What `cargo metadata` answers with these options.
+///
+/// # Errors
+/// That cargo failed, with what it said.
+pub fn metadata(options: &[&str]) -> Result<Value, Failure> {
+    let mut command = cargo(["metadata", "--format-version", "1"]);
+    let output = command.args(options).output().map_err(Failure::check)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::check(format!("cargo metadata failed: {said}")));
+    }
+    serde_json::from_slice(&output.stdout).map_err(Failure::check)
+}
+
+/// Builds the program of this name, and says where it is. Cargo shows its progress. What is not built with
+/// optimisation is built as [`WITH_THE_TESTS`] says.
 ///
 /// # Errors
 /// That cargo failed, which says why itself.
 pub fn built(name: &str, target: &[&str]) -> Result<PathBuf, Failure> {
+    let is_shared = env::var_os(WITH_THE_TESTS).is_some() && !target.contains(&"--release");
+    let target = if is_shared { WHOLE_WORKSPACE } else { target };
     let mut build = cargo(["build"]);
     build
         .args(target)
@@ -132,22 +156,36 @@ pub fn built(name: &str, target: &[&str]) -> Result<PathBuf, Failure> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
+        // The unit tests of a program have its name.
+        .filter(|message| message["target"]["name"] == name && message["profile"]["test"] == false)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .ok_or_else(|| Failure::check(format!("cargo built no {name}")))
 }
 
-/// A tool of this workspace, built first. The demonstration needs the command line beside it; all that
-/// bmdb-soak does builds both, so that cargo does not build their dependencies again with other features.
+/// A tool of this workspace, built first.
 ///
 /// # Errors
 /// As [`built`].
 pub fn tool(name: &str) -> Result<Command, Failure> {
-    let mut target = vec!["--package", name, "--bins"];
-    if name == "bmdb-soak" {
+    built(name, &target_of(name)).map(Command::new)
+}
+
+/// Checks that a tool compiles with its own features, as people build it who do not run all tests.
+///
+/// # Errors
+/// That it does not.
+pub fn check_tool(name: &str) -> Done {
+    run(&mut cargo(["check"].into_iter().chain(target_of(name))))
+}
+
+/// The demonstration needs the command line beside it; all that bmdb-soak does builds both, so that cargo
+/// does not build their dependencies again with other features.
+fn target_of(tool: &str) -> Vec<&str> {
+    let mut target = vec!["--package", tool, "--bins"];
+    if tool == "bmdb-soak" {
         target.extend(["--package", "bmdb-cli"]);
     }
-    built(name, &target).map(Command::new)
+    target
 }
 
 /// Whether the command runs and succeeds; prints nothing.

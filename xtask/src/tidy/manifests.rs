@@ -2,18 +2,11 @@
 
 use super::files::TextFile;
 use super::finding::Finding;
-use bmdb_shell::{Failure, cargo};
+use bmdb_shell::{Failure, metadata};
 use serde_json::Value;
 
 pub(super) fn check(files: &[TextFile]) -> Result<Vec<Finding>, Failure> {
-    let output = cargo(["metadata", "--format-version", "1", "--all-features"])
-        .output()
-        .map_err(Failure::check)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::check(format!("cargo metadata failed: {said}")));
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(Failure::check)?;
+    let metadata = metadata(&["--all-features"])?;
     Ok(check_metadata(&metadata, files))
 }
 
