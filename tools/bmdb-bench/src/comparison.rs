@@ -95,9 +95,11 @@ async fn measure(race: &Race, mut report: Report) -> Result<Page, Failure> {
 
 /// With optimisation, as the contenders' users build it.
 fn built() -> Result<PathBuf, Failure> {
-    let package = ["--package", "bmdb-bench", "--bin", "bmdb-contender"];
-    let how = ["--features", "comparison", "--release"];
-    bmdb_shell::built("bmdb-contender", &[&package[..], &how].concat())
+    let manifest = root().join("tools/bmdb-bench/contender/Cargo.toml");
+    let manifest = manifest.display().to_string();
+    let target = root().join("target").display().to_string();
+    let how = ["--manifest-path", &manifest, "--target-dir", &target, "--locked", "--release"];
+    bmdb_shell::built("bmdb-contender", &how)
 }
 
 /// A durable server that counts statements.
