@@ -242,6 +242,7 @@ async fn begin_and_run<T, F: TxBody<T>>(
         return Ok(None);
     };
     tx.begun(version, touch);
+    tx.read_definitions().await?;
     let watch = tx.watch();
     let armed = watch.arm();
     let result = body(tx).await;

@@ -35,7 +35,7 @@ pub struct Tx<'c> {
     /// plan fails, and the transaction is run again.
     version: Option<DefinitionsVersion>,
     known: KnownDefinitions,
-    /// The definitions to plan by, once the closure has ended.
+    /// The definitions to plan by, once something is touched.
     definitions: Option<Arc<Definitions>>,
     notify: Notify,
     /// The finish in this transaction, which is judged by the plan.
@@ -81,6 +81,7 @@ impl Tx<'_> {
         if !fresh.is_empty() {
             machine::touch(self.conn, &fresh).await?;
             self.touched.extend(fresh);
+            self.read_definitions().await?;
         }
         Ok(())
     }
@@ -238,9 +239,11 @@ impl<'c> Tx<'c> {
         self.notify
     }
 
-    /// Reads the definitions to plan by, unless this connection knows them.
+    /// Reads the definitions to plan by, unless this connection knows them. As soon as there is something to plan,
+    /// so that the end of the transaction takes one round trip.
     pub(super) async fn read_definitions(&mut self) -> Result<(), TxError> {
         if let Some(version) = self.version
+            && self.definitions.is_none()
             && !self.touched.is_empty()
         {
             self.definitions = Some(self.known.of(self.conn, version).await?);
