@@ -98,7 +98,14 @@ fn built() -> Result<PathBuf, Failure> {
     let manifest = root().join("tools/bmdb-bench/contender/Cargo.toml");
     let manifest = manifest.display().to_string();
     let target = root().join("target").display().to_string();
-    let how = ["--manifest-path", &manifest, "--target-dir", &target, "--locked", "--release"];
+    let how = [
+        "--manifest-path",
+        &manifest,
+        "--target-dir",
+        &target,
+        "--locked",
+        "--release",
+    ];
     bmdb_shell::built("bmdb-contender", &how)
 }
 
