@@ -10,6 +10,7 @@ use crate::internal::notify::{NOTIFYING, Notify};
 use crate::statement::cached_by_text;
 use crate::time::Timestamptz;
 use crate::{Fence, Lane, MachineId, Process, SessionId};
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
@@ -165,17 +166,18 @@ pub(crate) struct PlanAndFinish<'a> {
     session: SessionId,
     fences: &'a [Fence],
     permille: &'a [i64],
+    started_at: &'a [DateTime<Utc>],
     rest_initial: Vec<i64>,
     rest_maximum: Vec<i64>,
     flapping_within: Vec<i64>,
 }
 
 impl<'a> PlanAndFinish<'a> {
-    /// Each fence has its number of thousandths that its rest is extended by.
+    /// Each fence has its number of thousandths that its rest is extended by, and when its attempt began.
     pub(crate) fn new(
         (machines, definitions, notify): (&'a [MachineId], &'a Definitions, Notify),
         session: SessionId,
-        (fences, permille): (&'a [Fence], &'a [i64]),
+        (fences, permille, started_at): (&'a [Fence], &'a [i64], &'a [DateTime<Utc>]),
     ) -> Self {
         let rests = || definitions.workflows.iter().map(|w| w.rest);
         Self {
@@ -183,6 +185,7 @@ impl<'a> PlanAndFinish<'a> {
             session,
             fences,
             permille,
+            started_at,
             rest_initial: rests().map(|rest| rest.initial).collect(),
             rest_maximum: rests().map(|rest| rest.maximum).collect(),
             flapping_within: rests().map(|rest| rest.flapping_within).collect(),
@@ -210,7 +213,9 @@ impl QueryFragment<Pg> for PlanAndFinish<'_> {
         out.push_bind_param::<Array<BigInt>, _>(&self.fences)?;
         out.push_sql("::bigint[], ");
         out.push_bind_param::<Array<BigInt>, _>(&self.permille)?;
-        out.push_sql("::bigint[]");
+        out.push_sql("::bigint[], ");
+        out.push_bind_param::<Array<Timestamptz>, _>(&self.started_at)?;
+        out.push_sql("::timestamptz[]");
         let times = ",\n           ($5)[] AS rest_initial_seconds, ($6)[] AS rest_maximum_seconds, \
                      ($7)[] AS flapping_within_seconds, ($7)[] * interval '1 second' AS soon";
         self.parameters.push_wanted(times, &mut out)?;

@@ -267,7 +267,8 @@ impl<'a> Batch<'a> {
         let fences: Vec<Fence> = planned().map(|f| f.attempt.fence).collect();
         let permille: Vec<i64> = planned().map(|f| f.jitter.0.into()).collect();
         let plan = (&*self.machines, definitions, notify);
-        let statement = PlanAndFinish::new(plan, session, (&fences, &permille));
+        let began: Vec<DateTime<Utc>> = planned().map(|f| f.attempt.started_at).collect();
+        let statement = PlanAndFinish::new(plan, session, (&fences, &permille, &began));
         let rows: Vec<RestRow> = statement.load(&mut conn).await?;
         Ok(rows.into_iter().map(rest_of).collect())
     }
