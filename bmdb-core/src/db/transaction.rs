@@ -171,7 +171,12 @@ pub(crate) async fn run_once<T: Send, F: TxBody<T>>(
                 tracing::debug!(%error, "planning failed, so the transaction is planned carefully");
                 planning = Planning::Careful;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.kind() == ErrorKind::Serialization {
+                    conn.known_definitions().forget();
+                }
+                return Err(error.into());
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Batches: many attempts end in one statement, each independently.
 
 use crate::scenario::{RETRY, Scenario, counted, unwritten};
+use crate::wait::{A_TRANSACTION_WAITS_FOR_A_ROW, until};
 use bmdb_backoff::{Backoff, Seconds};
-use bmdb_core::{Bmdb, Claim, Session, TxError, Work};
+use bmdb_core::{Bmdb, Claim, Session, SessionOptions, TxError, Work};
 use bmdb_model::{Process, Provider};
 use bmdb_testkit::{Loss, Proxy};
+use diesel_async::SimpleAsyncConnection;
 
 pub(crate) const START: Process = Process::SHEPHERD_AGENT_START;
 
@@ -78,6 +80,42 @@ async fn a_batch_of_a_hundred_is_claimed_with_one_request_and_ended_with_one() {
     let failed = fleet.session.fail_all(failures).await;
     assert!(failed.iter().all(Result::is_ok));
     assert_eq!(fleet.proxy.requests() - before, 4);
+    assert_eq!(fleet.claimed_items().await, ["0"]);
+}
+
+/// Four tasks that failed machines by the hundred waited for each other's commits.
+#[tokio::test]
+async fn a_large_batch_does_not_wait_for_another_one() {
+    let fleet = Fleet::of(200).await;
+    let session = fleet.s.bmdb.start_session(SessionOptions::default()).await;
+    let session = session.unwrap();
+    let claim = Claim::of(&START).provider(&Provider::EQUINIX).limit(100);
+    let stopped = session.claim(&claim).await.unwrap();
+    let others = session.claim(&claim).await.unwrap();
+    let mut blocking = fleet.s.db.connect().await.unwrap();
+    let lock = format!(
+        "BEGIN; SELECT FROM work_item WHERE machine_id = '{}' FOR UPDATE",
+        stopped[0].machine()
+    );
+    blocking.batch_execute(&lock).await.unwrap();
+    let fail_all = async |claimed: Vec<Work>| {
+        let failures = claimed.into_iter().map(|work| (work, &RETRY, "no answer"));
+        session.fail_all(failures).await
+    };
+    let stopped = fail_all(stopped);
+    let others = async {
+        until(&fleet.s.db, A_TRANSACTION_WAITS_FOR_A_ROW).await;
+        let failed = fail_all(others).await;
+        assert!(failed.iter().all(Result::is_ok));
+        assert_eq!(
+            fleet.claimed_items().await,
+            ["100"],
+            "the first batch waits"
+        );
+        blocking.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (failed, ()) = tokio::join!(stopped, others);
+    assert!(failed.iter().all(Result::is_ok));
     assert_eq!(fleet.claimed_items().await, ["0"]);
 }
 

@@ -152,6 +152,12 @@ impl KnownDefinitions {
         Ok(definitions)
     }
 
+    /// Forgets them. After a plan failed because they have changed: perhaps by its own transaction, which the version
+    /// that the next one begins with does not show.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn known(&self) -> Option<Known> {
         self.0
             .lock()
