@@ -27,7 +27,7 @@ pub struct Commit(Written);
 
 #[derive(Clone)]
 enum Written {
-    Tags(TagWrites),
+    Tags(Arc<TagWrites>),
     Closure(Arc<dyn Write>),
 }
 
@@ -53,7 +53,7 @@ impl Commit {
     /// Values that cannot be stored, and a provider id that another machine has, fail the work, with the error
     /// as cause.
     pub fn write(writes: TagWrites) -> Self {
-        Self(Written::Tags(writes))
+        Self(Written::Tags(Arc::new(writes)))
     }
 
     /// Writes what this closure writes, in a transaction of its own: for tables of yours, and for what depends on
@@ -96,10 +96,10 @@ impl Commit {
     }
 
     /// The tags to write; none with a closure.
-    pub(super) fn writes(&self) -> TagWrites {
+    pub(super) fn writes(&self) -> Arc<TagWrites> {
         match &self.0 {
             Written::Tags(writes) => writes.clone(),
-            Written::Closure(_) => TagWrites::new(),
+            Written::Closure(_) => Arc::default(),
         }
     }
 }

@@ -66,8 +66,8 @@ pub(crate) enum EndOutcome {
 
 impl AttemptEnd {
     /// Finished, with these writes.
-    pub(crate) fn finished(writes: TagWrites) -> Self {
-        Self::Finished(Arc::new(writes))
+    pub(crate) fn finished(writes: Arc<TagWrites>) -> Self {
+        Self::Finished(writes)
     }
 
     /// What is written with it.

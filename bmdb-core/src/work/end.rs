@@ -15,6 +15,7 @@ use bmdb_model::history::Outcome;
 use bmdb_model::internal::work::{self, AttemptState, Rest, Waiting};
 use bmdb_model::{ErrorKind, TagWrites};
 use futures_util::future::join_all;
+use std::sync::Arc;
 use tracing::Instrument;
 
 /// Ends attempts in the same way; see [`Session::finish_all`](crate::Session::finish_all).
@@ -36,7 +37,7 @@ pub(crate) async fn finish_all(
     // What cannot be stored is refused before anything is sent, and without harm to the others.
     let (checked, ends): (Vec<Result<(), EndError>>, Vec<_>) = finishes
         .map(|(open, writes)| match writes.check() {
-            Ok(()) => (Ok(()), Some((open, AttemptEnd::finished(writes)))),
+            Ok(()) => (Ok(()), Some((open, AttemptEnd::finished(Arc::new(writes))))),
             Err(error) => (Err(open.not_ended(error.into())), None),
         })
         .unzip();
@@ -120,7 +121,7 @@ impl OpenAttempt {
     }
 
     /// See [`Work::complete_with`](crate::Work::complete_with).
-    pub(super) async fn finish(self, writes: TagWrites) -> Result<Option<Rest>, EndError> {
+    pub(super) async fn finish(self, writes: Arc<TagWrites>) -> Result<Option<Rest>, EndError> {
         match writes.check() {
             Ok(()) => self.end(AttemptEnd::finished(writes)).await,
             Err(error) => Err(self.not_ended(error.into())),

@@ -161,7 +161,7 @@ impl Work {
     {
         let finished = self
             .0
-            .end_with(options, AttemptEnd::finished(TagWrites::new()), &body)
+            .end_with(options, AttemptEnd::finished(Arc::default()), &body)
             .await;
         finished.map(|(value, _)| value)
     }
@@ -194,7 +194,7 @@ impl Work {
     /// As [`Work::finish`]; those of [`TagWrites::check`] and [`bmdb_model::Error::ProviderIdTaken`]. Nothing is
     /// written then.
     pub async fn complete_with(self, writes: TagWrites) -> Result<(), EndError> {
-        self.0.finish(writes).await.map(drop)
+        self.0.finish(Arc::new(writes)).await.map(drop)
     }
 
     /// [`Work::finish`], and why the machine rests now.
@@ -205,7 +205,7 @@ impl Work {
         let options = TxOptions::read_committed();
         let finished = self
             .0
-            .end_with(options, AttemptEnd::finished(TagWrites::new()), &body)
+            .end_with(options, AttemptEnd::finished(Arc::default()), &body)
             .await;
         finished.map(|((), rest)| rest.and_then(|rest| rest.cause))
     }
@@ -213,7 +213,7 @@ impl Work {
     /// [`Work::complete_with`], and why the machine rests now.
     pub(crate) async fn complete_judged(
         self,
-        writes: TagWrites,
+        writes: Arc<TagWrites>,
     ) -> Result<Option<RestCause>, EndError> {
         let finished = self.0.finish(writes).await;
         finished.map(|rest| rest.and_then(|rest| rest.cause))

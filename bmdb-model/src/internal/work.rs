@@ -9,6 +9,7 @@ mod finish;
 mod finish_lock;
 mod gate;
 mod head;
+mod judge;
 mod open_queues;
 mod pause;
 mod release;
@@ -20,13 +21,11 @@ pub use claim::{
     CLAIM, ClaimBatch, Claimed, Providers, claim, claim_from, claim_machine, claim_reading_provided,
 };
 pub use end::{AttemptState, FAIL, FailedAttempt, attempt_state, fail, fail_all};
-pub use finish::{
-    Finish, Finished, How, Jitter, Replan, Rest, finish, finish_all, finish_fenced,
-    judge_and_commit, replan_judge_and_commit,
-};
+pub use finish::{Finished, How, Replan, finish, finish_all};
 pub use finish_lock::Waiting;
 pub use gate::{Gate, gates};
 pub use head::QueueHead;
+pub use judge::{Finish, Jitter, Rest, finish_fenced, judge_and_commit, replan_judge_and_commit};
 pub use open_queues::{OpenQueue, OpenQueues, open_queues};
 pub use pause::{ProviderPause, pause_provider};
 pub use release::{Cancel, cancel, cancel_all, cancel_for};

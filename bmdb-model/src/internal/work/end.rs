@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::attempts::{Attempts, Ended, only};
-use super::finish::Rest;
+use super::judge::Rest;
 use crate::column::Column;
 use crate::history::Outcome;
 use crate::schema::work_attempt;

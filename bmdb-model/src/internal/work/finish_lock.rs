@@ -1,7 +1,7 @@
 //! The beginning of a transaction that finishes attempts: it locks what the end is decided by.
 
 use super::attempts::Attempts;
-use super::finish::Finish;
+use super::judge::Finish;
 use crate::connection::{Access, Isolation};
 use crate::internal::connection::{PlanSettings, beginning};
 use crate::internal::plan::DefinitionsVersion;
