@@ -15,6 +15,7 @@ use crate::internal::plan::{
 };
 use crate::internal::tag_writes::write_all_pipelined;
 use crate::{Error, Fence, MachineId, SessionId, TagWrites};
+use chrono::{DateTime, Utc};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join4;
 use std::collections::HashMap;
