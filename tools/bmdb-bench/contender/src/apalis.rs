@@ -1,7 +1,7 @@
 //! apalis with its storage in PostgreSQL: one worker with many tasks, as its example sets it up.
 
+use crate::database::{Error, for_sqlx};
 use crate::progress::Progress;
-use crate::{Error, for_sqlx};
 use apalis::prelude::*;
 use apalis_postgres::{Config, PostgresStorage};
 use futures_util::stream;

@@ -1,7 +1,7 @@
 //! Bare: two statements by hand, the least that a queue can do.
 
+use crate::database::{Error, connect};
 use crate::progress::Progress;
-use crate::{Error, connect};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;

@@ -1,7 +1,7 @@
 //! bmdb: a control loop that writes the tag *agent started*, as its runner runs it.
 
+use crate::database::{Error, connect};
 use crate::progress::Progress;
-use crate::{Error, connect};
 use bmdb_backoff::{Backoff, Seconds};
 use bmdb_core::control_loop::{
     Commit, ControlLoop, Failure, LoopOptions, Machine, Runner, Shutdown,

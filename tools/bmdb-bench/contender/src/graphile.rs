@@ -1,7 +1,7 @@
 //! graphile_worker: jobs one by one, with its batching options, and as jobs of many items.
 
+use crate::database::{Error, for_sqlx};
 use crate::progress::Progress;
-use crate::{Error, for_sqlx};
 use graphile_worker::{
     BatchTaskHandler, IntoBatchTaskHandlerResult, IntoTaskHandlerResult, JobSpec, LocalQueueConfig,
     RawJobSpec, TaskHandler, WorkerContext, WorkerOptions, WorkerUtils,

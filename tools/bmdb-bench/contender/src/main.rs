@@ -7,20 +7,19 @@
 mod apalis;
 mod bare;
 mod bmdb;
+mod database;
 mod graphile;
 mod progress;
 mod underway;
 
 use clap::Parser;
+use database::{Error, connect};
 use graphile::Batched;
 use progress::Progress;
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::NoTls;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the handlers of all contenders but bmdb write.
 const OUTCOME: &str = "CREATE TABLE bench_outcome (
@@ -161,15 +160,4 @@ async fn wait(
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
-}
-
-async fn connect(url: &str) -> Result<tokio_postgres::Client, Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// sqlx refuses a URL without a host, also if a parameter names the socket, which it prefers.
-fn for_sqlx(url: &str) -> String {
-    url.replacen("@/", "@localhost/", 1)
 }

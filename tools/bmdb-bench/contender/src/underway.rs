@@ -1,7 +1,7 @@
 //! underway: its worker's step, which takes one task, runs it and ends it, by as many tasks at once.
 
+use crate::database::{Error, for_sqlx};
 use crate::progress::Progress;
-use crate::{Error, for_sqlx};
 use sqlx_of_underway::postgres::PgPoolOptions;
 use sqlx_of_underway::{PgPool, Postgres, Transaction};
 use std::sync::Arc;
