@@ -4,7 +4,7 @@ use crate::scenario::{START, Scenario, attempt, failed};
 use bmdb_model::connection::{Access, Isolation};
 use bmdb_model::internal::connection;
 use bmdb_model::internal::plan::KnownDefinitions;
-use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, Finish, How, Jitter};
+use bmdb_model::internal::work::{self, Attempt, Cancel, Ended, Finish, How, Jitter, Waiting};
 use bmdb_model::{Error, Provider, SessionId, TagWrites};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::future::join_all;
@@ -155,7 +155,12 @@ async fn claim_and_end(
                 })
                 .collect();
             let known = KnownDefinitions::default();
-            let ended = work::finish_all(conn, session, &finishes, &known, How::default()).await?;
+            // A claim that saw the item as it was before may have it locked until it has ended.
+            let how = How {
+                waiting: Waiting::ForItems,
+                ..How::default()
+            };
+            let ended = work::finish_all(conn, session, &finishes, &known, how).await?;
             assert!(
                 ended
                     .ended
