@@ -67,6 +67,10 @@ impl Scenario {
     /// The pages that finishing touches, with a plan that is made before `filling`; rolled back. It runs before,
     /// or looking into the catalog would be counted.
     async fn finish_cost(&self, text: &str, attempt: &Attempt, filling: &str) -> usize {
+        touched(&self.finish_plan(text, attempt, filling).await)
+    }
+
+    async fn finish_plan(&self, text: &str, attempt: &Attempt, filling: &str) -> Value {
         let set = plan_once_sql();
         let (none, execute) = (self.execute(&[]).await, self.execute(&[attempt]).await);
         let tag = format!(
@@ -81,7 +85,16 @@ impl Scenario {
         let rows = self.rows(&format!("BEGIN; {sql}")).await;
         let explained = rows.iter().find(|row| row.starts_with('[')).unwrap();
         let explained: Value = serde_json::from_str(explained).unwrap();
-        touched(&explained[0]["Plan"])
+        explained[0]["Plan"].clone()
+    }
+}
+
+/// The pages that are read by scans, without those that a write looks for room in: after tables were filled in
+/// the same transaction, versions from 16 on look into many.
+fn scanned(plan: &Value) -> usize {
+    match plan["Plans"].as_array() {
+        None => buffers(plan),
+        Some(parts) => parts.iter().map(scanned).sum(),
     }
 }
 
@@ -125,7 +138,7 @@ async fn a_plan_that_was_made_while_the_tables_were_empty_uses_the_indexes_when_
     let text = s.finishing().await;
     let machine = s.provided("1").await;
     let attempt = s.claim_machine(machine, &START).await;
-    let few = s.finish_cost(&text, &attempt, "").await;
+    let few = scanned(&s.finish_plan(&text, &attempt, "").await);
     let filling = "INSERT INTO machines (machine_id)
              SELECT md5(n::text)::uuid FROM generate_series(1, 20000) n;
          INSERT INTO machine_provided (machine_id, provider, provider_id)
@@ -137,7 +150,7 @@ async fn a_plan_that_was_made_while_the_tables_were_empty_uses_the_indexes_when_
          INSERT INTO work_item (machine_id, process, lane, provider, plan_at, eligible)
              SELECT md5(n::text)::uuid, 'ShepherdRecovery', 'shepherd', 'Equinix', now(), true
              FROM generate_series(1, 20000) n;";
-    let many = s.finish_cost(&text, &attempt, filling).await;
+    let many = scanned(&s.finish_plan(&text, &attempt, filling).await);
     assert!(few <= MOST && many <= MOST + 2 * DESCENTS, "{few} {many}");
 }
 
