@@ -22,10 +22,11 @@ WITH alive AS MATERIALIZED (
     ORDER BY i.machine_id, i.process
     FOR NO KEY UPDATE OF i SKIP LOCKED
 ), touched AS (
+    -- As arrays, because a join of these parts compares each with each, slowly.
     UPDATE machines m SET machine_version = least(m.machine_version, 9223372036854775806) + 1
-    FROM machine l
-    WHERE m.machine_id = l.machine_id AND l.machine_id = ANY ($3::uuid[])
-      AND l.machine_id IN (SELECT machine_id FROM item)
+    WHERE m.machine_id = ANY (ARRAY(
+        SELECT l.machine_id FROM machine l
+        WHERE l.machine_id = ANY ($3::uuid[]) AND l.machine_id = ANY (ARRAY(SELECT machine_id FROM item))))
 )
 SELECT EXISTS (SELECT 1 FROM alive) AS lives, (SELECT version FROM definitions_version) AS version,
        ARRAY(SELECT fence FROM item) AS items, ARRAY(SELECT machine_id FROM machine) AS machines,
