@@ -40,35 +40,24 @@ type LockColumns = (
     Array<BigInt>,
 );
 
-statement! {
-    Lock<'a> = LOCK;
-    (
-        session: SessionId => SqlUuid,
-        machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
-        machine_of: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
-        fences: &'a [Fence] => Array<BigInt>,
-    ) -> LockColumns
+/// The statement with one of its texts.
+macro_rules! lock_statement {
+    ($name:ident, $text:expr) => {
+        statement! {
+            $name<'a> = $text;
+            (
+                session: SessionId => SqlUuid,
+                machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
+                machine_of: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
+                fences: &'a [Fence] => Array<BigInt>,
+            ) -> LockColumns
+        }
+    };
 }
 
-statement! {
-    LockWaitingForItems<'a> = &LOCK_WAITING_FOR_ITEMS;
-    (
-        session: SessionId => SqlUuid,
-        machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
-        machine_of: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
-        fences: &'a [Fence] => Array<BigInt>,
-    ) -> LockColumns
-}
-
-statement! {
-    LockWaiting<'a> = &LOCK_WAITING;
-    (
-        session: SessionId => SqlUuid,
-        machines: &'a [MachineId] => Array<SqlUuid>, touched: &'a [MachineId] => Array<SqlUuid>,
-        machine_of: &'a [MachineId] => Array<SqlUuid>, processes: &'a [&'a Process] => Array<Text>,
-        fences: &'a [Fence] => Array<BigInt>,
-    ) -> LockColumns
-}
+lock_statement!(Lock, LOCK);
+lock_statement!(LockWaitingForItems, &LOCK_WAITING_FOR_ITEMS);
+lock_statement!(LockWaiting, &LOCK_WAITING);
 
 type LockRow = (bool, Option<i64>, Vec<Fence>, Vec<MachineId>, Vec<Fence>);
 
