@@ -29,6 +29,8 @@ CREATE TRIGGER work_item_lane_changed BEFORE UPDATE ON work_item FOR EACH ROW
     EXECUTE FUNCTION current_lane();
 DROP TRIGGER process_control_new ON process_control;
 DROP FUNCTION forget_uncontrolled();
+DROP FUNCTION is_uncontrolled(text);
+DROP FUNCTION uncontrolled_mark(text);
 DROP FUNCTION look_for_control();
 
 ALTER TABLE work_item

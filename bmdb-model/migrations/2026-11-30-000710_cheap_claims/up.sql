@@ -18,10 +18,17 @@ ALTER TABLE machine_provided
 -- Notes for the transaction that something is said of no process with this name, so that of the claims of a
 -- statement only the first looks. A limit cannot be set in the meantime, because that waits until no transaction
 -- that claims is under way. For a first pause or breaker in the meantime, these claims are made already.
+-- With the transaction's id, so that no setting of a connection or role turns limits off.
+CREATE FUNCTION uncontrolled_mark(process text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT process || ' ' || pg_current_xact_id()
+$$;
+CREATE FUNCTION is_uncontrolled(process text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT current_setting('bmdb.uncontrolled', true) IS NOT DISTINCT FROM uncontrolled_mark(process)
+$$;
 CREATE FUNCTION look_for_control() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM process_control c WHERE c.process = NEW.process;
-    PERFORM set_config('bmdb.uncontrolled', CASE WHEN FOUND THEN '' ELSE NEW.process END, true);
+    PERFORM set_config('bmdb.uncontrolled', CASE WHEN FOUND THEN '' ELSE uncontrolled_mark(NEW.process) END, true);
     RETURN NEW;
 END $$;
 -- What the same transaction says of a process counts too.
@@ -36,21 +43,21 @@ CREATE TRIGGER process_control_new AFTER INSERT ON process_control FOR EACH STAT
 -- Triggers of one event fire in the order of their names, so the look comes before the start.
 CREATE TRIGGER work_item_look BEFORE UPDATE OF session_id ON work_item FOR EACH ROW
     WHEN (OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
-          AND current_setting('bmdb.uncontrolled', true) IS DISTINCT FROM NEW.process)
+          AND NOT is_uncontrolled(NEW.process))
     EXECUTE FUNCTION look_for_control();
 CREATE TRIGGER work_item_look_new BEFORE INSERT ON work_item FOR EACH ROW
     WHEN (NEW.session_id IS NOT NULL
-          AND current_setting('bmdb.uncontrolled', true) IS DISTINCT FROM NEW.process)
+          AND NOT is_uncontrolled(NEW.process))
     EXECUTE FUNCTION look_for_control();
 DROP TRIGGER work_item_start ON work_item;
 CREATE TRIGGER work_item_start BEFORE UPDATE OF session_id ON work_item FOR EACH ROW
     WHEN (OLD.session_id IS NULL AND NEW.session_id IS NOT NULL
-          AND current_setting('bmdb.uncontrolled', true) IS DISTINCT FROM NEW.process)
+          AND NOT is_uncontrolled(NEW.process))
     EXECUTE FUNCTION start_within_limits();
 DROP TRIGGER work_item_start_new ON work_item;
 CREATE TRIGGER work_item_start_new BEFORE INSERT ON work_item FOR EACH ROW
     WHEN (NEW.session_id IS NOT NULL
-          AND current_setting('bmdb.uncontrolled', true) IS DISTINCT FROM NEW.process)
+          AND NOT is_uncontrolled(NEW.process))
     EXECUTE FUNCTION start_within_limits();
 
 -- The other triggers with the columns that they are about: a condition is prepared by each statement that names

@@ -95,3 +95,19 @@ async fn the_look_of_one_transaction_is_not_that_of_the_next() {
         .unwrap();
     assert_eq!(s.rows(CLAIMED).await, ["1"]);
 }
+
+/// It would have turned limits off for every program with such a URL or role.
+#[tokio::test]
+async fn a_setting_of_the_connection_turns_no_limit_off() {
+    let mut s = Scenario::new().await;
+    let claim = s.five_machines().await;
+    let sql = format!(
+        "INSERT INTO process_control (process) VALUES ('{START}');
+         INSERT INTO process_limit (process, per, max_running) VALUES ('{START}', 'process', 2);
+         SELECT fit_slots('{START}');
+         SET bmdb.uncontrolled = '{START}';
+         {claim}"
+    );
+    s.db.run_sql(&sql).await.unwrap();
+    assert_eq!(s.rows(CLAIMED).await, ["2"]);
+}
